@@ -1,0 +1,7 @@
+//! The DNS agent that runs on every host of a site, and the parts to build another.
+#![forbid(unsafe_code)]
+
+pub mod service;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

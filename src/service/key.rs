@@ -1,0 +1,287 @@
+//! Store keys and the names they stand for: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
+
+use hickory_proto::rr::Name;
+use std::cmp::Ordering;
+use std::fmt;
+
+/// The names under one path prefix of a store.
+///
+/// Keys look like `/<prefix>/<label>/<label>…`, labels from the root of the name space down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyspace {
+    /// With a slash at both ends.
+    root: String,
+}
+
+impl Keyspace {
+    /// The key space of `-path-prefix`; slashes around it do not matter, and inner ones are levels.
+    pub fn new(prefix: &str) -> Self {
+        let parts: Vec<_> = prefix.split('/').filter(|part| !part.is_empty()).collect();
+        let root = if parts.is_empty() { "/".to_owned() } else { format!("/{}/", parts.join("/")) };
+        Self { root }
+    }
+
+    /// What all keys begin with, slashes included: what to list and watch.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The key of the configuration: `/<prefix>/config`.
+    pub fn config_key(&self) -> String {
+        format!("{}config", self.root)
+    }
+
+    /// The key in the store that `key` stands for.
+    pub fn path(&self, key: &Key) -> String {
+        let labels: Vec<_> = key.labels().map(|label| String::from_utf8_lossy(label)).collect();
+        format!("{}{}", self.root, labels.join("/"))
+    }
+
+    /// Finds out what a key of the store is for.
+    ///
+    /// # Errors
+    /// The key is outside the prefix, or no name can be made of it (RFC 1035 §2.3.4).
+    pub fn place(&self, raw: &[u8]) -> Result<Place, KeyError> {
+        let inner = raw.strip_prefix(self.root.as_bytes()).ok_or(KeyError::Outside)?;
+        if inner == b"config" {
+            return Ok(Place::Config);
+        }
+        Key::from_path(inner)
+    }
+}
+
+/// What a key of the store is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The agent's configuration.
+    Config,
+    /// A service.
+    Service {
+        /// Its place in the name space.
+        key: Key,
+        /// What is odd about the key, though it is served.
+        oddity: Option<Oddity>,
+    },
+}
+
+/// What is odd about a key that is served all the same; the gravest stands last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Oddity {
+    /// The label is legal in DNS, but hard to type.
+    #[error(
+        "the key has a label with octets other than letters, digits, \"-\" and \"_\"; ask for it with escapes"
+    )]
+    Unusual,
+    /// Questions are asked in lower case, so the key is served in lower case.
+    #[error("the key has upper-case letters; it is served in lower case")]
+    UpperCase,
+    /// The label reads as a wildcard in questions.
+    #[error("the key has a label \"*\" or \"any\", which matches every label when it is asked for")]
+    Wildcard,
+}
+
+/// Why no name can be made of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not below the path prefix.
+    #[error("the key is outside the path prefix")]
+    Outside,
+    /// Nothing between two slashes, or at the end.
+    #[error("the key has an empty label")]
+    EmptyLabel,
+    /// Longer than a label may be.
+    #[error("the key has a label of {0} octets, more than the 63 a name may have")]
+    LongLabel(usize),
+    /// Longer than a name may be.
+    #[error("the key makes a name of {0} octets, more than the 255 a name may have")]
+    LongName(usize),
+}
+
+/// The place of a service in the name space: labels from the root down, in lower case.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Each label behind an octet with its length, root first.
+    wire: Box<[u8]>,
+}
+
+impl Key {
+    /// The key of a name, in lower case.
+    pub fn from_name(name: &Name) -> Self {
+        let mut wire = Vec::with_capacity(name.len());
+        for label in name.iter().rev() {
+            push_label(&mut wire, &label.to_ascii_lowercase());
+        }
+        Self { wire: wire.into() }
+    }
+
+    /// The key of labels, root first, that were valid labels before.
+    pub(crate) fn from_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut wire = Vec::new();
+        labels.for_each(|label| push_label(&mut wire, label));
+        Self { wire: wire.into() }
+    }
+
+    fn from_path(path: &[u8]) -> Result<Place, KeyError> {
+        let mut wire = Vec::with_capacity(path.len() + 1);
+        let mut oddity = None;
+        for label in path.split(|&octet| octet == b'/') {
+            match label.len() {
+                0 => return Err(KeyError::EmptyLabel),
+                1..=63 => {}
+                len => return Err(KeyError::LongLabel(len)),
+            }
+            oddity = oddity.max(label_oddity(label));
+            push_label(&mut wire, &label.to_ascii_lowercase());
+        }
+        // A name ends with the root's empty label.
+        if wire.len() + 1 > 255 {
+            return Err(KeyError::LongName(wire.len() + 1));
+        }
+        Ok(Place::Service { key: Self { wire: wire.into() }, oddity })
+    }
+
+    /// The labels, root first.
+    pub fn labels(&self) -> Labels<'_> {
+        Labels { wire: &self.wire }
+    }
+
+    /// The absolute name of the key.
+    pub fn name(&self) -> Name {
+        name_of(&self.labels().collect::<Vec<_>>())
+    }
+}
+
+impl Ord for Key {
+    /// Key order: label by label, a key before those below it.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.labels().cmp(other.labels())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for label in self.labels() {
+            write!(f, "/{}", label.escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+/// The labels of a [`Key`], root first.
+#[derive(Clone, Debug)]
+pub struct Labels<'a> {
+    wire: &'a [u8],
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (&len, rest) = self.wire.split_first()?;
+        let (label, rest) = rest.split_at_checked(usize::from(len))?;
+        self.wire = rest;
+        Some(label)
+    }
+}
+
+/// The absolute name of valid labels, root first; the root if they do not fit a name.
+pub(crate) fn name_of(labels: &[&[u8]]) -> Name {
+    let mut name = Name::from_labels(labels.iter().rev().copied()).unwrap_or_else(|_| Name::root());
+    name.set_fqdn(true);
+    name
+}
+
+fn push_label(wire: &mut Vec<u8>, label: &[u8]) {
+    // Labels of 63 octets at most come in, so the length fits its octet.
+    wire.push(u8::try_from(label.len()).unwrap_or(0));
+    wire.extend_from_slice(label);
+}
+
+/// The gravest oddity of one label.
+fn label_oddity(label: &[u8]) -> Option<Oddity> {
+    if label.eq_ignore_ascii_case(b"any") || label == b"*" {
+        Some(Oddity::Wildcard)
+    } else if label.iter().any(u8::is_ascii_uppercase) {
+        Some(Oddity::UpperCase)
+    } else if !label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
+        Some(Oddity::Unusual)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::str::FromStr;
+
+    fn place(prefix: &str, raw: &str) -> Result<Place, KeyError> {
+        Keyspace::new(prefix).place(raw.as_bytes())
+    }
+
+    #[test]
+    fn a_key_is_the_reversed_name() {
+        let Ok(Place::Service { key, oddity: None }) =
+            place("skydns", "/skydns/local/skydns/staging/service")
+        else {
+            panic!("a service");
+        };
+        assert_eq!(key.name().to_ascii(), "service.staging.skydns.local.");
+        let name = Name::from_str("SERVICE.staging.skydns.local.").expect("a name");
+        assert_eq!(Key::from_name(&name), key);
+    }
+
+    #[test]
+    fn a_prefix_may_have_levels_and_slashes() {
+        for prefix in ["a/b", "/a/b", "a/b/", "//a//b//"] {
+            assert_eq!(Keyspace::new(prefix).root(), "/a/b/");
+            assert_eq!(Keyspace::new(prefix).config_key(), "/a/b/config");
+        }
+        assert_eq!(Keyspace::new("").root(), "/");
+        assert_eq!(place("a/b", "/a/b/config"), Ok(Place::Config));
+        assert_eq!(place("a/b", "/a/config"), Err(KeyError::Outside));
+    }
+
+    #[test]
+    fn impossible_keys_are_told_apart() {
+        assert_eq!(place("skydns", "/skydnsx/a"), Err(KeyError::Outside));
+        assert_eq!(place("skydns", "/skydns/a//b"), Err(KeyError::EmptyLabel));
+        assert_eq!(place("skydns", "/skydns/a/"), Err(KeyError::EmptyLabel));
+        assert_eq!(place("skydns", "/skydns/"), Err(KeyError::EmptyLabel));
+        let long = format!("/skydns/{}", "x".repeat(64));
+        assert_eq!(place("skydns", &long), Err(KeyError::LongLabel(64)));
+        assert!(place("skydns", &long[..long.len() - 1]).is_ok());
+        let deep = format!("/skydns/{}", vec!["abcdefg"; 32].join("/"));
+        assert_eq!(place("skydns", &deep), Err(KeyError::LongName(257)));
+    }
+
+    #[test]
+    fn odd_keys_are_served_and_told() {
+        let oddity = |raw: &str| match place("skydns", raw) {
+            Ok(Place::Service { oddity, .. }) => oddity,
+            other => panic!("{raw}: {other:?}"),
+        };
+        assert_eq!(oddity("/skydns/local/a-b/_tcp"), None);
+        assert_eq!(oddity("/skydns/local/East"), Some(Oddity::UpperCase));
+        assert_eq!(oddity("/skydns/local/*"), Some(Oddity::Wildcard));
+        assert_eq!(oddity("/skydns/local/any/X"), Some(Oddity::Wildcard));
+        assert_eq!(oddity("/skydns/local/a.b"), Some(Oddity::Unusual));
+        assert_eq!(oddity("/skydns/local/bücher"), Some(Oddity::Unusual));
+    }
+
+    #[test]
+    fn key_order_is_label_by_label() {
+        let key = |raw: &str| match place("skydns", raw) {
+            Ok(Place::Service { key, .. }) => key,
+            other => panic!("{raw}: {other:?}"),
+        };
+        assert!(key("/skydns/a") < key("/skydns/a/b"));
+        assert!(key("/skydns/a/z") < key("/skydns/a-b"));
+    }
+}

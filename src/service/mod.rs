@@ -1,0 +1,83 @@
+//! A service: the JSON value that announces where something runs, and the store key that names it.
+//!
+//! Owns the meaning of values and keys as SkyDNS 2 gave it to them; refuses what would have to be
+//! guessed at. Knows no store and no tree.
+
+mod key;
+mod value;
+
+pub(crate) use key::name_of;
+
+pub use key::{Key, KeyError, Keyspace, Labels, Oddity, Place};
+pub use value::ValueError;
+
+use hickory_proto::rr::Name;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Greatest TTL that may be served, in seconds (RFC 2181 §8: 2^31 - 1).
+pub const MAX_TTL: u32 = i32::MAX as u32;
+
+/// What one key of the store announces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Where the service runs.
+    pub host: Host,
+    /// Port, 0 when the value gives none.
+    pub port: u16,
+    /// SRV priority and MX preference; 0 stands for the site's default.
+    pub priority: u16,
+    /// Share among the services of one priority; 0 stands for 100.
+    pub weight: u64,
+    /// Whole seconds; 0 stands for the site's default.
+    pub ttl: u32,
+    /// Text of the TXT record.
+    pub text: Option<Box<str>>,
+    /// Services of another group are left out of a subtree answer.
+    pub group: Option<Box<str>>,
+    /// Labels to drop from the left of a target name made from the key.
+    pub target_strip: u8,
+    /// Whether the service is a mail exchanger as well.
+    pub mail: bool,
+}
+
+/// Where a service runs: `host` of its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// No host: the service has a text at most.
+    #[default]
+    None,
+    /// An IPv4 address, or an IPv6 address that maps one.
+    V4(Ipv4Addr),
+    /// An IPv6 address.
+    V6(Ipv6Addr),
+    /// A domain name, absolute, in the letter case of the value.
+    Name(Box<Name>),
+}
+
+impl Service {
+    /// Reads the JSON value of a key.
+    ///
+    /// Field names match in any letter case, the last of several wins, `null` counts as absent and
+    /// unknown fields are passed over, as the Go server's decoder did.
+    ///
+    /// # Errors
+    /// The value is not a JSON object, or a field has the wrong type, is out of range or holds a host
+    /// that no DNS message can carry. The error names the field.
+    pub fn from_json(value: &[u8]) -> Result<Self, ValueError> {
+        value::parse(value)
+    }
+
+    /// Whether SkyDNS takes the two for one: equal host, port, priority, weight and text.
+    pub fn announces_same(&self, other: &Self) -> bool {
+        self.host == other.host
+            && self.port == other.port
+            && self.priority == other.priority
+            && self.weight == other.weight
+            && self.text == other.text
+    }
+
+    /// The weight as it counts in a sum: 100 when the value gives none.
+    pub fn effective_weight(&self) -> u64 {
+        if self.weight == 0 { 100 } else { self.weight }
+    }
+}

@@ -1,0 +1,380 @@
+//! Reading a service's JSON value, strictly where SkyDNS wrapped or failed a whole subtree.
+
+use super::{Host, Service};
+use hickory_proto::rr::Name;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+use std::net::IpAddr;
+
+/// Longest text of a service, in octets.
+///
+/// RDATA ends at 65,535 octets with a length octet for each 255, and the message around it needs
+/// room for its header, question and owner name: 64,000 always fits.
+const MAX_TEXT: usize = 64_000;
+
+/// Why a value is refused. Costs this one record only.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ValueError {
+    /// Not JSON at all; the text is the parser's, with line and column.
+    #[error("the value is not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object.
+    #[error("the value is {found}, not a JSON object")]
+    NotObject {
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A field of another type than the format's.
+    #[error("field \"{field}\" is {found}, not {expected}")]
+    WrongType {
+        /// Name of the field in the value's own spelling.
+        field: String,
+        /// The type that belongs there.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A number that the field cannot hold; it is never wrapped.
+    #[error("field \"{field}\" is {value}, not in 0..={max}")]
+    OutOfRange {
+        /// Name of the field in the value's own spelling.
+        field: String,
+        /// The number as written.
+        value: String,
+        /// The greatest that fits.
+        max: u64,
+    },
+    /// A host that is neither an address nor a name that fits a message (RFC 1035 §2.3.4).
+    #[error("field \"host\" is \"{host}\", which is no IP address and no domain name: {reason}")]
+    BadHost {
+        /// The host, cut short when it is very long.
+        host: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A text that no message can carry.
+    #[error("field \"text\" has {len} octets, more than the {MAX_TEXT} that fit a DNS message")]
+    LongText {
+        /// Its length in octets.
+        len: usize,
+    },
+}
+
+/// See [`Service::from_json`].
+pub(super) fn parse(value: &[u8]) -> Result<Service, ValueError> {
+    // The Go decoder put U+FFFD in the place of bytes that are not UTF-8.
+    let text = String::from_utf8_lossy(value);
+    let fields = read_fields(&text)?;
+    let mut service = Service::default();
+    for (name, value) in fields {
+        set_field(&mut service, name, &value)?;
+    }
+    Ok(service)
+}
+
+/// The known fields of an object in the order they stand there.
+fn read_fields(text: &str) -> Result<Vec<(String, Value)>, ValueError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let fields = json.deserialize_any(Fields);
+    match fields.and_then(|fields| json.end().map(|()| fields)) {
+        Ok(Ok(fields)) => Ok(fields),
+        Ok(Err(found)) => Err(ValueError::NotObject { found }),
+        Err(error) => Err(ValueError::NotJson(error.to_string())),
+    }
+}
+
+/// Collects an object's known fields, or says what stands there instead of an object.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Result<Vec<(String, Value)>, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if FIELDS.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                fields.push((name, map.next_value()?));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Ok(fields))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Ok(Vec::new()))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err("an array"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err("a string"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err("a boolean"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+}
+
+const FIELDS: [&str; 9] =
+    ["host", "port", "priority", "weight", "ttl", "text", "group", "targetstrip", "mail"];
+
+fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), ValueError> {
+    if value.is_null() {
+        return Ok(());
+    }
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "host" => service.host = host(string(name, value)?)?,
+        "port" => service.port = number(name, value)?,
+        "priority" => service.priority = number(name, value)?,
+        "weight" => service.weight = number(name, value)?,
+        "ttl" => service.ttl = number(name, value)?,
+        "text" => service.text = text(string(name, value)?)?,
+        "group" => service.group = non_empty(string(name, value)?),
+        "targetstrip" => {
+            // A name has 127 labels at most, so 255 oversteps every name just as well.
+            let strip: u64 = number(name, value)?;
+            service.target_strip = u8::try_from(strip).unwrap_or(u8::MAX);
+        }
+        _ => {
+            service.mail = value.as_bool().ok_or_else(|| wrong_type(name, "a boolean", value))?;
+        }
+    }
+    Ok(())
+}
+
+fn string(field: String, value: &Value) -> Result<&str, ValueError> {
+    value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
+}
+
+fn number<T>(field: String, value: &Value) -> Result<T, ValueError>
+where
+    T: TryFrom<u64> + Bounded,
+{
+    let Value::Number(number) = value else {
+        return Err(wrong_type(field, "a whole number", value));
+    };
+    if let Some(fits) = number.as_u64().and_then(|n| T::try_from(n).ok()) {
+        return Ok(fits);
+    }
+    if number.is_f64() && number.as_f64().is_some_and(|n| n.abs() < 1e15) {
+        return Err(wrong_type(field, "a whole number", value));
+    }
+    Err(ValueError::OutOfRange { field, value: number.to_string(), max: T::GREATEST })
+}
+
+/// The greatest number of an unsigned type, for the error message.
+trait Bounded {
+    const GREATEST: u64;
+}
+
+impl Bounded for u16 {
+    const GREATEST: u64 = 0xffff;
+}
+
+impl Bounded for u32 {
+    const GREATEST: u64 = 0xffff_ffff;
+}
+
+impl Bounded for u64 {
+    const GREATEST: u64 = u64::MAX;
+}
+
+fn wrong_type(field: String, expected: &'static str, value: &Value) -> ValueError {
+    let found = match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(b) => format!("the boolean {b}"),
+        Value::Number(n) => format!("the number {n}"),
+        Value::String(s) => format!("the string \"{}\"", shorten(s)),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    };
+    ValueError::WrongType { field, expected, found }
+}
+
+fn text(text: &str) -> Result<Option<Box<str>>, ValueError> {
+    if text.len() > MAX_TEXT {
+        return Err(ValueError::LongText { len: text.len() });
+    }
+    Ok(non_empty(text))
+}
+
+fn non_empty(text: &str) -> Option<Box<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn host(host: &str) -> Result<Host, ValueError> {
+    if host.is_empty() {
+        return Ok(Host::None);
+    }
+    match host.parse::<IpAddr>() {
+        Ok(address) => Ok(match address.to_canonical() {
+            IpAddr::V4(v4) => Host::V4(v4),
+            IpAddr::V6(v6) => Host::V6(v6),
+        }),
+        Err(_) => absolute_name(host)
+            .map(|name| Host::Name(Box::new(name)))
+            .map_err(|reason| ValueError::BadHost { host: shorten(host), reason }),
+    }
+}
+
+/// A name out of its text, made absolute; any octet may stand in a label (RFC 2181 §11).
+///
+/// `\.` and `\DDD` (decimal) are the escapes of master files (RFC 1035 §5.1).
+fn absolute_name(text: &str) -> Result<Name, &'static str> {
+    if text == "." {
+        return Ok(Name::root());
+    }
+    let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut bytes = text.strip_suffix('.').unwrap_or(text).bytes();
+    while let Some(byte) = bytes.next() {
+        let last = labels.len() - 1;
+        match byte {
+            b'.' => labels.push(Vec::new()),
+            b'\\' => labels[last].push(escaped(&mut bytes).ok_or("it has an unfinished escape")?),
+            _ => labels[last].push(byte),
+        }
+    }
+    if labels.iter().any(Vec::is_empty) {
+        return Err("it has an empty label");
+    }
+    if labels.iter().any(|label| label.len() > 63) {
+        return Err("it has a label of more than 63 octets");
+    }
+    let mut name =
+        Name::from_labels(labels.iter().map(Vec::as_slice)).map_err(|_| "it has more than 255 octets")?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// The octet behind a backslash.
+fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+    let first = bytes.next()?;
+    if !first.is_ascii_digit() {
+        return Some(first);
+    }
+    let digits = [first, bytes.next()?, bytes.next()?];
+    let mut octet = 0u8;
+    for digit in digits {
+        let digit = char::from(digit).to_digit(10).and_then(|d| u8::try_from(d).ok())?;
+        octet = octet.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(octet)
+}
+
+/// Keeps a value that is quoted in an error to one readable line.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 80;
+    if text.chars().count() <= SHOWN {
+        text.escape_debug().to_string()
+    } else {
+        let head: String = text.chars().take(SHOWN).collect();
+        format!("{}…", head.escape_debug())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(json: &str) -> Service {
+        Service::from_json(json.as_bytes()).expect(json)
+    }
+
+    fn refusal(json: &str) -> String {
+        Service::from_json(json.as_bytes()).expect_err(json).to_string()
+    }
+
+    #[test]
+    fn fields_match_in_any_letter_case_and_the_last_wins() {
+        let got = service(r#"{"Host":"10.0.0.1","HOST":"10.0.0.2","pOrT":80,"port":81,"x":[1]}"#);
+        assert_eq!(got.host, Host::V4([10, 0, 0, 2].into()));
+        assert_eq!(got.port, 81);
+    }
+
+    #[test]
+    fn null_counts_as_absent() {
+        assert_eq!(service(r#"{"host":null,"port":null,"mail":null}"#), Service::default());
+        assert_eq!(service("null"), Service::default());
+    }
+
+    #[test]
+    fn hosts_are_addresses_or_absolute_names() {
+        assert_eq!(service(r#"{"host":"::ffff:10.0.0.1"}"#).host, Host::V4([10, 0, 0, 1].into()));
+        assert!(matches!(service(r#"{"host":"2001::8:8:8:8"}"#).host, Host::V6(_)));
+        for (host, text) in [("www.Example.com", "www.Example.com."), ("server1.", "server1."), (".", ".")] {
+            let Host::Name(name) = service(&format!("{{\"host\":\"{host}\"}}")).host else {
+                panic!("{host} is a name");
+            };
+            assert!(name.is_fqdn());
+            assert_eq!(name.to_ascii(), text);
+        }
+        assert!(matches!(service(r#"{"host":"a b_c"}"#).host, Host::Name(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            ("", "not JSON"),
+            ("{\"host\":1", "not JSON"),
+            ("{} x", "not JSON"),
+            ("[1,2]", "an array"),
+            ("\"x\"", "a string"),
+            ("17", "a number"),
+            (r#"{"host":1}"#, "field \"host\" is the number 1, not a string"),
+            (r#"{"port":"80"}"#, "field \"port\" is the string \"80\", not a whole number"),
+            (r#"{"port":80.5}"#, "field \"port\" is the number 80.5, not a whole number"),
+            (r#"{"port":-1}"#, "field \"port\" is -1, not in 0..=65535"),
+            (r#"{"Port":65536}"#, "field \"Port\" is 65536, not in 0..=65535"),
+            (r#"{"priority":65546}"#, "not in 0..=65535"),
+            (r#"{"ttl":4294967296}"#, "not in 0..=4294967295"),
+            (r#"{"ttl":1e300}"#, "not in 0..=4294967295"),
+            (r#"{"weight":-5}"#, "field \"weight\" is -5"),
+            (r#"{"mail":1}"#, "field \"mail\" is the number 1, not a boolean"),
+            (r#"{"host":"a..b"}"#, "empty label"),
+            (r#"{"host":"a\\"}"#, "unfinished escape"),
+        ];
+        for (json, message) in cases {
+            assert!(refusal(json).contains(message), "{json}: {}", refusal(json));
+        }
+    }
+
+    #[test]
+    fn what_no_message_can_carry_is_refused() {
+        let label = "x".repeat(64);
+        assert!(refusal(&format!("{{\"host\":\"{label}.org\"}}")).contains("63 octets"));
+        let long = vec!["abcdefg"; 33].join(".");
+        assert!(refusal(&format!("{{\"host\":\"{long}\"}}")).contains("255 octets"));
+        let text = "x".repeat(MAX_TEXT + 1);
+        assert!(refusal(&format!("{{\"text\":\"{text}\"}}")).contains("64001 octets"));
+        assert!(service(&format!("{{\"text\":\"{}\"}}", &text[1..])).text.is_some());
+    }
+
+    #[test]
+    fn escapes_of_master_files_work_in_hosts() {
+        let Host::Name(name) = service(r#"{"host":"a\\.b.\\104i.org"}"#).host else { panic!("a name") };
+        let labels: Vec<_> = name.iter().collect();
+        assert_eq!(labels, [b"a.b".as_slice(), b"hi", b"org"]);
+    }
+}
