@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod service;
+pub mod tree;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

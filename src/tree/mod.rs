@@ -1,0 +1,164 @@
+//! The record tree: every service of the site by name, as one immutable value.
+//!
+//! A [`Tree`] is cheap to clone: clones share all nodes, and a change copies only the nodes between
+//! the root and the place that changed. The writer keeps one tree, changes it, and publishes clones;
+//! readers look up in a clone without a lock and never see half a change.
+//!
+//! A node that two trees share is the same data, so its address tells whether what was made from it
+//! still holds, as long as the one who asks keeps the node alive.
+
+mod children;
+mod label;
+mod lookup;
+mod node;
+
+pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, Path};
+pub use node::{Kinds, Node};
+
+use crate::service::{Key, Service};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A service as it hangs in the tree.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What the value announces.
+    pub service: Service,
+    /// The lease that the key lives on, if any.
+    pub lease: Option<Arc<Lease>>,
+}
+
+impl Entry {
+    /// An entry without a lease.
+    pub fn new(service: Service) -> Self {
+        Self { service, lease: None }
+    }
+
+    /// Whether replacing one by the other would change nothing.
+    fn same(&self, other: &Self) -> bool {
+        let same_lease = match (&self.lease, &other.lease) {
+            // Another object with the same id is not the one whose end is kept up to date.
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (None, None) => true,
+            _ => false,
+        };
+        self.service == other.service && same_lease
+    }
+}
+
+/// The lease of a store, shared by all entries that live on it.
+///
+/// The end moves whenever the owner keeps the lease alive, which no watch tells, so it is the one
+/// thing below a tree that changes in place.
+#[derive(Debug)]
+pub struct Lease {
+    /// The store's id of the lease.
+    pub id: i64,
+    /// Unix time of its end in seconds; 0 while it is not known.
+    end: AtomicU64,
+}
+
+impl Lease {
+    /// A lease whose end is not known yet.
+    pub fn new(id: i64) -> Self {
+        Self { id, end: AtomicU64::new(0) }
+    }
+
+    /// Sets the end, in seconds of Unix time.
+    pub fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Relaxed);
+    }
+
+    /// Whole seconds left at `now` (Unix time), at least 1: a lease that ran out while its store was
+    /// out of reach still holds, and one whose end is not known yet may be about to.
+    pub fn left(&self, now: u64) -> u32 {
+        let left = self.end.load(Ordering::Relaxed).saturating_sub(now);
+        u32::try_from(left).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Where an entry comes from, as a rank: of two entries on one key the one of the higher layer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Layer(pub u8);
+
+/// All services by name; see the module's text.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    root: Arc<Node>,
+    names: usize,
+    serial: u32,
+}
+
+impl Tree {
+    /// A tree without a name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an entry on a key of a layer; `false` if the same stood there before.
+    ///
+    /// An equal entry is left in place, so what was made from it stays valid.
+    pub fn put(&mut self, key: &Key, layer: Layer, entry: Entry) -> bool {
+        if self.has(key, layer, &entry) {
+            return false;
+        }
+        let fresh = Arc::make_mut(&mut self.root).put(&mut key.labels(), layer, Arc::new(entry));
+        self.names += usize::from(fresh);
+        true
+    }
+
+    /// Whether an equal entry stands on a key of a layer.
+    pub fn has(&self, key: &Key, layer: Layer, entry: &Entry) -> bool {
+        let present = self.node(key.labels()).and_then(|node| node.held(layer));
+        present.is_some_and(|present| present.same(entry))
+    }
+
+    /// Takes the entry of a layer off a key; `false` if there is none.
+    pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
+        if self.node(key.labels()).and_then(|node| node.held(layer)).is_none() {
+            return false;
+        }
+        let gone = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
+        self.names -= usize::from(gone);
+        true
+    }
+
+    /// The keys on which a layer has an entry, in key order.
+    pub fn keys(&self, layer: Layer, mut each: impl FnMut(Key)) {
+        let mut path = Vec::new();
+        let _ = self.root.walk(&mut path, &mut |path, node| {
+            if node.held(layer).is_some() {
+                each(Key::from_labels(path.iter().copied()));
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// The number of keys with a service.
+    pub fn names(&self) -> usize {
+        self.names
+    }
+
+    /// Unix time of the last change of data: the serial of the zone's SOA.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Dates the last change. Never goes back, for a serial must not (RFC 1982).
+    pub fn set_serial(&mut self, serial: u32) {
+        self.serial = self.serial.max(serial);
+    }
+
+    /// The node at the labels, root first, whether or not a service hangs there.
+    pub fn node<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> Option<&Arc<Node>> {
+        let mut node = &self.root;
+        for label in labels {
+            node = node.child(label)?;
+        }
+        Some(node)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The tree against a plain sorted map.
+
+use super::*;
+use crate::service::{Keyspace, Place};
+use hickory_proto::rr::Name;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+const ETCD: Layer = Layer(1);
+const FILES: Layer = Layer(3);
+
+fn key(path: &str) -> Key {
+    match Keyspace::new("skydns").place(format!("/skydns/{path}").as_bytes()) {
+        Ok(Place::Service { key, .. }) => key,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn at(port: u16) -> Entry {
+    let value = format!("{{\"host\":\"10.0.0.1\",\"port\":{port}}}");
+    Entry::new(Service::from_json(value.as_bytes()).expect("a service"))
+}
+
+fn ports(tree: &Tree, name: &str) -> Option<Vec<u16>> {
+    let path = Path::new(&Name::from_str(name).expect("a name"));
+    match tree.services(&path, Kinds::HOST, |_| false) {
+        Found::NoName => None,
+        Found::Services(found) => Some(found.iter().map(|m| m.entry.service.port).collect()),
+        Found::TooMany => panic!("too many"),
+    }
+}
+
+fn tree(paths: &[&str]) -> Tree {
+    let mut tree = Tree::new();
+    for (port, path) in (1..).zip(paths) {
+        assert!(tree.put(&key(path), ETCD, at(port)));
+    }
+    tree
+}
+
+#[test]
+fn a_name_answers_for_all_below_it_in_key_order() {
+    let tree = tree(&["local/east/b", "local/east/a", "local/east", "local/eastern", "local/west/x"]);
+    assert_eq!(ports(&tree, "east.local."), Some(vec![3, 2, 1]));
+    assert_eq!(ports(&tree, "local."), Some(vec![3, 2, 1, 4, 5]));
+    assert_eq!(ports(&tree, "x.west.local."), Some(vec![5]));
+    assert_eq!(ports(&tree, "y.x.west.local."), None);
+    assert_eq!(ports(&tree, "eas.local."), None);
+    assert_eq!(tree.names(), 5);
+}
+
+#[test]
+fn wildcards_match_one_label_each_and_whatever_is_deeper() {
+    let tree = tree(&["t/r1/dev/s1/a", "t/r1/prod/s2", "t/r2/prod/s3/b", "t/leaf"]);
+    assert_eq!(ports(&tree, "*.r1.t."), Some(vec![1, 2]));
+    assert_eq!(ports(&tree, "prod.*.t."), Some(vec![2, 3]));
+    assert_eq!(ports(&tree, "prod.any.t."), Some(vec![2, 3]));
+    assert_eq!(ports(&tree, "*.*.*.t."), Some(vec![1, 2, 3]));
+    assert_eq!(ports(&tree, "*.*.*.*.*.t."), Some(vec![]));
+    assert_eq!(ports(&tree, "nothing.*.t."), Some(vec![]));
+    assert_eq!(ports(&tree, "*.nothing.t."), None);
+    assert_eq!(ports(&tree, "*.leaf.t."), Some(vec![4]));
+}
+
+#[test]
+fn underscore_labels_show_only_when_asked_for() {
+    let tree = tree(&["t/_tcp/a", "t/_tcp/_b", "t/c", "t/x/_y/z"]);
+    assert_eq!(ports(&tree, "t."), Some(vec![3]));
+    assert_eq!(ports(&tree, "_tcp.t."), Some(vec![1]));
+    assert_eq!(ports(&tree, "_b._tcp.t."), Some(vec![2]));
+    assert_eq!(ports(&tree, "*._tcp.t."), Some(vec![1]));
+    assert_eq!(ports(&tree, "_y.*.t."), Some(vec![]));
+    assert_eq!(ports(&tree, "x.t."), Some(vec![]));
+    assert_eq!(ports(&tree, "z._y.x.t."), Some(vec![4]));
+}
+
+#[test]
+fn the_higher_layer_shows_and_reveals_the_lower_when_it_goes() {
+    let mut tree = Tree::new();
+    tree.put(&key("t/a"), ETCD, at(1));
+    tree.put(&key("t/a"), FILES, at(2));
+    assert_eq!((ports(&tree, "a.t."), tree.names()), (Some(vec![2]), 1));
+    tree.put(&key("t/a"), ETCD, at(3));
+    assert_eq!(ports(&tree, "a.t."), Some(vec![2]));
+    assert!(tree.remove(&key("t/a"), FILES));
+    assert_eq!((ports(&tree, "a.t."), tree.names()), (Some(vec![3]), 1));
+    assert!(!tree.remove(&key("t/a"), FILES));
+    assert!(tree.remove(&key("t/a"), ETCD));
+    assert_eq!((ports(&tree, "t."), tree.names()), (None, 0));
+}
+
+#[test]
+fn what_did_not_change_stays_the_same_node() {
+    let mut now = tree(&["t/a/x", "t/b/y"]);
+    let before = now.clone();
+    let node = |tree: &Tree, path: &str| Arc::as_ptr(tree.node(key(path).labels()).expect("a node"));
+    assert!(!now.put(&key("t/a/x"), ETCD, at(1)), "an equal entry changes nothing");
+    assert_eq!(node(&now, "t"), node(&before, "t"));
+    assert!(now.put(&key("t/a/x"), ETCD, at(9)));
+    assert_eq!(node(&now, "t/b"), node(&before, "t/b"));
+    assert_ne!(node(&now, "t/a"), node(&before, "t/a"));
+    assert_ne!(node(&now, "t"), node(&before, "t"));
+    assert_eq!(ports(&before, "x.a.t."), Some(vec![1]));
+}
+
+#[test]
+fn a_look_up_does_not_enter_what_cannot_match() {
+    let mut tree = tree(&["t/a", "t/b"]);
+    let text = Service::from_json(br#"{"text":"hello"}"#).expect("a service");
+    tree.put(&key("t/c/d"), ETCD, Entry::new(text));
+    let node = tree.node(key("t/c").labels()).expect("a node");
+    assert!(!node.visible().meets(Kinds::HOST));
+    assert!(node.visible().meets(Kinds::TEXT));
+    assert_eq!(ports(&tree, "c.t."), Some(vec![]));
+}
+
+#[test]
+fn leases_count_down_to_one() {
+    let lease = Lease::new(7);
+    assert_eq!(lease.left(1000), 1);
+    lease.set_end(1060);
+    assert_eq!((lease.left(1000), lease.left(1059), lease.left(2000)), (60, 1, 1));
+}
+
+/// Paths over few labels, so that they meet, and wide enough for the B-tree to split and merge.
+fn paths() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..3u8, 0..400u16).prop_map(|(a, b)| format!("t/d{a}/s{b}")),
+        (0..3u8, 0..4u8, 0..3u8).prop_map(|(a, b, c)| format!("t/d{a}/long-label-{b}/s{c}")),
+        (0..3u8).prop_map(|a| format!("t/d{a}")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_tree_holds_what_a_plain_map_holds(
+        steps in proptest::collection::vec((paths(), any::<bool>(), 1..5u16), 1..1500)
+    ) {
+        let mut tree = Tree::new();
+        let mut map = BTreeMap::new();
+        let mut published = Vec::new();
+        for (count, (path, put, port)) in steps.into_iter().enumerate() {
+            let key = key(&path);
+            if put {
+                let changed = map.insert(key.clone(), port) != Some(port);
+                prop_assert_eq!(tree.put(&key, ETCD, at(port)), changed);
+            } else {
+                prop_assert_eq!(tree.remove(&key, ETCD), map.remove(&key).is_some());
+            }
+            if count % 97 == 0 {
+                published.push((tree.clone(), map.clone()));
+            }
+        }
+        published.push((tree, map));
+        for (tree, map) in published {
+            let mut keys = Vec::new();
+            tree.keys(ETCD, |key| keys.push(key));
+            prop_assert_eq!(&keys, &map.keys().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(tree.names(), map.len());
+            let all = ports(&tree, "t.").unwrap_or_default();
+            prop_assert_eq!(all, map.values().copied().collect::<Vec<_>>());
+            for (key, port) in &map {
+                let node = tree.node(key.labels()).and_then(|node| node.entry());
+                prop_assert_eq!(node.map(|entry| entry.service.port), Some(*port));
+            }
+        }
+    }
+}
