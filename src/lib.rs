@@ -1,6 +1,7 @@
 //! The DNS agent that runs on every host of a site, and the parts to build another.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod service;
 pub mod tree;
 

@@ -1,0 +1,140 @@
+//! A, AAAA and CNAME: addresses of services, and the chains that lead to them.
+
+use super::{Builder, echo};
+use crate::service::Host;
+use crate::tree::{Kinds, Path};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashSet;
+
+/// Most CNAMEs in a row.
+pub(super) const LONGEST_CHAIN: usize = 8;
+
+/// The address types asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Family {
+    V4,
+    V6,
+    /// Both, for ADDITIONAL.
+    Both,
+}
+
+impl Family {
+    pub(super) fn kinds(self) -> Kinds {
+        match self {
+            Self::V4 => Kinds::V4 | Kinds::NAME,
+            Self::V6 => Kinds::V6 | Kinds::NAME,
+            Self::Both => Kinds::HOST,
+        }
+    }
+
+    /// The type to ask an upstream for; SkyDNS asks for A where it wants both.
+    pub(super) fn external_type(self) -> RecordType {
+        match self {
+            Self::V4 | Self::Both => RecordType::A,
+            Self::V6 => RecordType::AAAA,
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// The answer to A and AAAA; `None` if the name does not exist.
+    pub(super) fn addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
+        self.chain(&self.query.name().clone(), path, &mut Vec::new(), family)
+    }
+
+    /// The addresses of a target inside the domain, for ADDITIONAL.
+    pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
+        let before = self.too_large;
+        let records = if self.is_secure() {
+            self.secure_target(target)
+        } else {
+            self.chain(target, &Path::new(target), &mut Vec::new(), Family::Both)
+        };
+        // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
+        if std::mem::replace(&mut self.too_large, before) == before {
+            records.unwrap_or_default()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The answer to CNAME: only a service on exactly this name has one.
+    pub(super) fn cname(&mut self, path: &Path) -> Option<Vec<Record>> {
+        if !self.exists(path) {
+            return None;
+        }
+        let Some(entry) = self.view.tree.leaf(path) else {
+            return Some(Vec::new());
+        };
+        Some(match &entry.service.host {
+            Host::Name(target) => vec![cname(self.query.name(), self.ttl(entry), target)],
+            _ => Vec::new(),
+        })
+    }
+
+    /// The addresses of a name, through CNAMEs where its hosts are names.
+    ///
+    /// `followed` are the targets on the way here. A CNAME that leads to no address is left out.
+    pub(super) fn chain(
+        &mut self,
+        owner: &Name,
+        path: &Path,
+        followed: &mut Vec<Name>,
+        family: Family,
+    ) -> Option<Vec<Record>> {
+        let found = self.grouped(path, family.kinds(), |service| &service.host)?;
+        let mut records = Vec::new();
+        let mut named = HashSet::new();
+        for m in found {
+            let ttl = self.ttl(m.entry);
+            match (&m.entry.service.host, family) {
+                // Services that differ in their ports alone lead to the same.
+                (Host::Name(target), _) if !named.insert(target) => {}
+                (Host::V4(v4), Family::V4 | Family::Both) => {
+                    records.push(Record::from_rdata(owner.clone(), ttl, RData::A(A(*v4))));
+                }
+                (Host::V6(v6), Family::V6 | Family::Both) => {
+                    records.push(Record::from_rdata(owner.clone(), ttl, RData::AAAA(AAAA(*v6))));
+                }
+                (Host::Name(target), _) => {
+                    let rest = self.follow(owner, target, followed, family);
+                    if let Some(rest) = rest {
+                        records.push(cname(owner, ttl, target));
+                        records.extend(rest);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(records)
+    }
+
+    /// What a CNAME leads to; `None` if it must be left out.
+    fn follow(
+        &mut self,
+        owner: &Name,
+        target: &Name,
+        followed: &mut Vec<Name>,
+        family: Family,
+    ) -> Option<Vec<Record>> {
+        let looped = owner == target || followed.contains(target) || self.too_large;
+        if looped || target.is_root() || followed.len() >= LONGEST_CHAIN || self.budget == 0 {
+            return None;
+        }
+        followed.push(target.clone());
+        let owner = echo(self.query.name(), target).clone();
+        let rest = self.chain(&owner, &Path::new(target), followed, family);
+        followed.pop();
+        match rest {
+            Some(rest) => (!rest.is_empty()).then_some(rest),
+            None if self.view.zone.contains(target) => None,
+            None => self.external(target, family.external_type()),
+        }
+    }
+}
+
+pub(super) fn cname(owner: &Name, ttl: u32, target: &Name) -> Record {
+    Record::from_rdata(owner.clone(), ttl, RData::CNAME(CNAME(target.clone())))
+}

@@ -1,0 +1,92 @@
+//! Names outside the tree: what an answer needs of them, and what came of looking them up.
+
+use super::{Builder, Zone};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashMap;
+
+/// Most names that are looked up for one answer; what is beyond counts as not found.
+pub const MOST_LOOKUPS: usize = 64;
+
+/// A question for an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lookup {
+    /// Compared without regard to letter case.
+    pub name: Name,
+    /// A or AAAA.
+    pub rtype: RecordType,
+}
+
+/// What came of look-ups upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Externals {
+    known: HashMap<Lookup, Option<Vec<Record>>>,
+    failed: bool,
+}
+
+impl Externals {
+    /// Nothing was looked up yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes that a look-up failed: the name may exist all the same.
+    pub fn insert_failure(&mut self, lookup: Lookup) {
+        self.known.insert(lookup, None);
+        self.failed = true;
+    }
+
+    /// Whether a look-up failed.
+    pub(super) fn any_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Notes the answer section of a NOERROR reply, or that the name does not exist.
+    pub fn insert(&mut self, lookup: Lookup, records: Option<Vec<Record>>) {
+        self.known.insert(lookup, records);
+    }
+}
+
+impl Builder<'_> {
+    /// The answer section that upstream gave; `None` if it failed, or until it is looked up.
+    pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
+        // hickory's own count leaves a leading "*" out.
+        if name.iter().count() < usize::from(self.view.zone.ndots) {
+            return None;
+        }
+        let lookup = Lookup { name: name.clone(), rtype };
+        match self.view.externals.known.get(&lookup) {
+            Some(known) if self.is_secure() => {
+                known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
+            }
+            Some(known) => known.clone(),
+            None => {
+                let room = self.view.externals.known.len() + self.lookups.len() < MOST_LOOKUPS;
+                if room && !self.lookups.contains(&lookup) {
+                    self.lookups.push(lookup);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The CNAMEs that lead from a name, and the records at their end; nothing of our own domain, which an upstream has
+/// nothing to say about: it would be signed.
+fn scrubbed(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
+    let mut chain = Vec::new();
+    let mut owner = name.clone();
+    while !zone.contains(&owner) && chain.len() <= records.len() {
+        let at_owner = |wanted: RecordType| {
+            let owner = owner.clone();
+            records.iter().filter(move |record| record.name == owner && record.record_type() == wanted)
+        };
+        let Some(cname) = at_owner(RecordType::CNAME).next() else {
+            chain.extend(at_owner(rtype).cloned());
+            break;
+        };
+        chain.push(cname.clone());
+        let RData::CNAME(target) = &cname.data else { break };
+        owner = target.0.clone();
+    }
+    chain
+}

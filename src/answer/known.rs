@@ -1,0 +1,62 @@
+//! Types of names that were gathered before: a denial tells them, and a flood of questions for names below one name
+//! must not gather them each time.
+
+use super::Zone;
+use hickory_proto::rr::{Name, RecordType};
+use quick_cache::sync::Cache;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Names whose types are kept.
+const NAMES: usize = 1_024;
+
+/// The types of names in one tree; it goes with the tree.
+#[derive(Default)]
+pub struct KnownTypes {
+    names: OnceLock<Cache<Place, Arc<[RecordType]>>>,
+}
+
+/// A name as it is looked up, with the settings that say what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    name: Name,
+    /// What is inside of it is followed.
+    domain: Name,
+    /// The owner is the apex, which has no CNAME.
+    apex: bool,
+    local: Option<Name>,
+    ndots: u8,
+}
+
+impl fmt::Debug for KnownTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KnownTypes({})", self.names.get().map_or(0, Cache::len))
+    }
+}
+
+impl KnownTypes {
+    /// The types of a name in lower case, gathered now if nobody did before.
+    pub(super) fn of(
+        &self,
+        name: &Name,
+        apex: bool,
+        zone: &Zone,
+        gather: impl FnOnce() -> Vec<RecordType>,
+    ) -> Arc<[RecordType]> {
+        let names = self.names.get_or_init(|| Cache::new(NAMES));
+        let place = Place {
+            name: name.clone(),
+            domain: zone.domain().clone(),
+            apex,
+            local: zone.local.clone(),
+            ndots: zone.ndots,
+        };
+        // Others who want the same wait, and do not gather it once more.
+        let gathered = names.get_or_insert_with(&place, || Ok::<_, Infallible>(gather().into()));
+        match gathered {
+            Ok(types) => types,
+            Err(never) => match never {},
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Authoritative answers: a question and a tree in, records out.
+//!
+//! Owns what SkyDNS makes of services: addresses, SRV weights, CNAME chains, groups, negative answers.
+//! It never waits: what has to be looked up upstream is named in [`Outcome::Lookup`], and the caller
+//! asks again with the results. Time and chance come in as numbers, so an answer can be replayed.
+
+mod address;
+mod alias;
+mod apex;
+mod chaos;
+mod external;
+mod finish;
+mod known;
+mod outcome;
+mod reverse;
+mod secure;
+mod select;
+mod special;
+mod target;
+mod zone;
+
+pub use external::{Externals, Lookup, MOST_LOOKUPS};
+pub use known::KnownTypes;
+pub use outcome::{Answer, Ede, Outcome};
+pub use secure::{Denial, Missing, Secure};
+pub use zone::{Identity, Zone};
+
+use crate::service::Service;
+use crate::tree::{Entry, Found, Kinds, MAX_FOUND, Match, Path, Tree};
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use std::collections::HashSet;
+use std::hash::Hash;
+
+/// Everything an answer is made from, besides the question.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What the site is configured to serve.
+    pub zone: &'a Zone,
+    /// The services.
+    pub tree: &'a Tree,
+    /// How far the tree can be trusted.
+    pub freshness: Freshness,
+    /// Unix time in seconds.
+    pub now: u64,
+    /// Any number; equal numbers give equal orders of round robin.
+    pub seed: u64,
+    /// What is known of names outside the tree.
+    pub externals: &'a Externals,
+    /// Most records that the reply can hold; an answer of more is not built.
+    pub room: usize,
+    /// What DNSSEC adds, if the zone is signed.
+    pub secure: Option<Secure<'a>>,
+}
+
+/// How far the tree can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// Every source has been read, and tells of changes.
+    #[default]
+    Current,
+    /// Every source has been read, but one cannot be reached now.
+    Stale,
+    /// A source was never read: what is missing may exist.
+    Incomplete,
+}
+
+/// Meta type in the type bit map of a name that does not exist; nothing to ask for (RFC 9824 §3.5).
+pub const NXNAME: RecordType = RecordType::Unknown(128);
+
+/// Longest TTL of an answer from a stale tree, in seconds (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
+
+/// Answers a question, or says what else it takes.
+pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
+    match query.query_class() {
+        DNSClass::IN => {}
+        DNSClass::CH => return Outcome::Answered(chaos::answer(query, view.zone)),
+        _ => return Outcome::Answered(refused("only the classes IN and CH are served")),
+    }
+    let zone = view.zone;
+    let name = zone.substitute(query.name());
+    if let Some(answer) = reverse::answer(query, name, view) {
+        return Outcome::Answered(answer);
+    }
+    if zone.contains(name) || zone.contains(query.name()) {
+        return own(query, &Path::new(name), view);
+    }
+    match (special::answer(query), query.query_type()) {
+        (Some(answer), _) => Outcome::Answered(answer),
+        (None, RecordType::AXFR | RecordType::IXFR) => {
+            Outcome::Answered(refused("zone transfers are not served"))
+        }
+        (None, _) => Outcome::Forward,
+    }
+}
+
+fn refused(why: &str) -> Answer {
+    Answer::failure(ResponseCode::Refused, Ede::NOT_SUPPORTED, why)
+}
+
+/// Answers for a name of the site's domain.
+fn own(query: &Query, path: &Path, view: &View<'_>) -> Outcome {
+    if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
+        return Outcome::Answered(refused("zone transfers are not served"));
+    }
+    if query.query_type() == NXNAME {
+        let why = "NXNAME is for denials only";
+        return Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why));
+    }
+    let mut builder = Builder::new(query, view);
+    let section = builder.section(path);
+    builder.finish(section)
+}
+
+/// Services that are looked at to know which types a name has.
+const QUIET_BUDGET: usize = 4 * MAX_FOUND;
+
+/// Gathers the records of one answer.
+struct Builder<'a> {
+    query: &'a Query,
+    view: &'a View<'a>,
+    /// The name whose records are being gathered: the one asked for, or one that a signed CNAME led to.
+    owner: Name,
+    /// What the signed answer ends in without data.
+    ending: Option<Denial>,
+    /// CNAMEs that were followed.
+    followed: usize,
+    additionals: Vec<Record>,
+    lookups: Vec<Lookup>,
+    /// Services that may still be looked at; chains that fan out at every step end here.
+    budget: usize,
+    /// Whether something is looked at only to know which types a name has.
+    quiet: bool,
+    /// Services that may still be looked at for that.
+    quiet_budget: usize,
+    /// Whether the answer cannot fit.
+    too_large: bool,
+}
+
+impl<'a> Builder<'a> {
+    fn new(query: &'a Query, view: &'a View<'a>) -> Self {
+        let (additionals, lookups) = (Vec::new(), Vec::new());
+        let (owner, budget) = (query.name().clone(), MAX_FOUND);
+        Self {
+            query,
+            view,
+            owner,
+            ending: None,
+            followed: 0,
+            additionals,
+            lookups,
+            budget,
+            quiet: false,
+            quiet_budget: QUIET_BUDGET,
+            too_large: false,
+        }
+    }
+
+    /// The answer section that the owner has for the question; `None` if the name does not exist.
+    fn section(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let apex = self.view.zone.is_apex(&self.owner);
+        let rtype = self.query.query_type();
+        let section = match rtype {
+            RecordType::A | RecordType::AAAA if self.is_secure() => return self.secure_addresses(path),
+            RecordType::CNAME if self.is_secure() => return self.secure_cname(path),
+            RecordType::RRSIG if self.is_secure() => return self.any_set(path),
+            RecordType::A | RecordType::AAAA => self.addresses(path),
+            RecordType::SRV => self.srv(path),
+            RecordType::MX => self.mx(path),
+            RecordType::TXT => self.txt(path),
+            RecordType::CNAME => self.cname(path),
+            RecordType::NS if apex => Some(self.apex_ns()),
+            RecordType::SOA if apex => Some(vec![self.soa(self.view.zone.ttl)]),
+            RecordType::ANY => self.any(path),
+            _ if apex => Some(self.apex_dnssec(rtype)),
+            _ => self.exists(path).then(Vec::new),
+        };
+        match section {
+            Some(empty) if empty.is_empty() && self.is_secure() => Some(self.secure_no_data(path)),
+            section => section,
+        }
+    }
+
+    /// The services at a name after SkyDNS's rules of equality; `None` if the name does not exist.
+    ///
+    /// `datum` is what tells the records of two services apart: more different ones than the reply has
+    /// room for are too many.
+    fn services<D: Eq + Hash>(
+        &mut self,
+        path: &Path,
+        wanted: Kinds,
+        datum: impl Fn(&'a Service) -> D,
+    ) -> Option<Vec<Match<'a>>> {
+        let mut data = HashSet::new();
+        let room = if self.quiet { alias::MOST_LOOKED_AT } else { self.view.room };
+        let enough = |entry: &'a Entry| {
+            data.len() >= room && !data.contains(&datum(&entry.service)) || {
+                data.insert(datum(&entry.service));
+                false
+            }
+        };
+        match self.view.tree.services(path, wanted, enough) {
+            Found::NoName => self.view.zone.always_has(&path.before_wildcards()).then(Vec::new),
+            Found::Services(found) => {
+                let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
+                *budget = budget.saturating_sub(found.len());
+                Some(select::distinct(found))
+            }
+            Found::TooMany => {
+                self.too_large = true;
+                Some(Vec::new())
+            }
+        }
+    }
+
+    /// The same, reduced to one group.
+    fn grouped<D: Eq + Hash>(
+        &mut self,
+        path: &Path,
+        wanted: Kinds,
+        datum: impl Fn(&'a Service) -> D,
+    ) -> Option<Vec<Match<'a>>> {
+        self.services(path, wanted, datum).map(select::one_group)
+    }
+
+    fn exists(&mut self, path: &Path) -> bool {
+        self.services(path, Kinds::NONE, |_| ()).is_some()
+    }
+
+    fn txt(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let found = self.grouped(path, Kinds::TEXT, |service| service.text.as_deref())?;
+        let owner = &self.owner;
+        Some(
+            found
+                .iter()
+                .filter_map(|m| {
+                    let text = m.entry.service.text.as_deref()?;
+                    Some(target::text_record(owner, self.ttl(m.entry), text))
+                })
+                .collect(),
+        )
+    }
+
+    /// RFC 8482 §4.2: one synthesised record stands for all.
+    fn any(&mut self, path: &Path) -> Option<Vec<Record>> {
+        use hickory_proto::rr::{RData, rdata::HINFO};
+        let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
+        self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])
+    }
+
+    /// The TTL of what is made from an entry.
+    fn ttl(&self, entry: &Entry) -> u32 {
+        let own = match entry.service.ttl {
+            0 => None,
+            ttl => Some(ttl.min(crate::service::MAX_TTL)),
+        };
+        let lease = entry.lease.as_ref().map(|lease| lease.left(self.view.now));
+        let ttl = own.into_iter().chain(lease).min();
+        self.capped(ttl.unwrap_or(self.view.zone.ttl))
+    }
+
+    /// A TTL as it may be served in the present state.
+    fn capped(&self, ttl: u32) -> u32 {
+        if self.view.freshness == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
+    }
+
+    /// Adds the records of an answer section, or of a name that does not exist, to a whole answer.
+    fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
+        if !self.lookups.is_empty() && !self.too_large {
+            return Outcome::Lookup(self.lookups);
+        }
+        let (rcode, answers) = match section {
+            Some(answers) => (ResponseCode::NoError, answers),
+            None => {
+                self.end_without_name();
+                (ResponseCode::NXDomain, Vec::new())
+            }
+        };
+        let mut answer = Answer::empty(match &self.ending {
+            Some(Denial { missing: Missing::Name { .. }, .. }) => ResponseCode::NXDomain,
+            _ => rcode,
+        });
+        answer.too_large = self.too_large || self.budget == 0;
+        answer.answers = answers;
+        answer.additionals = std::mem::take(&mut self.additionals);
+        let ended = answer.answers.is_empty() || self.ending.is_some();
+        if ended && !answer.too_large {
+            if self.view.freshness == Freshness::Incomplete {
+                let why = "the store was not read yet, the name may exist";
+                return Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why));
+            }
+            if rcode == ResponseCode::NoError && self.view.externals.any_failed() {
+                return Outcome::Answered(unreachable());
+            }
+            answer.authorities.push(self.soa(self.view.zone.min_ttl));
+            answer.denials.extend(self.ending.take());
+        } else if self.is_secure() && self.view.externals.any_failed() && !has_addresses(&answer) {
+            return Outcome::Answered(unreachable());
+        }
+        if self.view.freshness == Freshness::Stale {
+            answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
+        }
+        finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed);
+        Outcome::Answered(answer)
+    }
+}
+
+/// A name outside the domain could not be looked up, and there is nothing else.
+fn unreachable() -> Answer {
+    let why = "a name outside the domain that this one leads to could not be looked up";
+    Answer::failure(ResponseCode::ServFail, Ede::NO_REACHABLE_AUTHORITY, why)
+}
+
+fn has_addresses(answer: &Answer) -> bool {
+    answer.answers.iter().any(|record| record.record_type() != RecordType::CNAME)
+}
+
+/// The owner name of records that a name of the tree has, as the client spelled it.
+fn echo<'n>(question: &'n Name, name: &'n Name) -> &'n Name {
+    if question == name { question } else { name }
+}
+
+#[cfg(test)]
+mod tests;

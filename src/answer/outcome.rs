@@ -1,0 +1,91 @@
+//! What becomes of a question: an answer, look-ups that it takes, or the forwarder.
+
+use super::{Denial, Lookup};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::Record;
+
+/// What becomes of a question.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Answered here.
+    Answered(Answer),
+    /// These have to be looked up first; ask again with what came of them.
+    Lookup(Vec<Lookup>),
+    /// Not ours to answer.
+    Forward,
+}
+
+/// An answer, still without the header and OPT of its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The response code.
+    pub rcode: ResponseCode,
+    /// The AA flag.
+    pub authoritative: bool,
+    /// The answer section.
+    pub answers: Vec<Record>,
+    /// The authority section.
+    pub authorities: Vec<Record>,
+    /// The additional section, without OPT.
+    pub additionals: Vec<Record>,
+    /// What to tell about it (RFC 8914).
+    pub ede: Option<Ede>,
+    /// Too many services for any message: TC over UDP, SERVFAIL over TCP.
+    pub too_large: bool,
+    /// What has to be proven not to exist; only for clients that want DNSSEC records.
+    pub denials: Vec<Denial>,
+}
+
+/// An extended DNS error (RFC 8914).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ede {
+    /// INFO-CODE.
+    pub code: u16,
+    /// EXTRA-TEXT, for a person.
+    pub text: String,
+}
+
+impl Ede {
+    /// Stale Answer.
+    pub const STALE: u16 = 3;
+    /// Not Ready.
+    pub const NOT_READY: u16 = 14;
+    /// Prohibited.
+    pub const PROHIBITED: u16 = 18;
+    /// Not Supported.
+    pub const NOT_SUPPORTED: u16 = 21;
+    /// No Reachable Authority.
+    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// Network Error.
+    pub const NETWORK_ERROR: u16 = 23;
+    /// Invalid Query Type (RFC 9824 §9).
+    pub const INVALID_QUERY_TYPE: u16 = 30;
+    /// Other Error.
+    pub const OTHER: u16 = 0;
+
+    /// An error with a text for a person.
+    pub fn new(code: u16, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl Answer {
+    /// An answer without records.
+    pub fn empty(rcode: ResponseCode) -> Self {
+        Self {
+            rcode,
+            authoritative: true,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            additionals: Vec::new(),
+            ede: None,
+            too_large: false,
+            denials: Vec::new(),
+        }
+    }
+
+    /// A failure with the reason for a person.
+    pub fn failure(rcode: ResponseCode, code: u16, text: impl Into<String>) -> Self {
+        Self { authoritative: false, ede: Some(Ede::new(code, text)), ..Self::empty(rcode) }
+    }
+}

@@ -1,0 +1,37 @@
+//! Reverse look-ups: PTR records from keys below `/arpa`.
+
+use super::{Answer, Builder, View};
+use crate::service::Host;
+use crate::tree::Path;
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::rdata::PTR;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// Answers for a name that a service's key below `in-addr.arpa` or `ip6.arpa` is made for.
+///
+/// Other types than PTR have no data there. AA stays clear: the reverse zone is not ours.
+pub(super) fn answer(query: &Query, name: &Name, view: &View<'_>) -> Option<Answer> {
+    if !is_reverse(name) {
+        return None;
+    }
+    let entry = view.tree.exact(&Path::new(name))?.entry()?;
+    let Host::Name(target) = &entry.service.host else {
+        return None;
+    };
+    let mut answer = Answer { authoritative: false, ..Answer::empty(ResponseCode::NoError) };
+    if query.query_type() == RecordType::PTR {
+        let ttl = Builder::new(query, view).ttl(entry);
+        let ptr = RData::PTR(PTR((**target).clone()));
+        answer.answers.push(Record::from_rdata(query.name().clone(), ttl, ptr));
+    }
+    Some(answer)
+}
+
+/// Whether a name is below `in-addr.arpa` or `ip6.arpa`.
+fn is_reverse(name: &Name) -> bool {
+    let mut labels = name.iter().rev();
+    let top = labels.next().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
+    top && labels
+        .next()
+        .is_some_and(|label| label.eq_ignore_ascii_case(b"in-addr") || label.eq_ignore_ascii_case(b"ip6"))
+}

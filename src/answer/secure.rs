@@ -1,0 +1,294 @@
+//! Answers that can be signed: what differs for clients that want DNSSEC records of a signed zone.
+//!
+//! SkyDNS's subtree answers put CNAMEs and addresses on one name, which no validator takes. Here a name has either one
+//! CNAME or addresses, whatever type is asked for: addresses if any service at the name has one, with the chains of the
+//! others resolved; else a CNAME, if it leads anywhere. Every type that such a name does not have is answered by the
+//! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
+
+use super::address::{Family, LONGEST_CHAIN, cname};
+use super::{Builder, KnownTypes, QUIET_BUDGET, echo};
+use crate::service::Host;
+use crate::tree::{Found, Kinds, Path};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashSet;
+
+/// What DNSSEC adds to a zone.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure<'a> {
+    /// Data of the records that it puts at the apex, such as DNSKEY.
+    pub apex: &'a [RData],
+    /// Whether the client wants DNSSEC records (DO).
+    pub wanted: bool,
+    /// Whether absence is proven without the closest encloser (RFC 9824).
+    pub compact: bool,
+    /// What was found before in the same tree.
+    pub known: &'a KnownTypes,
+}
+
+/// Something that has to be proven not to exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The name asked for, or the one that its CNAME leads to.
+    pub name: Name,
+    /// What is missing there.
+    pub missing: Missing,
+}
+
+/// What is missing at a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The type asked for; these are there, RRSIG apart. None: a name that only has names below it.
+    Data(Vec<RecordType>),
+    /// The name.
+    Name {
+        /// The longest name above it that exists (RFC 5155 §1.3).
+        closest_encloser: Name,
+        /// The types there; none is told for compact denial.
+        types: Vec<RecordType>,
+    },
+}
+
+/// The types that services make.
+const TYPES: [(RecordType, Kinds); 5] = [
+    (RecordType::A, Kinds::V4),
+    (RecordType::AAAA, Kinds::V6),
+    (RecordType::SRV, Kinds::HOST),
+    (RecordType::TXT, Kinds::TEXT),
+    (RecordType::MX, Kinds::MAIL),
+];
+
+impl Builder<'_> {
+    /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
+    pub(super) fn is_secure(&self) -> bool {
+        self.view.secure.is_some_and(|secure| secure.wanted)
+    }
+
+    /// The answer to A and AAAA.
+    pub(super) fn secure_addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
+        let owner = self.owner.clone();
+        let addresses = self.flat_addresses(&owner, path, family)?;
+        Some(if addresses.is_empty() { self.secure_no_data(path) } else { addresses })
+    }
+
+    /// The answer to CNAME.
+    pub(super) fn secure_cname(&mut self, path: &Path) -> Option<Vec<Record>> {
+        if !self.exists(path) {
+            return None;
+        }
+        Some(match self.alias(path) {
+            Some((target, ttl)) => vec![cname(&self.owner, ttl, &target)],
+            None => self.end_without_data(path),
+        })
+    }
+
+    /// The answer to RRSIG: any one RRset of the name, whose signatures are what was asked for (RFC 8482 §4.1).
+    pub(super) fn any_set(&mut self, path: &Path) -> Option<Vec<Record>> {
+        if !self.exists(path) {
+            return None;
+        }
+        if let Some((target, ttl)) = self.alias(path) {
+            return Some(vec![cname(&self.owner, ttl, &target)]);
+        }
+        if self.view.zone.is_apex(&self.owner) {
+            return Some(vec![self.soa(self.view.zone.ttl)]);
+        }
+        let owner = self.owner.clone();
+        let set = match self.types(path).first() {
+            Some(RecordType::A) => self.flat_addresses(&owner, path, Family::V4),
+            Some(RecordType::AAAA) => self.flat_addresses(&owner, path, Family::V6),
+            Some(RecordType::SRV) => self.srv(path),
+            Some(RecordType::TXT) => self.txt(path),
+            Some(RecordType::MX) => self.mx(path),
+            _ => None,
+        };
+        self.additionals.clear();
+        Some(set.filter(|set| !set.is_empty()).unwrap_or_else(|| self.end_without_data(path)))
+    }
+
+    /// What a name answers that does not have the type asked for: its CNAME and what that leads to, or nothing.
+    pub(super) fn secure_no_data(&mut self, path: &Path) -> Vec<Record> {
+        match self.alias(path) {
+            Some((target, ttl)) => self.follow_alias(&target, ttl),
+            None => self.end_without_data(path),
+        }
+    }
+
+    fn follow_alias(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
+        let mut records = vec![cname(&self.owner, ttl, target)];
+        self.followed += 1;
+        if self.followed >= LONGEST_CHAIN {
+            return records;
+        }
+        self.owner = echo(self.query.name(), target).clone();
+        let zone = self.view.zone;
+        if zone.contains(target) {
+            match self.section(&Path::new(zone.substitute(target))) {
+                Some(rest) => records.extend(rest),
+                None => self.end_without_name(),
+            }
+            return records;
+        }
+        let family = match self.query.query_type() {
+            RecordType::A => Family::V4,
+            RecordType::AAAA => Family::V6,
+            _ => return records,
+        };
+        let owner = self.owner.clone();
+        let rest = match self.chain(&owner, &Path::new(target), &mut Vec::new(), family) {
+            Some(rest) => Some(rest),
+            None => self.external(target, family.external_type()),
+        };
+        records.extend(rest.unwrap_or_default());
+        records
+    }
+
+    /// The addresses of a target inside the domain, for ADDITIONAL.
+    pub(super) fn secure_target(&mut self, target: &Name) -> Option<Vec<Record>> {
+        let path = Path::new(self.view.zone.substitute(target));
+        let Some((next, ttl)) = self.alias(&path) else {
+            return self.flat_addresses(target, &path, Family::Both);
+        };
+        let mut records = vec![cname(target, ttl, &next)];
+        let rest = if self.view.zone.contains(&next) {
+            self.flat_addresses(&next, &Path::new(self.view.zone.substitute(&next)), Family::Both)
+        } else {
+            self.external(&next, RecordType::A)
+        };
+        records.extend(rest.unwrap_or_default());
+        Some(records)
+    }
+
+    /// Notes that the owner exists without the type asked for.
+    fn end_without_data(&mut self, path: &Path) -> Vec<Record> {
+        let missing = Missing::Data(self.types(path));
+        self.ending = Some(Denial { name: self.owner.clone(), missing });
+        Vec::new()
+    }
+
+    /// Notes that the owner does not exist.
+    pub(super) fn end_without_name(&mut self) {
+        if !self.is_secure() {
+            return;
+        }
+        let zone = self.view.zone;
+        let mut closest_encloser = parent(&self.owner);
+        while !zone.is_apex(&closest_encloser) && !self.is_there(&closest_encloser) {
+            if closest_encloser.is_root() {
+                closest_encloser = zone.domain().clone();
+                break;
+            }
+            closest_encloser = parent(&closest_encloser);
+        }
+        let types = if self.view.secure.is_some_and(|secure| secure.compact) {
+            Vec::new()
+        } else {
+            let owner = std::mem::replace(&mut self.owner, closest_encloser.clone());
+            let types = self.types(&Path::new(self.view.zone.substitute(&closest_encloser)));
+            self.owner = owner;
+            types
+        };
+        let missing = Missing::Name { closest_encloser, types };
+        self.ending = Some(Denial { name: self.owner.clone(), missing });
+    }
+
+    pub(super) fn is_there(&self, name: &Name) -> bool {
+        let path = Path::new(self.view.zone.substitute(name));
+        let found = self.view.tree.services(&path, Kinds::NONE, |_| false);
+        !matches!(found, Found::NoName) || self.view.zone.always_has(&path.before_wildcards())
+    }
+
+    /// The types that the owner has, RRSIG apart.
+    fn types(&mut self, path: &Path) -> Vec<RecordType> {
+        let apex = self.view.zone.is_apex(&self.owner);
+        let Some(secure) = self.view.secure else { return Vec::new() };
+        let gathered = secure.known.of(path.name(), apex, self.view.zone, || self.gather_types(path));
+        let of_dnssec = secure.apex.iter().filter(|_| apex).map(RData::record_type);
+        gathered.iter().copied().chain(of_dnssec).collect()
+    }
+
+    fn gather_types(&mut self, path: &Path) -> Vec<RecordType> {
+        // What is kept must not depend on what this answer has looked at before.
+        self.quiet_budget = QUIET_BUDGET;
+        let mut types = Vec::new();
+        let alias = self.alias(path).is_some();
+        if alias {
+            types.push(RecordType::CNAME);
+        }
+        let owner = self.owner.clone();
+        for (rtype, kinds) in TYPES {
+            let there = match rtype {
+                RecordType::A | RecordType::AAAA if alias => false,
+                RecordType::A => self.has(path, kinds) || self.has_flat(&owner, path, Family::V4),
+                RecordType::AAAA => self.has(path, kinds) || self.has_flat(&owner, path, Family::V6),
+                // Groups do not matter to MX.
+                RecordType::MX => {
+                    self.has(path, kinds) && self.quietly(|b| b.mx(path)).is_none_or(|mx| !mx.is_empty())
+                }
+                _ => self.has(path, kinds),
+            };
+            if there {
+                types.push(rtype);
+            }
+        }
+        if self.view.zone.is_apex(&self.owner) {
+            types.push(RecordType::SOA);
+            if self.quietly(|b| Some(b.apex_ns())).is_some_and(|ns| !ns.is_empty()) {
+                types.push(RecordType::NS);
+            }
+        }
+        types
+    }
+
+    /// Whether names at a name lead to addresses that count as its own.
+    fn has_flat(&mut self, owner: &Name, path: &Path, family: Family) -> bool {
+        self.has(path, Kinds::NAME)
+            && self.quietly(|b| b.flat_addresses(owner, path, family)).is_none_or(|flat| !flat.is_empty())
+    }
+
+    /// The addresses at a name, those that names in the domain lead to as its own; `None` if it does not exist.
+    ///
+    /// A name whose services are names alone has a CNAME, and no address. What upstreams would have to be asked for is
+    /// left out: it is not ours to sign.
+    fn flat_addresses(&mut self, owner: &Name, path: &Path, family: Family) -> Option<Vec<Record>> {
+        if !self.exists(path) {
+            return None;
+        }
+        Some(if self.alias(path).is_none() { self.gather(owner, path, family) } else { Vec::new() })
+    }
+
+    /// The addresses at a name, and of the names that its services name; each name once.
+    fn gather(&mut self, owner: &Name, path: &Path, family: Family) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut seen = HashSet::from([path.name().clone()]);
+        let mut open = vec![(path.clone(), u32::MAX, 0)];
+        while let Some((path, longest, depth)) = open.pop() {
+            let found = self.grouped(&path, family.kinds(), |service| &service.host).unwrap_or_default();
+            for m in found {
+                let ttl = self.ttl(m.entry).min(longest);
+                let mut push = |data| records.push(Record::from_rdata(owner.clone(), ttl, data));
+                match (&m.entry.service.host, family) {
+                    (Host::V4(v4), Family::V4 | Family::Both) => push(RData::A(A(*v4))),
+                    (Host::V6(v6), Family::V6 | Family::Both) => push(RData::AAAA(AAAA(*v6))),
+                    (Host::Name(target), _) => {
+                        let target = self.view.zone.substitute(target).to_lowercase();
+                        let enough = depth >= LONGEST_CHAIN || self.too_large;
+                        if !enough && !target.is_root() && seen.insert(target.clone()) {
+                            open.push((Path::new(&target), ttl, depth + 1));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        records
+    }
+}
+
+/// The name without its first label.
+fn parent(name: &Name) -> Name {
+    let mut parent = name.base_name();
+    parent.set_fqdn(true);
+    parent
+}

@@ -1,0 +1,52 @@
+//! Which of the services found count: equal ones once, and those of one group.
+
+use crate::service::Service;
+use crate::tree::Match;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+
+/// Drops services that announce the same as one before them.
+pub(super) fn distinct(found: Vec<Match<'_>>) -> Vec<Match<'_>> {
+    if found.len() < 2 {
+        return found;
+    }
+    let mut seen = HashSet::with_capacity(found.len());
+    found.into_iter().filter(|m| seen.insert(Announced(&m.entry.service))).collect()
+}
+
+/// Keeps the services of the group that the shortest keys carry, and those without a group.
+///
+/// Two different groups on that level mean no grouping.
+pub(super) fn one_group(mut found: Vec<Match<'_>>) -> Vec<Match<'_>> {
+    let group = |m: &Match<'_>| m.entry.service.group.clone();
+    let Some(shortest) = found.iter().filter(|m| m.entry.service.group.is_some()).map(Match::depth).min()
+    else {
+        return found;
+    };
+    let mut deciding = found.iter().filter(|m| m.depth() == shortest).filter_map(group);
+    let Some(chosen) = deciding.next() else {
+        return found;
+    };
+    if deciding.all(|other| other == chosen) {
+        found.retain(|m| m.entry.service.group.as_ref().is_none_or(|group| *group == chosen));
+    }
+    found
+}
+
+/// A service as SkyDNS compares them; see [`Service::announces_same`].
+pub(super) struct Announced<'s>(pub(super) &'s Service);
+
+impl PartialEq for Announced<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.announces_same(other.0)
+    }
+}
+
+impl Eq for Announced<'_> {}
+
+impl Hash for Announced<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Service { host, port, priority, weight, text, .. } = self.0;
+        (host, port, priority, weight, text).hash(state);
+    }
+}

@@ -1,0 +1,67 @@
+//! Special-use names that must not reach an upstream (RFC 6761, RFC 6303).
+
+use super::Answer;
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// TTL of these answers and of their absence, in seconds (RFC 6303 §3).
+const TTL: u32 = 10_800;
+
+/// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
+pub(super) fn answer(query: &Query) -> Option<Answer> {
+    let name = query.name().to_lowercase();
+    let labels: Vec<&[u8]> = name.iter().rev().collect();
+    match labels.as_slice() {
+        [b"localhost", ..] => Some(localhost(query)),
+        [b"invalid", ..] => Some(negative(ResponseCode::NXDomain, &name, 1)),
+        [b"arpa", b"in-addr", b"127", rest @ ..] => {
+            let ours = matches!(rest, [b"0", b"0", b"1"]);
+            // The names between 127.in-addr.arpa and the address exist without data.
+            let above = matches!(rest, [] | [b"0"] | [b"0", b"0"]);
+            Some(loopback(query, &name, 3, ours, above))
+        }
+        [b"arpa", b"ip6", rest @ ..] if rest.len() == 32 => {
+            let ours = rest[..31].iter().all(|digit| *digit == b"0") && rest[31] == b"1";
+            ours.then(|| loopback(query, &name, 34, true, false))
+        }
+        _ => None,
+    }
+}
+
+fn localhost(query: &Query) -> Answer {
+    let rdata = match query.query_type() {
+        RecordType::A => RData::A(A(Ipv4Addr::LOCALHOST)),
+        RecordType::AAAA => RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)),
+        _ => return negative(ResponseCode::NoError, query.name(), 1),
+    };
+    positive(query, rdata)
+}
+
+fn loopback(query: &Query, name: &Name, zone_labels: usize, ours: bool, above: bool) -> Answer {
+    if ours && query.query_type() == RecordType::PTR {
+        let mut localhost = Name::from_labels([b"localhost".as_slice()]).unwrap_or_default();
+        localhost.set_fqdn(true);
+        return positive(query, RData::PTR(PTR(localhost)));
+    }
+    let rcode = if ours || above { ResponseCode::NoError } else { ResponseCode::NXDomain };
+    negative(rcode, name, zone_labels)
+}
+
+fn positive(query: &Query, rdata: RData) -> Answer {
+    let mut answer = Answer::empty(ResponseCode::NoError);
+    answer.answers.push(Record::from_rdata(query.name().clone(), TTL, rdata));
+    answer
+}
+
+/// No data, or no such name, in the zone that the last labels of the name make (RFC 6303 §3).
+fn negative(rcode: ResponseCode, name: &Name, zone_labels: usize) -> Answer {
+    let zone = name.trim_to(zone_labels);
+    let nobody = zone.prepend_label("nobody").unwrap_or_else(|_| zone.clone());
+    let ttl = i32::try_from(TTL).unwrap_or(i32::MAX);
+    let soa = SOA::new(zone.clone(), nobody, 1, ttl, ttl / 9, 604_800, TTL);
+    let mut answer = Answer::empty(rcode);
+    answer.authorities.push(Record::from_rdata(zone, TTL, RData::SOA(soa)));
+    answer
+}

@@ -1,0 +1,178 @@
+//! SRV, MX and TXT: records whose data name a target or hold a text.
+
+use super::Builder;
+use super::select::Announced;
+use crate::service::{Host, Service};
+use crate::tree::{Kinds, Match, Path};
+use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::{BTreeMap, HashSet};
+
+impl Builder<'_> {
+    /// The answer to SRV; `None` if the name does not exist.
+    pub(super) fn srv(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let mut found = self.grouped(path, Kinds::HOST, announced)?;
+        found.retain(|m| m.entry.service.host != Host::None);
+        let mut sums = BTreeMap::<u16, u128>::new();
+        for m in &found {
+            let service = &m.entry.service;
+            *sums.entry(self.priority(service)).or_default() += u128::from(service.effective_weight());
+        }
+        let mut seen = HashSet::new();
+        let mut records = Vec::with_capacity(found.len());
+        for m in &found {
+            let service = &m.entry.service;
+            let priority = self.priority(service);
+            let weight = share(service.effective_weight(), sums[&priority]);
+            let target = self.target(m, &mut seen);
+            let rdata = RData::SRV(SRV::new(priority, weight, service.port, target));
+            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
+        }
+        Some(records)
+    }
+
+    /// The answer to MX; `None` if the name does not exist. Groups do not matter here, as in SkyDNS.
+    pub(super) fn mx(&mut self, path: &Path) -> Option<Vec<Record>> {
+        let found = self.services(path, Kinds::MAIL, announced)?;
+        let mut seen = HashSet::new();
+        let mut records = Vec::new();
+        for m in found.iter().filter(|m| m.entry.service.mail && m.entry.service.host != Host::None) {
+            let preference = self.priority(&m.entry.service);
+            let exchange = self.target(m, &mut seen);
+            let rdata = RData::MX(MX::new(preference, exchange));
+            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
+        }
+        Some(records)
+    }
+
+    /// The target of a service, whose addresses go to ADDITIONAL.
+    ///
+    /// An address gets the name of its key. `seen` are the named targets whose addresses are there.
+    fn target(&mut self, m: &Match<'_>, seen: &mut HashSet<Name>) -> Name {
+        let service = &m.entry.service;
+        let ttl = self.ttl(m.entry);
+        let own = || strip(&m.name(), service.target_strip);
+        match &service.host {
+            // What is signed has to be the whole RRset of the name.
+            Host::V4(_) | Host::V6(_) if self.is_secure() && self.view.zone.contains(&own()) => {
+                let target = own();
+                if seen.insert(target.clone()) {
+                    let records = self.target_addresses(&target);
+                    self.additionals.extend(records);
+                }
+                target
+            }
+            Host::V4(v4) => {
+                let target = own();
+                self.additionals.push(Record::from_rdata(target.clone(), ttl, RData::A(A(*v4))));
+                target
+            }
+            Host::V6(v6) => {
+                let target = own();
+                self.additionals.push(Record::from_rdata(target.clone(), ttl, RData::AAAA(AAAA(*v6))));
+                target
+            }
+            Host::Name(name) => {
+                let target = strip(name, service.target_strip);
+                if seen.insert(target.clone()) {
+                    self.name_addresses(&target);
+                }
+                target
+            }
+            Host::None => Name::root(),
+        }
+    }
+
+    /// Puts the addresses of a named target into ADDITIONAL.
+    fn name_addresses(&mut self, target: &Name) {
+        if target.is_root() {
+            return;
+        }
+        let records = if self.view.zone.contains(target) {
+            self.target_addresses(target)
+        } else {
+            let v4 = self.external(target, RecordType::A).unwrap_or_default();
+            let v6 = self.external(target, RecordType::AAAA).unwrap_or_default();
+            // The CNAMEs of the second reply are those of the first.
+            let cnames = v4.iter().any(|record| record.record_type() == RecordType::CNAME);
+            let v6 = v6.into_iter().filter(|r| !(cnames && r.record_type() == RecordType::CNAME));
+            v4.into_iter().chain(v6).collect()
+        };
+        self.additionals.extend(records);
+    }
+
+    fn priority(&self, service: &Service) -> u16 {
+        if service.priority == 0 { self.view.zone.priority } else { service.priority }
+    }
+}
+
+/// What tells two targets apart.
+fn announced(service: &Service) -> Announced<'_> {
+    Announced(service)
+}
+
+/// The share of a weight in the sum of its priority, in whole hundredths.
+fn share(weight: u64, sum: u128) -> u16 {
+    u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
+}
+
+/// Drops labels from the left; all of them or more means none.
+fn strip(name: &Name, labels: u8) -> Name {
+    let left = name.iter().count().saturating_sub(usize::from(labels));
+    if labels == 0 || left == 0 {
+        return name.clone();
+    }
+    let mut stripped =
+        Name::from_labels(name.iter().skip(usize::from(labels))).unwrap_or_else(|_| name.clone());
+    stripped.set_fqdn(true);
+    stripped
+}
+
+/// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
+pub(super) fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
+    let strings = text.as_bytes().chunks(255).collect();
+    Record::from_rdata(owner.clone(), ttl, RData::TXT(TXT::from_bytes(strings)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::str::FromStr;
+
+    #[test]
+    fn a_text_is_cut_after_each_255_octets() {
+        for (len, lengths) in [
+            (3, vec![3]),
+            (255, vec![255]),
+            (256, vec![255, 1]),
+            (511, vec![255, 255, 1]),
+            (510, vec![255, 255]),
+        ] {
+            let record = text_record(&Name::root(), 1, &"x".repeat(len));
+            let RData::TXT(txt) = record.data else { panic!("a TXT record") };
+            assert_eq!(txt.txt_data.iter().map(|s| s.len()).collect::<Vec<_>>(), lengths);
+        }
+    }
+
+    #[test]
+    fn labels_are_stripped_unless_all_would_go() {
+        let name = Name::from_str("bliep.blaat.skydns.test.").expect("a name");
+        let expected = [
+            (0, "bliep.blaat.skydns.test."),
+            (1, "blaat.skydns.test."),
+            (2, "skydns.test."),
+            (3, "test."),
+            (4, "bliep.blaat.skydns.test."),
+            (255, "bliep.blaat.skydns.test."),
+        ];
+        for (labels, stripped) in expected {
+            assert_eq!(strip(&name, labels).to_ascii(), stripped);
+        }
+    }
+
+    #[test]
+    fn weights_are_rounded_down_hundredths() {
+        assert_eq!((share(100, 300), share(120, 350), share(130, 350), share(100, 100)), (33, 34, 37, 100));
+        assert_eq!(share(u64::MAX, u128::from(u64::MAX)), 100);
+    }
+}

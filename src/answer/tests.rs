@@ -1,0 +1,339 @@
+//! What the comparison with the model (`tests/model.rs`) does not reach.
+
+use super::*;
+use crate::service::{Key, Service};
+use crate::tree::{Layer, Lease};
+use hickory_proto::rr::RData;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A site `skydns.test.` with services given as (name, JSON value).
+struct Site {
+    zone: Zone,
+    tree: Tree,
+    freshness: Freshness,
+    seed: u64,
+}
+
+impl Site {
+    fn new(services: &[(&str, &str)]) -> Self {
+        let mut tree = Tree::new();
+        for (at, value) in services {
+            let service = Service::from_json(value.as_bytes()).expect(value);
+            tree.put(&Key::from_name(&name(at)), Layer(1), Entry::new(service));
+        }
+        let mut zone = Zone::new(&name("skydns.test."));
+        zone.round_robin = false;
+        Self { zone, tree, freshness: Freshness::Current, seed: 0 }
+    }
+
+    fn outcome(&self, asked: &str, rtype: RecordType, class: DNSClass) -> Outcome {
+        let mut query = Query::query(name(asked), rtype);
+        query.set_query_class(class);
+        let externals = Externals::new();
+        let view = View {
+            zone: &self.zone,
+            tree: &self.tree,
+            freshness: self.freshness,
+            now: 1_000,
+            seed: self.seed,
+            externals: &externals,
+            room: 4_000,
+            secure: None,
+        };
+        answer(&query, &view)
+    }
+
+    fn ask(&self, asked: &str, rtype: RecordType) -> Answer {
+        match self.outcome(asked, rtype, DNSClass::IN) {
+            Outcome::Answered(answer) => answer,
+            other => panic!("{asked}: {other:?}"),
+        }
+    }
+
+    fn chaos(&self, asked: &str) -> Answer {
+        match self.outcome(asked, RecordType::TXT, DNSClass::CH) {
+            Outcome::Answered(answer) => answer,
+            other => panic!("{asked}: {other:?}"),
+        }
+    }
+}
+
+fn lines(records: &[Record]) -> Vec<String> {
+    records.iter().map(|r| format!("{} {} {} {}", r.name, r.ttl, r.record_type(), r.data)).collect()
+}
+
+#[test]
+fn the_apex_exists_even_in_an_empty_store() {
+    let mut site = Site::new(&[]);
+    site.tree.set_serial(77);
+    let answer = site.ask("skydns.test.", RecordType::A);
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+    assert_eq!(
+        lines(&answer.authorities),
+        ["skydns.test. 30 SOA ns.dns.skydns.test. hostmaster.skydns.test. 77 28800 7200 604800 30"]
+    );
+    let answer = site.ask("SkyDNS.test.", RecordType::SOA);
+    assert!(lines(&answer.answers)[0].starts_with("SkyDNS.test. 3600 SOA ns.dns.skydns.test."));
+    assert!(answer.authoritative);
+    assert_eq!(site.ask("skydns.test.", RecordType::NS).rcode, ResponseCode::NoError);
+    assert_eq!(site.ask("a.skydns.test.", RecordType::NS).rcode, ResponseCode::NXDomain);
+}
+
+#[test]
+fn name_servers_are_addresses_under_dns() {
+    let site = Site::new(&[
+        ("a.ns.dns.skydns.test.", r#"{"host":"10.0.0.2"}"#),
+        ("b.ns.dns.skydns.test.", r#"{"host":"name.example.org"}"#),
+        ("ns2.dns.skydns.test.", r#"{"host":"2001:db8::2"}"#),
+        ("x.stub.dns.skydns.test.", r#"{"host":"10.0.0.9"}"#),
+        ("local.dns.skydns.test.", r#"{"host":"10.0.0.8"}"#),
+    ]);
+    let answer = site.ask("skydns.test.", RecordType::NS);
+    assert_eq!(
+        lines(&answer.answers),
+        ["skydns.test. 3600 NS a.ns.dns.skydns.test.", "skydns.test. 3600 NS ns2.dns.skydns.test."]
+    );
+    assert_eq!(
+        lines(&answer.additionals),
+        ["a.ns.dns.skydns.test. 3600 A 10.0.0.2", "ns2.dns.skydns.test. 3600 AAAA 2001:db8::2"]
+    );
+}
+
+#[test]
+fn a_chain_of_eight_names_is_followed_and_one_of_nine_is_not() {
+    let values: Vec<(String, String)> = (0..9)
+        .map(|n| (format!("n{n}.skydns.test."), format!("{{\"host\":\"n{}.skydns.test\"}}", n + 1)))
+        .chain([("n9.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned())])
+        .collect();
+    let services: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let site = Site::new(&services);
+    let eight = site.ask("n1.skydns.test.", RecordType::A);
+    assert_eq!(eight.answers.len(), 9);
+    let order: Vec<_> = eight.answers.iter().map(|r| r.name.to_ascii()).collect();
+    assert_eq!(order, (1..10).map(|n| format!("n{n}.skydns.test.")).collect::<Vec<_>>());
+    let nine = site.ask("n0.skydns.test.", RecordType::A);
+    assert_eq!((nine.rcode, nine.answers.len(), nine.authorities.len()), (ResponseCode::NoError, 0, 1));
+}
+
+#[test]
+fn chains_that_fan_out_at_every_step_end() {
+    let ask = |target: &dyn Fn(usize, usize) -> String| {
+        let mut services = Vec::new();
+        for level in 0..8 {
+            for branch in 0..20 {
+                let value = format!("{{\"host\":\"{}\",\"port\":{}}}", target(level + 1, branch), branch + 1);
+                services.push((format!("b{branch}.l{level}.skydns.test."), value));
+            }
+        }
+        services.push(("l8.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned()));
+        let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        Site::new(&services).ask("l0.skydns.test.", RecordType::A)
+    };
+    // Services that lead to the same are one CNAME, followed once.
+    let same = ask(&|level, _| format!("l{level}.skydns.test"));
+    assert_eq!((same.too_large, same.answers.len()), (false, 9));
+    // Names of every level in every one before: 20^8 ways.
+    let mut services = Vec::new();
+    for level in 0..8 {
+        for branch in 0..20 {
+            for next in 0..20 {
+                let value = format!("{{\"host\":\"b{next}.l{}.skydns.test\"}}", level + 1);
+                services.push((format!("s{next}.b{branch}.l{level}.skydns.test."), value));
+            }
+        }
+    }
+    services.push(("b0.l8.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned()));
+    let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert!(Site::new(&services).ask("l0.skydns.test.", RecordType::A).too_large);
+}
+
+#[test]
+fn letter_case_of_the_question_is_echoed() {
+    let site = Site::new(&[("upper.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let answer = site.ask("uPPer.SKYDNS.test.", RecordType::A);
+    assert_eq!(lines(&answer.answers), ["uPPer.SKYDNS.test. 3600 A 10.0.0.1"]);
+}
+
+#[test]
+fn local_dns_is_the_hosts_own_name_in_any_letter_case() {
+    let mut site = Site::new(&[("me.hosts.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
+    site.zone.local = Some(name("ME.Hosts.skydns.test."));
+    let answer = site.ask("local.dns.skydns.test.", RecordType::A);
+    assert_eq!(lines(&answer.answers), ["local.dns.skydns.test. 3600 A 192.0.2.1"]);
+}
+
+#[test]
+fn round_robin_gives_every_order_equally_often() {
+    let mut site = Site::new(&[
+        ("a.p.skydns.test.", r#"{"host":"10.0.0.1"}"#),
+        ("b.p.skydns.test.", r#"{"host":"10.0.0.2"}"#),
+        ("c.p.skydns.test.", r#"{"host":"10.0.0.3"}"#),
+    ]);
+    let orders = |site: &mut Site| {
+        let mut orders = BTreeMap::<Vec<String>, u32>::new();
+        for seed in 0..6_000 {
+            site.seed = seed;
+            let answer = site.ask("p.skydns.test.", RecordType::A);
+            *orders.entry(lines(&answer.answers)).or_default() += 1;
+        }
+        orders
+    };
+    assert_eq!(orders(&mut site).len(), 1, "off: always key order");
+    site.zone.round_robin = true;
+    let orders = orders(&mut site);
+    assert_eq!(orders.len(), 6);
+    // 1000 are expected of each, with a standard deviation of 29.
+    assert!(orders.values().all(|count| (850..1150).contains(count)), "{orders:?}");
+}
+
+#[test]
+fn a_lease_bounds_the_ttl_and_the_least_of_an_rrset_counts() {
+    let mut site = Site::new(&[("a.p.skydns.test.", r#"{"host":"10.0.0.1","ttl":360}"#)]);
+    let lease = Arc::new(Lease::new(7));
+    lease.set_end(1_020);
+    let service = Service::from_json(br#"{"host":"10.0.0.2"}"#).expect("a service");
+    let entry = Entry { service, lease: Some(Arc::clone(&lease)) };
+    site.tree.put(&Key::from_name(&name("b.p.skydns.test.")), Layer(1), entry);
+    let ttls = |site: &Site| site.ask("p.skydns.test.", RecordType::A).answers.iter().map(|r| r.ttl).max();
+    assert_eq!(ttls(&site), Some(20));
+    lease.set_end(9_000);
+    assert_eq!(ttls(&site), Some(360));
+    lease.set_end(500);
+    assert_eq!(ttls(&site), Some(1));
+}
+
+#[test]
+fn a_stale_tree_answers_with_short_ttls_and_says_so() {
+    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    site.freshness = Freshness::Stale;
+    let answer = site.ask("a.skydns.test.", RecordType::A);
+    assert_eq!(lines(&answer.answers), ["a.skydns.test. 30 A 10.0.0.1"]);
+    assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::STALE));
+    assert_eq!(site.ask("b.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
+}
+
+#[test]
+fn an_incomplete_tree_never_denies() {
+    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    site.freshness = Freshness::Incomplete;
+    assert_eq!(site.ask("a.skydns.test.", RecordType::A).answers.len(), 1);
+    for (asked, rtype) in [("b.skydns.test.", RecordType::A), ("a.skydns.test.", RecordType::TXT)] {
+        let answer = site.ask(asked, rtype);
+        assert_eq!(answer.rcode, ResponseCode::ServFail);
+        assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::NOT_READY));
+        assert!(answer.authorities.is_empty());
+    }
+}
+
+#[test]
+fn reverse_names_have_a_pointer_and_nothing_else() {
+    let site = Site::new(&[
+        ("1.0.0.10.in-addr.arpa.", r#"{"host":"rev.example.org","ttl":99}"#),
+        ("2.0.0.10.in-addr.arpa.", r#"{"host":"10.0.0.2"}"#),
+        ("1.0.ip6.arpa.", r#"{"host":"six.example.org"}"#),
+    ]);
+    let answer = site.ask("1.0.0.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(lines(&answer.answers), ["1.0.0.10.in-addr.arpa. 99 PTR rev.example.org."]);
+    assert!(!answer.authoritative);
+    for asked in ["1.0.0.10.in-addr.arpa.", "1.0.ip6.arpa."] {
+        let nodata = site.ask(asked, RecordType::A);
+        assert_eq!((nodata.rcode, nodata.answers.len()), (ResponseCode::NoError, 0));
+    }
+    for asked in
+        ["2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa.", "10.in-addr.arpa.", "*.0.0.10.in-addr.arpa."]
+    {
+        assert!(matches!(site.outcome(asked, RecordType::PTR, DNSClass::IN), Outcome::Forward), "{asked}");
+    }
+}
+
+#[test]
+fn special_use_names_stay_here() {
+    let site = Site::new(&[]);
+    assert_eq!(lines(&site.ask("localhost.", RecordType::A).answers), ["localhost. 10800 A 127.0.0.1"]);
+    assert_eq!(lines(&site.ask("x.LocalHost.", RecordType::AAAA).answers), ["x.LocalHost. 10800 AAAA ::1"]);
+    let nodata = site.ask("localhost.", RecordType::MX);
+    assert_eq!((nodata.rcode, nodata.authorities.len()), (ResponseCode::NoError, 1));
+    assert_eq!(site.ask("a.b.invalid.", RecordType::A).rcode, ResponseCode::NXDomain);
+    let ptr = site.ask("1.0.0.127.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(lines(&ptr.answers), ["1.0.0.127.in-addr.arpa. 10800 PTR localhost."]);
+    let six = format!("1.{}ip6.arpa.", "0.".repeat(31));
+    assert_eq!(site.ask(&six, RecordType::PTR).answers.len(), 1);
+    assert_eq!(site.ask("7.0.0.127.in-addr.arpa.", RecordType::PTR).rcode, ResponseCode::NXDomain);
+    assert_eq!(site.ask("0.127.in-addr.arpa.", RecordType::PTR).rcode, ResponseCode::NoError);
+    let outside = format!("2.{}ip6.arpa.", "0.".repeat(31));
+    assert!(matches!(site.outcome(&outside, RecordType::PTR, DNSClass::IN), Outcome::Forward));
+}
+
+#[test]
+fn names_that_only_end_like_the_domain_are_not_ours() {
+    let site = Site::new(&[]);
+    assert!(matches!(site.outcome("fooskydns.test.", RecordType::A, DNSClass::IN), Outcome::Forward));
+    assert!(matches!(site.outcome("www.example.org.", RecordType::A, DNSClass::IN), Outcome::Forward));
+}
+
+#[test]
+fn chaos_tells_who_we_are_unless_hidden() {
+    let mut site = Site::new(&[]);
+    assert_eq!(site.chaos("version.bind.").rcode, ResponseCode::Refused);
+    site.zone.identity = Some(Identity { version: "1.2.3".into(), hostname: "host7".into() });
+    let text = |asked: &str| -> Vec<String> {
+        let answer = site.chaos(asked);
+        assert!(answer.answers.iter().all(|r| r.dns_class == DNSClass::CH && r.ttl == 0));
+        answer.answers.iter().map(|r| r.data.to_string()).collect()
+    };
+    assert_eq!(text("VERSION.bind."), ["1.2.3"]);
+    assert_eq!(text("version.server."), ["1.2.3"]);
+    assert_eq!(text("hostname.bind."), ["host7"]);
+    assert_eq!(text("id.server."), ["host7"]);
+    assert_eq!(text("authors.bind.").len(), 4);
+    assert_eq!(text("skydns.test.").len(), 4);
+    assert_eq!(site.chaos("other.bind.").rcode, ResponseCode::Refused);
+    let Outcome::Answered(hesiod) = site.outcome("a.skydns.test.", RecordType::A, DNSClass::HS) else {
+        panic!("answered");
+    };
+    assert_eq!(hesiod.rcode, ResponseCode::Refused);
+}
+
+#[test]
+fn external_names_are_asked_for_once_and_only_with_labels_enough() {
+    let site = Site::new(&[
+        ("a.c.skydns.test.", r#"{"host":"www.example.org","port":1}"#),
+        ("b.c.skydns.test.", r#"{"host":"WWW.example.org","port":2}"#),
+        ("c.c.skydns.test.", r#"{"host":"single"}"#),
+    ]);
+    let Outcome::Lookup(lookups) = site.outcome("c.skydns.test.", RecordType::SRV, DNSClass::IN) else {
+        panic!("look-ups");
+    };
+    let types: Vec<_> = lookups.iter().map(|lookup| lookup.rtype).collect();
+    assert_eq!(types, [RecordType::A, RecordType::AAAA]);
+}
+
+#[test]
+fn a_service_with_a_text_only_is_no_host() {
+    let site =
+        Site::new(&[("t.skydns.test.", r#"{"text":"abc"}"#), ("h.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    for rtype in [RecordType::A, RecordType::SRV, RecordType::MX, RecordType::CNAME] {
+        let answer = site.ask("t.skydns.test.", rtype);
+        assert_eq!((answer.rcode, answer.answers.len()), (ResponseCode::NoError, 0), "{rtype}");
+    }
+    let srv = site.ask("skydns.test.", RecordType::SRV);
+    assert!(matches!(&srv.answers[..], [Record { data: RData::SRV(srv), .. }] if srv.weight == 100));
+}
+
+#[test]
+fn a_service_equal_to_a_bare_one_before_it_has_no_say_in_groups() {
+    let site = Site::new(&[
+        ("a.skydns.test.", r#"{"port":2}"#),
+        ("a.a.skydns.test.", r#"{"host":"10.0.0.1","group":"g1"}"#),
+        ("b.skydns.test.", r#"{"host":"10.0.0.2","group":"g2"}"#),
+        ("c.skydns.test.", r#"{"port":2,"group":"g1"}"#),
+    ]);
+    let answer = site.ask("skydns.test.", RecordType::A);
+    assert_eq!(lines(&answer.answers), ["skydns.test. 3600 A 10.0.0.2"]);
+}

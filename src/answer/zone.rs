@@ -1,0 +1,113 @@
+//! What the site is configured to serve, with the names that follow from it.
+
+use hickory_proto::rr::Name;
+
+/// The settings of the site's domain, ready for answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// The domain we are authoritative for, absolute, lower case.
+    domain: Name,
+    /// `local.dns.<domain>`.
+    local_name: Name,
+    /// `dns.<domain>`.
+    dns_name: Name,
+    /// `ns.dns.<domain>`.
+    ns_name: Name,
+    /// What is answered for `local.dns.<domain>`: a name of the host's own.
+    pub local: Option<Name>,
+    /// Mail address of the one responsible, as a name (RFC 1035 §8).
+    pub hostmaster: Name,
+    /// TTL of services that give none, in seconds.
+    pub ttl: u32,
+    /// TTL of negative answers, in seconds (RFC 2308).
+    pub min_ttl: u32,
+    /// SRV priority and MX preference of services that give none.
+    pub priority: u16,
+    /// Whether addresses are shuffled.
+    pub round_robin: bool,
+    /// Labels that a name must have to be looked up upstream.
+    pub ndots: u8,
+    /// What is told about this server under class CH; `None` tells nothing.
+    pub identity: Option<Identity>,
+}
+
+/// What `version.bind` and `hostname.bind` tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The program's version.
+    pub version: String,
+    /// The host's name.
+    pub hostname: String,
+}
+
+impl Zone {
+    /// A zone with SkyDNS's defaults.
+    ///
+    /// Names that would grow beyond 255 octets fall back to the domain itself.
+    pub fn new(domain: &Name) -> Self {
+        let mut domain = domain.to_lowercase();
+        domain.set_fqdn(true);
+        let below = |labels: &[&str]| {
+            let name = Name::from_labels(labels.iter().map(|label| label.as_bytes()));
+            name.and_then(|name| name.append_domain(&domain)).unwrap_or_else(|_| domain.clone())
+        };
+        Self {
+            local_name: below(&["local", "dns"]),
+            dns_name: below(&["dns"]),
+            ns_name: below(&["ns", "dns"]),
+            hostmaster: below(&["hostmaster"]),
+            domain,
+            local: None,
+            ttl: 3600,
+            min_ttl: 30,
+            priority: 10,
+            round_robin: true,
+            ndots: 2,
+            identity: None,
+        }
+    }
+
+    /// The domain, absolute, in lower case.
+    pub fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    /// `dns.<domain>`, below which SkyDNS keeps its own data.
+    pub fn dns_name(&self) -> &Name {
+        &self.dns_name
+    }
+
+    /// `ns.dns.<domain>`, the primary name server (MNAME).
+    pub fn ns_name(&self) -> &Name {
+        &self.ns_name
+    }
+
+    /// `local.dns.<domain>`.
+    pub fn local_name(&self) -> &Name {
+        &self.local_name
+    }
+
+    /// Whether a name is the domain or below it.
+    pub fn contains(&self, name: &Name) -> bool {
+        self.domain.zone_of(name)
+    }
+
+    /// Whether a name is the domain.
+    pub fn is_apex(&self, name: &Name) -> bool {
+        self.domain == *name
+    }
+
+    /// Whether a name exists whatever the store holds: the domain itself, and what `local.dns.<domain>` is below
+    /// (RFC 8020).
+    pub(super) fn always_has(&self, name: &Name) -> bool {
+        self.is_apex(name) || self.local.is_some() && self.dns_name == *name
+    }
+
+    /// The name to look up for a question: the host's own for `local.dns.<domain>`.
+    pub fn substitute<'n>(&'n self, name: &'n Name) -> &'n Name {
+        match &self.local {
+            Some(local) if *name == self.local_name => local,
+            _ => name,
+        }
+    }
+}
