@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod service;
 pub mod tree;
+pub mod wire;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

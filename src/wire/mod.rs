@@ -1,0 +1,16 @@
+//! Messages as octets: what is made of a packet that comes in, and how an answer goes out.
+//!
+//! Owns header rules, EDNS(0) and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9). Packets that would
+//! let two servers talk to each other for ever get no reply.
+
+mod reply;
+mod request;
+
+pub use reply::{Reply, Transport, encode, header_only};
+pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
+
+/// Octets of a message's header.
+pub(crate) const HEADER: usize = 12;
+
+/// The UDP size we offer in OPT: the greatest that crosses every network whole (DNS flag day 2020).
+pub const OWN_UDP_SIZE: u16 = 1232;
