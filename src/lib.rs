@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod pulse;
 pub mod service;
+pub mod source;
 pub mod tree;
 pub mod wire;
 

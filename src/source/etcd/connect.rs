@@ -1,0 +1,197 @@
+//! How etcd is reached: endpoints, TLS, user.
+
+use super::error::EtcdError;
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Time to reach an endpoint and to log in there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a server that says nothing is asked whether it lives, and how long it may take to say so.
+/// Together they bound how late a frozen server is noticed. etcd ends connections that ask more often
+/// than every five seconds (its `--grpc-keepalive-min-time`).
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(3));
+
+/// Endpoints without any configured: where etcd listens, now and in its first years.
+const DEFAULT_ENDPOINTS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:4001"];
+
+/// How to reach etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// URLs without a slash at the end; at least one.
+    pub endpoints: Vec<String>,
+    /// Files for TLS.
+    pub tls: TlsFiles,
+    /// User name and password.
+    pub user: Option<(String, String)>,
+    /// Whether the endpoints follow the member list.
+    pub discover: bool,
+}
+
+/// Files for TLS, read anew for each connection so that renewed ones count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority that signed the server's certificate; the system's authorities without one.
+    pub ca_cert: Option<PathBuf>,
+    /// The client's certificate.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Checks endpoints, which may come without a scheme; none means the local machine.
+    ///
+    /// # Errors
+    /// An endpoint is no URL, or only one half of a client certificate is given.
+    pub fn new(
+        machines: &[String],
+        tls: TlsFiles,
+        user: Option<(String, String)>,
+        discover: bool,
+    ) -> Result<Self, EtcdError> {
+        if tls.cert.is_some() != tls.key.is_some() {
+            return Err(EtcdError::HalfIdentity);
+        }
+        let mut endpoints =
+            machines.iter().map(|machine| endpoint(machine)).collect::<Result<Vec<_>, _>>()?;
+        if endpoints.is_empty() {
+            endpoints.extend(DEFAULT_ENDPOINTS.map(str::to_owned));
+        }
+        Ok(Self { endpoints, tls, user, discover })
+    }
+
+    /// The configured endpoints behind those that the member list has.
+    pub(super) fn merged(&self, members: Vec<String>) -> Vec<String> {
+        let mut endpoints = members;
+        let configured: Vec<_> = self.endpoints.iter().filter(|e| !endpoints.contains(e)).cloned().collect();
+        endpoints.extend(configured);
+        endpoints
+    }
+
+    /// Reads the TLS files, so that their errors can be told.
+    ///
+    /// # Errors
+    /// A file cannot be read or holds no certificate or key.
+    pub fn check_tls(&self) -> Result<(), EtcdError> {
+        self.tls.options().map(|_| ())
+    }
+
+    /// Connects to one endpoint, and logs in if there is a user.
+    pub(super) async fn connect(&self, endpoint: &str) -> Result<Client, EtcdError> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if endpoint.starts_with("https://") {
+            options = options.with_tls(self.tls.options()?);
+        }
+        if let Some((name, password)) = &self.user {
+            options = options.with_user(name, password);
+        }
+        match timeout(CONNECT_TIMEOUT, Client::connect([endpoint], Some(options))).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(EtcdError::failed(endpoint, "connecting", &error)),
+            Err(_) => Err(EtcdError::Timeout { endpoint: endpoint.to_owned(), what: "connecting" }),
+        }
+    }
+}
+
+impl TlsFiles {
+    fn options(&self) -> Result<TlsOptions, EtcdError> {
+        let mut options = TlsOptions::new();
+        options = match &self.ca_cert {
+            Some(file) => {
+                let pem = read("-ca-cert (ETCD_CACERT)", file)?;
+                certificates("-ca-cert (ETCD_CACERT)", file, &pem)?;
+                options.ca_certificate(Certificate::from_pem(pem))
+            }
+            None => options.with_native_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let cert_pem = read("-tls-pem (ETCD_TLSPEM)", cert)?;
+            certificates("-tls-pem (ETCD_TLSPEM)", cert, &cert_pem)?;
+            let key_pem = read("-tls-key (ETCD_TLSKEY)", key)?;
+            PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| EtcdError::TlsFile {
+                setting: "-tls-key (ETCD_TLSKEY)",
+                file: key.clone(),
+                reason: format!("no private key in PEM form: {error}"),
+            })?;
+            options = options.identity(Identity::from_pem(cert_pem, key_pem));
+        }
+        Ok(options)
+    }
+}
+
+fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, EtcdError> {
+    std::fs::read(file).map_err(|error| EtcdError::TlsFile {
+        setting,
+        file: file.to_owned(),
+        reason: format!("cannot be read: {error}"),
+    })
+}
+
+fn certificates(setting: &'static str, file: &Path, pem: &[u8]) -> Result<(), EtcdError> {
+    let fail = |reason: String| EtcdError::TlsFile { setting, file: file.to_owned(), reason };
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        certificate.map_err(|error| fail(format!("a damaged certificate: {error}")))?;
+        count += 1;
+    }
+    if count == 0 { Err(fail("no certificate in PEM form".to_owned())) } else { Ok(()) }
+}
+
+fn endpoint(machine: &str) -> Result<String, EtcdError> {
+    let bad = || EtcdError::BadEndpoint(machine.to_owned());
+    let url = if machine.contains("://") { machine.to_owned() } else { format!("http://{machine}") };
+    let url = url.trim_end_matches('/').to_owned();
+    let parsed: hyper::Uri = url.parse().map_err(|_| bad())?;
+    let known = matches!(parsed.scheme_str(), Some("http" | "https"));
+    if known && parsed.host().is_some_and(|host| !host.is_empty()) && parsed.path() == "/" {
+        Ok(url)
+    } else {
+        Err(bad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(machines: &[&str]) -> Result<Settings, EtcdError> {
+        let machines: Vec<_> = machines.iter().map(|m| (*m).to_owned()).collect();
+        Settings::new(&machines, TlsFiles::default(), None, false)
+    }
+
+    #[test]
+    fn endpoints_are_urls() {
+        let of = |machine| settings(&[machine]).map(|s| s.endpoints[0].clone());
+        assert_eq!(of("http://10.0.0.1:4001/").ok().as_deref(), Some("http://10.0.0.1:4001"));
+        assert_eq!(of("10.0.0.1:2379").ok().as_deref(), Some("http://10.0.0.1:2379"));
+        assert_eq!(of("https://etcd.example.org").ok().as_deref(), Some("https://etcd.example.org"));
+        for wrong in ["ftp://x", "http://", "http://x/path", "a b", ""] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(settings(&[]).map(|s| s.endpoints.len()).ok(), Some(2));
+    }
+
+    #[test]
+    fn tls_files_are_told_by_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("ca.pem");
+        let with = |ca: &Path| TlsFiles { ca_cert: Some(ca.to_owned()), ..TlsFiles::default() };
+        let error = |tls: TlsFiles| tls.options().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error(with(&file)).starts_with("-ca-cert (ETCD_CACERT): "));
+        assert!(error(with(&file)).contains("cannot be read"));
+        std::fs::write(&file, "hello").expect("a file");
+        assert!(error(with(&file)).contains("no certificate in PEM form"));
+        let half = TlsFiles { cert: Some(file), ..TlsFiles::default() };
+        assert!(matches!(Settings::new(&[], half, None, false), Err(EtcdError::HalfIdentity)));
+    }
+}

@@ -1,0 +1,133 @@
+//! The leases that keys live on: when they end, as far as it is known.
+//!
+//! etcd's watch tells of a lease only at its end, so the time left has to be asked for, again and
+//! again: at half of what was left the last time.
+
+use super::error::EtcdError;
+use crate::tree::Lease;
+use etcd_client::{Error, LeaseClient};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Questions under way at once.
+const PARALLEL: usize = 16;
+
+/// Least time between two questions about one lease, and the wait after one that failed.
+const REST: Duration = Duration::from_secs(1);
+
+/// Least time between two rounds of questions: bounds what leases cost the store to 640 a second.
+const ROUND: Duration = Duration::from_millis(25);
+
+/// Time for one answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All leases that keys live on.
+#[derive(Default)]
+pub(super) struct Leases {
+    known: HashMap<i64, Weak<Lease>>,
+    due: BinaryHeap<Reverse<(Instant, i64)>>,
+    asked: FuturesUnordered<BoxFuture<'static, (i64, Option<i64>)>>,
+    next_round: Option<Instant>,
+}
+
+impl Leases {
+    /// Forgets what was asked of a connection that is gone; all leases are asked for anew.
+    ///
+    /// The leases themselves stay, for the records that hang on them do.
+    pub(super) fn reconnected(&mut self) {
+        self.asked = FuturesUnordered::new();
+        self.known.retain(|_, lease| lease.strong_count() > 0);
+        let now = Instant::now();
+        self.due = self.known.keys().map(|id| Reverse((now, *id))).collect();
+    }
+
+    /// The lease with an id; 0 is none.
+    pub(super) fn lease(&mut self, id: i64) -> Option<Arc<Lease>> {
+        if id == 0 {
+            return None;
+        }
+        if let Some(lease) = self.known.get(&id).and_then(Weak::upgrade) {
+            return Some(lease);
+        }
+        let lease = Arc::new(Lease::new(id));
+        if self.known.insert(id, Arc::downgrade(&lease)).is_none() {
+            self.due.push(Reverse((Instant::now(), id)));
+        }
+        Some(lease)
+    }
+
+    /// Asks what is due and takes one answer, or waits until something is due.
+    ///
+    /// Cancel safe: an answer that is not taken stays under way.
+    pub(super) async fn tend(&mut self, client: &LeaseClient) -> Result<(), EtcdError> {
+        self.ask(client);
+        let due = self.due.peek().map(|Reverse((at, _))| (*at).max(self.next_round.unwrap_or(*at)));
+        let wait = async {
+            match due {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        if self.asked.is_empty() {
+            wait.await;
+        } else if let Some((id, left)) = self.asked.next().await {
+            self.note(id, left);
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, client: &LeaseClient) {
+        let now = Instant::now();
+        if self.next_round.is_some_and(|at| now < at) {
+            return;
+        }
+        while self.asked.len() < PARALLEL {
+            match self.due.peek() {
+                Some(Reverse((at, id))) if *at <= now => {
+                    let id = *id;
+                    self.due.pop();
+                    if self.known.get(&id).and_then(Weak::upgrade).is_none() {
+                        self.known.remove(&id);
+                        continue;
+                    }
+                    self.asked.push(time_left(client.clone(), id).map(move |left| (id, left)).boxed());
+                    self.next_round = Some(now + ROUND);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn note(&mut self, id: i64, left: Option<i64>) {
+        let Some(lease) = self.known.get(&id).and_then(Weak::upgrade) else {
+            self.known.remove(&id);
+            return;
+        };
+        let next = match left.map(u64::try_from) {
+            Some(Ok(left)) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                lease.set_end(now.saturating_add(left));
+                (Duration::from_secs(left) / 2).max(REST)
+            }
+            // Gone (-1): the watch will tell of its keys.
+            Some(Err(_)) => {
+                self.known.remove(&id);
+                return;
+            }
+            None => REST,
+        };
+        self.due.push(Reverse((Instant::now() + next, id)));
+    }
+}
+
+/// Whole seconds left on a lease, -1 when it is gone; `None` if that could not be found out.
+async fn time_left(mut client: LeaseClient, id: i64) -> Option<i64> {
+    let answer: Result<_, Error> = timeout(TIMEOUT, client.time_to_live(id, None)).await.ok()?;
+    answer.ok().map(|answer| answer.ttl())
+}

@@ -1,0 +1,395 @@
+//! The one writer of the tree: takes what the sources push, and publishes whole states.
+
+use super::layers::{Folded, is_folded, layers};
+use super::stage::{Act, Front, Stage};
+use super::state::{Published, SourceState, Status};
+use super::{Change, Event, SourceId};
+use crate::answer::Freshness;
+use crate::pulse::Beat;
+use crate::service::{Key, Keyspace, Place, Service};
+use crate::tree::{Entry, Tree};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Most changes that one published state takes together. Bounds how late the first of a burst shows.
+const BURST: usize = 4096;
+
+/// Reasons for one loss that are logged.
+const MOST_REASONS: usize = 16;
+
+/// Refused records told one by one in the log, for each batch of changes.
+const TOLD: usize = 20;
+
+/// The writer; runs on a thread of its own until all feeds are closed.
+#[derive(Debug)]
+pub struct Mirror {
+    keyspace: Keyspace,
+    tree: Tree,
+    sources: BTreeMap<SourceId, Source>,
+    configs: BTreeMap<SourceId, Vec<u8>>,
+    act: Act,
+    told: usize,
+    beat: Option<Beat>,
+}
+
+/// What the mirror keeps of one source.
+#[derive(Debug)]
+struct Source {
+    /// Whether the tree is incomplete without it.
+    required: bool,
+    state: SourceState,
+    /// Reasons for a loss that were logged since it was in step.
+    reasons: HashSet<String>,
+    listing: Option<Listing>,
+    /// Keys that are the same only in lower case: which of them there are.
+    folded: Folded,
+}
+
+/// A listing on its way in.
+#[derive(Debug, Default)]
+struct Listing {
+    /// What is new or different.
+    fresh: Vec<(Key, Entry)>,
+    seen: HashSet<Key>,
+    folded: Folded,
+    raw: HashSet<Vec<u8>>,
+    config: Option<Vec<u8>>,
+}
+
+impl Mirror {
+    /// A mirror of sources; without one that is `required`, names are never denied.
+    pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], stage: &Arc<Stage>) -> Self {
+        let mirror = Self {
+            keyspace,
+            tree: Tree::new(),
+            sources: sources
+                .iter()
+                .map(|(id, required)| {
+                    let source = Source {
+                        required: *required,
+                        state: SourceState::Waiting,
+                        reasons: HashSet::new(),
+                        listing: None,
+                        folded: Folded::new(),
+                    };
+                    (*id, source)
+                })
+                .collect(),
+            configs: BTreeMap::new(),
+            act: stage.act(),
+            told: 0,
+            beat: None,
+        };
+        mirror.publish();
+        mirror
+    }
+
+    /// What others may know of it.
+    pub fn front(&self) -> Front {
+        self.act.front()
+    }
+
+    /// Takes events until every feed is closed.
+    pub fn run(mut self, mut events: mpsc::Receiver<(SourceId, Event)>, beat: Beat) {
+        self.beat = Some(beat);
+        while let Some((id, event)) = events.blocking_recv() {
+            self.moves();
+            if matches!(event, Event::Poke) {
+                continue;
+            }
+            self.told = 0;
+            let mut changes = self.take(id, event);
+            while changes < BURST {
+                let Ok((id, event)) = events.try_recv() else { break };
+                self.moves();
+                changes += self.take(id, event);
+            }
+            if self.told > TOLD {
+                log::warn!("{} more records are refused; skydns check lists all", self.told - TOLD);
+            }
+            self.publish();
+        }
+    }
+
+    /// Notes that it moves: a large listing takes a while.
+    fn moves(&self) {
+        self.beat.iter().for_each(Beat::beat);
+    }
+
+    /// Takes one event; says how many changes it held.
+    fn take(&mut self, id: SourceId, event: Event) -> usize {
+        match event {
+            Event::ListBegin => {
+                if let Some(source) = self.sources.get_mut(&id) {
+                    source.listing = Some(Listing::default());
+                }
+                0
+            }
+            Event::Listed(changes) => {
+                let count = changes.len();
+                changes.into_iter().for_each(|change| self.list(id, change));
+                count
+            }
+            Event::ListEnd(revision) => self.end_listing(id, revision),
+            Event::Changed(changes, revision) => {
+                let count = changes.len();
+                changes.into_iter().for_each(|change| self.change(id, change));
+                self.touch(id, revision);
+                count
+            }
+            Event::Poke => 0,
+            Event::Lost(reason) => {
+                self.lose(id, reason);
+                0
+            }
+            Event::Refused { key, reason } => {
+                self.refuse(id, &key, &reason, false);
+                1
+            }
+        }
+    }
+
+    /// Stages one key of a listing.
+    fn list(&mut self, id: SourceId, change: Change) {
+        let Some(value) = &change.value else { return };
+        let parsed = self.read(id, &change.key, value);
+        let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) else {
+            return;
+        };
+        match parsed {
+            Read::Config => listing.config = change.value,
+            Read::Service { key, service } => {
+                let entry = Entry { service, lease: change.lease };
+                if is_folded(&self.keyspace, &change.key) {
+                    listing.folded.entry(key).or_default().insert(change.key.clone(), entry);
+                } else {
+                    if !self.tree.has(&key, layers(id).exact, &entry) {
+                        listing.fresh.push((key.clone(), entry));
+                    }
+                    listing.seen.insert(key);
+                }
+            }
+            Read::Nothing => {}
+        }
+        listing.raw.insert(change.key);
+    }
+
+    /// Makes a complete listing the state of its source.
+    fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
+        let Some(source) = self.sources.get_mut(&id) else { return 0 };
+        let Some(listing) = source.listing.take() else { return 0 };
+        let layers = layers(id);
+        let mut gone = Vec::new();
+        for (layer, exact) in [(layers.exact, true), (layers.folded, false)] {
+            self.tree.keys(layer, |key| {
+                self.beat.iter().for_each(Beat::beat);
+                let stays =
+                    if exact { listing.seen.contains(&key) } else { listing.folded.contains_key(&key) };
+                if !stays {
+                    gone.push((key, layer));
+                }
+            });
+        }
+        let mut changes = gone.len() + listing.fresh.len();
+        for (key, layer) in gone {
+            self.beat.iter().for_each(Beat::beat);
+            self.tree.remove(&key, layer);
+        }
+        for (key, entry) in listing.fresh {
+            self.beat.iter().for_each(Beat::beat);
+            self.tree.put(&key, layers.exact, entry);
+        }
+        source.folded = listing.folded;
+        for (key, entries) in &source.folded {
+            self.beat.iter().for_each(Beat::beat);
+            if let Some(entry) = entries.values().next() {
+                changes += usize::from(self.tree.put(key, layers.folded, entry.clone()));
+            }
+        }
+        if changes > 0 || self.tree.serial() == 0 {
+            self.tree.set_serial(unix_time());
+        }
+        match listing.config {
+            Some(config) => self.configs.insert(id, config),
+            None => self.configs.remove(&id),
+        };
+        self.act.refusals().retain(id, |key| listing.raw.contains(key));
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.reasons.clear();
+        }
+        self.set_state(id, SourceState::Synced { revision, changed: SystemTime::now() });
+        log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
+        changes
+    }
+
+    /// Applies one change.
+    fn change(&mut self, id: SourceId, change: Change) {
+        let changed = match &change.value {
+            Some(value) => match self.read(id, &change.key, value) {
+                Read::Config => {
+                    self.configs.insert(id, change.value.unwrap_or_default());
+                    false
+                }
+                Read::Service { key, service } => {
+                    let entry = Entry { service, lease: change.lease };
+                    self.set(id, &change.key, &key, Some(entry))
+                }
+                // What was there before was overwritten with something that cannot be served.
+                Read::Nothing => self.remove(id, &change.key),
+            },
+            None => {
+                self.act.refusals().forget(id, &change.key);
+                self.remove(id, &change.key)
+            }
+        };
+        if changed {
+            self.tree.set_serial(unix_time());
+        }
+    }
+
+    fn remove(&mut self, id: SourceId, raw: &[u8]) -> bool {
+        match self.keyspace.place(raw) {
+            Ok(Place::Config) => {
+                self.configs.remove(&id);
+                false
+            }
+            Ok(Place::Service { key, .. }) => self.set(id, raw, &key, None),
+            Err(_) => false,
+        }
+    }
+
+    /// Sets what stands on a raw key, or takes it off; `true` if the tree changed.
+    fn set(&mut self, id: SourceId, raw: &[u8], key: &Key, entry: Option<Entry>) -> bool {
+        let layers = layers(id);
+        let (layer, shown) = if is_folded(&self.keyspace, raw) {
+            let Some(source) = self.sources.get_mut(&id) else { return false };
+            let entries = source.folded.entry(key.clone()).or_default();
+            match entry {
+                Some(entry) => drop(entries.insert(raw.to_vec(), entry)),
+                None => drop(entries.remove(raw)),
+            }
+            let first = entries.values().next().cloned();
+            if first.is_none() {
+                source.folded.remove(key);
+            }
+            (layers.folded, first)
+        } else {
+            (layers.exact, entry)
+        };
+        match shown {
+            Some(entry) => self.tree.put(key, layer, entry),
+            None => self.tree.remove(key, layer),
+        }
+    }
+
+    /// Reads a key and its value, and notes what is wrong with them.
+    fn read(&mut self, id: SourceId, raw: &[u8], value: &[u8]) -> Read {
+        let place = match self.keyspace.place(raw) {
+            Ok(place) => place,
+            Err(error) => {
+                self.refuse(id, raw, &error.to_string(), false);
+                return Read::Nothing;
+            }
+        };
+        let Place::Service { key, oddity } = place else {
+            return Read::Config;
+        };
+        match Service::from_json(value) {
+            Ok(service) => {
+                match oddity {
+                    Some(oddity) => self.refuse(id, raw, &oddity.to_string(), true),
+                    None => self.act.refusals().forget(id, raw),
+                }
+                Read::Service { key, service }
+            }
+            Err(error) => {
+                self.refuse(id, raw, &error.to_string(), false);
+                Read::Nothing
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: SourceId, key: &[u8], reason: &str, served: bool) {
+        if !self.act.refusals().note(id, key, reason, served) {
+            return;
+        }
+        self.told += 1;
+        if self.told <= TOLD {
+            let what = if served { "note" } else { "refused" };
+            log::warn!("{}: {}: {what}: {reason}", id.name(), key.escape_ascii());
+        }
+    }
+
+    fn lose(&mut self, id: SourceId, reason: String) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        source.listing = None;
+        let read = source.state.was_read();
+        let since = match &source.state {
+            SourceState::Lost { reason: same, .. } if *same == reason => return,
+            SourceState::Lost { since, .. } => *since,
+            SourceState::Waiting | SourceState::Synced { .. } => SystemTime::now(),
+        };
+        // Endpoints fail in turn, each for its own reason, and go on failing.
+        if source.reasons.len() < MOST_REASONS && source.reasons.insert(reason.clone()) {
+            let level = if source.required || read { log::Level::Warn } else { log::Level::Info };
+            log::log!(level, "{}: {reason}", id.name());
+        }
+        self.set_state(id, SourceState::Lost { reason, read, since });
+    }
+
+    /// Notes a change of a source that is in step. Its configuration may come ahead of its listing.
+    fn touch(&mut self, id: SourceId, revision: Option<i64>) {
+        if let Some(source) = self.sources.get_mut(&id)
+            && let SourceState::Synced { .. } = source.state
+        {
+            source.state = SourceState::Synced { revision, changed: SystemTime::now() };
+        }
+    }
+
+    fn set_state(&mut self, id: SourceId, state: SourceState) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.state = state;
+        }
+    }
+
+    fn freshness(&self) -> Freshness {
+        let required = || self.sources.values().filter(|source| source.required);
+        if required().any(|source| !source.state.was_read()) {
+            Freshness::Incomplete
+        } else if self.sources.values().any(|s| matches!(s.state, SourceState::Lost { read: true, .. })) {
+            Freshness::Stale
+        } else {
+            Freshness::Current
+        }
+    }
+
+    fn publish(&self) {
+        let published =
+            Published { tree: self.tree.clone(), freshness: self.freshness(), ..Published::default() };
+        let status = Status {
+            sources: self.sources.iter().map(|(id, source)| (*id, source.state.clone())).collect(),
+            config: self.configs.last_key_value().map(|(id, config)| (*id, config.clone())),
+            names: self.tree.names(),
+            optional: self.sources.iter().filter(|(_, s)| !s.required).map(|(id, _)| *id).collect(),
+        };
+        self.act.publish(published, &status);
+    }
+}
+
+/// What a key and its value are.
+enum Read {
+    Config,
+    Service { key: Key, service: Service },
+    Nothing,
+}
+
+fn unix_time() -> u32 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // A serial wraps at 2^32 (RFC 1982).
+    u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

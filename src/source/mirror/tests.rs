@@ -1,0 +1,130 @@
+use super::*;
+use crate::tree::{Found, Kinds, Path};
+use hickory_proto::rr::Name;
+
+fn put(key: &str, value: &str) -> Change {
+    Change { key: key.as_bytes().to_vec(), value: Some(value.as_bytes().to_vec()), lease: None }
+}
+
+fn delete(key: &str) -> Change {
+    Change { key: key.as_bytes().to_vec(), value: None, lease: None }
+}
+
+fn mirror() -> Mirror {
+    Mirror::new(Keyspace::new("skydns"), &[(SourceId::Etcd, true), (SourceId::Files, true)], &Stage::new())
+}
+
+fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
+    mirror.take(id, Event::ListBegin);
+    mirror.take(id, Event::Listed(changes));
+    mirror.take(id, Event::ListEnd(None));
+    mirror.publish();
+}
+
+fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
+    let published = mirror.front().published();
+    let path = Path::new(&Name::from_ascii(name).expect("a name"));
+    match published.tree.services(&path, Kinds::ALL, |_| false) {
+        Found::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_listing_replaces_what_the_source_had_and_nothing_else() {
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Files, vec![put("/skydns/t/f", r#"{"host":"10.0.0.9"}"#)]);
+    let two =
+        vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)];
+    listing(&mut mirror, SourceId::Etcd, two);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)", "V4(10.0.0.9)"]);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/b", r#"{"host":"10.0.0.3"}"#)]);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.3)", "V4(10.0.0.9)"]);
+}
+
+#[test]
+fn half_a_listing_never_shows() {
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
+    mirror.take(SourceId::Etcd, Event::ListBegin);
+    mirror.take(SourceId::Etcd, Event::Listed(vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]));
+    mirror.take(SourceId::Etcd, Event::Lost("gone".into()));
+    mirror.take(SourceId::Etcd, Event::ListEnd(None));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
+}
+
+#[test]
+fn freshness_follows_the_sources() {
+    let mut mirror = mirror();
+    let freshness = |mirror: &Mirror| mirror.front().published().freshness;
+    listing(&mut mirror, SourceId::Files, vec![]);
+    assert_eq!(freshness(&mirror), Freshness::Incomplete);
+    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.publish();
+    assert_eq!(freshness(&mirror), Freshness::Incomplete);
+    listing(&mut mirror, SourceId::Etcd, vec![]);
+    assert_eq!(freshness(&mirror), Freshness::Current);
+    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.publish();
+    assert_eq!(freshness(&mirror), Freshness::Stale);
+}
+
+#[test]
+fn a_bad_value_costs_its_record_only_and_is_remembered() {
+    let mut mirror = mirror();
+    let keys = vec![
+        put("/skydns/t/a", "{"),
+        put("/skydns/t//b", "{}"),
+        put("/skydns/t/C", r#"{"host":"10.0.0.3"}"#),
+    ];
+    listing(&mut mirror, SourceId::Etcd, keys);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.3)"]);
+    let told: Vec<_> = mirror.act.refusals().all().into_iter().map(|r| (r.key, r.served)).collect();
+    let expected = [("/skydns/t//b", false), ("/skydns/t/C", true), ("/skydns/t/a", false)];
+    assert_eq!(told, expected.map(|(key, served)| (key.to_owned(), served)));
+    let mend = vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), delete("/skydns/t//b")];
+    mirror.take(SourceId::Etcd, Event::Changed(mend, None));
+    mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/C", "[]")], None));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
+    assert_eq!(mirror.act.refusals().all().len(), 1);
+}
+
+#[test]
+fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
+    let mut mirror = mirror();
+    let both =
+        vec![put("/skydns/t/A", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/a", r#"{"host":"10.0.0.2"}"#)];
+    listing(&mut mirror, SourceId::Etcd, both);
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.2)"]);
+    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/a")], None));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)"]);
+    let spellings = || {
+        let keys = ["AB", "Ab", "aB"].iter().zip(1..);
+        keys.map(|(key, n)| put(&format!("/skydns/t/{key}"), &format!("{{\"host\":\"10.0.1.{n}\"}}")))
+            .collect()
+    };
+    for _ in 0..3 {
+        listing(&mut mirror, SourceId::Etcd, spellings());
+        assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.1)"], "each listing shows the same");
+    }
+    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/AB")], None));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.2)"]);
+}
+
+#[test]
+fn the_configuration_of_the_higher_source_counts() {
+    let mut mirror = mirror();
+    let config = |mirror: &Mirror| mirror.front().status.borrow().config.clone();
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
+    assert_eq!(config(&mirror), Some((SourceId::Etcd, b"{\"ttl\":1}".to_vec())));
+    mirror.take(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
+    mirror.publish();
+    assert_eq!(config(&mirror), Some((SourceId::Files, b"{}".to_vec())));
+    mirror.take(SourceId::Files, Event::Changed(vec![delete("/skydns/config")], None));
+    mirror.publish();
+    assert_eq!(config(&mirror).map(|(id, _)| id), Some(SourceId::Etcd));
+}
