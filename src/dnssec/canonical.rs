@@ -1,0 +1,127 @@
+//! The canonical form of names and RRsets (RFC 4034 §6), which is what gets signed.
+
+use hickory_proto::ProtoError;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
+
+/// A name in lower case and without compression (RFC 4034 §6.2).
+pub(super) fn name_octets(name: &Name) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(64);
+    push_name(&mut octets, name);
+    octets
+}
+
+fn push_name(octets: &mut Vec<u8>, name: &Name) {
+    for label in name.iter() {
+        // A label has at most 63 octets.
+        octets.push(u8::try_from(label.len()).unwrap_or(63));
+        octets.extend(label.iter().map(u8::to_ascii_lowercase));
+    }
+    octets.push(0);
+}
+
+/// Labels of an owner name as RRSIG counts them: neither the root nor a leading `*` (RFC 4034 §3.1.3).
+pub(super) fn signed_labels(owner: &Name) -> u8 {
+    let wildcard = usize::from(owner.iter().next() == Some(b"*"));
+    u8::try_from(owner.iter().count() - wildcard).unwrap_or(u8::MAX)
+}
+
+/// An RRset in canonical form.
+#[derive(Debug)]
+pub(super) struct RrSet {
+    pub(super) rtype: RecordType,
+    /// The served TTL, in seconds.
+    pub(super) ttl: u32,
+    /// Labels of the owner name, as RRSIG counts them.
+    pub(super) labels: u8,
+    /// The records one after the other, sorted (RFC 4034 §6.3).
+    pub(super) octets: Vec<u8>,
+}
+
+impl RrSet {
+    /// The canonical form of records that have owner, type and TTL in common; nothing of no records.
+    ///
+    /// # Errors
+    /// Data that cannot be written.
+    pub(super) fn new(records: &[Record]) -> Result<Option<Self>, ProtoError> {
+        let Some(first) = records.first() else { return Ok(None) };
+        let mut octets = Vec::with_capacity(128 * records.len());
+        push_name(&mut octets, &first.name);
+        octets.extend_from_slice(&u16::from(first.record_type()).to_be_bytes());
+        octets.extend_from_slice(&u16::from(first.dns_class).to_be_bytes());
+        octets.extend_from_slice(&first.ttl.to_be_bytes());
+        if records.len() == 1 {
+            push_data(&mut octets, &first.data)?;
+        } else {
+            push_sorted(&mut octets, records)?;
+        }
+        let (rtype, ttl, labels) = (first.record_type(), first.ttl, signed_labels(&first.name));
+        Ok(Some(Self { rtype, ttl, labels, octets }))
+    }
+}
+
+/// Adds the data of several records in their order, and between them what is common to all, which stands there.
+fn push_sorted(octets: &mut Vec<u8>, records: &[Record]) -> Result<(), ProtoError> {
+    let mut data = Vec::with_capacity(records.len());
+    for record in records {
+        let mut octets = Vec::with_capacity(64);
+        push_data(&mut octets, &record.data)?;
+        data.push(octets);
+    }
+    // The length before the data has no part in the order.
+    data.sort_unstable_by(|a, b| a[2..].cmp(&b[2..]));
+    data.dedup();
+    let head = octets.clone();
+    for (at, data) in data.iter().enumerate() {
+        if at > 0 {
+            octets.extend_from_slice(&head);
+        }
+        octets.extend_from_slice(data);
+    }
+    Ok(())
+}
+
+/// Adds the length of a record's data, and the data with names in lower case and in full (RFC 4034 §6.2).
+fn push_data(octets: &mut Vec<u8>, data: &RData) -> Result<(), ProtoError> {
+    let start = octets.len();
+    octets.extend_from_slice(&[0, 0]);
+    match data {
+        RData::Unknown { rdata, .. } => octets.extend_from_slice(&rdata.anything),
+        RData::A(address) => octets.extend_from_slice(&address.octets()),
+        data => {
+            let mut written = Vec::with_capacity(64);
+            let mut encoder = BinEncoder::new(&mut written);
+            encoder.set_canonical_form(true);
+            data.emit(&mut encoder)?;
+            octets.append(&mut written);
+        }
+    }
+    // RDATA has at most 65,535 octets, or it would not be written.
+    let len = u16::try_from(octets.len() - start - 2).unwrap_or(u16::MAX);
+    octets[start..start + 2].copy_from_slice(&len.to_be_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::rdata::{A, MX};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    #[test]
+    fn an_rrset_is_sorted_and_in_small_letters() {
+        let address = |n| Record::from_rdata(name("A.Example."), 60, RData::A(A([10, 0, 0, n].into())));
+        let set = RrSet::new(&[address(9), address(1), address(9)]).expect("written").expect("records");
+        let head = b"\x01a\x07example\0\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0";
+        assert_eq!(set.octets, [&head[..], &[1], &head[..], &[9]].concat());
+        assert_eq!((set.labels, set.ttl, set.rtype), (2, 60, RecordType::A));
+        let mx = Record::from_rdata(name("*.Example."), 60, RData::MX(MX::new(7, name("Mail.Example."))));
+        let set = RrSet::new(&[mx]).expect("written").expect("records");
+        assert!(set.octets.ends_with(b"\0\x10\0\x07\x04mail\x07example\0"));
+        assert_eq!(set.labels, 1, "a leading wildcard does not count");
+        assert!(RrSet::new(&[]).expect("written").is_none());
+    }
+}

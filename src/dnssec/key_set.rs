@@ -1,0 +1,212 @@
+//! The keys of a zone together: which of them are in the zone, and which sign what, at a time.
+
+use super::denial::DenialKind;
+use super::public_key::SEP;
+use super::{DsDigest, Key, PublicKey, canonical};
+use hickory_proto::rr::rdata::NULL;
+use hickory_proto::rr::{RData, RecordType};
+use ring::digest::{Context, SHA256};
+use std::collections::BTreeSet;
+
+/// All keys of a zone.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    keys: Vec<Key>,
+}
+
+/// What the keys are used for, from one time to another.
+#[derive(Debug)]
+pub struct KeyState {
+    /// From when on, in seconds of Unix time.
+    from: u64,
+    /// Until when.
+    until: u64,
+    /// The apex's DNSKEY, CDS and CDNSKEY, and the NSEC3PARAM.
+    apex: Vec<RData>,
+    /// What signs the DNSKEY, CDS and CDNSKEY RRsets.
+    pub(super) of_keys: Roles,
+    /// What signs all else.
+    pub(super) of_zone: Roles,
+    /// Whether no key says of itself that it is active now.
+    out_of_time: bool,
+}
+
+/// A key as it signs at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Role {
+    /// Where in the set.
+    pub(super) at: usize,
+    /// Its tag; another one once it is revoked.
+    pub(super) tag: u16,
+}
+
+/// The keys that sign together.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) roles: Vec<Role>,
+    /// A digest that tells them from all others.
+    pub(super) identity: [u8; 32],
+}
+
+/// Keys that were made within so many seconds came together.
+const TOGETHER: u64 = 60;
+/// Every cache knows a DNSKEY that has been in the zone for so many seconds.
+const SETTLED: u64 = 24 * 3600;
+
+/// NSEC3PARAM of what we deny with: SHA-1, no iterations, no salt (RFC 5155 §4, RFC 9276 §3.1).
+const NSEC3PARAM: [u8; 5] = [1, 0, 0, 0, 0];
+
+impl KeySet {
+    /// The keys, each once.
+    pub fn new(keys: Vec<Key>) -> Self {
+        let mut set: Vec<Key> = Vec::with_capacity(keys.len());
+        for key in keys {
+            if set.iter().all(|other| other.public != key.public) {
+                set.push(key);
+            }
+        }
+        Self { keys: set }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// What the keys are used for at a time.
+    ///
+    /// A key signs from its activation on, and is in the zone from its publication on. Every algorithm in the
+    /// zone signs (RFC 4035 §2.2), so a key of a new algorithm signs as soon as it is published. If no key is
+    /// active, as before the clock of the host is right, all of them count: a signature that is out of time is
+    /// no worse than none.
+    pub fn at(&self, now: u64, denial: DenialKind) -> KeyState {
+        let all: Vec<usize> = (0..self.keys.len()).collect();
+        let which = |wanted: &dyn Fn(&Key) -> bool| -> Vec<usize> {
+            all.iter().copied().filter(|at| wanted(&self.keys[*at])).collect()
+        };
+        let mut active = which(&|key| key.times.is_active(now) && !key.times.is_revoked(now));
+        let mut published = which(&|key| key.times.is_published(now));
+        let out_of_time = active.is_empty() && !all.is_empty();
+        if out_of_time {
+            (active, published) = (all.clone(), all);
+        }
+        let algorithms: BTreeSet<_> =
+            active.iter().chain(&published).map(|at| self.keys[*at].public.algorithm).collect();
+        let (mut of_zone, mut of_keys) = (Vec::new(), Vec::new());
+        for algorithm in algorithms {
+            let of = |keys: &[usize]| -> Vec<usize> {
+                keys.iter().copied().filter(|at| self.keys[*at].public.algorithm == algorithm).collect()
+            };
+            let (active, published) = (of(&active), of(&published));
+            let signing = if active.is_empty() { &published } else { &active };
+            of_zone.extend(self.of_zone(signing, now));
+            let in_zone: Vec<_> = signing.iter().copied().filter(|at| published.contains(at)).collect();
+            of_keys.extend(self.prefer(if in_zone.is_empty() { &published } else { &in_zone }, true));
+        }
+        let revoked = published.iter().copied().filter(|at| self.keys[*at].times.is_revoked(now));
+        of_keys.extend(revoked);
+        of_keys.sort_unstable();
+        of_keys.dedup();
+        let role = |at: usize| Role { at, tag: self.public(at, now).tag() };
+        let times: Vec<u64> = self.keys.iter().flat_map(|key| key.times.all()).collect();
+        KeyState {
+            from: times.iter().copied().filter(|time| *time <= now).max().unwrap_or(0),
+            until: times.iter().copied().filter(|time| *time > now).min().unwrap_or(u64::MAX),
+            apex: self.apex(&published, now, denial),
+            of_keys: self.roles(of_keys.into_iter().map(role).collect()),
+            of_zone: self.roles(of_zone.into_iter().map(role).collect()),
+            out_of_time,
+        }
+    }
+
+    fn roles(&self, roles: Vec<Role>) -> Roles {
+        let mut digest = Context::new(&SHA256);
+        for role in &roles {
+            let public = &self.keys[role.at].public;
+            digest.update(&canonical::name_octets(&public.owner));
+            digest.update(&public.rdata());
+            digest.update(&role.tag.to_be_bytes());
+        }
+        let mut identity = [0; 32];
+        identity.copy_from_slice(digest.finish().as_ref());
+        Roles { roles, identity }
+    }
+
+    /// The keys that sign the zone: ZSKs if there are any.
+    ///
+    /// As long as caches may not know of a ZSK that came later, the keys before it go on signing.
+    fn of_zone(&self, signing: &[usize], now: u64) -> Vec<usize> {
+        let zone = self.prefer(signing, false);
+        let since = |at: &usize| {
+            let times = &self.keys[*at].times;
+            times.publish.or(times.activate).unwrap_or(0)
+        };
+        let (Some(oldest), Some(first)) = (zone.iter().map(since).min(), signing.iter().map(since).min())
+        else {
+            return zone;
+        };
+        let came_later = oldest > first + TOGETHER && now < oldest.saturating_add(SETTLED);
+        if came_later { signing.to_vec() } else { zone }
+    }
+
+    /// Those that are made for a use: secure entry points for keys, the others for the zone; or all there are.
+    fn prefer(&self, keys: &[usize], entry_points: bool) -> Vec<usize> {
+        let fit = |at: &&usize| (self.keys[**at].public.flags & SEP != 0) == entry_points;
+        let made: Vec<usize> = keys.iter().filter(fit).copied().collect();
+        if made.is_empty() { keys.to_vec() } else { made }
+    }
+
+    /// The public half as it stands in the zone.
+    fn public(&self, at: usize, now: u64) -> PublicKey {
+        let key = &self.keys[at];
+        if key.times.is_revoked(now) { key.public.revoked() } else { key.public.clone() }
+    }
+
+    fn apex(&self, published: &[usize], now: u64, denial: DenialKind) -> Vec<RData> {
+        let mut records = Vec::new();
+        if denial == DenialKind::Nsec3 {
+            records.push(unknown(RecordType::NSEC3PARAM, NSEC3PARAM.to_vec()));
+        }
+        for at in published {
+            records.push(unknown(RecordType::DNSKEY, self.public(*at, now).rdata()));
+        }
+        let synced = published.iter().map(|at| &self.keys[*at]).filter(|key| {
+            let by_state = key.times.is_active(now) && key.public.is_sep() && !key.times.is_revoked(now);
+            key.times.is_synced(now).unwrap_or(by_state)
+        });
+        for key in synced {
+            records.push(unknown(RecordType::CDNSKEY, key.public.rdata()));
+            for digest in [DsDigest::Sha256, DsDigest::Sha384] {
+                records.push(unknown(RecordType::CDS, key.public.ds(digest)));
+            }
+        }
+        records
+    }
+}
+
+impl KeyState {
+    /// Whether this is still how it is at a time.
+    pub fn holds(&self, now: u64) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+
+    /// Data of the records that DNSSEC puts at the apex: DNSKEY, CDS, CDNSKEY, NSEC3PARAM.
+    pub fn apex(&self) -> &[RData] {
+        &self.apex
+    }
+
+    /// Whether no key is active by its own times, and all are used in their place.
+    pub fn is_out_of_time(&self) -> bool {
+        self.out_of_time
+    }
+}
+
+/// Data that goes out as it stands; what is passed through from upstreams stays as it came, too.
+pub(super) fn unknown(code: RecordType, octets: Vec<u8>) -> RData {
+    RData::Unknown { code, rdata: NULL::with(octets) }
+}

@@ -1,0 +1,26 @@
+//! DNSSEC: keys, signatures and proofs of absence for the site's own names.
+//!
+//! Owns what a key's files mean, which key signs what at a time, and the signatures that were made. Like all of the
+//! core it knows no clock and no file: contents and the time are given to it.
+
+mod algorithm;
+mod bitmap;
+mod canonical;
+mod denial;
+mod generate;
+mod key_file;
+mod key_set;
+mod public_key;
+mod signer;
+mod signing_key;
+mod times;
+
+pub use algorithm::Algorithm;
+pub use denial::DenialKind;
+pub use generate::NewKey;
+pub use key_file::{Key, KeyError, KeyFiles, read_public};
+pub use key_set::{KeySet, KeyState};
+pub use public_key::{DsDigest, PublicKey};
+pub use signer::{Asked, Draft, SignatureCache, Signer, SigningError};
+pub use signing_key::SignError;
+pub use times::Times;

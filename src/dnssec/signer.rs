@@ -1,0 +1,509 @@
+//! Signatures over the site's own RRsets, made when they are asked for, and kept.
+
+use super::canonical::{self, RrSet};
+use super::denial::{self, DenialKind};
+use super::key_set::{KeySet, KeyState, Roles, unknown};
+use super::signing_key::SignError;
+use crate::answer::Answer;
+use arc_swap::ArcSwap;
+use hickory_proto::ProtoError;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use quick_cache::sync::Cache;
+use ring::digest::{Context, SHA256};
+use std::sync::Arc;
+
+/// How far back a signature begins, in seconds, for validators whose clocks are slow; as in SkyDNS.
+const BACKDATE: u64 = 3 * 3600;
+/// How long a signature is good for at least, in seconds.
+const VALIDITY: u64 = 7 * 24 * 3600;
+/// Up to so many seconds more, so that signatures made together are not renewed together.
+const JITTER: u64 = 24 * 3600;
+/// How long a signature may be good for because of a long TTL, in seconds.
+const LONGEST_VALIDITY: u64 = 365 * 24 * 3600;
+
+/// An answer on its way to be signed: what it takes is known, and made one after the other.
+#[derive(Debug)]
+pub struct Draft {
+    signer: Arc<Signer>,
+    state: Arc<KeyState>,
+    answer: Answer,
+    asked: Asked,
+    /// What each RRset of the three sections needs, and what was found or made for it.
+    sets: Vec<Option<Wanted>>,
+    signatures: Vec<Option<Arc<Signatures>>>,
+    /// Places in `sets` that are still without signatures.
+    missing: Vec<usize>,
+}
+
+/// What was asked, as far as it matters to signing.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The type.
+    pub rtype: RecordType,
+    /// Unix time in seconds.
+    pub now: u64,
+    /// Compact answers OK: the client understands that a name which does not exist has the rcode NXDOMAIN in compact
+    /// denial (RFC 9824 §5.1).
+    pub compact_ok: bool,
+    /// The most octets of the reply; ADDITIONAL beyond that is not signed.
+    pub room: usize,
+}
+
+/// A signature could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// The key refused.
+    #[error(transparent)]
+    Key(#[from] SignError),
+    /// A record cannot be brought into canonical form.
+    #[error("a record cannot be written: {0}")]
+    Record(#[from] ProtoError),
+    /// There is nothing to sign with.
+    #[error("no key signs {0}")]
+    NoKey(Name),
+}
+
+/// Signatures that were made, of any number of signers; shared so that they outlive a change of keys.
+#[derive(Debug)]
+pub struct SignatureCache {
+    kept: Cache<[u8; 32], Arc<Signatures>>,
+}
+
+impl SignatureCache {
+    /// A cache for the signatures of so many RRsets.
+    pub fn new(rrsets: usize) -> Self {
+        Self { kept: Cache::new(rrsets) }
+    }
+
+    /// RRsets whose signatures are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.len() == 0
+    }
+}
+
+/// The signatures of one RRset: RDATA of its RRSIG records.
+#[derive(Debug)]
+struct Signatures {
+    /// From when to when they are served, in seconds of Unix time.
+    from: u64,
+    until: u64,
+    records: Vec<RData>,
+}
+
+impl Signatures {
+    /// Whether they are good to serve. The clock may have been set: what lies ahead is as bad as what is over.
+    fn hold(&self, now: u64) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+}
+
+/// Signs the answers of one zone.
+#[derive(Debug)]
+pub struct Signer {
+    /// The zone, absolute, in lower case.
+    zone: Name,
+    keys: KeySet,
+    state: ArcSwap<KeyState>,
+    denial: DenialKind,
+    cache: Arc<SignatureCache>,
+}
+
+/// An RRset that needs signatures, and where they are kept.
+#[derive(Debug)]
+struct Wanted {
+    set: RrSet,
+    digest: [u8; 32],
+}
+
+impl Signer {
+    /// A signer of a zone.
+    pub fn new(zone: Name, keys: KeySet, denial: DenialKind, cache: Arc<SignatureCache>, now: u64) -> Self {
+        let state = ArcSwap::from_pointee(keys.at(now, denial));
+        Self { zone, keys, state, denial, cache }
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Name {
+        &self.zone
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// How absence is proven.
+    pub fn denial(&self) -> DenialKind {
+        self.denial
+    }
+
+    /// What the keys are used for now.
+    pub fn state(&self, now: u64) -> Arc<KeyState> {
+        let state = self.state.load();
+        if state.holds(now) {
+            return Arc::clone(&state);
+        }
+        let state = Arc::new(self.keys.at(now, self.denial));
+        self.state.store(Arc::clone(&state));
+        state
+    }
+
+    /// Adds proofs of absence to an answer, and finds the signatures that are kept.
+    ///
+    /// `state` is the one that the answer was made with.
+    ///
+    /// # Errors
+    /// A record that cannot be written.
+    pub fn draft(
+        self: &Arc<Self>,
+        mut answer: Answer,
+        state: &Arc<KeyState>,
+        asked: Asked,
+    ) -> Result<Draft, SigningError> {
+        let denials = self.denials(&answer)?;
+        answer.denials.clear();
+        if self.denial == DenialKind::Compact && asked.rtype == RecordType::NSEC && !denials.is_empty() {
+            // It was asked for, and here it is.
+            answer.authorities.clear();
+            answer.answers.extend(denials);
+        } else {
+            answer.authorities.extend(denials);
+        }
+        self.limit(&mut answer.additionals, state, asked.room);
+        let sections = [&answer.answers, &answer.authorities, &answer.additionals];
+        let sets = sections.into_iter().flat_map(|section| rrsets(section));
+        let sets = sets.map(|rrset| self.wanted(rrset, state)).collect::<Result<Vec<_>, _>>()?;
+        let mut missing = Vec::new();
+        let mut signatures = Vec::with_capacity(sets.len());
+        for (at, wanted) in sets.iter().enumerate() {
+            let kept = wanted.as_ref().map(|wanted| self.kept(wanted, asked.now));
+            if let Some(None) = kept {
+                missing.push(at);
+            }
+            signatures.push(kept.flatten());
+        }
+        let (signer, state) = (Arc::clone(self), Arc::clone(state));
+        Ok(Draft { signer, state, answer, asked, sets, signatures, missing })
+    }
+
+    /// Leaves out what cannot fit into ADDITIONAL together with its signatures.
+    fn limit(&self, additionals: &mut Vec<Record>, state: &KeyState, room: usize) {
+        let signatures: usize =
+            state.of_zone.roles.iter().map(|role| self.keys.keys()[role.at].signing.signature_len()).sum();
+        // Two owner names as pointers, the heads of two records, and the data of a RRSIG without its signature.
+        let least = 2 * 12 + 18 + signatures;
+        let mut left = room / least;
+        let mut keep = Vec::with_capacity(additionals.len());
+        for rrset in rrsets(additionals) {
+            // What is not signed costs nothing.
+            let ours = self.zone.zone_of(&rrset[0].name);
+            keep.extend(rrset.iter().map(|_| !ours || left > 0));
+            left -= usize::from(ours && left > 0);
+        }
+        let mut keep = keep.into_iter();
+        additionals.retain(|_| keep.next().unwrap_or(false));
+    }
+
+    /// The records that prove what an answer denies, with the TTL of its SOA (RFC 9077 §3).
+    fn denials(&self, answer: &Answer) -> Result<Vec<Record>, ProtoError> {
+        let soa = answer.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
+        let ttl = soa.map_or(0, |soa| soa.ttl);
+        let mut records = Vec::new();
+        for denial in &answer.denials {
+            records.extend(denial::records(self.denial, denial, &self.zone, ttl)?);
+        }
+        Ok(records)
+    }
+
+    /// What an RRset needs; nothing if it is not ours to sign.
+    fn wanted(&self, rrset: &[Record], state: &KeyState) -> Result<Option<Wanted>, SigningError> {
+        if !rrset.first().is_some_and(|first| self.zone.zone_of(&first.name)) {
+            return Ok(None);
+        }
+        let Some(set) = RrSet::new(rrset)? else { return Ok(None) };
+        let mut digest = Context::new(&SHA256);
+        digest.update(&self.roles(set.rtype, state).identity);
+        digest.update(&set.octets);
+        let mut key = [0; 32];
+        key.copy_from_slice(digest.finish().as_ref());
+        Ok(Some(Wanted { set, digest: key }))
+    }
+
+    fn roles<'s>(&self, rtype: RecordType, state: &'s KeyState) -> &'s Roles {
+        match rtype {
+            RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY => &state.of_keys,
+            _ => &state.of_zone,
+        }
+    }
+
+    /// The signatures of an RRset that are kept and good to serve.
+    fn kept(&self, wanted: &Wanted, now: u64) -> Option<Arc<Signatures>> {
+        let kept = self.cache.kept.get(&wanted.digest)?;
+        if kept.hold(now) {
+            return Some(kept);
+        }
+        self.cache.kept.remove(&wanted.digest);
+        None
+    }
+
+    /// New signatures of an RRset, which only one thread makes.
+    fn fresh(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Arc<Signatures>, SigningError> {
+        self.cache.kept.get_or_insert_with(&wanted.digest, || self.make(wanted, state, now).map(Arc::new))
+    }
+
+    fn make(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Signatures, SigningError> {
+        let set = &wanted.set;
+        let chance = u64::from(u32::from_be_bytes([
+            wanted.digest[0],
+            wanted.digest[1],
+            wanted.digest[2],
+            wanted.digest[3],
+        ]));
+        let validity = VALIDITY.max(LONGEST_VALIDITY.min(2 * u64::from(set.ttl))) + chance % JITTER;
+        let (inception, expiration) = (now.saturating_sub(BACKDATE), now + validity);
+        let mut records = Vec::new();
+        for role in &self.roles(set.rtype, state).roles {
+            let key = &self.keys.keys()[role.at];
+            let mut rdata = u16::from(set.rtype).to_be_bytes().to_vec();
+            rdata.extend([key.public.algorithm.number(), set.labels]);
+            rdata.extend_from_slice(&set.ttl.to_be_bytes());
+            // Times are serial numbers of 32 bits (RFC 4034 §3.1.5).
+            rdata.extend_from_slice(&serial(expiration));
+            rdata.extend_from_slice(&serial(inception));
+            rdata.extend_from_slice(&role.tag.to_be_bytes());
+            rdata.extend(canonical::name_octets(&self.zone));
+            let message = [rdata.as_slice(), &set.octets].concat();
+            rdata.extend(key.signing.sign(&message)?);
+            records.push(unknown(RecordType::RRSIG, rdata));
+        }
+        if records.is_empty() {
+            return Err(SigningError::NoKey(self.zone.clone()));
+        }
+        // Renewed after three quarters of their time, and when the clock goes back to before they were made.
+        Ok(Signatures { from: now.saturating_sub(BACKDATE / 2), until: now + validity / 4 * 3, records })
+    }
+}
+
+impl Draft {
+    /// Whether absence is denied compactly.
+    pub fn is_compact(&self) -> bool {
+        self.signer.denial == DenialKind::Compact
+    }
+
+    /// RRsets that have to be signed anew.
+    pub fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// Signs one RRset; `false` if none is left to sign.
+    ///
+    /// # Errors
+    /// The signature cannot be made; the answer must not go out.
+    pub fn sign_next(&mut self) -> Result<bool, SigningError> {
+        let Some(at) = self.missing.last().copied() else { return Ok(false) };
+        if let Some(wanted) = &self.sets[at] {
+            self.signatures[at] = Some(self.signer.fresh(wanted, &self.state, self.asked.now)?);
+        }
+        self.missing.pop();
+        Ok(true)
+    }
+
+    /// The answer with all its signatures; those that are still missing are made.
+    ///
+    /// # Errors
+    /// A signature cannot be made.
+    pub fn finish(mut self) -> Result<Answer, SigningError> {
+        while self.sign_next()? {}
+        let (mut answer, mut signatures) = (self.answer, self.signatures.into_iter());
+        for section in [&mut answer.answers, &mut answer.authorities, &mut answer.additionals] {
+            *section = interleaved(std::mem::take(section), &mut signatures);
+        }
+        if self.signer.denial == DenialKind::Compact
+            && answer.rcode == ResponseCode::NXDomain
+            && !self.asked.compact_ok
+        {
+            answer.rcode = ResponseCode::NoError;
+        }
+        if self.asked.rtype == RecordType::RRSIG {
+            answer.answers.retain(|record| record.record_type() == RecordType::RRSIG);
+        }
+        Ok(answer)
+    }
+}
+
+/// A section with the signatures behind each RRset.
+fn interleaved(
+    section: Vec<Record>,
+    signatures: &mut impl Iterator<Item = Option<Arc<Signatures>>>,
+) -> Vec<Record> {
+    let mut signed = Vec::with_capacity(section.len() * 2);
+    let mut records = section.into_iter().peekable();
+    while let Some(record) = records.next() {
+        let last = records.peek().is_none_or(|next| !in_one_set(&record, next));
+        let signatures = if last { signatures.next().flatten() } else { None };
+        let (owner, ttl) = (signatures.is_some().then(|| record.name.clone()), record.ttl);
+        signed.push(record);
+        if let (Some(signatures), Some(owner)) = (signatures, owner) {
+            let of_set = signatures.records.iter();
+            signed.extend(of_set.map(|rrsig| Record::from_rdata(owner.clone(), ttl, rrsig.clone())));
+        }
+    }
+    signed
+}
+
+fn in_one_set(a: &Record, b: &Record) -> bool {
+    a.record_type() == b.record_type() && a.name == b.name
+}
+
+/// The RRsets of a section.
+fn rrsets(section: &[Record]) -> impl Iterator<Item = &[Record]> {
+    section.chunk_by(in_one_set)
+}
+
+fn serial(time: u64) -> [u8; 4] {
+    let [.., a, b, c, d] = time.to_be_bytes();
+    [a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Algorithm, KeyFiles, NewKey};
+    use super::*;
+    use crate::answer::{Denial, Missing};
+    use hickory_proto::rr::rdata::A;
+
+    /// A Monday in 2026.
+    const NOW: u64 = 1_795_000_000;
+    const DAY: u64 = 24 * 3600;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    fn signer(cache: &Arc<SignatureCache>) -> Arc<Signer> {
+        let zone = name("skydns.local.");
+        let new = NewKey::generate(&zone, Algorithm::Ed25519, 257, 0).expect("a key");
+        let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
+        let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
+        Arc::new(Signer::new(zone, KeySet::new(vec![key]), DenialKind::Nsec3, Arc::clone(cache), NOW))
+    }
+
+    fn draft(signer: &Arc<Signer>, answer: Answer, now: u64) -> Draft {
+        let asked = Asked { rtype: RecordType::A, now, compact_ok: false, room: 4096 };
+        signer.draft(answer, &signer.state(now), asked).expect("a draft")
+    }
+
+    fn sign(signer: &Arc<Signer>, owner: &str, now: u64) -> Answer {
+        draft(signer, answer(&[owner]), now).finish().expect("signed")
+    }
+
+    fn answer(owners: &[&str]) -> Answer {
+        let mut answer = Answer::empty(ResponseCode::NoError);
+        for owner in owners {
+            answer.answers.push(Record::from_rdata(name(owner), 60, RData::A(A([10, 0, 0, 1].into()))));
+        }
+        answer
+    }
+
+    /// The times of the first signature: from when to when it is good.
+    fn times(signed: &Answer) -> (u64, u64) {
+        let RData::Unknown { rdata, .. } = &signed.answers[1].data else { panic!("{signed:?}") };
+        let at = |from: usize| {
+            u64::from(u32::from_be_bytes(rdata.anything[from..from + 4].try_into().expect("four octets")))
+        };
+        (at(12), at(8))
+    }
+
+    #[test]
+    fn signatures_are_kept_and_renewed_before_they_expire() {
+        let cache = Arc::new(SignatureCache::new(100));
+        let signer = signer(&cache);
+        let sign = |now| sign(&signer, "a.skydns.local.", now);
+        let first = sign(NOW);
+        let (inception, expiration) = times(&first);
+        assert!(inception + 3600 < NOW && expiration > NOW + 7 * DAY - 1);
+        assert_eq!(sign(NOW + DAY), first, "kept");
+        for days in 1..60 {
+            let (inception, expiration) = times(&sign(NOW + days * DAY));
+            let now = NOW + days * DAY;
+            assert!(inception < now && expiration > now + DAY, "day {days}");
+        }
+        assert_eq!(cache.len(), 1, "in the place of the old ones");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_leaves_no_bad_signature() {
+        let cache = Arc::new(SignatureCache::new(100));
+        let signer = signer(&cache);
+        // A host without a battery begins in 1970; one with a bad one, anywhere.
+        for wrong in [5, NOW - 400 * DAY, NOW + 4000 * DAY, NOW + 2 * DAY, NOW - 10] {
+            sign(&signer, "a.skydns.local.", wrong);
+            let right = sign(&signer, "a.skydns.local.", NOW);
+            let (inception, expiration) = times(&right);
+            assert!(inception < NOW && NOW < expiration, "{wrong}: {inception}..{expiration}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_out_half_signed() {
+        let cache = Arc::new(SignatureCache::new(100));
+        let signer = signer(&cache);
+        let mut wanted = answer(&["a.skydns.local.", "b.skydns.local.", "c.example.org."]);
+        let missing = Missing::Data(vec![RecordType::A]);
+        wanted.denials.push(Denial { name: name("b.skydns.local."), missing });
+        let mut draft = draft(&signer, wanted.clone(), NOW);
+        assert_eq!(draft.missing(), 3, "two addresses and an NSEC3");
+        for made in 1..=3 {
+            assert!(draft.sign_next().expect("signed"));
+            assert_eq!(cache.len(), made, "one signature at a time");
+        }
+        assert!(!draft.sign_next().expect("signed"));
+        let signed = draft.finish().expect("signed");
+        assert_eq!(super::tests::draft(&signer, wanted, NOW).missing(), 0, "kept");
+        let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
+        use RecordType::{A, NSEC3, RRSIG};
+        assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
+        let types: Vec<_> = signed.authorities.iter().map(Record::record_type).collect();
+        assert_eq!(types, [NSEC3, RRSIG]);
+    }
+
+    #[test]
+    fn the_cache_stays_within_its_bounds() {
+        let cache = Arc::new(SignatureCache::new(50));
+        let signer = signer(&cache);
+        for n in 0..500 {
+            sign(&signer, &format!("n{n}.skydns.local."), NOW);
+        }
+        assert!(cache.len() <= 50);
+    }
+
+    #[test]
+    fn without_a_key_nothing_is_signed() {
+        let cache = Arc::new(SignatureCache::new(50));
+        let zone = name("skydns.local.");
+        let signer = Arc::new(Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, NOW));
+        let refused = draft(&signer, answer(&["a.skydns.local."]), NOW).finish();
+        assert!(matches!(refused, Err(SigningError::NoKey(_))));
+    }
+
+    #[test]
+    fn only_what_fits_into_additional_is_signed() {
+        let cache = Arc::new(SignatureCache::new(5_000));
+        let signer = signer(&cache);
+        let mut wanted = answer(&["a.skydns.local."]);
+        let owners: Vec<_> = (0..1_000).map(|n| format!("n{n}.skydns.local.")).collect();
+        let owners: Vec<_> = owners.iter().map(String::as_str).collect();
+        wanted.additionals = answer(&owners).answers;
+        wanted.additionals.extend(answer(&["out.example.org."]).answers);
+        let draft = draft(&signer, wanted, NOW);
+        assert!((30..60).contains(&draft.missing()), "{} of 1,001 for 4,096 octets", draft.missing());
+        let last = draft.answer.additionals.last().map(|record| record.name.to_ascii());
+        assert_eq!(last.as_deref(), Some("out.example.org."), "what is not signed stays");
+    }
+}

@@ -1,0 +1,187 @@
+//! The private half of a key: it signs, and never leaves this module.
+
+use super::{Algorithm, KeyError};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
+use ring::rand::SystemRandom;
+use ring::rsa::{KeyPairComponents, PublicKeyComponents};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
+};
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey};
+use std::collections::HashMap;
+use std::fmt;
+
+/// The shortest RSA key that ring signs with, in bits.
+const RING_BITS: usize = 2048;
+/// The shortest RSA key that is taken, in bits (RFC 3110 §4.1, RFC 5702 §2).
+const SHORTEST_BITS: usize = 512;
+
+/// A signature could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key cannot sign")]
+pub struct SignError;
+
+/// What signs.
+pub(super) struct SigningKey {
+    secret: Secret,
+    random: SystemRandom,
+}
+
+enum Secret {
+    /// The nonce is made of the key, the message and chance, so neither weak chance nor a fault repeats it.
+    Ecdsa(EcdsaKeyPair, usize),
+    Ed25519(Ed25519KeyPair),
+    Rsa(Algorithm, Box<RsaKeyPair>),
+    /// What ring does not sign: SHA-1, and keys of less than 2,048 bits.
+    OldRsa(Algorithm, Box<RsaPrivateKey>),
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
+/// The fields of a private file, decoded; the names are BIND's.
+pub(super) type Fields<'a> = HashMap<&'a str, Vec<u8>>;
+
+impl SigningKey {
+    /// The key that the fields of a private file make, if it belongs to the public one.
+    pub(super) fn new(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Self, KeyError> {
+        let random = SystemRandom::new();
+        let secret = match algorithm {
+            Algorithm::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, public, fields, &random)?,
+            Algorithm::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, public, fields, &random)?,
+            Algorithm::Ed25519 => {
+                let pair = Ed25519KeyPair::from_seed_and_public_key(field(fields, "PrivateKey")?, public);
+                Secret::Ed25519(pair.map_err(|_| KeyError::Mismatch)?)
+            }
+            Algorithm::RsaSha1 | Algorithm::RsaSha1Nsec3 | Algorithm::RsaSha256 | Algorithm::RsaSha512 => {
+                rsa(algorithm, public, fields)?
+            }
+        };
+        Ok(Self { secret, random })
+    }
+
+    /// Octets of a signature.
+    pub(super) fn signature_len(&self) -> usize {
+        match &self.secret {
+            Secret::Ecdsa(_, len) => *len,
+            Secret::Ed25519(_) => 64,
+            Secret::Rsa(_, pair) => pair.public().modulus_len(),
+            Secret::OldRsa(_, key) => key.size(),
+        }
+    }
+
+    /// Signs, in the form that RRSIG has.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match &self.secret {
+            Secret::Ecdsa(pair, _) => {
+                let signature = pair.sign(&self.random, message).map_err(|_| SignError)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Secret::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Secret::Rsa(algorithm, pair) => {
+                let encoding =
+                    if *algorithm == Algorithm::RsaSha512 { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(encoding, &self.random, message, &mut signature).map_err(|_| SignError)?;
+                Ok(signature)
+            }
+            Secret::OldRsa(algorithm, key) => {
+                let (hash, prefix) = digest_info(*algorithm);
+                let hashed = digest(hash, message);
+                let padding = Pkcs1v15Sign {
+                    hash_len: Some(hash.output_len()),
+                    prefix: prefix.to_vec().into_boxed_slice(),
+                };
+                // Blinded, so that the time taken says nothing about the key.
+                key.sign_with_rng(&mut rsa::rand_core::OsRng, padding, hashed.as_ref()).map_err(|_| SignError)
+            }
+        }
+    }
+}
+
+fn field<'f>(fields: &'f Fields<'_>, name: &'static str) -> Result<&'f [u8], KeyError> {
+    fields.get(name).map(Vec::as_slice).ok_or(KeyError::MissingField(name))
+}
+
+fn ecdsa(
+    with: &'static EcdsaSigningAlgorithm,
+    public: &[u8],
+    fields: &Fields<'_>,
+    random: &SystemRandom,
+) -> Result<Secret, KeyError> {
+    // DNSKEY leaves out the octet that says "uncompressed" (RFC 6605 §4).
+    let point = [&[4], public].concat();
+    // BIND leaves out octets of zero at the front, which one key of 256 has.
+    let secret = strip_zeros(field(fields, "PrivateKey")?);
+    let zeros = (public.len() / 2).checked_sub(secret.len()).ok_or(KeyError::Mismatch)?;
+    let secret = [vec![0; zeros].as_slice(), secret].concat();
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(with, &secret, &point, random);
+    // A signature is two numbers, as the point is.
+    pair.map(|pair| Secret::Ecdsa(pair, public.len())).map_err(|_| KeyError::Mismatch)
+}
+
+fn rsa(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Secret, KeyError> {
+    let (e, n) = rsa_public(public).ok_or(KeyError::Record("the RSA key"))?;
+    let number = |octets: &[u8]| BigUint::from_bytes_be(octets);
+    let (modulus, exponent) = (number(field(fields, "Modulus")?), number(field(fields, "PublicExponent")?));
+    if (modulus, exponent) != (number(n), number(e)) {
+        return Err(KeyError::Mismatch);
+    }
+    let n = strip_zeros(n);
+    let bits = number(n).bits();
+    if bits < SHORTEST_BITS {
+        return Err(KeyError::TooShort(bits));
+    }
+    let [d, p, q] = [field(fields, "PrivateExponent")?, field(fields, "Prime1")?, field(fields, "Prime2")?];
+    if bits >= RING_BITS && !algorithm.is_sha1() {
+        let components = KeyPairComponents {
+            public_key: PublicKeyComponents { n, e: strip_zeros(e) },
+            d: strip_zeros(d),
+            p: strip_zeros(p),
+            q: strip_zeros(q),
+            dP: strip_zeros(field(fields, "Exponent1")?),
+            dQ: strip_zeros(field(fields, "Exponent2")?),
+            qInv: strip_zeros(field(fields, "Coefficient")?),
+        };
+        // Rare shapes, such as an uncommon public exponent, are left to the other library.
+        if let Ok(pair) = RsaKeyPair::from_components(&components) {
+            return Ok(Secret::Rsa(algorithm, Box::new(pair)));
+        }
+    }
+    let primes = vec![number(p), number(q)];
+    let key = RsaPrivateKey::from_components(number(n), number(e), number(d), primes);
+    key.map(|key| Secret::OldRsa(algorithm, Box::new(key))).map_err(|_| KeyError::Mismatch)
+}
+
+/// Exponent and modulus out of a DNSKEY (RFC 3110 §2).
+fn rsa_public(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = match key {
+        [0, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        [len, rest @ ..] => (usize::from(*len), rest),
+        [] => return None,
+    };
+    rest.split_at_checked(len).filter(|(e, n)| !e.is_empty() && !n.is_empty())
+}
+
+fn strip_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|octet| **octet == 0).count();
+    &number[zeros..]
+}
+
+/// The hash of an RSA algorithm, and what stands before it in a signature (RFC 8017 §9.2 note 1).
+fn digest_info(algorithm: Algorithm) -> (&'static ring::digest::Algorithm, &'static [u8]) {
+    match algorithm {
+        Algorithm::RsaSha512 => {
+            (&SHA512, b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40")
+        }
+        Algorithm::RsaSha256 => {
+            (&SHA256, b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
+        }
+        _ => (&SHA1_FOR_LEGACY_USE_ONLY, b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14"),
+    }
+}
