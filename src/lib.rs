@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod config;
 pub mod dnssec;
 pub mod pulse;
 pub mod service;

@@ -1,0 +1,212 @@
+//! The command line, as Go's `flag` package reads it, and the environment.
+
+use super::fields::{FIELDS, Field};
+use super::input::{Input, Origin, Problem};
+use super::spec::Spec;
+use std::fmt::Write;
+
+/// The commands, and what each does.
+pub const COMMANDS: [(&str, &str); 6] = [
+    ("check", "load everything and print every problem"),
+    ("keygen", "make a DNSSEC key"),
+    ("ds", "print what the parent zone needs to know of DNSSEC keys"),
+    ("resolv-conf", "point /etc/resolv.conf at the agent, or back"),
+    ("port-holders", "name the programs that hold an address"),
+    ("completions", "print completions for a shell"),
+];
+
+/// What the program is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Run,
+    /// Load everything, say what is wrong, and end.
+    Check,
+    /// Make a DNSSEC key; with the words behind it.
+    Keygen(Vec<String>),
+    /// Print DS, CDS and CDNSKEY records; with the words behind it.
+    Ds(Vec<String>),
+    /// Point /etc/resolv.conf at the agent, or back; with the words behind it.
+    ResolvConf(Vec<String>),
+    /// Name the programs that hold addresses; with the words behind it.
+    PortHolders(Vec<String>),
+    /// Print completions; with the words behind it.
+    Completions(Vec<String>),
+    /// Print the usage.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// The command line and the environment, read.
+#[derive(Debug)]
+pub struct Arguments {
+    /// What to do.
+    pub command: Command,
+    /// The settings given.
+    pub spec: Spec,
+    /// Settings that cannot be used.
+    pub problems: Vec<Problem>,
+}
+
+/// A command line that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// No such flag.
+    #[error("flag -{0} does not exist; see skydns --help")]
+    UnknownFlag(String),
+    /// A flag at the end that takes a value.
+    #[error("flag -{0} needs a value")]
+    MissingValue(String),
+    /// No such command.
+    #[error("\"{0}\" is no command; see skydns --help")]
+    UnknownCommand(String),
+    /// A switch's value behind a blank.
+    #[error("\"{0}\" stands alone: a switch takes its value behind \"=\", as in -round-robin={0}")]
+    StrayValue(String),
+}
+
+impl Arguments {
+    /// Reads arguments (without the program's name) and variables.
+    ///
+    /// `-flag value`, `-flag=value` and `--flag` mean the same; a switch takes a value only behind
+    /// `=`. The word `check` may stand anywhere between flags.
+    ///
+    /// # Errors
+    /// An unknown flag or word, or a flag without its value.
+    pub fn parse(
+        args: impl IntoIterator<Item = String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, UsageError> {
+        let mut parsed = Self { command: Command::Run, spec: Spec::default(), problems: Vec::new() };
+        parsed.read_variables(variable);
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let Some(flag) = arg.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
+                parsed.word(&arg, &mut args)?;
+                continue;
+            };
+            let flag = flag.strip_prefix('-').unwrap_or(flag);
+            let (flag, value) = match flag.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            parsed.flag(flag, value, &mut args)?;
+        }
+        Ok(parsed)
+    }
+
+    fn read_variables(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for field in FIELDS {
+            let found = field.variables.iter().find_map(|name| {
+                let value = variable(name).filter(|value| !value.is_empty())?;
+                Some((*name, value))
+            });
+            if let Some((name, value)) = found {
+                self.set(field, &value, &Origin::Variable(name));
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str, rest: &mut impl Iterator<Item = String>) -> Result<(), UsageError> {
+        self.command = match word {
+            "check" => Command::Check,
+            "keygen" => Command::Keygen(rest.collect()),
+            "ds" => Command::Ds(rest.collect()),
+            "resolv-conf" => Command::ResolvConf(rest.collect()),
+            "port-holders" => Command::PortHolders(rest.collect()),
+            "completions" => Command::Completions(rest.collect()),
+            "help" => Command::Help,
+            "version" => Command::Version,
+            "run" => Command::Run,
+            "true" | "false" => return Err(UsageError::StrayValue(word.to_owned())),
+            _ => return Err(UsageError::UnknownCommand(word.to_owned())),
+        };
+        Ok(())
+    }
+
+    fn flag(
+        &mut self,
+        flag: &str,
+        value: Option<String>,
+        rest: &mut impl Iterator<Item = String>,
+    ) -> Result<(), UsageError> {
+        match (flag, value.as_deref()) {
+            ("h" | "help", _) => self.command = Command::Help,
+            ("version", None | Some("true")) => self.command = Command::Version,
+            ("version", _) => {}
+            _ => {
+                let field = Field::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;
+                let value = match (value, field.takes) {
+                    (Some(value), _) => value,
+                    (None, None) => "true".to_owned(),
+                    (None, Some(_)) => {
+                        rest.next().ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?
+                    }
+                };
+                self.set(field, &value, &Origin::Flag(field.flag.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, field: &Field, value: &str, origin: &Origin) {
+        if let Err(reason) = (field.set)(&mut self.spec, Input::Text(value), origin) {
+            self.problems.push(Problem { origin: origin.clone(), reason });
+        }
+    }
+}
+
+/// A flag as it is told to a person.
+#[derive(Clone, Copy, Debug)]
+pub struct FlagHelp {
+    /// The flag without its dash.
+    pub name: &'static str,
+    /// What it takes; `None` for a switch.
+    pub takes: Option<&'static str>,
+    /// One line, with the default.
+    pub help: &'static str,
+    /// Variables for the same.
+    pub variables: &'static [&'static str],
+    /// Fields of `/skydns/config` for the same.
+    pub keys: &'static [&'static str],
+}
+
+/// All flags, in the order of `--help`.
+pub fn flags() -> impl Iterator<Item = FlagHelp> {
+    FIELDS.iter().filter_map(|field| {
+        let Field { takes, help, variables, keys, .. } = *field;
+        Some(FlagHelp { name: field.flag?, takes, help, variables, keys })
+    })
+}
+
+/// The text of `--help`.
+pub fn usage() -> String {
+    let mut text = String::from(
+        "skydns, the DNS agent of a host: answers for the site's services out of etcd or files, and\n\
+         forwards the rest.\n\n\
+         usage: skydns [FLAG]...         serve\n       \
+                skydns check [FLAG]...   load everything, print every problem, exit 0 or 78\n       \
+                skydns resolv-conf enable [--force] [ADDRESS]... | disable | status\n       \
+                skydns port-holders [ADDRESS:PORT]...\n       \
+                skydns completions bash | zsh | fish\n       \
+                skydns --version | --help\n\n\
+         The key /skydns/config overrides flags, flags override variables. Switches take =false.\n\n",
+    );
+    for flag in flags() {
+        let head = match flag.takes {
+            Some(takes) => format!("-{} {takes}", flag.name),
+            None => format!("-{}", flag.name),
+        };
+        let variables =
+            if flag.variables.is_empty() { String::new() } else { format!(" [{}]", flag.variables[0]) };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {head:<24} {}{variables}", flag.help);
+    }
+    text.push_str(
+        "\nVariables for statistics: PROMETHEUS_PORT, PROMETHEUS_PATH, PROMETHEUS_NAMESPACE, PROMETHEUS_SUBSYSTEM;\n\
+         GRAPHITE_SERVER, GRAPHITE_PREFIX; INFLUX_SERVER, INFLUX_DATABASE, INFLUX_USER, INFLUX_PASSWORD;\n\
+         STATHAT_USER, STATHAT_SERVER\n",
+    );
+    text
+}

@@ -1,0 +1,412 @@
+//! The table of settings: one row for each, with every way it can be given.
+
+use super::input::{Input, Origin, Reason};
+use super::spec::{
+    LogTarget, MIN_TTL, MOST_TTL, NDOTS, PRIORITY, RCACHE_TTL, READ_TIMEOUT, SCACHE, Spec, TTL,
+};
+use crate::dnssec::DenialKind;
+use std::path::PathBuf;
+
+/// One setting.
+pub(super) struct Field {
+    /// Flag without its dash; `None` if it has no flag.
+    pub(super) flag: Option<&'static str>,
+    /// Environment variables, the first that is set counts.
+    pub(super) variables: &'static [&'static str],
+    /// Fields of `/skydns/config`, in lower case, with `_` for `-`.
+    pub(super) keys: &'static [&'static str],
+    /// What the flag takes; `None` for a switch.
+    pub(super) takes: Option<&'static str>,
+    /// One line for `--help`, with the default.
+    pub(super) help: &'static str,
+    /// Sets it.
+    pub(super) set: fn(&mut Spec, Input<'_>, &Origin) -> Result<(), Reason>,
+}
+
+impl Field {
+    /// The field of a flag.
+    pub(super) fn by_flag(flag: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.flag == Some(flag))
+    }
+
+    /// The field of a key of `/skydns/config`, in any letter case, `-` or `_`.
+    pub(super) fn by_key(key: &str) -> Option<&'static Self> {
+        let key = key.to_ascii_lowercase().replace('-', "_");
+        FIELDS.iter().find(|field| field.keys.contains(&key.as_str()))
+    }
+}
+
+/// Shorthand for a row.
+const fn field(
+    flag: Option<&'static str>,
+    variables: &'static [&'static str],
+    keys: &'static [&'static str],
+    (takes, help): (Option<&'static str>, &'static str),
+    set: fn(&mut Spec, Input<'_>, &Origin) -> Result<(), Reason>,
+) -> Field {
+    Field { flag, variables, keys, takes, help, set }
+}
+
+/// All settings, in the order of `--help`.
+pub(super) const FIELDS: &[Field] = &[
+    field(
+        Some("addr"),
+        &["SKYDNS_ADDR"],
+        &["dns_addr"],
+        (Some("IP:PORT,…"), "addresses to listen on, UDP and TCP (127.0.0.1:53)"),
+        |spec, input, _| {
+            let listen = input.addresses(None)?;
+            set_unless_empty(&mut spec.listen, listen);
+            Ok(())
+        },
+    ),
+    field(
+        Some("systemd"),
+        &["SKYDNS_SYSTEMD"],
+        &["systemd"],
+        (None, "take the sockets systemd passes, ignore -addr"),
+        |spec, input, _| input.boolean().map(|value| spec.systemd = value),
+    ),
+    field(
+        Some("domain"),
+        &["SKYDNS_DOMAIN"],
+        &["domain"],
+        (Some("NAME"), "domain to answer for (skydns.local.)"),
+        |spec, input, _| {
+            spec.domain = input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase();
+            Ok(())
+        },
+    ),
+    field(
+        Some("records"),
+        &["SKYDNS_RECORDS"],
+        &[],
+        (Some("DIR"), "directory of records: its paths are the keys, its files the values"),
+        |spec, input, _| input.text().map(|text| spec.records = path(text)),
+    ),
+    field(
+        Some("machines"),
+        &["ETCD_MACHINES"],
+        &[],
+        (
+            Some("URL,…"),
+            "etcd endpoints (without any, and without -records: http://127.0.0.1:2379, then :4001)",
+        ),
+        |spec, input, _| {
+            spec.machines = input.list()?.into_iter().map(str::to_owned).collect();
+            Ok(())
+        },
+    ),
+    field(
+        Some("discover"),
+        &["SKYDNS_DISCOVER"],
+        &[],
+        (None, "follow the member list of etcd"),
+        |spec, input, _| input.boolean().map(|value| spec.discover = value),
+    ),
+    field(
+        Some("ca-cert"),
+        // SkyDNS 2.0 had the second spelling.
+        &["ETCD_CACERT", "ECTD_CACERT"],
+        &[],
+        (Some("FILE"), "certificate of the authority that signed etcd's certificate"),
+        |spec, input, _| input.text().map(|text| spec.ca_cert = path(text)),
+    ),
+    field(
+        Some("tls-pem"),
+        &["ETCD_TLSPEM"],
+        &[],
+        (Some("FILE"), "client certificate for etcd"),
+        |spec, input, _| input.text().map(|text| spec.tls_pem = path(text)),
+    ),
+    field(
+        Some("tls-key"),
+        &["ETCD_TLSKEY"],
+        &[],
+        (Some("FILE"), "private key of the client certificate"),
+        |spec, input, _| input.text().map(|text| spec.tls_key = path(text)),
+    ),
+    field(
+        Some("username"),
+        &["ETCD_USERNAME"],
+        &[],
+        (Some("NAME"), "user name for etcd"),
+        |spec, input, _| input.text().map(|text| spec.username = some(text)),
+    ),
+    field(
+        Some("password"),
+        &["ETCD_PASSWORD"],
+        &[],
+        (Some("TEXT"), "password for etcd; better given as ETCD_PASSWORD"),
+        |spec, input, _| input.text().map(|text| spec.password = some(text)),
+    ),
+    field(
+        Some("path-prefix"),
+        &["SKYDNS_PATH_PREFIX"],
+        &[],
+        (Some("PATH"), "path that all keys begin with (skydns)"),
+        |spec, input, _| input.text().map(|text| spec.path_prefix = text.to_owned()),
+    ),
+    field(
+        Some("local"),
+        &["SKYDNS_LOCAL"],
+        &["local"],
+        (Some("NAME"), "what local.dns.<domain> stands for here; may hold {hostname} and {machine_id}"),
+        |spec, input, origin| {
+            spec.local = some(input.text()?);
+            spec.local_origin = origin.clone();
+            Ok(())
+        },
+    ),
+    field(
+        Some("nameservers"),
+        &["SKYDNS_NAMESERVERS"],
+        &["nameservers"],
+        (Some("IP:PORT,…"), "upstreams for all other names (those of resolv.conf)"),
+        |spec, input, _| {
+            let nameservers = input.addresses(Some(53))?;
+            spec.nameservers = (!nameservers.is_empty()).then_some(nameservers);
+            Ok(())
+        },
+    ),
+    field(
+        Some("resolv-conf"),
+        &["SKYDNS_RESOLV_CONF"],
+        &[],
+        (Some("FILE"), "file that names the upstreams when none are given (/etc/resolv.conf)"),
+        |spec, input, _| {
+            spec.resolv_conf = path(input.text()?).unwrap_or_else(|| Spec::default().resolv_conf);
+            Ok(())
+        },
+    ),
+    field(Some("no-rec"), &["SKYDNS_NO_REC"], &["no_rec"], (None, "never forward"), |spec, input, _| {
+        input.boolean().map(|value| spec.no_rec = value)
+    }),
+    field(
+        Some("ns-rotate"),
+        &["SKYDNS_NS_ROTATE"],
+        &["ns_rotate"],
+        (None, "spread questions over the upstreams that are well (true)"),
+        |spec, input, _| input.boolean().map(|value| spec.ns_rotate = value),
+    ),
+    field(
+        Some("ndots"),
+        &["SKYDNS_NDOTS"],
+        &["ndot", "ndots"],
+        (Some("N"), "labels a name must have to be forwarded (2)"),
+        |spec, input, _| {
+            spec.ndots = positive(input.integer(i64::MIN, 127)?, NDOTS);
+            Ok(())
+        },
+    ),
+    field(
+        Some("rtimeout"),
+        &["SKYDNS_RTIMEOUT"],
+        &["read_timeout"],
+        (Some("TIME"), "most time for one exchange with an upstream (2s)"),
+        |spec, input, _| {
+            let timeout = input.duration()?;
+            spec.read_timeout = if timeout.is_zero() { READ_TIMEOUT } else { timeout };
+            Ok(())
+        },
+    ),
+    field(
+        Some("stubzones"),
+        &["SKYDNS_STUBZONES"],
+        &[],
+        (None, "forward the zones below dns/stub to the servers named there"),
+        |spec, input, _| input.boolean().map(|value| spec.stub_zones = value),
+    ),
+    field(
+        Some("rcache"),
+        &["SKYDNS_RCACHE"],
+        &["rcache"],
+        (Some("N"), "answers of upstreams to keep, 0 for none (10000)"),
+        |spec, input, _| {
+            spec.rcache = usize::try_from(input.integer(i64::MIN, 100_000_000)?).unwrap_or(0);
+            Ok(())
+        },
+    ),
+    field(
+        Some("rcache-ttl"),
+        &["SKYDNS_RCACHE_TTL"],
+        &["rcache_ttl"],
+        (Some("SECONDS"), "longest to keep them (60)"),
+        |spec, input, _| {
+            spec.rcache_ttl = positive(input.integer(0, MOST_TTL)?, RCACHE_TTL);
+            Ok(())
+        },
+    ),
+    field(
+        Some("round-robin"),
+        &["SKYDNS_ROUND_ROBIN"],
+        &["round_robin"],
+        (None, "shuffle addresses (true)"),
+        |spec, input, _| input.boolean().map(|value| spec.round_robin = value),
+    ),
+    field(
+        Some("ttl"),
+        &["SKYDNS_TTL"],
+        &["ttl"],
+        (Some("SECONDS"), "TTL of services that give none (3600)"),
+        |spec, input, _| {
+            spec.ttl = positive(input.integer(0, MOST_TTL)?, TTL);
+            Ok(())
+        },
+    ),
+    field(
+        Some("min-ttl"),
+        &["SKYDNS_MIN_TTL"],
+        &["min_ttl"],
+        (Some("SECONDS"), "TTL of negative answers (30)"),
+        |spec, input, _| {
+            spec.min_ttl = positive(input.integer(0, MOST_TTL)?, MIN_TTL);
+            Ok(())
+        },
+    ),
+    field(
+        Some("priority"),
+        &["SKYDNS_PRIORITY"],
+        &["priority"],
+        (Some("N"), "SRV priority of services that give none (10)"),
+        |spec, input, _| {
+            spec.priority = positive(input.integer(0, 65_535)?, PRIORITY);
+            Ok(())
+        },
+    ),
+    field(
+        Some("hostmaster"),
+        &["SKYDNS_HOSTMASTER"],
+        &["hostmaster"],
+        (Some("MAIL"), "mail address in the SOA (hostmaster.<domain>)"),
+        |spec, input, _| {
+            // An address cannot hold an @ in the SOA.
+            let mail = input.text()?.replace('@', ".");
+            spec.hostmaster = Input::Text(&mail).name()?;
+            Ok(())
+        },
+    ),
+    field(
+        Some("dnssec"),
+        &["SKYDNS_DNSSEC"],
+        &["dnssec"],
+        (
+            Some("KEY,…"),
+            "DNSSEC keys: base names of key files, such as Kskydns.local.+013+12345, or directories",
+        ),
+        |spec, input, _| {
+            // The + may arrive as a blank.
+            spec.dnssec = input.list()?.into_iter().map(|name| name.replace(' ', "+")).collect();
+            Ok(())
+        },
+    ),
+    field(
+        Some("scache"),
+        &["SKYDNS_SCACHE"],
+        &["scache"],
+        (Some("N"), "RRsets whose signatures are kept (10000)"),
+        |spec, input, _| {
+            let capacity = usize::try_from(input.integer(i64::MIN, 100_000_000)?).unwrap_or(0);
+            spec.scache = if capacity == 0 { SCACHE } else { capacity };
+            Ok(())
+        },
+    ),
+    field(
+        Some("denial"),
+        &["SKYDNS_DENIAL"],
+        &["denial"],
+        (Some("KIND"), "how absence is proven: nsec3, or compact (RFC 9824) (nsec3)"),
+        |spec, input, _| {
+            spec.denial = match input.text()? {
+                "nsec3" => DenialKind::Nsec3,
+                "compact" => DenialKind::Compact,
+                found => {
+                    return Err(Reason::Choice { found: found.to_owned(), expected: "nsec3 or compact" });
+                }
+            };
+            Ok(())
+        },
+    ),
+    field(
+        Some("trust-ad"),
+        &["SKYDNS_TRUST_AD"],
+        &["trust_ad"],
+        (None, "pass on the AD flag of upstreams"),
+        |spec, input, _| input.boolean().map(|value| spec.trust_ad = value),
+    ),
+    field(
+        Some("hide-identity"),
+        &["SKYDNS_HIDE_IDENTITY"],
+        &["hide_identity"],
+        (None, "tell no version and no host name under class CH"),
+        |spec, input, _| input.boolean().map(|value| spec.hide_identity = value),
+    ),
+    field(
+        Some("env-file"),
+        &["SKYDNS_ENV_FILE"],
+        &[],
+        (Some("FILE"), "file of variables; a reload reads it again"),
+        |spec, input, _| input.text().map(|text| spec.env_file = path(text)),
+    ),
+    field(
+        Some("log"),
+        &["SKYDNS_LOG"],
+        &[],
+        (Some("WHERE"), "stderr or syslog (stderr)"),
+        |spec, input, _| {
+            spec.log = match input.text()? {
+                "stderr" => LogTarget::Stderr,
+                "syslog" => LogTarget::Syslog,
+                found => {
+                    return Err(Reason::Choice { found: found.to_owned(), expected: "stderr or syslog" });
+                }
+            };
+            Ok(())
+        },
+    ),
+    field(Some("verbose"), &["SKYDNS_VERBOSE"], &[], (None, "log queries"), |spec, input, _| {
+        input.boolean().map(|value| spec.verbose = value)
+    }),
+    field(Some("etcd3"), &[], &[], (None, "accepted for SkyDNS's sake: etcd is always v3"), |_, input, _| {
+        input.boolean().map(|_| ())
+    }),
+    field(
+        Some("kubernetes"),
+        &[],
+        &[],
+        (None, "of SkyDNS 2.0; refused, as this version reads no Kubernetes master"),
+        |_, input, _| match input.boolean()? {
+            true => Err(Reason::Unsupported("this version reads no Kubernetes master")),
+            false => Ok(()),
+        },
+    ),
+    field(
+        Some("netlookup"),
+        &[],
+        &[],
+        (None, "of SkyDNS 2.0; refused, as this version does not look into /etc/hosts"),
+        |_, input, _| match input.boolean()? {
+            true => Err(Reason::Unsupported("this version does not look into /etc/hosts")),
+            false => Ok(()),
+        },
+    ),
+];
+
+fn set_unless_empty<T>(place: &mut Vec<T>, values: Vec<T>) {
+    if !values.is_empty() {
+        *place = values;
+    }
+}
+
+/// A number that falls back to its default unless it is positive, as in SkyDNS.
+fn positive<T: TryFrom<i64> + PartialOrd + Default>(number: i64, default: T) -> T {
+    T::try_from(number).ok().filter(|number| *number > T::default()).unwrap_or(default)
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    some(text).map(PathBuf::from)
+}

@@ -1,0 +1,247 @@
+//! One setting as it comes in, from text or from JSON, and what can be wrong with it.
+
+use super::local::TemplateError;
+use hickory_proto::rr::Name;
+use serde_json::Value;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Where a setting was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    #[default]
+    Default,
+    /// An environment variable.
+    Variable(&'static str),
+    /// A flag, without its dash.
+    Flag(&'static str),
+    /// A field of the store's configuration.
+    Store {
+        /// The key in the store.
+        key: String,
+        /// The field as it is spelled there.
+        field: String,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag -{name}"),
+            Self::Store { key, field } => write!(f, "{key}: field \"{field}\""),
+        }
+    }
+}
+
+/// A setting that cannot be used, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {reason}")]
+pub struct Problem {
+    /// Where it stands.
+    pub origin: Origin,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Another type than the setting has.
+    #[error("{found} is not {expected}")]
+    Type {
+        /// What stands there.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A number out of range.
+    #[error("{found} is not in {least}..={most}")]
+    Range {
+        /// What stands there.
+        found: String,
+        /// The least allowed.
+        least: i64,
+        /// The greatest allowed.
+        most: i64,
+    },
+    /// Not `IP:port`.
+    #[error("\"{0}\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53")]
+    Address(String),
+    /// Not a domain name.
+    #[error("\"{0}\" is not a domain name")]
+    Name(String),
+    /// Not one of a few words.
+    #[error("\"{found}\" is not {expected}")]
+    Choice {
+        /// What stands there.
+        found: String,
+        /// The words there are.
+        expected: &'static str,
+    },
+    /// A template that makes no name.
+    #[error(transparent)]
+    Template(TemplateError),
+    /// A feature of SkyDNS that this agent has not.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// The value of a setting, from a flag or variable, or from JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input<'a> {
+    Text(&'a str),
+    Json(&'a Value),
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn text(self) -> Result<&'a str, Reason> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Json(Value::String(text)) => Ok(text),
+            Self::Json(_) => Err(self.wrong("a string")),
+        }
+    }
+
+    /// As Go's `strconv.ParseBool` reads it.
+    pub(super) fn boolean(self) -> Result<bool, Reason> {
+        match self {
+            Self::Json(Value::Bool(b)) => Ok(*b),
+            Self::Text("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Self::Text("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            _ => Err(self.wrong("a boolean (true or false)")),
+        }
+    }
+
+    pub(super) fn integer(self, least: i64, most: i64) -> Result<i64, Reason> {
+        let number = match self {
+            Self::Text(text) => text.parse().ok(),
+            Self::Json(value) => value.as_i64(),
+        };
+        match number {
+            Some(number) if (least..=most).contains(&number) => Ok(number),
+            Some(_) => Err(Reason::Range { found: self.shown(), least, most }),
+            None => Err(self.wrong("a whole number")),
+        }
+    }
+
+    /// `2s`, `500ms`, `1m30s`; in JSON a whole number counts nanoseconds.
+    pub(super) fn duration(self) -> Result<Duration, Reason> {
+        let duration = match self {
+            Self::Json(Value::Number(number)) => number.as_u64().map(Duration::from_nanos),
+            Self::Text(text) => parse_duration(text),
+            Self::Json(value) => value.as_str().and_then(parse_duration),
+        };
+        duration.ok_or_else(|| self.wrong("a duration, such as \"2s\" or \"500ms\""))
+    }
+
+    /// A list: text with commas, or a JSON array of strings.
+    pub(super) fn list(self) -> Result<Vec<&'a str>, Reason> {
+        match self {
+            Self::Json(Value::Array(items)) => items.iter().map(|item| Input::Json(item).text()).collect(),
+            _ => Ok(self.text()?.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
+        }
+    }
+
+    /// Addresses with a port; `default_port` allows to leave it out.
+    pub(super) fn addresses(self, default_port: Option<u16>) -> Result<Vec<SocketAddr>, Reason> {
+        self.list()?
+            .into_iter()
+            .map(|item| {
+                let whole = item.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+                let bare = || {
+                    let ip = item.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()?;
+                    Some(SocketAddr::new(ip, default_port?))
+                };
+                whole.or_else(bare).ok_or_else(|| Reason::Address(item.to_owned()))
+            })
+            .collect()
+    }
+
+    /// An absolute domain name; `None` for an empty text.
+    pub(super) fn name(self) -> Result<Option<Name>, Reason> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match Name::from_ascii(text) {
+            Ok(mut name) if !name.is_root() => {
+                name.set_fqdn(true);
+                Ok(Some(name))
+            }
+            _ => Err(Reason::Name(text.to_owned())),
+        }
+    }
+
+    fn wrong(self, expected: &'static str) -> Reason {
+        Reason::Type { found: self.shown(), expected }
+    }
+
+    fn shown(self) -> String {
+        match self {
+            Self::Text(text) => format!("\"{}\"", text.escape_debug()),
+            Self::Json(Value::Array(_)) => "an array".to_owned(),
+            Self::Json(Value::Object(_)) => "an object".to_owned(),
+            Self::Json(value) => value.to_string().chars().take(80).collect(),
+        }
+    }
+}
+
+/// A duration as Go writes it: numbers with units, no blanks.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit_len = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let seconds = match &rest[..unit_len] {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        rest = &rest[unit_len..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        let of = |text| Input::Text(text).duration().ok();
+        assert_eq!(of("2s"), Some(Duration::from_secs(2)));
+        assert_eq!(of("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(of("1.5h"), Some(Duration::from_secs(5400)));
+        assert_eq!(of("500ms"), Some(Duration::from_millis(500)));
+        for wrong in ["", "2", "s", "2 s", "-1s", "1d", "1e400s", "9999999999999999999h"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        assert_eq!(Input::Json(&Value::from(2_000_000_000u64)).duration(), Ok(Duration::from_secs(2)));
+        assert_eq!(Input::Json(&Value::from("2s")).duration(), Ok(Duration::from_secs(2)));
+        assert!(Input::Json(&Value::from(-1)).duration().is_err());
+    }
+
+    #[test]
+    fn addresses_need_ip_and_port() {
+        let of = |text| Input::Text(text).addresses(None);
+        assert_eq!(of("127.0.0.1:53, [::1]:5353").map(|list| list.len()), Ok(2));
+        for wrong in ["localhost:53", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", ":53", "::1:x"] {
+            assert_eq!(of(wrong), Err(Reason::Address(wrong.to_owned())));
+        }
+        let with = |text| Input::Text(text).addresses(Some(53));
+        assert_eq!(with("8.8.8.8").map(|list| list[0].to_string()), Ok("8.8.8.8:53".to_owned()));
+        assert_eq!(with("[2001:db8::1]").map(|list| list[0].to_string()), Ok("[2001:db8::1]:53".to_owned()));
+    }
+}

@@ -1,0 +1,72 @@
+//! The host's own name: `-local` with `{hostname}` and `{machine_id}` filled in.
+
+use hickory_proto::rr::Name;
+
+/// What is known of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, as `hostname` prints it.
+    pub hostname: String,
+    /// The text of /etc/machine-id, if it could be read (machine-id(5)).
+    pub machine_id: Option<String>,
+}
+
+/// Why a template makes no name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// `{machine_id}` on a host that has none.
+    #[error("\"{{machine_id}}\" cannot be filled in: /etc/machine-id cannot be read")]
+    NoMachineId,
+    /// Another word in braces.
+    #[error("\"{{{0}}}\" is neither {{hostname}} nor {{machine_id}}")]
+    Unknown(String),
+    /// What came out is no name.
+    #[error("\"{0}\" is not a domain name")]
+    NotAName(String),
+}
+
+/// Fills a template in.
+pub(super) fn expand(template: &str, host: &Host) -> Result<Name, TemplateError> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (word, after) = after.split_once('}').ok_or_else(|| TemplateError::Unknown(after.to_owned()))?;
+        text.push_str(before);
+        match word {
+            "hostname" => text.push_str(&host.hostname),
+            "machine_id" => {
+                text.push_str(host.machine_id.as_deref().ok_or(TemplateError::NoMachineId)?);
+            }
+            _ => return Err(TemplateError::Unknown(word.to_owned())),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    let mut name = Name::from_ascii(&text).map_err(|_| TemplateError::NotAName(text.clone()))?;
+    if name.is_root() {
+        return Err(TemplateError::NotAName(text));
+    }
+    name.set_fqdn(true);
+    Ok(name.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_in() {
+        let host = Host { hostname: "Web7.example.org".into(), machine_id: Some("0123abcd".into()) };
+        let expand = |template: &str| expand(template, &host).map(|name| name.to_ascii());
+        assert_eq!(
+            expand("{hostname}.hosts.skydns.local"),
+            Ok("web7.example.org.hosts.skydns.local.".into())
+        );
+        assert_eq!(expand("x{machine_id}.h.skydns.local."), Ok("x0123abcd.h.skydns.local.".into()));
+        assert_eq!(expand("{host}.x"), Err(TemplateError::Unknown("host".into())));
+        assert_eq!(expand("{hostname.x"), Err(TemplateError::Unknown("hostname.x".into())));
+        assert_eq!(expand("a..b"), Err(TemplateError::NotAName("a..b".into())));
+        let bare = Host { hostname: "a".into(), machine_id: None };
+        assert_eq!(super::expand("{machine_id}.x", &bare), Err(TemplateError::NoMachineId));
+    }
+}

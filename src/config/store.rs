@@ -1,0 +1,60 @@
+//! The configuration in the store: `/skydns/config`, a JSON object over the flags.
+
+use super::fields::Field;
+use super::input::{Input, Origin, Problem};
+use super::spec::Spec;
+use serde_json::Value;
+
+/// What came of the store's configuration.
+#[derive(Debug)]
+pub struct StoreSettings {
+    /// The settings over which the store's were laid.
+    pub spec: Spec,
+    /// Fields that mean nothing here; SkyDNS passed over such fields too.
+    pub unknown: Vec<String>,
+}
+
+/// Why a configuration out of the store is not taken, with every problem in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreProblem {
+    /// Not a JSON object.
+    #[error("{key}: the value is not a JSON object: {reason}")]
+    NotJson {
+        /// The key in the store.
+        key: String,
+        /// The parser's text.
+        reason: String,
+    },
+    /// Fields that cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Fields(Vec<Problem>),
+}
+
+impl Spec {
+    /// These settings with those of the store's configuration over them.
+    ///
+    /// Fields match in any letter case and with `-` for `_`; `null` leaves a setting as it is.
+    ///
+    /// # Errors
+    /// Anything in it cannot be used; then nothing of it is.
+    pub fn with_store(&self, key: &str, json: &[u8]) -> Result<StoreSettings, StoreProblem> {
+        let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json)
+            .map_err(|error| StoreProblem::NotJson { key: key.to_owned(), reason: error.to_string() })?;
+        let mut settings = StoreSettings { spec: self.clone(), unknown: Vec::new() };
+        let mut problems = Vec::new();
+        for (name, value) in &fields {
+            let Some(field) = Field::by_key(name) else {
+                settings.unknown.push(name.clone());
+                continue;
+            };
+            if value.is_null() {
+                continue;
+            }
+            let origin = Origin::Store { key: key.to_owned(), field: name.clone() };
+            if let Err(reason) = (field.set)(&mut settings.spec, Input::Json(value), &origin) {
+                problems.push(Problem { origin, reason });
+            }
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(StoreProblem::Fields(problems)) }
+    }
+}

@@ -1,0 +1,141 @@
+//! Precedence, spelling and errors of settings.
+
+use super::*;
+
+fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Arguments, UsageError> {
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Arguments::parse(args.iter().map(|arg| (*arg).to_owned()), |name| {
+        variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+    })
+}
+
+fn spec(args: &[&str]) -> Spec {
+    let parsed = parse(args, &[]).expect("arguments");
+    assert_eq!(parsed.problems, [], "{args:?}");
+    parsed.spec
+}
+
+fn host() -> Host {
+    Host { hostname: "host7".into(), machine_id: None }
+}
+
+#[test]
+fn flags_are_spelled_as_in_go() {
+    for args in [&["-local", "x.y"][..], &["--local", "x.y"], &["-local=x.y"], &["--local=x.y"]] {
+        assert_eq!(spec(args).local.as_deref(), Some("x.y"));
+    }
+    assert!(!spec(&["-round-robin=false"]).round_robin);
+    assert!(spec(&["-stubzones", "-round-robin"]).stub_zones);
+    assert_eq!(spec(&["-rtimeout", "500ms"]).read_timeout, Duration::from_millis(500));
+    assert_eq!(spec(&["-dnssec", "Kx. 005 1"]).dnssec, ["Kx.+005+1"]);
+}
+
+#[test]
+fn every_flag_of_skydns_is_known() {
+    let flags_2_0 = "domain addr nameservers machines dnssec local tls-key tls-pem ca-cert rtimeout round-robin \
+                     discover verbose systemd kubernetes hostmaster scache rcache rcache-ttl";
+    let flags_2_5 = "domain addr nameservers no-rec machines dnssec local tls-key tls-pem ca-cert username \
+                     password rtimeout round-robin ns-rotate stubzones verbose systemd hostmaster scache rcache \
+                     rcache-ttl ndots path-prefix etcd3";
+    let help = usage();
+    for flag in flags_2_0.split_whitespace().chain(flags_2_5.split_whitespace()) {
+        assert!(help.contains(&format!("  -{flag} ")), "{flag}");
+    }
+    let variables = "SKYDNS_DOMAIN SKYDNS_ADDR SKYDNS_NAMESERVERS SKYDNS_SYSTEMD SKYDNS_NDOTS SKYDNS_PATH_PREFIX \
+                     ETCD_MACHINES ETCD_TLSKEY ETCD_TLSPEM ETCD_CACERT ETCD_USERNAME ETCD_PASSWORD";
+    for variable in variables.split_whitespace() {
+        assert!(help.contains(variable), "{variable}");
+    }
+    let keys = "dns_addr systemd domain local hostmaster dnssec round_robin ns_rotate nameservers no_rec \
+                read_timeout priority ttl min_ttl scache rcache rcache_ttl ndot ndots";
+    for key in keys.split_whitespace() {
+        let json = format!("{{\"{key}\": null}}");
+        let settings = Spec::default().with_store("/skydns/config", json.as_bytes()).expect(key);
+        assert!(settings.unknown.is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn the_store_beats_flags_and_flags_beat_variables() {
+    let variables = [("SKYDNS_DOMAIN", "env.test"), ("SKYDNS_NDOTS", "5"), ("SKYDNS_ADDR", "")];
+    let parsed = parse(&["-domain", "Flag.test"], &variables).expect("arguments");
+    assert_eq!((parsed.spec.domain.to_ascii().as_str(), parsed.spec.ndots), ("flag.test.", 5));
+    assert_eq!(parsed.spec.listen[0].to_string(), "127.0.0.1:53");
+    let json =
+        br#"{"Domain": "store.test", "NDOT": 1, "read_timeout": 3000000000, "nameservers": ["8.8.8.8:53"],
+                    "hostmaster": "root@store.test", "x": 1}"#;
+    let settings = parsed.spec.with_store("/skydns/config", json).expect("settings");
+    assert_eq!(settings.spec.domain.to_ascii(), "store.test.");
+    assert_eq!(settings.spec.ndots, 1);
+    assert_eq!(settings.spec.read_timeout, Duration::from_secs(3));
+    assert_eq!(settings.spec.nameservers.as_ref().map(Vec::len), Some(1));
+    assert_eq!(settings.unknown, ["x"]);
+    let config = Config::new(&settings.spec, &host()).expect("a configuration");
+    assert_eq!(config.zone.hostmaster.to_ascii(), "root.store.test.");
+}
+
+#[test]
+fn zeros_mean_the_default_but_for_the_cache() {
+    let json = br#"{"ttl":0,"min_ttl":0,"priority":0,"read_timeout":0,"rcache_ttl":0,"ndots":0,"rcache":0}"#;
+    let spec = Spec::default().with_store("/skydns/config", json).expect("settings").spec;
+    assert_eq!(spec, Spec { rcache: 0, ..Spec::default() });
+}
+
+#[test]
+fn wrong_settings_are_all_named_with_their_place() {
+    let parsed =
+        parse(&["-addr", "localhost:53", "-ndots=x"], &[("SKYDNS_SYSTEMD", "maybe")]).expect("arguments");
+    let problems: Vec<_> = parsed.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "variable SKYDNS_SYSTEMD: \"maybe\" is not a boolean (true or false)",
+            "flag -addr: \"localhost:53\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53",
+            "flag -ndots: \"x\" is not a whole number",
+        ]
+    );
+    let json = br#"{"ttl":"60","round_robin":1,"dns_addr":"x","min_ttl":-1,"nameservers":[1]}"#;
+    let error = Spec::default().with_store("/skydns/config", json).expect_err("wrong").to_string();
+    for part in [
+        "/skydns/config: field \"ttl\": \"60\" is not a whole number",
+        "field \"round_robin\": 1 is not a boolean",
+        "field \"dns_addr\": \"x\" is not an IP address and port",
+        "field \"min_ttl\": -1 is not in 0..=2147483647",
+        "field \"nameservers\": 1 is not a string",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    for json in ["", "[]", "{", "{} {}", "null"] {
+        assert!(matches!(
+            Spec::default().with_store("/skydns/config", json.as_bytes()),
+            Err(StoreProblem::NotJson { .. })
+        ));
+    }
+}
+
+#[test]
+fn commands_and_usage_errors() {
+    let command = |args: &[&str]| parse(args, &[]).map(|parsed| parsed.command);
+    assert_eq!(command(&[]), Ok(Command::Run));
+    assert_eq!(command(&["check", "-verbose"]), Ok(Command::Check));
+    assert_eq!(command(&["-records", "check", "check"]), Ok(Command::Check));
+    assert_eq!(command(&["--help"]), Ok(Command::Help));
+    assert_eq!(command(&["-version"]), Ok(Command::Version));
+    assert_eq!(command(&["-x"]), Err(UsageError::UnknownFlag("x".into())));
+    assert_eq!(command(&["-addr"]), Err(UsageError::MissingValue("addr".into())));
+    assert_eq!(command(&["serve"]), Err(UsageError::UnknownCommand("serve".into())));
+    assert_eq!(command(&["-"]), Err(UsageError::UnknownCommand("-".into())));
+}
+
+#[test]
+fn the_hosts_own_name_is_filled_in_and_its_place_named() {
+    let with = spec(&["-local", "{hostname}.hosts.skydns.local"]);
+    let config = Config::new(&with, &host()).expect("a configuration");
+    assert_eq!(config.zone.local.map(|name| name.to_ascii()), Some("host7.hosts.skydns.local.".into()));
+    let problem = Config::new(&spec(&["-local", "{machine_id}.x"]), &host()).expect_err("no machine id");
+    assert_eq!(
+        problem.to_string(),
+        "flag -local: \"{machine_id}\" cannot be filled in: /etc/machine-id cannot be read"
+    );
+}

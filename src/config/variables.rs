@@ -1,0 +1,187 @@
+//! A file of variables, as systemd reads it for `EnvironmentFile=` (systemd.exec(5)).
+
+use std::collections::BTreeMap;
+
+/// Variables by name.
+pub type Variables = BTreeMap<String, String>;
+
+/// A line that is no assignment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct LineProblem {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: &'static str,
+}
+
+/// Reads a file's text: `NAME=value` lines, comments behind `#` or `;`, quotes, and `\` at a line's end; also gives
+/// every line that cannot be used, which is passed over, as systemd does with a warning.
+///
+/// Quotes count at the beginning of a value and behind another quote only: `it's` is what it says.
+pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
+    let mut reader = Reader::default();
+    for c in text.chars() {
+        reader.take(c);
+    }
+    reader.end();
+    (reader.variables, reader.problems)
+}
+
+/// Where in the text the reader is; systemd's own states (its src/basic/env-file.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    BeforeName,
+    Name,
+    BeforeValue,
+    Value,
+    Escape,
+    Single,
+    Double,
+    DoubleEscape,
+    Comment,
+}
+
+#[derive(Default)]
+struct Reader {
+    state: State,
+    line: usize,
+    /// The line that the name stands on.
+    begun: usize,
+    name: String,
+    value: String,
+    /// The value's length without blanks at its end that are not quoted.
+    kept: usize,
+    variables: Variables,
+    problems: Vec<LineProblem>,
+}
+
+impl Reader {
+    fn take(&mut self, c: char) {
+        let newline = matches!(c, '\n' | '\r');
+        let blank = newline || matches!(c, ' ' | '\t');
+        match self.state {
+            State::BeforeName if matches!(c, '#' | ';') => self.state = State::Comment,
+            State::BeforeName if blank => {}
+            State::BeforeName => {
+                (self.state, self.begun) = (State::Name, self.line);
+                self.name.push(c);
+            }
+            State::Name if newline => self.pass_over("no \"=\""),
+            State::Name if c == '=' => self.state = State::BeforeValue,
+            State::Name => self.name.push(c),
+            State::BeforeValue | State::Value if newline => self.push(),
+            State::BeforeValue if c == '\'' => self.state = State::Single,
+            State::BeforeValue if c == '"' => self.state = State::Double,
+            State::BeforeValue | State::Value if c == '\\' => self.state = State::Escape,
+            State::BeforeValue if blank => {}
+            State::BeforeValue | State::Value => {
+                self.state = State::Value;
+                self.add(c, !blank);
+            }
+            State::Escape => {
+                self.state = State::Value;
+                if !newline {
+                    self.add(c, true);
+                }
+            }
+            State::Single if c == '\'' => self.state = State::BeforeValue,
+            State::Double if c == '"' => self.state = State::BeforeValue,
+            State::Double if c == '\\' => self.state = State::DoubleEscape,
+            State::Single | State::Double => self.add(c, true),
+            State::DoubleEscape => {
+                self.state = State::Double;
+                match c {
+                    '"' | '\\' | '`' | '$' => self.add(c, true),
+                    '\n' => {}
+                    c => {
+                        self.add('\\', true);
+                        self.add(c, true);
+                    }
+                }
+            }
+            State::Comment if newline => self.state = State::BeforeName,
+            State::Comment => {}
+        }
+        self.line += usize::from(c == '\n');
+    }
+
+    fn add(&mut self, c: char, kept: bool) {
+        self.value.push(c);
+        if kept {
+            self.kept = self.value.len();
+        }
+    }
+
+    fn end(&mut self) {
+        match self.state {
+            State::BeforeName | State::Comment => {}
+            State::Name => self.pass_over("no \"=\""),
+            State::BeforeValue | State::Value | State::Escape => self.push(),
+            State::Single | State::Double | State::DoubleEscape => self.pass_over("a quote is not closed"),
+        }
+    }
+
+    fn push(&mut self) {
+        let name = self.name.trim_end().to_owned();
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.chars().all(legal) || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return self.pass_over("what stands before \"=\" is not the name of a variable");
+        }
+        self.value.truncate(self.kept);
+        self.variables.insert(name, std::mem::take(&mut self.value));
+        self.again();
+    }
+
+    fn pass_over(&mut self, reason: &'static str) {
+        self.problems.push(LineProblem { line: self.begun + 1, reason });
+        self.again();
+    }
+
+    fn again(&mut self) {
+        (self.state, self.kept) = (State::BeforeName, 0);
+        self.name.clear();
+        self.value.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_systemd_reads_them() {
+        let text = "# A=1\n; B=2\n\nD = plain words  \nE=\"a \\\"b\\\" \\x\"\nF='single $x \\'\nG=one\\\n two\nH=\n\
+                    I='b c'\"d\"\nJ=back\\slash\nK=it's\nL=pa\"ss\"\nM=\"a\" \"b\"\nN=\" x \"  \nO=a=b\n P=1";
+        let (variables, problems) = read(text);
+        assert_eq!(problems, []);
+        let read: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            read,
+            [
+                "D=plain words",
+                "E=a \"b\" \\x",
+                "F=single $x \\",
+                "G=one two",
+                "H=",
+                "I=b cd",
+                "J=backslash",
+                "K=it's",
+                "L=pa\"ss\"",
+                "M=ab",
+                "N= x ",
+                "O=a=b",
+                "P=1"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_line() {
+        let (variables, problems) = read("A=1\nexport\n2B=x\nB=2\nC=\"open\nD=1\n");
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2, 3, 5]);
+        assert_eq!(variables.keys().map(String::as_str).collect::<Vec<_>>(), ["A", "B"]);
+    }
+}
