@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod config;
 pub mod dnssec;
+pub mod forward;
 pub mod pulse;
 pub mod service;
 pub mod source;

@@ -1,0 +1,139 @@
+//! Equal questions in flight: the first asks, the others wait for its reply.
+
+use super::Ask;
+use crate::wire::Reply;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Exchange = BoxFuture<'static, Reply>;
+
+/// The questions in flight.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashMap<Ask, Flight>>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    exchange: WeakShared<Exchange>,
+    followers: Followers,
+}
+
+/// How many wait for an exchange besides the one that began it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followers(Arc<AtomicUsize>);
+
+impl Followers {
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Flights {
+    /// The reply of the exchange under way for the question, or of the one that `begin` makes.
+    ///
+    /// An exchange goes on as long as anyone waits for it.
+    pub(super) async fn join<F>(
+        self: &Arc<Self>,
+        ask: Ask,
+        begin: impl FnOnce(Followers) -> F + Send,
+    ) -> Reply
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let exchange = self.exchange(ask, begin);
+        exchange.await
+    }
+
+    fn exchange<F>(self: &Arc<Self>, ask: Ask, begin: impl FnOnce(Followers) -> F) -> Shared<Exchange>
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let mut under_way = self.lock();
+        if let Some(flight) = under_way.get(&ask)
+            && let Some(exchange) = flight.exchange.upgrade()
+        {
+            flight.followers.0.fetch_add(1, Ordering::Relaxed);
+            return exchange;
+        }
+        let followers = Followers::default();
+        let landing = Landing { flights: Arc::clone(self), ask: ask.clone(), followers: followers.clone() };
+        let work = begin(followers.clone());
+        let exchange = async move {
+            let _landing = landing;
+            work.await
+        }
+        .boxed()
+        .shared();
+        if let Some(weak) = exchange.downgrade() {
+            under_way.insert(ask, Flight { exchange: weak, followers });
+        }
+        exchange
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, Flight>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an exchange out of the table when it ends, or when nobody waits for it any more.
+struct Landing {
+    flights: Arc<Flights>,
+    ask: Ask,
+    followers: Followers,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut under_way = self.flights.lock();
+        // Another exchange may have taken the place.
+        let own = under_way
+            .get(&self.ask)
+            .is_some_and(|flight| Arc::ptr_eq(&flight.followers.0, &self.followers.0));
+        if own {
+            under_way.remove(&self.ask);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{Query, ResponseCode};
+    use hickory_proto::rr::{Name, RecordType};
+    use std::time::Duration;
+
+    fn ask() -> Ask {
+        Ask {
+            query: Query::query(Name::root(), RecordType::A),
+            dnssec_ok: false,
+            checking_disabled: false,
+            recursion_desired: true,
+            stub: false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn equal_questions_share_one_exchange() {
+        let flights = Arc::new(Flights::default());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let join = || {
+            let begun = Arc::clone(&begun);
+            flights.join(ask(), move |_| async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Reply::empty(ResponseCode::NoError)
+            })
+        };
+        futures_util::future::join_all((0..50).map(|_| join())).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 1);
+        join().await;
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        let given_up = tokio::time::timeout(Duration::from_millis(10), join()).await;
+        assert!(given_up.is_err());
+        assert!(flights.lock().is_empty(), "nothing is left of an exchange that nobody waits for");
+    }
+}

@@ -1,0 +1,64 @@
+//! Messages to and from upstreams.
+
+use super::Ask;
+use crate::answer::Ede;
+use crate::wire::{OWN_UDP_SIZE, Reply, STUB_MARKER};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+
+/// Option code of an extended DNS error (RFC 8914 §2).
+const EDE_OPTION: u16 = 15;
+
+/// A question to an upstream, with an id that nobody can guess (RFC 5452 §4.3).
+pub(super) fn query(ask: &Ask, with_edns: bool) -> Message {
+    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = ask.recursion_desired;
+    message.metadata.checking_disabled = ask.checking_disabled;
+    // RFC 6840 §5.7: AD in a query asks for AD in the reply.
+    message.metadata.authentic_data = true;
+    message.add_query(ask.query.clone());
+    if with_edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(ask.dnssec_ok);
+        if ask.stub {
+            edns.options_mut().insert(EdnsOption::Unknown(STUB_MARKER.0, STUB_MARKER.1.to_vec()));
+        }
+        message.set_edns(edns);
+    }
+    message
+}
+
+/// Whether a message is a reply to the question. The id was checked by the exchange.
+pub(super) fn answers(ask: &Ask, message: &Message) -> bool {
+    message.metadata.message_type == MessageType::Response
+        && message.metadata.op_code == OpCode::Query
+        && matches!(message.queries.as_slice(), [query] if *query == ask.query)
+}
+
+/// The reply that a message holds.
+pub(super) fn reply(message: Message) -> Reply {
+    let errors =
+        message.edns.iter().flat_map(|edns| edns.options().as_ref()).filter_map(|(_, option)| match option {
+            EdnsOption::Unknown(EDE_OPTION, data) => error(data),
+            _ => None,
+        });
+    Reply {
+        rcode: message.metadata.response_code,
+        authoritative: message.metadata.authoritative,
+        recursion_available: message.metadata.recursion_available,
+        authentic_data: message.metadata.authentic_data,
+        truncated: message.metadata.truncation,
+        errors: errors.collect(),
+        answers: message.answers,
+        authorities: message.authorities,
+        additionals: message.additionals,
+        too_large: false,
+        compact: false,
+    }
+}
+
+fn error(data: &[u8]) -> Option<Ede> {
+    let (code, text) = data.split_first_chunk::<2>()?;
+    let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
+    Some(Ede::new(u16::from_be_bytes(*code), text))
+}

@@ -1,0 +1,260 @@
+//! Forwarding: questions for other domains go to upstreams, whole messages come back.
+//!
+//! Owns the choice of upstream, failover, the response cache, equal questions in flight, stub zones and
+//! loops. Only this room knows hickory-resolver. A forwarded message is a new one: fresh id and port,
+//! our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
+
+mod cache;
+mod choice;
+mod flight;
+mod message;
+mod pool;
+mod probe;
+mod race;
+mod resolv_conf;
+mod stub;
+mod upstream;
+
+pub use resolv_conf::ResolvConf;
+pub use stub::{StubTable, StubZone};
+
+use crate::answer::{Ede, Lookup};
+use crate::config::ForwardConfig;
+use crate::wire::{Reply, Request};
+use arc_swap::ArcSwap;
+use cache::ResponseCache;
+use flight::Flights;
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::{Name, Record};
+use pool::Pool;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use upstream::Upstream;
+
+/// Exchanges under way at once. Each holds a socket and a message, so this bounds both.
+const MOST_EXCHANGES: usize = 2_048;
+
+/// How often upstreams in doubt are probed.
+const PROBE_PERIOD: Duration = Duration::from_millis(500);
+
+/// No upstream gave an answer to a look-up of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no upstream gave an answer")]
+pub struct LookupFailed;
+
+/// What makes two questions to an upstream the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ask {
+    /// Name, type and class; names compare without regard to letter case.
+    pub(crate) query: Query,
+    pub(crate) dnssec_ok: bool,
+    pub(crate) checking_disabled: bool,
+    pub(crate) recursion_desired: bool,
+    /// Whether it goes to a stub zone's servers, marked.
+    pub(crate) stub: bool,
+}
+
+/// The forwarder; shared by all that serve.
+#[derive(Debug)]
+pub struct Forwarder {
+    config: ArcSwap<ForwardConfig>,
+    pool: Pool,
+    upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    cache: ArcSwap<ResponseCache>,
+    flights: Arc<Flights>,
+    permits: Arc<Semaphore>,
+    /// For names that our own answers need, so that these leave room for what clients ask.
+    lookups: Semaphore,
+    turn: AtomicUsize,
+}
+
+impl Forwarder {
+    /// A forwarder without upstreams.
+    pub fn new(config: ForwardConfig) -> Arc<Self> {
+        Arc::new(Self {
+            cache: ArcSwap::from_pointee(ResponseCache::new(config.cache_size, config.cache_ttl)),
+            pool: Pool::new(config.timeout),
+            config: ArcSwap::from_pointee(config),
+            upstreams: ArcSwap::default(),
+            flights: Arc::default(),
+            permits: Arc::new(Semaphore::new(MOST_EXCHANGES)),
+            lookups: Semaphore::new(MOST_EXCHANGES / 4),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes new settings. What is cached stays unless the cache itself changes.
+    pub fn configure(&self, config: ForwardConfig) {
+        let before = self.config.load();
+        if (before.cache_size, before.cache_ttl) != (config.cache_size, config.cache_ttl) {
+            self.cache.store(Arc::new(ResponseCache::new(config.cache_size, config.cache_ttl)));
+        }
+        if before.timeout != config.timeout {
+            self.pool.set_timeout(config.timeout);
+        }
+        self.config.store(Arc::new(config));
+    }
+
+    /// Takes the upstreams; those that stay keep what is known of them.
+    pub fn set_upstreams(&self, addresses: &[SocketAddr]) {
+        let upstreams: Vec<_> = addresses.iter().map(|address| self.pool.upstream(*address)).collect();
+        self.upstreams.store(Arc::new(upstreams));
+        self.pool.sweep();
+    }
+
+    /// The present upstreams.
+    pub fn upstreams(&self) -> Vec<SocketAddr> {
+        self.upstreams.load().iter().map(|upstream| upstream.address()).collect()
+    }
+
+    /// How many of the present upstreams are well, and how many there are.
+    pub fn health(&self) -> (usize, usize) {
+        let upstreams = self.upstreams.load();
+        let well = upstreams.iter().filter(|upstream| upstream.standing().well && !upstream.is_looping());
+        (well.count(), upstreams.len())
+    }
+
+    /// The reply to a question from the cache alone.
+    pub fn cached(&self, request: &Request) -> Option<Reply> {
+        let ask = Ask::of(request, false);
+        self.kept(&ask, request)
+    }
+
+    /// The same for a question that goes to a stub zone.
+    pub fn cached_stub(&self, request: &Request) -> Option<Reply> {
+        if request.edns.is_some_and(|edns| edns.stub_marker) {
+            return None;
+        }
+        self.kept(&Ask::of(request, true), request)
+    }
+
+    fn kept(&self, ask: &Ask, request: &Request) -> Option<Reply> {
+        if self.config.load().no_rec {
+            return None;
+        }
+        let reply = self.cache.load().get(ask, Instant::now())?;
+        // Only the authority itself may set AA (RFC 1035 §4.1.1).
+        Some(self.finished(Reply { authoritative: false, ..reply }, request))
+    }
+
+    /// Whether the question is a probe of ours that came back: then its upstream forwards to us.
+    pub fn is_own_probe(&self, name: &Name) -> bool {
+        self.pool.probe_came_back(name)
+    }
+
+    /// Forwards a question; always gives a reply, and in bounded time.
+    pub async fn forward(&self, request: &Request) -> Reply {
+        let config = self.config.load_full();
+        if config.no_rec {
+            let error = Ede::new(Ede::PROHIBITED, "forwarding is switched off (no_rec)");
+            return Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
+        }
+        if request.query.name().iter().count() < usize::from(config.ndots) {
+            let text = format!("names of fewer than {} labels are not forwarded (ndots)", config.ndots);
+            return Reply::failure(ResponseCode::ServFail, Ede::new(Ede::PROHIBITED, text));
+        }
+        let upstreams = self.upstreams.load_full();
+        let reply = self.ask(Ask::of(request, false), upstreams).await;
+        self.finished(reply, request)
+    }
+
+    /// Forwards a question to the servers of a stub zone.
+    pub async fn forward_stub(&self, request: &Request, zone: &StubZone) -> Reply {
+        if request.edns.is_some_and(|edns| edns.stub_marker) {
+            let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
+            return Reply::failure(ResponseCode::Refused, error);
+        }
+        let upstreams = zone.servers.iter().map(|address| self.pool.upstream(*address)).collect();
+        let reply = self.ask(Ask::of(request, true), Arc::new(upstreams)).await;
+        self.finished(reply, request)
+    }
+
+    /// The answer section for a name outside the tree, within the timeout of one exchange; empty if the
+    /// name does not exist.
+    ///
+    /// # Errors
+    /// No upstream gave an answer in time.
+    pub async fn lookup(&self, lookup: &Lookup) -> Result<Option<Vec<Record>>, LookupFailed> {
+        let ask = Ask {
+            query: Query::query(lookup.name.clone(), lookup.rtype),
+            dnssec_ok: false,
+            checking_disabled: false,
+            recursion_desired: true,
+            stub: false,
+        };
+        let most = self.config.load().timeout;
+        let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
+        let reply =
+            timeout(most, self.ask(ask, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
+        match reply.rcode {
+            ResponseCode::NoError if !reply.truncated => Ok(Some(reply.answers)),
+            ResponseCode::NXDomain => Ok(None),
+            _ => Err(LookupFailed),
+        }
+    }
+
+    /// Probes upstreams in doubt, for ever.
+    pub async fn tend(&self) {
+        loop {
+            tokio::time::sleep(PROBE_PERIOD).await;
+            self.pool.probe().await;
+        }
+    }
+
+    async fn ask(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
+        let cache = self.cache.load_full();
+        if let Some(reply) = cache.get(&ask, Instant::now()) {
+            return reply;
+        }
+        if upstreams.is_empty() {
+            let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
+            return Reply::failure(ResponseCode::ServFail, error);
+        }
+        let config = self.config.load_full();
+        let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
+        let permits = Arc::clone(&self.permits);
+        let exchange = {
+            let ask = ask.clone();
+            move |followers| async move {
+                // Who follows an exchange takes no permit, so popular names get through a flood of others.
+                let Ok(_permit) = permits.try_acquire() else {
+                    let error = Ede::new(Ede::OTHER, "too many questions wait for upstreams");
+                    return Reply::failure(ResponseCode::ServFail, error);
+                };
+                let reply = race::run(&ask, &upstreams, turn, config.timeout, followers).await;
+                cache.insert(&ask, &reply, Instant::now());
+                reply
+            }
+        };
+        self.flights.join(ask, exchange).await
+    }
+
+    /// What the client asked for decides about AD, and its letter case about names.
+    fn finished(&self, mut reply: Reply, request: &Request) -> Reply {
+        let wanted = request.authentic_data || request.dnssec_ok();
+        reply.authentic_data &= wanted && self.config.load().trust_ad;
+        let asked = request.query.name();
+        for record in reply.answers.iter_mut().chain(&mut reply.authorities) {
+            if record.name == *asked {
+                record.name = asked.clone();
+            }
+        }
+        reply
+    }
+}
+
+impl Ask {
+    fn of(request: &Request, stub: bool) -> Self {
+        Self {
+            query: request.query.clone(),
+            dnssec_ok: request.dnssec_ok(),
+            checking_disabled: request.checking_disabled,
+            recursion_desired: request.recursion_desired,
+            stub,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! All upstreams, by address.
+
+use super::probe::is_probe;
+use super::upstream::{Shared, Upstream, lock};
+use hickory_proto::rr::Name;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+/// All upstreams by address, those of stub zones as well, as long as anyone uses them.
+#[derive(Debug)]
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    upstreams: Mutex<HashMap<SocketAddr, Weak<Upstream>>>,
+    /// Stub zones name their upstreams question by question; this keeps what is known of them.
+    kept: Mutex<HashMap<SocketAddr, Arc<Upstream>>>,
+}
+
+/// Most upstreams of stub zones that are remembered.
+const MOST_KEPT: usize = 1_000;
+
+impl Pool {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { shared: Shared::new(timeout), upstreams: Mutex::default(), kept: Mutex::default() }
+    }
+
+    pub(super) fn set_timeout(&self, timeout: Duration) {
+        self.shared.set_timeout(timeout);
+        // Connections have the old time built in.
+        self.all().iter().for_each(|upstream| upstream.disconnect());
+    }
+
+    /// The upstream at an address.
+    pub(super) fn upstream(&self, address: SocketAddr) -> Arc<Upstream> {
+        let mut upstreams = lock(&self.upstreams);
+        if let Some(upstream) = upstreams.get(&address).and_then(Weak::upgrade) {
+            return upstream;
+        }
+        let upstream = Arc::new(Upstream::new(address, Arc::clone(&self.shared)));
+        upstreams.insert(address, Arc::downgrade(&upstream));
+        let mut kept = lock(&self.kept);
+        if kept.len() < MOST_KEPT {
+            kept.insert(address, Arc::clone(&upstream));
+        }
+        upstream
+    }
+
+    /// Forgets upstreams that nobody uses any more.
+    pub(super) fn sweep(&self) {
+        lock(&self.kept).retain(|_, upstream| Arc::strong_count(upstream) > 1);
+        lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
+    }
+
+    /// Probes the upstreams in doubt.
+    pub(super) async fn probe(&self) {
+        let all = self.all();
+        futures_util::future::join_all(all.iter().map(|upstream| upstream.tend())).await;
+    }
+
+    /// Whether a name is one that we probe with; notes the loop that it shows.
+    pub(super) fn probe_came_back(&self, name: &Name) -> bool {
+        is_probe(name) && self.all().iter().any(|upstream| upstream.probe_came_back(name))
+    }
+
+    fn all(&self) -> Vec<Arc<Upstream>> {
+        lock(&self.upstreams).values().filter_map(Weak::upgrade).collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! The questions that upstreams are probed with.
+
+use super::Ask;
+use hickory_proto::op::Query;
+use hickory_proto::rr::{Name, RecordType};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+/// Top label of the names we probe with. It does not exist, and nothing is told by asking for it.
+const TOP: &[u8] = b"skydns-loop-check";
+const LABELS: usize = 2;
+
+/// Whether a name is of the form that we probe with.
+pub(super) fn is_probe(name: &Name) -> bool {
+    name.iter().count() == LABELS && name.iter().next_back().is_some_and(|label| label == TOP)
+}
+
+/// A name that only this process can know, for one upstream: when it is asked of us, that one forwards to us.
+pub(super) fn name(nonce: u64, address: SocketAddr) -> Name {
+    let mut hasher = DefaultHasher::new();
+    (nonce, address).hash(&mut hasher);
+    let label = format!("{:016x}", hasher.finish());
+    let mut name = Name::from_labels([label.as_bytes(), TOP]).unwrap_or_default();
+    name.set_fqdn(true);
+    name
+}
+
+/// A question of our own.
+pub(super) fn ask(name: Name, rtype: RecordType) -> Ask {
+    Ask {
+        query: Query::query(name, rtype),
+        dnssec_ok: false,
+        checking_disabled: false,
+        recursion_desired: true,
+        stub: false,
+    }
+}

@@ -1,0 +1,122 @@
+//! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
+
+use super::Ask;
+use super::choice::{self, Standing};
+use super::flight::Followers;
+use super::upstream::{ExchangeError, Upstream};
+use crate::answer::Ede;
+use crate::wire::Reply;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hickory_proto::op::ResponseCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+type Attempt = BoxFuture<'static, (Arc<Upstream>, Instant, Result<Reply, ExchangeError>)>;
+
+/// Asks upstreams until one gives an answer; a reply in any case, within twice the timeout.
+pub(super) async fn run(
+    ask: &Ask,
+    upstreams: &[Arc<Upstream>],
+    turn: Option<usize>,
+    most: Duration,
+    followers: Followers,
+) -> Reply {
+    let standings: Vec<Standing> = upstreams.iter().map(|upstream| upstream.standing()).collect();
+    let count = usize::from(rand::random::<u16>());
+    let order = choice::order(&standings, turn, count);
+    let waiting =
+        order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.is_looping()).collect();
+    let mut race =
+        Race { ask, waiting, running: FuturesUnordered::new(), slow: Vec::new(), followers, failed: None };
+    match timeout(2 * most, race.run()).await {
+        Ok(reply) => reply,
+        Err(_) => race.failure("no upstream answered in time"),
+    }
+}
+
+struct Race<'a> {
+    ask: &'a Ask,
+    /// Upstreams still to be asked, the next first.
+    waiting: std::collections::VecDeque<Arc<Upstream>>,
+    running: FuturesUnordered<Attempt>,
+    /// Asked, and overtaken by the one asked after it.
+    slow: Vec<Arc<Upstream>>,
+    followers: Followers,
+    /// The best of the replies that are failures.
+    failed: Option<Reply>,
+}
+
+impl Race<'_> {
+    async fn run(&mut self) -> Reply {
+        let mut patience = self.start();
+        loop {
+            if self.running.is_empty() {
+                return self.failure("all upstreams failed");
+            }
+            tokio::select! {
+                biased;
+                Some((upstream, begun, result)) = self.running.next() => {
+                    match result {
+                        Ok(reply) if !is_failure(&reply) => {
+                            upstream.answered(begun.elapsed());
+                            self.slow.iter().filter(|slow| !Arc::ptr_eq(slow, &upstream)).for_each(|slow| slow.overtaken());
+                            return reply;
+                        }
+                        Ok(reply) => {
+                            upstream.gave_up();
+                            self.failed.get_or_insert(reply);
+                        }
+                        Err(error) => upstream.failed(&error),
+                    }
+                    patience = self.start().or(patience);
+                }
+                () = wait(patience) => {
+                    if self.followers.any() {
+                        // The same question came in again: perhaps because an upstream forwards to us.
+                        self.slow.iter().for_each(|upstream| upstream.suspect_loop());
+                    }
+                    patience = self.start();
+                }
+            }
+        }
+    }
+
+    /// Asks the next upstream; gives the time to wait for it before another is asked.
+    fn start(&mut self) -> Option<Instant> {
+        let upstream = self.waiting.pop_front()?;
+        let begun = Instant::now();
+        let patience = begun + upstream.patience();
+        self.slow.push(Arc::clone(&upstream));
+        let ask = self.ask.clone();
+        let attempt = async move {
+            let result = upstream.exchange(&ask).await;
+            (upstream, begun, result)
+        };
+        self.running.push(attempt.boxed());
+        Some(patience)
+    }
+
+    fn failure(&mut self, text: &str) -> Reply {
+        self.slow.iter().filter(|_| self.failed.is_none()).for_each(|upstream| upstream.overtaken());
+        self.failed.take().unwrap_or_else(|| {
+            let looping = self.slow.is_empty() || self.slow.iter().all(|upstream| upstream.is_looping());
+            let text = if looping { "every upstream forwards to this server" } else { text };
+            Reply::failure(ResponseCode::ServFail, Ede::new(Ede::NO_REACHABLE_AUTHORITY, text))
+        })
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether another upstream may do better.
+fn is_failure(reply: &Reply) -> bool {
+    matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
+}

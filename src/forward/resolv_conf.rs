@@ -1,0 +1,139 @@
+//! The upstreams of the host: resolv.conf, without ourselves (resolv.conf(5)).
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where local stub resolvers keep the upstreams that they forward to themselves.
+///
+/// The last is what `skydns resolv-conf enable` found there.
+const BEHIND_STUBS: [&str; 4] = [
+    "/run/systemd/resolve/resolv.conf",
+    "/run/NetworkManager/no-stub-resolv.conf",
+    "/run/NetworkManager/resolv.conf",
+    "/etc/resolv.conf.before-skydns",
+];
+
+/// The addresses of systemd-resolved's stub.
+const RESOLVED: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
+
+/// Reads upstreams from a file; see the module's text.
+#[derive(Clone, Debug)]
+pub struct ResolvConf {
+    file: PathBuf,
+    behind: Vec<PathBuf>,
+    own: HashSet<SocketAddr>,
+}
+
+impl ResolvConf {
+    /// A reader of `file` that never gives the addresses that are our own.
+    pub fn new(file: PathBuf, own: HashSet<SocketAddr>) -> Self {
+        Self { file, behind: BEHIND_STUBS.map(PathBuf::from).to_vec(), own }
+    }
+
+    /// The upstreams; none if the file does not exist or names only ourselves.
+    ///
+    /// In the place of systemd-resolved's stub come the servers behind it; without any other, those
+    /// behind the stubs known.
+    pub fn read(&self) -> Vec<SocketAddr> {
+        let named = self.servers(&self.file);
+        let direct: Vec<_> = named.iter().filter(|server| !is_resolved(server)).copied().collect();
+        if named.len() == direct.len() && !direct.is_empty() {
+            return direct;
+        }
+        let behind: Vec<_> = self.behind.iter().map(|file| self.servers(file)).collect();
+        let real = |servers: &&Vec<SocketAddr>| servers.iter().any(|server| !is_resolved(server));
+        match behind.iter().find(real) {
+            Some(servers) => {
+                let more = servers.iter().filter(|server| !is_resolved(server) && !direct.contains(server));
+                direct.iter().chain(more).copied().collect()
+            }
+            // A stub is better than nothing.
+            None if named.is_empty() => {
+                behind.into_iter().find(|servers| !servers.is_empty()).unwrap_or_default()
+            }
+            None => named,
+        }
+    }
+
+    fn servers(&self, file: &Path) -> Vec<SocketAddr> {
+        let Ok(text) = fs::read(file) else { return Vec::new() };
+        let mut servers = parse(&String::from_utf8_lossy(&text));
+        servers.retain(|server| !self.own.contains(server));
+        servers
+    }
+}
+
+fn is_resolved(server: &SocketAddr) -> bool {
+    matches!(server.ip(), IpAddr::V4(v4) if RESOLVED.contains(&v4))
+}
+
+/// The `nameserver` lines; a zone behind `%` is that of a link-local address.
+fn parse(text: &str) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("nameserver") {
+            continue;
+        }
+        let server = words.next().and_then(|word| match word.split_once('%') {
+            Some((address, scope)) => scoped(address, scope),
+            None => word.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53)),
+        });
+        servers.extend(server.filter(|server| !servers.contains(server)));
+    }
+    servers
+}
+
+fn scoped(address: &str, scope: &str) -> Option<SocketAddr> {
+    let index = scope.parse().ok().or_else(|| nix::net::if_::if_nametoindex(scope).ok())?;
+    let address = address.parse().ok()?;
+    Some(SocketAddr::V6(std::net::SocketAddrV6::new(address, 53, 0, index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(resolv_conf: &str, behind: Option<&str>, own: &[&str]) -> Vec<String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, stub) = (dir.path().join("resolv.conf"), dir.path().join("behind"));
+        fs::write(&file, resolv_conf).expect("a file");
+        if let Some(text) = behind {
+            fs::write(&stub, text).expect("a file");
+        }
+        let own = own.iter().map(|own| own.parse().expect("an address")).collect();
+        let reader = ResolvConf { behind: vec![stub], ..ResolvConf::new(file, own) };
+        reader.read().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn nameservers_are_read_leniently() {
+        let text = "# comment\nsearch a b\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameserver\n\
+                    nameserver bad\nnameserver 192.0.2.1\noptions edns0\n";
+        assert_eq!(read(text, None, &[]), ["192.0.2.1:53", "[2001:db8::1]:53"]);
+        assert_eq!(read("", None, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn we_are_never_our_own_upstream() {
+        let text = "nameserver 127.0.0.1\nnameserver 192.0.2.1\n";
+        assert_eq!(read(text, None, &["127.0.0.1:53"]), ["192.0.2.1:53"]);
+        assert_eq!(
+            read("nameserver 127.0.0.1\n", Some("nameserver 192.0.2.7\n"), &["127.0.0.1:53"]),
+            ["192.0.2.7:53"]
+        );
+        assert_eq!(read("nameserver 127.0.0.1\n", None, &["127.0.0.1:53"]), [""; 0]);
+    }
+
+    #[test]
+    fn behind_a_stub_its_own_upstreams_are_read() {
+        let behind = Some("nameserver 192.0.2.7\n");
+        assert_eq!(read("nameserver 127.0.0.53\n", behind, &[]), ["192.0.2.7:53"]);
+        assert_eq!(read("nameserver 127.0.0.53\n", None, &[]), ["127.0.0.53:53"]);
+        let own = &["127.0.0.1:53"];
+        let stub = Some("nameserver 127.0.0.53\n");
+        assert_eq!(read("nameserver 127.0.0.1\n", stub, own), ["127.0.0.53:53"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Stub zones: `dns/stub/<zone>/<any>` names the servers of another zone.
+
+use crate::answer::Zone;
+use crate::service::Host;
+use crate::tree::{Found, Kinds, Node, Path, Tree};
+use arc_swap::ArcSwap;
+use hickory_proto::rr::Name;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A zone and the servers that its questions go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StubZone {
+    /// The zone, absolute, in lower case.
+    pub zone: Name,
+    /// Its servers, in key order.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// The stub zones of the present tree, made anew only when their part of the tree changes.
+#[derive(Debug, Default)]
+pub struct StubTable {
+    made: ArcSwap<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    /// What it was made from: the same node is the same data.
+    from: Option<Arc<Node>>,
+    zones: Vec<Arc<StubZone>>,
+}
+
+impl StubTable {
+    /// The stub zone that a name is in, the closest of several.
+    pub fn find(&self, name: &Name, tree: &Tree, zone: &Zone) -> Option<Arc<StubZone>> {
+        let root = stub_root(zone)?;
+        let node = tree.exact(&Path::new(&root));
+        let mut made = self.made.load_full();
+        let same = match (node, &made.from) {
+            (Some(node), Some(from)) => Arc::ptr_eq(node, from),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            made = Arc::new(Made { from: node.cloned(), zones: zones(tree, zone, &root) });
+            self.made.store(Arc::clone(&made));
+        }
+        // A zone above our own does not take our own names away.
+        let ours = |stub: &StubZone| zone.contains(name) && stub.zone.zone_of(zone.domain());
+        let closest = made.zones.iter().filter(|stub| stub.zone.zone_of(name) && !ours(stub));
+        closest.max_by_key(|stub| stub.zone.iter().count()).cloned()
+    }
+}
+
+/// `stub.dns.<domain>`.
+fn stub_root(zone: &Zone) -> Option<Name> {
+    zone.dns_name().prepend_label("stub").ok()
+}
+
+fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
+    let Found::Services(found) = tree.services(&Path::new(root), Kinds::HOST, |_| false) else {
+        return Vec::new();
+    };
+    let mut zones: Vec<StubZone> = Vec::new();
+    for m in found {
+        let key = m.name();
+        let service = &m.entry.service;
+        let port = if service.port == 0 { 53 } else { service.port };
+        let server = match service.host {
+            Host::V4(v4) => SocketAddr::from((v4, port)),
+            Host::V6(v6) => SocketAddr::from((v6, port)),
+            Host::Name(_) | Host::None => {
+                log::warn!("stub zone: {key} names no IP address; it is left out");
+                continue;
+            }
+        };
+        match stub_zone(&key, root) {
+            Some(name) if !zone.is_apex(&name) => match zones.iter_mut().find(|stub| stub.zone == name) {
+                Some(stub) if stub.servers.contains(&server) => {}
+                Some(stub) => stub.servers.push(server),
+                None => zones.push(StubZone { zone: name, servers: vec![server] }),
+            },
+            _ => log::warn!("stub zone: {key} names no zone but our own; it is left out"),
+        }
+    }
+    zones.into_iter().map(Arc::new).collect()
+}
+
+/// The zone in a key's name: without its first label and without the root of all stub zones.
+fn stub_zone(key: &Name, root: &Name) -> Option<Name> {
+    let labels = key.iter().count().checked_sub(root.iter().count() + 1)?;
+    let zone = key.iter().skip(1).take(labels);
+    let mut name = Name::from_labels(zone).ok().filter(|name| !name.is_root())?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Key, Service};
+    use crate::tree::{Entry, Layer};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    fn put(tree: &mut Tree, at: &str, json: &str) {
+        let service = Service::from_json(json.as_bytes()).expect("a service");
+        tree.put(
+            &Key::from_name(&name(&format!("{at}.stub.dns.skydns.test."))),
+            Layer(0),
+            Entry::new(service),
+        );
+    }
+
+    #[test]
+    fn zones_follow_the_tree() {
+        let (mut tree, table) = (Tree::new(), StubTable::default());
+        let zone = Zone::new(&name("skydns.test."));
+        let find = |asked: &str, tree: &Tree| {
+            table.find(&name(asked), tree, &zone).map(|stub| (stub.zone.to_ascii(), stub.servers.len()))
+        };
+        assert_eq!(find("www.example.org.", &tree), None);
+        put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "b.example.org", r#"{"host":"192.0.2.2","port":5353}"#);
+        // The same server in two zones counts in both.
+        put(&mut tree, "a.sub.example.org", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "c.example.org", r#"{"host":"name.example.org"}"#);
+        put(&mut tree, "a.skydns.test", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "a", r#"{"host":"192.0.2.1"}"#);
+        assert_eq!(find("www.EXAMPLE.org.", &tree), Some(("example.org.".into(), 2)));
+        assert_eq!(find("example.org.", &tree), Some(("example.org.".into(), 2)));
+        assert_eq!(find("x.sub.example.org.", &tree), Some(("sub.example.org.".into(), 1)));
+        assert_eq!(find("notexample.org.", &tree), None);
+        assert_eq!(find("a.skydns.test.", &tree), None);
+        put(&mut tree, "above.test", r#"{"host":"192.0.2.1"}"#);
+        assert_eq!(find("a.skydns.test.", &tree), None, "a zone above ours leaves our names alone");
+        assert_eq!(find("other.test.", &tree), Some(("test.".into(), 1)));
+        tree.remove(&Key::from_name(&name("b.example.org.stub.dns.skydns.test.")), Layer(0));
+        assert_eq!(find("example.org.", &tree), Some(("example.org.".into(), 1)));
+    }
+}

@@ -1,0 +1,379 @@
+//! Upstreams: connections, and what is known of how each is doing.
+
+use super::Ask;
+use super::choice::Standing;
+use super::message;
+use super::probe;
+use crate::wire::Reply;
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
+use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+type Exchange = DnsExchange<TokioRuntimeProvider>;
+
+/// Bounds of the time that an upstream has before the next is asked too.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
+/// The same for one that never answered yet.
+const FIRST_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Questions in a row that were lost or overtaken before an upstream is in doubt.
+const DOUBT: u32 = 2;
+
+/// SERVFAIL or REFUSED in a row before an upstream is in doubt: some names fail everywhere.
+const FAILING: u32 = 5;
+
+/// Time for the reply to a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an upstream that forwards to us is left alone before it is tried again.
+const LOOP_REST: Duration = Duration::from_secs(30);
+
+/// Questions that one TCP connection carries at once.
+const PIPELINED: usize = 256;
+
+/// Why an upstream gave no reply.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExchangeError {
+    /// No reply in time.
+    #[error("no reply in time")]
+    Timeout,
+    /// The connection or the reply failed.
+    #[error("{0}")]
+    Net(#[from] NetError),
+    /// A reply to something else.
+    #[error("the reply is not to the question")]
+    NotTheReply,
+    /// It forwards to us.
+    #[error("it forwards to this server")]
+    Loop,
+}
+
+/// A server that questions are forwarded to.
+pub(super) struct Upstream {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    udp: Mutex<Option<Exchange>>,
+    tcp: Mutex<Option<Exchange>>,
+    /// Smoothed reply time in microseconds; 0 before the first.
+    rtt: AtomicU32,
+    /// Questions lost or overtaken since the last reply.
+    lost: AtomicU32,
+    /// SERVFAIL and REFUSED since the last answer.
+    failing: AtomicU32,
+    /// In doubt: asked last until a probe is answered.
+    doubted: AtomicBool,
+    /// Whether the doubt was told.
+    told: AtomicBool,
+    /// Whether it answers only questions without EDNS.
+    plain: AtomicBool,
+    /// Maybe forwards to us: to be probed for it.
+    loop_suspected: AtomicBool,
+    /// When it was found to forward to us, in milliseconds since the pool began; 0 for never.
+    looping_since: AtomicU64,
+    loop_found: Notify,
+}
+
+/// What all upstreams share.
+pub(super) struct Shared {
+    /// Owns the tasks behind all connections: they end when it is dropped.
+    provider: TokioRuntimeProvider,
+    timeout: Mutex<Duration>,
+    began: tokio::time::Instant,
+    /// Marks the probes of this process.
+    nonce: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({:?})", self.timeout())
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({}, {:?})", self.address, self.standing())
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
+        Self {
+            address,
+            shared,
+            udp: Mutex::default(),
+            tcp: Mutex::default(),
+            rtt: AtomicU32::new(0),
+            lost: AtomicU32::new(0),
+            failing: AtomicU32::new(0),
+            doubted: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            plain: AtomicBool::new(false),
+            loop_suspected: AtomicBool::new(false),
+            looping_since: AtomicU64::new(0),
+            loop_found: Notify::new(),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let rtt = self.rtt.load(Ordering::Relaxed);
+        Standing {
+            well: !self.doubted.load(Ordering::Relaxed),
+            rtt: (rtt > 0).then(|| Duration::from_micros(u64::from(rtt))),
+        }
+    }
+
+    /// How long to wait for it before another is asked as well.
+    pub(super) fn patience(&self) -> Duration {
+        match self.standing().rtt {
+            Some(rtt) => (3 * rtt).clamp(PATIENCE.0, PATIENCE.1),
+            None => FIRST_PATIENCE,
+        }
+    }
+
+    /// Asks; a truncated reply is asked for again over TCP.
+    pub(super) async fn exchange(&self, ask: &Ask) -> Result<Reply, ExchangeError> {
+        tokio::select! {
+            biased;
+            () = self.loop_found.notified() => Err(ExchangeError::Loop),
+            reply = self.exchange_message(ask) => reply,
+        }
+    }
+
+    async fn exchange_message(&self, ask: &Ask) -> Result<Reply, ExchangeError> {
+        let mut with_edns = !self.plain.load(Ordering::Relaxed);
+        let mut message = self.send(ask, with_edns, Transport::Udp).await?;
+        // A server that does not know EDNS says so without OPT (RFC 6891 §7).
+        let puzzled = matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp);
+        if with_edns && puzzled && message.edns.is_none() {
+            with_edns = false;
+            message = self.send(ask, false, Transport::Udp).await?;
+            self.plain.store(true, Ordering::Relaxed);
+        }
+        if message.metadata.truncation {
+            // Without TCP the truncated reply still tells the client to try TCP with us.
+            if let Ok(whole) = self.send(ask, with_edns, Transport::Tcp).await {
+                message = whole;
+            }
+        }
+        Ok(message::reply(message))
+    }
+
+    async fn send(&self, ask: &Ask, with_edns: bool, transport: Transport) -> Result<Message, ExchangeError> {
+        let most = self.shared.timeout();
+        let exchange = match timeout(most, self.connection(transport)).await {
+            Ok(exchange) => exchange?,
+            Err(_) => return Err(ExchangeError::Timeout),
+        };
+        let request = DnsRequest::new(message::query(ask, with_edns), DnsRequestOptions::default());
+        let result = match timeout(most, exchange.send(request).first_answer()).await {
+            Ok(Ok(response)) => Ok(response.into_parts().0),
+            Ok(Err(NetError::Timeout)) | Err(_) => Err(ExchangeError::Timeout),
+            Ok(Err(error)) => Err(error.into()),
+        };
+        match result {
+            Ok(message) if message::answers(ask, &message) => Ok(message),
+            Ok(_) => Err(ExchangeError::NotTheReply),
+            Err(error) => {
+                // A connection that failed is made anew for the next question.
+                *lock(self.slot(transport)) = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn connection(&self, transport: Transport) -> Result<Exchange, NetError> {
+        if let Some(exchange) = lock(self.slot(transport)).as_ref() {
+            return Ok(exchange.clone());
+        }
+        let mut options = ResolverOpts::default();
+        options.timeout = self.shared.timeout();
+        options.max_active_requests = PIPELINED;
+        let context = PoolContext::new(options, TlsConfig::new()?);
+        let mut config = match transport {
+            Transport::Udp => ConnectionConfig::udp(),
+            Transport::Tcp => ConnectionConfig::tcp(),
+        };
+        config.port = self.address.port();
+        let provider = &self.shared.provider;
+        let exchange = provider.new_connection(self.address.ip(), &config, &context)?.await?;
+        *lock(self.slot(transport)) = Some(exchange.clone());
+        Ok(exchange)
+    }
+
+    fn slot(&self, transport: Transport) -> &Mutex<Option<Exchange>> {
+        match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+        }
+    }
+
+    /// Notes a reply and the time it took.
+    pub(super) fn answered(&self, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let before = self.rtt.load(Ordering::Relaxed);
+        let smooth = if before == 0 { took } else { before - before / 8 + took / 8 };
+        self.rtt.store(smooth.max(1), Ordering::Relaxed);
+        self.lost.store(0, Ordering::Relaxed);
+        self.failing.store(0, Ordering::Relaxed);
+        self.doubted.store(false, Ordering::Relaxed);
+        if self.told.swap(false, Ordering::Relaxed) {
+            log::info!("upstream {}: answers again", self.address);
+        }
+    }
+
+    /// Notes SERVFAIL or REFUSED: quick, but no answer.
+    pub(super) fn gave_up(&self) {
+        if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= FAILING {
+            self.doubted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes an error in the place of a reply.
+    pub(super) fn failed(&self, error: &ExchangeError) {
+        log::debug!("upstream {}: {error}", self.address);
+        self.overtaken();
+    }
+
+    /// Notes that there was no reply when it was due.
+    pub(super) fn overtaken(&self) {
+        if self.lost.fetch_add(1, Ordering::Relaxed) + 1 >= DOUBT {
+            self.doubted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Has it probed for forwarding to us.
+    pub(super) fn suspect_loop(&self) {
+        self.loop_suspected.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was found to forward to us.
+    pub(super) fn is_looping(&self) -> bool {
+        self.looping_since.load(Ordering::Relaxed) != 0
+    }
+
+    fn found_looping(&self) {
+        if self.looping_since.swap(self.shared.now(), Ordering::Relaxed) == 0 {
+            log::error!(
+                "upstream {}: forwards to this server; it is not asked until that ends",
+                self.address
+            );
+        }
+        self.loop_found.notify_waiters();
+    }
+
+    /// Drops the connections, so that the next question makes new ones.
+    pub(super) fn disconnect(&self) {
+        *lock(&self.udp) = None;
+        *lock(&self.tcp) = None;
+    }
+
+    /// Probes it if there is a doubt about it.
+    pub(super) async fn tend(&self) {
+        if self.wants_loop_probe() {
+            self.probe_loop().await;
+        } else if self.doubted.load(Ordering::Relaxed) && !self.is_looping() {
+            self.probe().await;
+        }
+    }
+
+    /// Notes that it forwards to us if a name is the one that it is probed with.
+    pub(super) fn probe_came_back(&self, name: &Name) -> bool {
+        let own = probe::name(self.shared.nonce, self.address) == *name;
+        if own {
+            self.found_looping();
+        }
+        own
+    }
+
+    /// Asks what every resolver can answer, with EDNS and without; an answer ends the doubt.
+    ///
+    /// Only a probe that fails is told: names that are slow everywhere say nothing about the upstream.
+    async fn probe(&self) {
+        let ask = probe::ask(Name::root(), RecordType::NS);
+        for with_edns in [true, false] {
+            let begun = tokio::time::Instant::now();
+            let reply = timeout(PROBE_TIMEOUT, self.send(&ask, with_edns, Transport::Udp)).await;
+            if let Ok(Ok(_)) = reply {
+                // Any reply will do: a server of internal zones may refuse the root.
+                self.plain.store(!with_edns, Ordering::Relaxed);
+                self.answered(begun.elapsed());
+                return;
+            }
+        }
+        if !self.told.swap(true, Ordering::Relaxed) {
+            log::warn!("upstream {}: does not answer; asked last until it does", self.address);
+        }
+    }
+
+    /// Asks for a name that only this process knows; if it comes back to us, the upstream loops.
+    async fn probe_loop(&self) {
+        let before = self.looping_since.load(Ordering::Relaxed);
+        let ask = probe::ask(probe::name(self.shared.nonce, self.address), RecordType::HINFO);
+        let answered =
+            matches!(timeout(PROBE_TIMEOUT, self.send(&ask, true, Transport::Udp)).await, Ok(Ok(_)));
+        let untouched = self.looping_since.load(Ordering::Relaxed) == before;
+        if before != 0 && answered && untouched {
+            self.looping_since.store(0, Ordering::Relaxed);
+            log::info!("upstream {}: no longer forwards to this server", self.address);
+        }
+    }
+
+    fn wants_loop_probe(&self) -> bool {
+        let since = self.looping_since.load(Ordering::Relaxed);
+        let rested = since != 0 && self.shared.now().saturating_sub(since) >= millis(LOOP_REST);
+        self.loop_suspected.swap(false, Ordering::Relaxed) || rested
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Shared {
+    pub(super) fn new(timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            provider: TokioRuntimeProvider::default(),
+            timeout: Mutex::new(timeout),
+            began: tokio::time::Instant::now(),
+            nonce: rand::random(),
+        })
+    }
+
+    pub(super) fn set_timeout(&self, timeout: Duration) {
+        *lock(&self.timeout) = timeout;
+    }
+
+    fn timeout(&self) -> Duration {
+        *lock(&self.timeout)
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed()) + 1
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
