@@ -1,0 +1,182 @@
+//! The counters as Prometheus reads them (text format 0.0.4).
+
+use super::{CAUSES, Histogram, Metrics, SIZES, SYSTEMS, TIMES};
+use crate::source::{SourceState, Status};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What the names of all metrics begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// `PROMETHEUS_NAMESPACE`.
+    pub namespace: String,
+    /// `PROMETHEUS_SUBSYSTEM`.
+    pub subsystem: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { namespace: "skydns".to_owned(), subsystem: "skydns".to_owned() }
+    }
+}
+
+/// A page in the making.
+struct Page<'a> {
+    text: String,
+    names: &'a Names,
+}
+
+impl Metrics {
+    /// The whole page.
+    pub fn page(&self, names: &Names, status: &Status, refused: usize) -> String {
+        let mut page = Page { text: String::new(), names };
+        self.skydns(&mut page);
+        let own = [
+            ("dropped_packets_total", "Packets that got no reply: too short, or responses.", &self.dropped),
+            ("rejected_packets_total", "Packets that got an error for their form.", &self.rejected),
+            ("unsigned_total", "Answers that could not be signed.", &self.unsigned),
+            ("panics_total", "Queries that failed by a fault of this program.", &self.panics),
+            ("overloads_total", "Queries given up because too many were under way.", &self.overloads),
+        ];
+        for (name, help, counter) in own {
+            page.single(name, "counter", help, counter.load(Relaxed));
+        }
+        page.single("names", "gauge", "Names with a service.", status.names as u64);
+        page.single("refused_records", "gauge", "Records that are not served.", refused as u64);
+        page.head("source_up", "gauge", "Whether a source can be reached and was read.");
+        for (id, state) in &status.sources {
+            let up = u64::from(matches!(state, SourceState::Synced { .. }));
+            page.sample("source_up", &[("source", id.name())], up);
+        }
+        page.text
+    }
+
+    fn skydns(&self, page: &mut Page<'_>) {
+        page.head("dns_request_count_total", "counter", "Counter of DNS requests made.");
+        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
+            page.sample("dns_request_count_total", &[("system", system)], counters.requests.load(Relaxed));
+        }
+        let help = "Histogram of the time (in seconds) each request took to resolve.";
+        page.head("dns_request_duration_seconds", "histogram", help);
+        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
+            page.histogram("dns_request_duration_seconds", system, &TIMES, &counters.times, 1e6);
+        }
+        page.head("dns_response_size_bytes", "histogram", "Size of the returns response in bytes.");
+        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
+            page.histogram("dns_response_size_bytes", system, &SIZES, &counters.sizes, 1.0);
+        }
+        page.head("dns_error_count_total", "counter", "Counter of DNS requests resulting in an error.");
+        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
+            for ((_, cause), count) in CAUSES.iter().zip(&counters.errors) {
+                let labels = [("system", *system), ("cause", *cause)];
+                page.sample("dns_error_count_total", &labels, count.load(Relaxed));
+            }
+        }
+        let help = "Counter of DNS requests that result in a cache miss.";
+        page.head("dns_cachemiss_count_total", "counter", help);
+        let misses = self.cache_misses.load(Relaxed);
+        page.sample("dns_cachemiss_count_total", &[("cache", "response")], misses);
+    }
+}
+
+impl Page<'_> {
+    fn full(&self, name: &str) -> String {
+        let Names { namespace, subsystem } = self.names;
+        [namespace.as_str(), subsystem, name]
+            .iter()
+            .filter(|part| !part.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join("_")
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.text.write_fmt(line);
+        self.text.push('\n');
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let name = self.full(name);
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.head(name, kind, help);
+        let name = self.full(name);
+        self.line(format_args!("{name} {value}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let name = self.full(name);
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a sum is told in as many digits as Prometheus keeps")]
+    fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        system: &str,
+        bounds: &[u64; N],
+        histogram: &Histogram<N>,
+        unit: f64,
+    ) {
+        let mut total = 0;
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        for (bound, bucket) in bounds.iter().zip(&histogram.buckets) {
+            total += load(bucket);
+            let le = (*bound as f64 / unit).to_string();
+            self.sample(&format!("{name}_bucket"), &[("system", system), ("le", &le)], total);
+        }
+        let count = load(&histogram.count).max(total);
+        self.sample(&format!("{name}_bucket"), &[("system", system), ("le", "+Inf")], count);
+        self.sample(&format!("{name}_sum"), &[("system", system)], load(&histogram.sum) as f64 / unit);
+        self.sample(&format!("{name}_count"), &[("system", system)], count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cause, System};
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_and_labels_are_skydnss() {
+        let metrics = Metrics::default();
+        metrics.replied(System::Auth, Duration::from_millis(2), 600, Some(Cause::Nxdomain));
+        metrics.replied(System::Auth, Duration::from_secs(99), 70, None);
+        metrics.missed_cache();
+        let page = metrics.page(&Names::default(), &Status::default(), 3);
+        for line in [
+            "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
+            "skydns_skydns_dns_request_count_total{system=\"stub\"} 0",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"0.001\"} 0",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"0.003\"} 1",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"10\"} 1",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"+Inf\"} 2",
+            "skydns_skydns_dns_request_duration_seconds_sum{system=\"auth\"} 99.002",
+            "skydns_skydns_dns_response_size_bytes_bucket{system=\"auth\",le=\"512\"} 1",
+            "skydns_skydns_dns_response_size_bytes_count{system=\"auth\"} 2",
+            "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
+            "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
+            "skydns_skydns_refused_records 3",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+        }
+        let bare = Names { namespace: String::new(), subsystem: "x".to_owned() };
+        assert!(metrics.page(&bare, &Status::default(), 0).contains("\nx_names 0\n"));
+    }
+
+    #[test]
+    fn counters_end_in_total_and_every_metric_has_help() {
+        let page = Metrics::default().page(&Names::default(), &Status::default(), 0);
+        for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
+            let words: Vec<_> = line.split(' ').collect();
+            assert_eq!(words[3] == "counter", words[2].ends_with("_total"), "{line}");
+            assert!(page.contains(&format!("# HELP {} ", words[2])));
+        }
+    }
+}

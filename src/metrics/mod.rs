@@ -1,0 +1,187 @@
+//! Counters: SkyDNS 2.5's, under its names, and a few about ourselves.
+//!
+//! Counting is a relaxed addition; nothing on the way of a query takes a lock. Times are told in
+//! seconds, sizes in octets.
+
+mod export;
+mod http;
+mod push;
+
+pub use export::Names;
+pub use http::{HttpError, bind, serve};
+pub use push::{Sink, push};
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Who answered: the label `system`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// The tree.
+    Auth,
+    /// The response cache.
+    Cache,
+    /// An upstream.
+    Recursive,
+    /// The reverse keys of the store.
+    Reverse,
+    /// A server of a stub zone.
+    Stub,
+}
+
+/// What was wrong with an answer: the label `cause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The name does not exist.
+    Nxdomain,
+    /// TC was set.
+    Truncated,
+    /// REFUSED.
+    Refused,
+    /// More than a message holds.
+    Overflow,
+    /// SERVFAIL.
+    Servfail,
+}
+
+const SYSTEMS: [(System, &str); 5] = [
+    (System::Auth, "auth"),
+    (System::Cache, "cache"),
+    (System::Recursive, "recursive"),
+    (System::Reverse, "reverse"),
+    (System::Stub, "stub"),
+];
+
+const CAUSES: [(Cause, &str); 5] = [
+    (Cause::Nxdomain, "nxdomain"),
+    (Cause::Truncated, "truncated"),
+    (Cause::Refused, "refused"),
+    (Cause::Overflow, "overflow"),
+    (Cause::Servfail, "servfail"),
+];
+
+/// Upper bounds of the buckets of times, in microseconds (SkyDNS's, which are in seconds).
+const TIMES: [u64; 13] = [
+    1_000, 3_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// Upper bounds of the buckets of sizes, in octets (SkyDNS's).
+const SIZES: [u64; 21] = [
+    0, 512, 1024, 1500, 2048, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768, 36864, 40960, 45056,
+    49152, 53248, 57344, 61440, 65536,
+];
+
+/// All counters.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    systems: [PerSystem; SYSTEMS.len()],
+    cache_misses: AtomicU64,
+    dropped: AtomicU64,
+    rejected: AtomicU64,
+    panics: AtomicU64,
+    overloads: AtomicU64,
+    lookups: AtomicU64,
+    dnssec_ok: AtomicU64,
+    nodata: AtomicU64,
+    unsigned: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct PerSystem {
+    requests: AtomicU64,
+    times: Histogram<{ TIMES.len() }>,
+    sizes: Histogram<{ SIZES.len() }>,
+    errors: [AtomicU64; CAUSES.len()],
+}
+
+/// Counts by bucket; what exceeds the last bound is in the sum and the count only.
+#[derive(Debug)]
+struct Histogram<const N: usize> {
+    buckets: [AtomicU64; N],
+    sum: AtomicU64,
+    count: AtomicU64,
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self {
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            sum: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    fn observe(&self, bounds: &[u64; N], value: u64) {
+        if let Some(bucket) = bounds.iter().position(|bound| value <= *bound) {
+            self.buckets[bucket].fetch_add(1, Relaxed);
+        }
+        self.sum.fetch_add(value, Relaxed);
+        self.count.fetch_add(1, Relaxed);
+    }
+}
+
+impl Metrics {
+    /// Counts a reply: who gave it, how long it took, its octets, and what was wrong.
+    pub fn replied(&self, system: System, took: Duration, octets: usize, cause: Option<Cause>) {
+        let counters = &self.systems[system as usize];
+        counters.requests.fetch_add(1, Relaxed);
+        counters.times.observe(&TIMES, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        counters.sizes.observe(&SIZES, octets as u64);
+        if let Some(cause) = cause {
+            counters.errors[cause as usize].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Replies so far.
+    pub fn requests(&self) -> u64 {
+        self.systems.iter().map(|counters| counters.requests.load(Relaxed)).sum()
+    }
+
+    /// Counts a question that the response cache could not answer.
+    pub fn missed_cache(&self) {
+        self.cache_misses.fetch_add(1, Relaxed);
+    }
+
+    /// Counts names outside the tree that an answer needed.
+    pub fn looked_up(&self, names: usize) {
+        self.lookups.fetch_add(names as u64, Relaxed);
+    }
+
+    /// Counts a query with DO set.
+    pub fn dnssec_ok(&self) {
+        self.dnssec_ok.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer without data for a name that exists.
+    pub fn no_data(&self) {
+        self.nodata.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a packet that got no reply.
+    pub fn dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a packet that got an error for its form.
+    pub fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+    }
+
+    /// An answer of ours could not be signed.
+    pub fn unsigned(&self) {
+        self.unsigned.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a panic that cost one query.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a query that was given up because too many were under way.
+    pub fn overloaded(&self) {
+        self.overloads.fetch_add(1, Relaxed);
+    }
+}

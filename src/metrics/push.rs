@@ -1,0 +1,196 @@
+//! Statistics sent to Graphite, InfluxDB and StatHat, under SkyDNS 2.0's names and variables.
+//!
+//! Every ten seconds the totals since the start go out. A server that is away costs that round only.
+
+use super::{Cause, Metrics, System};
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+
+/// How often statistics are sent, as in SkyDNS.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Time for one server to take them.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where statistics are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// `GRAPHITE_SERVER`, plain text protocol, names below `GRAPHITE_PREFIX`.
+    Graphite {
+        /// Host and port.
+        server: String,
+        /// What names begin with.
+        prefix: String,
+    },
+    /// `INFLUX_SERVER`, the write request of InfluxDB 1.
+    Influx {
+        /// Host and port.
+        server: String,
+        /// `INFLUX_DATABASE`.
+        database: String,
+        /// `INFLUX_USER` and `INFLUX_PASSWORD`.
+        user: Option<(String, String)>,
+    },
+    /// `STATHAT_USER`, the EZ interface.
+    StatHat {
+        /// Host and port.
+        server: String,
+        /// The EZ key.
+        user: String,
+    },
+}
+
+/// Where StatHat listens; `STATHAT_SERVER` names another place, such as a relay.
+const STATHAT: &str = "api.stathat.com:80";
+
+impl Sink {
+    /// The sinks that SkyDNS's variables name.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Vec<Self> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let graphite = variable("GRAPHITE_SERVER").map(|server| Self::Graphite {
+            server,
+            prefix: variable("GRAPHITE_PREFIX").unwrap_or_else(|| "skydns".to_owned()),
+        });
+        let influx = variable("INFLUX_SERVER").map(|server| Self::Influx {
+            server,
+            database: variable("INFLUX_DATABASE").unwrap_or_else(|| "skydns".to_owned()),
+            user: variable("INFLUX_USER").map(|user| (user, variable("INFLUX_PASSWORD").unwrap_or_default())),
+        });
+        let stathat = variable("STATHAT_USER").map(|user| Self::StatHat {
+            server: variable("STATHAT_SERVER").unwrap_or_else(|| STATHAT.to_owned()),
+            user,
+        });
+        graphite.into_iter().chain(influx).chain(stathat).collect()
+    }
+
+    /// The kind of server, for a person.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Graphite { .. } => "graphite",
+            Self::Influx { .. } => "influxdb",
+            Self::StatHat { .. } => "stathat",
+        }
+    }
+
+    fn server(&self) -> &str {
+        match self {
+            Self::Graphite { server, .. } | Self::Influx { server, .. } | Self::StatHat { server, .. } => {
+                server
+            }
+        }
+    }
+
+    async fn send(&self, totals: &[(&'static str, u64)]) -> io::Result<()> {
+        match self {
+            Self::Graphite { prefix, .. } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let lines = totals.iter().fold(String::new(), |mut lines, (name, total)| {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(lines, "{prefix}.{name}.count {total} {now}");
+                    lines
+                });
+                let mut stream = TcpStream::connect(self.server()).await?;
+                stream.write_all(lines.as_bytes()).await?;
+                stream.shutdown().await
+            }
+            Self::Influx { server, database, user } => {
+                let mut path = format!("/write?db={}", escape(database));
+                if let Some((user, password)) = user {
+                    let _ = write!(path, "&u={}&p={}", escape(user), escape(password));
+                }
+                let lines: Vec<_> =
+                    totals.iter().map(|(name, total)| format!("{name} count={total}i")).collect();
+                post(server, &path, "text/plain", lines.join("\n")).await
+            }
+            Self::StatHat { server, user } => {
+                for (name, total) in totals {
+                    let form = format!("stat={name}&ezkey={}&count={total}", escape(user));
+                    post(server, "/ez", "application/x-www-form-urlencoded", form).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Sends statistics to a sink, for ever. What goes wrong is told once until it goes well again.
+pub async fn push(sink: Sink, metrics: Arc<Metrics>) {
+    let mut period = interval(PERIOD);
+    let mut well = true;
+    loop {
+        period.tick().await;
+        let result = match timeout(TIMEOUT, sink.send(&metrics.totals())).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match result {
+            Ok(()) => well = true,
+            Err(error) if well => {
+                log::warn!("{}: sending statistics to {}: {error}", sink.name(), sink.server());
+                well = false;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn post(server: &str, path: &str, kind: &str, body: String) -> io::Result<()> {
+    let stream = TcpStream::connect(server).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let request = Request::post(path)
+        .header("host", server)
+        .header("content-type", kind)
+        .header("connection", "close")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(io::Error::other)?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(io::Error::other(format!("the server says {status}"))),
+        }
+    };
+    let (response, _) = tokio::join!(exchange, connection);
+    response
+}
+
+/// Escapes what a URL's query cannot hold (RFC 3986 §2.1).
+fn escape(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut escaped, octet| {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            escaped.push(char::from(octet));
+        } else {
+            let _ = write!(escaped, "%{octet:02X}");
+        }
+        escaped
+    })
+}
+
+impl Metrics {
+    /// The totals that SkyDNS 2.0 sent, under its names.
+    fn totals(&self) -> Vec<(&'static str, u64)> {
+        let requests = |system: System| self.systems[system as usize].requests.load(Relaxed);
+        let all: u64 = self.systems.iter().map(|system| system.requests.load(Relaxed)).sum();
+        let errors = |cause: Cause| self.systems.iter().map(|s| s.errors[cause as usize].load(Relaxed)).sum();
+        vec![
+            ("skydns-requests", all),
+            ("skydns-forward-requests", requests(System::Recursive)),
+            ("skydns-stub-forward-requests", requests(System::Stub)),
+            ("skydns-internal-lookups", self.lookups.load(Relaxed)),
+            ("skydns-dnssecok-requests", self.dnssec_ok.load(Relaxed)),
+            ("skydns-nameerror-responses", errors(Cause::Nxdomain)),
+            ("skydns-nodata-responses", self.nodata.load(Relaxed)),
+        ]
+    }
+}

@@ -1,0 +1,357 @@
+//! One query: who answers it, and what is sent back.
+
+use super::sign::{Signed, Signing, now};
+use crate::answer::{self, Ede, Externals, Lookup, Outcome, View};
+use crate::config::Config;
+use crate::dnssec::{Draft, Signer};
+use crate::forward::{Forwarder, StubTable, StubZone};
+use crate::logging::QUERIES;
+use crate::metrics::{Cause, Metrics, System};
+use crate::source::Published;
+use crate::wire::{self, Reply, Request, Screened, Transport};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::FutureExt;
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Answers queries; shared by all workers and connections.
+#[derive(Debug)]
+pub struct Handler {
+    published: Arc<ArcSwap<Published>>,
+    config: Arc<ArcSwap<Config>>,
+    signer: Arc<ArcSwapOption<Signer>>,
+    forwarder: Arc<Forwarder>,
+    stubs: StubTable,
+    metrics: Arc<Metrics>,
+    /// What we ask ourselves; nobody else can know it.
+    probe: Name,
+}
+
+/// What becomes of a packet at once.
+#[derive(Debug)]
+pub enum Now {
+    /// Nothing is sent.
+    Drop,
+    /// This is sent.
+    Reply(Vec<u8>),
+    /// The reply takes waiting.
+    Later(Job),
+}
+
+/// A query whose reply takes waiting.
+#[derive(Debug)]
+pub struct Job {
+    request: Request,
+    transport: Transport,
+    begun: Instant,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Forward,
+    Stub(Arc<StubZone>),
+    /// With the chance that the answer is to be made with again.
+    Lookup(Vec<Lookup>, u64),
+    /// Answered, but for signatures.
+    Sign(Box<Draft>),
+}
+
+/// Octets of the smallest record that a reply holds: a pointer for its owner name, and no data to speak of.
+const SMALLEST_RECORD: usize = 12;
+
+/// Replies that are over TCP are told from those over UDP when a packet comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    Udp,
+    Tcp,
+}
+
+impl Handler {
+    /// A handler over the published states of tree, configuration and keys.
+    pub fn new(
+        published: Arc<ArcSwap<Published>>,
+        config: Arc<ArcSwap<Config>>,
+        signer: Arc<ArcSwapOption<Signer>>,
+        forwarder: Arc<Forwarder>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let token = format!("{:032x}", rand::random::<u128>());
+        let probe = Name::from_labels([token.as_bytes(), b"probe"]).unwrap_or_default();
+        Self { published, config, signer, forwarder, stubs: StubTable::default(), metrics, probe }
+    }
+
+    /// A question of class CH that only we ask: it is answered with the SOA of our domain, as a client's question for
+    /// that would be, but neither logged nor counted.
+    pub fn probe(&self) -> &Name {
+        &self.probe
+    }
+
+    /// What signs our answers, if anything does.
+    pub(super) fn signer(&self) -> &ArcSwapOption<Signer> {
+        &self.signer
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Handles a packet as far as it goes without waiting. Never panics.
+    pub(super) fn now(&self, packet: &[u8], peer: SocketAddr, via: Via) -> Now {
+        let begun = Instant::now();
+        catch_unwind(AssertUnwindSafe(|| self.screened(packet, peer, via, begun)))
+            .unwrap_or_else(|_| self.panicked(packet))
+    }
+
+    fn screened(&self, packet: &[u8], peer: SocketAddr, via: Via, begun: Instant) -> Now {
+        match wire::screen(packet) {
+            Screened::Drop => {
+                self.metrics.dropped();
+                Now::Drop
+            }
+            Screened::Reply(reply) => {
+                self.metrics.rejected();
+                Now::Reply(reply)
+            }
+            Screened::Ask(request) => {
+                let transport = match via {
+                    Via::Udp => Transport::Udp { limit: request.udp_limit() },
+                    Via::Tcp => Transport::Tcp,
+                };
+                self.asked(request, peer, transport, begun)
+            }
+        }
+    }
+
+    fn asked(&self, request: Request, peer: SocketAddr, transport: Transport, begun: Instant) -> Now {
+        let config = self.config.load();
+        if request.query.query_class() == DNSClass::CH && *request.query.name() == self.probe {
+            return self.probed(request, transport, &config);
+        }
+        if config.verbose {
+            let query = &request.query;
+            let how = if transport == Transport::Tcp { "tcp" } else { "udp" };
+            log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", query.name(), query.query_class(), query.query_type());
+        }
+        if request.dnssec_ok() {
+            self.metrics.dnssec_ok();
+        }
+        let published = self.published.load();
+        let name = request.query.name();
+        if config.forward.stub_zones
+            && request.query.query_class() == DNSClass::IN
+            && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone)
+        {
+            return self.cached_or_later(request, transport, begun, Work::Stub(zone));
+        }
+        let now = now();
+        let signing = self.signing(&request, &config, now);
+        let making = Making {
+            config: &config,
+            published: &published,
+            signing: signing.as_ref(),
+            seed: rand::random(),
+            now,
+        };
+        match making.answer(&request, transport, &Externals::new()) {
+            Outcome::Answered(answer) => match self.sign(&request, transport, signing.as_ref(), answer) {
+                Signed::Ready(reply) => {
+                    Now::Reply(self.reply(&request, transport, begun, own_system(&reply), &reply))
+                }
+                Signed::Later(draft) => {
+                    Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
+                }
+            },
+            Outcome::Lookup(lookups) => {
+                let work = Work::Lookup(lookups, making.seed);
+                Now::Later(Job { request, transport, begun, work })
+            }
+            Outcome::Forward if self.forwarder.is_own_probe(name) => {
+                let reply = Reply::empty(ResponseCode::NXDomain);
+                Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply))
+            }
+            Outcome::Forward => self.cached_or_later(request, transport, begun, Work::Forward),
+        }
+    }
+
+    /// Answers our own probe out of the tree.
+    fn probed(&self, mut request: Request, transport: Transport, config: &Config) -> Now {
+        request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
+        let published = self.published.load();
+        let making = Making { config, published: &published, signing: None, seed: 0, now: now() };
+        match making.answer(&request, transport, &Externals::new()) {
+            Outcome::Answered(answer) => Now::Reply(wire::encode(&request, &Reply::from(answer), transport)),
+            // The apex is always ours.
+            Outcome::Lookup(_) | Outcome::Forward => Now::Drop,
+        }
+    }
+
+    fn cached_or_later(&self, request: Request, transport: Transport, begun: Instant, work: Work) -> Now {
+        let cached = match &work {
+            Work::Forward => self.forwarder.cached(&request),
+            Work::Stub(_) => self.forwarder.cached_stub(&request),
+            Work::Lookup(..) | Work::Sign(_) => None,
+        };
+        match cached {
+            Some(reply) => Now::Reply(self.reply(&request, transport, begun, System::Cache, &reply)),
+            None => {
+                self.metrics.missed_cache();
+                Now::Later(Job { request, transport, begun, work })
+            }
+        }
+    }
+
+    /// Finishes a query that takes waiting. Never panics, and ends in bounded time.
+    pub async fn later(&self, job: Job) -> Vec<u8> {
+        let Job { request, transport, begun, work } = job;
+        let finished = async {
+            let (system, reply) = self.finish(&request, transport, work).await;
+            self.reply(&request, transport, begun, system, &reply)
+        };
+        let finished = AssertUnwindSafe(finished).catch_unwind().await;
+        finished.unwrap_or_else(|_| {
+            self.metrics.panicked();
+            log::error!("a fault in answering {} {}", request.query.name(), request.query.query_type());
+            let error = Ede::new(Ede::OTHER, "internal error");
+            wire::encode(&request, &Reply::failure(ResponseCode::ServFail, error), transport)
+        })
+    }
+
+    /// The reply to a query that is given up because too many are under way.
+    pub(super) fn overloaded(&self, job: &Job) -> Vec<u8> {
+        self.metrics.overloaded();
+        let error = Ede::new(Ede::OTHER, "too many queries wait for upstreams");
+        let reply = Reply::failure(ResponseCode::ServFail, error);
+        self.reply(&job.request, job.transport, job.begun, System::Recursive, &reply)
+    }
+
+    async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
+        match work {
+            Work::Forward => (System::Recursive, self.forwarder.forward(request).await),
+            Work::Stub(zone) => (System::Stub, self.forwarder.forward_stub(request, &zone).await),
+            Work::Lookup(lookups, seed) => {
+                self.metrics.looked_up(lookups.len());
+                let found = lookups.iter().map(|lookup| self.forwarder.lookup(lookup));
+                let found = futures_util::future::join_all(found).await;
+                let mut externals = Externals::new();
+                for (lookup, found) in lookups.into_iter().zip(found) {
+                    match found {
+                        Ok(records) => externals.insert(lookup, records),
+                        Err(_) => externals.insert_failure(lookup),
+                    }
+                }
+                let reply = match self.with_externals(request, transport, externals, seed) {
+                    Signed::Ready(reply) => reply,
+                    Signed::Later(draft) => self.sign_all(request, *draft).await,
+                };
+                (System::Auth, reply)
+            }
+            Work::Sign(draft) => (System::Auth, self.sign_all(request, *draft).await),
+        }
+    }
+
+    /// The answer once the names outside the tree are known.
+    fn with_externals(
+        &self,
+        request: &Request,
+        transport: Transport,
+        mut externals: Externals,
+        seed: u64,
+    ) -> Signed {
+        let (config, published) = (self.config.load(), self.published.load());
+        let now = now();
+        let signing = self.signing(request, &config, now);
+        let making = Making { config: &config, published: &published, signing: signing.as_ref(), seed, now };
+        let mut outcome = making.answer(request, transport, &externals);
+        if let Outcome::Lookup(more) = outcome {
+            // The tree changed meanwhile: what it asks for now counts as not found.
+            more.into_iter().for_each(|lookup| externals.insert(lookup, None));
+            outcome = making.answer(request, transport, &externals);
+        }
+        let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));
+        match outcome {
+            Outcome::Answered(answer) => self.sign(request, transport, signing.as_ref(), answer),
+            Outcome::Lookup(_) => Signed::Ready(failure("the data changed")),
+            Outcome::Forward => Signed::Ready(failure("the configuration changed")),
+        }
+    }
+
+    /// Writes and counts a reply.
+    fn reply(
+        &self,
+        request: &Request,
+        transport: Transport,
+        begun: Instant,
+        system: System,
+        reply: &Reply,
+    ) -> Vec<u8> {
+        let octets = wire::encode(request, reply, transport);
+        if reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large {
+            self.metrics.no_data();
+        }
+        self.metrics.replied(system, begun.elapsed(), octets.len(), cause(&octets, reply));
+        octets
+    }
+
+    /// SERVFAIL for a packet whose handling panicked.
+    fn panicked(&self, packet: &[u8]) -> Now {
+        self.metrics.panicked();
+        log::error!("a fault in handling a packet of {} octets", packet.len());
+        match packet.first_chunk() {
+            Some(header) => Now::Reply(wire::header_only(header, ResponseCode::ServFail)),
+            None => Now::Drop,
+        }
+    }
+}
+
+/// What one answer is made of: it must not change before the answer is signed.
+struct Making<'a> {
+    config: &'a Config,
+    published: &'a Published,
+    signing: Option<&'a Signing>,
+    seed: u64,
+    /// Unix time in seconds.
+    now: u64,
+}
+
+impl Making<'_> {
+    fn answer(&self, request: &Request, transport: Transport, externals: &Externals) -> Outcome {
+        let view = View {
+            zone: &self.config.zone,
+            tree: &self.published.tree,
+            freshness: self.published.freshness,
+            now: self.now,
+            seed: self.seed,
+            externals,
+            room: transport.limit() / SMALLEST_RECORD,
+            secure: self.signing.and_then(|signing| signing.secure(&self.published.known)),
+        };
+        answer::answer(&request.query, &view)
+    }
+}
+
+/// Answers without AA come from the reverse keys.
+fn own_system(reply: &Reply) -> System {
+    if !reply.authoritative && reply.rcode == ResponseCode::NoError { System::Reverse } else { System::Auth }
+}
+
+fn cause(octets: &[u8], reply: &Reply) -> Option<Cause> {
+    let truncated = octets.get(2).is_some_and(|flags| flags & 0x02 != 0);
+    let sent = octets.get(3).map_or(0, |flags| flags & 0x0f);
+    match sent {
+        _ if truncated => Some(Cause::Truncated),
+        2 if reply.rcode != ResponseCode::ServFail => Some(Cause::Overflow),
+        2 => Some(Cause::Servfail),
+        3 => Some(Cause::Nxdomain),
+        5 => Some(Cause::Refused),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! A fault in one query, and what is counted.
+
+use super::*;
+use crate::config::{Host, Spec};
+use crate::metrics::Names;
+use crate::source::Status;
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+
+fn handler() -> Handler {
+    let config = Config::new(&Spec::default(), &Host::default()).expect("a configuration");
+    let forwarder = Forwarder::new(config.forward.clone());
+    Handler::new(
+        Arc::default(),
+        Arc::new(ArcSwap::from_pointee(config)),
+        Arc::default(),
+        forwarder,
+        Arc::default(),
+    )
+}
+
+fn packet(name: &str) -> Vec<u8> {
+    let mut message = Message::new(9, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), RecordType::A));
+    message.to_vec().expect("a message")
+}
+
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
+
+#[test]
+fn a_panic_is_one_querys_servfail() {
+    let handler = handler();
+    let query = packet("a.skydns.local.");
+    let Now::Reply(reply) = handler.panicked(&query) else { panic!("a reply") };
+    let reply = Message::from_vec(&reply).expect("a reply");
+    assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
+    let outcome = catch_unwind(AssertUnwindSafe(|| -> Now { panic!("poison") }));
+    assert!(outcome.is_err(), "unwinding is on: panic=abort would take the whole host's DNS down");
+    assert!(
+        matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(_)),
+        "the next query is answered"
+    );
+    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    assert!(page.contains("skydns_skydns_panics_total 1\n"));
+}
+
+#[test]
+fn replies_are_counted_by_who_gave_them() {
+    let handler = handler();
+    for name in ["a.skydns.local.", "localhost."] {
+        assert!(matches!(handler.now(&packet(name), PEER.into(), Via::Udp), Now::Reply(_)));
+    }
+    assert!(matches!(handler.now(&packet("www.example.org."), PEER.into(), Via::Tcp), Now::Later(_)));
+    assert!(matches!(handler.now(b"short", PEER.into(), Via::Udp), Now::Drop));
+    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    for line in [
+        "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
+        "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
+        "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
+        "skydns_skydns_dropped_packets_total 1",
+    ] {
+        assert!(page.contains(&format!("{line}\n")), "{line}\n{page}");
+    }
+}
+
+#[test]
+fn our_own_probe_is_answered_and_not_counted() {
+    let handler = handler();
+    let mut message = Message::new(9, MessageType::Query, OpCode::Query);
+    let mut query = Query::query(handler.probe().clone(), RecordType::TXT);
+    query.set_query_class(DNSClass::CH);
+    message.add_query(query);
+    let packet = message.to_vec().expect("a message");
+    let Now::Reply(reply) = handler.now(&packet, PEER.into(), Via::Udp) else { panic!("a reply") };
+    assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
+    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
+}

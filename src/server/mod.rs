@@ -1,0 +1,26 @@
+//! The DNS server: packets in, replies out, over UDP and TCP.
+//!
+//! Owns sockets and connections, and the two ways of a question: what needs no waiting is answered on
+//! the spot, the rest moves to the runtime through a bounded queue. A fault in one query is that
+//! query's SERVFAIL.
+
+mod connections;
+mod handler;
+mod holders;
+mod listen;
+mod probe;
+mod reach;
+mod sign;
+mod slow;
+mod tcp;
+mod udp;
+
+pub use connections::Connections;
+pub use handler::{Handler, Job, Now};
+pub use holders::{Holder, holders};
+pub use listen::{BindError, Bound, bind};
+pub use probe::{Probe, Silent, answers_at};
+pub use reach::own_addresses;
+pub use slow::{SlowWay, slow_way};
+pub use tcp::serve as serve_tcp;
+pub use udp::{UdpWorkers, spawn as spawn_udp};

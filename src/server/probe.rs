@@ -1,0 +1,144 @@
+//! A question that the program puts to its own sockets, through the kernel, as a client would.
+
+use super::listen::Bound;
+use super::reach::Reach;
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How soon a question over UDP is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The sockets to ask, and what to ask them.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    name: Name,
+    targets: Vec<(Protocol, Reach)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// A socket that gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{protocol} {address} does not answer: {source}")]
+pub struct Silent {
+    protocol: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl Probe {
+    /// A probe of all sockets, with the handler's [name](super::Handler::probe).
+    pub fn new(bound: &Bound, name: Name) -> Self {
+        let udp = bound.udp.iter().map(|socket| (Protocol::Udp, socket.local_addr(), socket.as_fd()));
+        let tcp = bound.tcp.iter().map(|socket| (Protocol::Tcp, socket.local_addr(), socket.as_fd()));
+        let targets = udp
+            .chain(tcp)
+            .filter_map(|(protocol, local, socket)| Some((protocol, Reach::of(&socket, local.ok()?))));
+        Self { name, targets: targets.collect() }
+    }
+
+    /// The sockets that cannot be asked now: the host has no such address, or only one device may use them.
+    pub fn unreachable(&self) -> Vec<SocketAddr> {
+        let targets = self.targets.iter().filter(|(_, reach)| reach.address().is_none());
+        targets.map(|(_, reach)| reach.local()).collect()
+    }
+
+    /// Asks each socket that can be reached and waits for the replies, whatever they say.
+    ///
+    /// # Errors
+    /// The first socket that does not reply in time.
+    pub fn ask(&self, most: Duration) -> Result<(), Silent> {
+        let end = Instant::now() + most;
+        for (protocol, reach) in &self.targets {
+            let Some(address) = reach.address() else { continue };
+            let left = end.saturating_duration_since(Instant::now()).max(AGAIN);
+            let asked = question(self.name.clone()).and_then(|packet| match protocol {
+                Protocol::Udp => udp(address, &packet, left),
+                Protocol::Tcp => tcp(address, &packet, left),
+            });
+            asked.map_err(|source| {
+                let protocol = match protocol {
+                    Protocol::Udp => "udp",
+                    Protocol::Tcp => "tcp",
+                };
+                Silent { protocol, address, source: plain(source) }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A packet that asks for a TXT record of class CH.
+fn question(name: Name) -> io::Result<Vec<u8>> {
+    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    let mut query = Query::query(name, RecordType::TXT);
+    query.set_query_class(DNSClass::CH);
+    message.add_query(query);
+    message.to_vec().map_err(io::Error::other)
+}
+
+/// Asks whatever listens at an address over UDP for its version, and waits for a reply, whatever it says.
+///
+/// # Errors
+/// None came in time.
+pub fn answers_at(address: SocketAddr, most: Duration) -> io::Result<()> {
+    let name = Name::from_ascii("version.bind.").map_err(io::Error::other)?;
+    udp(address, &question(name)?, most).map_err(plain)
+}
+
+/// The system's word for a time-out is EAGAIN.
+fn plain(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
+
+/// Asks again and again: a socket whose buffer a flood has filled loses most of what comes.
+fn udp(server: SocketAddr, packet: &[u8], most: Duration) -> io::Result<()> {
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(AGAIN))?;
+    let end = Instant::now() + most;
+    loop {
+        socket.send(packet)?;
+        let mut reply = [0; 512];
+        match socket.recv(&mut reply) {
+            Ok(len) => return answers(&reply[..len], packet),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock || Instant::now() >= end => {
+                return Err(error);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn tcp(server: SocketAddr, packet: &[u8], most: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&server, most)?;
+    stream.set_read_timeout(Some(most))?;
+    stream.set_write_timeout(Some(most))?;
+    let len = u16::try_from(packet.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&len.to_be_bytes(), packet].concat())?;
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut reply)?;
+    answers(&reply, packet)
+}
+
+/// Whether a reply belongs to the question: same id, QR set.
+fn answers(reply: &[u8], packet: &[u8]) -> io::Result<()> {
+    let same = reply.len() >= 12 && reply[..2] == packet[..2] && reply[2] & 0x80 != 0;
+    if same {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the reply is to another question"))
+    }
+}

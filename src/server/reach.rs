@@ -1,0 +1,90 @@
+//! How our own sockets can be reached from this host.
+
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{getsockopt, sockopt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+/// A socket of ours, as far as it matters to who would reach it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    local: SocketAddr,
+    /// Only one device may use it: what this host sends to itself may not get there.
+    device: bool,
+    v6_only: bool,
+}
+
+impl Reach {
+    /// Looks at a socket.
+    pub(super) fn of(socket: &impl AsFd, local: SocketAddr) -> Self {
+        let device = getsockopt(socket, sockopt::BindToDevice).is_ok_and(|device| !device.is_empty());
+        let v6_only = getsockopt(socket, sockopt::Ipv6V6Only).unwrap_or(false);
+        Self { local, device, v6_only }
+    }
+
+    /// Where the socket is bound.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Where a packet has to go to reach it now; `None` if it cannot be told, or is not here.
+    ///
+    /// An address that the host has not got (yet, or any more) must not be asked: another host may have it.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        if self.device {
+            return None;
+        }
+        let candidates = match self.local.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+            IpAddr::V6(ip) if ip.is_unspecified() && self.v6_only => vec![Ipv6Addr::LOCALHOST.into()],
+            IpAddr::V6(ip) if ip.is_unspecified() => {
+                vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]
+            }
+            ip => vec![ip],
+        };
+        let ip = candidates.into_iter().find(|ip| is_loopback_v4(ip) || own_addresses().contains(ip))?;
+        Some(match self.local {
+            // The zone of a link-local address has to stay.
+            SocketAddr::V6(mut v6) if ip == IpAddr::V6(*v6.ip()) => {
+                v6.set_flowinfo(0);
+                v6.into()
+            }
+            _ => SocketAddr::new(ip, self.local.port()),
+        })
+    }
+}
+
+/// All of 127.0.0.0/8 is here, though only one of them is listed.
+fn is_loopback_v4(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if v4.is_loopback())
+}
+
+/// The addresses of all interfaces.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let addresses = getifaddrs().into_iter().flatten().filter_map(|interface| interface.address);
+    addresses
+        .filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn only_what_is_here_is_reached() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let of = |text: &str| {
+            let reach = Reach::of(&socket, text.parse().expect("an address"));
+            reach.address().map(|address| address.to_string())
+        };
+        assert_eq!(of("127.0.0.53:53").as_deref(), Some("127.0.0.53:53"));
+        assert_eq!(of("0.0.0.0:53").as_deref(), Some("127.0.0.1:53"));
+        assert_eq!(of("192.0.2.1:53"), None);
+        assert_eq!(of("[2001:db8::1]:53"), None);
+    }
+}

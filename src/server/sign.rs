@@ -1,0 +1,111 @@
+//! Signed answers: what may be signed on the spot, and what the slow way signs.
+
+use super::handler::Handler;
+use crate::answer::{Answer, Ede, KnownTypes, Secure};
+use crate::config::Config;
+use crate::dnssec::{Asked, DenialKind, Draft, KeyState, Signer, SigningError};
+use crate::wire::{Reply, Request, Transport};
+use hickory_proto::op::ResponseCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// RRsets that a worker signs anew for one answer: it is kept from its other clients no longer than that takes.
+const ON_THE_SPOT: usize = 1;
+
+/// RRSIGs Missing (RFC 8914 §4.11).
+const RRSIGS_MISSING: u16 = 10;
+
+/// Unix time in seconds.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The keys that an answer is made and signed with, whatever changes meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Signing {
+    signer: Arc<Signer>,
+    state: Arc<KeyState>,
+    now: u64,
+    /// Whether the keys are those of the domain.
+    ours: bool,
+    wanted: bool,
+}
+
+/// What signing came to.
+pub(super) enum Signed {
+    /// The reply can go out.
+    Ready(Reply),
+    /// It takes more signatures than can be waited for.
+    Later(Box<Draft>),
+}
+
+impl Signing {
+    /// What the answer needs to know.
+    pub(super) fn secure<'a>(&'a self, known: &'a KnownTypes) -> Option<Secure<'a>> {
+        let compact = self.signer.denial() == DenialKind::Compact;
+        self.ours.then(|| Secure { apex: self.state.apex(), wanted: self.wanted, compact, known })
+    }
+}
+
+impl Handler {
+    /// The keys to answer with; nothing if the zone is not signed.
+    pub(super) fn signing(&self, request: &Request, config: &Config, now: u64) -> Option<Signing> {
+        // For a moment after a change of the domain the keys are those of the other one: nothing goes out then.
+        let signer = self.signer().load_full()?;
+        let state = signer.state(now);
+        let ours = signer.zone() == config.zone.domain();
+        Some(Signing { signer, state, now, ours, wanted: request.dnssec_ok() })
+    }
+
+    /// Signs an answer of ours if the client wants that, with no more than one fresh signature.
+    pub(super) fn sign(
+        &self,
+        request: &Request,
+        transport: Transport,
+        signing: Option<&Signing>,
+        answer: Answer,
+    ) -> Signed {
+        let Some(signing) = signing.filter(|_| request.dnssec_ok() && !answer.too_large) else {
+            return Signed::Ready(answer.into());
+        };
+        if !signing.ours {
+            return Signed::Ready(
+                self.unsigned(request, &SigningError::NoKey(signing.signer.zone().clone())),
+            );
+        }
+        let (rtype, compact_ok) = (request.query.query_type(), request.compact_ok());
+        let asked = Asked { rtype, now: signing.now, compact_ok, room: transport.limit() };
+        match signing.signer.draft(answer, &signing.state, asked) {
+            Ok(draft) if draft.missing() > ON_THE_SPOT => Signed::Later(Box::new(draft)),
+            Ok(draft) => Signed::Ready(self.finished(request, draft)),
+            Err(error) => Signed::Ready(self.unsigned(request, &error)),
+        }
+    }
+
+    /// Signs what is left of an answer, and lets others run after each signature.
+    pub(super) async fn sign_all(&self, request: &Request, mut draft: Draft) -> Reply {
+        loop {
+            match draft.sign_next() {
+                Ok(true) => tokio::task::yield_now().await,
+                Ok(false) => return self.finished(request, draft),
+                Err(error) => return self.unsigned(request, &error),
+            }
+        }
+    }
+
+    fn finished(&self, request: &Request, draft: Draft) -> Reply {
+        let compact = request.compact_ok() && draft.is_compact();
+        match draft.finish() {
+            Ok(answer) => Reply { compact, ..answer.into() },
+            Err(error) => self.unsigned(request, &error),
+        }
+    }
+
+    /// An answer never goes out without the signatures that belong to it.
+    fn unsigned(&self, request: &Request, error: &SigningError) -> Reply {
+        self.metrics().unsigned();
+        log::debug!("signing {} {}: {error}", request.query.name(), request.query.query_type());
+        let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
+        Reply::failure(ResponseCode::ServFail, error)
+    }
+}
