@@ -1,0 +1,29 @@
+//! What stores and operators hold: keys, values, configurations, key files. Nothing of it may panic, and
+//! what is accepted can be served.
+#![no_main]
+
+use hickory_proto::rr::Name;
+use libfuzzer_sys::fuzz_target;
+use skydns::config::Spec;
+use skydns::dnssec::KeyFiles;
+use skydns::service::{Keyspace, Place, Service};
+use skydns::tree::{Entry, Layer, Tree};
+
+fuzz_target!(|data: &[u8]| {
+    let (key, value) = data.split_at(data.iter().position(|octet| *octet == b'\n').unwrap_or(0));
+    let value = value.strip_prefix(b"\n").unwrap_or(value);
+    let keyspace = Keyspace::new("skydns");
+    let raw = [b"/skydns/", key].concat();
+    if let (Ok(Place::Service { key, .. }), Ok(service)) = (keyspace.place(&raw), Service::from_json(value)) {
+        assert!(key.name().len() <= 255);
+        let mut tree = Tree::new();
+        tree.put(&key, Layer(0), Entry::new(service));
+        assert_eq!(tree.names(), 1);
+        assert!(tree.remove(&key, Layer(0)));
+        assert_eq!(tree.names(), 0);
+    }
+    let _ = Spec::default().with_store("/skydns/config", value);
+    let base = String::from_utf8_lossy(key);
+    let files = KeyFiles { base: &base, public: value, private: value };
+    let _ = files.read(&Name::root());
+});

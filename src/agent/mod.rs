@@ -1,0 +1,269 @@
+//! The agent: all rooms put together, and one supervisor for what runs for long.
+//!
+//! A task that ends without being asked to ends the process, so that systemd starts it anew.
+
+mod follow;
+mod host;
+mod keys;
+mod reload;
+mod serve;
+mod sources;
+mod status;
+mod tasks;
+mod watchdog;
+
+pub use host::host;
+pub use keys::{KeyProblem, Keys, KeysError};
+pub use reload::Reread;
+pub use sources::{Sources, SourcesError};
+
+use crate::config::Spec;
+use crate::forward::Forwarder;
+use crate::metrics::{self, HttpError, Metrics, Names, Sink};
+use crate::server::{BindError, Bound, Connections, Handler, Probe};
+use crate::source::Stage;
+use crate::systemd::{self, SocketError, Sockets};
+use follow::Follower;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use reload::Reload;
+use serve::Server;
+use status::{Notes, StatusLine};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tasks::Tasks;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use watchdog::Prober;
+
+/// How long the start waits for the sources, whose configuration may say where to listen.
+///
+/// What comes in meanwhile waits in the sockets.
+const FIRST_READ: Duration = Duration::from_secs(1);
+
+/// What the metrics page needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// `PROMETHEUS_PORT`.
+    pub port: u16,
+    /// `PROMETHEUS_PATH`.
+    pub path: String,
+    /// `PROMETHEUS_NAMESPACE` and `PROMETHEUS_SUBSYSTEM`.
+    pub names: Names,
+}
+
+/// How statistics leave the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// The page that Prometheus fetches.
+    pub page: Option<MetricsSettings>,
+    /// The servers that they are sent to.
+    pub sinks: Vec<Sink>,
+}
+
+/// Why the agent could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A source cannot be set up.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// DNSSEC keys that are configured cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A setting cannot be used on this host.
+    #[error(transparent)]
+    Config(#[from] crate::config::Problem),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// systemd's sockets cannot be used.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
+    /// The metrics page cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] HttpError),
+    /// The system refuses something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A task ended that never should.
+    #[error("{0} ended by a fault")]
+    Ended(&'static str),
+}
+
+impl AgentError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Runs until a signal says stop.
+///
+/// # Errors
+/// The agent cannot start, or a part of it ended by a fault.
+pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(), AgentError> {
+    host::allow_files();
+    let (mut signals, mut hangup) = signals().map_err(AgentError::system("waiting for signals"))?;
+    let passed = Sockets::take()?;
+    let mut tasks = Tasks::default();
+    let (stage, notes) = (Stage::new(), Notes::default());
+    let sources = Sources::start(&spec, &stage, &mut tasks)?;
+    sources.first_read(FIRST_READ).await;
+    let mut follower = Follower::new(spec.clone(), host(), stage.status())?;
+    let (config, signer) = (follower.config(), follower.signer());
+    let bound = serve::sockets(passed, &config.load())?;
+    follower.listens_on(&bound);
+    let counters = Arc::new(Metrics::default());
+    let forwarder = Forwarder::new(config.load().forward.clone());
+    follower.refresh_upstreams(&forwarder);
+    let handler = Arc::new(Handler::new(
+        stage.published(),
+        config,
+        signer,
+        Arc::clone(&forwarder),
+        Arc::clone(&counters),
+    ));
+    let connections = Connections::new();
+    let prober = prober(&bound, &handler, notes.clone(), Arc::clone(&counters), Arc::clone(&connections));
+    let (stop, stopped) = watch::channel(false);
+    let mut server = Server::start(bound, &handler, &connections, &stopped, tasks.pulse())?;
+    for sink in statistics.sinks {
+        tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(&counters)));
+    }
+    if let Some(settings) = statistics.page {
+        serve_metrics(settings, counters, &stage, &mut tasks).await?;
+    }
+    let tending = Arc::clone(&forwarder);
+    tasks.spawn("the prober of upstreams", async move { tending.tend().await });
+    let (rebase, rebases) = mpsc::channel(1);
+    let line = StatusLine { status: stage.status(), forwarder: Arc::clone(&forwarder), notes: notes.clone() };
+    tasks.spawn("the follower of the configuration", follower.follow(forwarder, rebases));
+    let mut reload = Reload { spec, reread, stage, sources, rebase, notes, line: line.clone() };
+    let mut phase = Phase::Starting(prober.clone().ready().boxed());
+    let result = loop {
+        tokio::select! {
+            biased;
+            () = signals.stop() => break Ok(()),
+            error = tasks.failed() => break Err(error),
+            error = server.failed() => break Err(error),
+            () = phase.ready() => {
+                systemd::ready(&line.text());
+                log::info!("ready: {}", line.text());
+                tasks.spawn("the status line", line.clone().tell());
+                let watchdog = prober.clone().watch(tasks.pulse().clone());
+                phase = Phase::Ready(watchdog.map_err(AgentError::system("starting the watchdog"))?);
+            }
+            // Before it is ready a reload would tell systemd that it is.
+            () = hangup.next(), if phase.is_ready() => {
+                // A stop must not wait for sources that do not answer.
+                tokio::select! {
+                    biased;
+                    () = signals.stop() => break Ok(()),
+                    () = reload.run(&mut tasks) => {}
+                }
+            }
+        }
+    };
+    systemd::stopping();
+    drop(phase);
+    // Nobody left to hear it is no error.
+    let _ = stop.send(true);
+    server.finish().await;
+    result
+}
+
+/// How far the start is.
+enum Phase {
+    /// The sockets are being asked.
+    Starting(BoxFuture<'static, ()>),
+    /// They answered; the watchdog runs, if systemd wants one, until this is dropped.
+    Ready(#[expect(dead_code, reason = "held for its end")] Option<std::sync::mpsc::Sender<()>>),
+}
+
+impl Phase {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// Completes once, when the start is over.
+    async fn ready(&mut self) {
+        match self {
+            Self::Starting(asking) => asking.await,
+            Self::Ready(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A probe of all sockets that this host can reach.
+fn prober(
+    bound: &Bound,
+    handler: &Handler,
+    notes: Notes,
+    counters: Arc<Metrics>,
+    connections: Arc<Connections>,
+) -> Prober {
+    let probe = Probe::new(bound, handler.probe().clone());
+    let unreachable: Vec<_> = probe.unreachable().iter().map(ToString::to_string).collect();
+    if !unreachable.is_empty() {
+        log::info!(
+            "not probed as long as the host has no such address, or only one device may use it: {}",
+            unreachable.join(", ")
+        );
+    }
+    Prober { probe, notes, counters, connections }
+}
+
+/// The signals that end the agent.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// The signal that asks for a reload.
+struct Hangup(Signal);
+
+fn signals() -> io::Result<(Stops, Hangup)> {
+    let stops =
+        Stops { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    Ok((stops, Hangup(signal(SignalKind::hangup())?)))
+}
+
+impl Stops {
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => log::info!("stopping (SIGTERM)"),
+            _ = self.interrupt.recv() => log::info!("stopping (SIGINT)"),
+        }
+    }
+}
+
+impl Hangup {
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn serve_metrics(
+    settings: MetricsSettings,
+    counters: Arc<Metrics>,
+    stage: &Arc<Stage>,
+    tasks: &mut Tasks,
+) -> Result<(), AgentError> {
+    let listener = metrics::bind(settings.port).await?;
+    log::info!("metrics on :{}{}", settings.port, settings.path);
+    let (stage, status) = (Arc::clone(stage), stage.status());
+    let names = settings.names;
+    let page = move || {
+        let status = status.borrow().clone();
+        counters.page(&names, &status, stage.refusals().count())
+    };
+    tasks.spawn("the metrics page", metrics::serve(listener, settings.path, page));
+    Ok(())
+}

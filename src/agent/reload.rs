@@ -1,0 +1,70 @@
+//! A reload: everything is read anew and checked, and counts only if all of it can be used.
+
+use super::follow::Rebase;
+use super::keys;
+use super::sources::Sources;
+use super::status::{Notes, StatusLine};
+use super::tasks::Tasks;
+use crate::config::{Config, Spec};
+use crate::source::Stage;
+use crate::systemd;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Reads flags, variables and the variables file again; the error is for a person.
+pub type Reread = Box<dyn Fn() -> Result<Spec, String> + Send + Sync>;
+
+/// What a reload needs of the agent.
+pub(super) struct Reload {
+    /// The settings that count now.
+    pub(super) spec: Spec,
+    pub(super) reread: Reread,
+    pub(super) stage: Arc<Stage>,
+    pub(super) sources: Sources,
+    /// To the follower of the configuration.
+    pub(super) rebase: mpsc::Sender<Rebase>,
+    pub(super) notes: Notes,
+    pub(super) line: StatusLine,
+}
+
+impl Reload {
+    /// Reloads. Whatever cannot be used leaves all as it was, and is told.
+    pub(super) async fn run(&mut self, tasks: &mut Tasks) {
+        log::info!("reloading (SIGHUP)");
+        systemd::reloading();
+        match self.take(tasks).await {
+            Ok(()) => {
+                self.notes.set_reload(None);
+                log::info!("reloaded");
+            }
+            Err(problem) => {
+                log::error!("reload failed, what was before stays: {problem}");
+                self.notes.set_reload(Some(&problem));
+            }
+        }
+        systemd::ready(&self.line.text());
+    }
+
+    async fn take(&mut self, tasks: &mut Tasks) -> Result<(), String> {
+        let spec = (self.reread)()?;
+        // The host may have another name by now.
+        let host = super::host();
+        let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
+        keys::readable(&config).map_err(|problem| problem.to_string())?;
+        let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
+        // From here on nothing can fail any more.
+        if let Some(next) = next {
+            self.sources.take(next, &self.stage);
+        }
+        if spec.log != self.spec.log {
+            log::warn!("-log changed: it counts from the next start on");
+        }
+        self.spec = spec.clone();
+        let (done, taken) = oneshot::channel();
+        // The follower ends only with the program.
+        self.rebase.send(Rebase { spec, host, done }).await.map_err(|_| "the agent ends".to_owned())?;
+        // A configuration in the store that cannot be used is told there, as at the start.
+        let _ = taken.await;
+        Ok(())
+    }
+}

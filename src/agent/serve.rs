@@ -1,0 +1,102 @@
+//! The serving parts: their sockets, their start, and an end that loses no query.
+
+use super::AgentError;
+use crate::config::{Config, Spec};
+use crate::pulse::Pulse;
+use crate::server::{self, Bound, Connections, Handler, UdpWorkers};
+use crate::systemd::{SocketError, Sockets};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How often threads are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long queries under way may take once the agent is told to stop.
+///
+/// What comes in meanwhile waits in the sockets for the next process, so this is also the longest that a restart
+/// may keep it waiting.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The sockets to serve: systemd's, or our own.
+pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<Bound, AgentError> {
+    if passed.is_empty() {
+        if config.systemd {
+            return Err(SocketError::None.into());
+        }
+        return Ok(server::bind(&config.listen)?);
+    }
+    log::info!(
+        "systemd passed {} sockets: {}",
+        passed.udp.len() + passed.tcp.len(),
+        passed.names().join(", ")
+    );
+    if config.listen != Spec::default().listen {
+        let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+        log::warn!("-addr (dns_addr) {} does not count: the sockets of systemd rule", listen.join(", "));
+    }
+    Ok(Bound { udp: passed.udp, tcp: passed.tcp })
+}
+
+/// The serving parts, which have to finish what they began.
+pub(super) struct Server {
+    udp: UdpWorkers,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    pub(super) fn start(
+        bound: Bound,
+        handler: &Arc<Handler>,
+        table: &Arc<Connections>,
+        stop: &watch::Receiver<bool>,
+        pulse: &Pulse,
+    ) -> Result<Self, AgentError> {
+        let mut tasks = JoinSet::new();
+        let (slow, slow_task) = server::slow_way(Arc::clone(handler));
+        tasks.spawn(pulse.part("the slow way").beside(slow_task));
+        for listener in bound.tcp {
+            let name =
+                listener.local_addr().map_or_else(|_| String::new(), |address| format!(" on {address}"));
+            listener.set_nonblocking(true).map_err(AgentError::system("setting up TCP"))?;
+            let listener = TcpListener::from_std(listener).map_err(AgentError::system("setting up TCP"))?;
+            let (handler, table) = (Arc::clone(handler), Arc::clone(table));
+            let serving = server::serve_tcp(listener, handler, table, stop.clone());
+            tasks.spawn(pulse.part(format!("the TCP loop{name}")).beside(serving));
+        }
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let udp = server::spawn_udp(bound.udp, workers, handler, &slow, pulse)
+            .map_err(AgentError::system("setting up UDP"))?;
+        Ok(Self { udp, tasks })
+    }
+
+    /// Waits until a part ends that never should.
+    pub(super) async fn failed(&mut self) -> AgentError {
+        loop {
+            tokio::select! {
+                _ = self.tasks.join_next() => return AgentError::Ended("a server task"),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.udp.any_ended() {
+                return AgentError::Ended("a UDP worker");
+            }
+        }
+    }
+
+    /// Waits for queries under way, but not for ever.
+    pub(super) async fn finish(self) {
+        let Self { udp, mut tasks } = self;
+        // Workers first: what they hand over is still answered, what they do not take stays in the socket.
+        let drained = timeout(GRACE, async {
+            let workers = tokio::task::spawn_blocking(|| udp.stop());
+            let _ = workers.await;
+            while tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            log::warn!("some queries were cut off at the end: their upstreams took too long");
+        }
+    }
+}

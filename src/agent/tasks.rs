@@ -1,0 +1,83 @@
+//! The long-lived tasks and threads: each has a name and a beat, and none may end unasked.
+
+use super::AgentError;
+use crate::pulse::Pulse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// How often threads are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The long-lived tasks by name.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    set: JoinSet<Option<&'static str>>,
+    pulse: Pulse,
+}
+
+/// Whether some tasks are asked to end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Retired(Arc<AtomicBool>);
+
+impl Retired {
+    /// From now on their end is no fault.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tasks {
+    /// The beats of all that runs for long.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Starts a task that is to run for ever.
+    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_retiring(name, &Retired::default(), task);
+    }
+
+    /// Starts a task that is to run until it is retired.
+    pub(super) fn spawn_retiring(
+        &mut self,
+        name: &'static str,
+        retired: &Retired,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
+        let (beat, retired) = (self.pulse.part(name), retired.clone());
+        self.set.spawn(async move {
+            beat.beside(task).await;
+            (!retired.is_set()).then_some(name)
+        })
+    }
+
+    /// Makes the end of a thread the end of a task, so that it is seen.
+    pub(super) fn watch_thread(&mut self, name: &'static str, retired: &Retired, thread: JoinHandle<()>) {
+        self.spawn_retiring(name, retired, async move {
+            while !thread.is_finished() {
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+    }
+
+    /// Waits until one ends that was not asked to.
+    pub(super) async fn failed(&mut self) -> AgentError {
+        loop {
+            match self.set.join_next().await {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(name))) => return AgentError::Ended(name),
+                // Only retired sources are aborted.
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(_)) => return AgentError::Ended("a task"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `skydns check`: loads everything, says all that is wrong with it, and where.
+
+use super::environment::Environment;
+use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
+use crate::agent::{Keys, Sources, host};
+use crate::answer::Zone;
+use crate::config::{Arguments, Config, Spec};
+use crate::service::Keyspace;
+use crate::source::Stage;
+use std::process::ExitCode;
+
+/// Prints every problem and notice; exits 0 if there is no problem, else 78.
+pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let mut report = Report::default();
+    arguments.problems.iter().for_each(|problem| report.problem(problem));
+    environment.problems().iter().for_each(|problem| report.problem(problem));
+    if let Err(problem) = metrics_settings(environment) {
+        report.problem(&problem);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(SYSTEM, &error),
+    };
+    let checked = runtime.block_on(Sources::check(&arguments.spec));
+    runtime.shutdown_background();
+    let spec = match checked {
+        Ok((stage, unread, notes)) => {
+            notes.iter().for_each(|note| println!("note: {note}"));
+            unread.iter().for_each(|problem| report.problem(problem));
+            refusals(&stage, &mut report);
+            let names = stage.status().borrow().names;
+            println!("{names} names");
+            stored(&arguments.spec, &stage, &mut report)
+        }
+        Err(error) => {
+            report.problem(&error);
+            arguments.spec.clone()
+        }
+    };
+    match Config::new(&spec, &host()) {
+        Ok(config) => println!("domain {}", config.zone.domain()),
+        Err(problem) => report.problem(&problem),
+    }
+    keys(&spec, &mut report);
+    report.end()
+}
+
+#[derive(Default)]
+struct Report {
+    problems: usize,
+}
+
+impl Report {
+    fn problem(&mut self, problem: &dyn std::fmt::Display) {
+        self.problems += 1;
+        println!("problem: {problem}");
+    }
+
+    fn end(&self) -> ExitCode {
+        match self.problems {
+            0 => {
+                println!("everything is in order");
+                ExitCode::SUCCESS
+            }
+            1 => {
+                println!("1 problem");
+                ExitCode::from(CONFIG)
+            }
+            many => {
+                println!("{many} problems");
+                ExitCode::from(CONFIG)
+            }
+        }
+    }
+}
+
+/// Tells of every record that is not served as it stands.
+fn refusals(stage: &Stage, report: &mut Report) {
+    for refusal in stage.refusals().all() {
+        let text = format!("{}: {}: {}", refusal.source.name(), refusal.key, refusal.reason);
+        if refusal.served {
+            println!("note: {text}");
+        } else {
+            report.problem(&format!("{text}; the record is not served"));
+        }
+    }
+}
+
+/// The settings with the store's configuration over them, as far as it can be used.
+fn stored(base: &Spec, stage: &Stage, report: &mut Report) -> Spec {
+    let key = Keyspace::new(&base.path_prefix).config_key();
+    let Some((source, json)) = stage.status().borrow().config.clone() else {
+        return base.clone();
+    };
+    match base.with_store(&key, &json) {
+        Ok(settings) => {
+            for field in &settings.unknown {
+                println!("note: {}: {key}: field \"{field}\" means nothing here", source.name());
+            }
+            settings.spec
+        }
+        Err(problem) => {
+            report.problem(&format!("{}: {problem}", source.name()));
+            base.clone()
+        }
+    }
+}
+
+/// The files of DNSSEC keys have to be there, to belong together, and to be of the domain.
+fn keys(spec: &Spec, report: &mut Report) {
+    let Keys { keys, problems, notes } = Keys::read(&spec.dnssec, Zone::new(&spec.domain).domain());
+    for key in keys {
+        let key = key.public;
+        println!("key {} of {}, algorithm {}", key.tag(), key.owner, key.algorithm.number());
+    }
+    problems.iter().for_each(|problem| report.problem(problem));
+    notes.iter().for_each(|note| println!("note: {note}"));
+}

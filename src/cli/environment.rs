@@ -1,0 +1,61 @@
+//! The variables: those of the process, and those of a file that can be read again.
+
+use crate::config::{LineProblem, Variables, read_variables};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Variables by name, those of the file first.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    file: Variables,
+    /// What the file held when the program was started: systemd then gave it to the process as well.
+    at_start: Variables,
+    problems: Vec<String>,
+}
+
+/// A file of variables that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("-env-file (SKYDNS_ENV_FILE): {}: {reason}", file.display())]
+pub(super) struct FileProblem {
+    file: PathBuf,
+    reason: String,
+}
+
+impl Environment {
+    /// Reads a file; one that does not exist holds nothing, as with `EnvironmentFile=-`.
+    pub(super) fn read(file: &Path) -> Result<Self, FileProblem> {
+        let (file, problems) = read(file)?;
+        Ok(Self { at_start: file.clone(), file, problems })
+    }
+
+    /// The same with what the file holds now.
+    pub(super) fn again(&self, file: &Path) -> Result<Self, FileProblem> {
+        let (file, problems) = read(file)?;
+        Ok(Self { file, at_start: self.at_start.clone(), problems })
+    }
+
+    /// The lines of the file that are passed over, and why.
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// A variable. The process's own counts unless it came out of the file and is not there any more.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.file.get(name).cloned().or_else(|| {
+            let value = std::env::var(name).ok()?;
+            (self.at_start.get(name) != Some(&value)).then_some(value)
+        })
+    }
+}
+
+fn read(file: &Path) -> Result<(Variables, Vec<String>), FileProblem> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let (variables, problems) = read_variables(&text);
+            let told = |problem: &LineProblem| format!("{}: {problem}; it is passed over", file.display());
+            Ok((variables, problems.iter().map(told).collect()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Variables::new(), Vec::new())),
+        Err(error) => Err(FileProblem { file: file.to_owned(), reason: format!("cannot be read: {error}") }),
+    }
+}

@@ -1,0 +1,139 @@
+//! `skydns keygen` and `skydns ds`: keys for DNSSEC, and what the parent zone needs to know of them.
+
+use super::{CONFIG, PERMISSION, SYSTEM, USAGE, fail, print};
+use crate::agent::{KeyProblem, Keys};
+use crate::config::Spec;
+use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
+use crate::systemd;
+use data_encoding::{BASE64, HEXUPPER};
+use hickory_proto::rr::Name;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const KEYGEN: &str =
+    "usage: skydns keygen [-a ECDSAP256SHA256 | ECDSAP384SHA384 | ED25519] [-z] [-K DIR] [DOMAIN]";
+
+/// What `keygen` is asked for.
+struct Wanted {
+    algorithm: Algorithm,
+    flags: u16,
+    directory: PathBuf,
+    domain: Name,
+}
+
+/// Makes the two files of a key and prints their base name.
+///
+/// The key signs both keys and zone, or with `-z` the zone alone; `-a` and `-K` are those of dnssec-keygen.
+pub(super) fn generate(words: &[String], spec: &Spec) -> ExitCode {
+    let wanted = match wanted(words, spec) {
+        Ok(wanted) => wanted,
+        Err(text) => return fail(USAGE, &text),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let Ok(key) = NewKey::generate(&wanted.domain, wanted.algorithm, wanted.flags, now) else {
+        return fail(SYSTEM, &"keygen: the system gives no random numbers");
+    };
+    for (ending, content, mode) in [("private", &key.private, 0o600), ("key", &key.public, 0o644)] {
+        let file = wanted.directory.join(format!("{}.{ending}", key.base));
+        if let Err(error) = create(&file, content, mode) {
+            let code = if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { SYSTEM };
+            return fail(code, &format!("keygen: writing {}: {error}", file.display()));
+        }
+    }
+    print(&format!("{}\n", key.base))
+}
+
+fn create(file: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
+}
+
+fn wanted(words: &[String], spec: &Spec) -> Result<Wanted, String> {
+    let mut wanted = Wanted {
+        algorithm: Algorithm::EcdsaP256,
+        flags: 257,
+        directory: PathBuf::from("."),
+        domain: spec.domain.clone(),
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-a" => {
+                let name = words.next().ok_or(KEYGEN)?;
+                let made = [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519];
+                wanted.algorithm =
+                    Algorithm::from_text(name).filter(|algorithm| made.contains(algorithm)).ok_or_else(|| {
+                        format!("keygen: no keys of algorithm \"{name}\" are made here; dnssec-keygen may make them")
+                    })?;
+            }
+            "-z" => wanted.flags = 256,
+            "-K" => wanted.directory = words.next().ok_or(KEYGEN)?.into(),
+            flag if flag.starts_with('-') => return Err(KEYGEN.to_owned()),
+            domain => {
+                let name = Name::from_ascii(domain).ok().filter(|name| !name.is_root());
+                wanted.domain = name.ok_or_else(|| format!("keygen: \"{domain}\" is not a domain name"))?;
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Prints DS, CDS and CDNSKEY records of key files, or of the configured keys.
+///
+/// Of several keys those count that the parent's DS has to name: secure entry points, if there is one.
+pub(super) fn ds(words: &[String], spec: &Spec) -> ExitCode {
+    let keys = if words.is_empty() { configured(spec) } else { named(words) };
+    let keys = match keys {
+        Ok(keys) if keys.is_empty() => {
+            return fail(USAGE, &"usage: skydns ds [KEY…]; without KEY, those of -dnssec (SKYDNS_DNSSEC)");
+        }
+        Ok(keys) => keys,
+        Err(problem) => return fail(CONFIG, &problem),
+    };
+    let any_sep = keys.iter().any(PublicKey::is_sep);
+    let mut text = String::new();
+    for key in keys.iter().filter(|key| key.is_sep() || !any_sep) {
+        for (rtype, digest) in [
+            ("DS", DsDigest::Sha256),
+            ("DS", DsDigest::Sha384),
+            ("CDS", DsDigest::Sha256),
+            ("CDS", DsDigest::Sha384),
+        ] {
+            let rdata = key.ds(digest);
+            let (tag, algorithm) = (key.tag(), key.algorithm.number());
+            let digest = format!("{} {}", rdata[3], HEXUPPER.encode(&rdata[4..]));
+            let _ = writeln!(text, "{} IN {rtype} {tag} {algorithm} {digest}", key.owner);
+        }
+        let key_data = BASE64.encode(&key.key);
+        let _ =
+            writeln!(text, "{} IN CDNSKEY {} 3 {} {key_data}", key.owner, key.flags, key.algorithm.number());
+    }
+    print(&text)
+}
+
+fn configured(spec: &Spec) -> Result<Vec<PublicKey>, String> {
+    let Keys { keys, problems, .. } = Keys::read(&spec.dnssec, &spec.domain.to_lowercase());
+    match problems.first() {
+        Some(problem) => Err(problem.to_string()),
+        None => Ok(keys.into_iter().map(|key| key.public).collect()),
+    }
+}
+
+/// The public halves of named keys; the private ones may be elsewhere.
+fn named(words: &[String]) -> Result<Vec<PublicKey>, String> {
+    let read = |word: &String| {
+        let base = word.strip_suffix(".key").or_else(|| word.strip_suffix(".private")).unwrap_or(word);
+        let file = systemd::credential(Path::new(&format!("{base}.key")));
+        let content = std::fs::read(&file);
+        let content = content.map_err(|source| KeyProblem::Unreadable { file, source }.to_string())?;
+        let base = base.to_owned();
+        read_public(&content).map_err(|error| KeyProblem::Key { base, error }.to_string())
+    };
+    words.iter().map(read).collect()
+}

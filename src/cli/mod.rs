@@ -1,0 +1,218 @@
+//! The operator's commands and their exit codes (sysexits.h).
+
+mod check;
+mod completions;
+mod environment;
+mod keys;
+mod resolv_conf;
+
+use crate::agent::{self, AgentError, MetricsSettings, Reread, Statistics};
+use crate::config::{Arguments, Command, Spec, usage};
+use crate::logging;
+use crate::metrics::{Names, Sink};
+use crate::server;
+use environment::{Environment, FileProblem};
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
+
+/// The command line cannot be understood.
+const USAGE: u8 = 64;
+/// A fault of this program.
+const SOFTWARE: u8 = 70;
+/// The system refuses something.
+const SYSTEM: u8 = 71;
+/// A permission is missing.
+const PERMISSION: u8 = 77;
+/// The configuration cannot be used.
+const CONFIG: u8 = 78;
+
+/// Runs the program with arguments (without its name) and the environment.
+pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    let parsed = Arguments::parse(args.clone(), |name| std::env::var(name).ok());
+    let (arguments, environment) = match parsed.map(|arguments| with_file(arguments, &args)) {
+        Ok(Ok(both)) => both,
+        Ok(Err(problem)) => return fail(CONFIG, &problem),
+        Err(error) => return fail(USAGE, &error),
+    };
+    match arguments.command.clone() {
+        Command::Help => print(&usage()),
+        Command::Version => print(&format!("skydns {}\n", crate::VERSION)),
+        Command::Keygen(words) => keys::generate(&words, &arguments.spec),
+        Command::Ds(words) => keys::ds(&words, &arguments.spec),
+        Command::ResolvConf(words) => resolv_conf::run(&words),
+        Command::PortHolders(words) => port_holders(&words),
+        Command::Completions(words) => print_completions(&words),
+        Command::Check => check::run(&arguments, &environment),
+        Command::Run => run(arguments, environment, args),
+    }
+}
+
+/// Reads the file of variables, if there is one, and the arguments again over it.
+fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Environment), FileProblem> {
+    let Some(file) = &arguments.spec.env_file else { return Ok((arguments, Environment::default())) };
+    match Environment::read(file) {
+        Ok(environment) => {
+            environment.problems().iter().for_each(|problem| eprintln!("skydns: {problem}"));
+            let again = Arguments::parse(args.to_vec(), |name| environment.variable(name));
+            Ok((again.unwrap_or(arguments), environment))
+        }
+        // systemd read it as root, and gave its variables along.
+        Err(problem) if std::env::var_os("NOTIFY_SOCKET").is_some() => {
+            eprintln!("skydns: {problem}; a reload will fail on it");
+            Ok((arguments, Environment::default()))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// What a reload goes by.
+fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> Reread {
+    Box::new(move || {
+        let environment = match &file {
+            Some(file) => environment.again(file).map_err(|problem| problem.to_string())?,
+            None => Environment::default(),
+        };
+        environment.problems().iter().for_each(|problem| log::warn!("{problem}"));
+        let arguments = Arguments::parse(args.clone(), |name| environment.variable(name));
+        let arguments = arguments.map_err(|error| error.to_string())?;
+        if arguments.problems.is_empty() {
+            Ok(arguments.spec)
+        } else {
+            Err(arguments.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
+    })
+}
+
+fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> ExitCode {
+    let metrics = metrics_settings(&environment);
+    for problem in &arguments.problems {
+        eprintln!("skydns: {problem}");
+    }
+    let metrics = match metrics {
+        Ok(metrics) if arguments.problems.is_empty() => metrics,
+        Ok(_) => return ExitCode::from(CONFIG),
+        Err(problem) => return fail(CONFIG, &problem),
+    };
+    if let Err(error) = logging::init(arguments.spec.log) {
+        return fail(SYSTEM, &error);
+    }
+    log::info!("skydns {}", crate::VERSION);
+    let sinks = Sink::from_variables(|name| environment.variable(name));
+    let reread = reread(args, arguments.spec.env_file.clone(), environment);
+    serve(arguments.spec, Statistics { page: metrics, sinks }, reread)
+}
+
+fn serve(spec: Spec, statistics: Statistics, reread: Reread) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(SYSTEM, &error),
+    };
+    let result = runtime.block_on(agent::run(spec, statistics, reread));
+    // Threads of sources may be waiting for their stores.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().thread_name("runtime").build()
+}
+
+fn code(error: &AgentError) -> u8 {
+    let of_system = |error: &io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => PERMISSION,
+        _ => SYSTEM,
+    };
+    match error {
+        AgentError::Sources(_) | AgentError::Config(_) | AgentError::Keys(_) | AgentError::Sockets(_) => {
+            CONFIG
+        }
+        AgentError::Bind(error) => of_system(&error.source),
+        AgentError::Metrics(metrics_error) => match metrics_error {
+            crate::metrics::HttpError::Bind { source, .. } => of_system(source),
+        },
+        AgentError::System { source, .. } => of_system(source),
+        AgentError::Ended(_) => SOFTWARE,
+    }
+}
+
+/// SkyDNS's variables for Prometheus; without a port there is no page.
+fn metrics_settings(environment: &Environment) -> Result<Option<MetricsSettings>, MetricsProblem> {
+    let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
+    let Some(port) = variable("PROMETHEUS_PORT") else { return Ok(None) };
+    let port: u16 = port.parse().map_err(|_| MetricsProblem::Port(port))?;
+    let path = variable("PROMETHEUS_PATH").unwrap_or_else(|| "/metrics".to_owned());
+    if !path.starts_with('/') {
+        return Err(MetricsProblem::Path(path));
+    }
+    let default = Names::default();
+    let names = Names {
+        namespace: variable("PROMETHEUS_NAMESPACE").unwrap_or(default.namespace),
+        subsystem: variable("PROMETHEUS_SUBSYSTEM").unwrap_or(default.subsystem),
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for name in [&names.namespace, &names.subsystem] {
+        if !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(MetricsProblem::Name(name.clone()));
+        }
+    }
+    Ok((port > 0).then_some(MetricsSettings { port, path, names }))
+}
+
+/// A variable of the metrics page that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum MetricsProblem {
+    #[error("variable PROMETHEUS_PORT: \"{0}\" is not a port")]
+    Port(String),
+    #[error("variable PROMETHEUS_PATH: \"{0}\" does not begin with a slash")]
+    Path(String),
+    #[error("variable PROMETHEUS_NAMESPACE or PROMETHEUS_SUBSYSTEM: \"{0}\" is not a metric name")]
+    Name(String),
+}
+
+/// Names who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
+fn port_holders(words: &[String]) -> ExitCode {
+    let default = ["127.0.0.1:53".to_owned(), "[::1]:53".to_owned()];
+    let mut held = false;
+    for word in if words.is_empty() { &default[..] } else { words } {
+        let Ok(address) = word.parse() else {
+            return fail(
+                USAGE,
+                &format!("port-holders: \"{word}\" is not an address and port, such as 127.0.0.1:53"),
+            );
+        };
+        for holder in server::holders(address) {
+            held = true;
+            print(&format!("{holder}\n"));
+        }
+    }
+    if held { ExitCode::FAILURE } else { print("free\n") }
+}
+
+fn print_completions(words: &[String]) -> ExitCode {
+    let text = match words {
+        [shell] => completions::text(shell),
+        _ => None,
+    };
+    text.map_or_else(|| fail(USAGE, &"usage: skydns completions bash | zsh | fish"), |text| print(&text))
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    // A reader that has seen enough is no error.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("skydns: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,269 @@
+//! `skydns resolv-conf`: points /etc/resolv.conf at the agent, and puts back exactly what was there.
+//!
+//! What was there is kept under another name in the same directory, by a hard link: the very file or link, with its
+//! owner, mode and times, and a relative link still leads where it led. At no time is there no resolv.conf.
+
+use super::{PERMISSION, SYSTEM, fail};
+use crate::server;
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Our own file, as the link names it: below /etc.
+const TARGET: &str = "skydns/resolv.conf";
+
+/// How our own file begins.
+const HEAD: &str =
+    "# Written by \"skydns resolv-conf enable\"; \"skydns resolv-conf disable\" puts back what was there.\n";
+
+/// How long the agent may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    Enable(Vec<IpAddr>),
+    Disable,
+    Status,
+}
+
+/// What is asked for, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    action: Action,
+    force: bool,
+    root: PathBuf,
+}
+
+/// Why resolv.conf stays as it is.
+#[derive(Debug, thiserror::Error)]
+enum OrderError {
+    #[error("usage: skydns resolv-conf enable [--force] [ADDRESS]... | disable | status [--root=DIR]: {0}")]
+    Usage(String),
+    #[error(
+        "nothing answers at {address}, so resolv.conf stays: {source} (systemctl start skydns.socket; --force)"
+    )]
+    Silent { address: SocketAddr, source: io::Error },
+    #[error(
+        "{} is not the agent's any more, another program replaced it; it stays, and what was there before is kept as {}",
+        resolv.display(),
+        before.display()
+    )]
+    Replaced { resolv: PathBuf, before: PathBuf },
+    #[error("{}: {source}{}", path.display(), hint(source))]
+    Io { path: PathBuf, source: io::Error },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy => {
+            " (it is mounted there, as in a container: what mounts it has to be changed)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            " (it takes root, and a file without the immutable attribute: lsattr)"
+        }
+        _ => "",
+    }
+}
+
+/// Runs the command with the words behind it.
+pub(super) fn run(words: &[String]) -> ExitCode {
+    let done = Order::read(words).and_then(|order| order.run());
+    match done {
+        Ok(code) => code,
+        Err(error @ OrderError::Usage(_)) => fail(super::USAGE, &error),
+        Err(OrderError::Io { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            fail(PERMISSION, &OrderError::Io { path, source })
+        }
+        Err(error) => fail(SYSTEM, &error),
+    }
+}
+
+impl Order {
+    fn read(words: &[String]) -> Result<Self, OrderError> {
+        let (mut force, mut root, mut operands) = (false, PathBuf::from("/"), Vec::new());
+        for word in words {
+            match word.split_once('=') {
+                Some(("--root", dir)) => root = PathBuf::from(dir),
+                _ if word == "--force" => force = true,
+                _ if word.starts_with('-') => return Err(OrderError::Usage(format!("no option {word}"))),
+                _ => operands.push(word.as_str()),
+            }
+        }
+        let action = match operands.as_slice() {
+            ["enable", addresses @ ..] => {
+                let parsed = addresses.iter().map(|address| {
+                    address
+                        .parse()
+                        .map_err(|_| OrderError::Usage(format!("\"{address}\" is not an IP address")))
+                });
+                let mut addresses = parsed.collect::<Result<Vec<_>, _>>()?;
+                if addresses.is_empty() {
+                    addresses.push(Ipv4Addr::LOCALHOST.into());
+                }
+                Action::Enable(addresses)
+            }
+            ["disable"] => Action::Disable,
+            ["status"] => Action::Status,
+            [] => return Err(OrderError::Usage("what is to be done?".to_owned())),
+            [word, ..] => return Err(OrderError::Usage(format!("\"{word}\" is not to be understood"))),
+        };
+        Ok(Self { action, force, root })
+    }
+
+    fn run(&self) -> Result<ExitCode, OrderError> {
+        let files = Files::below(&self.root);
+        match &self.action {
+            Action::Enable(addresses) => {
+                if !self.force {
+                    for ip in addresses {
+                        let address = SocketAddr::new(*ip, 53);
+                        server::answers_at(address, PATIENCE)
+                            .map_err(|source| OrderError::Silent { address, source })?;
+                    }
+                }
+                files.enable(addresses)
+            }
+            Action::Disable => files.disable(),
+            Action::Status => files.status(),
+        }
+    }
+}
+
+/// The three files.
+struct Files {
+    resolv: PathBuf,
+    before: PathBuf,
+    ours: PathBuf,
+}
+
+impl Files {
+    fn below(root: &Path) -> Self {
+        let etc = root.join("etc");
+        Self {
+            resolv: etc.join("resolv.conf"),
+            before: etc.join("resolv.conf.before-skydns"),
+            ours: etc.join(TARGET),
+        }
+    }
+
+    fn is_enabled(&self) -> bool {
+        let target = fs::read_link(&self.resolv);
+        target.is_ok_and(|target| target == Path::new(TARGET) || target == Path::new("/etc").join(TARGET))
+    }
+
+    fn enable(&self, addresses: &[IpAddr]) -> Result<ExitCode, OrderError> {
+        if let Some(dir) = self.ours.parent() {
+            fs::create_dir_all(dir).and_then(|()| set_mode(dir, 0o755)).map_err(at(dir))?;
+        }
+        // What else stands in the file (search, options) counts on.
+        let present = fs::read(&self.resolv).unwrap_or_default();
+        let new = self.ours.with_extension("conf.new");
+        fs::write(&new, content(&String::from_utf8_lossy(&present), addresses)).map_err(at(&new))?;
+        // Whatever root's umask is, everybody resolves names.
+        set_mode(&new, 0o644).and_then(|()| File::open(&new)?.sync_all()).map_err(at(&new))?;
+        fs::rename(&new, &self.ours).map_err(at(&self.ours))?;
+        if self.is_enabled() {
+            println!("{} leads to the agent already", self.resolv.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        if fs::symlink_metadata(&self.resolv).is_ok() {
+            let kept = self.before.with_extension("before-skydns.new");
+            // Left over by a run that was cut off.
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(&self.resolv, &kept).map_err(at(&self.resolv))?;
+            fs::rename(&kept, &self.before).map_err(at(&self.before))?;
+        }
+        // With nothing there now, what an earlier run kept is still what has to come back.
+        let link = self.resolv.with_extension("conf.skydns-new");
+        let _ = fs::remove_file(&link);
+        symlink(TARGET, &link).map_err(at(&link))?;
+        if let Err(source) = fs::rename(&link, &self.resolv) {
+            let _ = fs::remove_file(&link);
+            let _ = fs::remove_file(&self.before);
+            return Err(OrderError::Io { path: self.resolv.clone(), source });
+        }
+        println!(
+            "{} leads to the agent now; \"skydns resolv-conf disable\" undoes it",
+            self.resolv.display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn disable(&self) -> Result<ExitCode, OrderError> {
+        let kept = fs::symlink_metadata(&self.before).is_ok();
+        match (self.is_enabled(), kept) {
+            (true, true) => fs::rename(&self.before, &self.resolv).map_err(at(&self.resolv))?,
+            (true, false) => remove(&self.resolv)?,
+            (false, true) => {
+                return Err(OrderError::Replaced {
+                    resolv: self.resolv.clone(),
+                    before: self.before.clone(),
+                });
+            }
+            (false, false) => {
+                println!("{} does not lead to the agent", self.resolv.display());
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        remove(&self.ours)?;
+        println!("{} is again what it was", self.resolv.display());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn status(&self) -> Result<ExitCode, OrderError> {
+        let enabled = self.is_enabled();
+        let what = match fs::read_link(&self.resolv) {
+            Ok(target) => format!("a link to {}", target.display()),
+            Err(_) if self.resolv.exists() => "a file".to_owned(),
+            Err(_) => "not there".to_owned(),
+        };
+        println!("{}: {}, {what}", self.resolv.display(), if enabled { "enabled" } else { "disabled" });
+        let overwritten = enabled && !fs::read_to_string(&self.ours).is_ok_and(|text| text.starts_with(HEAD));
+        if overwritten {
+            println!("{}: overwritten by another program; enable again", self.ours.display());
+        }
+        if fs::symlink_metadata(&self.before).is_ok() {
+            println!("{}: what was there before", self.before.display());
+        }
+        Ok(if enabled && !overwritten { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> OrderError {
+    move |source| OrderError::Io { path: path.to_owned(), source }
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn remove(path: &Path) -> Result<(), OrderError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The new file: our addresses, and whatever was said beside the name servers (resolv.conf(5)).
+fn content(present: &str, addresses: &[IpAddr]) -> String {
+    let mut text = String::from(HEAD);
+    for address in addresses {
+        text.push_str(&format!("nameserver {address}\n"));
+    }
+    for line in present.lines() {
+        let word = line.split_whitespace().next();
+        if matches!(word, Some("search" | "domain" | "options" | "sortlist")) {
+            text.push_str(line.trim());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

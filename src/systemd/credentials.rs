@@ -1,0 +1,75 @@
+//! Files that systemd hands to the unit alone (`LoadCredential=`, systemd.exec(5)).
+
+use std::path::{Component, Path, PathBuf};
+
+/// What the unit's credentials are made of.
+const KEYS: &str = "/etc/skydns/keys";
+
+/// Where a configured file is: a bare name that is among the unit's credentials is meant to be that one.
+///
+/// `LoadCredential=keys:/etc/skydns/keys` makes `keys_NAME` of each file in that directory. Without systemd, as in
+/// `skydns check`, the directory itself is looked into.
+pub fn credential(file: &Path) -> PathBuf {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| KEYS.into(), PathBuf::from);
+    find(&directory, file).unwrap_or_else(|| file.to_owned())
+}
+
+/// The files of a directory of credentials: with `LoadCredential=keys:/etc/skydns/keys` those of `keys`.
+///
+/// Each comes with the name that it has in the directory. Without systemd the directory below `/etc/skydns` is
+/// looked into.
+pub fn credentials(name: &str) -> Vec<(String, PathBuf)> {
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) => files(Path::new(&directory), &format!("{name}_")),
+        None => files(&Path::new(KEYS).with_file_name(name), ""),
+    }
+}
+
+fn files(directory: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let named = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((name.strip_prefix(prefix)?.to_owned(), entry.path()))
+    });
+    let mut files: Vec<_> = named.collect();
+    files.sort();
+    files
+}
+
+fn find(directory: &Path, file: &Path) -> Option<PathBuf> {
+    let mut parts = file.components();
+    let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
+    let name = name.to_str()?;
+    let candidates = [directory.join(name), directory.join(format!("keys_{name}"))];
+    candidates.into_iter().find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_told_apart_by_their_names() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for file in ["keys_b", "keys_a", "others_c"] {
+            std::fs::write(dir.path().join(file), "").expect("a file");
+        }
+        let names = |prefix| files(dir.path(), prefix).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names("keys_"), ["a", "b"]);
+        assert_eq!(names("").len(), 3);
+        assert!(files(&dir.path().join("none"), "").is_empty());
+    }
+
+    #[test]
+    fn bare_names_are_looked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("keys_a.pem"), "").expect("a file");
+        std::fs::write(dir.path().join("b.pem"), "").expect("a file");
+        let found = |file: &str| find(dir.path(), Path::new(file));
+        assert_eq!(found("a.pem"), Some(dir.path().join("keys_a.pem")));
+        assert_eq!(found("b.pem"), Some(dir.path().join("b.pem")));
+        for elsewhere in ["c.pem", "/b.pem", "x/b.pem", "../b.pem", ""] {
+            assert_eq!(found(elsewhere), None, "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The sockets that systemd passes (sd_listen_fds(3)).
+
+use listenfd::ListenFd;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use std::net::{TcpListener, UdpSocket};
+
+/// The sockets that systemd passed.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Datagram sockets.
+    pub udp: Vec<UdpSocket>,
+    /// Listening stream sockets.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// Why the sockets cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SocketError {
+    /// Sockets were asked for.
+    #[error(
+        "-systemd (SKYDNS_SYSTEMD): systemd passed no socket; is skydns.socket enabled and started, and the \
+         program started by systemd?"
+    )]
+    None,
+    /// A socket that is neither UDP nor TCP.
+    #[error(
+        "socket {number} of those systemd passed ({name}) is {kind}; only ListenDatagram= and ListenStream= with \
+         IP addresses can be served, with Accept=no"
+    )]
+    WrongKind {
+        /// Its place among those passed, from 1.
+        number: usize,
+        /// `FileDescriptorName=` of its unit, which is the unit's name by default.
+        name: String,
+        /// What it is.
+        kind: String,
+    },
+}
+
+impl Sockets {
+    /// Takes the sockets that systemd passed; none is no error.
+    ///
+    /// # Errors
+    /// One of them is of the wrong kind; then none is taken.
+    pub fn take() -> Result<Self, SocketError> {
+        // listenfd removes its variables, but not this one.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut passed = ListenFd::from_env();
+        let mut names = names.split(':');
+        let mut sockets = Self::default();
+        for index in 0..passed.len() {
+            let name = names.next().filter(|name| !name.is_empty()).unwrap_or("without a name");
+            sockets.take_one(&mut passed, index).map_err(|kind| SocketError::WrongKind {
+                number: index + 1,
+                name: name.to_owned(),
+                kind,
+            })?;
+        }
+        Ok(sockets)
+    }
+
+    fn take_one(&mut self, passed: &mut ListenFd, index: usize) -> Result<(), String> {
+        if let Ok(Some(udp)) = passed.take_udp_socket(index) {
+            self.udp.push(udp);
+            return Ok(());
+        }
+        if let Ok(Some(tcp)) = passed.take_tcp_listener(index) {
+            return match getsockopt(&tcp, sockopt::AcceptConn) {
+                Ok(true) => {
+                    self.tcp.push(tcp);
+                    Ok(())
+                }
+                _ => Err("a TCP connection, not a listener".to_owned()),
+            };
+        }
+        match passed.take_raw_fd(index) {
+            Ok(Some(fd)) => Err(kind(fd)),
+            _ => Err("gone".to_owned()),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.udp.is_empty() && self.tcp.is_empty()
+    }
+
+    /// All of them, as `udp 127.0.0.1:53`.
+    pub fn names(&self) -> Vec<String> {
+        let udp = self.udp.iter().map(|socket| ("udp", socket.local_addr()));
+        let tcp = self.tcp.iter().map(|socket| ("tcp", socket.local_addr()));
+        let named = udp.chain(tcp).map(|(protocol, address)| match address {
+            Ok(address) => format!("{protocol} {address}"),
+            Err(error) => format!("{protocol} ({error})"),
+        });
+        named.collect()
+    }
+}
+
+/// What a descriptor that cannot be served is.
+fn kind(fd: std::os::fd::RawFd) -> String {
+    match getsockname::<SockaddrStorage>(fd) {
+        Err(Errno::ENOTSOCK) => "not a socket".to_owned(),
+        Err(error) => format!("not to be looked at: {error}"),
+        Ok(address) => match address.family() {
+            Some(AddressFamily::Unix) => "a Unix socket".to_owned(),
+            Some(AddressFamily::Netlink) => "a netlink socket".to_owned(),
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => {
+                "neither a datagram nor a stream socket".to_owned()
+            }
+            _ => "of another family than IP".to_owned(),
+        },
+    }
+}

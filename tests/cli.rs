@@ -1,0 +1,485 @@
+//! The operator's side: commands, errors, exit codes, files, logs, metrics, signals.
+
+mod support;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, RecordType, rdata};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::etcd::Etcd;
+use support::upstream::{Upstream, add, reply_to};
+use support::{Process, Setup, eventually, free_port, query, run};
+
+fn skydns(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+    command.env_clear().args(args).stdin(Stdio::null());
+    command
+}
+
+/// Exit code and everything that was printed.
+fn outcome(command: &mut Command) -> (i32, String) {
+    let Output { status, stdout, stderr } = command.output().expect("an output");
+    let text = [stdout, stderr].concat();
+    (status.code().expect("an exit code"), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Runs with arguments that cannot be used; gives exit code and text.
+fn refused(args: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let mut command = skydns(args);
+    command.envs(variables.iter().copied());
+    let mut process = Process::spawn(command.stderr(Stdio::piped()).stdout(Stdio::piped()));
+    let status = process.wait();
+    let mut text = String::new();
+    let (out, err) = process.output();
+    out.expect("stdout").read_to_string(&mut text).expect("text");
+    err.expect("stderr").read_to_string(&mut text).expect("text");
+    (status.code().expect("an exit code"), text)
+}
+
+#[test]
+fn help_and_version_are_what_one_expects() {
+    for arg in ["--help", "-h", "-help", "help"] {
+        let (code, text) = outcome(&mut skydns(&[arg]));
+        assert_eq!(code, 0);
+        assert!(text.contains("usage: skydns [FLAG]") && text.contains("-round-robin"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
+    }
+    for arg in ["--version", "-version", "version"] {
+        assert_eq!(outcome(&mut skydns(&[arg])), (0, format!("skydns {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+}
+
+/// Arguments, variables, exit code, and a part of what is told.
+type Refused<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a str);
+
+#[test]
+fn what_cannot_be_used_is_told_with_its_place() {
+    let missing = "/nonexistent/file";
+    let in_use = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = in_use.local_addr().expect("an address").to_string();
+    let records = tempfile::tempdir().expect("a directory");
+    let records = records.path().to_str().expect("a path");
+    let https = "https://127.0.0.1:1";
+    let cases: [Refused<'_>; 17] = [
+        (&["-nope"], &[], 64, "flag -nope does not exist"),
+        (&["-addr"], &[], 64, "flag -addr needs a value"),
+        (&["-round-robin", "false"], &[], 64, "as in -round-robin=false"),
+        (&["serve"], &[], 64, "\"serve\" is no command"),
+        (&["-addr", "localhost:53"], &[], 78, "flag -addr: \"localhost:53\" is not an IP address and port"),
+        (&["-nameservers", "8.8.8.8:99999"], &[], 78, "flag -nameservers: \"8.8.8.8:99999\""),
+        (&["-rtimeout", "2"], &[], 78, "flag -rtimeout: \"2\" is not a duration"),
+        (&["-domain", "a..b"], &[], 78, "flag -domain: \"a..b\" is not a domain name"),
+        (&["-kubernetes"], &[], 78, "reads no Kubernetes master"),
+        (&[], &[("SKYDNS_NDOTS", "many")], 78, "variable SKYDNS_NDOTS: \"many\" is not a whole number"),
+        (&["-records", missing], &[], 78, "cannot read /nonexistent/file"),
+        (&["-machines", "ftp://x"], &[], 78, "\"ftp://x\" is not the URL of an etcd endpoint"),
+        (
+            &["-machines", https, "-ca-cert", missing],
+            &[],
+            78,
+            "-ca-cert (ETCD_CACERT): /nonexistent/file: cannot be read",
+        ),
+        (
+            &["-machines", https, "-tls-pem", missing],
+            &[],
+            78,
+            "needs both -tls-pem (ETCD_TLSPEM) and -tls-key",
+        ),
+        (
+            &["-records", records, "-local", "{machine}.x"],
+            &[],
+            78,
+            "flag -local: \"{machine}\" is neither {hostname}",
+        ),
+        (&["-records", records, "-addr", &taken], &[], 71, " is held by cli-"),
+        (
+            &["-records", records],
+            &[("PROMETHEUS_PORT", "x")],
+            78,
+            "variable PROMETHEUS_PORT: \"x\" is not a port",
+        ),
+    ];
+    for (args, variables, code, message) in cases {
+        let (is, text) = refused(args, variables);
+        assert!(is == code && text.contains(message), "{args:?}: {is} {text}");
+        assert!(!text.contains("panicked") && !text.contains("Error {"), "{text}");
+    }
+    let (code, text) = refused(&["-systemd", "-records", records], &[]);
+    assert!(code == 78 && text.contains("systemd passed no socket"), "{code} {text}");
+}
+
+#[test]
+fn check_lists_everything_that_is_wrong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |path: &str, value: &str| {
+        let file = dir.path().join(path);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
+        fs::write(file, value).expect("a file");
+    };
+    let records = dir.path().display().to_string();
+    write("local/skydns/good", r#"{"host":"10.0.0.1"}"#);
+    write("config", r#"{"ttl":60,"new_thing":1}"#);
+    let (code, text) = outcome(&mut skydns(&["check", "-records", &records]));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("1 names") && text.contains("everything is in order"), "{text}");
+    assert!(text.contains("note: files: /skydns/config: field \"new_thing\" means nothing here"), "{text}");
+
+    write("config", r#"{"ttl":"60"}"#);
+    write("local/skydns/bad", r#"{"port":-1}"#);
+    write("local/skydns/Upper", r#"{"host":"10.0.0.2"}"#);
+    symlink(".", dir.path().join("loop")).expect("a link");
+    symlink("/proc/self/mem", dir.path().join("local/unreadable")).expect("a link");
+    let bad = [
+        "check",
+        "-records",
+        &records,
+        "-addr",
+        "x",
+        "-machines",
+        "http://127.0.0.1:1",
+        "-dnssec",
+        "/no/Kx.+013+1",
+    ];
+    let (code, text) = outcome(&mut skydns(&bad));
+    assert_eq!(code, 78, "{text}");
+    for line in [
+        "problem: flag -addr: \"x\" is not an IP address and port",
+        "problem: files: /skydns/local/skydns/bad: field \"port\" is -1, not in 0..=65535; the record is not served",
+        "problem: files: /skydns/loop: cannot be read: it is a link that leads back",
+        "problem: files: /skydns/local/unreadable: cannot be read: Input/output error",
+        "problem: files: /skydns/config: field \"ttl\": \"60\" is not a whole number",
+        "problem: etcd: http://127.0.0.1:1: ",
+        "problem: dnssec: /no/Kx.+013+1.private: cannot be read",
+        "note: files: /skydns/local/skydns/Upper: the key has upper-case letters",
+        "2 names",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn check_reads_keys() {
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/dnssec-key/Kskydns.test.+005+51945");
+    let dir = tempfile::tempdir().expect("a directory");
+    let records = dir.path().display().to_string();
+    let check = |domain: &str| {
+        outcome(&mut skydns(&["check", "-records", &records, "-domain", domain, "-dnssec", key]))
+    };
+    let (code, text) = check("skydns.test");
+    assert!(code == 0 && text.contains("key 51945 of skydns.test., algorithm 5"), "{code} {text}");
+    let (code, text) = check("other.test");
+    let told = format!("problem: dnssec: {key}.key: it is a key of skydns.test., not of other.test.");
+    assert!(code == 78 && text.contains(&told), "{code} {text}");
+}
+
+#[test]
+fn check_reads_etcd() {
+    let etcd = Etcd::start();
+    etcd.put_all([
+        ("/skydns/local/skydns/a", "{}"),
+        ("/skydns/local/skydns/b", "[]"),
+        ("/skydns/config", "{}"),
+    ]);
+    let (code, text) = outcome(&mut skydns(&["check", "-machines", &etcd.endpoint()]));
+    assert_eq!(code, 78);
+    assert!(text.contains("problem: etcd: /skydns/local/skydns/b: the value is an array"), "{text}");
+    etcd.delete("/skydns/local/skydns/b");
+    assert_eq!(outcome(&mut skydns(&["check", "-machines", &etcd.endpoint()])).0, 0);
+}
+
+#[test]
+fn files_are_followed() {
+    let agent = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).start();
+    let knows = |name: &str, data: &[&str]| {
+        eventually(&format!("{name} is {data:?}"), || agent.data(name, RecordType::A) == data);
+    };
+    agent.write("local/skydns/a", r#"{"host":"10.0.0.2"}"#);
+    knows("a.skydns.local.", &["10.0.0.2"]);
+    agent.write("local/skydns/new/deep/b", r#"{"host":"10.0.0.3"}"#);
+    knows("b.deep.new.skydns.local.", &["10.0.0.3"]);
+    // Written in two steps: the old value holds meanwhile.
+    let path = agent.records().join("local/skydns/a");
+    let mut file = File::create(&path).expect("a file");
+    file.write_all(br#"{"host":"#).expect("written");
+    file.flush().expect("flushed");
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.2"]);
+    }
+    file.write_all(br#""10.0.0.4"}"#).expect("written");
+    drop(file);
+    knows("a.skydns.local.", &["10.0.0.4"]);
+    fs::write(agent.records().join(".a.tmp"), r#"{"host":"10.0.0.5"}"#).expect("a file");
+    fs::rename(agent.records().join(".a.tmp"), &path).expect("renamed");
+    knows("a.skydns.local.", &["10.0.0.5"]);
+    fs::remove_dir_all(agent.records().join("local/skydns/new")).expect("removed");
+    knows("b.deep.new.skydns.local.", &[]);
+    agent.write("config", r#"{"ttl":17}"#);
+    eventually("the configuration is followed", || {
+        agent.ask("a.skydns.local.", RecordType::A).answers.first().is_some_and(|r| r.ttl == 17)
+    });
+    let away = agent.records().with_extension("away");
+    fs::rename(agent.records(), &away).expect("renamed");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        agent.data("a.skydns.local.", RecordType::A),
+        ["10.0.0.5"],
+        "a directory that is gone is not empty"
+    );
+    fs::rename(&away, agent.records()).expect("renamed back");
+    agent.write("local/skydns/a", r#"{"host":"10.0.0.6"}"#);
+    knows("a.skydns.local.", &["10.0.0.6"]);
+    // Another directory in its place is followed as the first was.
+    fs::rename(agent.records(), agent.records().with_extension("old")).expect("renamed");
+    agent.write("local/skydns/a", r#"{"host":"10.0.0.7"}"#);
+    knows("a.skydns.local.", &["10.0.0.7"]);
+    let start = Instant::now();
+    agent.write("local/skydns/a", r#"{"host":"10.0.0.8"}"#);
+    knows("a.skydns.local.", &["10.0.0.8"]);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn queries_are_logged_when_asked_for_and_lines_cannot_be_forged() {
+    let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-verbose"]).start();
+    agent.ask("a.skydns.local.", RecordType::SRV);
+    let mut evil = query("x.", RecordType::A);
+    let labels: [&[u8]; 3] = [b"evil\nerror: forged", b"skydns", b"local"];
+    evil.queries[0].set_name(Name::from_labels(labels).expect("a name"));
+    support::ask(agent.address(), &evil);
+    eventually("the query is logged", || {
+        agent.log().contains("query a.skydns.local. IN SRV from 127.0.0.1:")
+    });
+    eventually("the other query is logged", || agent.log().contains("forged"));
+    assert!(agent.log().lines().all(|line| line.starts_with("20")), "{}", agent.log());
+    let quiet = Setup::new().record("/skydns/local/skydns/a", "{}").start();
+    quiet.ask("a.skydns.local.", RecordType::SRV);
+    assert!(!quiet.log().contains("query"));
+}
+
+#[test]
+fn the_journal_gets_priorities() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = File::create(dir.path().join("journal")).expect("a file");
+    let meta = log.metadata().expect("metadata");
+    let setup = Setup::new().record("/skydns/local/skydns/bad", "[]");
+    let (mut command, _, _dir) = setup.command();
+    command.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
+    let _process = Process::spawn(command.stderr(log));
+    let text = || fs::read_to_string(dir.path().join("journal")).unwrap_or_default();
+    eventually("a warning", || text().contains("<4>files: /skydns/local/skydns/bad: refused"));
+    assert!(text().lines().all(|line| line.starts_with('<')), "{}", text());
+    assert!(text().contains("<6>ready for queries"));
+}
+
+#[test]
+fn syslog_gets_rfc_5424() {
+    // A /dev of its own, with nothing but the socket of a syslog daemon.
+    let dir = tempfile::tempdir().expect("a directory");
+    let dev = dir.path().join("dev");
+    fs::create_dir(&dev).expect("a directory");
+    let daemon = UnixDatagram::bind(dev.join("log")).expect("a socket");
+    daemon.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
+    let (agent, _, _dir) =
+        Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", "syslog"]).command();
+    let mut command = Command::new("unshare");
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind \"$0\" /dev && exec \"$@\"",
+    ]);
+    command.arg(&dev).arg(agent.get_program()).args(agent.get_args());
+    let mut process = Process::spawn(&mut command);
+    let mut buffer = [0; 2048];
+    let mut lines = Vec::new();
+    while !lines.iter().any(|line: &String| line.contains("ready for queries")) {
+        assert!(process.is_running());
+        let len = daemon.recv(&mut buffer).expect("a line");
+        lines.push(String::from_utf8_lossy(&buffer[..len]).into_owned());
+    }
+    // <facility * 8 + severity>version time host process pid ...
+    assert!(lines[0].starts_with("<30>1 20") && lines[0].contains(" skydns "), "{lines:?}");
+}
+
+#[test]
+fn metrics_are_on_their_page() {
+    let port = free_port();
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/a", "{}")
+        .record("/skydns/local/skydns/bad", "[]")
+        .variable("PROMETHEUS_PORT", &port.to_string())
+        .variable("PROMETHEUS_NAMESPACE", "site")
+        .variable("PROMETHEUS_PATH", "/m")
+        .start();
+    agent.ask("none.skydns.local.", RecordType::A);
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+            .expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("a page");
+        text
+    };
+    // A bad file that is young may be half written.
+    eventually("the bad record is refused", || get("/m").contains("site_skydns_refused_records 1\n"));
+    let page = get("/m");
+    assert!(page.starts_with("HTTP/1.1 200"));
+    for line in [
+        "site_skydns_dns_request_count_total{system=\"auth\"} 1",
+        "site_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
+        "site_skydns_names 1",
+        "site_skydns_source_up{source=\"files\"} 1",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
+    assert!(get("/other").starts_with("HTTP/1.1 404"));
+}
+
+/// Everything that one connection to a listener brings; what `answer` says is sent back.
+fn taken(listener: &TcpListener, answer: &[u8]) -> String {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(len) = stream.read(&mut buffer) {
+        text.extend_from_slice(&buffer[..len]);
+        if len == 0 {
+            break;
+        }
+    }
+    stream.write_all(answer).expect("answered");
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn statistics_are_sent_where_skydns_sent_them() {
+    let listen = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (graphite, influx, stathat) = (listen(), listen(), listen());
+    let server = |listener: &TcpListener| listener.local_addr().expect("an address").to_string();
+    let _agent = Setup::new()
+        .record("/skydns/local/skydns/a", "{}")
+        .variable("GRAPHITE_SERVER", &server(&graphite))
+        .variable("GRAPHITE_PREFIX", "site")
+        .variable("INFLUX_SERVER", &server(&influx))
+        .variable("INFLUX_DATABASE", "dns stats")
+        .variable("INFLUX_USER", "me")
+        .variable("INFLUX_PASSWORD", "a&b")
+        .variable("STATHAT_USER", "me@example.org")
+        .variable("STATHAT_SERVER", &server(&stathat))
+        .start();
+    let text = taken(&graphite, b"");
+    assert!(
+        text.lines().all(|line| line.starts_with("site.skydns-") && line.split(' ').count() == 3),
+        "{text}"
+    );
+    assert!(text.contains("site.skydns-requests.count "), "{text}");
+    let text = taken(&influx, b"HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(text.starts_with("POST /write?db=dns%20stats&u=me&p=a%26b HTTP/1.1\r\n"), "{text}");
+    assert!(text.contains("\nskydns-forward-requests count=0i\n"), "{text}");
+    let text = taken(&stathat, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    assert!(text.ends_with("stat=skydns-requests&ezkey=me%40example.org&count=0"), "{text}");
+}
+
+#[test]
+fn a_signal_ends_it_in_order_and_what_is_under_way_is_finished() {
+    let upstream = Upstream::start(|query, _| {
+        std::thread::sleep(Duration::from_millis(500));
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let mut agent = Setup::new()
+        .record("/skydns/local/skydns/a", "{}")
+        .args(&["-nameservers", &upstream.address.to_string()])
+        .start();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    client.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
+    let question = query("slow.example.org.", RecordType::A).to_vec().expect("a query");
+    client.send_to(&question, agent.address()).expect("sent");
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    agent.process.signal("-TERM");
+    let mut reply = [0; 512];
+    let len = client.recv(&mut reply).expect("the reply to what was under way");
+    let reply = hickory_proto::op::Message::from_vec(&reply[..len]).expect("a reply");
+    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+    assert_eq!(agent.process.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn sighup_reloads() {
+    let mut agent = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).start();
+    agent.process.signal("-HUP");
+    eventually("the reload is told", || agent.log().contains("reloading (SIGHUP)"));
+    assert!(agent.process.is_running());
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+}
+
+#[test]
+fn sockets_of_systemd_are_used() {
+    let port = free_port();
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).args(&["-systemd"]);
+    let (agent, _, dir) = setup.command();
+    let log = File::create(dir.path().join("log")).expect("a file");
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["--datagram", "--listen", &format!("127.0.0.1:{port}")]);
+    command.arg(agent.get_program()).args(agent.get_args());
+    let _process = Process::spawn(command.stderr(log));
+    // The first packet starts the agent, and waits in the socket meanwhile.
+    eventually("the socket is there", || UdpSocket::bind(("127.0.0.1", port)).is_err());
+    let reply = support::ask(([127, 0, 0, 1], port).into(), &query("a.skydns.local.", RecordType::A));
+    assert_eq!(reply.answers.len(), 1);
+    let log = fs::read_to_string(dir.path().join("log")).expect("a log");
+    assert!(log.contains(&format!("systemd passed 1 sockets: udp 127.0.0.1:{port}")), "{log}");
+    assert!(
+        log.contains("-addr (dns_addr) 127.0.0.1:") && log.contains("the sockets of systemd rule"),
+        "{log}"
+    );
+}
+
+#[test]
+fn who_holds_an_address_is_named() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address").to_string();
+    let holders = |address: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_skydns")).args(["port-holders", address]).output();
+        let output = output.expect("skydns");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, text) = holders(&address);
+    assert!(code == Some(1) && text.starts_with(&format!("UDP {address} is held by ")), "{text}");
+    assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+    drop(socket);
+    assert_eq!(holders(&address), (Some(0), "free\n".to_owned()));
+    assert_eq!(holders("localhost").0, Some(64));
+}
+
+#[test]
+fn completions_are_what_the_shell_takes() {
+    let text = |shell: &str| run(Command::new(env!("CARGO_BIN_EXE_skydns")).args(["completions", shell]));
+    let offered = |line: &str| {
+        let word = line.rsplit(' ').next().unwrap_or_default();
+        let before = line.trim_end_matches(word).trim_end().rsplit(' ').next().unwrap_or_default();
+        let script = format!(
+            "{}\nCOMP_WORDS=({before} '{word}') COMP_CWORD=1; _skydns; echo \"${{COMPREPLY[*]}}\"",
+            text("bash")
+        );
+        run(Command::new("bash").args(["-c", &script])).trim().to_owned()
+    };
+    assert_eq!(offered("skydns -round"), "-round-robin");
+    assert_eq!(offered("skydns resolv-conf e"), "enable");
+    assert_eq!(offered("skydns -log "), "stderr syslog");
+    for (shell, line) in [("zsh", "#compdef skydns\n"), ("fish", "complete -c skydns -o ttl -x -d")] {
+        assert!(text(shell).contains(line), "{shell}");
+    }
+}

@@ -1,0 +1,467 @@
+//! The program with a real etcd.
+
+mod support;
+
+use hickory_proto::op::{Edns, ResponseCode};
+use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::etcd::Etcd;
+use support::proxy::Proxy;
+use support::{Agent, Setup, Stream, ask, eventually, free_port, query, run};
+
+fn agent(machines: &str, args: &[&str]) -> Agent {
+    let agent = Setup::new().args(&["-machines", machines, "-round-robin=false"]).args(args).start();
+    eventually("in sync", || agent.log().contains("in sync"));
+    agent
+}
+
+fn knows(agent: &Agent, name: &str, data: &[&str]) {
+    eventually(&format!("{name} is {data:?}"), || agent.data(name, RecordType::A) == data);
+}
+
+/// The INFO-CODE of the reply's extended error.
+fn error_code(agent: &Agent, name: &str) -> Option<u16> {
+    let mut question = query(name, RecordType::A);
+    question.set_edns(Edns::new());
+    match ask(agent.address(), &question).edns?.option(EdnsCode::Unknown(15))? {
+        EdnsOption::Unknown(_, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        _ => None,
+    }
+}
+
+#[test]
+fn changes_show_at_once() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let agent = agent(&etcd.endpoint(), &[]);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    let mut delays = Vec::new();
+    for n in 2..40 {
+        let address = format!("10.0.0.{n}");
+        etcd.put("/skydns/local/skydns/a", &format!("{{\"host\":\"{address}\"}}"));
+        let start = Instant::now();
+        while agent.data("a.skydns.local.", RecordType::A) != [address.as_str()] {
+            assert!(start.elapsed() < support::PATIENCE);
+        }
+        delays.push(start.elapsed());
+    }
+    delays.sort();
+    println!("put to answer, after the put was acknowledged: median {:?}", delays[delays.len() / 2]);
+    etcd.delete("/skydns/local/skydns/a");
+    knows(&agent, "a.skydns.local.", &[]);
+    assert_eq!(agent.ask("a.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+}
+
+#[test]
+fn answers_go_on_without_etcd_and_catch_up_with_it() {
+    let mut etcd = Etcd::start();
+    for n in 0..50 {
+        etcd.put(&format!("/skydns/local/skydns/n{n}"), r#"{"host":"10.0.0.1"}"#);
+    }
+    let agent = agent(&etcd.endpoint(), &[]);
+    assert_eq!(error_code(&agent, "n1.skydns.local."), None);
+    etcd.kill();
+    eventually("the loss is noticed", || error_code(&agent, "n1.skydns.local.") == Some(3));
+    let reply = agent.ask("n1.skydns.local.", RecordType::A);
+    assert_eq!((reply.answers.len(), reply.answers[0].ttl), (1, 30));
+    etcd.run();
+    etcd.put("/skydns/local/skydns/n1", r#"{"host":"10.0.0.2"}"#);
+    etcd.delete("/skydns/local/skydns/n2");
+    etcd.with(async |client| {
+        let revision = client.get("x", None).await.expect("a header").header().expect("a header").revision();
+        client.compact(revision, None).await.expect("compacted");
+    });
+    knows(&agent, "n1.skydns.local.", &["10.0.0.2"]);
+    knows(&agent, "n2.skydns.local.", &[]);
+    knows(&agent, "n3.skydns.local.", &["10.0.0.1"]);
+    eventually("no longer stale", || error_code(&agent, "n1.skydns.local.").is_none());
+    assert_eq!(agent.ask("n3.skydns.local.", RecordType::A).answers[0].ttl, 3600);
+}
+
+#[test]
+fn a_deletion_compacted_between_list_and_watch_is_seen() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    etcd.put("/skydns/local/skydns/b", r#"{"host":"10.0.0.99"}"#);
+    let proxy = Proxy::start(etcd.client_port, b"10.0.0.99");
+    let machines = format!("http://127.0.0.1:{}", proxy.port);
+    let agent = Setup::new().args(&["-machines", &machines]).start();
+    eventually("the store is listed", || proxy.is_held());
+    etcd.delete("/skydns/local/skydns/b");
+    etcd.with(async |client| {
+        let revision = client.get("x", None).await.expect("a header").header().expect("a header").revision();
+        client.compact(revision, None).await.expect("compacted");
+    });
+    proxy.release();
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    knows(&agent, "b.skydns.local.", &[]);
+}
+
+#[test]
+fn before_the_first_sync_nothing_is_denied() {
+    let mut etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    etcd.kill();
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/file", r#"{"host":"10.0.0.7"}"#)
+        .args(&["-machines", &etcd.endpoint()])
+        .start();
+    assert_eq!(agent.ask("a.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(error_code(&agent, "a.skydns.local."), Some(14));
+    assert_eq!(agent.data("file.skydns.local.", RecordType::A), ["10.0.0.7"]);
+    etcd.run();
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    assert_eq!(agent.ask("b.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+}
+
+#[test]
+fn a_dead_endpoint_costs_no_data() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let machines = format!("http://127.0.0.1:{},{}", free_port(), etcd.endpoint());
+    let agent = agent(&machines, &[]);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    assert_eq!(error_code(&agent, "a.skydns.local."), None);
+}
+
+#[test]
+fn a_frozen_member_is_left_for_another() {
+    let members = Etcd::cluster(3);
+    members[1].put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let endpoints: Vec<_> = members.iter().map(Etcd::endpoint).collect();
+    let agent = agent(&endpoints.join(","), &[]);
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    let frozen = members[0].process.as_ref().expect("a process");
+    frozen.signal("-STOP");
+    let others = &members[1];
+    eventually("the others elect", || {
+        others.with(async |client| {
+            let put = client.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.2"}"#, None);
+            tokio::time::timeout(Duration::from_secs(2), put).await.is_ok_and(|put| put.is_ok())
+        })
+    });
+    knows(&agent, "a.skydns.local.", &["10.0.0.2"]);
+    frozen.signal("-CONT");
+}
+
+#[test]
+fn members_are_discovered() {
+    let mut members = Etcd::cluster(3);
+    members[0].put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let agent = agent(&members[0].endpoint(), &["-discover"]);
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    eventually("the members are known", || agent.log().contains("members at"));
+    members[0].kill();
+    eventually("the others elect", || {
+        members[1].with(async |client| {
+            let put = client.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.2"}"#, None);
+            tokio::time::timeout(Duration::from_secs(2), put).await.is_ok_and(|put| put.is_ok())
+        })
+    });
+    knows(&agent, "a.skydns.local.", &["10.0.0.2"]);
+}
+
+#[test]
+fn users_log_in_and_tokens_are_renewed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    run(Command::new("openssl").args(["genrsa", "-out", &path("jwt.key"), "2048"]));
+    run(Command::new("openssl").args(["rsa", "-in", &path("jwt.key"), "-pubout", "-out", &path("jwt.pub")]));
+    let token =
+        format!("jwt,pub-key={},priv-key={},sign-method=RS256,ttl=2s", path("jwt.pub"), path("jwt.key"));
+    let etcd = Etcd::start_with("http", &["--auth-token", &token]);
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let lease = etcd.put_with_lease("/skydns/local/skydns/leased", r#"{"host":"10.0.0.1"}"#, 60);
+    assert_ne!(lease, 0);
+    etcd.with(async |client| {
+        client.user_add("root", "secret", None).await.expect("a user");
+        client.user_grant_role("root", "root").await.expect("a role");
+        client.auth_enable().await.expect("authentication");
+    });
+    let variables = |password: &str| {
+        Setup::new()
+            .args(&["-machines", &etcd.endpoint()])
+            .variable("ETCD_USERNAME", "root")
+            .variable("ETCD_PASSWORD", password)
+    };
+    let wrong = variables("wrong").start();
+    eventually("the refusal is told", || wrong.log().contains("authentication failed"));
+    assert!(!wrong.log().contains("wrong\n"), "no password in the log");
+    let agent = variables("secret").start();
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    // Well past the life of the first token.
+    std::thread::sleep(Duration::from_secs(5));
+    let options = etcd_client::ConnectOptions::new().with_user("root", "secret");
+    etcd.with_options(Some(options), async |client| {
+        client.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.2"}"#, None).await.expect("put");
+    });
+    knows(&agent, "a.skydns.local.", &["10.0.0.2"]);
+    eventually("leases are asked for with a new token", || {
+        agent
+            .ask("leased.skydns.local.", RecordType::A)
+            .answers
+            .first()
+            .is_some_and(|r| (2..60).contains(&r.ttl))
+    });
+}
+
+/// An authority, and certificates it signed for a server on loopback and for a client.
+fn certificates(dir: &Path) {
+    let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(dir));
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test authority",
+    ]);
+    for (name, usage) in [("server", "serverAuth"), ("client", "clientAuth")] {
+        std::fs::write(dir.join("ext"), format!("subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n"))
+            .expect("a file");
+        let (key, csr, pem) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        openssl(&[
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            &key,
+            "-out",
+            &csr,
+            "-subj",
+            &format!("/CN={name}"),
+        ]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "ext",
+            "-out",
+            &pem,
+        ]);
+    }
+}
+
+#[test]
+fn tls_with_an_authority_and_with_client_certificates() {
+    use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+    let dir = tempfile::tempdir().expect("a directory");
+    certificates(dir.path());
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let pem = |name: &str| std::fs::read(dir.path().join(name)).expect("a file");
+    let server = ["--cert-file", &path("server.pem"), "--key-file", &path("server.key")];
+    let client = ["--client-cert-auth", "--trusted-ca-file", &path("ca.pem")];
+    for needs_client in [false, true] {
+        let args = if needs_client { [&server[..], &client[..]].concat() } else { server.to_vec() };
+        let etcd = Etcd::start_with("https", &args);
+        let identity = Identity::from_pem(pem("client.pem"), pem("client.key"));
+        let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(pem("ca.pem"))).identity(identity);
+        etcd.with_options(Some(ConnectOptions::new().with_tls(tls)), async |client| {
+            client.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#, None).await.expect("put");
+        });
+        let mut setup =
+            Setup::new().args(&["-machines", &etcd.endpoint()]).variable("ETCD_CACERT", &path("ca.pem"));
+        if needs_client {
+            let without =
+                Setup::new().args(&["-machines", &etcd.endpoint(), "-ca-cert", &path("ca.pem")]).start();
+            eventually("the server wants a certificate", || without.log().contains("etcd: https://"));
+            assert_eq!(
+                without.ask("a.skydns.local.", RecordType::A).metadata.response_code,
+                ResponseCode::ServFail
+            );
+            setup = setup
+                .variable("ETCD_TLSPEM", &path("client.pem"))
+                .variable("ETCD_TLSKEY", &path("client.key"));
+        } else {
+            let stranger = Setup::new().args(&["-machines", &etcd.endpoint()]).start();
+            eventually("an unknown authority is told", || {
+                stranger.log().to_lowercase().contains("unknownissuer")
+            });
+        }
+        knows(&setup.start(), "a.skydns.local.", &["10.0.0.1"]);
+    }
+}
+
+#[test]
+fn leased_keys_have_the_seconds_left_as_ttl() {
+    let etcd = Etcd::start();
+    etcd.put_with_lease("/skydns/local/skydns/leased", r#"{"host":"10.0.0.1"}"#, 100);
+    let short = etcd.put_with_lease("/skydns/local/skydns/short", r#"{"host":"10.0.0.1","ttl":7}"#, 5);
+    let agent = agent(&etcd.endpoint(), &[]);
+    let ttl = |name: &str| agent.ask(name, RecordType::A).answers.first().map(|r| r.ttl);
+    eventually("the time left is known", || ttl("leased.skydns.local.").is_some_and(|ttl| ttl > 1));
+    let first = ttl("leased.skydns.local.").expect("a TTL");
+    assert!((85..=100).contains(&first), "{first}");
+    std::thread::sleep(Duration::from_secs(2));
+    let later = ttl("leased.skydns.local.").expect("a TTL");
+    assert!(later < first, "{later} after {first}");
+    etcd.with(async |client| {
+        let (mut keeper, mut answers) = client.lease_keep_alive(short).await.expect("a keeper");
+        keeper.keep_alive().await.expect("sent");
+        answers.message().await.expect("an answer");
+    });
+    assert!(ttl("short.skydns.local.").is_some_and(|ttl| (1..=5).contains(&ttl)));
+    eventually("the short lease ends", || ttl("short.skydns.local.").is_none());
+}
+
+#[test]
+fn a_quiet_session_lasts_and_leases_outlive_it() {
+    let mut etcd = Etcd::start();
+    let lease = etcd.put_with_lease("/skydns/local/skydns/leased", r#"{"host":"10.0.0.1"}"#, 60);
+    let agent = agent(&etcd.endpoint(), &[]);
+    // etcd ends connections that ask too often whether it lives, at the fourth time.
+    std::thread::sleep(Duration::from_secs(32));
+    assert_eq!(agent.log().matches("etcd: in sync").count(), 1, "{}", agent.log());
+    etcd.kill();
+    etcd.run();
+    eventually("in sync again", || agent.log().matches("etcd: in sync").count() == 2);
+    etcd.with(async |client| {
+        let (mut keeper, mut answers) = client.lease_keep_alive(lease).await.expect("a keeper");
+        keeper.keep_alive().await.expect("sent");
+        answers.message().await.expect("an answer");
+    });
+    let ttl = || agent.ask("leased.skydns.local.", RecordType::A).answers.first().map_or(0, |r| r.ttl);
+    eventually("the lease counts as renewed", || ttl() > 50);
+}
+
+#[test]
+fn the_configuration_in_etcd_is_followed() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/config", r#"{"ttl":77,"domain":"site.test"}"#);
+    etcd.put("/skydns/test/site/a", r#"{"host":"10.0.0.1"}"#);
+    let agent = agent(&etcd.endpoint(), &["-ttl", "55"]);
+    let ttl = || agent.ask("a.site.test.", RecordType::A).answers.first().map(|r| r.ttl);
+    assert_eq!(ttl(), Some(77), "the store's settings beat flags");
+    etcd.put("/skydns/config", r#"{"ttl":78,"domain":"site.test"}"#);
+    eventually("the new TTL", || ttl() == Some(78));
+    etcd.put("/skydns/config", r#"{"ttl":"79","domain":17}"#);
+    eventually("the problem is told", || {
+        let log = agent.log();
+        log.contains("/skydns/config: field \"ttl\": \"79\" is not a whole number")
+            && log.contains("field \"domain\": 17 is not a string")
+            && log.contains("the last good one stays")
+    });
+    assert_eq!(ttl(), Some(78));
+    etcd.put("/skydns/config", r#"{"ttl":80,"domain":"site.test","dns_addr":"127.0.0.1:1"}"#);
+    eventually("what needs a restart is told", || {
+        agent.log().contains("dns_addr (-addr) changed: it counts from the next start")
+    });
+    assert_eq!(ttl(), Some(80));
+    etcd.delete("/skydns/config");
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.2"}"#);
+    eventually("flags and defaults are back", || {
+        agent.ask("a.skydns.local.", RecordType::A).answers.first().map(|r| r.ttl) == Some(55)
+    });
+}
+
+#[test]
+fn another_path_prefix_is_another_site() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    etcd.put("/my/dns/local/skydns/a", r#"{"host":"10.0.0.2"}"#);
+    etcd.put("/my/dns/config", r#"{"ttl":9}"#);
+    let agent = agent(&etcd.endpoint(), &["-path-prefix", "/my/dns/"]);
+    let reply = agent.ask("a.skydns.local.", RecordType::A);
+    assert_eq!((reply.answers[0].data.to_string().as_str(), reply.answers[0].ttl), ("10.0.0.2", 9));
+}
+
+#[test]
+fn files_beat_etcd_on_the_same_key() {
+    let etcd = Etcd::start();
+    etcd.put("/skydns/local/skydns/both", r#"{"host":"10.0.0.1"}"#);
+    etcd.put("/skydns/local/skydns/etcd", r#"{"host":"10.0.0.2"}"#);
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/both", r#"{"host":"10.0.0.7"}"#)
+        .args(&["-machines", &etcd.endpoint()])
+        .start();
+    knows(&agent, "etcd.skydns.local.", &["10.0.0.2"]);
+    assert_eq!(agent.data("both.skydns.local.", RecordType::A), ["10.0.0.7"]);
+    std::fs::remove_file(agent.records().join("local/skydns/both")).expect("removed");
+    knows(&agent, "both.skydns.local.", &["10.0.0.1"]);
+}
+
+#[test]
+fn bad_values_and_keys_cost_themselves_only() {
+    let etcd = Etcd::start_with("http", &["--max-request-bytes", "3000000"]);
+    let long_label = format!("/skydns/local/skydns/{}", "x".repeat(64));
+    let long_name = format!("/skydns/local/skydns/{}", vec!["abcdefg"; 40].join("/"));
+    let huge_text = format!("{{\"text\":\"{}\"}}", "x".repeat(1 << 20));
+    let huge_unknown = format!("{{\"host\":\"10.0.0.9\",\"other\":\"{}\"}}", "x".repeat(1 << 20));
+    let bad = [
+        ("/skydns/local/skydns/bad/json", "{host", "not JSON"),
+        ("/skydns/local/skydns/bad/array", "[1]", "an array"),
+        ("/skydns/local/skydns/bad/type", r#"{"port":"80"}"#, "\"80\", not a whole number"),
+        ("/skydns/local/skydns/bad/range", r#"{"port":70000}"#, "70000, not in 0..=65535"),
+        ("/skydns/local/skydns/bad/huge", huge_text.as_str(), "1048576 octets"),
+        ("/skydns/local/skydns//empty", "{}", "empty label"),
+        (long_label.as_str(), "{}", "label of 64 octets"),
+        (long_name.as_str(), "{}", "name of 334 octets"),
+    ];
+    let good = [
+        ("/skydns/local/skydns/bad/good", r#"{"host":"10.0.0.1"}"#),
+        ("/skydns/local/skydns/bad/Upper", r#"{"host":"10.0.0.2"}"#),
+        ("/skydns/local/skydns/bad/*", r#"{"host":"10.0.0.3"}"#),
+        ("/skydns/local/skydns/bad/bücher", r#"{"host":"10.0.0.4"}"#),
+        ("/skydns/local/skydns/bad/unknown", huge_unknown.as_str()),
+    ];
+    etcd.put_all(bad.iter().map(|(key, value, _)| (*key, *value)).chain(good));
+    let agent = agent(&etcd.endpoint(), &[]);
+    let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9"];
+    assert_eq!(agent.data("bad.skydns.local.", RecordType::A), all);
+    assert_eq!(agent.data("upper.bad.skydns.local.", RecordType::A), ["10.0.0.2"]);
+    for (key, _, reason) in bad {
+        let told = agent
+            .log()
+            .lines()
+            .any(|line| line.contains(key) && line.contains("refused") && line.contains(reason));
+        assert!(told, "{key}: {reason}\n{}", agent.log());
+    }
+    assert!(agent.log().contains("bad/Upper: note: the key has upper-case letters"));
+    etcd.put(bad[0].0, r#"{"host":"10.0.0.8"}"#);
+    knows(&agent, "json.bad.skydns.local.", &["10.0.0.8"]);
+}
+
+#[test]
+fn twenty_thousand_services_under_one_name() {
+    let etcd = Etcd::start();
+    let pairs: Vec<_> = (0..20_000)
+        .map(|n| {
+            (
+                format!("/skydns/local/skydns/many/s{n}"),
+                format!("{{\"host\":\"10.1.{}.{}\"}}", n / 250, n % 250),
+            )
+        })
+        .collect();
+    etcd.put_many(&pairs);
+    etcd.put("/skydns/local/skydns/other", r#"{"host":"10.0.0.1"}"#);
+    let agent = agent(&etcd.endpoint(), &[]);
+    assert!(agent.log().contains("20001 names"));
+    for rtype in [RecordType::A, RecordType::SRV] {
+        let udp = agent.ask("many.skydns.local.", rtype);
+        assert_eq!((udp.metadata.truncation, udp.answers.len()), (true, 0));
+        let tcp = Stream::connect(agent.address()).ask(&query("many.skydns.local.", rtype));
+        assert_eq!(tcp.metadata.response_code, ResponseCode::ServFail);
+    }
+    assert_eq!(agent.data("s19999.many.skydns.local.", RecordType::A), ["10.1.79.249"]);
+    assert_eq!(agent.data("other.skydns.local.", RecordType::A), ["10.0.0.1"]);
+}

@@ -1,0 +1,446 @@
+//! Forwarding, against scripted upstreams on loopback.
+
+mod support;
+
+use hickory_proto::op::{Edns, Message, ResponseCode};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_proto::rr::{RData, RecordType, rdata};
+use std::collections::HashSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+use support::upstream::{Upstream, Via, add, failure, reply_to, soa};
+use support::{Agent, Setup, Stream, ask, eventually, exchange, query};
+
+const RECORD: (&str, &str) = ("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+
+fn agent(upstreams: &[SocketAddr], args: &[&str]) -> Agent {
+    let list: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
+    Setup::new().record(RECORD.0, RECORD.1).args(&["-nameservers", &list.join(",")]).args(args).start()
+}
+
+/// A port where nothing listens and nothing is refused: packets vanish.
+fn black_hole() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+#[test]
+fn the_whole_message_comes_back() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = failure(query, ResponseCode::NXDomain);
+        reply.add_authority(soa("example.org.", 300, 60));
+        let mut edns = Edns::new();
+        edns.set_dnssec_ok(true).set_max_payload(1400);
+        edns.options_mut().insert(EdnsOption::Unknown(15, [&[0, 9], b"why".as_slice()].concat()));
+        reply.set_edns(edns);
+        reply.metadata.authentic_data = true;
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    let mut question = query("No.Example.org.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(1400);
+    question.set_edns(edns);
+    question.metadata.checking_disabled = true;
+    let reply = ask(agent.address(), &question);
+    assert_eq!(reply.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(reply.authorities.len(), 1);
+    assert_eq!(reply.queries[0].name().to_ascii(), "No.Example.org.");
+    assert!(!reply.metadata.authentic_data, "an upstream's AD is not trusted unless told so");
+    assert!(reply.metadata.checking_disabled && reply.metadata.recursion_available);
+    let edns = reply.edns.expect("OPT");
+    assert!(edns.flags().dnssec_ok);
+    let Some(EdnsOption::Unknown(15, error)) = edns.option(EdnsCode::Unknown(15)) else { panic!("an EDE") };
+    assert_eq!(error, &[&[0, 9], b"why".as_slice()].concat());
+    let (asked, _) = &upstream.seen()[0];
+    assert!(asked.metadata.checking_disabled && asked.metadata.recursion_desired);
+    assert!(asked.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok && edns.max_payload() == 1232));
+}
+
+#[test]
+fn ids_and_ports_are_fresh_and_never_the_clients() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 0);
+    let agent = agent(&[upstream.address], &["-rcache", "0"]);
+    let mut clients = Vec::new();
+    for n in 0..40 {
+        let question = query(&format!("n{n}.example.org."), RecordType::A);
+        clients.push(question.metadata.id);
+        ask(agent.address(), &question);
+    }
+    let seen = upstream.seen();
+    let ids: HashSet<_> = seen.iter().map(|(message, _)| message.metadata.id).collect();
+    let ports: HashSet<_> = seen.iter().map(|(_, peer)| peer.port()).collect();
+    assert!(ids.len() > 35 && ports.len() > 35, "{} ids, {} ports", ids.len(), ports.len());
+    let kept = seen.iter().zip(&clients).filter(|((message, _), id)| message.metadata.id == **id).count();
+    assert!(kept < 3, "{kept} ids were the client's");
+}
+
+#[test]
+fn replies_to_something_else_are_not_believed() {
+    let upstream = Upstream::start(|query, via| {
+        let mut wrong = reply_to(query);
+        wrong.queries[0] = support::query("evil.example.org.", RecordType::A).queries[0].clone();
+        add(&mut wrong, 60, RData::A(rdata::A([6, 6, 6, 6].into())));
+        if via == Via::Udp && query.queries[0].name().to_ascii().starts_with("id") {
+            wrong.queries = query.queries.clone();
+            wrong.metadata.id = query.metadata.id.wrapping_add(1);
+        }
+        Some(wrong)
+    });
+    let good = Upstream::addresses([192, 0, 2, 1], 60);
+    let agent = agent(&[upstream.address, good.address], &["-ns-rotate=false"]);
+    for name in ["question.example.org.", "id.example.org."] {
+        assert_eq!(agent.data(name, RecordType::A), ["192.0.2.1"]);
+    }
+}
+
+#[test]
+fn truncated_replies_are_fetched_over_tcp() {
+    let upstream = Upstream::start(|query, via| {
+        let mut reply = reply_to(query);
+        if via == Via::Udp {
+            reply.metadata.truncation = true;
+        } else {
+            for n in 0..200 {
+                add(&mut reply, 60, RData::A(rdata::A([10, 9, 8, n].into())));
+            }
+        }
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    let reply = Stream::connect(agent.address()).ask(&query("big.example.org.", RecordType::A));
+    assert_eq!((reply.answers.len(), reply.metadata.truncation), (200, false));
+    let reply = agent.ask("big.example.org.", RecordType::A);
+    assert_eq!(
+        (reply.answers.len(), reply.metadata.truncation),
+        (0, true),
+        "a UDP client is told to use TCP"
+    );
+}
+
+#[test]
+fn the_next_upstream_is_asked_on_servfail_and_refused() {
+    for rcode in [ResponseCode::ServFail, ResponseCode::Refused] {
+        let bad = Upstream::start(move |query, _| Some(failure(query, rcode)));
+        let good = Upstream::addresses([192, 0, 2, 1], 60);
+        let agent = agent(&[bad.address, good.address], &[]);
+        for n in 0..20 {
+            assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+        }
+        assert!(bad.count() > 0);
+        let alone = self::agent(&[bad.address], &[]);
+        assert_eq!(alone.ask("x.example.org.", RecordType::A).metadata.response_code, rcode);
+    }
+}
+
+#[test]
+fn a_dead_upstream_costs_no_query_its_timeout() {
+    let (_hole, dead) = black_hole();
+    let good = Upstream::addresses([192, 0, 2, 1], 60);
+    let agent = agent(&[dead, good.address], &[]);
+    let start = Instant::now();
+    for n in 0..50 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "50 questions took {:?}", start.elapsed());
+    eventually("the dead one is told", || agent.log().contains(&format!("upstream {dead}: does not answer")));
+}
+
+#[test]
+fn an_upstream_that_is_back_is_used_again() {
+    let (hole, address) = black_hole();
+    let agent = agent(&[address], &["-rtimeout", "200ms"]);
+    for n in 0..3 {
+        let reply = agent.ask(&format!("n{n}.example.org."), RecordType::A);
+        assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    }
+    eventually("doubt", || agent.log().contains("does not answer"));
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, peer)) = hole.recv_from(&mut buffer) {
+            let query = Message::from_vec(&buffer[..len]).expect("a query");
+            let _ = hole.send_to(&reply_to(&query).to_vec().expect("a reply"), peer);
+        }
+    });
+    eventually("a probe is answered", || agent.log().contains("answers again"));
+}
+
+#[test]
+fn without_any_upstream_there_is_an_answer_that_says_so() {
+    let agent = Setup::new().record(RECORD.0, RECORD.1).start();
+    let mut question = query("www.example.org.", RecordType::A);
+    question.set_edns(Edns::new());
+    let reply = ask(agent.address(), &question);
+    assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    assert!(reply.edns.is_some_and(|edns| edns.option(EdnsCode::Unknown(15)).is_some()));
+}
+
+#[test]
+fn equal_questions_are_asked_once() {
+    let upstream = Upstream::start(|query, _| {
+        std::thread::sleep(Duration::from_millis(300));
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    let server = agent.address();
+    let clients: Vec<_> = (0..30)
+        .map(|_| {
+            std::thread::spawn(move || ask(server, &query("same.example.org.", RecordType::A)).answers.len())
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().expect("a client"), 1);
+    }
+    // The upstream is slower than an upstream should be, so the exchange itself may resend once.
+    assert!(upstream.count() <= 2, "{} questions", upstream.count());
+}
+
+#[test]
+fn replies_are_kept_and_their_ttls_count_down() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 30);
+    let agent = agent(&[upstream.address], &[]);
+    let ttl = |name: &str| agent.ask(name, RecordType::A).answers[0].ttl;
+    assert_eq!(ttl("cached.example.org."), 30);
+    std::thread::sleep(Duration::from_millis(2_100));
+    let later = ttl("CACHED.example.org.");
+    assert!((25..=28).contains(&later), "{later}");
+    assert_eq!(upstream.count(), 1);
+    let reply = agent.ask("CACHED.example.org.", RecordType::A);
+    assert!(!reply.metadata.authoritative);
+    assert_eq!(reply.answers[0].name.to_ascii(), "CACHED.example.org.", "letter case is the question's");
+    let off = self::agent(&[upstream.address], &["-rcache=0"]);
+    off.ask("x.example.org.", RecordType::A);
+    off.ask("x.example.org.", RecordType::A);
+    assert_eq!(upstream.count(), 3);
+}
+
+#[test]
+fn negative_replies_are_kept_as_long_as_their_soa_says() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = failure(query, ResponseCode::NXDomain);
+        if query.queries[0].name().to_ascii().starts_with("with") {
+            reply.add_authority(soa("example.org.", 300, 60));
+        }
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    for _ in 0..3 {
+        agent.ask("with.example.org.", RecordType::A);
+    }
+    assert_eq!(upstream.count(), 1);
+    for _ in 0..3 {
+        agent.ask("bare.example.org.", RecordType::A);
+    }
+    assert_eq!(upstream.count(), 4, "without a SOA nothing is kept (RFC 2308)");
+}
+
+#[test]
+fn no_rec_refuses_but_external_targets_are_still_found() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/ext", r#"{"host":"www.example.org"}"#)
+        .args(&["-no-rec", "-nameservers", &upstream.address.to_string()])
+        .start();
+    assert_eq!(agent.ask("www.example.org.", RecordType::A).metadata.response_code, ResponseCode::Refused);
+    assert_eq!(agent.data("ext.skydns.local.", RecordType::A), ["192.0.2.1", "www.example.org."]);
+}
+
+#[test]
+fn short_names_are_not_forwarded() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let agent = agent(&[upstream.address], &["-ndots", "3"]);
+    assert_eq!(agent.ask("example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(agent.data("www.example.org.", RecordType::A), ["192.0.2.1"]);
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn external_targets_that_are_slow_do_not_hold_an_srv_answer_back() {
+    let (_hole, dead) = black_hole();
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/s/a", r#"{"host":"slow.example.org","port":1}"#)
+        .record("/skydns/local/skydns/s/b", r#"{"host":"10.0.0.2","port":2}"#)
+        .args(&["-rtimeout", "300ms", "-nameservers", &dead.to_string()])
+        .start();
+    let start = Instant::now();
+    let reply = agent.ask("s.skydns.local.", RecordType::SRV);
+    assert_eq!((reply.answers.len(), reply.additionals.len()), (2, 1));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_external_target_that_cannot_be_looked_up_is_no_denial() {
+    let (_hole, dead) = black_hole();
+    let setup = |upstream: SocketAddr| {
+        Setup::new()
+            .record("/skydns/local/skydns/ext", r#"{"host":"www.example.org"}"#)
+            .args(&["-rtimeout", "300ms", "-nameservers", &upstream.to_string()])
+            .start()
+    };
+    let reply = setup(dead).ask("ext.skydns.local.", RecordType::A);
+    assert_eq!((reply.metadata.response_code, reply.authorities.len()), (ResponseCode::ServFail, 0));
+    let denies = Upstream::start(|query, _| Some(failure(query, ResponseCode::NXDomain)));
+    let reply = setup(denies.address).ask("ext.skydns.local.", RecordType::A);
+    assert_eq!((reply.metadata.response_code, reply.authorities.len()), (ResponseCode::NoError, 1));
+}
+
+#[test]
+fn rotation_spreads_and_its_absence_prefers_the_fastest() {
+    let fast = Upstream::addresses([192, 0, 2, 1], 0);
+    let slow = Upstream::start(|query, _| {
+        std::thread::sleep(Duration::from_millis(30));
+        Some(reply_to(query))
+    });
+    let other = Upstream::addresses([192, 0, 2, 2], 0);
+    let ask_many = |agent: &Agent| {
+        for n in 0..60 {
+            agent.ask(&format!("n{n}.example.org."), RecordType::A);
+        }
+    };
+    ask_many(&agent(&[fast.address, other.address], &["-rcache=0"]));
+    let (a, b) = (fast.count(), other.count());
+    assert!(a >= 20 && b >= 20, "{a} and {b}");
+    ask_many(&agent(&[slow.address, fast.address], &["-rcache=0", "-ns-rotate=false"]));
+    assert!(slow.count() <= 10, "{} questions to the slow one", slow.count());
+}
+
+#[test]
+fn upstreams_follow_resolv_conf() {
+    let agent = Setup::new().record(RECORD.0, RECORD.1).start();
+    assert!(agent.log().contains("upstreams: none"));
+    agent.set_resolv_conf("nameserver 192.0.2.53\nnameserver 192.0.2.54\n");
+    eventually("the new upstreams are taken", || {
+        agent.log().contains("upstreams: 192.0.2.53:53, 192.0.2.54:53")
+    });
+}
+
+#[test]
+fn we_never_forward_to_ourselves() {
+    let port = support::free_port();
+    let own = format!("127.0.0.1:{port}");
+    let agent = Setup::new().port(port).record(RECORD.0, RECORD.1).args(&["-nameservers", &own]).start();
+    assert!(agent.log().contains(&format!("nameservers: {own} is this server itself")));
+    let start = Instant::now();
+    assert_eq!(agent.ask("www.example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_forwarding_loop_is_found_and_broken() {
+    // An upstream that sends everything back to us.
+    let port = support::free_port();
+    let us: SocketAddr = ([127, 0, 0, 1], port).into();
+    let mirror = Upstream::start(move |query, _| {
+        let packet = query.to_vec().expect("a query");
+        exchange(us, &packet, Duration::from_secs(5)).and_then(|reply| Message::from_vec(&reply).ok())
+    });
+    let args = ["-nameservers", &mirror.address.to_string()];
+    let agent = Setup::new().port(port).record(RECORD.0, RECORD.1).args(&args).start();
+    let start = Instant::now();
+    assert_eq!(agent.ask("a.example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    eventually("the loop is found", || agent.log().contains("forwards to this server"));
+    let before = mirror.count();
+    let start = Instant::now();
+    assert_eq!(agent.ask("b.example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert_eq!(mirror.count(), before, "the looping upstream is left alone");
+    assert!(before < 20, "{before} questions went round");
+}
+
+#[test]
+fn an_upstream_without_edns_is_asked_without() {
+    let upstream = Upstream::start(|query, _| {
+        if query.edns.is_some() {
+            return Some(failure(query, ResponseCode::FormErr));
+        }
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    assert_eq!(agent(&[upstream.address], &[]).data("old.example.org.", RecordType::A), ["192.0.2.1"]);
+}
+
+#[test]
+fn an_upstream_that_chokes_on_edns_is_learned() {
+    // As many do: a bare header for what they do not understand.
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+            let query = Message::from_vec(&buffer[..len]).expect("a query");
+            let mut reply = reply_to(&query);
+            if query.edns.is_some() {
+                reply = failure(&query, ResponseCode::FormErr);
+                reply.queries.clear();
+            } else if query.queries[0].query_type() == RecordType::A {
+                add(&mut reply, 0, RData::A(rdata::A([192, 0, 2, 1].into())));
+            }
+            let _ = socket.send_to(&reply.to_vec().expect("a reply"), peer);
+        }
+    });
+    let agent = agent(&[address], &["-rtimeout", "300ms"]);
+    eventually("it is asked without EDNS", || agent.data("old.example.org.", RecordType::A) == ["192.0.2.1"]);
+}
+
+#[test]
+fn an_upstream_that_always_refuses_is_asked_last() {
+    let bad = Upstream::start(|query, _| Some(failure(query, ResponseCode::Refused)));
+    let good = Upstream::start(|query, _| {
+        std::thread::sleep(Duration::from_millis(5));
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let agent = agent(&[bad.address, good.address], &["-ns-rotate=false"]);
+    for n in 0..60 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+    }
+    assert!(bad.count() < 30, "{} of 60 questions went to the one that refuses", bad.count());
+}
+
+#[test]
+fn one_answer_asks_for_a_bounded_number_of_names() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let setup = Setup::new().args(&["-nameservers", &upstream.address.to_string()]);
+    let agent = (0..300)
+        .fold(setup, |setup, n| {
+            setup.record(
+                &format!("/skydns/local/skydns/many/s{n}"),
+                &format!("{{\"host\":\"h{n}.example.org\"}}"),
+            )
+        })
+        .start();
+    let reply = Stream::connect(agent.address()).ask(&query("many.skydns.local.", RecordType::SRV));
+    assert_eq!(reply.answers.len(), 300);
+    assert!(upstream.count() <= 64, "{} questions", upstream.count());
+}
+
+#[test]
+fn an_upstreams_ad_is_passed_on_when_it_is_trusted() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        reply.metadata.authentic_data = true;
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &["-trust-ad"]);
+    let mut question = query("ad.example.org.", RecordType::A);
+    assert!(!ask(agent.address(), &question).metadata.authentic_data, "only to who asks for it (RFC 6840)");
+    question.metadata.authentic_data = true;
+    assert!(ask(agent.address(), &question).metadata.authentic_data);
+}
+
+#[test]
+fn special_names_never_leave_the_host() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let agent = agent(&[upstream.address], &[]);
+    assert_eq!(agent.data("localhost.", RecordType::A), ["127.0.0.1"]);
+    assert_eq!(agent.ask("x.invalid.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(agent.data("1.0.0.127.in-addr.arpa.", RecordType::PTR), ["localhost."]);
+    assert_eq!(upstream.count(), 0);
+}

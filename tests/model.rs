@@ -1,0 +1,450 @@
+//! Random trees and random questions: the answer equals that of a slow model written from PARITY's
+//! rules on plain lists of strings.
+
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::{Name, Record, RecordType};
+use proptest::prelude::*;
+use skydns::answer::{Answer, Externals, Freshness, Lookup, Outcome, View, Zone, answer};
+use skydns::service::{Key, Service};
+use skydns::tree::{Entry, Layer, Tree};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// A service as the model sees it.
+#[derive(Clone, Debug)]
+struct Plain {
+    /// Labels, root first.
+    key: Vec<String>,
+    host: String,
+    port: u16,
+    priority: u16,
+    weight: u64,
+    ttl: u32,
+    text: String,
+    group: String,
+    strip: usize,
+    mail: bool,
+}
+
+const TTL: u32 = 3600;
+const MIN_TTL: u32 = 30;
+const DOMAIN: &str = "x.test";
+
+fn name(text: &str) -> Name {
+    Name::from_labels(text.trim_end_matches('.').split('.').map(str::as_bytes))
+        .map(|mut name| {
+            name.set_fqdn(true);
+            name
+        })
+        .expect("a name")
+}
+
+/// What an upstream knows.
+fn upstream(lookup: &str, rtype: RecordType) -> Option<Vec<String>> {
+    match (lookup, rtype) {
+        ("www.ext.test", RecordType::A) => {
+            Some(vec!["www.ext.test. 70 CNAME w.ext.test.".into(), "w.ext.test. 50 A 192.0.2.9".into()])
+        }
+        ("www.ext.test", RecordType::AAAA) => {
+            Some(vec!["www.ext.test. 70 CNAME w.ext.test.".into(), "w.ext.test. 50 AAAA 2001:db8::9".into()])
+        }
+        ("four.ext.test", RecordType::A) => Some(vec!["four.ext.test. 9 A 192.0.2.4".into()]),
+        ("four.ext.test", RecordType::AAAA) => Some(vec![]),
+        _ => None,
+    }
+}
+
+// --- the model ---------------------------------------------------------------------------------
+
+struct Model<'a> {
+    services: &'a [Plain],
+    local: &'a str,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    rcode: ResponseCode,
+    answers: Vec<String>,
+    additionals: Vec<String>,
+    soa: bool,
+}
+
+fn wild(label: &str) -> bool {
+    label == "*" || label == "any"
+}
+
+fn path(name: &str) -> Vec<String> {
+    name.to_lowercase().trim_end_matches('.').split('.').rev().map(str::to_owned).collect()
+}
+
+fn dotted(key: &[String]) -> String {
+    key.iter().rev().cloned().collect::<Vec<_>>().join(".")
+}
+
+fn inside(name: &str) -> bool {
+    name == DOMAIN || name.ends_with(&format!(".{DOMAIN}"))
+}
+
+impl Model<'_> {
+    /// The services of a name, without those that are equal to one before.
+    fn lookup(&self, name: &str) -> Option<Vec<&Plain>> {
+        let asked = path(name);
+        let fixed: Vec<_> = asked.iter().take_while(|label| !wild(label)).cloned().collect();
+        let below: Vec<&Plain> = self.services.iter().filter(|s| s.key.starts_with(&fixed)).collect();
+        if below.is_empty() {
+            // local.dns is always there, and so is what it is below.
+            return (fixed == path(DOMAIN) || fixed == path(&format!("dns.{DOMAIN}"))).then(Vec::new);
+        }
+        if below.len() == 1 && below[0].key == fixed {
+            return Some(below);
+        }
+        let mut found: Vec<&Plain> = Vec::new();
+        for s in below {
+            let fits = s.key.len() >= asked.len()
+                && asked.iter().zip(&s.key).all(|(asked, label)| wild(asked) || asked == label);
+            let hidden = s.key[fixed.len()..].iter().any(|label| label.starts_with('_'));
+            let equal = |t: &&Plain| {
+                (&s.host, s.port, s.priority, s.weight, &s.text)
+                    == (&t.host, t.port, t.priority, t.weight, &t.text)
+            };
+            if fits && !hidden && !found.iter().any(equal) {
+                found.push(s);
+            }
+        }
+        Some(found)
+    }
+
+    fn group(found: Vec<&Plain>) -> Vec<&Plain> {
+        let with: Vec<_> = found.iter().filter(|s| !s.group.is_empty()).collect();
+        let Some(shortest) = with.iter().map(|s| s.key.len()).min() else { return found };
+        let mut names: Vec<_> = with.iter().filter(|s| s.key.len() == shortest).map(|s| &s.group).collect();
+        names.sort();
+        names.dedup();
+        if names.len() > 1 {
+            return found;
+        }
+        let name = names[0].clone();
+        found.into_iter().filter(|s| s.group.is_empty() || s.group == name).collect()
+    }
+
+    fn addresses(&self, owner: &str, name: &str, types: &[&str], before: &[String]) -> Option<Vec<String>> {
+        let mut out = Vec::new();
+        for s in Self::group(self.lookup(name)?) {
+            let rtype = kind(&s.host);
+            if types.contains(&rtype) {
+                out.push(format!("{owner}. {} {rtype} {}", ttl(s), s.host));
+            }
+            if rtype != "NAME" {
+                continue;
+            }
+            let seen = s.host == owner || before.contains(&s.host) || before.len() >= 8;
+            if seen {
+                continue;
+            }
+            let mut chain = before.to_vec();
+            chain.push(s.host.clone());
+            let rest = match self.addresses(&s.host, &s.host, types, &chain) {
+                Some(rest) if rest.is_empty() => continue,
+                Some(rest) => rest,
+                None if inside(&s.host) || s.host.split('.').count() < 2 => continue,
+                None => {
+                    let rtype = if types.contains(&"A") { RecordType::A } else { RecordType::AAAA };
+                    match upstream(&s.host, rtype) {
+                        Some(records) => records,
+                        None => continue,
+                    }
+                }
+            };
+            out.push(format!("{owner}. {} CNAME {}.", ttl(s), s.host));
+            out.extend(rest);
+        }
+        Some(out)
+    }
+
+    fn target(&self, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
+        let full = if kind(&s.host) == "NAME" { s.host.clone() } else { dotted(&s.key) };
+        let labels: Vec<_> = full.split('.').collect();
+        let target = if s.strip < labels.len() { labels[s.strip..].join(".") } else { full.clone() };
+        match kind(&s.host) {
+            "NAME" if seen.contains(&target) => {}
+            "NAME" if inside(&target) => {
+                extra.extend(self.addresses(&target, &target, &["A", "AAAA"], &[]).unwrap_or_default());
+                seen.push(target.clone());
+            }
+            "NAME" => {
+                seen.push(target.clone());
+                if target.split('.').count() >= 2 {
+                    extra.extend(upstream(&target, RecordType::A).unwrap_or_default());
+                    let v6 = upstream(&target, RecordType::AAAA).unwrap_or_default();
+                    extra.extend(v6.into_iter().filter(|r| !r.contains("CNAME")));
+                }
+            }
+            rtype => extra.push(format!("{target}. {} {rtype} {}", ttl(s), s.host)),
+        }
+        target
+    }
+
+    fn answer(&self, asked: &str, rtype: RecordType) -> Expected {
+        let looked = if asked == format!("local.dns.{DOMAIN}") { self.local } else { asked };
+        let mut extra = Vec::new();
+        let mut seen = Vec::new();
+        let section = match rtype {
+            RecordType::A => self.addresses(asked, looked, &["A"], &[]),
+            RecordType::AAAA => self.addresses(asked, looked, &["AAAA"], &[]),
+            RecordType::TXT => self.lookup(looked).map(|found| {
+                let with = Self::group(found).into_iter().filter(|s| !s.text.is_empty());
+                with.map(|s| format!("{asked}. {} TXT {}", ttl(s), s.text)).collect()
+            }),
+            RecordType::SRV => self.lookup(looked).map(|found| {
+                let found: Vec<_> = Self::group(found).into_iter().filter(|s| !s.host.is_empty()).collect();
+                let weight = |s: &Plain| if s.weight == 0 { 100 } else { s.weight };
+                found
+                    .iter()
+                    .map(|s| {
+                        let peers = found.iter().filter(|t| priority(t) == priority(s));
+                        let sum: u64 = peers.map(|t| weight(t)).sum();
+                        let target = self.target(s, &mut seen, &mut extra);
+                        let (w, p) = (100 * weight(s) / sum, priority(s));
+                        format!("{asked}. {} SRV {p} {w} {} {target}.", ttl(s), s.port)
+                    })
+                    .collect()
+            }),
+            RecordType::MX => self.lookup(looked).map(|found| {
+                let mail = found.into_iter().filter(|s| s.mail && !s.host.is_empty());
+                mail.map(|s| {
+                    let target = self.target(s, &mut seen, &mut extra);
+                    format!("{asked}. {} MX {} {target}.", ttl(s), priority(s))
+                })
+                .collect()
+            }),
+            RecordType::CNAME => self.lookup(looked).map(|_| {
+                let asked_path = path(looked);
+                let fixed: Vec<_> = asked_path.iter().take_while(|label| !wild(label)).cloned().collect();
+                let leaf = !self.services.iter().any(|s| s.key.starts_with(&fixed) && s.key != fixed);
+                let here = self.services.iter().filter(|s| s.key == fixed && kind(&s.host) == "NAME");
+                here.filter(|_| fixed.len() == asked_path.len() || leaf)
+                    .map(|s| format!("{asked}. {} CNAME {}.", ttl(s), s.host))
+                    .collect()
+            }),
+            RecordType::ANY => self.lookup(looked).map(|_| vec![format!("{asked}. {TTL} HINFO RFC8482 ")]),
+            _ => self.lookup(looked).map(|_| Vec::new()),
+        };
+        let rcode = if section.is_some() { ResponseCode::NoError } else { ResponseCode::NXDomain };
+        let answers = tidy(&section.unwrap_or_default(), true);
+        let soa = answers.is_empty();
+        Expected { rcode, answers, additionals: tidy(&extra, false), soa }
+    }
+}
+
+fn kind(host: &str) -> &'static str {
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.is_ipv4() => "A",
+        Ok(_) => "AAAA",
+        Err(_) if host.is_empty() => "NONE",
+        Err(_) => "NAME",
+    }
+}
+
+fn ttl(s: &Plain) -> u32 {
+    if s.ttl == 0 { TTL } else { s.ttl }
+}
+
+fn priority(s: &Plain) -> u16 {
+    if s.priority == 0 { 10 } else { s.priority }
+}
+
+/// One CNAME an owner, no record twice, the least TTL for each owner and type, records of one owner and
+/// type together, CNAMEs first.
+fn tidy(records: &[String], cnames_first: bool) -> Vec<String> {
+    let parts = |record: &str| -> (String, u32, String, String) {
+        let mut words = record.splitn(4, ' ').map(str::to_owned);
+        let mut word = || words.next().expect("four words");
+        (word(), word().parse().expect("a TTL"), word(), word())
+    };
+    let mut kept: Vec<(String, u32, String, String)> = Vec::new();
+    for record in records {
+        let (owner, ttl, rtype, rdata) = parts(record);
+        let double =
+            kept.iter().any(|(o, _, t, r)| *o == owner && *t == rtype && (*t == "CNAME" || *r == rdata));
+        if !double {
+            kept.push((owner, ttl, rtype, rdata));
+        }
+    }
+    let mut least = BTreeMap::new();
+    for (owner, ttl, rtype, _) in &kept {
+        let entry = least.entry((owner.clone(), rtype.clone())).or_insert(*ttl);
+        *entry = (*entry).min(*ttl);
+    }
+    let order: Vec<_> = kept.iter().map(|(owner, _, rtype, _)| (owner.clone(), rtype.clone())).collect();
+    kept.sort_by_key(|(owner, _, rtype, _)| order.iter().position(|o| (&o.0, &o.1) == (owner, rtype)));
+    if cnames_first {
+        kept.sort_by_key(|(_, _, rtype, _)| rtype != "CNAME");
+    }
+    let text = |(owner, _, rtype, rdata): &(String, u32, String, String)| {
+        format!("{owner} {} {rtype} {rdata}", least[&(owner.clone(), rtype.clone())])
+    };
+    kept.iter().map(text).collect()
+}
+
+// --- the program -------------------------------------------------------------------------------
+
+fn build(services: &[Plain]) -> Tree {
+    let mut tree = Tree::new();
+    for s in services {
+        let value = serde_json::json!({
+            "host": s.host, "port": s.port, "priority": s.priority, "weight": s.weight, "ttl": s.ttl,
+            "text": s.text, "group": s.group, "targetstrip": s.strip, "mail": s.mail,
+        });
+        let service = Service::from_json(value.to_string().as_bytes()).expect("a service");
+        tree.put(&Key::from_name(&name(&dotted(&s.key))), Layer(1), Entry::new(service));
+    }
+    tree
+}
+
+fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
+    let mut externals = Externals::new();
+    let query = Query::query(name(asked), rtype);
+    for _ in 0..2 {
+        let view = View {
+            zone,
+            tree,
+            freshness: Freshness::Current,
+            now: 1_000,
+            seed: 1,
+            externals: &externals,
+            room: 4_000,
+            secure: None,
+        };
+        match answer(&query, &view) {
+            Outcome::Answered(answer) => return answer,
+            Outcome::Forward => panic!("{asked} is ours"),
+            Outcome::Lookup(lookups) => {
+                for Lookup { name, rtype } in lookups {
+                    let text = name.to_ascii().to_lowercase();
+                    let records = upstream(text.trim_end_matches('.'), rtype);
+                    let records = records.map(|r| r.iter().map(|r| record(r)).collect());
+                    externals.insert(Lookup { name, rtype }, records);
+                }
+            }
+        }
+    }
+    panic!("{asked}: look-ups never end");
+}
+
+fn record(text: &str) -> Record {
+    use hickory_proto::rr::{RData, rdata};
+    let words: Vec<_> = text.split(' ').collect();
+    let data = match words[2] {
+        "A" => RData::A(rdata::A(words[3].parse().expect("an address"))),
+        "AAAA" => RData::AAAA(rdata::AAAA(words[3].parse().expect("an address"))),
+        _ => RData::CNAME(rdata::CNAME(Name::from_str(words[3]).expect("a name"))),
+    };
+    Record::from_rdata(name(words[0]), words[1].parse().expect("a TTL"), data)
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    use hickory_proto::rr::RData;
+    let rdata = |record: &Record| match &record.data {
+        RData::TXT(txt) => txt.txt_data.iter().map(|s| String::from_utf8_lossy(s)).collect::<String>(),
+        other => other.to_string(),
+    };
+    let text = |r: &Record| format!("{} {} {} {}", r.name, r.ttl, r.record_type(), rdata(r));
+    records.iter().map(text).collect()
+}
+
+// --- chance ------------------------------------------------------------------------------------
+
+fn label() -> impl Strategy<Value = String> {
+    prop_oneof![8 => "[a-c]", 1 => Just("_t".to_owned()), 1 => Just("dns".to_owned())]
+}
+
+fn host() -> impl Strategy<Value = String> {
+    let ours =
+        proptest::collection::vec("[a-c]", 1..4).prop_map(|labels| format!("{}.{DOMAIN}", labels.join(".")));
+    prop_oneof![
+        4 => (0..4u8).prop_map(|n| format!("10.0.0.{n}")),
+        2 => (1..4u8).prop_map(|n| format!("2001:db8::{n}")),
+        5 => ours,
+        1 => prop_oneof![Just("www.ext.test"), Just("four.ext.test"), Just("gone.ext.test"), Just("single")]
+            .prop_map(str::to_owned),
+        1 => Just("other.tree.test".to_owned()),
+        1 => Just(String::new()),
+    ]
+}
+
+fn plain() -> impl Strategy<Value = Plain> {
+    let key = prop_oneof![
+        12 => proptest::collection::vec(label(), 1..5).prop_map(|mut labels| {
+            labels.splice(0..0, ["test".to_owned(), "x".to_owned()]);
+            labels
+        }),
+        1 => Just(path("other.tree.test")),
+    ];
+    let numbers =
+        (0..3u16, prop_oneof![Just(0u16), Just(10), Just(20)], 0..4u64, prop_oneof![Just(0u32), 1..100u32]);
+    let rest = (
+        prop_oneof![3 => Just(""), 1 => Just("hello"), 1 => Just("bye")],
+        prop_oneof![3 => Just(""), 1 => Just("g1"), 1 => Just("g2")],
+        prop_oneof![4 => Just(0usize), 1 => 0..7usize],
+        any::<bool>(),
+    );
+    (key, host(), numbers, rest).prop_map(
+        |(key, host, (port, priority, weight, ttl), (text, group, strip, mail))| Plain {
+            key,
+            host,
+            port,
+            priority,
+            weight: weight * 50,
+            ttl,
+            text: text.to_owned(),
+            group: group.to_owned(),
+            strip,
+            mail,
+        },
+    )
+}
+
+fn question() -> impl Strategy<Value = (String, RecordType)> {
+    let label = prop_oneof![8 => label(), 2 => Just("*".to_owned()), 1 => Just("any".to_owned()), 1 => Just("none".to_owned())];
+    let asked = prop_oneof![
+        10 => proptest::collection::vec(label, 0..5).prop_map(|labels| {
+            labels.into_iter().chain([DOMAIN.to_owned()]).collect::<Vec<_>>().join(".")
+        }),
+        1 => Just(format!("local.dns.{DOMAIN}")),
+    ];
+    let rtype = prop_oneof![
+        3 => Just(RecordType::A), 2 => Just(RecordType::AAAA), 3 => Just(RecordType::SRV), 1 => Just(RecordType::MX),
+        1 => Just(RecordType::TXT), 1 => Just(RecordType::CNAME), 1 => Just(RecordType::ANY), 1 => Just(RecordType::CAA),
+    ];
+    (asked, rtype)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_equal_the_models(
+        mut services in proptest::collection::vec(plain(), 0..25),
+        questions in proptest::collection::vec(question(), 8),
+    ) {
+        services.sort_by(|a, b| a.key.cmp(&b.key));
+        services.dedup_by(|a, b| a.key == b.key);
+        let tree = build(&services);
+        let local = format!("a.b.{DOMAIN}");
+        let mut zone = Zone::new(&name(DOMAIN));
+        zone.round_robin = false;
+        zone.local = Some(name(&local));
+        let model = Model { services: &services, local: &local };
+        for (asked, rtype) in questions {
+            let expected = model.answer(&asked, rtype);
+            let got = ask(&tree, &zone, &asked, rtype);
+            let got = Expected {
+                rcode: got.rcode,
+                answers: texts(&got.answers),
+                additionals: texts(&got.additionals),
+                soa: matches!(got.authorities.as_slice(), [soa] if soa.record_type() == RecordType::SOA && soa.ttl == MIN_TTL),
+            };
+            prop_assert_eq!(got, expected, "{} {}", asked, rtype);
+        }
+    }
+}

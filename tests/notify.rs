@@ -1,0 +1,206 @@
+//! What the program tells systemd, heard by a socket in systemd's place.
+
+mod support;
+
+use hickory_proto::rr::RecordType;
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+use support::etcd::Etcd;
+use support::{Agent, PATIENCE, Setup, eventually, query};
+
+/// The other end of `$NOTIFY_SOCKET`.
+struct Manager {
+    socket: UnixDatagram,
+    dir: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { socket, dir }
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::new()
+            .variable("NOTIFY_SOCKET", self.dir.path().join("notify").to_str().expect("a path"))
+            .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = [0; 4096];
+        let len = self.socket.recv(&mut buffer).expect("a notification");
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    }
+
+    /// The next notification that has a text in it.
+    fn until(&self, text: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let next = self.next();
+            if next.contains(text) {
+                return next;
+            }
+            assert!(Instant::now() < end, "never: {text}; {next}");
+        }
+    }
+
+    /// Whether the watchdog is told anything within a time.
+    fn pings_within(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.socket.set_read_timeout(Some(left)).expect("a timeout");
+            let mut buffer = [0; 4096];
+            if let Ok(len) = self.socket.recv(&mut buffer)
+                && buffer[..len].starts_with(b"WATCHDOG=1")
+            {
+                self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                return true;
+            }
+        }
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        false
+    }
+}
+
+#[test]
+fn ready_comes_with_the_state_and_stopping_at_the_end() {
+    let manager = Manager::new();
+    let mut agent = manager.setup().start();
+    let ready = manager.until("READY=1");
+    assert!(ready.contains("STATUS=1 names; files in sync; no upstream"), "{ready}");
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    agent.write("local/skydns/b", r#"{"host":"10.0.0.2"}"#);
+    manager.until("STATUS=2 names");
+    agent.process.signal("-TERM");
+    manager.until("STOPPING=1");
+    assert_eq!(agent.process.wait().code(), Some(0));
+}
+
+fn reload(manager: &Manager, agent: &Agent) -> String {
+    agent.process.signal("-HUP");
+    let begun = manager.until("RELOADING=1");
+    let time = begun.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(time.is_some_and(|time| time.parse::<u64>().is_ok()), "{begun}");
+    manager.until("READY=1")
+}
+
+#[test]
+fn a_reload_reads_the_variables_again_and_a_bad_one_changes_nothing() {
+    let manager = Manager::new();
+    let file = manager.dir.path().join("skydns");
+    let write = |text: &str| std::fs::write(&file, text).expect("a file");
+    write("# comment\nSKYDNS_DOMAIN=one.example\nSKYDNS_TTL=600\n");
+    // systemd gives the variables of the file at the start.
+    let agent = manager
+        .setup()
+        .record("/skydns/example/one/x", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/example/two/x", r#"{"host":"10.0.0.2"}"#)
+        .variable("SKYDNS_DOMAIN", "one.example")
+        .variable("SKYDNS_TTL", "600")
+        .args(&["-env-file", file.to_str().expect("a path")])
+        .start();
+    manager.until("READY=1");
+    let ttl = |name: &str| agent.ask(name, RecordType::A).answers.first().map(|record| record.ttl);
+    assert_eq!(ttl("x.one.example."), Some(600));
+
+    write("SKYDNS_DOMAIN=two.example\n");
+    let ready = reload(&manager, &agent);
+    assert!(!ready.contains("failed"), "{ready}");
+    assert_eq!(ttl("x.two.example."), Some(3600), "what is not in the file any more is the default again");
+    assert_eq!(ttl("x.one.example."), None);
+
+    for (text, told) in [
+        ("SKYDNS_TTL=many\n", "variable SKYDNS_TTL: \"many\" is not a whole number"),
+        ("ETCD_CACERT=/nowhere/ca.pem\nETCD_MACHINES=https://127.0.0.1:1\n", "/nowhere/ca.pem"),
+        ("SKYDNS_LOCAL={x}.y\n", "is neither {hostname} nor {machine_id}"),
+    ] {
+        write(text);
+        let ready = reload(&manager, &agent);
+        assert!(ready.contains("reload failed at 20") && ready.contains(told), "{ready}");
+        assert!(agent.log().contains("reload failed, what was before stays"), "{}", agent.log());
+        assert_eq!(ttl("x.two.example."), Some(3600));
+    }
+    write("SKYDNS_DOMAIN=one.example\n");
+    let ready = reload(&manager, &agent);
+    assert!(!ready.contains("failed"), "{ready}");
+    assert_eq!(ttl("x.one.example."), Some(3600));
+}
+
+#[test]
+fn a_reload_changes_the_sources_once_the_new_ones_are_read() {
+    let manager = Manager::new();
+    let (one, mut two) = (Etcd::start(), Etcd::start());
+    for (etcd, address) in [(&one, "10.0.1.1"), (&two, "10.0.2.1")] {
+        etcd.put("/skydns/local/skydns/x", &format!("{{\"host\":\"{address}\"}}"));
+    }
+    let file = manager.dir.path().join("skydns");
+    let write = |machines: &str| {
+        std::fs::write(&file, format!("ETCD_MACHINES={machines}\n")).expect("a file");
+    };
+    write(&one.endpoint());
+    let notify = manager.dir.path().join("notify");
+    let agent = Setup::new()
+        .variable("NOTIFY_SOCKET", notify.to_str().expect("a path"))
+        .args(&["-env-file", file.to_str().expect("a path")])
+        .start();
+    let ready = manager.until("READY=1");
+    assert!(ready.contains("etcd in sync at revision 2"), "{ready}");
+    assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.1.1"]);
+
+    write(&two.endpoint());
+    two.kill();
+    let ready = reload(&manager, &agent);
+    assert!(ready.contains("the new sources cannot be read"), "{ready}");
+    assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.1.1"]);
+    one.put("/skydns/local/skydns/x", r#"{"host":"10.0.1.2"}"#);
+    eventually("the old source goes on", || agent.data("x.skydns.local.", RecordType::A) == ["10.0.1.2"]);
+
+    two.run();
+    let ready = reload(&manager, &agent);
+    assert!(!ready.contains("failed"), "{ready}");
+    assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.2.1"]);
+    two.put("/skydns/local/skydns/x", r#"{"host":"10.0.2.2"}"#);
+    eventually("the new source is followed", || agent.data("x.skydns.local.", RecordType::A) == ["10.0.2.2"]);
+    one.put("/skydns/local/skydns/x", r#"{"host":"10.0.1.3"}"#);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.2.2"], "the old source is not");
+    assert!(!agent.log().contains("ended by a fault"), "{}", agent.log());
+}
+
+/// The threads of a process by name.
+fn threads(pid: u32, name: &str) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
+    let tasks = tasks.map(|task| task.expect("a task").path());
+    tasks
+        .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
+        .filter_map(|task| task.file_name()?.to_str()?.parse().ok().map(Pid::from_raw))
+        .collect()
+}
+
+#[test]
+fn the_watchdog_is_fed_only_while_everything_moves() {
+    let manager = Manager::new();
+    let agent = manager.setup().variable("WATCHDOG_USEC", "3000000").start();
+    manager.until("READY=1");
+    assert!(manager.pings_within(PATIENCE) && manager.pings_within(PATIENCE));
+    for (thread, told) in [("udp-0", "UDP worker 0 of 127.0.0.1:"), ("mirror", "the mirror")] {
+        let id = threads(agent.process.id(), thread)[0];
+        ptrace::seize(id, ptrace::Options::empty()).expect("seized");
+        ptrace::interrupt(id).expect("interrupted");
+        waitpid(id, Some(WaitPidFlag::__WALL)).expect("stopped");
+        // On a busy machine another part may be late as well.
+        let status = manager.until(told);
+        assert!(status.contains("STATUS=standing still for 0.6 s: "), "{thread}: {status}");
+        assert!(!manager.pings_within(Duration::from_secs(3)), "{thread}");
+        // The other worker answers meanwhile.
+        let reply = support::ask(agent.address(), &query("a.skydns.local.", RecordType::A));
+        assert_eq!(reply.answers.len(), 1);
+        ptrace::detach(id, None).expect("detached");
+        assert!(manager.pings_within(PATIENCE), "{thread}: it moves again");
+    }
+}

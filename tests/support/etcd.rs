@@ -1,0 +1,182 @@
+//! A real etcd on free loopback ports.
+
+use super::{PATIENCE, Process, eventually, free_port};
+use etcd_client::{Client, ConnectOptions, PutOptions, Txn, TxnOp};
+use std::fs::File;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use tokio::runtime::Runtime;
+
+/// An etcd server, or one member of a cluster.
+pub struct Etcd {
+    pub process: Option<Process>,
+    pub client_port: u16,
+    pub peer_port: u16,
+    pub dir: tempfile::TempDir,
+    name: String,
+    scheme: &'static str,
+    extra: Vec<String>,
+    runtime: Runtime,
+}
+
+impl Etcd {
+    /// A server of its own.
+    pub fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    /// A server at the port that agents look for without being told.
+    pub fn start_at_home() -> Self {
+        let mut etcd = Self::prepare("default", "http");
+        etcd.client_port = 2379;
+        etcd.extra =
+            vec!["--initial-cluster".to_owned(), format!("default=http://127.0.0.1:{}", etcd.peer_port)];
+        etcd.run();
+        etcd
+    }
+
+    pub fn start_with(scheme: &'static str, extra: &[&str]) -> Self {
+        let mut etcd = Self::prepare("default", scheme);
+        let cluster = format!("default=http://127.0.0.1:{}", etcd.peer_port);
+        etcd.extra =
+            ["--initial-cluster", &cluster].iter().chain(extra).map(|arg| (*arg).to_owned()).collect();
+        etcd.run();
+        etcd
+    }
+
+    /// A cluster of so many members.
+    pub fn cluster(size: usize) -> Vec<Self> {
+        let mut members: Vec<_> = (0..size).map(|n| Self::prepare(&format!("m{n}"), "http")).collect();
+        let urls: Vec<_> =
+            members.iter().map(|m| format!("{}=http://127.0.0.1:{}", m.name, m.peer_port)).collect();
+        for member in &mut members {
+            member.extra = vec!["--initial-cluster".to_owned(), urls.join(",")];
+            member.launch();
+        }
+        members.iter().for_each(Self::wait);
+        members
+    }
+
+    fn prepare(name: &str, scheme: &'static str) -> Self {
+        Self {
+            process: None,
+            client_port: free_port(),
+            peer_port: free_port(),
+            dir: tempfile::tempdir().expect("a directory"),
+            name: name.to_owned(),
+            scheme,
+            extra: Vec::new(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+        }
+    }
+
+    /// Starts the server, again if it ran before, with the data it had.
+    pub fn run(&mut self) {
+        self.launch();
+        self.wait();
+    }
+
+    fn launch(&mut self) {
+        let log =
+            File::options().create(true).append(true).open(self.dir.path().join("log")).expect("a file");
+        let client = self.endpoint();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let mut command = Command::new("etcd");
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .args(["--name", &self.name, "--log-level", "error", "--logger", "zap"])
+            .arg("--data-dir")
+            .arg(self.dir.path().join("data"))
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .args(&self.extra)
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.process = Some(Process::spawn(&mut command));
+    }
+
+    fn wait(&self) {
+        if self.scheme == "https" {
+            eventually("etcd listens", || TcpStream::connect(("127.0.0.1", self.client_port)).is_ok());
+            return;
+        }
+        eventually("etcd answers", || {
+            self.runtime.block_on(async {
+                let client = Client::connect([self.endpoint()], None).await;
+                match client {
+                    Ok(mut client) => {
+                        tokio::time::timeout(PATIENCE, client.get("x", None)).await.is_ok_and(|r| r.is_ok())
+                    }
+                    Err(_) => false,
+                }
+            })
+        });
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.scheme, self.client_port)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Does something with a client.
+    pub fn with<T>(&self, work: impl AsyncFnOnce(&mut Client) -> T) -> T {
+        self.with_options(None, work)
+    }
+
+    pub fn with_options<T>(
+        &self,
+        options: Option<ConnectOptions>,
+        work: impl AsyncFnOnce(&mut Client) -> T,
+    ) -> T {
+        self.runtime.block_on(async {
+            let mut client = Client::connect([self.endpoint()], options).await.expect("a client");
+            work(&mut client).await
+        })
+    }
+
+    pub fn put(&self, key: &str, value: &str) {
+        self.put_all([(key, value)]);
+    }
+
+    pub fn put_all<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        self.with(async |client| {
+            for (key, value) in pairs {
+                client.put(key, value, None).await.expect("put");
+            }
+        });
+    }
+
+    /// Puts many keys, a hundred at once.
+    pub fn put_many(&self, pairs: &[(String, String)]) {
+        self.with(async |client| {
+            for chunk in pairs.chunks(100) {
+                let put = |(key, value): &(String, String)| TxnOp::put(key.as_str(), value.as_str(), None);
+                let puts: Vec<_> = chunk.iter().map(put).collect();
+                client.txn(Txn::new().and_then(puts)).await.expect("put");
+            }
+        });
+    }
+
+    /// Puts a key on a lease of so many seconds; gives the lease's id.
+    pub fn put_with_lease(&self, key: &str, value: &str, seconds: i64) -> i64 {
+        self.with(async |client| {
+            let lease = client.lease_grant(seconds, None).await.expect("a lease").id();
+            client.put(key, value, Some(PutOptions::new().with_lease(lease))).await.expect("put");
+            lease
+        })
+    }
+
+    pub fn delete(&self, key: &str) {
+        self.with(async |client| client.delete(key, None).await.expect("deleted"));
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+}

@@ -1,0 +1,238 @@
+//! Validators that judge the agent's signatures: unbound, delv, drill.
+
+use super::{PATIENCE, Process, ask, eventually, free_port, query, run};
+use hickory_proto::op::{Edns, Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use std::fs::{self, File};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use time::OffsetDateTime;
+
+/// The zone that is judged.
+pub const ZONE: &str = "skydns.local";
+
+/// The key pairs of a zone, in a directory of their own.
+pub struct KeyRing {
+    pub dir: tempfile::TempDir,
+    begun: OffsetDateTime,
+}
+
+impl KeyRing {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory"), begun: OffsetDateTime::now_utc() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A key by dnssec-keygen, with arguments of its own; gives the base name.
+    pub fn bind(&self, algorithm: &str, args: &[&str]) -> PathBuf {
+        let mut command = Command::new("dnssec-keygen");
+        let args = args.iter().map(|arg| self.time(arg));
+        command.args(["-q", "-a", algorithm, "-K"]).arg(self.path()).args(args).arg(ZONE);
+        self.path().join(run(&mut command).trim())
+    }
+
+    /// An argument; one like `+5`, in seconds, counts from the same moment for all keys, however long each takes to make.
+    fn time(&self, arg: &str) -> String {
+        let Some(seconds) = arg.strip_prefix('+').and_then(|seconds| seconds.parse().ok()) else {
+            return arg.to_owned();
+        };
+        let at = self.begun + time::Duration::seconds(seconds);
+        let (date, time) = (at.date(), at.time());
+        let (hour, minute, second) = time.as_hms();
+        let month = u8::from(date.month());
+        format!("{:04}{month:02}{:02}{hour:02}{minute:02}{second:02}", date.year(), date.day())
+    }
+
+    /// A key by ldns-keygen.
+    pub fn ldns(&self, algorithm: &str, args: &[&str]) -> PathBuf {
+        let mut command = Command::new("ldns-keygen");
+        command.args(["-a", algorithm]).args(args).arg(ZONE).current_dir(self.path());
+        self.path().join(run(&mut command).trim())
+    }
+
+    /// A key by our own program.
+    pub fn own(&self, args: &[&str]) -> PathBuf {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+        command.arg("keygen").args(args).arg("-K").arg(self.path()).arg(ZONE);
+        self.path().join(run(&mut command).trim())
+    }
+}
+
+/// The DS records of keys with SHA-256, as our own program prints them.
+pub fn ds(keys: &[&Path]) -> String {
+    let text = run(Command::new(env!("CARGO_BIN_EXE_skydns")).arg("ds").args(keys));
+    let lines: Vec<_> = text.lines().filter(|line| line.contains(" IN DS ")).collect();
+    lines.join("\n") + "\n"
+}
+
+/// unbound, which asks the agent for the zone and believes nothing that it cannot validate.
+pub struct Unbound {
+    process: Process,
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+impl Unbound {
+    /// One that takes the DS records as trust anchors; `options` are lines of its server section.
+    pub fn start(server: SocketAddr, anchors: &str, options: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).expect("a file");
+            path.display().to_string()
+        };
+        let anchors = file("anchors", anchors);
+        let (ip, server_port) = (server.ip(), server.port());
+        let text = format!(
+            "server:
+  interface: 127.0.0.1@{port}
+  do-daemonize: no
+  chroot: \"\"
+  username: \"\"
+  directory: \"{}\"
+  pidfile: \"\"
+  use-syslog: no
+  val-log-level: 2
+  do-not-query-localhost: no
+  trust-anchor-file: \"{anchors}\"
+  trust-anchor-signaling: no
+  harden-dnssec-stripped: yes
+  harden-below-nxdomain: yes
+  harden-referral-path: yes
+  harden-algo-downgrade: yes
+  harden-glue: yes
+  qname-minimisation: no
+  num-threads: 1
+  {options}
+stub-zone:
+  name: {ZONE}
+  stub-addr: {ip}@{server_port}
+remote-control:
+  control-enable: no
+",
+            dir.path().display()
+        );
+        let configuration = file("conf", &text);
+        let log = File::create(dir.path().join("log")).expect("a file");
+        let mut command = Command::new("unbound");
+        let process = Process::spawn(command.args(["-c", &configuration]).stderr(log).stdout(Stdio::null()));
+        let mut unbound = Self { process, address: ([127, 0, 0, 1], port).into(), dir };
+        eventually("unbound is there", || {
+            assert!(unbound.process.is_running(), "unbound ended: {}", unbound.log());
+            unbound.log().contains("start of service")
+        });
+        unbound
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Its answer; AD says that it validated.
+    pub fn ask(&self, name: &str, rtype: RecordType) -> Message {
+        ask(self.address, &dnssec_query(name, rtype))
+    }
+
+    /// Its answer, which has to be a validated one.
+    pub fn believes(&self, name: &str, rtype: RecordType) -> Message {
+        self.judges(name, rtype).unwrap_or_else(|doubt| panic!("{doubt}"))
+    }
+
+    /// Its answer if it is a validated one, or all that is known about it.
+    pub fn judges(&self, name: &str, rtype: RecordType) -> Result<Message, String> {
+        let answer = self.ask(name, rtype);
+        let rcode = answer.metadata.response_code;
+        if answer.metadata.authentic_data && matches!(rcode, ResponseCode::NoError | ResponseCode::NXDomain) {
+            return Ok(answer);
+        }
+        Err(format!("{name} {rtype}: {rcode}\n{answer}\n{}", self.log()))
+    }
+}
+
+/// A question with DO.
+pub fn dnssec_query(name: &str, rtype: RecordType) -> Message {
+    let mut message = query(name, rtype);
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(4096);
+    message.set_edns(edns);
+    message
+}
+
+/// What delv says of a question: its first line that is no echo of our own.
+pub fn delv(server: SocketAddr, anchors: &str, name: &str, rtype: &str) -> String {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("anchors");
+    let mut text = "trust-anchors {\n".to_owned();
+    for line in anchors.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        text +=
+            &format!("\"{}\" static-ds {} {} {} \"{}\";\n", words[0], words[3], words[4], words[5], words[6]);
+    }
+    fs::write(&file, text + "};\n").expect("a file");
+    let output = Command::new("delv")
+        .args([&format!("@{}", server.ip()), "-p", &server.port().to_string(), "-a"])
+        .arg(&file)
+        .args([&format!("+root={ZONE}"), name, rtype])
+        .stdin(Stdio::null())
+        .output()
+        .expect("delv");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// What `drill -S` says of a question, with the file of a key that it trusts.
+pub fn drill(server: SocketAddr, key: &Path, name: &str, rtype: &str) -> String {
+    let file = format!("{}.key", key.display());
+    let output = Command::new("drill")
+        .args([
+            "-S",
+            "-k",
+            &file,
+            "-p",
+            &server.port().to_string(),
+            &format!("@{}", server.ip()),
+            name,
+            rtype,
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .expect("drill");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A UDP proxy before the agent that may change replies.
+pub struct Tamper {
+    pub address: SocketAddr,
+    on: Arc<AtomicBool>,
+}
+
+impl Tamper {
+    /// Changes replies with `change` whenever it is on; its thread ends with the test.
+    pub fn start(server: SocketAddr, change: impl Fn(&mut [u8]) + Send + 'static) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let on = Arc::new(AtomicBool::new(false));
+        let is_on = Arc::clone(&on);
+        std::thread::spawn(move || {
+            let mut packet = vec![0; 65_535];
+            while let Ok((len, peer)) = socket.recv_from(&mut packet) {
+                let Some(mut reply) = super::exchange(server, &packet[..len], PATIENCE) else { continue };
+                if is_on.load(Ordering::SeqCst) {
+                    change(&mut reply);
+                }
+                let _ = socket.send_to(&reply, peer);
+            }
+        });
+        Self { address, on }
+    }
+
+    pub fn turn_on(&self) {
+        self.on.store(true, Ordering::SeqCst);
+    }
+}
