@@ -1,0 +1,300 @@
+//! Keys in the life of a zone: mistakes, reloads, roll-overs, a clock that is set.
+
+mod support;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{RData, RecordType};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::judge::{KeyRing, Unbound, ZONE, dnssec_query, ds};
+use support::{Agent, Setup, ask, eventually, run};
+
+fn setup(keys: &str) -> Setup {
+    Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).args(&["-dnssec", keys])
+}
+
+fn signed_by(agent: &Agent) -> Vec<u16> {
+    let answer = ask(agent.address(), &dnssec_query("a.skydns.local.", RecordType::A));
+    tags(&answer, RecordType::RRSIG)
+}
+
+/// The key tags that RRSIG records name.
+fn tags(answer: &Message, rtype: RecordType) -> Vec<u16> {
+    let of_type = answer.answers.iter().filter(|record| record.record_type() == rtype);
+    of_type
+        .map(|record| match &record.data {
+            RData::Unknown { rdata, .. } => u16::from_be_bytes([rdata.anything[16], rdata.anything[17]]),
+            other => panic!("{other}"),
+        })
+        .collect()
+}
+
+fn tag(key: &Path) -> u16 {
+    let name = key.display().to_string();
+    name.rsplit('+').next().and_then(|tag| tag.parse().ok()).expect("a tag")
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_fatal_at_the_start() {
+    let keys = KeyRing::new();
+    let key = keys.own(&[]);
+    let other = keys.own(&[]);
+    let (base, second) = (key.display().to_string(), other.display().to_string());
+    let fails = |dnssec: &str| {
+        let (mut command, _, _dir) = setup(dnssec).command();
+        let output = command.stdin(Stdio::null()).output().expect("the agent");
+        assert_eq!(output.status.code(), Some(78), "{dnssec}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(
+        fails("/no/Kskydns.local.+013+00001")
+            .contains("dnssec: /no/Kskydns.local.+013+00001.key: cannot be read: No such file")
+    );
+    let empty = tempfile::tempdir().expect("a directory");
+    let empty = empty.path().display().to_string();
+    assert!(
+        fails(&empty)
+            .contains(&format!("dnssec: {empty}: there is no key of skydns.local. in the directory"))
+    );
+    fs::rename(format!("{base}.private"), format!("{base}.hidden")).expect("moved");
+    assert!(fails(&base).contains(&format!("dnssec: {base}.private: cannot be read: No such file")));
+    fs::copy(format!("{second}.private"), format!("{base}.private")).expect("copied");
+    assert!(
+        fails(&base).contains(&format!("dnssec: {base}.private: it does not belong to .key, or is damaged"))
+    );
+    let damaged = fs::read_to_string(format!("{base}.hidden"))
+        .expect("a file")
+        .replace("PrivateKey: ", "PrivateKey: *");
+    fs::write(format!("{base}.private"), damaged).expect("written");
+    assert!(fails(&base).contains(&format!("dnssec: {base}.private: field PrivateKey is not base64")));
+    fs::rename(format!("{base}.hidden"), format!("{base}.private")).expect("moved");
+    assert!(fails(&format!("{base},/no/Kx.+013+00001")).contains("/no/Kx.+013+00001"));
+}
+
+#[test]
+fn a_private_key_for_everybody_is_told() {
+    let keys = KeyRing::new();
+    let base = keys.own(&[]).display().to_string();
+    let file = format!("{base}.private");
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
+    let agent = setup(&base).start();
+    assert!(
+        agent.log().contains(&format!("dnssec: {file}: every user of the host can read the private key"))
+    );
+}
+
+#[test]
+fn a_reload_takes_other_keys_and_keeps_the_old_ones_if_they_are_bad() {
+    let keys = KeyRing::new();
+    let first = keys.own(&[]);
+    let agent = setup(&keys.path().display().to_string()).start();
+    assert_eq!(signed_by(&agent), [tag(&first)]);
+    let second = keys.own(&["-a", "ED25519"]);
+    agent.process.signal("-HUP");
+    eventually("both keys sign", || signed_by(&agent).len() == 2);
+    fs::write(format!("{}.private", first.display()), "nonsense").expect("written");
+    agent.process.signal("-HUP");
+    eventually("the reload failed", || {
+        agent.log().contains("reload failed, what was before stays: dnssec: ")
+    });
+    assert_eq!(signed_by(&agent).len(), 2);
+    for ending in ["key", "private"] {
+        fs::remove_file(format!("{}.{ending}", first.display())).expect("removed");
+    }
+    agent.process.signal("-HUP");
+    eventually("the second key signs alone", || signed_by(&agent) == [tag(&second)]);
+    assert!(agent.log().contains(&format!("skydns.local. is signed with {} (ED25519", tag(&second))));
+}
+
+#[test]
+fn the_store_names_keys_too() {
+    let keys = KeyRing::new();
+    let key = keys.own(&[]);
+    let agent = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).start();
+    assert!(signed_by(&agent).is_empty());
+    agent.write("config", &format!(r#"{{"dnssec":["{}"],"ttl":77}}"#, key.display()));
+    eventually("it is signed", || signed_by(&agent) == [tag(&key)]);
+    agent.write("config", r#"{"dnssec":["/no/Kx.+013+00001"],"ttl":78}"#);
+    eventually("the error is told", || {
+        agent.log().contains("the last good one stays: dnssec: /no/Kx.+013+00001.key")
+    });
+    assert_eq!(signed_by(&agent), [tag(&key)]);
+    agent.write("config", "{}");
+    eventually("it is signed no more", || signed_by(&agent).is_empty());
+}
+
+#[test]
+fn the_apex_and_ds_tell_the_parent_the_same() {
+    let keys = KeyRing::new();
+    let key = keys.bind("ECDSAP256SHA256", &["-f", "KSK"]);
+    keys.bind("ECDSAP256SHA256", &[]);
+    let agent = setup(&keys.path().display().to_string()).start();
+    let skydns = |args: &[&str]| run(Command::new(env!("CARGO_BIN_EXE_skydns")).args(args));
+    let printed = skydns(&["ds", &key.display().to_string()]);
+    let of_directory = skydns(&["-dnssec", &keys.path().display().to_string(), "ds"]);
+    assert_eq!(printed, of_directory, "the KSK alone");
+    // Of the same opinion: dnssec-dsfromkey.
+    let bind = run(Command::new("dnssec-dsfromkey").args(["-2", &format!("{}.key", key.display())]));
+    let digest = |text: &str| text.split_whitespace().skip(6).collect::<String>();
+    assert!(printed.lines().any(|line| digest(line) == digest(&bind)), "{printed}\n{bind}");
+    for rtype in ["CDS", "CDNSKEY"] {
+        let mut served: Vec<_> =
+            agent.short(&[ZONE, rtype]).iter().map(|line| line.replace(' ', "")).collect();
+        let of_type = printed.lines().filter(|line| line.split_whitespace().nth(2) == Some(rtype));
+        let mut told: Vec<_> =
+            of_type.map(|line| line.split_whitespace().skip(3).collect::<String>()).collect();
+        served.sort();
+        told.sort();
+        assert_eq!(served, told, "{rtype}");
+    }
+    assert_eq!(agent.short(&[ZONE, "DNSKEY"]).len(), 2);
+}
+
+/// One roll-over: keys with their times, and who trusts what from when to when, in seconds.
+struct RollOver {
+    begun: Instant,
+    agent: Agent,
+    _keys: KeyRing,
+    judges: Vec<(Unbound, Duration, Duration)>,
+}
+
+impl RollOver {
+    /// `make` gives the DS records with the seconds between which they are at the parent.
+    fn start(make: impl FnOnce(&KeyRing) -> Vec<(String, u64, u64)>) -> Self {
+        let begun = Instant::now();
+        let keys = KeyRing::new();
+        let anchors = make(&keys);
+        let agent = Setup::new()
+            .args(&["-dnssec", &keys.path().display().to_string(), "-ttl", "1", "-min-ttl", "1"])
+            .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+            .start();
+        let judge = |(anchors, from, to): &(String, u64, u64)| {
+            let unbound = Unbound::start(agent.address(), anchors, "aggressive-nsec: yes");
+            (unbound, Duration::from_secs(*from), Duration::from_secs(*to))
+        };
+        let judges = anchors.iter().map(judge).collect();
+        Self { begun, agent, _keys: keys, judges }
+    }
+
+    /// Asks all the time, until the last judge is done; gives the numbers of signatures one after the other.
+    fn run(&self) -> Vec<usize> {
+        let mut seen: Vec<Vec<u16>> = Vec::new();
+        let end = self.judges.iter().map(|(_, _, to)| *to).max().expect("a judge");
+        let mut n = 0;
+        while self.begun.elapsed() < end {
+            for (unbound, from, to) in &self.judges {
+                if (*from..*to).contains(&self.begun.elapsed()) {
+                    n += 1;
+                    let new = format!("n{n}.skydns.local.");
+                    for (name, rtype) in [
+                        ("a.skydns.local.", RecordType::A),
+                        (&new, RecordType::A),
+                        ("skydns.local.", RecordType::DNSKEY),
+                    ] {
+                        let judged = unbound.judges(name, rtype);
+                        // On a busy machine the answer may come when its time is long over.
+                        if self.begun.elapsed() < *to + Duration::from_secs(1) {
+                            judged.unwrap_or_else(|doubt| panic!("{doubt}"));
+                        }
+                    }
+                }
+            }
+            let now = signed_by(&self.agent);
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        seen.iter().map(Vec::len).collect()
+    }
+}
+
+/// A ZSK, pre-published (RFC 6781 §4.1.1.1).
+fn zsk(keys: &KeyRing) -> Vec<(String, u64, u64)> {
+    let ksk = keys.bind("ECDSAP256SHA256", &["-f", "KSK"]);
+    keys.bind("ECDSAP256SHA256", &["-I", "+10", "-D", "+14"]);
+    keys.bind("ECDSAP256SHA256", &["-P", "+5", "-A", "+10"]);
+    vec![(ds(&[&ksk]), 0, 18)]
+}
+
+/// A KSK, both signing for a while (RFC 6781 §4.1.2).
+fn ksk(keys: &KeyRing) -> Vec<(String, u64, u64)> {
+    let old = keys.bind("ECDSAP256SHA256", &["-f", "KSK", "-I", "+15", "-D", "+15"]);
+    let new = keys.bind("ECDSAP256SHA256", &["-f", "KSK", "-P", "+5", "-A", "+5"]);
+    keys.bind("ECDSAP256SHA256", &[]);
+    vec![(ds(&[&old]), 0, 13), (ds(&[&old, &new]), 10, 18), (ds(&[&new]), 11, 20)]
+}
+
+/// An algorithm: signatures come first and go last (RFC 6781 §4.1.4).
+fn algorithm(keys: &KeyRing) -> Vec<(String, u64, u64)> {
+    let old = keys.bind("RSASHA256", &["-b", "2048", "-f", "KSK", "-D", "+14", "-I", "+17"]);
+    let new = keys.bind("ED25519", &["-f", "KSK", "-A", "+5", "-P", "+8"]);
+    vec![(ds(&[&old]), 0, 12), (ds(&[&new]), 12, 21)]
+}
+
+#[test]
+fn roll_overs_are_never_bogus() {
+    std::thread::scope(|scope| {
+        let zsk = scope.spawn(|| RollOver::start(zsk).run());
+        let ksk = scope.spawn(|| RollOver::start(ksk).run());
+        let algorithm = scope.spawn(|| RollOver::start(algorithm).run());
+        assert_eq!(zsk.join().expect("believed"), [1, 1], "one ZSK after the other");
+        assert_eq!(ksk.join().expect("believed"), [1], "the ZSK all the time");
+        assert_eq!(algorithm.join().expect("believed"), [1, 2, 1], "the old, both, the new");
+    });
+}
+
+#[test]
+fn a_revoked_key_signs_the_keys_alone() {
+    let keys = KeyRing::new();
+    keys.bind("ECDSAP256SHA256", &["-f", "KSK"]);
+    let zsk = keys.bind("ECDSAP256SHA256", &[]);
+    let old = keys.bind("ECDSAP256SHA256", &["-f", "KSK"]);
+    run(Command::new("dnssec-revoke").args(["-r"]).arg(format!("{}.private", old.display())));
+    let agent = setup(&keys.path().display().to_string()).start();
+    assert_eq!(signed_by(&agent), [tag(&zsk)]);
+    let keys = agent.ask("skydns.local.", RecordType::DNSKEY);
+    let flags = |flags: u16| {
+        let of_flags = |record: &&hickory_proto::rr::Record| match &record.data {
+            RData::Unknown { rdata, .. } => rdata.anything[..2] == flags.to_be_bytes(),
+            _ => false,
+        };
+        keys.answers.iter().filter(of_flags).count()
+    };
+    assert_eq!((flags(256), flags(257), flags(385)), (1, 1, 1));
+    let signatures = ask(agent.address(), &dnssec_query("skydns.local.", RecordType::DNSKEY));
+    assert_eq!(tags(&signatures, RecordType::RRSIG).len(), 2, "the KSK and the revoked one");
+}
+
+/// Those who know the DNSKEY records of before have to believe what is signed after.
+#[test]
+fn a_zsk_that_comes_later_does_not_sign_alone_at_once() {
+    let keys = KeyRing::new();
+    let csk = keys.bind("ECDSAP256SHA256", &["-f", "KSK", "-P", "-1h", "-A", "-1h"]);
+    let agent = setup(&keys.path().display().to_string()).start();
+    let unbound = Unbound::start(agent.address(), &ds(&[&csk]), "");
+    unbound.believes("skydns.local.", RecordType::DNSKEY);
+    keys.own(&["-z"]);
+    agent.process.signal("-HUP");
+    eventually("both sign", || signed_by(&agent).len() == 2);
+    unbound.believes("a.skydns.local.", RecordType::A);
+    unbound.believes("nope.skydns.local.", RecordType::A);
+}
+
+#[test]
+fn a_domain_without_keys_is_refused() {
+    let keys = KeyRing::new();
+    let key = keys.own(&[]);
+    let agent = setup(&key.display().to_string()).start();
+    agent.write("config", r#"{"domain":"other.local"}"#);
+    eventually("the configuration is refused", || {
+        agent.log().contains("it is a key of skydns.local., not of other.local.")
+    });
+    let answer = ask(agent.address(), &dnssec_query("a.skydns.local.", RecordType::A));
+    assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    assert_eq!(signed_by(&agent), [tag(&key)], "the last good configuration stays");
+}
