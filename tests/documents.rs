@@ -1,0 +1,100 @@
+//! What is shipped beside the program agrees with it: man pages, the file of variables, units.
+
+mod support;
+
+use skydns::config::{Arguments, flags, read_variables};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use support::run;
+
+fn shipped(file: &str) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// A man page as text, without the hyphens' escapes.
+fn page(file: &str) -> String {
+    shipped(file).replace("\\-", "-")
+}
+
+/// Statistics have variables only.
+const STATISTICS: [&str; 12] = [
+    "PROMETHEUS_PORT",
+    "PROMETHEUS_PATH",
+    "PROMETHEUS_NAMESPACE",
+    "PROMETHEUS_SUBSYSTEM",
+    "GRAPHITE_SERVER",
+    "GRAPHITE_PREFIX",
+    "INFLUX_SERVER",
+    "INFLUX_DATABASE",
+    "INFLUX_USER",
+    "INFLUX_PASSWORD",
+    "STATHAT_USER",
+    "STATHAT_SERVER",
+];
+
+fn variables() -> BTreeSet<&'static str> {
+    flags().flat_map(|flag| flag.variables.iter().copied()).chain(STATISTICS).collect()
+}
+
+#[test]
+fn the_man_pages_name_every_setting() {
+    let (program, configuration) = (page("packaging/man/skydns.8"), page("packaging/man/skydns.5"));
+    for flag in flags() {
+        let name = format!("-{}", flag.name);
+        let stands = |line: &str| line.split([' ', '"']).any(|word| word == name);
+        assert!(program.lines().any(stands), "skydns.8: {name}");
+        for key in flag.keys {
+            assert!(configuration.contains(key), "skydns.5: {key}");
+        }
+    }
+    for variable in variables() {
+        assert!(configuration.contains(variable), "skydns.5: {variable}");
+    }
+}
+
+#[test]
+fn the_file_of_variables_names_every_variable_and_sets_none() {
+    let text = shipped("packaging/default/skydns");
+    assert_eq!(read_variables(&text), ([].into(), Vec::new()));
+    let uncommented: String = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let (named, problems) = read_variables(&uncommented);
+    assert_eq!(problems, []);
+    let names: BTreeSet<_> = named.keys().map(String::as_str).collect();
+    assert_eq!(names, variables());
+    // What it shows can be used as it stands.
+    let read = Arguments::parse([], |name| named.get(name).cloned()).expect("arguments");
+    assert_eq!(read.problems, []);
+}
+
+#[test]
+fn the_units_are_what_systemd_takes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for unit in ["skydns.service", "skydns.socket", "skydns-port-holders.service"] {
+        // The program is where the test has it.
+        let text = shipped(&format!("systemd/{unit}"));
+        let text = text.replace("/usr/bin/skydns", env!("CARGO_BIN_EXE_skydns"));
+        fs::write(dir.path().join(unit), text).expect("a unit");
+    }
+    let verify = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(
+            ["skydns.service", "skydns.socket", "skydns-port-holders.service"]
+                .map(|unit| dir.path().join(unit)),
+        )
+        .output()
+        .expect("systemd-analyze");
+    let told = String::from_utf8_lossy(&verify.stderr);
+    assert!(verify.status.success() && told.is_empty(), "{told}");
+    let exposure = run(Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager", "--threshold=12"])
+        .arg(dir.path().join("skydns.service")));
+    let overall = exposure.lines().find(|line| line.contains("Overall exposure")).unwrap_or_default();
+    println!("{overall}");
+}
