@@ -63,7 +63,7 @@ impl Mirror {
     pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], stage: &Arc<Stage>) -> Self {
         let mirror = Self {
             keyspace,
-            tree: Tree::new(),
+            tree: Tree::tracked(),
             sources: sources
                 .iter()
                 .map(|(id, required)| {

@@ -1,5 +1,6 @@
 //! Looking names up: exact names, whole subtrees, and query wildcards.
 
+use super::epochs::Slot;
 use super::node::{Kinds, Node};
 use super::{Entry, Tree};
 use crate::service::name_of;
@@ -38,6 +39,11 @@ impl Path {
         let labels = self.labels();
         let fixed = labels.iter().take_while(|label| !is_wildcard(label)).count();
         name_of(&labels[..fixed])
+    }
+
+    /// The slot of the part before the first wildcard: whatever a look-up finds is at or below it.
+    pub fn slot(&self) -> Slot {
+        Slot::of(self.name.iter().rev().take_while(|label| !is_wildcard(label)))
     }
 
     fn labels(&self) -> Vec<&[u8]> {

@@ -4,14 +4,16 @@
 //! the root and the place that changed. The writer keeps one tree, changes it, and publishes clones;
 //! readers look up in a clone without a lock and never see half a change.
 //!
-//! A node that two trees share is the same data, so its address tells whether what was made from it
-//! still holds, as long as the one who asks keeps the node alive.
+//! A tree that is [tracked](Tree::tracked) tells of each name when something changed there last, so what was made from a
+//! part of it holds until that part changes.
 
 mod children;
+mod epochs;
 mod label;
 mod lookup;
 mod node;
 
+pub use epochs::{Epochs, Slot};
 pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, Path};
 pub use node::{Kinds, Node};
 
@@ -88,12 +90,29 @@ pub struct Tree {
     root: Arc<Node>,
     names: usize,
     serial: u32,
+    epochs: Option<Arc<Epochs>>,
+    epoch: u64,
 }
 
 impl Tree {
     /// A tree without a name.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A tree without a name that notes its changes. Only one of its clones may be changed.
+    pub fn tracked() -> Self {
+        Self { epochs: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// The times of changes, if they are noted.
+    pub fn epochs(&self) -> Option<&Arc<Epochs>> {
+        self.epochs.as_ref()
+    }
+
+    /// The time of the last change in this very tree, counted in changes.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Puts an entry on a key of a layer; `false` if the same stood there before.
@@ -105,6 +124,7 @@ impl Tree {
         }
         let fresh = Arc::make_mut(&mut self.root).put(&mut key.labels(), layer, Arc::new(entry));
         self.names += usize::from(fresh);
+        self.note(key);
         true
     }
 
@@ -121,7 +141,12 @@ impl Tree {
         }
         let gone = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
         self.names -= usize::from(gone);
+        self.note(key);
         true
+    }
+
+    fn note(&mut self, key: &Key) {
+        self.epoch = self.epochs.as_ref().map_or(0, |epochs| epochs.note(key));
     }
 
     /// The keys on which a layer has an entry, in key order.
@@ -147,7 +172,10 @@ impl Tree {
 
     /// Dates the last change. Never goes back, for a serial must not (RFC 1982).
     pub fn set_serial(&mut self, serial: u32) {
-        self.serial = self.serial.max(serial);
+        if serial > self.serial {
+            self.serial = serial;
+            self.epoch = self.epochs.as_ref().map_or(0, |epochs| epochs.tick());
+        }
     }
 
     /// The node at the labels, root first, whether or not a service hangs there.
