@@ -65,7 +65,7 @@ impl Builder<'_> {
         if !self.exists(path) {
             return None;
         }
-        let Some(entry) = self.view.tree.leaf(path) else {
+        let Some(entry) = self.view.leaf(path) else {
             return Some(Vec::new());
         };
         Some(match &entry.service.host {

@@ -42,6 +42,9 @@ impl Builder<'_> {
         let (targets, alone) = self.targets(path)?;
         let count = u64::try_from(targets.len()).unwrap_or(1).max(1);
         let first = if zone.round_robin { usize::try_from(self.view.seed % count).unwrap_or(0) } else { 0 };
+        if zone.round_robin && count > 1 {
+            self.view.grounds.note_choice();
+        }
         let mut dead = HashSet::from([path.name().clone()]);
         for (target, ttl) in targets.iter().cycle().skip(first).take(targets.len()) {
             if self.leads_somewhere(target, &mut dead) {
@@ -57,7 +60,7 @@ impl Builder<'_> {
     /// service on this very name.
     fn targets(&mut self, path: &Path) -> Option<(Vec<(Name, u32)>, bool)> {
         let found = self.grouped(path, Kinds::NAME, |service| &service.host).filter(|_| !self.too_large)?;
-        let own = self.view.tree.leaf(path);
+        let own = self.view.leaf(path);
         let alone = found.len() == 1 && own.is_some_and(|own| Arc::ptr_eq(own, found[0].entry));
         let mut seen = HashSet::new();
         let mut targets = Vec::new();
@@ -117,7 +120,7 @@ impl Builder<'_> {
 
     /// Whether a service at a name, after grouping, is of a kind.
     pub(super) fn has(&mut self, path: &Path, kinds: Kinds) -> bool {
-        match self.view.tree.services(path, kinds, |_| true) {
+        match self.view.services(path, kinds, |_| true) {
             Found::NoName => false,
             Found::TooMany => true,
             Found::Services(found) => {

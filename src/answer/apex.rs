@@ -18,7 +18,7 @@ impl<'a> Builder<'a> {
         let soa = SOA::new(
             zone.ns_name().clone(),
             zone.hostmaster.clone(),
-            self.view.tree.serial(),
+            self.view.serial(),
             REFRESH,
             RETRY,
             EXPIRE,
@@ -33,7 +33,7 @@ impl<'a> Builder<'a> {
     /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below
     /// `dns.<domain>`. A service whose host is no address is none.
     pub(super) fn apex_ns(&mut self) -> Vec<Record> {
-        let below = self.view.tree.services(&Path::new(self.view.zone.ns_name()), Kinds::HOST, |_| false);
+        let below = self.view.services(&Path::new(self.view.zone.ns_name()), Kinds::HOST, |_| false);
         let mut servers: Vec<(Name, &Entry)> = match below {
             Found::Services(found) => {
                 let found = select::one_group(select::distinct(found));
@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
     /// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.
     fn leaves_below_dns(&self) -> Vec<(Name, &'a Entry)> {
         let dns = self.view.zone.dns_name();
-        let Some(node) = self.view.tree.exact(&Path::new(dns)) else {
+        let Some(node) = self.view.exact(&Path::new(dns)) else {
             return Vec::new();
         };
         let mut leaves = Vec::new();

@@ -1,16 +1,19 @@
 //! The last touch on an answer: no record twice, one CNAME a name and first, one TTL an RRset, and
 //! round robin.
 
-use super::Answer;
+use super::{Answer, Chance};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
-/// Brings the sections of an answer into the shape they are sent in.
-pub(super) fn tidy(answer: &mut Answer, round_robin: bool, seed: u64) {
+/// Brings the sections of an answer into the shape they are sent in; says whether chance chose between CNAMEs.
+pub(super) fn tidy(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
     let mut chance = Chance::new(seed);
+    let mut chosen = false;
     for section in [&mut answer.answers, &mut answer.additionals] {
         if section.len() > 1 {
-            *section = tidied(std::mem::take(section), round_robin.then_some(&mut chance));
+            let (tidied, by_chance) = tidied(std::mem::take(section), round_robin.then_some(&mut chance));
+            *section = tidied;
+            chosen |= by_chance;
         }
     }
     // Chains come first and in order: some stub resolvers give up on any other order.
@@ -18,13 +21,15 @@ pub(super) fn tidy(answer: &mut Answer, round_robin: bool, seed: u64) {
     if round_robin {
         shuffle_addresses(&mut answer.answers, &mut chance);
     }
+    chosen
 }
 
-/// One record a datum, one CNAME a name, the records of an RRset together and with one TTL.
-fn tidied(section: Vec<Record>, chance: Option<&mut Chance>) -> Vec<Record> {
+/// One record a datum, one CNAME a name, the records of an RRset together and with one TTL; and whether a CNAME was
+/// chosen by chance.
+fn tidied(section: Vec<Record>, chance: Option<&mut Chance>) -> (Vec<Record>, bool) {
     let sets = RrSets::new(&section, chance);
     let mut placed: Vec<(usize, Record)> = Vec::with_capacity(section.len());
-    let RrSets { of_record, kept, ttls } = sets;
+    let RrSets { of_record, kept, ttls, by_chance } = sets;
     for (at, mut record) in section.into_iter().enumerate() {
         if kept[at] {
             record.ttl = ttls[of_record[at]];
@@ -32,10 +37,11 @@ fn tidied(section: Vec<Record>, chance: Option<&mut Chance>) -> Vec<Record> {
         }
     }
     placed.sort_by_key(|(set, _)| *set);
-    placed.into_iter().map(|(_, record)| record).collect()
+    (placed.into_iter().map(|(_, record)| record).collect(), by_chance)
 }
 
 /// The RRsets of a section, numbered in the order of their first records.
+#[derive(Default)]
 struct RrSets {
     /// The RRset of each record.
     of_record: Vec<usize>,
@@ -43,13 +49,15 @@ struct RrSets {
     kept: Vec<bool>,
     /// The least TTL of each RRset (RFC 2181 §5.2).
     ttls: Vec<u32>,
+    /// Whether chance had to choose.
+    by_chance: bool,
 }
 
 impl RrSets {
     fn new(section: &[Record], chance: Option<&mut Chance>) -> Self {
         let mut numbers = HashMap::<(&Name, DNSClass, RecordType), usize>::with_capacity(section.len());
         let mut data = HashSet::<(usize, &RData)>::with_capacity(section.len());
-        let mut sets = Self { of_record: Vec::new(), kept: Vec::new(), ttls: Vec::new() };
+        let mut sets = Self::default();
         for record in section {
             let key = (&record.name, record.dns_class, record.record_type());
             let next = numbers.len();
@@ -75,6 +83,7 @@ impl RrSets {
             }
             let (choice, seen) = chosen.entry(self.of_record[at]).or_insert((at, 0));
             *seen += 1;
+            self.by_chance |= *seen > 1 && chance.is_some();
             // The n-th replaces the present choice with probability 1/n, so each is equally likely.
             if *seen > 1 && chance.as_mut().is_some_and(|chance| chance.below(*seen) == 0) {
                 self.kept[*choice] = false;
@@ -86,39 +95,13 @@ impl RrSets {
     }
 }
 
-/// Shuffles the addresses of each RRset, every order equally likely (Fisher and Yates).
+/// Shuffles the addresses of each RRset.
 fn shuffle_addresses(section: &mut [Record], chance: &mut Chance) {
     let same = |a: &Record, b: &Record| a.record_type() == b.record_type() && a.name == b.name;
     for rrset in section.chunk_by_mut(same) {
         if !matches!(rrset[0].record_type(), RecordType::A | RecordType::AAAA) {
             continue;
         }
-        for last in (1..rrset.len()).rev() {
-            let other = usize::try_from(chance.below(last as u64 + 1)).unwrap_or(0);
-            rrset.swap(last, other);
-        }
-    }
-}
-
-/// Numbers by chance from a seed (SplitMix64); for orders, not for secrets.
-struct Chance(u64);
-
-impl Chance {
-    fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, each as likely as any other to within 2^-48.
-    fn below(&mut self, bound: u64) -> u64 {
-        let wide = u128::from(self.next()) * u128::from(bound);
-        u64::try_from(wide >> 64).unwrap_or(0)
+        chance.shuffle(rrset.len(), |a, b| rrset.swap(a, b));
     }
 }

@@ -1,7 +1,8 @@
 //! Types of names that were gathered before: a denial tells them, and a flood of questions for names below one name
 //! must not gather them each time.
 
-use super::Zone;
+use super::{Grounds, Zone};
+use crate::tree::Slot;
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
 use std::convert::Infallible;
@@ -14,7 +15,13 @@ const NAMES: usize = 1_024;
 /// The types of names in one tree; it goes with the tree.
 #[derive(Default)]
 pub struct KnownTypes {
-    names: OnceLock<Cache<Place, Arc<[RecordType]>>>,
+    names: OnceLock<Cache<Place, Arc<Known>>>,
+}
+
+/// What is known of a name, and the parts of the tree that it is known from.
+struct Known {
+    types: Box<[RecordType]>,
+    parts: Option<Box<[Slot]>>,
 }
 
 /// A name as it is looked up, with the settings that say what it leads to.
@@ -36,14 +43,15 @@ impl fmt::Debug for KnownTypes {
 }
 
 impl KnownTypes {
-    /// The types of a name in lower case, gathered now if nobody did before.
+    /// The types of a name in lower case, gathered now if nobody did before; what they stand on is noted.
     pub(super) fn of(
         &self,
         name: &Name,
         apex: bool,
         zone: &Zone,
-        gather: impl FnOnce() -> Vec<RecordType>,
-    ) -> Arc<[RecordType]> {
+        grounds: &Grounds,
+        gather: impl FnOnce(&Grounds) -> Vec<RecordType>,
+    ) -> Vec<RecordType> {
         let names = self.names.get_or_init(|| Cache::new(NAMES));
         let place = Place {
             name: name.clone(),
@@ -53,9 +61,16 @@ impl KnownTypes {
             ndots: zone.ndots,
         };
         // Others who want the same wait, and do not gather it once more.
-        let gathered = names.get_or_insert_with(&place, || Ok::<_, Infallible>(gather().into()));
+        let gathered = names.get_or_insert_with(&place, || {
+            let grounds = Grounds::default();
+            let types = gather(&grounds).into();
+            Ok::<_, Infallible>(Arc::new(Known { types, parts: grounds.all_parts() }))
+        });
         match gathered {
-            Ok(types) => types,
+            Ok(known) => {
+                grounds.join(known.parts.as_deref());
+                known.types.to_vec()
+            }
             Err(never) => match never {},
         }
     }

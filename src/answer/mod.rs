@@ -7,9 +7,11 @@
 mod address;
 mod alias;
 mod apex;
+mod chance;
 mod chaos;
 mod external;
 mod finish;
+mod grounds;
 mod known;
 mod outcome;
 mod reverse;
@@ -19,7 +21,9 @@ mod special;
 mod target;
 mod zone;
 
+pub use chance::Chance;
 pub use external::{Externals, Lookup, MOST_LOOKUPS};
+pub use grounds::Grounds;
 pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
 pub use secure::{Denial, Missing, Secure};
@@ -39,6 +43,8 @@ pub struct View<'a> {
     pub zone: &'a Zone,
     /// The services.
     pub tree: &'a Tree,
+    /// Where is noted what the answer stands on.
+    pub grounds: &'a Grounds,
     /// How far the tree can be trusted.
     pub freshness: Freshness,
     /// Unix time in seconds.
@@ -200,7 +206,7 @@ impl<'a> Builder<'a> {
                 false
             }
         };
-        match self.view.tree.services(path, wanted, enough) {
+        match self.view.services(path, wanted, enough) {
             Found::NoName => self.view.zone.always_has(&path.before_wildcards()).then(Vec::new),
             Found::Services(found) => {
                 let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
@@ -255,7 +261,10 @@ impl<'a> Builder<'a> {
             0 => None,
             ttl => Some(ttl.min(crate::service::MAX_TTL)),
         };
-        let lease = entry.lease.as_ref().map(|lease| lease.left(self.view.now));
+        let lease = entry.lease.as_ref().map(|lease| {
+            self.view.grounds.note_lease();
+            lease.left(self.view.now)
+        });
         let ttl = own.into_iter().chain(lease).min();
         self.capped(ttl.unwrap_or(self.view.zone.ttl))
     }
@@ -301,7 +310,9 @@ impl<'a> Builder<'a> {
         if self.view.freshness == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
         }
-        finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed);
+        if finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed) {
+            self.view.grounds.note_choice();
+        }
         Outcome::Answered(answer)
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn answer(query: &Query, name: &Name, view: &View<'_>) -> Option<Answ
     if !is_reverse(name) {
         return None;
     }
-    let entry = view.tree.exact(&Path::new(name))?.entry()?;
+    let entry = view.exact(&Path::new(name))?.entry()?;
     let Host::Name(target) = &entry.service.host else {
         return None;
     };

@@ -6,7 +6,7 @@
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
 use super::address::{Family, LONGEST_CHAIN, cname};
-use super::{Builder, KnownTypes, QUIET_BUDGET, echo};
+use super::{Builder, KnownTypes, View, echo};
 use crate::service::Host;
 use crate::tree::{Found, Kinds, Path};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -195,7 +195,7 @@ impl Builder<'_> {
 
     pub(super) fn is_there(&self, name: &Name) -> bool {
         let path = Path::new(self.view.zone.substitute(name));
-        let found = self.view.tree.services(&path, Kinds::NONE, |_| false);
+        let found = self.view.services(&path, Kinds::NONE, |_| false);
         !matches!(found, Found::NoName) || self.view.zone.always_has(&path.before_wildcards())
     }
 
@@ -203,14 +203,19 @@ impl Builder<'_> {
     fn types(&mut self, path: &Path) -> Vec<RecordType> {
         let apex = self.view.zone.is_apex(&self.owner);
         let Some(secure) = self.view.secure else { return Vec::new() };
-        let gathered = secure.known.of(path.name(), apex, self.view.zone, || self.gather_types(path));
-        let of_dnssec = secure.apex.iter().filter(|_| apex).map(RData::record_type);
-        gathered.iter().copied().chain(of_dnssec).collect()
+        let view = self.view;
+        let mut types = secure.known.of(path.name(), apex, view.zone, view.grounds, |grounds| {
+            // What is kept must not depend on what this answer has looked at before.
+            let view = View { grounds, ..*view };
+            let mut builder = Builder::new(self.query, &view);
+            builder.owner = self.owner.clone();
+            builder.gather_types(path)
+        });
+        types.extend(secure.apex.iter().filter(|_| apex).map(RData::record_type));
+        types
     }
 
     fn gather_types(&mut self, path: &Path) -> Vec<RecordType> {
-        // What is kept must not depend on what this answer has looked at before.
-        self.quiet_budget = QUIET_BUDGET;
         let mut types = Vec::new();
         let alias = self.alias(path).is_some();
         if alias {

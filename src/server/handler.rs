@@ -324,6 +324,7 @@ impl Making<'_> {
         let view = View {
             zone: &self.config.zone,
             tree: &self.published.tree,
+            grounds: &answer::Grounds::default(),
             freshness: self.published.freshness,
             now: self.now,
             seed: self.seed,
