@@ -3,14 +3,24 @@
 //! Owns header rules, EDNS(0) and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9). Packets that would
 //! let two servers talk to each other for ever get no reply.
 
+mod glance;
+mod prepared;
 mod reply;
 mod request;
+mod shelf;
 
+pub use glance::{Glance, LONGEST_KEY, glance};
+pub use prepared::{Prepared, Terms};
 pub use reply::{Reply, Transport, encode, header_only};
 pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
+pub use shelf::{Shelf, Spot};
 
 /// Octets of a message's header.
 pub(crate) const HEADER: usize = 12;
+
+/// The largest reply over UDP, whatever the client takes: more is never one datagram's worth on a network,
+/// and a spoofed question must not be worth more to its sender.
+pub(crate) const MOST_UDP: u16 = 4_096;
 
 /// The UDP size we offer in OPT: the greatest that crosses every network whole (DNS flag day 2020).
 pub const OWN_UDP_SIZE: u16 = 1232;

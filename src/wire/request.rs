@@ -1,6 +1,6 @@
 //! Screening of packets: dropped, refused on the spot, or a request to answer.
 
-use super::{HEADER, OWN_UDP_SIZE, Reply, Transport, encode, header_only};
+use super::{HEADER, MOST_UDP, OWN_UDP_SIZE, Reply, Transport, encode, header_only};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
@@ -9,10 +9,6 @@ pub const STUB_MARKER: (u16, &[u8]) = (65_011, &[1]);
 
 /// The flag "compact answers OK", among those behind DO (RFC 9824 §5.1).
 const COMPACT_OK: u16 = 0x4000;
-
-/// The largest reply over UDP, whatever the client takes: more is never one datagram's worth on a network,
-/// and a spoofed question must not be worth more to its sender.
-const MOST_UDP: u16 = 4_096;
 
 /// A question with what its message said about the way to answer it.
 #[derive(Clone, Debug)]
