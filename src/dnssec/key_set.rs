@@ -195,6 +195,11 @@ impl KeyState {
         (self.from..self.until).contains(&now)
     }
 
+    /// Until when it is so, in seconds of Unix time.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
     /// Data of the records that DNSSEC puts at the apex: DNSKEY, CDS, CDNSKEY, NSEC3PARAM.
     pub fn apex(&self) -> &[RData] {
         &self.apex

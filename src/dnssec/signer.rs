@@ -301,6 +301,12 @@ impl Draft {
         self.missing.len()
     }
 
+    /// Until when the signatures so far may be served, in seconds of Unix time.
+    pub fn until(&self) -> u64 {
+        let signatures = self.signatures.iter().flatten().map(|signatures| signatures.until);
+        signatures.chain([self.state.until()]).min().unwrap_or(0)
+    }
+
     /// Signs one RRset; `false` if none is left to sign.
     ///
     /// # Errors

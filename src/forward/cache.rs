@@ -47,19 +47,19 @@ impl ResponseCache {
         Self { entries, longest }
     }
 
-    /// The reply to a question with its TTLs counted down.
-    pub(super) fn get(&self, ask: &Ask, now: Instant) -> Option<Reply> {
+    /// The reply to a question with its TTLs counted down, and the whole seconds that it is still kept for.
+    pub(super) fn get(&self, ask: &Ask, now: Instant) -> Option<(Reply, u64)> {
         let entry = self.entries.as_ref()?.get(ask)?;
-        let age = now.saturating_duration_since(entry.stored);
-        if age >= entry.lifetime {
+        let age_exact = now.saturating_duration_since(entry.stored);
+        if age_exact >= entry.lifetime {
             return None;
         }
         let mut reply = entry.reply.clone();
-        let age = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+        let age = u32::try_from(age_exact.as_secs()).unwrap_or(u32::MAX);
         for record in records(&mut reply) {
             record.ttl = record.ttl.saturating_sub(age);
         }
-        Some(reply)
+        Some((reply, (entry.lifetime - age_exact).as_secs()))
     }
 
     /// Keeps a reply if it may be kept.
@@ -160,7 +160,7 @@ mod tests {
         cache.insert(&ask("a.example.org."), &address(300), start);
         let ttl = |after: u64| {
             let reply = cache.get(&ask("A.Example.ORG."), start + Duration::from_secs(after));
-            reply.map(|reply| reply.answers[0].ttl)
+            reply.map(|(reply, _)| reply.answers[0].ttl)
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
         cache.insert(&ask("a.example.org."), &address(5), start);

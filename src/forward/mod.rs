@@ -118,27 +118,37 @@ impl Forwarder {
         (well.count(), upstreams.len())
     }
 
-    /// The reply to a question from the cache alone.
-    pub fn cached(&self, request: &Request) -> Option<Reply> {
+    /// The reply to a question from the cache alone, and the whole seconds that it is still kept for.
+    pub fn cached(&self, request: &Request) -> Option<(Reply, u64)> {
         let ask = Ask::of(request, false);
         self.kept(&ask, request)
     }
 
     /// The same for a question that goes to a stub zone.
-    pub fn cached_stub(&self, request: &Request) -> Option<Reply> {
+    pub fn cached_stub(&self, request: &Request) -> Option<(Reply, u64)> {
         if request.edns.is_some_and(|edns| edns.stub_marker) {
             return None;
         }
         self.kept(&Ask::of(request, true), request)
     }
 
-    fn kept(&self, ask: &Ask, request: &Request) -> Option<Reply> {
+    fn kept(&self, ask: &Ask, request: &Request) -> Option<(Reply, u64)> {
         if self.config.load().no_rec {
             return None;
         }
-        let reply = self.cache.load().get(ask, Instant::now())?;
+        let (reply, left) = self.cache.load().get(ask, Instant::now())?;
         // Only the authority itself may set AA (RFC 1035 §4.1.1).
-        Some(self.finished(Reply { authoritative: false, ..reply }, request))
+        Some((self.finished(Reply { authoritative: false, ..reply }, request), left))
+    }
+
+    /// The present settings.
+    pub fn config(&self) -> Arc<ForwardConfig> {
+        self.config.load_full()
+    }
+
+    /// Whether these are the present settings.
+    pub fn is_config(&self, config: &Arc<ForwardConfig>) -> bool {
+        Arc::ptr_eq(&self.config.load(), config)
     }
 
     /// Whether the question is a probe of ours that came back: then its upstream forwards to us.
@@ -207,7 +217,7 @@ impl Forwarder {
 
     async fn ask(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
         let cache = self.cache.load_full();
-        if let Some(reply) = cache.get(&ask, Instant::now()) {
+        if let Some((reply, _)) = cache.get(&ask, Instant::now()) {
             return reply;
         }
         if upstreams.is_empty() {

@@ -1,8 +1,8 @@
 //! Stub zones: `dns/stub/<zone>/<any>` names the servers of another zone.
 
-use crate::answer::Zone;
+use crate::answer::{Grounds, Zone};
 use crate::service::Host;
-use crate::tree::{Found, Kinds, Node, Path, Tree};
+use crate::tree::{Found, Kinds, Node, Path, Slot, Tree};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -31,9 +31,10 @@ struct Made {
 }
 
 impl StubTable {
-    /// The stub zone that a name is in, the closest of several.
-    pub fn find(&self, name: &Name, tree: &Tree, zone: &Zone) -> Option<Arc<StubZone>> {
+    /// The stub zone that a name is in, the closest of several; what was read to know it is noted.
+    pub fn find(&self, name: &Name, tree: &Tree, zone: &Zone, grounds: &Grounds) -> Option<Arc<StubZone>> {
         let root = stub_root(zone)?;
+        grounds.note(Slot::of_name(&root));
         let node = tree.exact(&Path::new(&root));
         let mut made = self.made.load_full();
         let same = match (node, &made.from) {
@@ -119,7 +120,9 @@ mod tests {
         let (mut tree, table) = (Tree::new(), StubTable::default());
         let zone = Zone::new(&name("skydns.test."));
         let find = |asked: &str, tree: &Tree| {
-            table.find(&name(asked), tree, &zone).map(|stub| (stub.zone.to_ascii(), stub.servers.len()))
+            table
+                .find(&name(asked), tree, &zone, &Grounds::default())
+                .map(|stub| (stub.zone.to_ascii(), stub.servers.len()))
         };
         assert_eq!(find("www.example.org.", &tree), None);
         put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1"}"#);

@@ -141,13 +141,16 @@ impl Page<'_> {
 mod tests {
     use super::super::{Cause, System};
     use super::*;
+    use crate::metrics::Counted;
     use std::time::Duration;
 
     #[test]
     fn names_and_labels_are_skydnss() {
         let metrics = Metrics::default();
-        metrics.replied(System::Auth, Duration::from_millis(2), 600, Some(Cause::Nxdomain));
-        metrics.replied(System::Auth, Duration::from_secs(99), 70, None);
+        let counted =
+            |octets, cause| Counted { system: System::Auth, cause, no_data: false, dnssec_ok: false, octets };
+        metrics.replied(&counted(600, Some(Cause::Nxdomain)), Duration::from_millis(2));
+        metrics.replied(&counted(70, None), Duration::from_secs(99));
         metrics.missed_cache();
         let page = metrics.page(&Names::default(), &Status::default(), 3);
         for line in [

@@ -6,10 +6,12 @@
 mod export;
 mod http;
 mod push;
+mod tally;
 
 pub use export::Names;
 pub use http::{HttpError, bind, serve};
 pub use push::{Sink, push};
+pub use tally::{Counted, Tally};
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -114,25 +116,22 @@ impl<const N: usize> Default for Histogram<N> {
 }
 
 impl<const N: usize> Histogram<N> {
-    fn observe(&self, bounds: &[u64; N], value: u64) {
+    /// Counts so many values that are the same.
+    fn observe(&self, bounds: &[u64; N], value: u64, times: u64) {
         if let Some(bucket) = bounds.iter().position(|bound| value <= *bound) {
-            self.buckets[bucket].fetch_add(1, Relaxed);
+            self.buckets[bucket].fetch_add(times, Relaxed);
         }
-        self.sum.fetch_add(value, Relaxed);
-        self.count.fetch_add(1, Relaxed);
+        self.sum.fetch_add(value.saturating_mul(times), Relaxed);
+        self.count.fetch_add(times, Relaxed);
     }
 }
 
 impl Metrics {
-    /// Counts a reply: who gave it, how long it took, its octets, and what was wrong.
-    pub fn replied(&self, system: System, took: Duration, octets: usize, cause: Option<Cause>) {
-        let counters = &self.systems[system as usize];
-        counters.requests.fetch_add(1, Relaxed);
-        counters.times.observe(&TIMES, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        counters.sizes.observe(&SIZES, octets as u64);
-        if let Some(cause) = cause {
-            counters.errors[cause as usize].fetch_add(1, Relaxed);
-        }
+    /// Counts a reply, and how long it took.
+    pub fn replied(&self, counted: &Counted, took: Duration) {
+        let mut tally = Tally::default();
+        tally.add(counted);
+        self.replied_together(&mut tally, took);
     }
 
     /// Replies so far.
@@ -148,16 +147,6 @@ impl Metrics {
     /// Counts names outside the tree that an answer needed.
     pub fn looked_up(&self, names: usize) {
         self.lookups.fetch_add(names as u64, Relaxed);
-    }
-
-    /// Counts a query with DO set.
-    pub fn dnssec_ok(&self) {
-        self.dnssec_ok.fetch_add(1, Relaxed);
-    }
-
-    /// Counts an answer without data for a name that exists.
-    pub fn no_data(&self) {
-        self.nodata.fetch_add(1, Relaxed);
     }
 
     /// Counts a packet that got no reply.

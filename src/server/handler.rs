@@ -1,14 +1,14 @@
 //! One query: who answers it, and what is sent back.
 
 use super::sign::{Signed, Signing, now};
-use crate::answer::{self, Ede, Externals, Lookup, Outcome, View};
+use crate::answer::{self, Ede, Externals, Grounds, Lookup, Outcome, View};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, StubTable, StubZone};
 use crate::logging::QUERIES;
-use crate::metrics::{Cause, Metrics, System};
+use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
-use crate::wire::{self, Reply, Request, Screened, Transport};
+use crate::wire::{self, Reply, Request, Screened, Terms, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use hickory_proto::op::{Query, ResponseCode};
@@ -21,10 +21,10 @@ use std::time::Instant;
 /// Answers queries; shared by all workers and connections.
 #[derive(Debug)]
 pub struct Handler {
-    published: Arc<ArcSwap<Published>>,
-    config: Arc<ArcSwap<Config>>,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     signer: Arc<ArcSwapOption<Signer>>,
-    forwarder: Arc<Forwarder>,
+    pub(super) forwarder: Arc<Forwarder>,
     stubs: StubTable,
     metrics: Arc<Metrics>,
     /// What we ask ourselves; nobody else can know it.
@@ -36,10 +36,19 @@ pub struct Handler {
 pub enum Now {
     /// Nothing is sent.
     Drop,
-    /// This is sent.
-    Reply(Vec<u8>),
+    /// This is sent, and may be sent again.
+    Reply(Vec<u8>, Option<Again>),
     /// The reply takes waiting.
     Later(Job),
+}
+
+/// What it takes to send a reply again.
+#[derive(Debug)]
+pub struct Again {
+    /// On what terms it may be.
+    pub(super) terms: Terms,
+    /// What is counted each time.
+    pub(super) counted: Counted,
 }
 
 /// A query whose reply takes waiting.
@@ -116,7 +125,7 @@ impl Handler {
             }
             Screened::Reply(reply) => {
                 self.metrics.rejected();
-                Now::Reply(reply)
+                Now::Reply(reply, None)
             }
             Screened::Ask(request) => {
                 let transport = match via {
@@ -138,30 +147,36 @@ impl Handler {
             let how = if transport == Transport::Tcp { "tcp" } else { "udp" };
             log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", query.name(), query.query_class(), query.query_type());
         }
-        if request.dnssec_ok() {
-            self.metrics.dnssec_ok();
-        }
         let published = self.published.load();
+        let grounds = Grounds::default();
+        let now = now();
         let name = request.query.name();
         if config.forward.stub_zones
             && request.query.query_class() == DNSClass::IN
-            && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone)
+            && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone, &grounds)
         {
-            return self.cached_or_later(request, transport, begun, Work::Stub(zone));
+            let standing = Standing { published: &published, grounds, now };
+            return self.cached_or_later(request, transport, begun, Work::Stub(zone), standing);
         }
-        let now = now();
         let signing = self.signing(&request, &config, now);
         let making = Making {
             config: &config,
             published: &published,
+            grounds: &grounds,
             signing: signing.as_ref(),
             seed: rand::random(),
             now,
         };
         match making.answer(&request, transport, &Externals::new()) {
             Outcome::Answered(answer) => match self.sign(&request, transport, signing.as_ref(), answer) {
-                Signed::Ready(reply) => {
-                    Now::Reply(self.reply(&request, transport, begun, own_system(&reply), &reply))
+                Signed::Ready(reply, until) => {
+                    let (octets, counted) =
+                        self.reply(&request, transport, begun, own_system(&reply), &reply);
+                    let standing = Standing { published: &published, grounds, now };
+                    let terms = standing
+                        .terms(until)
+                        .map(|terms| Terms { rotates: config.zone.round_robin, ..terms });
+                    Now::Reply(octets, terms.map(|terms| Again { terms, counted }))
                 }
                 Signed::Later(draft) => {
                     Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
@@ -173,9 +188,12 @@ impl Handler {
             }
             Outcome::Forward if self.forwarder.is_own_probe(name) => {
                 let reply = Reply::empty(ResponseCode::NXDomain);
-                Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply))
+                Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply).0, None)
             }
-            Outcome::Forward => self.cached_or_later(request, transport, begun, Work::Forward),
+            Outcome::Forward => {
+                let standing = Standing { published: &published, grounds, now };
+                self.cached_or_later(request, transport, begun, Work::Forward, standing)
+            }
         }
     }
 
@@ -183,22 +201,39 @@ impl Handler {
     fn probed(&self, mut request: Request, transport: Transport, config: &Config) -> Now {
         request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
         let published = self.published.load();
-        let making = Making { config, published: &published, signing: None, seed: 0, now: now() };
+        let grounds = Grounds::default();
+        let making =
+            Making { config, published: &published, grounds: &grounds, signing: None, seed: 0, now: now() };
         match making.answer(&request, transport, &Externals::new()) {
-            Outcome::Answered(answer) => Now::Reply(wire::encode(&request, &Reply::from(answer), transport)),
+            Outcome::Answered(answer) => {
+                Now::Reply(wire::encode(&request, &Reply::from(answer), transport), None)
+            }
             // The apex is always ours.
             Outcome::Lookup(_) | Outcome::Forward => Now::Drop,
         }
     }
 
-    fn cached_or_later(&self, request: Request, transport: Transport, begun: Instant, work: Work) -> Now {
+    fn cached_or_later(
+        &self,
+        request: Request,
+        transport: Transport,
+        begun: Instant,
+        work: Work,
+        standing: Standing<'_>,
+    ) -> Now {
         let cached = match &work {
             Work::Forward => self.forwarder.cached(&request),
             Work::Stub(_) => self.forwarder.cached_stub(&request),
             Work::Lookup(..) | Work::Sign(_) => None,
         };
         match cached {
-            Some(reply) => Now::Reply(self.reply(&request, transport, begun, System::Cache, &reply)),
+            Some((reply, left)) => {
+                let (octets, counted) = self.reply(&request, transport, begun, System::Cache, &reply);
+                let until = standing.now.saturating_add(left);
+                let terms = standing.terms(until);
+                let terms = terms.map(|terms| Terms { ages: true, ..terms });
+                Now::Reply(octets, terms.map(|terms| Again { terms, counted }))
+            }
             None => {
                 self.metrics.missed_cache();
                 Now::Later(Job { request, transport, begun, work })
@@ -211,7 +246,7 @@ impl Handler {
         let Job { request, transport, begun, work } = job;
         let finished = async {
             let (system, reply) = self.finish(&request, transport, work).await;
-            self.reply(&request, transport, begun, system, &reply)
+            self.reply(&request, transport, begun, system, &reply).0
         };
         let finished = AssertUnwindSafe(finished).catch_unwind().await;
         finished.unwrap_or_else(|_| {
@@ -227,7 +262,7 @@ impl Handler {
         self.metrics.overloaded();
         let error = Ede::new(Ede::OTHER, "too many queries wait for upstreams");
         let reply = Reply::failure(ResponseCode::ServFail, error);
-        self.reply(&job.request, job.transport, job.begun, System::Recursive, &reply)
+        self.reply(&job.request, job.transport, job.begun, System::Recursive, &reply).0
     }
 
     async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
@@ -246,12 +281,12 @@ impl Handler {
                     }
                 }
                 let reply = match self.with_externals(request, transport, externals, seed) {
-                    Signed::Ready(reply) => reply,
-                    Signed::Later(draft) => self.sign_all(request, *draft).await,
+                    Signed::Ready(reply, _) => reply,
+                    Signed::Later(draft) => self.sign_all(request, draft).await,
                 };
                 (System::Auth, reply)
             }
-            Work::Sign(draft) => (System::Auth, self.sign_all(request, *draft).await),
+            Work::Sign(draft) => (System::Auth, self.sign_all(request, draft).await),
         }
     }
 
@@ -266,7 +301,9 @@ impl Handler {
         let (config, published) = (self.config.load(), self.published.load());
         let now = now();
         let signing = self.signing(request, &config, now);
-        let making = Making { config: &config, published: &published, signing: signing.as_ref(), seed, now };
+        let grounds = Grounds::default();
+        let (config, published, signing) = (&config, &published, signing.as_ref());
+        let making = Making { config, published, grounds: &grounds, signing, seed, now };
         let mut outcome = making.answer(request, transport, &externals);
         if let Outcome::Lookup(more) = outcome {
             // The tree changed meanwhile: what it asks for now counts as not found.
@@ -275,13 +312,13 @@ impl Handler {
         }
         let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));
         match outcome {
-            Outcome::Answered(answer) => self.sign(request, transport, signing.as_ref(), answer),
-            Outcome::Lookup(_) => Signed::Ready(failure("the data changed")),
-            Outcome::Forward => Signed::Ready(failure("the configuration changed")),
+            Outcome::Answered(answer) => self.sign(request, transport, signing, answer),
+            Outcome::Lookup(_) => Signed::Ready(failure("the data changed"), 0),
+            Outcome::Forward => Signed::Ready(failure("the configuration changed"), 0),
         }
     }
 
-    /// Writes and counts a reply.
+    /// Writes and counts a reply; gives what was counted as well.
     fn reply(
         &self,
         request: &Request,
@@ -289,13 +326,17 @@ impl Handler {
         begun: Instant,
         system: System,
         reply: &Reply,
-    ) -> Vec<u8> {
+    ) -> (Vec<u8>, Counted) {
         let octets = wire::encode(request, reply, transport);
-        if reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large {
-            self.metrics.no_data();
-        }
-        self.metrics.replied(system, begun.elapsed(), octets.len(), cause(&octets, reply));
-        octets
+        let counted = Counted {
+            system,
+            cause: cause(&octets, reply),
+            no_data: reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large,
+            dnssec_ok: request.dnssec_ok(),
+            octets: octets.len(),
+        };
+        self.metrics.replied(&counted, begun.elapsed());
+        (octets, counted)
     }
 
     /// SERVFAIL for a packet whose handling panicked.
@@ -303,7 +344,7 @@ impl Handler {
         self.metrics.panicked();
         log::error!("a fault in handling a packet of {} octets", packet.len());
         match packet.first_chunk() {
-            Some(header) => Now::Reply(wire::header_only(header, ResponseCode::ServFail)),
+            Some(header) => Now::Reply(wire::header_only(header, ResponseCode::ServFail), None),
             None => Now::Drop,
         }
     }
@@ -313,6 +354,7 @@ impl Handler {
 struct Making<'a> {
     config: &'a Config,
     published: &'a Published,
+    grounds: &'a Grounds,
     signing: Option<&'a Signing>,
     seed: u64,
     /// Unix time in seconds.
@@ -324,7 +366,7 @@ impl Making<'_> {
         let view = View {
             zone: &self.config.zone,
             tree: &self.published.tree,
-            grounds: &answer::Grounds::default(),
+            grounds: self.grounds,
             freshness: self.published.freshness,
             now: self.now,
             seed: self.seed,
@@ -332,7 +374,36 @@ impl Making<'_> {
             room: transport.limit() / SMALLEST_RECORD,
             secure: self.signing.and_then(|signing| signing.secure(&self.published.known)),
         };
-        answer::answer(&request.query, &view)
+        // The reply takes the letter case from the question; nothing else may depend on it.
+        let mut query = request.query.clone();
+        query.set_name(query.name().to_lowercase());
+        answer::answer(&query, &view)
+    }
+}
+
+/// What an answer stands on.
+struct Standing<'a> {
+    published: &'a Published,
+    grounds: Grounds,
+    /// Unix time in seconds.
+    now: u64,
+}
+
+impl Standing<'_> {
+    /// The terms on which a reply may be sent again until a time; `None` if it may not.
+    fn terms(self, until: u64) -> Option<Terms> {
+        let tree = &self.published.tree;
+        tree.epochs()?;
+        let next = self.now.saturating_add(1);
+        Some(Terms {
+            epoch: tree.epoch(),
+            serial: self.grounds.has_serial().then(|| tree.serial()),
+            from: self.now,
+            until: if self.grounds.has_lease() { until.min(next) } else { until },
+            parts: self.grounds.into_parts()?,
+            ..Terms::default()
+        })
+        .filter(|terms| terms.from < terms.until)
     }
 }
 

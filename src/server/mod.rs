@@ -5,6 +5,8 @@
 //! query's SERVFAIL.
 
 mod connections;
+mod datagrams;
+mod fast;
 mod handler;
 mod holders;
 mod listen;
@@ -12,11 +14,12 @@ mod probe;
 mod reach;
 mod sign;
 mod slow;
+mod state;
 mod tcp;
 mod udp;
 
 pub use connections::Connections;
-pub use handler::{Handler, Job, Now};
+pub use handler::{Again, Handler, Job, Now};
 pub use holders::{Holder, holders};
 pub use listen::{BindError, Bound, bind};
 pub use probe::{Probe, Silent, answers_at};

@@ -33,8 +33,8 @@ pub(super) struct Signing {
 
 /// What signing came to.
 pub(super) enum Signed {
-    /// The reply can go out.
-    Ready(Reply),
+    /// The reply can go out, again and again until this time (Unix time, in seconds).
+    Ready(Reply, u64),
     /// It takes more signatures than can be waited for.
     Later(Box<Draft>),
 }
@@ -65,39 +65,48 @@ impl Handler {
         signing: Option<&Signing>,
         answer: Answer,
     ) -> Signed {
+        let until = signing.map_or(u64::MAX, |signing| signing.state.until());
         let Some(signing) = signing.filter(|_| request.dnssec_ok() && !answer.too_large) else {
-            return Signed::Ready(answer.into());
+            return Signed::Ready(answer.into(), until);
         };
         if !signing.ours {
-            return Signed::Ready(
-                self.unsigned(request, &SigningError::NoKey(signing.signer.zone().clone())),
-            );
+            let error = SigningError::NoKey(signing.signer.zone().clone());
+            return Signed::Ready(self.unsigned(request, &error), 0);
         }
         let (rtype, compact_ok) = (request.query.query_type(), request.compact_ok());
         let asked = Asked { rtype, now: signing.now, compact_ok, room: transport.limit() };
         match signing.signer.draft(answer, &signing.state, asked) {
             Ok(draft) if draft.missing() > ON_THE_SPOT => Signed::Later(Box::new(draft)),
-            Ok(draft) => Signed::Ready(self.finished(request, draft)),
-            Err(error) => Signed::Ready(self.unsigned(request, &error)),
+            Ok(draft) => {
+                let (reply, until) = self.finished(request, draft);
+                Signed::Ready(reply, until)
+            }
+            Err(error) => Signed::Ready(self.unsigned(request, &error), 0),
         }
     }
 
     /// Signs what is left of an answer, and lets others run after each signature.
-    pub(super) async fn sign_all(&self, request: &Request, mut draft: Draft) -> Reply {
+    pub(super) async fn sign_all(&self, request: &Request, mut draft: Box<Draft>) -> Reply {
         loop {
             match draft.sign_next() {
                 Ok(true) => tokio::task::yield_now().await,
-                Ok(false) => return self.finished(request, draft),
+                Ok(false) => return self.finished(request, *draft).0,
                 Err(error) => return self.unsigned(request, &error),
             }
         }
     }
 
-    fn finished(&self, request: &Request, draft: Draft) -> Reply {
+    /// The whole answer, and until when it may be given again.
+    fn finished(&self, request: &Request, mut draft: Draft) -> (Reply, u64) {
         let compact = request.compact_ok() && draft.is_compact();
-        match draft.finish() {
-            Ok(answer) => Reply { compact, ..answer.into() },
-            Err(error) => self.unsigned(request, &error),
+        let signed = move || {
+            while draft.sign_next()? {}
+            let until = draft.until();
+            Ok((draft.finish()?, until))
+        };
+        match signed() {
+            Ok((answer, until)) => (Reply { compact, ..answer.into() }, until),
+            Err(error) => (self.unsigned(request, &error), 0),
         }
     }
 

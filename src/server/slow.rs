@@ -1,7 +1,7 @@
 //! The slow way: queries that wait, on the runtime, a bounded number at once.
 
+use super::datagrams::ReplyTo;
 use super::handler::{Handler, Job};
-use super::udp::ReplyTo;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;

@@ -99,7 +99,7 @@ async fn connection(
             open.query();
             match handler.now(&packet, peer, Via::Tcp) {
                 Now::Drop => open.answered(),
-                Now::Reply(reply) => {
+                Now::Reply(reply, _) => {
                     open.answered();
                     room.shrink(reply.len());
                     if replies.send((reply, room)).await.is_err() {

@@ -31,13 +31,13 @@ const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
 fn a_panic_is_one_querys_servfail() {
     let handler = handler();
     let query = packet("a.skydns.local.");
-    let Now::Reply(reply) = handler.panicked(&query) else { panic!("a reply") };
+    let Now::Reply(reply, _) = handler.panicked(&query) else { panic!("a reply") };
     let reply = Message::from_vec(&reply).expect("a reply");
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
     let outcome = catch_unwind(AssertUnwindSafe(|| -> Now { panic!("poison") }));
     assert!(outcome.is_err(), "unwinding is on: panic=abort would take the whole host's DNS down");
     assert!(
-        matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(_)),
+        matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(..)),
         "the next query is answered"
     );
     let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
@@ -48,7 +48,7 @@ fn a_panic_is_one_querys_servfail() {
 fn replies_are_counted_by_who_gave_them() {
     let handler = handler();
     for name in ["a.skydns.local.", "localhost."] {
-        assert!(matches!(handler.now(&packet(name), PEER.into(), Via::Udp), Now::Reply(_)));
+        assert!(matches!(handler.now(&packet(name), PEER.into(), Via::Udp), Now::Reply(..)));
     }
     assert!(matches!(handler.now(&packet("www.example.org."), PEER.into(), Via::Tcp), Now::Later(_)));
     assert!(matches!(handler.now(b"short", PEER.into(), Via::Udp), Now::Drop));
@@ -71,7 +71,7 @@ fn our_own_probe_is_answered_and_not_counted() {
     query.set_query_class(DNSClass::CH);
     message.add_query(query);
     let packet = message.to_vec().expect("a message");
-    let Now::Reply(reply) = handler.now(&packet, PEER.into(), Via::Udp) else { panic!("a reply") };
+    let Now::Reply(reply, _) = handler.now(&packet, PEER.into(), Via::Udp) else { panic!("a reply") };
     assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
     let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");

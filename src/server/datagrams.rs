@@ -1,0 +1,257 @@
+//! Batches of datagrams: many come in and go out with one system call each.
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{in_pktinfo, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
+    SockaddrLike, SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+use std::array;
+use std::fmt::Debug;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+/// Most datagrams of a batch.
+pub(super) const BATCH: usize = 32;
+
+/// Octets between two buffers: the largest datagram has room, and the first lines of all buffers do not compete for the
+/// same places of the processor's cache.
+const STRIDE: usize = (64 << 10) + 64;
+
+/// A socket, and whether replies have to name the address they leave from.
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: UdpSocket,
+    local: SocketAddr,
+    wildcard: bool,
+}
+
+/// The address of a peer as the kernel gives it, for one family of sockets.
+pub(super) trait Peer: SockaddrLike + Copy + Debug {
+    fn address(self) -> SocketAddr;
+}
+
+impl Peer for SockaddrIn {
+    fn address(self) -> SocketAddr {
+        SocketAddrV4::from(self).into()
+    }
+}
+
+impl Peer for SockaddrIn6 {
+    fn address(self) -> SocketAddr {
+        SocketAddrV6::from(self).into()
+    }
+}
+
+/// Where a reply goes, and from which of our addresses.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyTo {
+    socket: Arc<Socket>,
+    peer: SocketAddr,
+    from: Option<From>,
+}
+
+/// The address a packet was sent to.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    V4(in_pktinfo),
+    V6(in6_pktinfo),
+}
+
+/// A batch of datagrams; replies are written over the queries.
+#[derive(Debug)]
+pub(super) struct Batch<P> {
+    socket: Arc<Socket>,
+    headers: MultiHeaders<P>,
+    buffers: Box<[u8]>,
+    received: Vec<Received<P>>,
+    /// Which buffers hold replies, of how many octets.
+    replies: Vec<(usize, usize)>,
+    peers: Vec<SocketAddrAny>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Received<P> {
+    len: usize,
+    peer: P,
+    from: Option<From>,
+}
+
+impl Socket {
+    /// A socket that waits no longer than `patience`, in milliseconds.
+    pub(super) fn new(socket: UdpSocket, patience: i64) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let wildcard = local.ip().is_unspecified();
+        socket.set_nonblocking(false)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(patience))?;
+        if wildcard {
+            match local {
+                SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            }
+        }
+        Ok(Self { socket, local, wildcard })
+    }
+
+    pub(super) fn is_v4(&self) -> bool {
+        self.local.is_ipv4()
+    }
+}
+
+impl<P: Peer> Batch<P> {
+    pub(super) fn new(socket: Arc<Socket>) -> Self {
+        Self {
+            headers: headers(&socket),
+            socket,
+            buffers: vec![0; BATCH * STRIDE].into(),
+            received: Vec::with_capacity(BATCH),
+            replies: Vec::with_capacity(BATCH),
+            peers: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Waits for datagrams; takes those that are there, and gives how many.
+    pub(super) fn receive(&mut self) -> nix::Result<usize> {
+        self.received.clear();
+        self.replies.clear();
+        let mut buffers = self.buffers.chunks_exact_mut(STRIDE);
+        let mut slices: [_; BATCH] =
+            array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
+        let descriptor = self.socket.socket.as_raw_fd();
+        let messages =
+            recvmmsg(descriptor, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+        let mut whole = true;
+        for message in messages {
+            let from = if self.socket.wildcard { asked_at(&message) } else { None };
+            whole &= from.is_some() || !self.socket.wildcard;
+            let peer = message.address.ok_or(Errno::EAFNOSUPPORT)?;
+            self.received.push(Received { len: message.bytes, peer, from });
+        }
+        if !whole {
+            // The library keeps the size of the last control message; after one without there would be room for none.
+            self.headers = headers(&self.socket);
+        }
+        Ok(self.received.len())
+    }
+
+    /// The buffer of a datagram, of which the first octets are the datagram: its number, and how many octets.
+    pub(super) fn datagram(&mut self, at: usize) -> (&mut [u8], usize) {
+        let len = self.received[at].len;
+        (&mut self.buffers[at * STRIDE..(at + 1) * STRIDE], len)
+    }
+
+    /// Who sent a datagram.
+    pub(super) fn peer(&self, at: usize) -> SocketAddr {
+        self.received[at].peer.address()
+    }
+
+    /// Where the reply to a datagram goes that is not sent with the batch.
+    pub(super) fn reply_to(&self, at: usize) -> ReplyTo {
+        let Received { peer, from, .. } = self.received[at];
+        ReplyTo { socket: Arc::clone(&self.socket), peer: peer.address(), from }
+    }
+
+    /// Notes that a buffer holds the reply to its datagram.
+    pub(super) fn replied(&mut self, at: usize, len: usize) {
+        // A port of 0 cannot be answered.
+        if self.received[at].peer.address().port() != 0 {
+            self.replies.push((at, len));
+        }
+    }
+
+    /// Writes a reply into the buffer of its datagram.
+    pub(super) fn reply(&mut self, at: usize, reply: &[u8]) {
+        let (buffer, _) = self.datagram(at);
+        if let Some(room) = buffer.get_mut(..reply.len()) {
+            room.copy_from_slice(reply);
+            self.replied(at, reply.len());
+        }
+    }
+
+    /// Sends all replies; one that cannot be sent is like one that is lost on its way.
+    pub(super) fn send(&mut self) {
+        if self.socket.wildcard {
+            for (at, len) in &self.replies {
+                self.reply_to(*at).send(&self.buffers[at * STRIDE..at * STRIDE + len]);
+            }
+            return;
+        }
+        self.peers.clear();
+        let peers = self.replies.iter().map(|(at, _)| self.received[*at].peer.address().into());
+        self.peers.extend(peers);
+        let slices: [_; BATCH] = array::from_fn(|number| {
+            let reply = self.replies.get(number);
+            [IoSlice::new(reply.map_or(&[], |(at, len)| &self.buffers[at * STRIDE..at * STRIDE + len]))]
+        });
+        let mut controls: [_; BATCH] = array::from_fn(|_| SendAncillaryBuffer::default());
+        let parts = self.peers.iter().zip(&slices).zip(&mut controls);
+        let mut messages: Vec<_> =
+            parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
+        let mut sent = 0;
+        while sent < messages.len() {
+            match sendmmsg(self.socket.socket.as_fd(), &mut messages[sent..], SendFlags::DONTWAIT) {
+                Ok(more) => sent += more.max(1),
+                Err(error) => {
+                    log::debug!("sending a reply: {error}");
+                    sent += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Headers with room for what tells the address a packet was sent to.
+fn headers<P: Peer>(socket: &Socket) -> MultiHeaders<P> {
+    let space = match (socket.wildcard, socket.is_v4()) {
+        (false, _) => None,
+        (true, true) => Some(cmsg_space!(in_pktinfo)),
+        (true, false) => Some(cmsg_space!(in6_pktinfo)),
+    };
+    MultiHeaders::preallocate(BATCH, space)
+}
+
+/// The address that a packet was sent to, as the one its reply leaves from.
+fn asked_at<P: Peer>(message: &RecvMsg<'_, '_, P>) -> Option<From> {
+    let link_local = |peer: SocketAddr| matches!(peer, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+    let needs_interface = message.address.is_some_and(|peer| link_local(peer.address()));
+    message.cmsgs().ok()?.find_map(|info| match info {
+        ControlMessageOwned::Ipv4PacketInfo(info) => Some(From::V4(in_pktinfo {
+            // The interface is the route's business, the address is ours.
+            ipi_ifindex: 0,
+            ipi_spec_dst: info.ipi_addr,
+            ..info
+        })),
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(From::V6(in6_pktinfo {
+            // Only a link-local address needs its interface.
+            ipi6_ifindex: if needs_interface { info.ipi6_ifindex } else { 0 },
+            ..info
+        })),
+        _ => None,
+    })
+}
+
+impl ReplyTo {
+    /// Sends a reply; one that cannot be sent is like one that is lost on its way.
+    pub(super) fn send(&self, reply: &[u8]) {
+        if self.peer.port() == 0 {
+            return;
+        }
+        let slices = [IoSlice::new(reply)];
+        let control = match &self.from {
+            Some(From::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
+            Some(From::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
+            None => None,
+        };
+        let peer = SockaddrStorage::from(self.peer);
+        let descriptor = self.socket.socket.as_raw_fd();
+        let sent = sendmsg(descriptor, &slices, control.as_slice(), MsgFlags::MSG_DONTWAIT, Some(&peer));
+        if let Err(error) = sent {
+            log::debug!("sending to {}: {error}", self.peer);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The fast way of one worker: questions that were asked before are answered from prepared replies.
+
+use super::handler::{Again, Handler};
+use crate::answer::{Chance, Freshness};
+use crate::config::{Config, ForwardConfig};
+use crate::dnssec::Signer;
+use crate::metrics::{Counted, Tally};
+use crate::source::Published;
+use crate::tree::Epochs;
+use crate::wire::{self, Glance, LONGEST_KEY, Prepared, Shelf, Spot};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct FastWay {
+    shelf: Shelf<Counted>,
+    key: [u8; LONGEST_KEY],
+    chance: Chance,
+    tally: Tally,
+    settings: Settings,
+    published: Arc<Published>,
+    /// Unix time in seconds.
+    now: u64,
+}
+
+/// What all prepared replies depend on: when any of it changes, none holds.
+#[derive(Debug)]
+struct Settings {
+    config: Arc<Config>,
+    forward: Arc<ForwardConfig>,
+    signer: Option<Arc<Signer>>,
+    freshness: Freshness,
+    epochs: Option<Arc<Epochs>>,
+}
+
+/// What becomes of a packet on the fast way.
+#[derive(Debug)]
+pub(super) enum Fast {
+    /// The reply stands in the buffer, so many octets long.
+    Reply(usize),
+    /// It has to go the full way; what that finds may be [kept](FastWay::keep).
+    Unknown(Option<Unknown>),
+}
+
+/// A question without a prepared reply.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    glance: Glance,
+    spot: Spot,
+}
+
+impl FastWay {
+    pub(super) fn new(handler: &Handler) -> Self {
+        let published = handler.published();
+        Self {
+            shelf: Shelf::default(),
+            key: [0; LONGEST_KEY],
+            chance: Chance::new(rand::random()),
+            tally: Tally::default(),
+            settings: Settings::of(handler, &published),
+            published,
+            now: 0,
+        }
+    }
+
+    /// Takes note of the present state; what is answered until the next time is answered out of it.
+    pub(super) fn begin(&mut self, handler: &Handler, now: u64) {
+        self.now = now;
+        handler.published_into(&mut self.published);
+        if !self.settings.hold(handler, &self.published) {
+            self.settings = Settings::of(handler, &self.published);
+            self.shelf.clear();
+        }
+    }
+
+    /// Answers the packet that the first octets of a buffer hold, if its reply is prepared.
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize) -> Fast {
+        // Each query is logged on the full way.
+        if self.settings.config.verbose {
+            return Fast::Unknown(None);
+        }
+        let Some(glance) = wire::glance(&buffer[..len], &mut self.key) else {
+            return Fast::Unknown(None);
+        };
+        let key = &self.key[..glance.key];
+        let spot = self.shelf.spot(key);
+        let prepared = self.shelf.find(spot, key, &self.published.tree, self.now);
+        let sent = prepared.and_then(|prepared| {
+            let len = prepared.write(buffer, glance.question_end, self.now, &mut self.chance)?;
+            self.tally.add(&prepared.note);
+            Some(len)
+        });
+        sent.map_or(Fast::Unknown(Some(Unknown { glance, spot })), Fast::Reply)
+    }
+
+    /// Keeps the reply to the question that was looked at last, if it is worth it.
+    pub(super) fn keep(&mut self, unknown: &Unknown, reply: &[u8], again: Again) {
+        let Unknown { glance, spot } = *unknown;
+        if !self.shelf.wants(spot) {
+            return;
+        }
+        let key = &self.key[..glance.key];
+        let prepared = Prepared::new(key, reply, glance.question_end, again.terms, again.counted);
+        if let Some(prepared) = prepared {
+            self.shelf.put(spot, prepared);
+        }
+    }
+
+    /// Counts what was answered, none of which took longer than that.
+    pub(super) fn end(&mut self, handler: &Handler, took: Duration) {
+        handler.metrics().replied_together(&mut self.tally, took);
+    }
+}
+
+impl Settings {
+    fn of(handler: &Handler, published: &Published) -> Self {
+        Self {
+            config: handler.config(),
+            forward: handler.forward_config(),
+            signer: handler.signer().load_full(),
+            freshness: published.freshness,
+            epochs: published.tree.epochs().cloned(),
+        }
+    }
+
+    fn hold(&self, handler: &Handler, published: &Published) -> bool {
+        handler.is_config(&self.config)
+            && handler.is_forward_config(&self.forward)
+            && handler.is_signer(self.signer.as_ref())
+            && self.freshness == published.freshness
+            && same(self.epochs.as_ref(), published.tree.epochs())
+    }
+}
+
+fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
