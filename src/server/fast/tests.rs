@@ -1,0 +1,396 @@
+//! The fast way and the full way give the same answers, whatever is asked and whatever changes in between.
+
+use super::super::handler::{Now, Via};
+use super::*;
+use crate::config::{Host, Spec};
+use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
+use crate::forward::Forwarder;
+use crate::service::{Key, Service};
+use crate::tree::{Entry, Layer, Lease, Tree};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A handler, and the states that the test changes.
+struct Site {
+    handler: Handler,
+    tree: Tree,
+    published: Arc<ArcSwap<Published>>,
+    config: Arc<ArcSwap<Config>>,
+    fast: FastWay,
+    now: u64,
+    /// Questions that were answered on the fast way.
+    quick: usize,
+}
+
+impl Site {
+    fn new(denial: Option<DenialKind>, round_robin: bool) -> Self {
+        let spec = Spec { round_robin, stub_zones: true, ..Spec::default() };
+        let config = Config::new(&spec, &Host::default()).expect("a configuration");
+        let forwarder = Forwarder::new(config.forward.clone());
+        let published =
+            Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
+        let handler =
+            Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
+        let fast = FastWay::new(&handler);
+        let (tree, now) = (published.load().tree.clone(), super::super::sign::now());
+        Self { handler, tree, published, config, fast, now, quick: 0 }
+    }
+
+    fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
+        let service = Service::from_json(value.as_bytes()).expect(value);
+        let entry = Entry { lease, ..Entry::new(service) };
+        self.tree.put(&Key::from_name(&name(at)), Layer(0), entry);
+        self.tree.set_serial(self.tree.serial() + 1);
+    }
+
+    fn publish(&self, freshness: Freshness) {
+        let state = Published { tree: self.tree.clone(), freshness, ..Published::default() };
+        self.published.store(Arc::new(state));
+    }
+
+    fn full(&self, packet: &[u8]) -> Option<Message> {
+        match self.handler.now(packet, PEER.into(), Via::Udp) {
+            Now::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
+            Now::Drop | Now::Later(_) => None,
+        }
+    }
+
+    /// The reply as a worker gives it.
+    fn ask(&mut self, packet: &[u8]) -> Option<Message> {
+        let mut buffer = [packet, &[0xaa; 5_000]].concat();
+        self.fast.begin(&self.handler, self.now);
+        let unknown = match self.fast.answer(&mut buffer, packet.len()) {
+            Fast::Reply(len) => {
+                self.quick += 1;
+                return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
+            }
+            Fast::Unknown(unknown) => unknown,
+        };
+        match self.handler.now(packet, PEER.into(), Via::Udp) {
+            Now::Reply(reply, again) => {
+                if let (Some(unknown), Some(again)) = (unknown, again) {
+                    self.fast.keep(&unknown, &reply, again);
+                }
+                Some(Message::from_vec(&reply).expect("a reply"))
+            }
+            Now::Drop | Now::Later(_) => None,
+        }
+    }
+}
+
+fn signer(denial: DenialKind) -> Arc<Signer> {
+    let zone = name("skydns.local.");
+    let new = NewKey::generate(&zone, Algorithm::Ed25519, 257, 0).expect("a key");
+    let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
+    let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
+    let cache = Arc::new(SignatureCache::new(10_000));
+    Arc::new(Signer::new(zone, KeySet::new(vec![key]), denial, cache, super::super::sign::now()))
+}
+
+fn packet(asked: &str, rtype: RecordType, class: DNSClass, id: u16, edns: Option<(u16, bool)>) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = id.is_multiple_of(2);
+    message.metadata.checking_disabled = id.is_multiple_of(5);
+    let mut query = Query::query(name(asked), rtype);
+    query.set_query_class(class);
+    message.add_query(query);
+    if let Some((size, dnssec_ok)) = edns {
+        let mut edns = hickory_proto::op::Edns::new();
+        edns.set_max_payload(size).set_dnssec_ok(dnssec_ok);
+        message.set_edns(edns);
+    }
+    message.to_vec().expect("a query")
+}
+
+fn pick<'a, T>(chance: &mut StdRng, from: &'a [T]) -> &'a T {
+    &from[chance.random_range(0..from.len())]
+}
+
+/// A value of any kind; hosts that are names lead about, or out.
+fn value(chance: &mut StdRng, names: &[String]) -> String {
+    let host = match chance.random_range(0..6) {
+        0 => format!("2001:db8::{}", chance.random_range(1..9)),
+        1 => pick(chance, names).trim_end_matches('.').to_owned(),
+        2 => "www.example.org".to_owned(),
+        _ => format!("10.0.0.{}", chance.random_range(1..9)),
+    };
+    let mail = chance.random_bool(0.2);
+    let group = pick(chance, &["", "", "", "g1", "g2"]);
+    let ttl = pick(chance, &[0, 0, 60]);
+    let port = chance.random_range(0..3);
+    let text = "t".repeat(chance.random_range(0..80));
+    format!(
+        r#"{{"host":"{host}","port":{port},"text":"{text}","mail":{mail},"group":"{group}","ttl":{ttl}}}"#
+    )
+}
+
+fn names() -> Vec<String> {
+    let mut names = Vec::new();
+    for region in ["east", "west"] {
+        for service in ["a", "b", "_c"] {
+            names.push(format!("{service}.{region}.skydns.local."));
+            names.push(format!("1.{service}.{region}.skydns.local."));
+        }
+    }
+    names.extend(
+        ["ns.dns.skydns.local.", "x.ns.dns.skydns.local.", "1.0.0.10.in-addr.arpa."].map(str::to_owned),
+    );
+    names
+}
+
+fn asked(chance: &mut StdRng, names: &[String]) -> String {
+    let mut asked = pick(chance, names).clone();
+    match chance.random_range(0..8) {
+        0 => asked = asked.replacen("east", "*", 1),
+        1 => asked.insert_str(0, "no."),
+        2 => asked = asked.split_once('.').map(|(_, rest)| rest.to_owned()).unwrap_or_default(),
+        3 => asked = "skydns.local.".to_owned(),
+        4 => asked = pick(chance, &["localhost.", "version.bind.", "www.example.org.", "."]).to_string(),
+        _ => {}
+    }
+    if chance.random_bool(0.3) { asked.to_uppercase() } else { asked }
+}
+
+/// The sections without regard to order, for addresses change theirs.
+fn sorted(message: &Message) -> Message {
+    let mut message = message.clone();
+    for section in [&mut message.answers, &mut message.authorities, &mut message.additionals] {
+        section.sort_by_key(|record| record.to_string().to_lowercase());
+    }
+    message
+}
+
+fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> usize {
+    let mut chance = StdRng::seed_from_u64(seed);
+    let mut site = Site::new(denial, round_robin);
+    let names = names();
+    let lease = Arc::new(Lease::new(1));
+    lease.set_end(site.now + 500);
+    let types = [
+        RecordType::A,
+        RecordType::AAAA,
+        RecordType::SRV,
+        RecordType::TXT,
+        RecordType::MX,
+        RecordType::NS,
+        RecordType::SOA,
+        RecordType::PTR,
+        RecordType::CNAME,
+        RecordType::ANY,
+        RecordType::DNSKEY,
+    ];
+    for _ in 0..300 {
+        for _ in 0..chance.random_range(0..4) {
+            let at = pick(&mut chance, &names).clone();
+            if chance.random_bool(0.3) {
+                site.tree.remove(&Key::from_name(&name(&at)), Layer(0));
+            } else {
+                let lease = chance.random_bool(0.3).then(|| Arc::clone(&lease));
+                let value = value(&mut chance, &names);
+                site.put(&at, &value, lease);
+            }
+        }
+        match chance.random_range(0..20) {
+            0 => {
+                site.config
+                    .rcu(|config| {
+                        let mut config = Config::clone(config);
+                        config.zone.ttl += 1;
+                        config
+                    })
+                    .zone
+                    .ttl
+            }
+            1 => {
+                site.publish(*pick(&mut chance, &[Freshness::Stale, Freshness::Incomplete]));
+                0
+            }
+            _ => {
+                site.publish(Freshness::Current);
+                0
+            }
+        };
+        let questions: Vec<_> = (0..4)
+            .map(|_| {
+                let class = *pick(&mut chance, &[DNSClass::IN, DNSClass::IN, DNSClass::IN, DNSClass::CH]);
+                let edns = chance.random_bool(0.7).then(|| (0, chance.random_bool(0.6)));
+                (asked(&mut chance, &names), *pick(&mut chance, &types), class, chance.random::<u16>(), edns)
+            })
+            .collect();
+        for number in 0..16 {
+            let (asked, rtype, class, id, edns) = &questions[number % questions.len()];
+            let size = [512, 1232][chance.random_range(0..2)];
+            let edns = &edns.map(|(_, dnssec_ok)| (size, dnssec_ok));
+            // Spelled another way each time, but for flags that are part of the question.
+            let asked = if number % 3 == 0 { asked.to_uppercase() } else { asked.clone() };
+            let packet = packet(
+                &asked,
+                *rtype,
+                *class,
+                id.wrapping_add(10 * u16::try_from(number).expect("few")),
+                *edns,
+            );
+            site.now = super::super::sign::now();
+            let (quick, full) = (site.ask(&packet), site.full(&packet));
+            if super::super::sign::now() != site.now {
+                // Leased TTLs change with every second.
+                continue;
+            }
+            let what = format!("seed {seed}: {asked} {class} {rtype} {edns:?}");
+            match (quick, full) {
+                (Some(quick), Some(full)) => {
+                    // Which of several CNAMEs there is, is chance as well.
+                    let chosen = |message: &Message| {
+                        message
+                            .answers
+                            .iter()
+                            .chain(&message.additionals)
+                            .any(|r| r.record_type() == RecordType::CNAME)
+                    };
+                    if !(round_robin && (chosen(&quick) || chosen(&full))) {
+                        assert_eq!(sorted(&quick), sorted(&full), "{what}");
+                    }
+                    assert_eq!(quick.queries[0].name().to_ascii(), asked, "{what}");
+                }
+                // By chance there is another CNAME, which leads out of the domain.
+                (None, _) | (_, None) if round_robin => {}
+                (None, None) => {}
+                (quick, full) => panic!("{what}: {quick:?}, {full:?}"),
+            }
+        }
+    }
+    site.quick
+}
+
+#[test]
+fn the_fast_way_is_the_full_way() {
+    for seed in 0..4 {
+        for denial in [None, Some(DenialKind::Nsec3), Some(DenialKind::Compact)] {
+            for round_robin in [false, true] {
+                let quick = both_ways_agree(seed, denial, round_robin);
+                assert!(quick > 500, "{quick} of 4,800 on the fast way");
+            }
+        }
+    }
+}
+
+/// Lets the slow way make what takes more than one signature.
+fn settle(site: &Site, packet: &[u8]) {
+    if let Now::Later(job) = site.handler.now(packet, PEER.into(), Via::Udp) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(site.handler.later(job));
+    }
+}
+
+/// Asks until the reply is prepared, changes a record, and asks again.
+fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value: &str) {
+    let packet = packet(asked, rtype, DNSClass::IN, 2, Some((1232, true)));
+    settle(site, &packet);
+    for _ in 0..4 {
+        site.ask(&packet);
+    }
+    let (before, quick) = (site.ask(&packet).expect("a reply"), site.quick);
+    assert!(quick > 0, "{asked} {rtype} is not prepared");
+    // Within a second the serial stays.
+    let service = Service::from_json(value.as_bytes()).expect(value);
+    assert!(site.tree.put(&Key::from_name(&name(changed)), Layer(0), Entry::new(service)));
+    site.publish(Freshness::Current);
+    settle(site, &packet);
+    let (after, full) = (site.ask(&packet).expect("a reply"), site.full(&packet).expect("a reply"));
+    assert_eq!(sorted(&after), sorted(&full), "{asked} {rtype}");
+    assert_ne!(sorted(&after), sorted(&before), "{asked} {rtype}");
+    site.quick = 0;
+}
+
+#[test]
+fn what_is_prepared_follows_what_a_name_leads_to() {
+    let mut site = Site::new(Some(DenialKind::Nsec3), false);
+    site.put("1.x.skydns.local.", r#"{"host":"10.0.0.1"}"#, None);
+    site.put("2.x.skydns.local.", r#"{"host":"y.skydns.local"}"#, None);
+    site.put("y.skydns.local.", r#"{"host":"10.0.0.2"}"#, None);
+    site.put("1.0.0.10.in-addr.arpa.", r#"{"host":"y.skydns.local"}"#, None);
+    site.publish(Freshness::Current);
+    follows(
+        &mut site,
+        "1.0.0.10.in-addr.arpa.",
+        RecordType::PTR,
+        "1.0.0.10.in-addr.arpa.",
+        r#"{"host":"z.a"}"#,
+    );
+    follows(&mut site, "x.skydns.local.", RecordType::A, "y.skydns.local.", r#"{"host":"10.0.0.3"}"#);
+    follows(&mut site, "x.skydns.local.", RecordType::MX, "y.skydns.local.", r#"{"host":"2001:db8::3"}"#);
+    follows(&mut site, "no.x.skydns.local.", RecordType::A, "no.x.skydns.local.", r#"{"host":"10.0.0.4"}"#);
+    follows(&mut site, "skydns.local.", RecordType::NS, "ns1.dns.skydns.local.", r#"{"host":"10.0.0.5"}"#);
+    follows(&mut site, "*.skydns.local.", RecordType::SRV, "new.skydns.local.", r#"{"host":"10.0.0.6"}"#);
+}
+
+/// Replies of different sizes are different replies.
+#[test]
+fn a_small_client_gets_a_small_reply() {
+    let mut site = Site::new(None, false);
+    for n in 0..40 {
+        site.put(&format!("{n}.x.skydns.local."), &format!(r#"{{"host":"10.0.0.{n}"}}"#), None);
+    }
+    site.publish(Freshness::Current);
+    for size in [4096, 512, 1232, 600].into_iter().cycle().take(16) {
+        let packet = packet("x.skydns.local.", RecordType::A, DNSClass::IN, 2, Some((size, false)));
+        let reply = site.ask(&packet).expect("a reply");
+        assert_eq!(
+            (reply.metadata.truncation, reply.answers.len()),
+            if size < 1000 { (true, 0) } else { (false, 40) }
+        );
+    }
+    assert!(site.quick > 0);
+}
+
+#[test]
+fn leased_ttls_count_down_second_by_second() {
+    let mut site = Site::new(None, true);
+    let lease = Arc::new(Lease::new(1));
+    lease.set_end(site.now + 100);
+    site.put("a.skydns.local.", r#"{"host":"10.0.0.1"}"#, Some(Arc::clone(&lease)));
+    site.publish(Freshness::Current);
+    let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
+    // Whichever second it is: several may pass.
+    for _ in 0..50 {
+        site.now = super::super::sign::now();
+        let (quick, full) = (site.ask(&packet).expect("a reply"), site.full(&packet).expect("a reply"));
+        assert!(quick.answers[0].ttl.abs_diff(full.answers[0].ttl) <= 1);
+    }
+    assert!(site.quick >= 1);
+    let quick = site.quick;
+    site.now += 3_600;
+    site.ask(&packet);
+    assert_eq!(site.quick, quick, "made anew for the next second");
+}
+
+#[test]
+fn what_is_logged_goes_the_full_way() {
+    let mut site = Site::new(None, true);
+    site.config.rcu(|config| Config { verbose: true, ..Config::clone(config) });
+    let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
+    (0..5).for_each(|_| assert!(site.ask(&packet).is_some()));
+    assert_eq!(site.quick, 0);
+}
+
+#[test]
+fn fast_replies_are_counted() {
+    let mut site = Site::new(None, true);
+    let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
+    (0..5).for_each(|_| assert!(site.ask(&packet).is_some()));
+    assert_eq!((site.quick, site.handler.metrics().requests()), (3, 2));
+    site.fast.end(&site.handler, Duration::ZERO);
+    site.fast.end(&site.handler, Duration::ZERO);
+    assert_eq!(site.handler.metrics().requests(), 5);
+}
