@@ -116,6 +116,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     sources.first_read(FIRST_READ).await;
     let mut follower = Follower::new(spec.clone(), host(), stage.status())?;
     let (config, signer) = (follower.config(), follower.signer());
+    let workers = config.load().workers;
     let bound = serve::sockets(passed, &config.load())?;
     follower.listens_on(&bound);
     let counters = Arc::new(Metrics::default());
@@ -131,7 +132,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let connections = Connections::new();
     let prober = prober(&bound, &handler, notes.clone(), Arc::clone(&counters), Arc::clone(&connections));
     let (stop, stopped) = watch::channel(false);
-    let mut server = Server::start(bound, &handler, &connections, &stopped, tasks.pulse())?;
+    let mut server = Server::start(bound, workers, &handler, &connections, &stopped, tasks.pulse())?;
     for sink in statistics.sinks {
         tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(&counters)));
     }

@@ -50,6 +50,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(
         bound: Bound,
+        workers: Option<usize>,
         handler: &Arc<Handler>,
         table: &Arc<Connections>,
         stop: &watch::Receiver<bool>,
@@ -67,7 +68,8 @@ impl Server {
             let serving = server::serve_tcp(listener, handler, table, stop.clone());
             tasks.spawn(pulse.part(format!("the TCP loop{name}")).beside(serving));
         }
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = workers.unwrap_or_else(cores);
         let udp = server::spawn_udp(bound.udp, workers, handler, &slow, pulse)
             .map_err(AgentError::system("setting up UDP"))?;
         Ok(Self { udp, tasks })

@@ -218,6 +218,16 @@ pub(super) const FIELDS: &[Field] = &[
         |spec, input, _| input.boolean().map(|value| spec.stub_zones = value),
     ),
     field(
+        Some("workers"),
+        &["SKYDNS_WORKERS"],
+        &[],
+        (Some("N"), "UDP workers of each socket (as many as there are cores)"),
+        |spec, input, _| {
+            spec.workers = usize::try_from(input.integer(1, 1024)?).ok();
+            Ok(())
+        },
+    ),
+    field(
         Some("rcache"),
         &["SKYDNS_RCACHE"],
         &["rcache"],

@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Whether systemd has to pass the sockets.
     pub systemd: bool,
+    /// UDP workers of each socket; as many as there are cores if unset.
+    pub workers: Option<usize>,
     /// How the rest is forwarded.
     pub forward: ForwardConfig,
     /// Whether every query is logged.
@@ -102,6 +104,7 @@ impl Config {
             zone,
             listen: spec.listen.clone(),
             systemd: spec.systemd,
+            workers: spec.workers,
             forward: ForwardConfig {
                 nameservers: spec.nameservers.clone(),
                 no_rec: spec.no_rec,

@@ -111,6 +111,8 @@ pub struct Spec {
     pub hide_identity: bool,
     /// Pass on an upstream's AD flag.
     pub trust_ad: bool,
+    /// UDP workers of each socket, where set.
+    pub workers: Option<usize>,
 }
 
 /// Where the log goes.
@@ -163,6 +165,7 @@ impl Default for Spec {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hide_identity: false,
             trust_ad: false,
+            workers: None,
         }
     }
 }
