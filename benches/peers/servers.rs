@@ -1,0 +1,161 @@
+//! The servers that are measured, each on the first core and on a port of its own.
+
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Names that are asked for again and again.
+pub(crate) const NAMES: u64 = 10_000;
+
+/// A server that runs; it ends with this.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    /// Starts a command on some cores, and waits until it answers anything.
+    pub(crate) fn start(cores: &str, port: u16, command: &[&str]) -> Self {
+        let process = Command::new("taskset")
+            .args(["-c", cores])
+            .args(command)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("taskset");
+        let server = Self { process, address: ([127, 0, 0, 1], port).into() };
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.connect(server.address).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
+        let end = Instant::now() + Duration::from_secs(60);
+        let query = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], &name("s1.a.skydns.local", 1)[..]].concat();
+        let mut reply = [0; 4096];
+        while Instant::now() < end {
+            let answered = socket.send(&query).and_then(|_| socket.recv(&mut reply));
+            // Not before it knows the names.
+            if answered.is_ok() && reply[3] & 0x0f != 2 {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{command:?} does not answer");
+    }
+
+    /// Nanoseconds of processor time so far.
+    pub(crate) fn cpu(&self) -> u64 {
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let threads = fs::read_dir(tasks).into_iter().flatten().flatten();
+        let spent = |path: &Path| {
+            let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
+        };
+        threads.map(|thread| spent(&thread.path())).sum()
+    }
+
+    /// Resident memory in megabytes.
+    pub(crate) fn memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+        line.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0)
+            / 1024.0
+    }
+}
+
+/// A question as it stands in a packet.
+pub(crate) fn name(text: &str, rtype: u16) -> Vec<u8> {
+    let mut octets = Vec::new();
+    push_name(&mut octets, text);
+    octets.extend(rtype.to_be_bytes());
+    octets.extend([0, 1]);
+    octets
+}
+
+pub(crate) fn push_name(octets: &mut Vec<u8>, text: &str) {
+    for label in text.split('.') {
+        octets.push(u8::try_from(label.len()).expect("a label"));
+        octets.extend(label.as_bytes());
+    }
+    octets.push(0);
+}
+
+/// Whether a program is installed.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    path.split(':').any(|dir| Path::new(dir).join(program).exists())
+}
+
+fn address(number: u64) -> String {
+    format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255)
+}
+
+/// The records of the agent: services with an address each, with ten, and with a text.
+pub(crate) fn records(dir: &Path) {
+    let write = |at: &str, value: String| {
+        let path = dir.join("local/skydns").join(at);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, value).expect("a file");
+    };
+    for n in 0..NAMES {
+        let text = format!("text of number {n}");
+        write(&format!("a/s{n}"), format!(r#"{{"host":"{}","port":80,"text":"{text}"}}"#, address(n)));
+    }
+    for n in 0..NAMES / 10 {
+        for m in 0..10 {
+            let host = address(100_000 + 10 * n + m);
+            write(&format!("ten/s{n}/{m}"), format!(r#"{{"host":"{host}","port":80}}"#));
+        }
+    }
+}
+
+/// The agent on a port, with further arguments.
+pub(crate) fn agent(cores: &str, port: u16, records: &Path, more: &[&str]) -> Server {
+    let (listen, records) = (format!("127.0.0.1:{port}"), records.display().to_string());
+    let workers = if cores.contains(',') { "2" } else { "1" };
+    let program = env!("CARGO_BIN_EXE_skydns");
+    let own = [program, "-addr", &listen, "-records", &records, "-workers", workers];
+    Server::start(cores, port, &[&own[..], more].concat())
+}
+
+/// Knot with the same names as the agent's first ones.
+pub(crate) fn knot(dir: &Path, port: u16) -> Server {
+    let place = dir.join("knot");
+    fs::create_dir_all(&place).expect("a directory");
+    let mut zone = "$ORIGIN skydns.local.\n$TTL 3600\n@ SOA ns.dns hostmaster 1 28800 7200 604800 60\n@ NS ns.dns\nns.dns A 127.0.0.1\n".to_owned();
+    for n in 0..NAMES {
+        zone += &format!("s{n}.a A {}\ns{n}.a TXT \"text of number {n}\"\n", address(n));
+    }
+    fs::write(place.join("zone"), zone).expect("a file");
+    let conf = format!(
+        "server:\n  rundir: {0}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n  listen: 127.0.0.1@{port}\n\
+         database:\n  storage: {0}/db\nlog:\n - target: stderr\n   any: error\ntemplate:\n - id: default\n   storage: {0}\n   \
+         zonefile-sync: -1\n   journal-content: none\nzone:\n - domain: skydns.local\n   file: {0}/zone\n",
+        place.display()
+    );
+    let file = place.join("conf");
+    fs::write(&file, conf).expect("a file");
+    Server::start("0", port, &["knotd", "-c", &file.display().to_string()])
+}
+
+/// unbound that forwards to an upstream.
+pub(crate) fn unbound(dir: &Path, port: u16, upstream: SocketAddr) -> Server {
+    let conf = format!(
+        "server:\n  interface: 127.0.0.1@{port}\n  num-threads: 1\n  username: \"\"\n  chroot: \"\"\n  directory: {}\n  \
+         pidfile: \"\"\n  use-syslog: no\n  do-daemonize: no\n  module-config: iterator\n  do-not-query-localhost: no\n  \
+         msg-cache-size: 64m\n  rrset-cache-size: 64m\n  outgoing-range: 4096\n  num-queries-per-thread: 2048\n\
+         forward-zone:\n  name: .\n  forward-addr: 127.0.0.1@{}\nremote-control:\n  control-enable: no\n",
+        dir.display(),
+        upstream.port()
+    );
+    let file = dir.join("unbound.conf");
+    fs::write(&file, conf).expect("a file");
+    Server::start("0", port, &["unbound", "-d", "-c", &file.display().to_string()])
+}
