@@ -8,6 +8,7 @@ mod prepared;
 mod reply;
 mod request;
 mod shelf;
+mod writer;
 
 pub use glance::{Glance, LONGEST_KEY, glance};
 pub use prepared::{Prepared, Terms};

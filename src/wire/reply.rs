@@ -1,16 +1,13 @@
 //! Replies: sections, OPT and truncation.
 
+use super::writer::Writer;
 use super::{HEADER, OWN_UDP_SIZE, Request};
 use crate::answer::{Answer, Ede};
-use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
+use hickory_proto::rr::{Record, RecordType};
 
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
-
-type ProtoResult<T> = Result<T, ProtoError>;
 
 /// Longest EXTRA-TEXT, in octets: a sentence for a person, and no amplifier.
 const LONGEST_TEXT: usize = 200;
@@ -143,21 +140,20 @@ struct Written {
 fn write(request: &Request, reply: &Reply, limit: usize, longest_text: usize) -> Written {
     let opt = request.edns.map(|edns| opt(reply, edns.dnssec_ok, longest_text));
     let room = limit.saturating_sub(opt.as_ref().map_or(0, Vec::len));
-    let mut octets = Vec::with_capacity(512);
-    let mut encoder = BinEncoder::new(&mut octets);
-    // A name is written out before a pointer takes its place, which needs room for a moment.
-    encoder.set_max_size(u16::try_from(room + 256).unwrap_or(u16::MAX));
+    let mut writer = Writer::new();
     let mut counts = [1u16, 0, 0, 0];
-    let mut cut = emit_head(&mut encoder, request).is_err() || reply.too_large;
+    write_question(&mut writer, request);
+    let mut cut = reply.too_large;
     for (section, records) in [(1, &reply.answers), (2, &reply.authorities)] {
         if !cut {
-            let (count, all) = emit_section(&mut encoder, request, records, room, true);
+            let (count, all) = write_section(&mut writer, request, records, room, true);
             (counts[section], cut) = (count, !all);
         }
     }
     if !cut {
-        counts[3] = emit_section(&mut encoder, request, &reply.additionals, room, false).0;
+        counts[3] = write_section(&mut writer, request, &reply.additionals, room, false).0;
     }
+    let mut octets = writer.octets;
     if let Some(opt) = opt {
         octets.extend_from_slice(&opt);
         counts[3] += 1;
@@ -167,16 +163,18 @@ fn write(request: &Request, reply: &Reply, limit: usize, longest_text: usize) ->
 }
 
 /// Leaves room for the header and writes the question in the client's letter case.
-fn emit_head(encoder: &mut BinEncoder<'_>, request: &Request) -> Result<(), ()> {
-    encoder.emit_vec(&[0; HEADER]).map_err(|_| ())?;
-    request.query.emit(encoder).map_err(|_| ())
+fn write_question(writer: &mut Writer, request: &Request) {
+    writer.octets.extend_from_slice(&[0; HEADER]);
+    writer.name(request.query.name());
+    writer.u16(request.query.query_type().into());
+    writer.u16(request.query.query_class().into());
 }
 
 /// Writes a section RRset by RRset; says how many records it wrote and whether that is all.
 ///
 /// `in_order` stops at the first that does not fit, otherwise smaller ones behind it get a chance.
-fn emit_section(
-    encoder: &mut BinEncoder<'_>,
+fn write_section(
+    writer: &mut Writer,
     request: &Request,
     records: &[Record],
     room: usize,
@@ -185,17 +183,16 @@ fn emit_section(
     let mut written = 0u16;
     let mut all = true;
     for rrset in records.chunk_by(belong_together) {
-        let start = encoder.offset();
+        let mark = writer.mark();
         let mut owner = Owner::of(request, &rrset[0]);
         let fits = rrset.iter().all(|record| {
-            owner.emit(encoder, record).and_then(|()| emit_rest(encoder, record)).is_ok()
-                && encoder.offset() <= room
+            owner.write(writer, record);
+            writer.rest(record).is_ok() && writer.octets.len() <= room
         });
         match u16::try_from(rrset.len()).ok().and_then(|len| written.checked_add(len)) {
             Some(total) if fits => written = total,
             _ => {
-                encoder.set_offset(start);
-                encoder.trim();
+                writer.back_to(mark);
                 all = false;
                 if in_order {
                     break;
@@ -212,10 +209,8 @@ fn belong_together(a: &Record, b: &Record) -> bool {
     (a.record_type() == b.record_type() || b.record_type() == RecordType::RRSIG) && a.name == b.name
 }
 
-/// Where the owner name of an RRset stands in the message already.
-///
-/// hickory's encoder looks back for a bounded number of names only, so the name asked for and the name of
-/// the record before are pointed at here.
+/// Where the owner name of an RRset stands in the message already: names are looked for among the first ones only, so the
+/// name asked for and the name of the record before are pointed at here.
 enum Owner {
     At(u16),
     Nowhere,
@@ -225,44 +220,22 @@ impl Owner {
     fn of(request: &Request, record: &Record) -> Self {
         let asked = request.query.name();
         // The root is shorter than a pointer.
-        if record.name == *asked && !asked.is_root() { Self::At(QUESTION) } else { Self::Nowhere }
+        let pointer = Writer::pointer_to(HEADER).filter(|_| record.name == *asked && !asked.is_root());
+        pointer.map_or(Self::Nowhere, Self::At)
     }
 
-    fn emit(&mut self, encoder: &mut BinEncoder<'_>, record: &Record) -> ProtoResult<()> {
+    fn write(&mut self, writer: &mut Writer, record: &Record) {
         match self {
-            Self::At(offset) => encoder.emit_u16(POINTER | *offset),
+            Self::At(pointer) => writer.u16(*pointer),
             Self::Nowhere => {
-                let start = u16::try_from(encoder.offset()).unwrap_or(POINTER);
-                record.name.emit(encoder)?;
-                if start < POINTER_LIMIT && !record.name.is_root() {
-                    *self = Self::At(start);
+                let start = writer.octets.len();
+                writer.name(&record.name);
+                if let Some(pointer) = Writer::pointer_to(start).filter(|_| !record.name.is_root()) {
+                    *self = Self::At(pointer);
                 }
-                Ok(())
             }
         }
     }
-}
-
-/// Where the name asked for stands: right behind the header.
-const QUESTION: u16 = 12;
-
-/// The two bits that tell a pointer from a label (RFC 1035 §4.1.4), and what the others can reach.
-const POINTER: u16 = 0xc000;
-const POINTER_LIMIT: u16 = 0x4000;
-
-/// Type, class, TTL and data of a record (RFC 1035 §3.2.1).
-fn emit_rest(encoder: &mut BinEncoder<'_>, record: &Record) -> ProtoResult<()> {
-    record.record_type().emit(encoder)?;
-    record.dns_class.emit(encoder)?;
-    encoder.emit_u32(record.ttl)?;
-    let place = encoder.place::<u16>()?;
-    match &record.data {
-        // hickory writes these octet by octet.
-        RData::Unknown { rdata, .. } => encoder.emit_vec(&rdata.anything)?,
-        data => data.emit(encoder)?,
-    }
-    let len = u16::try_from(encoder.len_since_place(&place)).unwrap_or(u16::MAX);
-    place.replace(encoder, len)
 }
 
 fn fill_head(octets: &mut Vec<u8>, request: &Request, reply: &Reply, counts: [u16; 4], cut: bool) {
@@ -317,8 +290,8 @@ mod tests {
     use super::*;
     use crate::wire::ClientEdns;
     use hickory_proto::op::{Message, Query};
-    use hickory_proto::rr::Name;
     use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).expect("a name")

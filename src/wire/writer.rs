@@ -1,0 +1,269 @@
+//! Writing names and records, with names compressed (RFC 1035 §4.1.4).
+
+use hickory_proto::ProtoError;
+use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
+
+/// The two bits that tell a pointer from a label, and what the others can reach.
+const POINTER: u16 = 0xc000;
+
+/// Names and their ends that are remembered for pointers: those in front, which are the question's and the domain's, serve
+/// nearly all.
+const MOST_KNOWN: usize = 64;
+
+/// Labels of the longest name.
+const MOST_LABELS: usize = 127;
+
+/// A message that is being written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) octets: Vec<u8>,
+    /// Hashes of names and their ends, and where they stand.
+    known: Vec<(u32, u16)>,
+}
+
+/// A place to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    octets: usize,
+    known: usize,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self { octets: Vec::with_capacity(512), known: Vec::with_capacity(16) }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { octets: self.octets.len(), known: self.known.len() }
+    }
+
+    /// Takes back all that was written since.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        self.octets.truncate(mark.octets);
+        self.known.truncate(mark.known);
+    }
+
+    pub(super) fn u16(&mut self, number: u16) {
+        self.octets.extend_from_slice(&number.to_be_bytes());
+    }
+
+    fn u32(&mut self, number: u32) {
+        self.octets.extend_from_slice(&number.to_be_bytes());
+    }
+
+    /// Points at a place where a name stands. `None` if it is too far behind.
+    pub(super) fn pointer_to(at: usize) -> Option<u16> {
+        u16::try_from(at).ok().filter(|at| *at < !POINTER).map(|at| POINTER | at)
+    }
+
+    /// Writes a name, with a pointer to the longest end of it that stands somewhere before, in whatever letter case.
+    pub(super) fn name(&mut self, name: &Name) {
+        let mut labels: [&[u8]; MOST_LABELS] = [&[]; MOST_LABELS];
+        let mut count = 0;
+        for (place, label) in labels.iter_mut().zip(name.iter()) {
+            *place = label;
+            count += 1;
+        }
+        let labels = &labels[..count];
+        let mut hashes = [0; MOST_LABELS];
+        let mut hash = 0x811c_9dc5_u32;
+        for (at, label) in labels.iter().enumerate().rev() {
+            // FNV-1a; what is found by it is compared.
+            for octet in label.iter().map(u8::to_ascii_lowercase).chain([b'.']) {
+                hash = (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193);
+            }
+            hashes[at] = hash;
+        }
+        for (at, label) in labels.iter().enumerate() {
+            if let Some(pointer) = self.find(hashes[at], &labels[at..]) {
+                self.u16(pointer);
+                return;
+            }
+            let here = self.octets.len();
+            if here < 1 << 14
+                && self.known.len() < MOST_KNOWN
+                && let Ok(here) = u16::try_from(here)
+            {
+                self.known.push((hashes[at], here));
+            }
+            self.label(label);
+        }
+        self.octets.push(0);
+    }
+
+    fn label(&mut self, label: &[u8]) {
+        self.octets.push(u8::try_from(label.len()).unwrap_or(0));
+        self.octets.extend_from_slice(label);
+    }
+
+    fn plain_name(&mut self, name: &Name) {
+        name.iter().for_each(|label| self.label(label));
+        self.octets.push(0);
+    }
+
+    fn find(&self, hash: u32, labels: &[&[u8]]) -> Option<u16> {
+        let candidates = self.known.iter().filter(|(known, _)| *known == hash);
+        candidates
+            .map(|(_, at)| *at)
+            .find(|at| self.stands_at(usize::from(*at), labels))
+            .map(|at| POINTER | at)
+    }
+
+    /// Whether a name that was written here is this one.
+    fn stands_at(&self, mut at: usize, labels: &[&[u8]]) -> bool {
+        for label in labels {
+            at = self.behind_pointers(at);
+            let len = usize::from(self.octets[at]);
+            let same =
+                self.octets.get(at + 1..at + 1 + len).is_some_and(|here| here.eq_ignore_ascii_case(label));
+            // Of different lengths, or the root of what stands here.
+            if !same || len == 0 {
+                return false;
+            }
+            at += 1 + len;
+        }
+        self.octets.get(self.behind_pointers(at)) == Some(&0)
+    }
+
+    fn behind_pointers(&self, mut at: usize) -> usize {
+        while let Some([high @ 0xc0..=0xff, low]) = self.octets.get(at..at + 2) {
+            at = usize::from(u16::from_be_bytes([*high, *low]) & !POINTER);
+        }
+        at
+    }
+
+    /// Writes type, class, TTL and data of a record (RFC 1035 §3.2.1).
+    ///
+    /// # Errors
+    /// Its data cannot be written.
+    pub(super) fn rest(&mut self, record: &Record) -> Result<(), ProtoError> {
+        self.u16(record.record_type().into());
+        self.u16(record.dns_class.into());
+        self.u32(record.ttl);
+        let place = self.octets.len();
+        self.u16(0);
+        self.data(&record.data)?;
+        let len = self.octets.len() - place - 2;
+        let len = u16::try_from(len).map_err(|_| ProtoError::from("more data than a record holds"))?;
+        self.octets[place..place + 2].copy_from_slice(&len.to_be_bytes());
+        Ok(())
+    }
+
+    /// Names are compressed in data of the types that RFC 1035 knows, and in no others (RFC 3597 §4).
+    fn data(&mut self, data: &RData) -> Result<(), ProtoError> {
+        match data {
+            RData::A(address) => self.octets.extend_from_slice(&address.octets()),
+            RData::AAAA(address) => self.octets.extend_from_slice(&address.octets()),
+            RData::CNAME(name) => self.name(name),
+            RData::NS(name) => self.name(name),
+            RData::PTR(name) => self.name(name),
+            RData::MX(mx) => {
+                self.u16(mx.preference);
+                self.name(&mx.exchange);
+            }
+            RData::SRV(srv) => {
+                [srv.priority, srv.weight, srv.port].into_iter().for_each(|number| self.u16(number));
+                self.plain_name(&srv.target);
+            }
+            RData::SOA(soa) => {
+                self.name(&soa.mname);
+                self.name(&soa.rname);
+                self.u32(soa.serial);
+                let timers = [soa.refresh, soa.retry, soa.expire];
+                timers.into_iter().for_each(|timer| self.octets.extend_from_slice(&timer.to_be_bytes()));
+                self.u32(soa.minimum);
+            }
+            RData::TXT(text) => text.txt_data.iter().for_each(|part| self.label(part)),
+            RData::Unknown { rdata, .. } => self.octets.extend_from_slice(&rdata.anything),
+            other => {
+                let mut octets = Vec::new();
+                let mut encoder = BinEncoder::new(&mut octets);
+                encoder.set_name_encoding(NameEncoding::Uncompressed);
+                other.emit(&mut encoder)?;
+                self.octets.extend_from_slice(&octets);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::rdata::{MX, SOA, SRV, TXT};
+    use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+    use proptest::prelude::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    #[test]
+    fn names_point_at_what_stands_before() {
+        let mut writer = Writer::new();
+        for text in ["a.Bc.", "x.bC.", "A.bc.", ".", "bc.", "c.", "y.x.bc."] {
+            writer.name(&name(text));
+        }
+        let expected: Vec<u8> = [
+            &b"\x01a\x02Bc\0"[..],
+            b"\x01x\xc0\x02",
+            b"\xc0\0",
+            b"\0",
+            b"\xc0\x02",
+            b"\x01c\0",
+            b"\x01y\xc0\x06",
+        ]
+        .concat();
+        assert_eq!(writer.octets, expected);
+    }
+
+    #[test]
+    fn nothing_points_at_what_was_taken_back() {
+        let mut writer = Writer::new();
+        writer.name(&name("a.b."));
+        let mark = writer.mark();
+        writer.name(&name("c.d."));
+        writer.back_to(mark);
+        writer.name(&name("e.d."));
+        assert_eq!(writer.octets, b"\x01a\x01b\0\x01e\x01d\0");
+    }
+
+    #[test]
+    fn data_is_what_the_library_reads() {
+        let data = [
+            RData::MX(MX::new(10, name("mail.skydns.local."))),
+            RData::SRV(SRV::new(1, 2, 3, name("a.skydns.local."))),
+            RData::SOA(SOA::new(name("ns.skydns.local."), name("h.skydns.local."), 1, -2, 3, 4, 5)),
+            RData::TXT(TXT::new(vec!["one".to_owned(), String::new(), "t".repeat(255)])),
+            RData::HINFO(hickory_proto::rr::rdata::HINFO::new("RFC8482".to_owned(), String::new())),
+        ];
+        let mut writer = Writer::new();
+        let mut ends = Vec::new();
+        for data in &data {
+            writer.name(&name("skydns.local."));
+            writer.rest(&Record::from_rdata(name("skydns.local."), 60, data.clone())).expect("written");
+            ends.push(writer.octets.len());
+        }
+        let mut decoder = BinDecoder::new(&writer.octets);
+        for (data, end) in data.iter().zip(ends) {
+            let record = Record::read(&mut decoder).expect("a record");
+            assert_eq!((&record.data, record.ttl, decoder.index()), (data, 60, end));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_read_as_they_were(texts in prop::collection::vec("([a-cA-C]{1,3}\\.){1,6}", 1..200)) {
+            let names: Vec<Name> = texts.iter().map(|text| name(text)).collect();
+            let mut writer = Writer::new();
+            names.iter().for_each(|name| writer.name(name));
+            let mut decoder = BinDecoder::new(&writer.octets);
+            for name in &names {
+                prop_assert_eq!(&Name::read(&mut decoder).expect("a name"), name);
+            }
+            let plain: usize = names.iter().map(|name| name.len() + 1).sum();
+            prop_assert!(writer.octets.len() <= plain);
+        }
+    }
+}
