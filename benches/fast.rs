@@ -1,0 +1,162 @@
+//! One answer from memory: the fast way and the full way, without sockets.
+//!
+//! `cargo bench --bench fast` prints the time of each, medians of several rounds on one thread.
+//! `cargo bench --bench fast -- --instructions` counts the instructions of one fast answer under valgrind, which is the
+//! same number on every machine, and fails if they are more than they may be.
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+use skydns::answer::{Chance, Externals, Freshness, Grounds, Outcome, View, Zone, answer};
+use skydns::service::{Key, Service};
+use skydns::tree::{Entry, Layer, Tree};
+use skydns::wire::{LONGEST_KEY, Prepared, Reply, Screened, Shelf, Terms, Transport, encode, glance, screen};
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Names in the tree, all of which are asked for.
+const NAMES: usize = 10_000;
+
+/// Instructions that one fast answer may take. It takes about half of them; see the table.
+const MOST_INSTRUCTIONS: u64 = 1_200;
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A site and its prepared replies.
+struct Site {
+    zone: Zone,
+    tree: Tree,
+    queries: Vec<Vec<u8>>,
+    shelf: Shelf<()>,
+    key: [u8; LONGEST_KEY],
+    buffer: Vec<u8>,
+    chance: Chance,
+}
+
+impl Site {
+    fn new() -> Self {
+        let mut tree = Tree::tracked();
+        let mut queries = Vec::new();
+        for n in 0..NAMES {
+            let at = name(&format!("s{n}.rails.east.skydns.local."));
+            let host = format!(r#"{{"host":"10.0.{}.{}"}}"#, n >> 8, n & 255);
+            let service = Service::from_json(host.as_bytes()).expect("a service");
+            tree.put(&Key::from_name(&at), Layer(0), Entry::new(service));
+            let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+            message.add_query(Query::query(at, RecordType::A));
+            queries.push(message.to_vec().expect("a query"));
+        }
+        Self {
+            zone: Zone::new(&name("skydns.local.")),
+            tree,
+            queries,
+            shelf: Shelf::default(),
+            key: [0; LONGEST_KEY],
+            buffer: vec![0; 5_000],
+            chance: Chance::new(1),
+        }
+    }
+
+    fn full(&self, packet: &[u8]) -> (Vec<u8>, Grounds) {
+        let Screened::Ask(request) = screen(packet) else { panic!("no question") };
+        let grounds = Grounds::default();
+        let view = View {
+            zone: &self.zone,
+            tree: &self.tree,
+            grounds: &grounds,
+            freshness: Freshness::Current,
+            now: 1,
+            seed: 1,
+            externals: &Externals::new(),
+            room: 340,
+            secure: None,
+        };
+        let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
+        let limit = request.udp_limit();
+        (encode(&request, &Reply::from(answer), Transport::Udp { limit }), grounds)
+    }
+
+    /// Answers as a worker does.
+    fn fast(&mut self, number: usize) -> usize {
+        let query = &self.queries[number % NAMES];
+        self.buffer[..query.len()].copy_from_slice(query);
+        let glance = glance(&self.buffer[..query.len()], &mut self.key).expect("plain");
+        let key = &self.key[..glance.key];
+        let spot = self.shelf.spot(key);
+        if let Some(prepared) = self.shelf.find(spot, key, &self.tree, 1) {
+            return prepared.write(&mut self.buffer, glance.question_end, 1, &mut self.chance).expect("room");
+        }
+        let (reply, grounds) = self.full(&self.queries[number % NAMES]);
+        let terms = Terms {
+            epoch: self.tree.epoch(),
+            parts: grounds.into_parts().expect("parts"),
+            until: u64::MAX,
+            rotates: true,
+            ..Terms::default()
+        };
+        let key = &self.key[..glance.key];
+        let prepared = Prepared::new(key, &reply, glance.question_end, terms, ()).expect("prepared");
+        self.shelf.put(spot, prepared);
+        reply.len()
+    }
+}
+
+/// Nanoseconds of one call: the median of rounds.
+fn time(mut work: impl FnMut(usize)) -> f64 {
+    let mut calls = 0;
+    let mut rounds: Vec<f64> = (0..9)
+        .map(|_| {
+            let (start, before) = (Instant::now(), calls);
+            while start.elapsed() < Duration::from_millis(100) {
+                for _ in 0..64 {
+                    work(calls);
+                    calls += 1;
+                }
+            }
+            start.elapsed().as_nanos() as f64 / (calls - before) as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+/// Instructions of this program when it gives so many fast answers.
+fn instructions(answers: usize) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--answers", &answers.to_string()])
+        .output()
+        .expect("valgrind");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find_map(|line| line.split_once("Collected : "));
+    line.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let after = |flag: &str| args.iter().position(|arg| arg == flag).map(|at| args.get(at + 1));
+    let mut site = Site::new();
+    (0..NAMES).for_each(|number| drop(black_box(site.fast(number).to_string())));
+    if let Some(answers) = after("--answers") {
+        let answers: usize = answers.and_then(|count| count.parse().ok()).expect("a number");
+        (0..answers).for_each(|number| {
+            black_box(site.fast(number));
+        });
+    } else if after("--instructions").is_some() {
+        const ANSWERS: u64 = 10_000;
+        let each = (instructions(20_000) - instructions(10_000)) / ANSWERS;
+        println!("{each} instructions for one fast answer, of {MOST_INSTRUCTIONS} that it may take");
+        assert!(each <= MOST_INSTRUCTIONS, "the fast way has become slower");
+    } else {
+        let fast = time(|number| {
+            black_box(site.fast(number));
+        });
+        let full = time(|number| {
+            black_box(site.full(&site.queries[number % NAMES]));
+        });
+        println!("fast way {fast:7.0} ns\nfull way {full:7.0} ns, {:.1} times as long", full / fast);
+    }
+}
