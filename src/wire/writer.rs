@@ -11,8 +11,8 @@ const POINTER: u16 = 0xc000;
 /// nearly all.
 const MOST_KNOWN: usize = 64;
 
-/// Labels of the longest name.
-const MOST_LABELS: usize = 127;
+/// Labels of a name that is compressed; addresses of IPv6 written backwards have 34.
+const MOST_LABELS: usize = 40;
 
 /// A message that is being written.
 #[derive(Debug)]
@@ -61,7 +61,8 @@ impl Writer {
     pub(super) fn name(&mut self, name: &Name) {
         let mut labels: [&[u8]; MOST_LABELS] = [&[]; MOST_LABELS];
         let mut count = 0;
-        for (place, label) in labels.iter_mut().zip(name.iter()) {
+        for label in name.iter() {
+            let Some(place) = labels.get_mut(count) else { return self.plain_name(name) };
             *place = label;
             count += 1;
         }
@@ -264,6 +265,17 @@ mod tests {
             }
             let plain: usize = names.iter().map(|name| name.len() + 1).sum();
             prop_assert!(writer.octets.len() <= plain);
+        }
+
+        #[test]
+        fn long_names_are_read_as_they_were(counts in prop::collection::vec(30usize..127, 1..5)) {
+            let names: Vec<Name> = counts.iter().map(|count| name(&"x.".repeat(*count))).collect();
+            let mut writer = Writer::new();
+            names.iter().for_each(|name| writer.name(name));
+            let mut decoder = BinDecoder::new(&writer.octets);
+            for name in &names {
+                prop_assert_eq!(&Name::read(&mut decoder).expect("a name"), name);
+            }
         }
     }
 }
