@@ -17,8 +17,14 @@ use tokio::time::{Instant, interval, timeout};
 /// Time for the answer to one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Keys of one page of a listing; halved where the page gets too large.
-const PAGE: i64 = 5_000;
+/// Keys of the first page of a listing; halved where the page gets too large.
+const PAGE: i64 = 4_096;
+
+/// Most keys of a page. etcd counts what is left for each page, so few large ones cost it less than many small ones.
+const LARGEST_PAGE: i64 = 32_768;
+
+/// Octets that a page should not exceed, going by the one before.
+const PAGE_OCTETS: usize = 8 << 20;
 
 /// Keys pushed to the mirror at once.
 const PART: usize = 1_000;
@@ -112,6 +118,7 @@ impl<'a> Session<'a> {
             }
             let more = answer.more();
             let keys = answer.take_kvs();
+            page = next_page(page, &keys);
             if let Some(last) = keys.last() {
                 start = [last.key(), b"\0"].concat();
             }
@@ -244,6 +251,13 @@ async fn read_page(
         Ok(answer) => answer,
         Err(_) => Err(Error::WatchError("no answer in time".to_owned())),
     }
+}
+
+/// The keys of the next page: twice as many, as long as their size allows.
+fn next_page(page: i64, keys: &[KeyValue]) -> i64 {
+    let octets: usize = keys.iter().map(|kv| kv.key().len() + kv.value().len()).sum();
+    let fit = PAGE_OCTETS.saturating_mul(keys.len()) / octets.max(1);
+    (2 * page).min(LARGEST_PAGE).min(i64::try_from(fit).unwrap_or(LARGEST_PAGE)).max(1)
 }
 
 /// The end of the range of all keys with a prefix: the prefix with its last octet one greater.
