@@ -115,7 +115,8 @@ impl Writer {
     fn stands_at(&self, mut at: usize, labels: &[&[u8]]) -> bool {
         for label in labels {
             at = self.behind_pointers(at);
-            let len = usize::from(self.octets[at]);
+            // A name that is only half written ends here.
+            let Some(len) = self.octets.get(at).copied().map(usize::from) else { return false };
             let same =
                 self.octets.get(at + 1..at + 1 + len).is_some_and(|here| here.eq_ignore_ascii_case(label));
             // Of different lengths, or the root of what stands here.
@@ -228,6 +229,15 @@ mod tests {
         writer.back_to(mark);
         writer.name(&name("e.d."));
         assert_eq!(writer.octets, b"\x01a\x01b\0\x01e\x01d\0");
+    }
+
+    #[test]
+    fn a_name_that_is_half_written_is_no_match() {
+        let mut writer = Writer::new();
+        writer.label(b"a");
+        for labels in [&[&b"a"[..]][..], &[b"a", b"a"], &[b"a", b"a", b"a"]] {
+            assert!(!writer.stands_at(0, labels));
+        }
     }
 
     #[test]
