@@ -97,7 +97,8 @@ impl FastWay {
     /// Keeps the reply to the question that was looked at last, if it is worth it.
     pub(super) fn keep(&mut self, unknown: &Unknown, reply: &[u8], again: Again) {
         let Unknown { glance, spot } = *unknown;
-        if !self.shelf.wants(spot) {
+        // Between two looks at it the state may have changed there and back.
+        if again.freshness != self.settings.freshness || !self.shelf.wants(spot) {
             return;
         }
         let key = &self.key[..glance.key];

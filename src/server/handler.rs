@@ -1,7 +1,7 @@
 //! One query: who answers it, and what is sent back.
 
 use super::sign::{Signed, Signing, now};
-use crate::answer::{self, Ede, Externals, Grounds, Lookup, Outcome, View};
+use crate::answer::{self, Ede, Externals, Freshness, Grounds, Lookup, Outcome, View};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, StubTable, StubZone};
@@ -49,6 +49,8 @@ pub struct Again {
     pub(super) terms: Terms,
     /// What is counted each time.
     pub(super) counted: Counted,
+    /// How far the tree could be trusted that it was made from.
+    pub(super) freshness: Freshness,
 }
 
 /// A query whose reply takes waiting.
@@ -172,11 +174,12 @@ impl Handler {
                 Signed::Ready(reply, until) => {
                     let (octets, counted) =
                         self.reply(&request, transport, begun, own_system(&reply), &reply);
+                    let freshness = published.freshness;
                     let standing = Standing { published: &published, grounds, now };
                     let terms = standing
                         .terms(until)
                         .map(|terms| Terms { rotates: config.zone.round_robin, ..terms });
-                    Now::Reply(octets, terms.map(|terms| Again { terms, counted }))
+                    Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness }))
                 }
                 Signed::Later(draft) => {
                     Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
@@ -230,9 +233,10 @@ impl Handler {
             Some((reply, left)) => {
                 let (octets, counted) = self.reply(&request, transport, begun, System::Cache, &reply);
                 let until = standing.now.saturating_add(left);
+                let freshness = standing.published.freshness;
                 let terms = standing.terms(until);
                 let terms = terms.map(|terms| Terms { ages: true, ..terms });
-                Now::Reply(octets, terms.map(|terms| Again { terms, counted }))
+                Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness }))
             }
             None => {
                 self.metrics.missed_cache();
