@@ -23,6 +23,9 @@ const PAGE: i64 = 4_096;
 /// Most keys of a page. etcd counts what is left for each page, so few large ones cost it less than many small ones.
 const LARGEST_PAGE: i64 = 32_768;
 
+/// A page that comes within this time may be followed by a larger one.
+const QUICK: Duration = Duration::from_secs(1);
+
 /// Octets that a page should not exceed, going by the one before.
 const PAGE_OCTETS: usize = 8 << 20;
 
@@ -105,6 +108,7 @@ impl<'a> Session<'a> {
         let mut page = PAGE;
         self.feed.push(Event::ListBegin).await?;
         loop {
+            let begun = Instant::now();
             let mut answer = match read_page(&mut kv, &start, end_of(root), page, revision).await {
                 Ok(answer) => answer,
                 Err(error) if page > 1 && is_too_large(&error) => {
@@ -118,7 +122,10 @@ impl<'a> Session<'a> {
             }
             let more = answer.more();
             let keys = answer.take_kvs();
-            page = next_page(page, &keys);
+            // On a slow way a larger page would not come in time.
+            if begun.elapsed() < QUICK {
+                page = next_page(page, &keys);
+            }
             if let Some(last) = keys.last() {
                 start = [last.key(), b"\0"].concat();
             }
