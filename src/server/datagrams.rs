@@ -179,6 +179,10 @@ impl<P: Peer> Batch<P> {
             for (at, len) in &self.replies {
                 self.reply_to(*at).send(&self.buffers[at * STRIDE..at * STRIDE + len]);
             }
+            self.replies.clear();
+            return;
+        }
+        if self.replies.is_empty() {
             return;
         }
         self.peers.clear();
@@ -202,6 +206,8 @@ impl<P: Peer> Batch<P> {
                 }
             }
         }
+        drop(messages);
+        self.replies.clear();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Epochs;
-use crate::wire::{self, Glance, LONGEST_KEY, Prepared, Shelf, Spot};
+use crate::wire::{self, LONGEST_KEY, Prepared, Shelf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,22 +34,6 @@ struct Settings {
     epochs: Option<Arc<Epochs>>,
 }
 
-/// What becomes of a packet on the fast way.
-#[derive(Debug)]
-pub(super) enum Fast {
-    /// The reply stands in the buffer, so many octets long.
-    Reply(usize),
-    /// It has to go the full way; what that finds may be [kept](FastWay::keep).
-    Unknown(Option<Unknown>),
-}
-
-/// A question without a prepared reply.
-#[derive(Debug)]
-pub(super) struct Unknown {
-    glance: Glance,
-    spot: Spot,
-}
-
 impl FastWay {
     pub(super) fn new(handler: &Handler) -> Self {
         let published = handler.published();
@@ -66,42 +50,44 @@ impl FastWay {
 
     /// Takes note of the present state; what is answered until the next time is answered out of it.
     pub(super) fn begin(&mut self, handler: &Handler, now: u64) {
+        // What counts down by the clock does not know that it was set back.
+        let set_back = now < self.now;
         self.now = now;
         handler.published_into(&mut self.published);
-        if !self.settings.hold(handler, &self.published) {
+        if set_back || !self.settings.hold(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
             self.shelf.clear();
         }
     }
 
-    /// Answers the packet that the first octets of a buffer hold, if its reply is prepared.
-    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize) -> Fast {
+    /// Answers the packet that the first octets of a buffer hold, if its reply is prepared: then the reply stands in the
+    /// buffer, so many octets long.
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
         // Each query is logged on the full way.
         if self.settings.config.verbose {
-            return Fast::Unknown(None);
+            return None;
         }
-        let Some(glance) = wire::glance(&buffer[..len], &mut self.key) else {
-            return Fast::Unknown(None);
-        };
+        let glance = wire::glance(&buffer[..len], &mut self.key)?;
         let key = &self.key[..glance.key];
         let spot = self.shelf.spot(key);
-        let prepared = self.shelf.find(spot, key, &self.published.tree, self.now);
-        let sent = prepared.and_then(|prepared| {
-            let len = prepared.write(buffer, glance.question_end, self.now, &mut self.chance)?;
-            self.tally.add(&prepared.note);
-            Some(len)
-        });
-        sent.map_or(Fast::Unknown(Some(Unknown { glance, spot })), Fast::Reply)
+        let prepared = self.shelf.find(spot, key, &self.published.tree, self.now)?;
+        let len = prepared.write(buffer, glance.question_end, self.now, &mut self.chance)?;
+        self.tally.add(&prepared.note);
+        Some(len)
     }
 
-    /// Keeps the reply to the question that was looked at last, if it is worth it.
-    pub(super) fn keep(&mut self, unknown: &Unknown, reply: &[u8], again: Again) {
-        let Unknown { glance, spot } = *unknown;
+    /// Keeps the reply to a packet that was answered in full, if it is worth it.
+    pub(super) fn keep(&mut self, packet: &[u8], reply: &[u8], again: Again) {
         // Between two looks at it the state may have changed there and back.
-        if again.freshness != self.settings.freshness || !self.shelf.wants(spot) {
+        if again.freshness != self.settings.freshness {
             return;
         }
+        let Some(glance) = wire::glance(packet, &mut self.key) else { return };
         let key = &self.key[..glance.key];
+        let spot = self.shelf.spot(key);
+        if !self.shelf.wants(spot) {
+            return;
+        }
         let prepared = Prepared::new(key, reply, glance.question_end, again.terms, again.counted);
         if let Some(prepared) = prepared {
             self.shelf.put(spot, prepared);

@@ -1,7 +1,7 @@
 //! UDP: worker threads that receive, answer, and send.
 
-use super::datagrams::{Batch, Peer, Socket};
-use super::fast::{Fast, FastWay};
+use super::datagrams::{BATCH, Batch, Peer, Socket};
+use super::fast::FastWay;
 use super::handler::{Handler, Now, Via};
 use super::reach::Reach;
 use super::sign::now;
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How often a worker without work beats, in milliseconds, and looks whether it should stop.
 const IDLE_PERIOD: i64 = 200;
+
+/// How long a reply that is ready waits for others to be sent with.
+const LONGEST_WAIT: Duration = Duration::from_micros(200);
 
 /// Rest after an error that is not a packet's.
 const REST: Duration = Duration::from_millis(10);
@@ -108,7 +111,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         while !stop.load(Ordering::Relaxed) {
             beat.beat();
             match self.batch.receive() {
-                Ok(received) => self.answer(received),
+                Ok(received) => self.answer(received, beat),
                 // Without a query as well: an old tree is let go of.
                 Err(Errno::EAGAIN | Errno::EINTR) => self.fast.begin(self.handler, now()),
                 Err(error) => {
@@ -120,42 +123,59 @@ impl<'a, P: Peer> Worker<'a, P> {
         }
     }
 
-    fn answer(&mut self, received: usize) {
+    /// Answers what is prepared, and sends that before the rest takes its time.
+    fn answer(&mut self, received: usize, beat: &Beat) {
         let begun = Instant::now();
         self.fast.begin(self.handler, now());
+        let mut unknown = [0; BATCH];
+        let mut unknowns = 0;
         for at in 0..received {
             let (buffer, len) = self.batch.datagram(at);
             let fast = catch_unwind(AssertUnwindSafe(|| self.fast.answer(buffer, len)));
-            let unknown = match fast {
-                Ok(Fast::Reply(len)) => {
-                    self.batch.replied(at, len);
-                    continue;
+            if let Ok(Some(len)) = fast {
+                self.batch.replied(at, len);
+                continue;
+            }
+            if fast.is_err() {
+                self.fast = FastWay::new(self.handler);
+            }
+            unknown[unknowns] = at;
+            unknowns += 1;
+        }
+        if unknowns < received {
+            self.fast.end(self.handler, begun.elapsed());
+            self.batch.send();
+        }
+        let mut waiting = Instant::now();
+        for at in &unknown[..unknowns] {
+            beat.beat();
+            self.answer_in_full(*at);
+            if waiting.elapsed() > LONGEST_WAIT {
+                self.batch.send();
+                waiting = Instant::now();
+            }
+        }
+        self.batch.send();
+    }
+
+    fn answer_in_full(&mut self, at: usize) {
+        let peer = self.batch.peer(at);
+        let (buffer, len) = self.batch.datagram(at);
+        let packet = &buffer[..len];
+        match self.handler.now(packet, peer, Via::Udp) {
+            Now::Drop => {}
+            Now::Reply(reply, again) => {
+                if let Some(again) = again {
+                    self.fast.keep(packet, &reply, again);
                 }
-                Ok(Fast::Unknown(unknown)) => unknown,
-                Err(_) => {
-                    self.fast = FastWay::new(self.handler);
-                    None
-                }
-            };
-            let peer = self.batch.peer(at);
-            let (buffer, len) = self.batch.datagram(at);
-            match self.handler.now(&buffer[..len], peer, Via::Udp) {
-                Now::Drop => {}
-                Now::Reply(reply, again) => {
-                    if let (Some(unknown), Some(again)) = (unknown, again) {
-                        self.fast.keep(&unknown, &reply, again);
-                    }
-                    self.batch.reply(at, &reply);
-                }
-                Now::Later(job) => {
-                    if let Err(back) = self.slow.take(job, self.batch.reply_to(at)) {
-                        let (job, reply_to) = *back;
-                        reply_to.send(&self.handler.overloaded(&job));
-                    }
+                self.batch.reply(at, &reply);
+            }
+            Now::Later(job) => {
+                if let Err(back) = self.slow.take(job, self.batch.reply_to(at)) {
+                    let (job, reply_to) = *back;
+                    reply_to.send(&self.handler.overloaded(&job));
                 }
             }
         }
-        self.fast.end(self.handler, begun.elapsed());
-        self.batch.send();
     }
 }

@@ -70,17 +70,14 @@ impl Site {
     fn ask(&mut self, packet: &[u8]) -> Option<Message> {
         let mut buffer = [packet, &[0xaa; 5_000]].concat();
         self.fast.begin(&self.handler, self.now);
-        let unknown = match self.fast.answer(&mut buffer, packet.len()) {
-            Fast::Reply(len) => {
-                self.quick += 1;
-                return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
-            }
-            Fast::Unknown(unknown) => unknown,
-        };
+        if let Some(len) = self.fast.answer(&mut buffer, packet.len()) {
+            self.quick += 1;
+            return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
+        }
         match self.handler.now(packet, PEER.into(), Via::Udp) {
             Now::Reply(reply, again) => {
-                if let (Some(unknown), Some(again)) = (unknown, again) {
-                    self.fast.keep(&unknown, &reply, again);
+                if let Some(again) = again {
+                    self.fast.keep(packet, &reply, again);
                 }
                 Some(Message::from_vec(&reply).expect("a reply"))
             }
