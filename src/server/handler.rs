@@ -1,7 +1,8 @@
 //! One query: who answers it, and what is sent back.
 
-use super::sign::{Signed, Signing, now};
-use crate::answer::{self, Ede, Externals, Freshness, Grounds, Lookup, Outcome, View};
+use super::making::{Making, Standing};
+use super::sign::{Signed, now};
+use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, StubTable, StubZone};
@@ -71,9 +72,6 @@ enum Work {
     /// Answered, but for signatures.
     Sign(Box<Draft>),
 }
-
-/// Octets of the smallest record that a reply holds: a pointer for its owner name, and no data to speak of.
-const SMALLEST_RECORD: usize = 12;
 
 /// Replies that are over TCP are told from those over UDP when a packet comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,63 +349,6 @@ impl Handler {
             Some(header) => Now::Reply(wire::header_only(header, ResponseCode::ServFail), None),
             None => Now::Drop,
         }
-    }
-}
-
-/// What one answer is made of: it must not change before the answer is signed.
-struct Making<'a> {
-    config: &'a Config,
-    published: &'a Published,
-    grounds: &'a Grounds,
-    signing: Option<&'a Signing>,
-    seed: u64,
-    /// Unix time in seconds.
-    now: u64,
-}
-
-impl Making<'_> {
-    fn answer(&self, request: &Request, transport: Transport, externals: &Externals) -> Outcome {
-        let view = View {
-            zone: &self.config.zone,
-            tree: &self.published.tree,
-            grounds: self.grounds,
-            freshness: self.published.freshness,
-            now: self.now,
-            seed: self.seed,
-            externals,
-            room: transport.limit() / SMALLEST_RECORD,
-            secure: self.signing.and_then(|signing| signing.secure(&self.published.known)),
-        };
-        // The reply takes the letter case from the question; nothing else may depend on it.
-        let mut query = request.query.clone();
-        query.set_name(query.name().to_lowercase());
-        answer::answer(&query, &view)
-    }
-}
-
-/// What an answer stands on.
-struct Standing<'a> {
-    published: &'a Published,
-    grounds: Grounds,
-    /// Unix time in seconds.
-    now: u64,
-}
-
-impl Standing<'_> {
-    /// The terms on which a reply may be sent again until a time; `None` if it may not.
-    fn terms(self, until: u64) -> Option<Terms> {
-        let tree = &self.published.tree;
-        tree.epochs()?;
-        let next = self.now.saturating_add(1);
-        Some(Terms {
-            epoch: tree.epoch(),
-            serial: self.grounds.has_serial().then(|| tree.serial()),
-            from: self.now,
-            until: if self.grounds.has_lease() { until.min(next) } else { until },
-            parts: self.grounds.into_parts()?,
-            ..Terms::default()
-        })
-        .filter(|terms| terms.from < terms.until)
     }
 }
 

@@ -10,6 +10,7 @@ mod fast;
 mod handler;
 mod holders;
 mod listen;
+mod making;
 mod probe;
 mod reach;
 mod sign;

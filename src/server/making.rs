@@ -1,0 +1,67 @@
+//! What an answer is made of, and on what terms it may be given again.
+
+use super::sign::Signing;
+use crate::answer::{self, Externals, Grounds, Outcome, View};
+use crate::config::Config;
+use crate::source::Published;
+use crate::wire::{Request, Terms, Transport};
+
+/// Octets of the smallest record that a reply holds: a pointer for its owner name, and no data to speak of.
+const SMALLEST_RECORD: usize = 12;
+
+/// What one answer is made of: it must not change before the answer is signed.
+pub(super) struct Making<'a> {
+    pub(super) config: &'a Config,
+    pub(super) published: &'a Published,
+    pub(super) grounds: &'a Grounds,
+    pub(super) signing: Option<&'a Signing>,
+    pub(super) seed: u64,
+    /// Unix time in seconds.
+    pub(super) now: u64,
+}
+
+impl Making<'_> {
+    pub(super) fn answer(&self, request: &Request, transport: Transport, externals: &Externals) -> Outcome {
+        let view = View {
+            zone: &self.config.zone,
+            tree: &self.published.tree,
+            grounds: self.grounds,
+            freshness: self.published.freshness,
+            now: self.now,
+            seed: self.seed,
+            externals,
+            room: transport.limit() / SMALLEST_RECORD,
+            secure: self.signing.and_then(|signing| signing.secure(&self.published.known)),
+        };
+        // The reply takes the letter case from the question; nothing else may depend on it.
+        let mut query = request.query.clone();
+        query.set_name(query.name().to_lowercase());
+        answer::answer(&query, &view)
+    }
+}
+
+/// What an answer stands on.
+pub(super) struct Standing<'a> {
+    pub(super) published: &'a Published,
+    pub(super) grounds: Grounds,
+    /// Unix time in seconds.
+    pub(super) now: u64,
+}
+
+impl Standing<'_> {
+    /// The terms on which a reply may be sent again until a time; `None` if it may not.
+    pub(super) fn terms(self, until: u64) -> Option<Terms> {
+        let tree = &self.published.tree;
+        tree.epochs()?;
+        let next = self.now.saturating_add(1);
+        Some(Terms {
+            epoch: tree.epoch(),
+            serial: self.grounds.has_serial().then(|| tree.serial()),
+            from: self.now,
+            until: if self.grounds.has_lease() { until.min(next) } else { until },
+            parts: self.grounds.into_parts()?,
+            ..Terms::default()
+        })
+        .filter(|terms| terms.from < terms.until)
+    }
+}
