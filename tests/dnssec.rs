@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, drill, ds};
+use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, drill, ds, hickory};
 use support::upstream::{Upstream, reply_to};
 use support::{Agent, PATIENCE, Setup, ask, exchange, query};
 
@@ -143,6 +143,29 @@ fn judged(agent: &Agent, unbound: &Unbound) {
     assert!(!rrsig.answers.is_empty() && types(&rrsig.answers).is_empty());
 }
 
+/// Asks hickory's validator about the same.
+fn judged_by_hickory(agent: &Agent, keys: &Path, missing: &str) {
+    // It takes the CNAME before a denial for a wildcard's answer, and finds no RRset of the type ANY.
+    let is_judged = |name: &str, rtype| {
+        let answer = ask(agent.address(), &dnssec_query(name, rtype));
+        rtype != RecordType::ANY && (answer.answers.is_empty() || answer.authorities.is_empty())
+    };
+    let asked = |names: &[&str]| {
+        // Chance says which CNAME `names.` has, and so whether a denial follows.
+        let names = names.iter().filter(|of| **of != "names.");
+        let all = names.flat_map(|of| TYPES.map(|rtype| (name(of), rtype)));
+        all.filter(|(name, rtype)| is_judged(name, *rtype)).collect::<Vec<_>>()
+    };
+    for (names, expected) in [(NAMES.as_slice(), "secure NoError"), (MISSING.as_slice(), missing)] {
+        let questions = asked(names);
+        assert!(questions.len() > names.len() * 10, "most are judged");
+        let said = hickory(agent.address(), keys, &questions);
+        let doubts = questions.iter().zip(said).filter(|(_, said)| said != expected);
+        let doubts: Vec<_> = doubts.map(|((name, rtype), said)| format!("{name} {rtype}: {said}")).collect();
+        assert!(doubts.is_empty(), "{}", doubts.join("\n"));
+    }
+}
+
 fn judged_with(keys: &KeyRing, trusted: &Path, algorithm: u8) {
     let agent = signed(keys.path(), &[]);
     let anchors = ds(&[trusted]);
@@ -164,6 +187,7 @@ fn judged_with(keys: &KeyRing, trusted: &Path, algorithm: u8) {
         let said = delv(agent.address(), &anchors, &name(asked), rtype);
         assert!(said.lines().any(|line| line == expected), "algorithm {algorithm}: {asked} {rtype}\n{said}");
     }
+    judged_by_hickory(&agent, keys.path(), "secure NXDomain");
     for (asked, rtype) in [("leaf.", "A"), ("nope.", "A"), ("mix.", "MX")] {
         let said = drill(agent.address(), trusted, &name(asked), rtype);
         assert!(said.contains(";; Chase successful"), "algorithm {algorithm}: {asked} {rtype}\n{said}");
@@ -213,6 +237,7 @@ fn compact_denial_is_believed() {
             }
         }
     }
+    judged_by_hickory(&agent, keys.path(), "secure NoError");
     let denied = ask(agent.address(), &dnssec_query(&name("nope."), RecordType::A));
     assert_eq!(denied.metadata.response_code, ResponseCode::NoError);
     assert_eq!(types(&denied.authorities), [RecordType::SOA, RecordType::NSEC]);
@@ -267,6 +292,18 @@ fn tampered_answers_are_bogus() {
         tamper.turn_on();
         let answer = unbound.ask(&name(asked), rtype);
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{asked} {rtype}\n{answer}");
+    }
+}
+
+#[test]
+fn another_key_is_not_believed() {
+    let (keys, others) = (KeyRing::new(), KeyRing::new());
+    keys.own(&[]);
+    others.own(&[]);
+    let agent = signed(keys.path(), &[]);
+    let questions = ["leaf.", "nope.", "east."].map(|of| (name(of), RecordType::A));
+    for said in hickory(agent.address(), others.path(), &questions) {
+        assert!(said.contains("Bogus"), "{said}");
     }
 }
 

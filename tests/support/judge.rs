@@ -1,14 +1,15 @@
-//! Validators that judge the agent's signatures: unbound, delv, drill.
+//! Validators that judge the agent's signatures: unbound, delv, drill, hickory.
 
 use super::{PATIENCE, Process, ask, eventually, free_port, query, run};
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use time::OffsetDateTime;
 
 /// The zone that is judged.
@@ -204,6 +205,40 @@ pub fn drill(server: SocketAddr, key: &Path, name: &str, rtype: &str) -> String 
         .output()
         .expect("drill");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What hickory's validator says of each question, with all keys of the directory for trust anchors.
+///
+/// It asks over TCP. A crate of its own holds it, which is built when it is first needed.
+pub fn hickory(server: SocketAddr, keys: &Path, questions: &[(String, RecordType)]) -> Vec<String> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("validator");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/validator/Cargo.toml");
+        let mut command = Command::new(env!("CARGO"));
+        run(command.args(["build", "--locked", "--manifest-path", manifest, "--target-dir"]).arg(&target));
+        target.join("debug/validator")
+    });
+    let dir = tempfile::tempdir().expect("a directory");
+    let anchors = dir.path().join("anchors");
+    let files = fs::read_dir(keys).expect("keys").map(|entry| entry.expect("an entry").path());
+    let public = files.filter(|path| path.extension().is_some_and(|extension| extension == "key"));
+    let text: String = public.map(|path| fs::read_to_string(path).expect("a key")).collect();
+    // Comments are no part of what it reads.
+    let text: Vec<_> = text.lines().filter(|line| !line.starts_with(';')).collect();
+    fs::write(&anchors, text.join("\n") + "\n").expect("a file");
+    let asked: String =
+        questions.iter().map(|(name, rtype)| format!("{name} {}\n", u16::from(*rtype))).collect();
+    let mut command = Command::new(program);
+    let command = command.arg(server.to_string()).arg(&anchors).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::inherit()).spawn().expect("the validator");
+    let mut stdin = child.stdin.take().expect("its input");
+    let writer = std::thread::spawn(move || stdin.write_all(asked.as_bytes()));
+    let output = child.wait_with_output().expect("its output");
+    writer.join().expect("its questions").expect("its questions");
+    let said: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    assert_eq!(said.len(), questions.len(), "the validator ended early");
+    said
 }
 
 /// A UDP proxy before the agent that may change replies.
