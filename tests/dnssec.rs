@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, drill, ds, hickory};
+use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, dnsviz, drill, ds, hickory};
 use support::upstream::{Upstream, reply_to};
 use support::{Agent, PATIENCE, Setup, ask, exchange, query};
 
@@ -293,6 +293,34 @@ fn tampered_answers_are_bogus() {
         let answer = unbound.ask(&name(asked), rtype);
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{asked} {rtype}\n{answer}");
     }
+}
+
+#[test]
+fn dnsviz_finds_no_fault() {
+    let (keys, others) = (KeyRing::new(), KeyRing::new());
+    let (key, other) = (keys.own(&[]), others.own(&[]));
+    let agent = signed(keys.path(), &[]);
+    let names: Vec<_> = NAMES.iter().chain(&MISSING).map(|of| name(of)).collect();
+    let types = "A,AAAA,SRV,TXT,MX,NS,SOA,CNAME,PTR,DNSKEY";
+    let said = dnsviz(agent.address(), &key, &names, types);
+    // SkyDNS gives a name with a CNAME its SRV and TXT as well; that is as secure as it is odd.
+    let is_doubt = |line: &&str| {
+        let told = line.trim_start();
+        let odd = told == "W:CNAME_WITH_OTHER_DATA";
+        let secure = !line.replace("[.]", "").replace("[.?]", "").contains('[');
+        !secure || told.starts_with("E:") || (told.starts_with("W:") && !odd)
+    };
+    let doubts: Vec<_> = said.lines().filter(is_doubt).collect();
+    let secure = said.lines().filter(|line| line.starts_with("  [.")).count();
+    assert!(doubts.is_empty() && secure > 1_000, "{secure} lines are secure, and these are not: {doubts:#?}");
+    for (asked, expected) in [("leaf", "A: 10.0.0.1"), ("nope", "A: NXDOMAIN"), ("text", "MX: NODATA")] {
+        let header = format!("{asked}.{ZONE}");
+        let of_name = said.lines().skip_while(|line| !line.starts_with(&header));
+        let found = of_name.take(100).any(|line| line == format!("  [.]  {expected}"));
+        assert!(found, "{asked}: {expected}\n{said}");
+    }
+    let doubted = dnsviz(agent.address(), &other, &names[1..2], "A");
+    assert!(doubted.contains("E:NO_TRUST_ANCHOR_SIGNING"), "{doubted}");
 }
 
 #[test]

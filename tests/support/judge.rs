@@ -1,4 +1,4 @@
-//! Validators that judge the agent's signatures: unbound, delv, drill, hickory.
+//! Validators that judge the agent's signatures: unbound, delv, drill, hickory, dnsviz.
 
 use super::{PATIENCE, Process, ask, eventually, free_port, query, run};
 use hickory_proto::op::{Edns, Message, ResponseCode};
@@ -205,6 +205,30 @@ pub fn drill(server: SocketAddr, key: &Path, name: &str, rtype: &str) -> String 
         .output()
         .expect("drill");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What dnsviz prints of names and types that it probed the server for, with the file of a key that it trusts: a line for
+/// each RRset, signature and proof, led by `[.]` if it is secure.
+pub fn dnsviz(server: SocketAddr, key: &Path, names: &[String], types: &str) -> String {
+    let dir = tempfile::tempdir().expect("a directory");
+    let probe = dir.path().join("probe");
+    let anchor = dir.path().join("anchor");
+    let text = fs::read_to_string(format!("{}.key", key.display())).expect("a key");
+    let records: Vec<_> = text.lines().filter(|line| !line.starts_with(';')).collect();
+    fs::write(&anchor, records.join("\n") + "\n").expect("a file");
+    // It waits for ever where it lacks an answer.
+    let dnsviz = || {
+        let mut command = Command::new("timeout");
+        command.args(["120", "dnsviz"]);
+        command
+    };
+    let servers = format!("{ZONE}+:a.ns.dns.{ZONE}={}:{}", server.ip(), server.port());
+    let mut command = dnsviz();
+    run(command
+        .args(["probe", "-4", "-A", "-a", ZONE, "-R", types, "-x", &servers, "-o"])
+        .arg(&probe)
+        .args(names));
+    run(dnsviz().args(["print", "-r"]).arg(&probe).arg("-t").arg(&anchor))
 }
 
 /// What hickory's validator says of each question, with all keys of the directory for trust anchors.
