@@ -1,6 +1,6 @@
 //! Signed answers beside the crypto library alone.
 //!
-//! `cargo bench --bench dnssec` prints a table, medians of several rounds on one thread: signatures that the library
+//! `cargo bench --bench dnssec [-- WORDS]` prints a table, medians of several rounds on one thread: signatures that the library
 //! makes a second, signed answers for names that were never asked for, which take one fresh signature each, and signed
 //! answers whose signatures are kept. Questions are whole packets, and so are replies.
 
@@ -17,9 +17,12 @@ use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
 use std::hint::black_box;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Times that each work is measured.
+const ROUNDS: usize = 15;
 /// Names in the tree.
 const NAMES: usize = 10_000;
 /// The time of all signatures.
@@ -29,33 +32,42 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
 }
 
-/// Calls a second: the median of rounds of at least 200 ms.
-fn rate(mut work: impl FnMut(usize)) -> f64 {
-    let mut calls = 0;
-    let mut rounds: Vec<f64> = (0..7)
-        .map(|_| {
-            let (start, before) = (Instant::now(), calls);
-            while start.elapsed() < Duration::from_millis(200) {
+/// Something that is done again and again; it is told how often it was done before.
+type Work = Box<dyn FnMut(usize)>;
+
+/// Calls a second of each work, and how that compares with the first: medians of rounds in which they take turns.
+fn rates(works: &mut [(String, Work)]) -> Vec<(f64, f64)> {
+    let mut calls = vec![0; works.len()];
+    let mut rounds = vec![Vec::new(); works.len()];
+    for _ in 0..ROUNDS {
+        for (at, (_, work)) in works.iter_mut().enumerate() {
+            let (start, before) = (Instant::now(), calls[at]);
+            while start.elapsed() < Duration::from_millis(100) {
                 for _ in 0..16 {
-                    work(calls);
-                    calls += 1;
+                    work(calls[at]);
+                    calls[at] += 1;
                 }
             }
-            (calls - before) as f64 / start.elapsed().as_secs_f64()
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
+            rounds[at].push((calls[at] - before) as f64 / start.elapsed().as_secs_f64());
+        }
+    }
+    let median = |mut numbers: Vec<f64>| {
+        numbers.sort_by(f64::total_cmp);
+        numbers[numbers.len() / 2]
+    };
+    let ratios = rounds.iter().map(|of| of.iter().zip(&rounds[0]).map(|(one, first)| one / first).collect());
+    rounds.iter().map(|of| median(of.clone())).zip(ratios.map(median)).collect()
 }
 
-/// What the library signs a second, a message of the size that an NSEC3 has.
-fn raw(algorithm: Algorithm) -> f64 {
+/// The library signs a message of the size that an NSEC3 has.
+fn raw(algorithm: Algorithm) -> Work {
     let random = SystemRandom::new();
     let message = [7; 150];
-    let ecdsa = |with: &'static EcdsaSigningAlgorithm| {
+    let ecdsa = |with: &'static EcdsaSigningAlgorithm| -> Work {
         let document = EcdsaKeyPair::generate_pkcs8(with, &random).expect("a key");
         let pair = EcdsaKeyPair::from_pkcs8(with, document.as_ref(), &random).expect("a key");
-        rate(|_| {
+        let random = random.clone();
+        Box::new(move |_| {
             black_box(pair.sign(&random, &message).expect("a signature"));
         })
     };
@@ -64,7 +76,7 @@ fn raw(algorithm: Algorithm) -> f64 {
         Algorithm::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING),
         _ => {
             let pair = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).expect("a key");
-            rate(|_| {
+            Box::new(move |_| {
                 black_box(pair.sign(&message));
             })
         }
@@ -136,35 +148,44 @@ fn question(name: &str, dnssec: bool) -> Vec<u8> {
     message.to_vec().expect("a packet")
 }
 
+/// Signed answers of a zone.
+fn works(algorithm: Algorithm) -> Vec<(String, Work)> {
+    let mut works = vec![(format!("{} alone", algorithm.name()), raw(algorithm))];
+    for (kind, denial) in [("NSEC3", DenialKind::Nsec3), ("compact", DenialKind::Compact)] {
+        let site = Site::new(algorithm, denial);
+        let mut packet = question("x00000000.skydns.local.", true);
+        let never_seen = move |n: usize| {
+            // Another number behind the header, the length of the label, and the x.
+            packet[14..22].copy_from_slice(format!("{n:08}").as_bytes());
+            drop(black_box(site.ask(&packet)));
+        };
+        works.push((format!("name never seen, {kind}"), Box::new(never_seen)));
+    }
+    let site = Rc::new(Site::new(algorithm, DenialKind::Nsec3));
+    let questions: Vec<_> = (0..NAMES).map(|n| question(&format!("n{n}.skydns.local."), true)).collect();
+    questions.iter().for_each(|question| drop(site.ask(question)));
+    let mut again = |what: &str, questions: Vec<Vec<u8>>| {
+        let site = Rc::clone(&site);
+        let ask = move |n: usize| drop(black_box(site.ask(&questions[n % questions.len()])));
+        works.push((what.to_owned(), Box::new(ask)));
+    };
+    again("address, signature kept", questions);
+    again("name that does not exist, kept", vec![question("nope.skydns.local.", true)]);
+    again("address, unsigned", vec![question("n1.skydns.local.", false)]);
+    works
+}
+
 fn main() {
+    // For a profiler: only the kinds of work whose name has these words.
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     println!("| one thread, {NAMES} names       | a second | of the library |");
     println!("|----------------------------------|----------|----------------|");
-    let line = |what: &str, rate: f64, raw: f64| {
-        println!("| {what:<32} | {rate:>8.0} | {:>14.2} |", rate / raw);
-    };
     for algorithm in [Algorithm::EcdsaP256, Algorithm::Ed25519, Algorithm::EcdsaP384] {
-        let raw = raw(algorithm);
-        line(&format!("{} alone", algorithm.name()), raw, raw);
-        for (kind, denial) in [("NSEC3", DenialKind::Nsec3), ("compact", DenialKind::Compact)] {
-            let site = Site::new(algorithm, denial);
-            let (mut packet, mut fresh) = (question("x00000000.skydns.local.", true), 0);
-            let never_seen = rate(|_| {
-                fresh += 1;
-                // Another number behind the header, the length of the label, and the x.
-                packet[14..22].copy_from_slice(format!("{fresh:08}").as_bytes());
-                black_box(site.ask(&packet));
-            });
-            line(&format!("name never seen, {kind}"), never_seen, raw);
+        let mut works = works(algorithm);
+        works.retain(|(what, _)| only.as_ref().is_none_or(|only| what.contains(only)));
+        let rates = rates(&mut works);
+        for ((what, _), (rate, ratio)) in works.iter().zip(rates) {
+            println!("| {what:<32} | {rate:>8.0} | {ratio:>14.2} |");
         }
-        let site = Site::new(algorithm, DenialKind::Nsec3);
-        let questions: Vec<_> = (0..NAMES).map(|n| question(&format!("n{n}.skydns.local."), true)).collect();
-        questions.iter().for_each(|question| drop(site.ask(question)));
-        let kept = rate(|n| drop(black_box(site.ask(&questions[n % NAMES]))));
-        line("address, signature kept", kept, raw);
-        let denied = question("nope.skydns.local.", true);
-        let kept = rate(|_| drop(black_box(site.ask(&denied))));
-        line("name that does not exist, kept", kept, raw);
-        let plain = question("n1.skydns.local.", false);
-        line("address, unsigned", rate(|_| drop(black_box(site.ask(&plain)))), raw);
     }
 }

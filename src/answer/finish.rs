@@ -1,7 +1,7 @@
 //! The last touch on an answer: no record twice, one CNAME a name and first, one TTL an RRset, and
 //! round robin.
 
-use super::{Answer, Chance};
+use super::{Answer, Chance, in_one_set};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
@@ -97,8 +97,7 @@ impl RrSets {
 
 /// Shuffles the addresses of each RRset.
 fn shuffle_addresses(section: &mut [Record], chance: &mut Chance) {
-    let same = |a: &Record, b: &Record| a.record_type() == b.record_type() && a.name == b.name;
-    for rrset in section.chunk_by_mut(same) {
+    for rrset in section.chunk_by_mut(in_one_set) {
         if !matches!(rrset[0].record_type(), RecordType::A | RecordType::AAAA) {
             continue;
         }

@@ -15,6 +15,7 @@ mod grounds;
 mod known;
 mod outcome;
 mod reverse;
+mod rrset;
 mod secure;
 mod select;
 mod special;
@@ -26,6 +27,7 @@ pub use external::{Externals, Lookup, MOST_LOOKUPS};
 pub use grounds::Grounds;
 pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
+pub use rrset::{in_one_set, rrsets, same_name};
 pub use secure::{Denial, Missing, Secure};
 pub use zone::{Identity, Zone};
 
@@ -329,7 +331,7 @@ fn has_addresses(answer: &Answer) -> bool {
 
 /// The owner name of records that a name of the tree has, as the client spelled it.
 fn echo<'n>(question: &'n Name, name: &'n Name) -> &'n Name {
-    if question == name { question } else { name }
+    if same_name(question, name) { question } else { name }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the site is configured to serve, with the names that follow from it.
 
+use super::same_name;
 use hickory_proto::rr::Name;
 
 /// The settings of the site's domain, ready for answering.
@@ -94,19 +95,19 @@ impl Zone {
 
     /// Whether a name is the domain.
     pub fn is_apex(&self, name: &Name) -> bool {
-        self.domain == *name
+        same_name(&self.domain, name)
     }
 
     /// Whether a name exists whatever the store holds: the domain itself, and what `local.dns.<domain>` is below
     /// (RFC 8020).
     pub(super) fn always_has(&self, name: &Name) -> bool {
-        self.is_apex(name) || self.local.is_some() && self.dns_name == *name
+        self.is_apex(name) || self.local.is_some() && same_name(&self.dns_name, name)
     }
 
     /// The name to look up for a question: the host's own for `local.dns.<domain>`.
     pub fn substitute<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {
-            Some(local) if *name == self.local_name => local,
+            Some(local) if same_name(name, &self.local_name) => local,
             _ => name,
         }
     }

@@ -35,6 +35,17 @@ pub(super) fn records(
     }
 }
 
+/// Where among the records for a missing name the one that covers the next closer name is.
+pub(super) const NEXT_CLOSER: usize = 1;
+
+/// The NSEC3 that covers the next closer name of a name that does not exist: all else is common to its siblings.
+pub(super) fn next_closer(denial: &Denial, zone: &Name, ttl: u32) -> Result<Option<Record>, ProtoError> {
+    let Missing::Name { closest_encloser, .. } = &denial.missing else { return Ok(None) };
+    let octets = canonical::name_octets(&denial.name);
+    let (next_closer, _) = split(&octets, closest_encloser.iter().count());
+    covering(hash(&[next_closer]), zone, ttl).map(Some)
+}
+
 fn nsec3(denial: &Denial, zone: &Name, ttl: u32) -> Result<Vec<Record>, ProtoError> {
     let octets = canonical::name_octets(&denial.name);
     match &denial.missing {

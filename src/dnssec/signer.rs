@@ -2,12 +2,13 @@
 
 use super::canonical::{self, RrSet};
 use super::denial::{self, DenialKind};
+use super::draft::{Asked, Draft, Wanted};
+use super::encloser::{Common, Enclosers};
 use super::key_set::{KeySet, KeyState, Roles, unknown};
 use super::signing_key::SignError;
-use crate::answer::Answer;
+use crate::answer::{Answer, rrsets};
 use arc_swap::ArcSwap;
 use hickory_proto::ProtoError;
-use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use quick_cache::sync::Cache;
 use ring::digest::{Context, SHA256};
@@ -21,34 +22,6 @@ const VALIDITY: u64 = 7 * 24 * 3600;
 const JITTER: u64 = 24 * 3600;
 /// How long a signature may be good for because of a long TTL, in seconds.
 const LONGEST_VALIDITY: u64 = 365 * 24 * 3600;
-
-/// An answer on its way to be signed: what it takes is known, and made one after the other.
-#[derive(Debug)]
-pub struct Draft {
-    signer: Arc<Signer>,
-    state: Arc<KeyState>,
-    answer: Answer,
-    asked: Asked,
-    /// What each RRset of the three sections needs, and what was found or made for it.
-    sets: Vec<Option<Wanted>>,
-    signatures: Vec<Option<Arc<Signatures>>>,
-    /// Places in `sets` that are still without signatures.
-    missing: Vec<usize>,
-}
-
-/// What was asked, as far as it matters to signing.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// The type.
-    pub rtype: RecordType,
-    /// Unix time in seconds.
-    pub now: u64,
-    /// Compact answers OK: the client understands that a name which does not exist has the rcode NXDOMAIN in compact
-    /// denial (RFC 9824 §5.1).
-    pub compact_ok: bool,
-    /// The most octets of the reply; ADDITIONAL beyond that is not signed.
-    pub room: usize,
-}
 
 /// A signature could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -89,11 +62,11 @@ impl SignatureCache {
 
 /// The signatures of one RRset: RDATA of its RRSIG records.
 #[derive(Debug)]
-struct Signatures {
+pub(super) struct Signatures {
     /// From when to when they are served, in seconds of Unix time.
-    from: u64,
-    until: u64,
-    records: Vec<RData>,
+    pub(super) from: u64,
+    pub(super) until: u64,
+    pub(super) records: Vec<RData>,
 }
 
 impl Signatures {
@@ -112,20 +85,14 @@ pub struct Signer {
     state: ArcSwap<KeyState>,
     denial: DenialKind,
     cache: Arc<SignatureCache>,
-}
-
-/// An RRset that needs signatures, and where they are kept.
-#[derive(Debug)]
-struct Wanted {
-    set: RrSet,
-    digest: [u8; 32],
+    pub(super) enclosers: Enclosers,
 }
 
 impl Signer {
     /// A signer of a zone.
     pub fn new(zone: Name, keys: KeySet, denial: DenialKind, cache: Arc<SignatureCache>, now: u64) -> Self {
         let state = ArcSwap::from_pointee(keys.at(now, denial));
-        Self { zone, keys, state, denial, cache }
+        Self { zone, keys, state, denial, cache, enclosers: Enclosers::default() }
     }
 
     /// The zone.
@@ -166,7 +133,14 @@ impl Signer {
         state: &Arc<KeyState>,
         asked: Asked,
     ) -> Result<Draft, SigningError> {
-        let denials = self.denials(&answer)?;
+        let mut common = match self.denial {
+            DenialKind::Nsec3 => self.enclosers.of(&answer, state, asked.now),
+            DenialKind::Compact => Common::Nothing,
+        };
+        let denials = self.denials(&answer, &mut common)?;
+        if let Common::Known(_) = common {
+            answer.authorities.clear();
+        }
         answer.denials.clear();
         if self.denial == DenialKind::Compact && asked.rtype == RecordType::NSEC && !denials.is_empty() {
             // It was asked for, and here it is.
@@ -189,7 +163,7 @@ impl Signer {
             signatures.push(kept.flatten());
         }
         let (signer, state) = (Arc::clone(self), Arc::clone(state));
-        Ok(Draft { signer, state, answer, asked, sets, signatures, missing })
+        Ok(Draft { signer, state, answer, asked, sets, signatures, missing, common })
     }
 
     /// Leaves out what cannot fit into ADDITIONAL together with its signatures.
@@ -211,12 +185,20 @@ impl Signer {
     }
 
     /// The records that prove what an answer denies, with the TTL of its SOA (RFC 9077 §3).
-    fn denials(&self, answer: &Answer) -> Result<Vec<Record>, ProtoError> {
+    ///
+    /// What they have in common with others is left out if it is known.
+    fn denials(&self, answer: &Answer, common: &mut Common) -> Result<Vec<Record>, ProtoError> {
         let soa = answer.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
         let ttl = soa.map_or(0, |soa| soa.ttl);
         let mut records = Vec::new();
         for denial in &answer.denials {
-            records.extend(denial::records(self.denial, denial, &self.zone, ttl)?);
+            match common {
+                Common::Known(_) => records.extend(denial::next_closer(denial, &self.zone, ttl)?),
+                _ => records.extend(denial::records(self.denial, denial, &self.zone, ttl)?),
+            }
+        }
+        if let Common::New(new) = common {
+            new.next_closer = records.get(denial::NEXT_CLOSER).map(|record| record.name.clone());
         }
         Ok(records)
     }
@@ -253,7 +235,12 @@ impl Signer {
     }
 
     /// New signatures of an RRset, which only one thread makes.
-    fn fresh(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Arc<Signatures>, SigningError> {
+    pub(super) fn fresh(
+        &self,
+        wanted: &Wanted,
+        state: &KeyState,
+        now: u64,
+    ) -> Result<Arc<Signatures>, SigningError> {
         self.cache.kept.get_or_insert_with(&wanted.digest, || self.make(wanted, state, now).map(Arc::new))
     }
 
@@ -290,88 +277,6 @@ impl Signer {
     }
 }
 
-impl Draft {
-    /// Whether absence is denied compactly.
-    pub fn is_compact(&self) -> bool {
-        self.signer.denial == DenialKind::Compact
-    }
-
-    /// RRsets that have to be signed anew.
-    pub fn missing(&self) -> usize {
-        self.missing.len()
-    }
-
-    /// Until when the signatures so far may be served, in seconds of Unix time.
-    pub fn until(&self) -> u64 {
-        let signatures = self.signatures.iter().flatten().map(|signatures| signatures.until);
-        signatures.chain([self.state.until()]).min().unwrap_or(0)
-    }
-
-    /// Signs one RRset; `false` if none is left to sign.
-    ///
-    /// # Errors
-    /// The signature cannot be made; the answer must not go out.
-    pub fn sign_next(&mut self) -> Result<bool, SigningError> {
-        let Some(at) = self.missing.last().copied() else { return Ok(false) };
-        if let Some(wanted) = &self.sets[at] {
-            self.signatures[at] = Some(self.signer.fresh(wanted, &self.state, self.asked.now)?);
-        }
-        self.missing.pop();
-        Ok(true)
-    }
-
-    /// The answer with all its signatures; those that are still missing are made.
-    ///
-    /// # Errors
-    /// A signature cannot be made.
-    pub fn finish(mut self) -> Result<Answer, SigningError> {
-        while self.sign_next()? {}
-        let (mut answer, mut signatures) = (self.answer, self.signatures.into_iter());
-        for section in [&mut answer.answers, &mut answer.authorities, &mut answer.additionals] {
-            *section = interleaved(std::mem::take(section), &mut signatures);
-        }
-        if self.signer.denial == DenialKind::Compact
-            && answer.rcode == ResponseCode::NXDomain
-            && !self.asked.compact_ok
-        {
-            answer.rcode = ResponseCode::NoError;
-        }
-        if self.asked.rtype == RecordType::RRSIG {
-            answer.answers.retain(|record| record.record_type() == RecordType::RRSIG);
-        }
-        Ok(answer)
-    }
-}
-
-/// A section with the signatures behind each RRset.
-fn interleaved(
-    section: Vec<Record>,
-    signatures: &mut impl Iterator<Item = Option<Arc<Signatures>>>,
-) -> Vec<Record> {
-    let mut signed = Vec::with_capacity(section.len() * 2);
-    let mut records = section.into_iter().peekable();
-    while let Some(record) = records.next() {
-        let last = records.peek().is_none_or(|next| !in_one_set(&record, next));
-        let signatures = if last { signatures.next().flatten() } else { None };
-        let (owner, ttl) = (signatures.is_some().then(|| record.name.clone()), record.ttl);
-        signed.push(record);
-        if let (Some(signatures), Some(owner)) = (signatures, owner) {
-            let of_set = signatures.records.iter();
-            signed.extend(of_set.map(|rrsig| Record::from_rdata(owner.clone(), ttl, rrsig.clone())));
-        }
-    }
-    signed
-}
-
-fn in_one_set(a: &Record, b: &Record) -> bool {
-    a.record_type() == b.record_type() && a.name == b.name
-}
-
-/// The RRsets of a section.
-fn rrsets(section: &[Record]) -> impl Iterator<Item = &[Record]> {
-    section.chunk_by(in_one_set)
-}
-
 fn serial(time: u64) -> [u8; 4] {
     let [.., a, b, c, d] = time.to_be_bytes();
     [a, b, c, d]
@@ -382,7 +287,8 @@ mod tests {
     use super::super::{Algorithm, KeyFiles, NewKey};
     use super::*;
     use crate::answer::{Denial, Missing};
-    use hickory_proto::rr::rdata::A;
+    use hickory_proto::op::ResponseCode;
+    use hickory_proto::rr::rdata::{A, SOA};
 
     /// A Monday in 2026.
     const NOW: u64 = 1_795_000_000;
@@ -392,9 +298,16 @@ mod tests {
         Name::from_ascii(text).expect("a name")
     }
 
+    fn key() -> NewKey {
+        NewKey::generate(&name("skydns.local."), Algorithm::Ed25519, 257, 0).expect("a key")
+    }
+
     fn signer(cache: &Arc<SignatureCache>) -> Arc<Signer> {
+        signer_with(&key(), cache)
+    }
+
+    fn signer_with(new: &NewKey, cache: &Arc<SignatureCache>) -> Arc<Signer> {
         let zone = name("skydns.local.");
-        let new = NewKey::generate(&zone, Algorithm::Ed25519, 257, 0).expect("a key");
         let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
         let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
         Arc::new(Signer::new(zone, KeySet::new(vec![key]), DenialKind::Nsec3, Arc::clone(cache), NOW))
@@ -477,6 +390,51 @@ mod tests {
         assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
         let types: Vec<_> = signed.authorities.iter().map(Record::record_type).collect();
         assert_eq!(types, [NSEC3, RRSIG]);
+    }
+
+    /// The denial of a name below the apex, which has such types, with a SOA of such a serial.
+    fn missing(owner: &str, types: &[RecordType], serial: u32, ttl: u32) -> Answer {
+        let mut answer = Answer::empty(ResponseCode::NXDomain);
+        let zone = name("skydns.local.");
+        let soa = SOA::new(name("ns.dns.skydns.local."), zone.clone(), serial, 1, 1, 1, 30);
+        answer.authorities.push(Record::from_rdata(zone.clone(), ttl, RData::SOA(soa)));
+        let missing = Missing::Name { closest_encloser: zone, types: types.to_vec() };
+        answer.denials.push(Denial { name: name(owner), missing });
+        answer
+    }
+
+    #[test]
+    fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
+        let (cache, key) = (Arc::new(SignatureCache::new(100)), key());
+        let used = signer_with(&key, &cache);
+        let soa_only = [RecordType::SOA];
+        let with_mx = [RecordType::SOA, RecordType::MX];
+        let day = |days| NOW + days * DAY;
+        let asked = [
+            ("a.skydns.local.", &soa_only[..], 1, 60, NOW),
+            ("b.skydns.local.", &soa_only, 1, 60, NOW),
+            ("x.b.skydns.local.", &soa_only, 1, 60, day(1)),
+            ("*.skydns.local.", &soa_only, 1, 60, NOW),
+            ("c.skydns.local.", &soa_only, 2, 60, NOW),
+            ("c.skydns.local.", &soa_only, 2, 30, NOW),
+            ("d.skydns.local.", &with_mx, 2, 30, NOW),
+            ("e.skydns.local.", &with_mx, 2, 30, day(20)),
+            ("f.skydns.local.", &with_mx, 2, 30, NOW),
+        ];
+        for (owner, types, serial, ttl, now) in asked {
+            let denied = draft(&used, missing(owner, types, serial, ttl), now).finish().expect("signed");
+            // The same signatures, and nothing else that is known.
+            let other = signer_with(&key, &cache);
+            let anew = draft(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
+            let text = |answer: &Answer| {
+                let mut text: Vec<_> = answer.authorities.iter().map(ToString::to_string).collect();
+                text.sort();
+                text
+            };
+            assert_eq!(text(&denied), text(&anew), "{owner} {types:?} {serial} {ttl} {now}");
+        }
+        let again = draft(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
+        assert_eq!((again.sets.len(), again.missing()), (1, 1), "all but one are known");
     }
 
     #[test]

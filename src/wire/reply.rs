@@ -2,7 +2,7 @@
 
 use super::writer::Writer;
 use super::{HEADER, OWN_UDP_SIZE, Request};
-use crate::answer::{Answer, Ede};
+use crate::answer::{Answer, Ede, same_name};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
 
@@ -206,7 +206,8 @@ fn write_section(
 /// Whether two records that follow each other are of one RRset, or signatures behind the RRset that they are for
 /// (RFC 4035 §3.1.1): one is of no use without the other.
 fn belong_together(a: &Record, b: &Record) -> bool {
-    (a.record_type() == b.record_type() || b.record_type() == RecordType::RRSIG) && a.name == b.name
+    (a.record_type() == b.record_type() || b.record_type() == RecordType::RRSIG)
+        && same_name(&a.name, &b.name)
 }
 
 /// Where the owner name of an RRset stands in the message already: names are looked for among the first ones only, so the
@@ -220,7 +221,8 @@ impl Owner {
     fn of(request: &Request, record: &Record) -> Self {
         let asked = request.query.name();
         // The root is shorter than a pointer.
-        let pointer = Writer::pointer_to(HEADER).filter(|_| record.name == *asked && !asked.is_root());
+        let pointer =
+            Writer::pointer_to(HEADER).filter(|_| same_name(&record.name, asked) && !asked.is_root());
         pointer.map_or(Self::Nowhere, Self::At)
     }
 

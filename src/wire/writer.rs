@@ -19,7 +19,7 @@ const MOST_LABELS: usize = 40;
 pub(super) struct Writer {
     pub(super) octets: Vec<u8>,
     /// Hashes of names and their ends, and where they stand.
-    known: Vec<(u32, u16)>,
+    known: Vec<(u64, u16)>,
 }
 
 /// A place to go back to.
@@ -68,12 +68,9 @@ impl Writer {
         }
         let labels = &labels[..count];
         let mut hashes = [0; MOST_LABELS];
-        let mut hash = 0x811c_9dc5_u32;
+        let mut hash = 0;
         for (at, label) in labels.iter().enumerate().rev() {
-            // FNV-1a; what is found by it is compared.
-            for octet in label.iter().map(u8::to_ascii_lowercase).chain([b'.']) {
-                hash = (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193);
-            }
+            hash = with_label(hash, label);
             hashes[at] = hash;
         }
         for (at, label) in labels.iter().enumerate() {
@@ -103,7 +100,7 @@ impl Writer {
         self.octets.push(0);
     }
 
-    fn find(&self, hash: u32, labels: &[&[u8]]) -> Option<u16> {
+    fn find(&self, hash: u64, labels: &[&[u8]]) -> Option<u16> {
         let candidates = self.known.iter().filter(|(known, _)| *known == hash);
         candidates
             .map(|(_, at)| *at)
@@ -188,6 +185,21 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The hash of a name from the one of its parent and its first label; the letter case makes no difference.
+///
+/// Eight octets at a time. What is found by it is compared, so it may take more octets for equal than letters.
+fn with_label(parent: u64, label: &[u8]) -> u64 {
+    let mut hash = parent ^ label.len() as u64;
+    for part in label.chunks(8) {
+        let mut octets = [0; 8];
+        octets[..part.len()].copy_from_slice(part);
+        let folded = u64::from_le_bytes(octets) | 0x2020_2020_2020_2020;
+        hash = (hash ^ folded).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 29;
+    }
+    hash
 }
 
 #[cfg(test)]

@@ -1,0 +1,135 @@
+//! What the denials of all names below one name have in common: the SOA, the NSEC3 that matches the closest encloser, and
+//! the one that covers its wildcard, with their signatures. What is left of an answer to a name that was never asked for
+//! is one NSEC3 and one signature.
+
+use super::canonical;
+use super::key_set::KeyState;
+use crate::answer::{Answer, Missing};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use quick_cache::sync::Cache;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Closest enclosers that are kept; they exist, so there is no flood of them.
+const ENCLOSERS: usize = 1_024;
+
+/// Signed records of closest enclosers, by their canonical octets.
+#[derive(Default)]
+pub(super) struct Enclosers {
+    kept: OnceLock<Cache<Vec<u8>, Arc<Encloser>>>,
+}
+
+/// What goes into the authority section of every denial below a name.
+pub(super) struct Encloser {
+    made_of: Sources,
+    /// What it is signed with; that it is held on to keeps its address its own.
+    state: Arc<KeyState>,
+    records: Vec<Record>,
+    /// From when to when they are served, in seconds of Unix time.
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+/// What the records are made of.
+#[derive(Debug)]
+struct Sources {
+    soa: Record,
+    /// Types at the closest encloser.
+    types: Vec<RecordType>,
+}
+
+/// What an answer has in common with others.
+pub(super) enum Common {
+    /// Nothing that is worth keeping.
+    Nothing,
+    /// This, which is signed already.
+    Known(Arc<Encloser>),
+    /// What is about to be signed.
+    New(Box<New>),
+}
+
+/// What there will be to keep once it is signed.
+pub(super) struct New {
+    octets: Vec<u8>,
+    made_of: Sources,
+    /// The owner of the NSEC3 that covers the next closer name, which is no part of it.
+    pub(super) next_closer: Option<Name>,
+}
+
+impl Enclosers {
+    /// What is known of an answer that denies one name with NSEC3, at a time.
+    pub(super) fn of(&self, answer: &Answer, state: &Arc<KeyState>, now: u64) -> Common {
+        let ([denial], [soa]) = (&answer.denials[..], &answer.authorities[..]) else {
+            return Common::Nothing;
+        };
+        let Missing::Name { closest_encloser, types } = &denial.missing else { return Common::Nothing };
+        // A question for the wildcard itself takes one proof less.
+        if denial.name.iter().any(|label| label == b"*") {
+            return Common::Nothing;
+        }
+        let octets = canonical::name_octets(closest_encloser);
+        let kept = self.cache().get(octets.as_slice());
+        let of_same = |known: &Arc<Encloser>| {
+            Arc::ptr_eq(&known.state, state)
+                && (known.from..known.until).contains(&now)
+                && known.made_of.types == *types
+                && same_soa(&known.made_of.soa, soa)
+        };
+        match kept.filter(of_same) {
+            Some(known) => Common::Known(known),
+            None => {
+                let made_of = Sources { soa: soa.clone(), types: types.clone() };
+                Common::New(Box::new(New { octets, made_of, next_closer: None }))
+            }
+        }
+    }
+
+    /// Keeps what was signed: an authority section from one time to another, without what is of one name only.
+    pub(super) fn keep(&self, new: New, state: &Arc<KeyState>, signed: &[Record], (from, until): (u64, u64)) {
+        let Some(next_closer) = new.next_closer else { return };
+        let records = signed.iter().filter(|record| record.name != next_closer).cloned().collect();
+        let encloser = Encloser { made_of: new.made_of, state: Arc::clone(state), records, from, until };
+        self.cache().insert(new.octets, Arc::new(encloser));
+    }
+
+    fn cache(&self) -> &Cache<Vec<u8>, Arc<Encloser>> {
+        self.kept.get_or_init(|| Cache::new(ENCLOSERS))
+    }
+}
+
+/// Whether two SOA records are the same to the letter.
+fn same_soa(a: &Record, b: &Record) -> bool {
+    let (RData::SOA(x), RData::SOA(y)) = (&a.data, &b.data) else { return false };
+    let same = |a: &Name, b: &Name| a.iter().eq(b.iter());
+    (x.serial, x.refresh, x.retry, x.expire, x.minimum, a.ttl)
+        == (y.serial, y.refresh, y.retry, y.expire, y.minimum, b.ttl)
+        && same(&a.name, &b.name)
+        && same(&x.mname, &y.mname)
+        && same(&x.rname, &y.rname)
+}
+
+impl Encloser {
+    /// An authority section that is whole with the signed proof of one name.
+    pub(super) fn with(&self, mut proof: Vec<Record>) -> Vec<Record> {
+        let mut section = Vec::with_capacity(self.records.len() + proof.len());
+        section.extend_from_slice(&self.records);
+        section.append(&mut proof);
+        section
+    }
+}
+
+impl fmt::Debug for Enclosers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Enclosers({})", self.kept.get().map_or(0, Cache::len))
+    }
+}
+
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Known(_) => "Known",
+            Self::New(_) => "New",
+        })
+    }
+}
