@@ -1,7 +1,7 @@
 //! The agent beside its peers, over UDP, in one run.
 //!
-//! `cargo bench --bench peers [-- ROUNDS SECONDS]` measures each kind of question for a responder that does nothing (the
-//! limit of this machine), the agent, and what of Knot and unbound is installed. Servers have the first core, the load has
+//! `cargo bench --bench peers [-- ROUNDS SECONDS KIND]` measures each kind of question for a responder that does nothing (the
+//! limit of this machine), the agent, and what of Knot, PowerDNS and unbound is installed. Servers have the first core, the load has
 //! the second. They take turns, and medians are printed; ratios are what to quote, for no two machines are alike.
 
 // Figures for people.
@@ -24,36 +24,52 @@ struct Work {
     edns: Option<bool>,
     /// Which agent is asked.
     agent: usize,
-    peer: Option<Peer>,
+    peers: &'static [Peer],
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Peer {
     Knot,
+    PowerDns,
     Unbound,
 }
 
+/// Those that sign when they are asked.
+const SIGNERS: &[Peer] = &[Peer::Knot, Peer::PowerDns];
+
 const WORKS: [Work; 13] = [
-    Work { title: "A", kind: "a", edns: None, agent: 0, peer: Some(Peer::Knot) },
-    Work { title: "A with EDNS", kind: "a", edns: Some(false), agent: 0, peer: Some(Peer::Knot) },
-    Work { title: "TXT", kind: "txt", edns: None, agent: 0, peer: Some(Peer::Knot) },
-    Work { title: "A, ten addresses in turn", kind: "ten-a", edns: None, agent: 0, peer: None },
-    Work { title: "SRV, ten targets", kind: "ten-srv", edns: Some(false), agent: 0, peer: None },
-    Work { title: "wildcard SRV, ten targets", kind: "ten-wild", edns: Some(false), agent: 0, peer: None },
-    Work { title: "NXDOMAIN", kind: "nx", edns: None, agent: 0, peer: Some(Peer::Knot) },
-    Work { title: "NXDOMAIN, never seen", kind: "never", edns: None, agent: 0, peer: Some(Peer::Knot) },
-    Work { title: "A, signed", kind: "a", edns: Some(true), agent: 1, peer: None },
-    Work { title: "NXDOMAIN, signed", kind: "nx", edns: Some(true), agent: 1, peer: None },
-    Work { title: "NXDOMAIN, signed, never seen", kind: "never", edns: Some(true), agent: 1, peer: None },
-    Work { title: "forwarded, cached", kind: "fwd", edns: None, agent: 0, peer: Some(Peer::Unbound) },
-    Work {
-        title: "forwarded, not cached",
-        kind: "fwd-never",
-        edns: None,
-        agent: 0,
-        peer: Some(Peer::Unbound),
-    },
+    Work { title: "A", kind: "a", edns: None, agent: 0, peers: &[Peer::Knot] },
+    Work { title: "A with EDNS", kind: "a", edns: Some(false), agent: 0, peers: &[Peer::Knot] },
+    Work { title: "TXT", kind: "txt", edns: None, agent: 0, peers: &[Peer::Knot] },
+    Work { title: "A, ten addresses in turn", kind: "ten-a", edns: None, agent: 0, peers: &[] },
+    Work { title: "SRV, ten targets", kind: "ten-srv", edns: Some(false), agent: 0, peers: &[] },
+    Work { title: "wildcard SRV, ten targets", kind: "ten-wild", edns: Some(false), agent: 0, peers: &[] },
+    Work { title: "NXDOMAIN", kind: "nx", edns: None, agent: 0, peers: &[Peer::Knot] },
+    Work { title: "NXDOMAIN, never seen", kind: "never", edns: None, agent: 0, peers: &[Peer::Knot] },
+    Work { title: "A, signed", kind: "a", edns: Some(true), agent: 1, peers: SIGNERS },
+    Work { title: "NXDOMAIN, signed", kind: "nx", edns: Some(true), agent: 1, peers: SIGNERS },
+    Work { title: "NXDOMAIN, signed, never seen", kind: "never", edns: Some(true), agent: 1, peers: SIGNERS },
+    Work { title: "forwarded, cached", kind: "fwd", edns: None, agent: 0, peers: &[Peer::Unbound] },
+    Work { title: "forwarded, not cached", kind: "fwd-never", edns: None, agent: 0, peers: &[Peer::Unbound] },
 ];
+
+impl Peer {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Knot => "knotd",
+            Self::PowerDns => "pdns_server",
+            Self::Unbound => "unbound",
+        }
+    }
+
+    fn start(self, dir: &Path, work: &Work, upstream: SocketAddr) -> Server {
+        match self {
+            Self::Knot => servers::knot(dir, 5412, work.agent == 1),
+            Self::PowerDns => servers::powerdns(dir, 5414),
+            Self::Unbound => servers::unbound(dir, 5413, upstream),
+        }
+    }
+}
 
 /// Writes the question of a number.
 fn question(kind: &str, number: u64, run: u32, packet: &mut Vec<u8>) {
@@ -197,8 +213,8 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
     let forward = upstream.address.to_string();
     let key_dir = keys.display().to_string();
     println!(
-        "{:30}{:>11}{:>9}{:>9}{:>9}{:>9}{:>7}{:>10}{:>10}{:>7}",
-        "", "answers/s", "of limit", "µs each", "x limit", "x peer", "octets", "p50 half", "p99 half", "lost"
+        "{:30}{:>11}{:>9}{:>9}{:>9}{:>7}{:>10}{:>10}{:>7}  x peer",
+        "", "answers/s", "of limit", "µs each", "x limit", "octets", "p50 half", "p99 half", "lost"
     );
     for work in WORKS.iter().filter(|work| only.is_none_or(|only| work.kind == only)) {
         let agent = || {
@@ -209,7 +225,9 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
             servers::agent("0", 5410, &records, &[&plain[..], more].concat())
         };
         let octets = measure(&agent(), work, 0.5, 0).0.octets;
-        let (mut limit, mut ours, mut theirs, mut half) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut limit, mut ours, mut half) = (Vec::new(), Vec::new(), Vec::new());
+        let there = work.peers.iter().filter(|peer| is_installed(peer.program()));
+        let mut theirs: Vec<_> = there.map(|peer| (*peer, Vec::new())).collect();
         let mut memory = 0.0;
         for _ in 0..rounds {
             limit.push(measure(&echo(5411, octets), work, seconds, 0));
@@ -219,31 +237,25 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
             half.push(measure(&agent, work, seconds / 2.0, rate));
             memory = agent.memory();
             drop(agent);
-            match work.peer {
-                Some(Peer::Knot) if is_installed("knotd") => {
-                    theirs.push(measure(&servers::knot(dir, 5412), work, seconds, 0));
-                }
-                Some(Peer::Unbound) if is_installed("unbound") => {
-                    theirs.push(measure(&servers::unbound(dir, 5413, upstream.address), work, seconds, 0));
-                }
-                _ => {}
+            for (peer, theirs) in &mut theirs {
+                theirs.push(measure(&peer.start(dir, work, upstream.address), work, seconds, 0));
             }
         }
         let (limit, ours, half) = (row(&limit), row(&ours), row(&half));
-        let peer =
-            if theirs.is_empty() { "-".to_owned() } else { format!("{:.2}", ours.rate / row(&theirs).rate) };
+        let peers = theirs.iter().map(|(peer, of)| format!("  {:.2} {peer:?}", ours.rate / row(of).rate));
+        let peers: String = peers.collect();
         println!(
-            "{:30}{:11.0}{:9.2}{:9.2}{:9.2}{:>9}{:7}{:10.0}{:10.0}{:7}{}",
+            "{:30}{:11.0}{:9.2}{:9.2}{:9.2}{:7}{:10.0}{:10.0}{:7}{}{}",
             work.title,
             ours.rate,
             ours.rate / limit.rate,
             ours.cpu,
             ours.cpu / limit.cpu,
-            peer,
             ours.octets,
             half.latencies[0],
             half.latencies[1],
             ours.lost,
+            peers,
             if ours.good < 1.0 { format!("  only {:.3} are good", ours.good) } else { String::new() },
         );
         if work.kind == "a" && work.edns.is_none() {

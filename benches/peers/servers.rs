@@ -125,24 +125,61 @@ pub(crate) fn agent(cores: &str, port: u16, records: &Path, more: &[&str]) -> Se
     Server::start(cores, port, &[&own[..], more].concat())
 }
 
-/// Knot with the same names as the agent's first ones.
-pub(crate) fn knot(dir: &Path, port: u16) -> Server {
-    let place = dir.join("knot");
-    fs::create_dir_all(&place).expect("a directory");
+/// A zone file with the same names as the agent's first ones.
+fn zone() -> String {
     let mut zone = "$ORIGIN skydns.local.\n$TTL 3600\n@ SOA ns.dns hostmaster 1 28800 7200 604800 60\n@ NS ns.dns\nns.dns A 127.0.0.1\n".to_owned();
     for n in 0..NAMES {
         zone += &format!("s{n}.a A {}\ns{n}.a TXT \"text of number {n}\"\n", address(n));
     }
-    fs::write(place.join("zone"), zone).expect("a file");
+    zone
+}
+
+/// Knot with such a zone, signed online if `signing`.
+pub(crate) fn knot(dir: &Path, port: u16, signing: bool) -> Server {
+    let place = dir.join(if signing { "knot-signing" } else { "knot" });
+    fs::create_dir_all(place.join("db")).expect("a directory");
+    fs::write(place.join("zone"), zone()).expect("a file");
+    let module = if signing { "   module: mod-onlinesign\n" } else { "" };
     let conf = format!(
         "server:\n  rundir: {0}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n  listen: 127.0.0.1@{port}\n\
          database:\n  storage: {0}/db\nlog:\n - target: stderr\n   any: error\ntemplate:\n - id: default\n   storage: {0}\n   \
-         zonefile-sync: -1\n   journal-content: none\nzone:\n - domain: skydns.local\n   file: {0}/zone\n",
+         zonefile-sync: -1\n   journal-content: none\nzone:\n - domain: skydns.local\n   file: {0}/zone\n{module}",
         place.display()
     );
     let file = place.join("conf");
     fs::write(&file, conf).expect("a file");
     Server::start("0", port, &["knotd", "-c", &file.display().to_string()])
+}
+
+/// PowerDNS with such a zone, which it signs when it is asked, with white lies.
+pub(crate) fn powerdns(dir: &Path, port: u16) -> Server {
+    let place = dir.join("powerdns");
+    let at = place.display();
+    if !place.exists() {
+        fs::create_dir_all(&place).expect("a directory");
+        fs::write(place.join("zone"), zone()).expect("a file");
+        let named = format!("zone \"skydns.local\" {{ type master; file \"{at}/zone\"; }};\n");
+        fs::write(place.join("named.conf"), named).expect("a file");
+        let conf = format!(
+            "launch=bind\nbind-config={at}/named.conf\nbind-dnssec-db={at}/keys\nsocket-dir={at}\n\
+             local-address=127.0.0.1\nsecurity-poll-suffix=\nreceiver-threads=1\ndistributor-threads=1\n\
+             signing-threads=1\n"
+        );
+        fs::write(place.join("pdns.conf"), conf).expect("a file");
+        let util = |args: &[&str]| {
+            let output = Command::new("pdnsutil")
+                .arg(format!("--config-dir={at}"))
+                .args(args)
+                .output()
+                .expect("pdnsutil");
+            assert!(output.status.success(), "{output:?}");
+        };
+        util(&["create-bind-db", &format!("{at}/keys")]);
+        util(&["secure-zone", "skydns.local"]);
+        util(&["set-nsec3", "skydns.local", "1 0 0 -", "narrow"]);
+    }
+    let (config, port_is) = (format!("--config-dir={at}"), format!("--local-port={port}"));
+    Server::start("0", port, &["pdns_server", &config, &port_is, "--daemon=no", "--guardian=no"])
 }
 
 /// unbound that forwards to an upstream.
