@@ -1,8 +1,8 @@
 //! Signed answers beside the crypto library alone.
 //!
-//! `cargo bench --bench dnssec [-- WORDS]` prints a table, medians of several rounds on one thread: signatures that the library
-//! makes a second, signed answers for names that were never asked for, which take one fresh signature each, and signed
-//! answers whose signatures are kept. Questions are whole packets, and so are replies.
+//! `cargo bench --bench dnssec [-- WORDS]` prints a table, medians of several rounds on one thread: signatures that the
+//! library makes a second, signed answers for names that were never asked for, which take one fresh signature each, and
+//! signed answers whose signatures are kept. Questions are whole packets, and so are replies. Ratios are to the first row.
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};

@@ -1,8 +1,8 @@
 //! The agent beside its peers, over UDP, in one run.
 //!
-//! `cargo bench --bench peers [-- ROUNDS SECONDS KIND]` measures each kind of question for a responder that does nothing (the
-//! limit of this machine), the agent, and what of Knot, PowerDNS and unbound is installed. Servers have the first core, the load has
-//! the second. They take turns, and medians are printed; ratios are what to quote, for no two machines are alike.
+//! `cargo bench --bench peers [-- ROUNDS SECONDS KIND]` measures each kind of question for a responder that does nothing
+//! (the limit of this machine), the agent, and what of Knot, PowerDNS and unbound is installed. Servers have the first
+//! core, the load has the second. They take turns, and medians are printed; ratios are what to quote, for no two machines are alike.
 
 // Figures for people.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
