@@ -2,15 +2,14 @@
 
 mod support;
 
-use hickory_proto::op::{Edns, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::proxy::Proxy;
-use support::{Agent, Setup, Stream, ask, eventually, free_port, query, run};
+use support::{Agent, Setup, Stream, eventually, free_port, query, run};
 
 fn agent(machines: &str, args: &[&str]) -> Agent {
     let agent = Setup::new().args(&["-machines", machines, "-round-robin=false"]).args(args).start();
@@ -24,12 +23,7 @@ fn knows(agent: &Agent, name: &str, data: &[&str]) {
 
 /// The INFO-CODE of the reply's extended error.
 fn error_code(agent: &Agent, name: &str) -> Option<u16> {
-    let mut question = query(name, RecordType::A);
-    question.set_edns(Edns::new());
-    match ask(agent.address(), &question).edns?.option(EdnsCode::Unknown(15))? {
-        EdnsOption::Unknown(_, data) => Some(u16::from_be_bytes([data[0], data[1]])),
-        _ => None,
-    }
+    support::error_code(agent.address(), name)
 }
 
 #[test]

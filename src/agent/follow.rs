@@ -69,7 +69,7 @@ impl Follower {
             upstreams: None,
             own_named: false,
         };
-        follower.seen = follower.status.borrow_and_update().config.clone();
+        follower.seen = follower.status.borrow_and_update().config();
         let made = match follower.made() {
             Err(NotMade::Config(problem)) => {
                 log::error!("the configuration of the store is not taken: {problem}");
@@ -141,7 +141,7 @@ impl Follower {
 
     /// Takes the store's configuration if it is another; `true` if the settings changed.
     fn read_store(&mut self) -> bool {
-        let stored = self.status.borrow_and_update().config.clone();
+        let stored = self.status.borrow_and_update().config();
         if stored == self.seen {
             return false;
         }
@@ -159,7 +159,7 @@ impl Follower {
 
     /// Makes the configuration anew, of the settings alone if the store's cannot be used, as at the start.
     fn read_anew(&mut self) {
-        self.seen = self.status.borrow_and_update().config.clone();
+        self.seen = self.status.borrow_and_update().config();
         let made = self.made().or_else(|problem| match problem {
             NotMade::Config(problem) => {
                 log::error!(

@@ -7,6 +7,7 @@ mod host;
 mod keys;
 mod reload;
 mod serve;
+mod snapshot;
 mod sources;
 mod status;
 mod tasks;
@@ -22,6 +23,7 @@ use crate::forward::Forwarder;
 use crate::metrics::{self, HttpError, Metrics, Names, Sink};
 use crate::server::{BindError, Bound, Connections, Handler, Probe};
 use crate::source::Stage;
+use crate::source::snapshot::Keeper;
 use crate::systemd::{self, SocketError, Sockets};
 use follow::Follower;
 use futures_util::FutureExt;
@@ -31,16 +33,10 @@ use serve::Server;
 use status::{Notes, StatusLine};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tasks::Tasks;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use watchdog::Prober;
-
-/// How long the start waits for the sources, whose configuration may say where to listen.
-///
-/// What comes in meanwhile waits in the sockets.
-const FIRST_READ: Duration = Duration::from_secs(1);
 
 /// What the metrics page needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,14 +108,19 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let passed = Sockets::take()?;
     let mut tasks = Tasks::default();
     let (stage, notes) = (Stage::new(), Notes::default());
-    let sources = Sources::start(&spec, &stage, &mut tasks)?;
-    sources.first_read(FIRST_READ).await;
+    let counters = Arc::new(Metrics::default());
+    let file = snapshot::file(&spec);
+    let mut sources = Sources::start(&spec, file.as_deref(), &stage, &mut tasks)?;
+    sources.first_read().await;
+    if let Some(file) = file {
+        let report = snapshot::report(file.clone(), notes.clone(), Arc::clone(&counters));
+        sources.keep(Keeper::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
+    }
     let mut follower = Follower::new(spec.clone(), host(), stage.status())?;
     let (config, signer) = (follower.config(), follower.signer());
     let workers = config.load().workers;
     let bound = serve::sockets(passed, &config.load())?;
     follower.listens_on(&bound);
-    let counters = Arc::new(Metrics::default());
     let forwarder = Forwarder::new(config.load().forward.clone());
     follower.refresh_upstreams(&forwarder);
     let handler = Arc::new(Handler::new(
@@ -172,6 +173,8 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     };
     systemd::stopping();
     drop(phase);
+    // While queries are still answered.
+    reload.sources.keep_last().await;
     // Nobody left to hear it is no error.
     let _ = stop.send(true);
     server.finish().await;

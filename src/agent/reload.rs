@@ -59,6 +59,9 @@ impl Reload {
         if spec.log != self.spec.log {
             log::warn!("-log changed: it counts from the next start on");
         }
+        if spec.state_dir != self.spec.state_dir {
+            log::warn!("-state-dir changed: it counts from the next start on");
+        }
         self.spec = spec.clone();
         let (done, taken) = oneshot::channel();
         // The follower ends only with the program.

@@ -1,24 +1,44 @@
 //! Which sources there are, and their start.
 
 use super::AgentError;
+use super::snapshot;
 use super::tasks::{Retired, Tasks};
 use crate::config::Spec;
 use crate::pulse::Pulse;
 use crate::service::Keyspace;
 use crate::source::etcd::{Etcd, EtcdError, Settings, TlsFiles};
 use crate::source::files::{Files, Nudge};
-use crate::source::{Feed, Front, Mirror, SourceId, SourceState, Stage, Status};
+use crate::source::snapshot::{Keeper, Origin};
+use crate::source::{Feed, Front, Holds, Mirror, SourceId, SourceState, Stage, Status};
 use crate::systemd;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// How long a disk may stall: what is in memory is answered meanwhile, and a new start would stall on it too.
 const DISK: Duration = Duration::from_secs(300);
+
+/// How long the start waits for the sources, whose configuration may say where to listen.
+///
+/// What comes in meanwhile waits in the sockets.
+const FIRST_READ: Duration = Duration::from_secs(1);
+
+/// How long it waits for a snapshot; a disk that hangs must not hold it up for ever.
+const LOADING: Duration = Duration::from_secs(4);
+
+/// A snapshot younger than this is as good as the store: the start waits for nothing else.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// How long the start waits for the store when it has an older one.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long the end waits for the last snapshot.
+const LAST_SAVE: Duration = Duration::from_secs(3);
 
 /// How long a reload waits for new sources.
 const RELOAD_READ: Duration = Duration::from_secs(10);
@@ -55,6 +75,9 @@ pub struct Sources {
     settings: Asked,
     files: Option<mpsc::Sender<Nudge>>,
     etcd: Option<AbortHandle>,
+    /// Closed when the snapshot is served, or there is none.
+    loading: Option<oneshot::Receiver<()>>,
+    keeper: Option<Keeper>,
     retired: Retired,
 }
 
@@ -86,6 +109,12 @@ impl Asked {
         Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })
     }
 
+    /// What a snapshot of etcd is of; `None` without etcd.
+    fn origin(&self) -> Option<Origin> {
+        let endpoints = self.etcd.as_ref()?.endpoints.iter().cloned().collect();
+        Some(Origin { root: self.keyspace.root().to_owned(), endpoints })
+    }
+
     fn mirror(&self, stage: &Arc<Stage>) -> Mirror {
         let mut sources = Vec::new();
         if self.etcd.is_some() {
@@ -109,21 +138,39 @@ fn settings(spec: &Spec) -> Result<Settings, SourcesError> {
 }
 
 impl Sources {
-    /// Starts the sources that the settings ask for.
+    /// Starts the sources that the settings ask for. Until etcd is read, a snapshot of it counts.
     ///
     /// # Errors
     /// One of them cannot be set up: a directory, certificate or URL that cannot be used.
-    pub fn start(spec: &Spec, stage: &Arc<Stage>, tasks: &mut Tasks) -> Result<Self, AgentError> {
+    pub fn start(
+        spec: &Spec,
+        snapshot: Option<&Path>,
+        stage: &Arc<Stage>,
+        tasks: &mut Tasks,
+    ) -> Result<Self, AgentError> {
         let settings = Asked::new(spec)?;
-        Self::start_asked(settings, stage, tasks)
+        Self::start_asked(settings, snapshot, stage, tasks)
     }
 
-    fn start_asked(settings: Asked, stage: &Arc<Stage>, tasks: &mut Tasks) -> Result<Self, AgentError> {
+    fn start_asked(
+        settings: Asked,
+        snapshot: Option<&Path>,
+        stage: &Arc<Stage>,
+        tasks: &mut Tasks,
+    ) -> Result<Self, AgentError> {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
         let (front, retired) = (mirror.front(), Retired::default());
         let beat = tasks.pulse().sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).poke());
-        let mut sources = Self { front, settings, files: None, etcd: None, retired: retired.clone() };
+        let mut sources = Self {
+            front,
+            settings,
+            files: None,
+            etcd: None,
+            loading: None,
+            keeper: None,
+            retired: retired.clone(),
+        };
         // What was begun has to end if the rest cannot be.
         let failed = |error: io::Error| {
             retired.set();
@@ -134,6 +181,13 @@ impl Sources {
             &retired,
             spawn("mirror", move || mirror.run(events, beat)).map_err(failed)?,
         );
+        if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
+            let (file, feed) = (file.to_owned(), feed(SourceId::Etcd));
+            let (seen, loading) = oneshot::channel();
+            // Its end is no fault, and a fault in it costs the snapshot alone.
+            spawn("loading", move || snapshot::load(&file, &origin, &feed, seen)).map_err(failed)?;
+            sources.loading = Some(loading);
+        }
         let keyspace = sources.settings.keyspace.clone();
         if let Some(dir) = &sources.settings.records {
             log::info!("records from {}", dir.display());
@@ -173,7 +227,7 @@ impl Sources {
             return Ok(None);
         }
         log::info!("other sources are asked for");
-        let next = Self::start_asked(asked, stage, tasks)?;
+        let next = Self::start_asked(asked, None, stage, tasks)?;
         if let Err(unread) = next.read_through(&self.front, RELOAD_READ).await {
             next.retire();
             return Err(SourcesError::Unread(unread).into());
@@ -185,6 +239,9 @@ impl Sources {
     pub fn take(&mut self, mut next: Self, stage: &Stage) {
         stage.raise(&next.front);
         std::mem::swap(self, &mut next);
+        if let Some(keeper) = next.keeper.take() {
+            self.keep(keeper);
+        }
         next.retire();
     }
 
@@ -195,14 +252,49 @@ impl Sources {
         self.etcd.iter().for_each(AbortHandle::abort);
     }
 
-    /// Waits until every source was read or failed, but not for ever.
-    pub async fn first_read(&self, most: Duration) {
+    /// Has what etcd holds kept on disk from now on.
+    pub fn keep(&mut self, keeper: Keeper) {
+        if let Some(origin) = self.settings.origin() {
+            keeper.keep(origin, self.front.clone());
+        }
+        self.keeper = Some(keeper);
+    }
+
+    /// Has the last changes kept on disk, but does not wait for ever.
+    pub async fn keep_last(&mut self) {
+        let Some(keeper) = self.keeper.take() else { return };
+        if timeout(LAST_SAVE, keeper.finish()).await.is_err() {
+            log::warn!("the last snapshot was not written within {} s", LAST_SAVE.as_secs());
+        }
+    }
+
+    /// Waits until every source was read or failed, or a snapshot takes its place; but not for ever.
+    pub async fn first_read(&mut self) {
         let mut status = self.front.status();
+        if let Some(loading) = self.loading.take() {
+            let all = |holds: fn(Holds) -> bool| {
+                move |status: &Status| status.sources.values().all(|state| holds(state.holds()))
+            };
+            let listed = all(|holds| matches!(holds, Holds::Listing { .. }));
+            tokio::select! {
+                // What is read at its source needs no snapshot.
+                _ = status.wait_for(listed) => {}
+                loaded = timeout(LOADING, loading) => if loaded.is_err() {
+                    log::warn!("the snapshot was not read within {} s, going on without", LOADING.as_secs());
+                }
+            }
+        }
         let all_tried =
             |status: &Status| !status.sources.values().any(|state| *state == SourceState::Waiting);
-        if timeout(most, status.wait_for(all_tried)).await.is_err() {
-            log::warn!("not all sources answered within {} s, going on without", most.as_secs());
+        if timeout(FIRST_READ, status.wait_for(all_tried)).await.is_err() {
+            log::warn!("not all sources answered within {} s, going on without", FIRST_READ.as_secs());
         }
+        let is_old = |state: &SourceState| match state {
+            SourceState::Snapshot { known } => known.elapsed().is_ok_and(|age| age > YOUNG),
+            _ => false,
+        };
+        // A store that is there tells more than an old snapshot, and soon.
+        let _ = timeout(PATIENCE, status.wait_for(|status| !status.sources.values().any(is_old))).await;
     }
 
     /// Waits until every source was read that the tree needs, or that was read before.
@@ -213,12 +305,12 @@ impl Sources {
             let required = |status: &Status| !status.optional.contains(&id);
             let old = before.sources.get(&id);
             // What could not be read before need not be now.
-            old.is_some_and(SourceState::was_read)
+            old.is_some_and(SourceState::is_known)
                 || (required(status) && !old.is_some_and(|_| required(&before)))
         };
         let unread = |status: &Status| {
             let unread =
-                status.sources.iter().filter(|(id, state)| needed(**id, status) && !state.was_read());
+                status.sources.iter().filter(|(id, state)| needed(**id, status) && !state.is_known());
             unread.map(|(id, state)| (*id, state.clone())).collect::<Vec<_>>()
         };
         if timeout(most, status.wait_for(|status| unread(status).is_empty()))

@@ -1,7 +1,7 @@
 //! How things are, in one line for a person: `systemctl status` shows it.
 
 use crate::forward::Forwarder;
-use crate::source::{SourceState, Status};
+use crate::source::{Holds, SourceState, Status};
 use crate::systemd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,6 +24,7 @@ pub(super) struct Notes(watch::Sender<Texts>);
 struct Texts {
     reload: Option<String>,
     standing: Option<String>,
+    snapshot: Option<String>,
 }
 
 impl Notes {
@@ -36,6 +37,12 @@ impl Notes {
     /// What does not move.
     pub(super) fn set_standing(&self, text: Option<String>) {
         self.set(|texts| &mut texts.standing, text);
+    }
+
+    /// Why no snapshot can be written.
+    pub(super) fn set_snapshot(&self, problem: Option<&str>) {
+        let text = problem.map(|problem| format!("no snapshot can be written: {problem}"));
+        self.set(|texts| &mut texts.snapshot, text);
     }
 
     fn set(&self, of: impl Fn(&mut Texts) -> &mut Option<String>, text: Option<String>) {
@@ -60,7 +67,7 @@ impl StatusLine {
     /// The line as it is now.
     pub(super) fn text(&self) -> String {
         let texts = self.notes.0.borrow().clone();
-        let notes = texts.standing.into_iter().chain(texts.reload);
+        let notes = texts.standing.into_iter().chain(texts.reload).chain(texts.snapshot);
         let state = state(&self.status.borrow(), self.forwarder.health());
         notes.chain([state]).collect::<Vec<_>>().join("; ")
     }
@@ -92,13 +99,19 @@ fn state(status: &Status, (well, all): (usize, usize)) -> String {
             format!("{} in sync at revision {revision} of {}", id.name(), clock(*changed))
         }
         SourceState::Synced { revision: None, .. } => format!("{} in sync", id.name()),
-        SourceState::Lost { reason, read: true, since } => {
+        SourceState::Snapshot { known } => format!("snapshot of {} of {}", id.name(), clock(*known)),
+        SourceState::Lost { reason, holds: Holds::Listing { .. }, since } => {
             format!("{} stale since {}: {reason}", id.name(), clock(*since))
         }
-        SourceState::Lost { read: false, .. } if status.optional.contains(id) => {
+        SourceState::Lost { reason, holds: Holds::Snapshot(known), .. } => {
+            format!("snapshot of {} of {}: {reason}", id.name(), clock(*known))
+        }
+        SourceState::Lost { holds: Holds::Nothing, .. } if status.optional.contains(id) => {
             format!("no {} on this host", id.name())
         }
-        SourceState::Lost { reason, read: false, .. } => format!("waiting for {}: {reason}", id.name()),
+        SourceState::Lost { reason, holds: Holds::Nothing, .. } => {
+            format!("waiting for {}: {reason}", id.name())
+        }
     });
     let upstreams = match (well, all) {
         (_, 0) => "no upstream".to_owned(),
@@ -133,12 +146,20 @@ mod tests {
             line(synced, (1, 2)),
             "7 names; etcd in sync at revision 42 of 2023-11-14 22:13:20Z; 1 of 2 upstreams well"
         );
-        let lost = |read| SourceState::Lost { reason: "refused".to_owned(), read, since: at };
+        let lost = |holds| SourceState::Lost { reason: "refused".to_owned(), holds, since: at };
         assert_eq!(
-            line(lost(true), (0, 2)),
+            line(lost(Holds::Listing { revision: None }), (0, 2)),
             "7 names; etcd stale since 2023-11-14 22:13:20Z: refused; none of 2 upstreams answers"
         );
-        assert_eq!(line(lost(false), (0, 0)), "7 names; waiting for etcd: refused; no upstream");
+        assert_eq!(line(lost(Holds::Nothing), (0, 0)), "7 names; waiting for etcd: refused; no upstream");
+        assert_eq!(
+            line(SourceState::Snapshot { known: at }, (1, 1)),
+            "7 names; snapshot of etcd of 2023-11-14 22:13:20Z; 1 of 1 upstreams well"
+        );
+        assert_eq!(
+            line(lost(Holds::Snapshot(at)), (0, 0)),
+            "7 names; snapshot of etcd of 2023-11-14 22:13:20Z: refused; no upstream"
+        );
         assert_eq!(
             line(SourceState::Waiting, (0, 1)),
             "7 names; waiting for etcd; the upstream does not answer"

@@ -89,7 +89,7 @@ fn refusals(stage: &Stage, report: &mut Report) {
 /// The settings with the store's configuration over them, as far as it can be used.
 fn stored(base: &Spec, stage: &Stage, report: &mut Report) -> Spec {
     let key = Keyspace::new(&base.path_prefix).config_key();
-    let Some((source, json)) = stage.status().borrow().config.clone() else {
+    let Some((source, json)) = stage.status().borrow().config() else {
         return base.clone();
     };
     match base.with_store(&key, &json) {

@@ -85,6 +85,16 @@ pub(super) const FIELDS: &[Field] = &[
         |spec, input, _| input.text().map(|text| spec.records = path(text)),
     ),
     field(
+        Some("state-dir"),
+        &["SKYDNS_STATE_DIR"],
+        &[],
+        (
+            Some("DIR"),
+            "directory of the snapshot of etcd, for a start without it (systemd's STATE_DIRECTORY)",
+        ),
+        |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
+    ),
+    field(
         Some("machines"),
         &["ETCD_MACHINES"],
         &[],

@@ -101,6 +101,8 @@ pub struct Spec {
     pub path_prefix: String,
     /// Directory of records.
     pub records: Option<PathBuf>,
+    /// Directory of the snapshot.
+    pub state_dir: Option<PathBuf>,
     /// The file of variables that a reload reads again.
     pub env_file: Option<PathBuf>,
     /// Where the log goes.
@@ -160,6 +162,7 @@ impl Default for Spec {
             no_rec: false,
             path_prefix: "skydns".to_owned(),
             records: None,
+            state_dir: None,
             env_file: None,
             log: LogTarget::Stderr,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),

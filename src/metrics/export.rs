@@ -37,16 +37,26 @@ impl Metrics {
             ("unsigned_total", "Answers that could not be signed.", &self.unsigned),
             ("panics_total", "Queries that failed by a fault of this program.", &self.panics),
             ("overloads_total", "Queries given up because too many were under way.", &self.overloads),
+            ("snapshots_total", "Snapshots of etcd that were written to disk.", &self.snapshots),
+            ("snapshot_failures_total", "Snapshots that could not be written.", &self.snapshot_failures),
         ];
         for (name, help, counter) in own {
             page.single(name, "counter", help, counter.load(Relaxed));
         }
+        let help = "Size of the last snapshot that was written.";
+        page.single("snapshot_size_bytes", "gauge", help, self.snapshot_octets.load(Relaxed));
         page.single("names", "gauge", "Names with a service.", status.names as u64);
         page.single("refused_records", "gauge", "Records that are not served.", refused as u64);
         page.head("source_up", "gauge", "Whether a source can be reached and was read.");
         for (id, state) in &status.sources {
             let up = u64::from(matches!(state, SourceState::Synced { .. }));
             page.sample("source_up", &[("source", id.name())], up);
+        }
+        page.head("source_changes_total", "counter", "Changes of a source's state, by the state it came to.");
+        for (id, changes) in &status.changes {
+            for (state, count) in SourceState::NAMES.iter().zip(changes) {
+                page.sample("source_changes_total", &[("source", id.name()), ("state", state)], count);
+            }
         }
         page.text
     }

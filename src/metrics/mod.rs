@@ -87,6 +87,9 @@ pub struct Metrics {
     dnssec_ok: AtomicU64,
     nodata: AtomicU64,
     unsigned: AtomicU64,
+    snapshots: AtomicU64,
+    snapshot_failures: AtomicU64,
+    snapshot_octets: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +165,17 @@ impl Metrics {
     /// An answer of ours could not be signed.
     pub fn unsigned(&self) {
         self.unsigned.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a snapshot that was written, with its size in octets, or one that could not be.
+    pub fn snapshot_saved(&self, octets: Option<u64>) {
+        match octets {
+            Some(octets) => {
+                self.snapshots.fetch_add(1, Relaxed);
+                self.snapshot_octets.store(octets, Relaxed);
+            }
+            None => drop(self.snapshot_failures.fetch_add(1, Relaxed)),
+        }
     }
 
     /// Counts a panic that cost one query.

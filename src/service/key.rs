@@ -121,6 +121,25 @@ impl Key {
         Self { wire: wire.into() }
     }
 
+    /// The key that [`as_wire`](Self::as_wire) gave; `None` if no key has these octets.
+    pub(crate) fn from_wire(wire: &[u8]) -> Option<Self> {
+        let mut rest = wire;
+        while let Some((&len, behind)) = rest.split_first() {
+            let (label, behind) = behind.split_at_checked(usize::from(len))?;
+            if label.is_empty() || label.len() > 63 || label.iter().any(u8::is_ascii_uppercase) {
+                return None;
+            }
+            rest = behind;
+        }
+        // A name ends with the root's empty label.
+        (1..255).contains(&wire.len()).then(|| Self { wire: wire.into() })
+    }
+
+    /// The labels, each behind an octet with its length, root first.
+    pub(crate) fn as_wire(&self) -> &[u8] {
+        &self.wire
+    }
+
     fn from_path(path: &[u8]) -> Result<Place, KeyError> {
         let mut wire = Vec::with_capacity(path.len() + 1);
         let mut oddity = None;

@@ -1,14 +1,16 @@
 //! The one writer of the tree: takes what the sources push, and publishes whole states.
 
 use super::layers::{Folded, is_folded, layers};
+use super::snapshot::Restored;
 use super::stage::{Act, Front, Stage};
-use super::state::{Published, SourceState, Status};
+use super::state::{Holds, Published, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
 use crate::pulse::Beat;
 use crate::service::{Key, Keyspace, Place, Service};
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -40,6 +42,8 @@ struct Source {
     /// Whether the tree is incomplete without it.
     required: bool,
     state: SourceState,
+    /// How often it came to each state.
+    changes: [u64; SourceState::NAMES.len()],
     /// Reasons for a loss that were logged since it was in step.
     reasons: HashSet<String>,
     listing: Option<Listing>,
@@ -70,6 +74,7 @@ impl Mirror {
                     let source = Source {
                         required: *required,
                         state: SourceState::Waiting,
+                        changes: [0; SourceState::NAMES.len()],
                         reasons: HashSet::new(),
                         listing: None,
                         folded: Folded::new(),
@@ -139,6 +144,18 @@ impl Mirror {
                 self.touch(id, revision);
                 count
             }
+            Event::Restored(entries) => {
+                let count = entries.len();
+                self.restore(id, entries);
+                count
+            }
+            Event::RestoreEnd { snapshot, seen } => {
+                self.end_restoring(id, snapshot);
+                // Who waits for it begins to answer.
+                self.publish();
+                drop(seen);
+                0
+            }
             Event::Poke => 0,
             Event::Lost(reason) => {
                 self.lose(id, reason);
@@ -183,13 +200,14 @@ impl Mirror {
         let layers = layers(id);
         let mut gone = Vec::new();
         for (layer, exact) in [(layers.exact, true), (layers.folded, false)] {
-            self.tree.keys(layer, |key| {
+            self.tree.entries(layer, |key, _| {
                 self.beat.iter().for_each(Beat::beat);
                 let stays =
                     if exact { listing.seen.contains(&key) } else { listing.folded.contains_key(&key) };
                 if !stays {
                     gone.push((key, layer));
                 }
+                ControlFlow::Continue(())
             });
         }
         let mut changes = gone.len() + listing.fresh.len();
@@ -222,6 +240,38 @@ impl Mirror {
         self.set_state(id, SourceState::Synced { revision, changed: SystemTime::now() });
         log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
         changes
+    }
+
+    /// Takes a part of a snapshot, unless the store itself has told what it holds.
+    fn restore(&mut self, id: SourceId, entries: Vec<(bool, Key, Entry)>) {
+        if self.sources.get(&id).is_none_or(|source| source.state.is_known()) {
+            return;
+        }
+        let layers = layers(id);
+        for (folded, key, entry) in entries {
+            self.tree.put(&key, if folded { layers.folded } else { layers.exact }, entry);
+        }
+    }
+
+    /// Makes a complete snapshot the state of its source, unless the store itself has told what it holds.
+    fn end_restoring(&mut self, id: SourceId, snapshot: Restored) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let known = snapshot.known;
+        let state = match &source.state {
+            SourceState::Waiting => SourceState::Snapshot { known },
+            SourceState::Lost { reason, holds: Holds::Nothing, since } => {
+                SourceState::Lost { reason: reason.clone(), holds: Holds::Snapshot(known), since: *since }
+            }
+            _ => return,
+        };
+        self.set_state(id, state);
+        // What the store says of its configuration comes ahead of its listing.
+        if let Some(config) = snapshot.header.config {
+            self.configs.entry(id).or_insert(config);
+        }
+        self.tree.set_serial(snapshot.header.serial);
+        let age = known.elapsed().unwrap_or_default().as_secs();
+        log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.records);
     }
 
     /// Applies one change.
@@ -325,18 +375,19 @@ impl Mirror {
     fn lose(&mut self, id: SourceId, reason: String) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         source.listing = None;
-        let read = source.state.was_read();
+        let holds = source.state.holds();
         let since = match &source.state {
             SourceState::Lost { reason: same, .. } if *same == reason => return,
             SourceState::Lost { since, .. } => *since,
-            SourceState::Waiting | SourceState::Synced { .. } => SystemTime::now(),
+            _ => SystemTime::now(),
         };
         // Endpoints fail in turn, each for its own reason, and go on failing.
         if source.reasons.len() < MOST_REASONS && source.reasons.insert(reason.clone()) {
-            let level = if source.required || read { log::Level::Warn } else { log::Level::Info };
+            let level =
+                if source.required || holds != Holds::Nothing { log::Level::Warn } else { log::Level::Info };
             log::log!(level, "{}: {reason}", id.name());
         }
-        self.set_state(id, SourceState::Lost { reason, read, since });
+        self.set_state(id, SourceState::Lost { reason, holds, since });
     }
 
     /// Notes a change of a source that is in step. Its configuration may come ahead of its listing.
@@ -350,15 +401,18 @@ impl Mirror {
 
     fn set_state(&mut self, id: SourceId, state: SourceState) {
         if let Some(source) = self.sources.get_mut(&id) {
+            let place = state.place();
+            source.changes[place] += u64::from(source.state.place() != place);
             source.state = state;
         }
     }
 
     fn freshness(&self) -> Freshness {
         let required = || self.sources.values().filter(|source| source.required);
-        if required().any(|source| !source.state.was_read()) {
+        let stale = |state: &SourceState| state.is_known() && !matches!(state, SourceState::Synced { .. });
+        if required().any(|source| !source.state.is_known()) {
             Freshness::Incomplete
-        } else if self.sources.values().any(|s| matches!(s.state, SourceState::Lost { read: true, .. })) {
+        } else if self.sources.values().any(|source| stale(&source.state)) {
             Freshness::Stale
         } else {
             Freshness::Current
@@ -370,7 +424,8 @@ impl Mirror {
             Published { tree: self.tree.clone(), freshness: self.freshness(), ..Published::default() };
         let status = Status {
             sources: self.sources.iter().map(|(id, source)| (*id, source.state.clone())).collect(),
-            config: self.configs.last_key_value().map(|(id, config)| (*id, config.clone())),
+            configs: self.configs.clone(),
+            changes: self.sources.iter().map(|(id, source)| (*id, source.changes)).collect(),
             names: self.tree.names(),
             optional: self.sources.iter().filter(|(_, s)| !s.required).map(|(id, _)| *id).collect(),
         };

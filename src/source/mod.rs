@@ -8,17 +8,20 @@ pub mod files;
 mod layers;
 mod mirror;
 mod refusals;
+pub mod snapshot;
 mod stage;
 mod state;
 
 pub use mirror::Mirror;
 pub use refusals::{Refusal, Refusals};
 pub use stage::{Front, Stage};
-pub use state::{Published, SourceState, Status};
+pub use state::{Holds, Published, SourceState, Status};
 
-use crate::tree::Lease;
+use crate::service::Key;
+use crate::tree::{Entry, Lease};
+use snapshot::Restored;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// One key of a store and what became of it.
 #[derive(Clone, Debug)]
@@ -52,6 +55,15 @@ pub enum Event {
         key: Vec<u8>,
         /// Why.
         reason: String,
+    },
+    /// A part of a snapshot of the store: whether a key is a name only in lower case, the key, and what stands there.
+    Restored(Vec<(bool, Key, Entry)>),
+    /// The snapshot is complete. It counts only as long as the store itself was not read.
+    RestoreEnd {
+        /// What the snapshot is.
+        snapshot: Restored,
+        /// Dropped as soon as it is published.
+        seen: oneshot::Sender<()>,
     },
     /// Nothing: the mirror is asked whether it moves.
     Poke,

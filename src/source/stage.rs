@@ -105,7 +105,6 @@ pub struct Front {
 
 impl Front {
     /// Its latest state, whether it is seen or not.
-    #[cfg(test)]
     pub(super) fn published(&self) -> Arc<Published> {
         self.latest.load_full()
     }

@@ -24,6 +24,11 @@ pub enum SourceState {
     /// Never read.
     #[default]
     Waiting,
+    /// Not read since the start; served is what a snapshot held.
+    Snapshot {
+        /// When the store was last known to hold it.
+        known: SystemTime,
+    },
     /// Read, and telling of changes.
     Synced {
         /// The store's revision, if it counts any.
@@ -35,17 +40,54 @@ pub enum SourceState {
     Lost {
         /// Why, for a person.
         reason: String,
-        /// Whether the source was ever read.
-        read: bool,
+        /// What is served of it all the same.
+        holds: Holds,
         /// Since when.
         since: SystemTime,
     },
 }
 
+/// What is served of a source that cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// It was never read: nobody knows what it has.
+    Nothing,
+    /// What a snapshot held, as the store was last known at a time.
+    Snapshot(SystemTime),
+    /// What it told while it could be reached.
+    Listing {
+        /// The store's revision, if it counts any.
+        revision: Option<i64>,
+    },
+}
+
 impl SourceState {
-    /// Whether the source was ever read.
-    pub fn was_read(&self) -> bool {
-        matches!(self, Self::Synced { .. } | Self::Lost { read: true, .. })
+    /// The names for a machine, in the order of [`place`](Self::place).
+    pub const NAMES: [&str; 4] = ["waiting", "snapshot", "synced", "lost"];
+
+    /// Which of [`NAMES`](Self::NAMES) it has.
+    pub fn place(&self) -> usize {
+        match self {
+            Self::Waiting => 0,
+            Self::Snapshot { .. } => 1,
+            Self::Synced { .. } => 2,
+            Self::Lost { .. } => 3,
+        }
+    }
+
+    /// What is served of the source.
+    pub fn holds(&self) -> Holds {
+        match self {
+            Self::Waiting => Holds::Nothing,
+            Self::Snapshot { known } => Holds::Snapshot(*known),
+            Self::Synced { revision, .. } => Holds::Listing { revision: *revision },
+            Self::Lost { holds, .. } => *holds,
+        }
+    }
+
+    /// Whether it is known what the source has, or had.
+    pub fn is_known(&self) -> bool {
+        self.holds() != Holds::Nothing
     }
 }
 
@@ -54,10 +96,19 @@ impl SourceState {
 pub struct Status {
     /// Each source in use.
     pub sources: BTreeMap<SourceId, SourceState>,
-    /// The value of the key `config`, from the source of the highest precedence that has one.
-    pub config: Option<(SourceId, Vec<u8>)>,
+    /// The value of the key `config` of each source that has one.
+    pub configs: BTreeMap<SourceId, Vec<u8>>,
+    /// How often each source came to each state, in the order of [`SourceState::NAMES`].
+    pub changes: BTreeMap<SourceId, [u64; SourceState::NAMES.len()]>,
     /// Names in the tree.
     pub names: usize,
     /// The sources that nothing asks for: they count if they are there.
     pub optional: BTreeSet<SourceId>,
+}
+
+impl Status {
+    /// The value of the key `config`, from the source of the highest precedence that has one.
+    pub fn config(&self) -> Option<(SourceId, Vec<u8>)> {
+        self.configs.last_key_value().map(|(id, config)| (*id, config.clone()))
+    }
 }

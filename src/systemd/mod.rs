@@ -5,7 +5,9 @@
 mod credentials;
 mod notify;
 mod sockets;
+mod state;
 
 pub use credentials::{credential, credentials};
 pub use notify::{alive, ready, reloading, status, stopping, watchdog_interval};
 pub use sockets::{SocketError, Sockets};
+pub use state::state_directory;

@@ -67,6 +67,11 @@ impl Lease {
         Self { id, end: AtomicU64::new(0) }
     }
 
+    /// The end in seconds of Unix time; 0 while it is not known.
+    pub fn end(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
     /// Sets the end, in seconds of Unix time.
     pub fn set_end(&self, end: u64) {
         self.end.store(end, Ordering::Relaxed);
@@ -75,7 +80,7 @@ impl Lease {
     /// Whole seconds left at `now` (Unix time), at least 1: a lease that ran out while its store was
     /// out of reach still holds, and one whose end is not known yet may be about to.
     pub fn left(&self, now: u64) -> u32 {
-        let left = self.end.load(Ordering::Relaxed).saturating_sub(now);
+        let left = self.end().saturating_sub(now);
         u32::try_from(left).unwrap_or(u32::MAX).max(1)
     }
 }
@@ -149,14 +154,12 @@ impl Tree {
         self.epoch = self.epochs.as_ref().map_or(0, |epochs| epochs.note(key));
     }
 
-    /// The keys on which a layer has an entry, in key order.
-    pub fn keys(&self, layer: Layer, mut each: impl FnMut(Key)) {
+    /// Calls `each` for the entries of a layer in key order, until it breaks.
+    pub fn entries(&self, layer: Layer, mut each: impl FnMut(Key, &Entry) -> ControlFlow<()>) {
         let mut path = Vec::new();
-        let _ = self.root.walk(&mut path, &mut |path, node| {
-            if node.held(layer).is_some() {
-                each(Key::from_labels(path.iter().copied()));
-            }
-            ControlFlow::Continue(())
+        let _ = self.root.walk(&mut path, &mut |path, node| match node.held(layer) {
+            Some(entry) => each(Key::from_labels(path.iter().copied()), entry),
+            None => ControlFlow::Continue(()),
         });
     }
 

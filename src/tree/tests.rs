@@ -157,7 +157,10 @@ proptest! {
         published.push((tree, map));
         for (tree, map) in published {
             let mut keys = Vec::new();
-            tree.keys(ETCD, |key| keys.push(key));
+            tree.entries(ETCD, |key, _| {
+                keys.push(key);
+                ControlFlow::Continue(())
+            });
             prop_assert_eq!(&keys, &map.keys().cloned().collect::<Vec<_>>());
             prop_assert_eq!(tree.names(), map.len());
             let all = ports(&tree, "t.").unwrap_or_default();

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod upstream;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -264,6 +265,16 @@ pub fn ask(server: SocketAddr, message: &Message) -> Message {
     let reply = Message::from_vec(&reply).expect("a reply that can be read");
     assert_eq!(reply.metadata.id, message.metadata.id);
     reply
+}
+
+/// The INFO-CODE of a reply's extended error (RFC 8914).
+pub fn error_code(server: SocketAddr, name: &str) -> Option<u16> {
+    let mut question = query(name, RecordType::A);
+    question.set_edns(hickory_proto::op::Edns::new());
+    match ask(server, &question).edns?.option(EdnsCode::Unknown(15))? {
+        EdnsOption::Unknown(_, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        _ => None,
+    }
 }
 
 /// What comes back for a packet over UDP, if anything.

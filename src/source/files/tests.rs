@@ -48,6 +48,7 @@ impl Rig {
                         format!("{}={}", change.key.escape_ascii(), value.as_deref().unwrap_or("gone"))
                     }));
                 }
+                Event::Restored(_) | Event::RestoreEnd { .. } => told.push("restored".to_owned()),
                 Event::Lost(_) => told.push("lost".to_owned()),
                 Event::Refused { key, reason } => {
                     told.push(format!("refused {} {reason}", key.escape_ascii()));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::snapshot::Header;
 use crate::tree::{Found, Kinds, Path};
 use hickory_proto::rr::Name;
 
@@ -118,7 +119,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
 #[test]
 fn the_configuration_of_the_higher_source_counts() {
     let mut mirror = mirror();
-    let config = |mirror: &Mirror| mirror.front().status.borrow().config.clone();
+    let config = |mirror: &Mirror| mirror.front().status.borrow().config();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
     assert_eq!(config(&mirror), Some((SourceId::Etcd, b"{\"ttl\":1}".to_vec())));
     mirror.take(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
@@ -127,4 +128,93 @@ fn the_configuration_of_the_higher_source_counts() {
     mirror.take(SourceId::Files, Event::Changed(vec![delete("/skydns/config")], None));
     mirror.publish();
     assert_eq!(config(&mirror).map(|(id, _)| id), Some(SourceId::Etcd));
+}
+
+/// A snapshot of some records, in two parts, with an event of the store between them.
+fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
+    let entry = |key: &str, host: &str| {
+        let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(key.as_bytes()) else {
+            panic!("{key}")
+        };
+        let service = Service::from_json(format!(r#"{{"host":"{host}"}}"#).as_bytes()).expect("a service");
+        (key, Entry::new(service))
+    };
+    let (key, value) = entry("/skydns/t/a", "10.0.0.1");
+    mirror.take(SourceId::Etcd, Event::Restored(vec![(false, key, value)]));
+    for event in between {
+        mirror.take(SourceId::Etcd, event);
+    }
+    let (key, value) = entry("/skydns/t/b", "10.0.0.2");
+    mirror.take(SourceId::Etcd, Event::Restored(vec![(true, key, value)]));
+    let config = config.map(|config| config.as_bytes().to_vec());
+    let header = Header { serial: 77, config, ..Header::default() };
+    let snapshot = Restored { header, known: UNIX_EPOCH, records: 2 };
+    mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, seen: tokio::sync::oneshot::channel().0 });
+    mirror.publish();
+}
+
+#[test]
+fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Files, vec![]);
+    restore(&mut mirror, vec![], Some("{}"));
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
+    assert_eq!(mirror.front().published().freshness, Freshness::Stale);
+    let status = mirror.front().status().borrow().clone();
+    assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { known: UNIX_EPOCH });
+    assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
+    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
+    assert_eq!(mirror.front().published().freshness, Freshness::Stale);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
+    assert_eq!(mirror.front().published().freshness, Freshness::Current);
+    let status = mirror.front().status().borrow().clone();
+    assert_eq!(status.config(), None, "the store has none");
+    assert_eq!(status.changes[&SourceId::Etcd], [0, 1, 1, 1]);
+}
+
+#[test]
+fn a_store_in_sync_with_its_snapshot_changes_nothing() {
+    let mut mirror = mirror();
+    restore(&mut mirror, vec![], None);
+    let before = mirror.front().published();
+    assert_eq!(before.tree.serial(), 77);
+    let same =
+        vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/B", r#"{"host":"10.0.0.2"}"#)];
+    listing(&mut mirror, SourceId::Etcd, same);
+    let after = mirror.front().published();
+    assert_eq!((after.tree.serial(), after.tree.epoch()), (before.tree.serial(), before.tree.epoch()));
+    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/B")], None));
+    mirror.publish();
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
+}
+
+#[test]
+fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
+    let told = || vec![put("/skydns/t/a", r#"{"host":"10.0.0.9"}"#), put("/skydns/config", r#"{"ttl":1}"#)];
+    let listing = || vec![Event::ListBegin, Event::Listed(told())];
+    let end = || Event::ListEnd(Some(5));
+    for (before, between, after) in [
+        (vec![], listing(), vec![end()]),
+        (listing(), vec![], vec![end()]),
+        (listing(), vec![end()], vec![]),
+        (listing(), vec![end(), Event::Lost("gone".into())], vec![]),
+        (listing().into_iter().chain([end()]).collect(), vec![], vec![]),
+    ] {
+        let mut mirror = mirror();
+        before.into_iter().for_each(|event| {
+            mirror.take(SourceId::Etcd, event);
+        });
+        restore(&mut mirror, between, Some("{}"));
+        after.into_iter().for_each(|event| {
+            mirror.take(SourceId::Etcd, event);
+        });
+        mirror.publish();
+        assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.9)"]);
+        let status = mirror.front().status().borrow().clone();
+        assert_eq!(status.config(), Some((SourceId::Etcd, br#"{"ttl":1}"#.to_vec())));
+        assert!(matches!(status.sources[&SourceId::Etcd].holds(), Holds::Listing { .. }));
+    }
 }

@@ -1,0 +1,218 @@
+use super::*;
+use crate::service::{Host, Keyspace, Place, Service};
+use crate::tree::Lease;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tempfile::TempDir;
+
+fn origin() -> Origin {
+    let endpoints = ["http://10.0.0.1:2379", "http://10.0.0.2:2379"].map(str::to_owned).into();
+    Origin { root: "/skydns/".to_owned(), endpoints }
+}
+
+fn header() -> Header {
+    Header { origin: origin(), serial: 1_700_000_000, revision: Some(42), config: Some(b"{}".to_vec()) }
+}
+
+fn key(path: &str) -> Key {
+    match Keyspace::new("skydns").place(format!("/skydns/{path}").as_bytes()) {
+        Ok(Place::Service { key, .. }) => key,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    let lease = Arc::new(Lease::new(7));
+    lease.set_end(1_700_000_060);
+    let (exact, folded) = (layers(SourceId::Etcd).exact, layers(SourceId::Etcd).folded);
+    for (path, layer, json, leased) in [
+        ("t/a", exact, r#"{"host":"10.0.0.1","port":80,"priority":7,"weight":3,"ttl":9}"#, true),
+        ("t/b", exact, r#"{"host":"2001:db8::1","text":"words","group":"g","mail":true}"#, true),
+        ("t/c", exact, r#"{"host":"WWW.a\\.b.example.net","targetstrip":2}"#, false),
+        ("t", exact, r#"{"text":""}"#, false),
+        ("t/d", folded, r#"{"host":"10.0.0.4"}"#, false),
+    ] {
+        let service = Service::from_json(json.as_bytes()).expect("a service");
+        tree.put(&key(path), layer, Entry { service, lease: leased.then(|| Arc::clone(&lease)) });
+    }
+    let other = Service::from_json(br#"{"host":"10.9.9.9"}"#).expect("a service");
+    tree.put(&key("t/files"), layers(SourceId::Files).exact, Entry::new(other));
+    tree
+}
+
+/// A directory, and where the snapshot is in it.
+fn place() -> (TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("snapshot");
+    (dir, path)
+}
+
+fn known() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+type Found = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
+
+fn found(path: &Path, origin: &Origin) -> Result<(Restored, Found), SnapshotError> {
+    let mut found = Found::new();
+    let restored = restore(path, origin, |part| {
+        for (folded, key, entry) in part {
+            let lease = entry.lease.map(|lease| (lease.id, lease.end()));
+            found.insert(format!("{key:?}"), (folded, entry.service, lease));
+        }
+    })?;
+    Ok((restored, found))
+}
+
+#[test]
+fn what_is_saved_comes_back() {
+    let (dir, path) = place();
+    let saved = save(&path, &header(), &tree(), known()).expect("saved");
+    assert_eq!(saved.records, 5);
+    let about = std::fs::metadata(&path).expect("a file");
+    assert_eq!(about.len(), saved.octets);
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
+    let (restored, found) = found(&path, &origin()).expect("restored");
+    assert_eq!(restored, Restored { header: header(), known: known(), records: 5 });
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
+    for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
+        tree().entries(layer, |key, entry| {
+            let lease = entry.lease.as_ref().map(|lease| (lease.id, lease.end()));
+            assert_eq!(found[&format!("{key:?}")], (folded, entry.service.clone(), lease));
+            ControlFlow::Continue(())
+        });
+    }
+    let Host::Name(name) = &found["/t/c"].1.host else { panic!("a name") };
+    assert_eq!(name.to_ascii(), "WWW.a\\.b.example.net.", "letter case stays");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left over");
+}
+
+#[test]
+fn records_on_one_lease_share_it() {
+    let (_dir, path) = place();
+    save(&path, &header(), &tree(), known()).expect("saved");
+    let mut leases = Vec::new();
+    let each =
+        |part: Vec<(bool, Key, Entry)>| leases.extend(part.into_iter().filter_map(|(_, _, e)| e.lease));
+    restore(&path, &origin(), each).expect("restored");
+    assert_eq!(leases.len(), 2);
+    assert!(Arc::ptr_eq(&leases[0], &leases[1]));
+}
+
+#[test]
+fn of_another_store_or_prefix_nothing_is_taken() {
+    let (_dir, path) = place();
+    save(&path, &header(), &tree(), known()).expect("saved");
+    let refused = |origin: Origin| match restore(&path, &origin, |_| panic!("handed on")) {
+        Err(error) => error.to_string(),
+        Ok(restored) => panic!("{restored:?}"),
+    };
+    let other = Origin { endpoints: ["http://10.9.9.9:2379".to_owned()].into(), ..origin() };
+    assert_eq!(refused(other), "it is of another store: http://10.0.0.1:2379, http://10.0.0.2:2379");
+    let other = Origin { root: "/b/".to_owned(), ..origin() };
+    assert_eq!(refused(other), "it is of keys below /skydns/, not below /b/");
+    let grown = ["http://10.0.0.2:2379", "http://10.0.0.3:2379"].map(str::to_owned).into();
+    assert!(
+        found(&path, &Origin { endpoints: grown, ..origin() }).is_ok(),
+        "one endpoint in common is enough"
+    );
+}
+
+#[test]
+fn what_is_cut_short_or_changed_anywhere_is_refused() {
+    let (_dir, path) = place();
+    save(&path, &header(), &tree(), known()).expect("saved");
+    let whole = std::fs::read(&path).expect("read");
+    let refused = |octets: &[u8]| {
+        std::fs::write(&path, octets).expect("written");
+        match restore(&path, &origin(), |_| panic!("handed on")) {
+            Err(error) => error,
+            Ok(restored) => panic!("{restored:?}"),
+        }
+    };
+    for len in 0..whole.len() {
+        let error = refused(&whole[..len]);
+        assert!(matches!(error, SnapshotError::NotSnapshot | SnapshotError::Damaged), "{len}: {error}");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        let error = refused(&changed);
+        match at {
+            0..8 => assert!(matches!(error, SnapshotError::NotSnapshot), "{at}: {error}"),
+            8..12 => {
+                assert!(matches!(error, SnapshotError::Newer(_) | SnapshotError::Damaged), "{at}: {error}");
+            }
+            _ => assert!(matches!(error, SnapshotError::Damaged), "{at}: {error}"),
+        }
+    }
+    let mut longer = whole;
+    longer.push(0);
+    assert!(matches!(refused(&longer), SnapshotError::Damaged));
+}
+
+/// A file with a right checksum around any contents.
+fn summed(contents: &[u8]) -> Vec<u8> {
+    let mut octets = [MAGIC.as_slice(), &VERSION.to_be_bytes(), contents].concat();
+    octets.extend(digest(&SHA256, &octets).as_ref());
+    octets
+}
+
+#[test]
+fn a_later_version_and_a_foreign_content_are_told_apart() {
+    let (_dir, path) = place();
+    std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
+        .expect("written");
+    let error = found(&path, &origin()).expect_err("refused").to_string();
+    assert_eq!(error, "it has version 7 of the format, this program reads up to 1");
+    std::fs::write(&path, summed(b"\xff\xff")).expect("written");
+    let error = found(&path, &origin()).expect_err("refused").to_string();
+    assert_eq!(error, "it cannot be read from octet 12 on");
+}
+
+#[test]
+fn a_directory_or_a_pipe_is_no_snapshot() {
+    let (dir, path) = place();
+    let refused = |path: &Path| found(path, &origin()).expect_err("refused").to_string();
+    assert_eq!(refused(dir.path()), "it is not a regular file");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    assert_eq!(refused(&path), "it is not a regular file");
+    assert!(refused(&dir.path().join("none")).starts_with("opening it: "));
+}
+
+#[test]
+fn a_full_disk_leaves_the_snapshot_before() {
+    let (dir, path) = place();
+    save(&path, &header(), &tree(), known()).expect("saved");
+    let before = std::fs::read(&path).expect("read");
+    std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).expect("a link");
+    let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("no room").to_string();
+    assert!(error.starts_with("writing it: No space left on device"), "{error}");
+    assert_eq!(std::fs::read(&path).expect("read"), before);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left over");
+    assert!(save(&path, &header(), &tree(), known()).is_ok());
+}
+
+#[test]
+fn a_time_to_come_is_not_believed() {
+    let (_dir, path) = place();
+    save(&path, &header(), &tree(), SystemTime::now() + Duration::from_secs(3600)).expect("saved");
+    assert!(found(&path, &origin()).expect("restored").0.known <= SystemTime::now());
+}
+
+proptest! {
+    /// Whatever stands behind a right checksum, it is taken or refused, and no more is handed on than there is room for.
+    #[test]
+    fn nothing_panics(contents in prop::collection::vec(any::<u8>(), 0..200), behind in any::<bool>()) {
+        let (_dir, path) = place();
+        let mut all = if behind { postcard::to_allocvec(&header()).expect("a header") } else { Vec::new() };
+        all.extend(&contents);
+        std::fs::write(&path, summed(&all)).expect("written");
+        let mut handed = 0;
+        let _ = restore(&path, &origin(), |part| handed += part.len());
+        prop_assert!(handed <= contents.len());
+    }
+}

@@ -1,0 +1,37 @@
+//! What a store held, on disk: for a start while the store is away.
+//!
+//! One file, `snapshot` in the state directory. It is written whole and put in the place of the one before, so there is
+//! always one that is complete, and it is read only if its checksum is right. When the store was last in step is
+//! the file's time of modification. It holds what is public in DNS, and the configuration out of the store.
+
+mod file;
+mod keeper;
+mod record;
+
+pub use file::{Restored, Saved, SnapshotError, restore, save};
+pub use keeper::{Keeper, Kept};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Which store, and which part of it, a snapshot is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What all its keys begin with, slashes included.
+    pub root: String,
+    /// URLs of the store's endpoints.
+    pub endpoints: BTreeSet<String>,
+}
+
+/// What a snapshot says of itself ahead of its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Where its records come from.
+    pub origin: Origin,
+    /// The serial of the zone's SOA.
+    pub serial: u32,
+    /// The store's revision, if it counts any.
+    pub revision: Option<i64>,
+    /// The value of the key `config`.
+    pub config: Option<Vec<u8>>,
+}

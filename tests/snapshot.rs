@@ -1,0 +1,247 @@
+//! The program that starts while its store is away, with what it kept on disk.
+
+mod support;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+use support::etcd::Etcd;
+use support::{Agent, Setup, error_code, eventually, run};
+
+/// A site of one etcd, and a host's state directory.
+struct Site {
+    etcd: Etcd,
+    state: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { etcd: Etcd::start(), state: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.state.path().join("snapshot")
+    }
+
+    fn start(&self, args: &[&str]) -> Agent {
+        let state = self.state.path().to_str().expect("a path");
+        let machines = self.etcd.endpoint();
+        let args = [&["-machines", &machines, "-state-dir", state], args].concat();
+        Setup::new().args(&args).start()
+    }
+
+    /// A host that knew some names and went down, and a store that is away since.
+    fn gone(names: &[(&str, &str)]) -> Self {
+        let mut site = Self::new();
+        site.etcd.put_all(names.iter().copied());
+        let mut agent = site.start(&[]);
+        eventually("in sync", || agent.log().contains("in sync"));
+        stop(&mut agent);
+        site.etcd.kill();
+        site
+    }
+}
+
+fn stop(agent: &mut Agent) {
+    agent.process.signal("-TERM");
+    assert!(agent.process.wait().success(), "{}", agent.log());
+}
+
+fn rcode(agent: &Agent, name: &str) -> ResponseCode {
+    agent.ask(name, RecordType::A).metadata.response_code
+}
+
+fn age(file: &Path, seconds: u64) {
+    let file = std::fs::File::options().write(true).open(file).expect("the snapshot");
+    file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("dated");
+}
+
+const NAMES: [(&str, &str); 3] = [
+    ("/skydns/local/site/a", r#"{"host":"10.0.0.1"}"#),
+    ("/skydns/local/site/www", r#"{"host":"a.site.local"}"#),
+    ("/skydns/config", r#"{"domain":"site.local","ttl":17}"#),
+];
+
+#[test]
+fn a_host_that_boots_alone_comes_up_as_it_went_down() {
+    let mut site = Site::gone(&NAMES);
+    let serial = |agent: &Agent| agent.short(&["site.local", "SOA"])[0].split(' ').nth(2).map(str::to_owned);
+    let agent = site.start(&[]);
+    assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
+    assert_eq!(
+        agent.ask("a.site.local.", RecordType::A).answers[0].ttl,
+        17,
+        "the store's configuration holds"
+    );
+    assert!(agent.data("www.site.local.", RecordType::A).contains(&"10.0.0.1".to_owned()));
+    assert_eq!(rcode(&agent, "none.site.local."), ResponseCode::NXDomain);
+    assert_eq!(error_code(agent.address(), "a.site.local."), Some(3));
+    let before = serial(&agent);
+    site.etcd.run();
+    eventually("in sync", || error_code(agent.address(), "a.site.local.").is_none());
+    assert!(agent.log().contains("in sync, 0 changes, 2 names"), "{}", agent.log());
+    assert_eq!(serial(&agent), before, "nothing changed");
+    site.etcd.delete("/skydns/local/site/a");
+    eventually("the deletion shows", || rcode(&agent, "a.site.local.") == ResponseCode::NXDomain);
+}
+
+#[test]
+fn the_store_overrules_an_old_snapshot_before_the_first_answer() {
+    let mut site = Site::gone(&NAMES);
+    site.etcd.run();
+    site.etcd.put("/skydns/local/site/a", r#"{"host":"10.0.0.2"}"#);
+    site.etcd.delete("/skydns/local/site/www");
+    site.etcd.put("/skydns/local/site/new", r#"{"host":"10.0.0.3"}"#);
+    age(&site.file(), 3600);
+    let agent = site.start(&[]);
+    assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.2"]);
+    assert_eq!(agent.data("new.site.local.", RecordType::A), ["10.0.0.3"]);
+    assert_eq!(rcode(&agent, "www.site.local."), ResponseCode::NXDomain);
+}
+
+#[test]
+fn what_changes_is_kept_without_a_stop() {
+    let mut site = Site::new();
+    site.etcd.put_all(NAMES);
+    let mut agent = site.start(&[]);
+    eventually("the first snapshot", || site.file().exists());
+    let lease = site.etcd.put_with_lease("/skydns/local/site/leased", r#"{"host":"10.0.0.8"}"#, 10);
+    assert_ne!(lease, 0);
+    let end = Instant::now() + Duration::from_secs(11);
+    site.etcd.put("/skydns/local/site/late", r#"{"host":"10.0.0.7"}"#);
+    let holds = |text: &[u8]| {
+        let file = std::fs::read(site.file()).expect("the snapshot");
+        file.windows(text.len()).any(|octets| octets == text)
+    };
+    eventually("the second", || holds(b"\x04late") && holds(b"\x06leased"));
+    agent.process.signal("-KILL");
+    agent.process.wait();
+    site.etcd.kill();
+    // The lease ends while its store is away: its owner could not renew it, so it stays.
+    std::thread::sleep(end.saturating_duration_since(Instant::now()));
+    let agent = site.start(&[]);
+    assert_eq!(agent.data("late.site.local.", RecordType::A), ["10.0.0.7"]);
+    assert_eq!(agent.data("leased.site.local.", RecordType::A), ["10.0.0.8"]);
+}
+
+#[test]
+fn what_cannot_be_believed_is_refused_and_does_not_stop_the_start() {
+    let site = Site::gone(&NAMES);
+    let whole = std::fs::read(site.file()).expect("the snapshot");
+    let mut damaged = whole.clone();
+    damaged[40] ^= 1;
+    let mut newer = whole.clone();
+    newer[11] = 9;
+    for (octets, reason) in [
+        (&whole[..whole.len() - 9], "its checksum is wrong: it is cut short or damaged"),
+        (&damaged[..], "its checksum is wrong: it is cut short or damaged"),
+        (&newer[..], "it has version 9 of the format, this program reads up to 1"),
+        (b"#!/bin/sh\n", "it is not a snapshot"),
+        (b"", "it is not a snapshot"),
+    ] {
+        std::fs::write(site.file(), octets).expect("written");
+        let mut agent = site.start(&[]);
+        assert!(agent.log().contains(&format!("is not taken: {reason}")), "{}", agent.log());
+        assert_eq!(error_code(agent.address(), "a.skydns.local."), Some(14));
+        stop(&mut agent);
+        assert_eq!(
+            std::fs::read(site.file()).expect("the snapshot"),
+            octets,
+            "what was not read is not written"
+        );
+    }
+    std::fs::write(site.file(), whole).expect("written");
+    let agent = site.start(&["-path-prefix", "other"]);
+    assert!(agent.log().contains("it is of keys below /skydns/, not below /other/"), "{}", agent.log());
+    let agent = site.start(&["-machines", "http://127.0.0.1:9"]);
+    assert!(agent.log().contains("it is of another store: http://127.0.0.1:"), "{}", agent.log());
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_the_snapshot_only() {
+    let site = Site::new();
+    site.etcd.put_all(NAMES);
+    std::os::unix::fs::symlink("/dev/full", site.file().with_extension("new")).expect("a link");
+    let mut agent = site.start(&[]);
+    eventually("the trouble is told", || {
+        agent.log().contains("cannot be written: writing it: No space left")
+    });
+    assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
+    site.etcd.put("/skydns/local/site/b", r#"{"host":"10.0.0.2"}"#);
+    eventually("changes go on", || agent.data("b.site.local.", RecordType::A) == ["10.0.0.2"]);
+    // The link went with the failure, so there is room again.
+    eventually("its end is told", || agent.log().contains("is written again"));
+    stop(&mut agent);
+    let gone = site.state.path().join("none");
+    let mut agent = site.start(&["-state-dir", gone.to_str().expect("a path")]);
+    eventually("the trouble is told", || {
+        agent.log().contains("cannot be written: creating it: No such file")
+    });
+    assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
+    stop(&mut agent);
+}
+
+#[test]
+fn a_reload_with_other_sources_keeps_their_snapshot() {
+    let mut site = Site::new();
+    site.etcd.put_all(NAMES);
+    site.etcd.put("/other/local/site/o", r#"{"host":"10.0.0.6"}"#);
+    site.etcd.put("/other/config", r#"{"domain":"site.local"}"#);
+    let file = site.state.path().join("variables");
+    std::fs::write(&file, "").expect("written");
+    let file_arg = file.to_str().expect("a path");
+    let mut agent = site.start(&["-env-file", file_arg]);
+    eventually("in sync", || agent.log().contains("in sync"));
+    std::fs::write(&file, "SKYDNS_PATH_PREFIX=other\n").expect("written");
+    agent.process.signal("-HUP");
+    eventually("reloaded", || agent.log().contains("reloaded"));
+    assert_eq!(agent.data("o.site.local.", RecordType::A), ["10.0.0.6"]);
+    stop(&mut agent);
+    site.etcd.kill();
+    let agent = site.start(&["-env-file", file_arg]);
+    assert_eq!(agent.data("o.site.local.", RecordType::A), ["10.0.0.6"]);
+}
+
+#[test]
+fn systemds_state_directory_counts_when_no_other_is_named() {
+    let site = Site::new();
+    site.etcd.put_all(NAMES);
+    let directories = format!("{}:/nowhere", site.state.path().display());
+    let mut agent = Setup::new()
+        .args(&["-machines", &site.etcd.endpoint()])
+        .variable("STATE_DIRECTORY", &directories)
+        .start();
+    eventually("in sync", || agent.log().contains("in sync"));
+    stop(&mut agent);
+    assert!(site.file().exists());
+    let mode = run(std::process::Command::new("stat").args(["-c", "%a"]).arg(site.file()));
+    assert_eq!(mode.trim(), "600");
+}
+
+#[test]
+fn a_start_with_ten_thousand_names_waits_for_nobody() {
+    let mut site = Site::new();
+    let names: Vec<_> = (0..10_000)
+        .map(|n| {
+            (
+                format!("/skydns/local/skydns/r{}/s{n}", n / 100),
+                format!(r#"{{"host":"10.0.{}.{}"}}"#, n / 250, n % 250),
+            )
+        })
+        .collect();
+    site.etcd.put_many(&names);
+    let mut agent = site.start(&[]);
+    eventually("in sync", || agent.log().contains("in sync"));
+    stop(&mut agent);
+    site.etcd.kill();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let agent = site.start(&[]);
+        assert_eq!(agent.data("s9999.r99.skydns.local.", RecordType::A), ["10.0.39.249"]);
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    println!("start to answer, 10,000 names: median {:?}", times[2]);
+}
