@@ -7,9 +7,10 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType, rdata};
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, Via, add, failure, reply_to, soa};
-use support::{Agent, Setup, Stream, ask, eventually, exchange, query};
+use support::{Agent, Setup, Stream, ask, error_code, eventually, exchange, query};
 
 const RECORD: (&str, &str) = ("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
 
@@ -215,6 +216,72 @@ fn replies_are_kept_and_their_ttls_count_down() {
     off.ask("x.example.org.", RecordType::A);
     off.ask("x.example.org.", RecordType::A);
     assert_eq!(upstream.count(), 3);
+}
+
+/// An upstream whose replies a test changes.
+fn changing(first: Option<ResponseCode>, ttl: u32) -> (Upstream, Arc<Mutex<Option<ResponseCode>>>) {
+    let now = Arc::new(Mutex::new(first));
+    let shared = Arc::clone(&now);
+    let upstream = Upstream::start(move |query, _| {
+        let rcode = (*shared.lock().expect("a lock"))?;
+        let mut reply = failure(query, rcode);
+        if rcode == ResponseCode::NoError {
+            add(&mut reply, ttl, RData::A(rdata::A([192, 0, 2, 1].into())));
+        } else if rcode == ResponseCode::NXDomain {
+            reply.add_authority(soa("example.org.", ttl, ttl));
+        }
+        Some(reply)
+    });
+    (upstream, now)
+}
+
+#[test]
+fn an_answer_outlives_its_upstreams() {
+    for fault in [None, Some(ResponseCode::ServFail), Some(ResponseCode::Refused)] {
+        let (upstream, now) = changing(Some(ResponseCode::NoError), 1);
+        let agent = agent(&[upstream.address], &[]);
+        let ttl = |name: &str| agent.ask(name, RecordType::A).answers.first().map(|record| record.ttl);
+        assert_eq!(ttl("a.example.org."), Some(1));
+        *now.lock().expect("a lock") = fault;
+        std::thread::sleep(Duration::from_millis(1_100));
+        let begun = Instant::now();
+        assert_eq!(ttl("a.example.org."), Some(30), "{fault:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "before the resolver of libc gives up");
+        assert_eq!(error_code(agent.address(), "a.example.org."), Some(3));
+        let asked = upstream.count();
+        for _ in 0..20 {
+            assert_eq!(ttl("a.example.org."), Some(30));
+        }
+        assert!(upstream.count() - asked < 20, "not asked for each of them");
+        assert_eq!(
+            agent.ask("b.example.org.", RecordType::A).metadata.response_code,
+            fault.unwrap_or(ResponseCode::ServFail)
+        );
+        // What the upstream says as soon as it speaks again counts, a denial as well.
+        *now.lock().expect("a lock") = Some(ResponseCode::NXDomain);
+        let rcode = || agent.ask("a.example.org.", RecordType::A).metadata.response_code;
+        eventually("the denial counts", || rcode() == ResponseCode::NXDomain);
+        *now.lock().expect("a lock") = Some(ResponseCode::ServFail);
+        eventually("a denial does not outlive its time", || rcode() == ResponseCode::ServFail);
+    }
+}
+
+#[test]
+fn a_popular_answer_is_fetched_before_its_end() {
+    let (upstream, _now) = changing(Some(ResponseCode::NoError), 10);
+    let agent = agent(&[upstream.address], &[]);
+    agent.ask("rare.example.org.", RecordType::A);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(12) {
+        let reply = agent.ask("popular.example.org.", RecordType::A);
+        assert!(reply.answers[0].ttl > 0, "never at its end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let asked = |name: &str| {
+        let of = |message: &Message| message.queries[0].name().to_ascii() == name;
+        upstream.seen().iter().filter(|(message, _)| of(message)).count()
+    };
+    assert_eq!((asked("popular.example.org."), asked("rare.example.org.")), (2, 1));
 }
 
 #[test]

@@ -140,7 +140,8 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     if let Some(settings) = statistics.page {
         serve_metrics(settings, counters, &stage, &mut tasks).await?;
     }
-    let tending = Arc::clone(&forwarder);
+    let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
+    tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
     tasks.spawn("the prober of upstreams", async move { tending.tend().await });
     let (rebase, rebases) = mpsc::channel(1);
     let line = StatusLine { status: stage.status(), forwarder: Arc::clone(&forwarder), notes: notes.clone() };

@@ -1,18 +1,39 @@
-//! The response cache: replies of upstreams, for as long as their TTLs allow.
+//! The response cache: replies of upstreams, for as long as their TTLs allow, and answers for longer if no upstream
+//! gives another (RFC 8767).
 
 use super::Ask;
+use crate::answer::Ede;
 use crate::wire::Reply;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 use quick_cache::{Weighter, sync::Cache};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Octets that one place in the cache stands for: most replies are smaller, a larger one takes more
 /// places, and so the memory is bounded as well as the number.
 const PLACE: usize = 1_024;
+
+/// How long an answer is good for where no upstream gives another (RFC 8767 §5: one to three days).
+const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// TTL of a stale answer, in seconds (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
+
+/// How long no upstream is asked again that failed to refresh an answer. RFC 8767 §5 allows 30 s.
+const REST: Duration = Duration::from_secs(5);
+
+/// Replies with a shorter lifetime are not fetched ahead of their end.
+const SHORTEST_AHEAD: Duration = Duration::from_secs(10);
+
+/// Least time ahead of its end that a reply is fetched anew; else a tenth of its lifetime.
+const LEAST_AHEAD: Duration = Duration::from_secs(2);
+
+/// Times that a reply is asked for on the full way until it counts as popular: the first two prepare it for the fast way.
+const POPULAR: u32 = 3;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -28,6 +49,81 @@ struct Entry {
     stored: Instant,
     lifetime: Duration,
     places: u64,
+    hits: AtomicU32,
+    /// Milliseconds after it was stored before which it is not fetched again.
+    rests_until: AtomicU64,
+}
+
+/// What is kept for a question.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// A reply that still holds.
+    Fresh {
+        /// It, with its TTLs counted down.
+        reply: Reply,
+        /// Whole seconds for which nobody need look at it again.
+        left: u64,
+        /// Whether it is to be fetched anew, ahead of its end. Only one of many who ask hears that.
+        due: bool,
+    },
+    /// An answer that no longer holds, but is better than none.
+    Stale(Stale),
+}
+
+/// An answer whose time is over.
+#[derive(Debug)]
+pub(super) struct Stale(Arc<Entry>);
+
+impl Stale {
+    /// Whether upstreams failed to refresh it a moment ago.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.0.age(now) < self.0.rests_until.load(Ordering::Relaxed)
+    }
+
+    /// Notes that upstreams failed to refresh it.
+    pub(super) fn rest(&self, now: Instant) {
+        self.0.rests_until.store(self.0.age(now) + millis(REST), Ordering::Relaxed);
+    }
+
+    /// The answer, for want of another.
+    pub(super) fn reply(&self) -> Reply {
+        let mut reply = self.0.reply.clone();
+        records(&mut reply).for_each(|record| record.ttl = STALE_TTL);
+        reply.errors.insert(0, Ede::new(Ede::STALE, "no upstream gives an answer"));
+        reply
+    }
+}
+
+impl Entry {
+    /// Milliseconds since it was stored.
+    fn age(&self, now: Instant) -> u64 {
+        millis(now.saturating_duration_since(self.stored))
+    }
+
+    /// How long ahead of its end it is fetched anew.
+    fn ahead(&self) -> Duration {
+        if self.lifetime < SHORTEST_AHEAD { Duration::ZERO } else { LEAST_AHEAD.max(self.lifetime / 10) }
+    }
+
+    /// Whether it is to be fetched anew; whoever hears that has to see to it.
+    fn is_due(&self, now: Instant) -> bool {
+        let (age, rests_until) = (self.age(now), self.rests_until.load(Ordering::Relaxed));
+        let claim = |from| {
+            let until = age + millis(REST);
+            self.rests_until.compare_exchange(from, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        self.hits.load(Ordering::Relaxed) >= POPULAR && age >= rests_until && claim(rests_until)
+    }
+
+    /// Whether it may be given when its time is over. A denial may not: who made the name meanwhile wants it found.
+    fn outlives(&self) -> bool {
+        let is_answer = |record: &Record| record.record_type() != RecordType::CNAME;
+        self.reply.rcode == ResponseCode::NoError && self.reply.answers.iter().any(is_answer)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Counts the places that an entry takes.
@@ -47,19 +143,23 @@ impl ResponseCache {
         Self { entries, longest }
     }
 
-    /// The reply to a question with its TTLs counted down, and the whole seconds that it is still kept for.
-    pub(super) fn get(&self, ask: &Ask, now: Instant) -> Option<(Reply, u64)> {
+    /// What is kept for a question.
+    pub(super) fn get(&self, ask: &Ask, now: Instant) -> Option<Kept> {
         let entry = self.entries.as_ref()?.get(ask)?;
         let age_exact = now.saturating_duration_since(entry.stored);
         if age_exact >= entry.lifetime {
-            return None;
+            let may = entry.outlives() && age_exact < entry.lifetime + MOST_STALE;
+            return may.then_some(Kept::Stale(Stale(entry)));
         }
+        entry.hits.fetch_add(1, Ordering::Relaxed);
+        let left = entry.lifetime - age_exact;
+        let due = left <= entry.ahead() && entry.is_due(now);
         let mut reply = entry.reply.clone();
         let age = u32::try_from(age_exact.as_secs()).unwrap_or(u32::MAX);
         for record in records(&mut reply) {
             record.ttl = record.ttl.saturating_sub(age);
         }
-        Some((reply, (entry.lifetime - age_exact).as_secs()))
+        Some(Kept::Fresh { reply, left: left.saturating_sub(entry.ahead()).as_secs(), due })
     }
 
     /// Keeps a reply if it may be kept.
@@ -73,6 +173,8 @@ impl ResponseCache {
             stored: now,
             lifetime: Duration::from_secs(u64::from(ttl)),
             places: size(reply).div_ceil(PLACE) as u64,
+            hits: AtomicU32::new(0),
+            rests_until: AtomicU64::new(0),
         };
         entries.insert(ask.clone(), Arc::new(entry));
     }
@@ -158,13 +260,55 @@ mod tests {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
         cache.insert(&ask("a.example.org."), &address(300), start);
-        let ttl = |after: u64| {
-            let reply = cache.get(&ask("A.Example.ORG."), start + Duration::from_secs(after));
-            reply.map(|(reply, _)| reply.answers[0].ttl)
+        let ttl = |after: u64| match cache.get(&ask("A.Example.ORG."), start + Duration::from_secs(after)) {
+            Some(Kept::Fresh { reply, .. }) => Some(reply.answers[0].ttl),
+            _ => None,
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
         cache.insert(&ask("a.example.org."), &address(5), start);
         assert_eq!((ttl(4), ttl(5)), (Some(1), None), "records' own TTLs rule");
+    }
+
+    #[test]
+    fn an_answer_outlives_its_time_and_a_denial_does_not() {
+        let cache = ResponseCache::new(100, 60);
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        cache.insert(&ask("a.example.org."), &address(60), start);
+        cache.insert(&ask("n.example.org."), &negative(ResponseCode::NXDomain, Some((60, 60))), start);
+        cache.insert(&ask("o.example.org."), &negative(ResponseCode::NoError, Some((60, 60))), start);
+        for denied in ["n.example.org.", "o.example.org."] {
+            assert!(matches!(cache.get(&ask(denied), at(59)), Some(Kept::Fresh { .. })));
+            assert!(cache.get(&ask(denied), at(60)).is_none());
+        }
+        let Some(Kept::Stale(stale)) = cache.get(&ask("a.example.org."), at(60)) else { panic!("stale") };
+        let reply = stale.reply();
+        assert_eq!((reply.answers[0].ttl, reply.errors[0].code), (30, Ede::STALE));
+        assert!(!stale.rests(at(60)));
+        stale.rest(at(60));
+        assert!(stale.rests(at(64)) && !stale.rests(at(65)));
+        assert!(cache.get(&ask("a.example.org."), at(60 + 24 * 60 * 60)).is_none());
+    }
+
+    #[test]
+    fn a_popular_reply_is_fetched_ahead_by_one_of_those_who_ask() {
+        let cache = ResponseCache::new(100, 100);
+        let start = Instant::now();
+        let get = |name: &str, millis: u64| match cache.get(&ask(name), start + Duration::from_millis(millis))
+        {
+            Some(Kept::Fresh { left, due, .. }) => (left, due),
+            other => panic!("{other:?}"),
+        };
+        cache.insert(&ask("a.example.org."), &address(100), start);
+        assert_eq!(get("a.example.org.", 0), (90, false));
+        assert_eq!(get("a.example.org.", 89_000), (1, false));
+        assert_eq!(get("a.example.org.", 90_000), (0, true), "the third who asks");
+        assert_eq!(get("a.example.org.", 90_001), (0, false), "one is enough");
+        assert_eq!(get("a.example.org.", 95_000), (0, true), "until it is known that it failed");
+        cache.insert(&ask("b.example.org."), &address(100), start);
+        assert_eq!(get("b.example.org.", 95_000), (0, false), "nobody else asked for it");
+        cache.insert(&ask("c.example.org."), &address(9), start);
+        assert_eq!([0, 0, 0, 8_500].map(|at| get("c.example.org.", at).1), [false; 4], "too short");
     }
 
     #[test]

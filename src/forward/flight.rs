@@ -10,14 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Exchange = BoxFuture<'static, Reply>;
 
+/// An exchange that several may wait for.
+pub(super) type Flight = Shared<Exchange>;
+
 /// The questions in flight.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    under_way: Mutex<HashMap<Ask, Flight>>,
+    under_way: Mutex<HashMap<Ask, UnderWay>>,
 }
 
 #[derive(Debug)]
-struct Flight {
+struct UnderWay {
     exchange: WeakShared<Exchange>,
     followers: Followers,
 }
@@ -33,22 +36,10 @@ impl Followers {
 }
 
 impl Flights {
-    /// The reply of the exchange under way for the question, or of the one that `begin` makes.
+    /// The exchange under way for the question, or the one that `begin` makes.
     ///
-    /// An exchange goes on as long as anyone waits for it.
-    pub(super) async fn join<F>(
-        self: &Arc<Self>,
-        ask: Ask,
-        begin: impl FnOnce(Followers) -> F + Send,
-    ) -> Reply
-    where
-        F: Future<Output = Reply> + Send + 'static,
-    {
-        let exchange = self.exchange(ask, begin);
-        exchange.await
-    }
-
-    fn exchange<F>(self: &Arc<Self>, ask: Ask, begin: impl FnOnce(Followers) -> F) -> Shared<Exchange>
+    /// It goes on as long as anyone waits for it.
+    pub(super) fn join<F>(self: &Arc<Self>, ask: Ask, begin: impl FnOnce(Followers) -> F) -> Flight
     where
         F: Future<Output = Reply> + Send + 'static,
     {
@@ -69,12 +60,12 @@ impl Flights {
         .boxed()
         .shared();
         if let Some(weak) = exchange.downgrade() {
-            under_way.insert(ask, Flight { exchange: weak, followers });
+            under_way.insert(ask, UnderWay { exchange: weak, followers });
         }
         exchange
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, Flight>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, UnderWay>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ mod message;
 mod pool;
 mod probe;
 mod race;
+mod refresh;
 mod resolv_conf;
 mod stub;
 mod upstream;
@@ -22,11 +23,12 @@ use crate::answer::{Ede, Lookup};
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request};
 use arc_swap::ArcSwap;
-use cache::ResponseCache;
-use flight::Flights;
+use cache::{Kept, ResponseCache, Stale};
+use flight::{Flight, Flights};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record};
 use pool::Pool;
+use refresh::Refresher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +42,9 @@ const MOST_EXCHANGES: usize = 2_048;
 
 /// How often upstreams in doubt are probed.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
+
+/// How long a client waits for upstreams while there is a stale answer for it (RFC 8767 §5).
+const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// No upstream gave an answer to a look-up of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +71,7 @@ pub struct Forwarder {
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     cache: ArcSwap<ResponseCache>,
     flights: Arc<Flights>,
+    refresher: Refresher,
     permits: Arc<Semaphore>,
     /// For names that our own answers need, so that these leave room for what clients ask.
     lookups: Semaphore,
@@ -81,6 +87,7 @@ impl Forwarder {
             config: ArcSwap::from_pointee(config),
             upstreams: ArcSwap::default(),
             flights: Arc::default(),
+            refresher: Refresher::default(),
             permits: Arc::new(Semaphore::new(MOST_EXCHANGES)),
             lookups: Semaphore::new(MOST_EXCHANGES / 4),
             turn: AtomicUsize::new(0),
@@ -118,25 +125,23 @@ impl Forwarder {
         (well.count(), upstreams.len())
     }
 
-    /// The reply to a question from the cache alone, and the whole seconds that it is still kept for.
-    pub fn cached(&self, request: &Request) -> Option<(Reply, u64)> {
-        let ask = Ask::of(request, false);
-        self.kept(&ask, request)
-    }
-
-    /// The same for a question that goes to a stub zone.
-    pub fn cached_stub(&self, request: &Request) -> Option<(Reply, u64)> {
-        if request.edns.is_some_and(|edns| edns.stub_marker) {
+    /// The reply to a question from the cache alone, and the whole seconds that it may be given again without a look.
+    /// A stub zone's servers answer for its names.
+    ///
+    /// A popular reply whose end is near is fetched anew behind the client's back.
+    pub fn cached(&self, request: &Request, zone: Option<&StubZone>) -> Option<(Reply, u64)> {
+        let comes_back = zone.is_some() && request.edns.is_some_and(|edns| edns.stub_marker);
+        if comes_back || self.config.load().no_rec {
             return None;
         }
-        self.kept(&Ask::of(request, true), request)
-    }
-
-    fn kept(&self, ask: &Ask, request: &Request) -> Option<(Reply, u64)> {
-        if self.config.load().no_rec {
+        let ask = Ask::of(request, zone.is_some());
+        let Kept::Fresh { reply, left, due } = self.cache.load().get(&ask, Instant::now())? else {
             return None;
+        };
+        if due {
+            let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.servers(zone));
+            self.refresher.finish(self.exchange(ask, upstreams));
         }
-        let (reply, left) = self.cache.load().get(ask, Instant::now())?;
         // Only the authority itself may set AA (RFC 1035 §4.1.1).
         Some((self.finished(Reply { authoritative: false, ..reply }, request), left))
     }
@@ -178,9 +183,12 @@ impl Forwarder {
             let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
             return Reply::failure(ResponseCode::Refused, error);
         }
-        let upstreams = zone.servers.iter().map(|address| self.pool.upstream(*address)).collect();
-        let reply = self.ask(Ask::of(request, true), Arc::new(upstreams)).await;
+        let reply = self.ask(Ask::of(request, true), self.servers(zone)).await;
         self.finished(reply, request)
+    }
+
+    fn servers(&self, zone: &StubZone) -> Arc<Vec<Arc<Upstream>>> {
+        Arc::new(zone.servers.iter().map(|address| self.pool.upstream(*address)).collect())
     }
 
     /// The answer section for a name outside the tree, within the timeout of one exchange; empty if the
@@ -215,16 +223,51 @@ impl Forwarder {
         }
     }
 
+    /// Fetches replies anew that are popular or stale, for ever.
+    pub async fn refresh(&self) {
+        self.refresher.run().await;
+    }
+
     async fn ask(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
-        let cache = self.cache.load_full();
-        if let Some((reply, _)) = cache.get(&ask, Instant::now()) {
-            return reply;
+        let kept = self.cache.load().get(&ask, Instant::now());
+        match kept {
+            Some(Kept::Fresh { reply, .. }) => reply,
+            Some(Kept::Stale(stale)) => self.ask_or_stale(ask, upstreams, stale).await,
+            None if upstreams.is_empty() => {
+                let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
+                Reply::failure(ResponseCode::ServFail, error)
+            }
+            None => self.exchange(ask, upstreams).await,
         }
-        if upstreams.is_empty() {
-            let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
-            return Reply::failure(ResponseCode::ServFail, error);
+    }
+
+    /// What upstreams say, if they say anything soon; else a stale answer, while they are still asked.
+    async fn ask_or_stale(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>, stale: Stale) -> Reply {
+        if upstreams.is_empty() || stale.rests(Instant::now()) {
+            return stale.reply();
         }
-        let config = self.config.load_full();
+        let hopeless = !upstreams.iter().any(|upstream| upstream.standing().well && !upstream.is_looping());
+        let most = STALE_PATIENCE.min(self.config.load().timeout * 9 / 10);
+        let exchange = self.exchange(ask, upstreams);
+        match timeout(if hopeless { Duration::ZERO } else { most }, exchange.clone()).await {
+            Ok(reply) if matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) => reply,
+            Ok(failure) => {
+                stale.rest(Instant::now());
+                let mut reply = stale.reply();
+                reply.errors.extend(failure.errors);
+                reply
+            }
+            Err(_) => {
+                stale.rest(Instant::now());
+                self.refresher.finish(exchange);
+                stale.reply()
+            }
+        }
+    }
+
+    /// The exchange under way for a question, or a new one; what comes of it is kept.
+    fn exchange(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
+        let (cache, config) = (self.cache.load_full(), self.config.load_full());
         let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
         let permits = Arc::clone(&self.permits);
         let exchange = {
@@ -240,7 +283,7 @@ impl Forwarder {
                 reply
             }
         };
-        self.flights.join(ask, exchange).await
+        self.flights.join(ask, exchange)
     }
 
     /// What the client asked for decides about AD, and its letter case about names.

@@ -87,6 +87,7 @@ pub struct Metrics {
     dnssec_ok: AtomicU64,
     nodata: AtomicU64,
     unsigned: AtomicU64,
+    stale: AtomicU64,
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
     snapshot_octets: AtomicU64,
@@ -165,6 +166,11 @@ impl Metrics {
     /// An answer of ours could not be signed.
     pub fn unsigned(&self) {
         self.unsigned.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer of an upstream that was given after its time.
+    pub fn stale(&self) {
+        self.stale.fetch_add(1, Relaxed);
     }
 
     /// Counts a snapshot that was written, with its size in octets, or one that could not be.

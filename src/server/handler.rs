@@ -223,8 +223,8 @@ impl Handler {
         standing: Standing<'_>,
     ) -> Now {
         let cached = match &work {
-            Work::Forward => self.forwarder.cached(&request),
-            Work::Stub(_) => self.forwarder.cached_stub(&request),
+            Work::Forward => self.forwarder.cached(&request, None),
+            Work::Stub(zone) => self.forwarder.cached(&request, Some(zone)),
             Work::Lookup(..) | Work::Sign(_) => None,
         };
         match cached {
@@ -268,9 +268,15 @@ impl Handler {
     }
 
     async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
+        let stale = |reply: Reply| {
+            if reply.errors.first().is_some_and(|error| error.code == Ede::STALE) {
+                self.metrics.stale();
+            }
+            reply
+        };
         match work {
-            Work::Forward => (System::Recursive, self.forwarder.forward(request).await),
-            Work::Stub(zone) => (System::Stub, self.forwarder.forward_stub(request, &zone).await),
+            Work::Forward => (System::Recursive, stale(self.forwarder.forward(request).await)),
+            Work::Stub(zone) => (System::Stub, stale(self.forwarder.forward_stub(request, &zone).await)),
             Work::Lookup(lookups, seed) => {
                 self.metrics.looked_up(lookups.len());
                 let found = lookups.iter().map(|lookup| self.forwarder.lookup(lookup));
