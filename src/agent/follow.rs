@@ -5,7 +5,7 @@ use super::keys::{self, KeysError};
 use crate::config::{Config, Host, Spec};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::{Forwarder, ResolvConf};
-use crate::server::{self, Bound};
+use crate::server::{self, Bound, Gate};
 use crate::service::Keyspace;
 use crate::source::{SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -109,7 +109,12 @@ impl Follower {
     }
 
     /// Follows, for ever.
-    pub(super) async fn follow(mut self, forwarder: Arc<Forwarder>, mut rebases: mpsc::Receiver<Rebase>) {
+    pub(super) async fn follow(
+        mut self,
+        forwarder: Arc<Forwarder>,
+        gate: Arc<Gate>,
+        mut rebases: mpsc::Receiver<Rebase>,
+    ) {
         let mut look = interval(LOOK);
         loop {
             tokio::select! {
@@ -118,11 +123,13 @@ impl Follower {
                         return;
                     }
                     if self.read_store() {
+                        gate.refresh(&self.config.load().allow);
                         forwarder.configure(self.config.load().forward.clone());
                         self.refresh_upstreams(&forwarder);
                     }
                 }
                 _ = look.tick() => {
+                    gate.refresh(&self.config.load().allow);
                     self.refresh_upstreams(&forwarder);
                     self.tell_keys();
                 }
@@ -130,6 +137,7 @@ impl Follower {
                     (self.base, self.host) = (spec, host);
                     self.upstreams = None;
                     self.read_anew();
+                    gate.refresh(&self.config.load().allow);
                     forwarder.configure(self.config.load().forward.clone());
                     self.refresh_upstreams(&forwarder);
                     // Nobody left to hear it is no error.

@@ -50,6 +50,8 @@ impl Ede {
     pub const STALE: u16 = 3;
     /// Not Ready.
     pub const NOT_READY: u16 = 14;
+    /// Blocked.
+    pub const BLOCKED: u16 = 15;
     /// Prohibited.
     pub const PROHIBITED: u16 = 18;
     /// Not Supported.

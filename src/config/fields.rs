@@ -1,5 +1,6 @@
 //! The table of settings: one row for each, with every way it can be given.
 
+use super::allow::Allow;
 use super::input::{Input, Origin, Reason};
 use super::spec::{
     LogTarget, MIN_TTL, MOST_TTL, NDOTS, PRIORITY, RCACHE_TTL, READ_TIMEOUT, SCACHE, Spec, TTL,
@@ -88,10 +89,7 @@ pub(super) const FIELDS: &[Field] = &[
         Some("state-dir"),
         &["SKYDNS_STATE_DIR"],
         &[],
-        (
-            Some("DIR"),
-            "directory of the snapshot of etcd, for a start without it (systemd's STATE_DIRECTORY)",
-        ),
+        (Some("DIR"), "directory of the snapshot of etcd (systemd's STATE_DIRECTORY)"),
         |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
     ),
     field(
@@ -346,6 +344,20 @@ pub(super) const FIELDS: &[Field] = &[
             };
             Ok(())
         },
+    ),
+    field(
+        Some("allow"),
+        &["SKYDNS_ALLOW"],
+        &["allow"],
+        (Some("NET,…"), "clients to forward for: networks, host, local, any (local)"),
+        |spec, input, _| Allow::parse(&input.list()?).map(|allow| spec.allow = allow),
+    ),
+    field(
+        Some("rebind-protection"),
+        &["SKYDNS_REBIND_PROTECTION"],
+        &["rebind_protection"],
+        (None, "take private addresses out of what upstreams say"),
+        |spec, input, _| input.boolean().map(|value| spec.rebind_protection = value),
     ),
     field(
         Some("trust-ad"),

@@ -3,6 +3,7 @@
 //! Precedence, highest first: the store's `config` key, flags, environment, defaults. Every setting is
 //! one row of a single table, whatever way it comes in. Nothing here reads a file or a socket.
 
+mod allow;
 mod args;
 mod fields;
 mod input;
@@ -11,6 +12,7 @@ mod spec;
 mod store;
 mod variables;
 
+pub use allow::Allow;
 pub use args::{Arguments, COMMANDS, Command, FlagHelp, UsageError, flags, usage};
 pub use input::{Origin, Problem, Reason};
 pub use local::{Host, TemplateError};
@@ -36,6 +38,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// How the rest is forwarded.
     pub forward: ForwardConfig,
+    /// Which clients are forwarded for.
+    pub allow: Allow,
     /// Whether every query is logged.
     pub verbose: bool,
     /// How answers are signed.
@@ -74,6 +78,8 @@ pub struct ForwardConfig {
     pub stub_zones: bool,
     /// Whether an upstream's AD flag is passed on.
     pub trust_ad: bool,
+    /// Whether private addresses are taken out of what upstreams say.
+    pub rebind_protection: bool,
 }
 
 impl Config {
@@ -115,7 +121,9 @@ impl Config {
                 cache_ttl: spec.rcache_ttl,
                 stub_zones: spec.stub_zones,
                 trust_ad: spec.trust_ad,
+                rebind_protection: spec.rebind_protection,
             },
+            allow: spec.allow.clone(),
             verbose: spec.verbose,
             dnssec: DnssecConfig { keys: spec.dnssec.clone(), denial: spec.denial, cache_size: spec.scache },
         })

@@ -1,5 +1,6 @@
 //! The settings as they are merged, before anything is made of them.
 
+use super::allow::Allow;
 use super::input::Origin;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
@@ -113,6 +114,10 @@ pub struct Spec {
     pub hide_identity: bool,
     /// Pass on an upstream's AD flag.
     pub trust_ad: bool,
+    /// Which clients are forwarded for.
+    pub allow: Allow,
+    /// Take private addresses out of what upstreams say.
+    pub rebind_protection: bool,
     /// UDP workers of each socket, where set.
     pub workers: Option<usize>,
 }
@@ -168,6 +173,8 @@ impl Default for Spec {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hide_identity: false,
             trust_ad: false,
+            allow: Allow::default(),
+            rebind_protection: false,
             workers: None,
         }
     }

@@ -11,6 +11,7 @@ mod message;
 mod pool;
 mod probe;
 mod race;
+mod rebind;
 mod refresh;
 mod resolv_conf;
 mod stub;
@@ -135,12 +136,16 @@ impl Forwarder {
             return None;
         }
         let ask = Ask::of(request, zone.is_some());
-        let Kept::Fresh { reply, left, due } = self.cache.load().get(&ask, Instant::now())? else {
+        let Kept::Fresh { mut reply, left, due } = self.cache.load().get(&ask, Instant::now())? else {
             return None;
         };
         if due {
             let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.servers(zone));
             self.refresher.finish(self.exchange(ask, upstreams));
+        }
+        // The servers of a stub zone are the site's own.
+        if zone.is_none() && self.config.load().rebind_protection {
+            rebind::protect(&mut reply);
         }
         // Only the authority itself may set AA (RFC 1035 §4.1.1).
         Some((self.finished(Reply { authoritative: false, ..reply }, request), left))
@@ -173,7 +178,10 @@ impl Forwarder {
             return Reply::failure(ResponseCode::ServFail, Ede::new(Ede::PROHIBITED, text));
         }
         let upstreams = self.upstreams.load_full();
-        let reply = self.ask(Ask::of(request, false), upstreams).await;
+        let mut reply = self.ask(Ask::of(request, false), upstreams).await;
+        if config.rebind_protection {
+            rebind::protect(&mut reply);
+        }
         self.finished(reply, request)
     }
 

@@ -37,6 +37,7 @@ impl Metrics {
             ("unsigned_total", "Answers that could not be signed.", &self.unsigned),
             ("panics_total", "Queries that failed by a fault of this program.", &self.panics),
             ("overloads_total", "Queries given up because too many were under way.", &self.overloads),
+            ("limited_total", "Replies put off to TCP for networks that had their share.", &self.limited),
             ("stale_answers_total", "Forwarded answers given after their time.", &self.stale),
             ("snapshots_total", "Snapshots of etcd that were written to disk.", &self.snapshots),
             ("snapshot_failures_total", "Snapshots that could not be written.", &self.snapshot_failures),

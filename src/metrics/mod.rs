@@ -87,6 +87,7 @@ pub struct Metrics {
     dnssec_ok: AtomicU64,
     nodata: AtomicU64,
     unsigned: AtomicU64,
+    limited: AtomicU64,
     stale: AtomicU64,
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
@@ -166,6 +167,11 @@ impl Metrics {
     /// An answer of ours could not be signed.
     pub fn unsigned(&self) {
         self.unsigned.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a reply that a client was told to fetch over TCP, as its network had its share.
+    pub fn limited(&self) {
+        self.limited.fetch_add(1, Relaxed);
     }
 
     /// Counts an answer of an upstream that was given after its time.

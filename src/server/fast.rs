@@ -1,5 +1,6 @@
 //! The fast way of one worker: questions that were asked before are answered from prepared replies.
 
+use super::access::{Access, Trust};
 use super::handler::{Again, Handler};
 use crate::answer::{Chance, Freshness};
 use crate::config::{Config, ForwardConfig};
@@ -8,6 +9,7 @@ use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Epochs;
 use crate::wire::{self, LONGEST_KEY, Prepared, Shelf};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub(super) struct FastWay {
     tally: Tally,
     settings: Settings,
     published: Arc<Published>,
+    access: Arc<Access>,
     /// Unix time in seconds.
     now: u64,
 }
@@ -44,6 +47,7 @@ impl FastWay {
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
             published,
+            access: handler.gate().access(),
             now: 0,
         }
     }
@@ -54,6 +58,7 @@ impl FastWay {
         let set_back = now < self.now;
         self.now = now;
         handler.published_into(&mut self.published);
+        handler.gate().access_into(&mut self.access);
         if set_back || !self.settings.hold(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
             self.shelf.clear();
@@ -62,9 +67,9 @@ impl FastWay {
 
     /// Answers the packet that the first octets of a buffer hold, if its reply is prepared: then the reply stands in the
     /// buffer, so many octets long.
-    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
-        // Each query is logged on the full way.
-        if self.settings.config.verbose {
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
+        // Each query is logged on the full way, and each client judged that is not one of ours.
+        if self.settings.config.verbose || self.access.trust(client) != Trust::Full {
             return None;
         }
         let glance = wire::glance(&buffer[..len], &mut self.key)?;

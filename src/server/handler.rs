@@ -1,5 +1,7 @@
 //! One query: who answers it, and what is sent back.
 
+use super::access::{Gate, Trust};
+use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::{Signed, now};
 use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome};
@@ -28,6 +30,8 @@ pub struct Handler {
     pub(super) forwarder: Arc<Forwarder>,
     stubs: StubTable,
     metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    limiter: Limiter,
     /// What we ask ourselves; nobody else can know it.
     probe: Name,
 }
@@ -91,7 +95,9 @@ impl Handler {
     ) -> Self {
         let token = format!("{:032x}", rand::random::<u128>());
         let probe = Name::from_labels([token.as_bytes(), b"probe"]).unwrap_or_default();
-        Self { published, config, signer, forwarder, stubs: StubTable::default(), metrics, probe }
+        let gate = Arc::new(Gate::new(&config.load().allow));
+        let (stubs, limiter) = (StubTable::default(), Limiter::default());
+        Self { published, config, signer, forwarder, stubs, metrics, gate, limiter, probe }
     }
 
     /// A question of class CH that only we ask: it is answered with the SOA of our domain, as a client's question for
@@ -103,6 +109,11 @@ impl Handler {
     /// What signs our answers, if anything does.
     pub(super) fn signer(&self) -> &ArcSwapOption<Signer> {
         &self.signer
+    }
+
+    /// Which clients are ours.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// The counters.
@@ -142,6 +153,12 @@ impl Handler {
         if request.query.query_class() == DNSClass::CH && *request.query.name() == self.probe {
             return self.probed(request, transport, &config);
         }
+        let trust = self.gate.trust(peer.ip(), &config.allow);
+        if trust != Trust::Full && transport != Transport::Tcp && !self.limiter.take(peer.ip()) {
+            self.metrics.limited();
+            let reply = Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) };
+            return Now::Reply(wire::encode(&request, &reply, transport), None);
+        }
         if config.verbose {
             let query = &request.query;
             let how = if transport == Transport::Tcp { "tcp" } else { "udp" };
@@ -155,6 +172,9 @@ impl Handler {
             && request.query.query_class() == DNSClass::IN
             && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone, &grounds)
         {
+            if trust == Trust::Tree {
+                return self.refused(&request, transport, begun);
+            }
             let standing = Standing { published: &published, grounds, now };
             return self.cached_or_later(request, transport, begun, Work::Stub(zone), standing);
         }
@@ -191,11 +211,19 @@ impl Handler {
                 let reply = Reply::empty(ResponseCode::NXDomain);
                 Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply).0, None)
             }
+            Outcome::Forward if trust == Trust::Tree => self.refused(&request, transport, begun),
             Outcome::Forward => {
                 let standing = Standing { published: &published, grounds, now };
                 self.cached_or_later(request, transport, begun, Work::Forward, standing)
             }
         }
+    }
+
+    /// Refuses to forward for a client that is not ours.
+    fn refused(&self, request: &Request, transport: Transport, begun: Instant) -> Now {
+        let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
+        let reply = Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
+        Now::Reply(self.reply(request, transport, begun, System::Recursive, &reply).0, None)
     }
 
     /// Answers our own probe out of the tree.

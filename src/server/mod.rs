@@ -4,11 +4,13 @@
 //! the spot, the rest moves to the runtime through a bounded queue. A fault in one query is that
 //! query's SERVFAIL.
 
+mod access;
 mod connections;
 mod datagrams;
 mod fast;
 mod handler;
 mod holders;
+mod limit;
 mod listen;
 mod making;
 mod probe;
@@ -19,6 +21,7 @@ mod state;
 mod tcp;
 mod udp;
 
+pub use access::Gate;
 pub use connections::Connections;
 pub use handler::{Again, Handler, Job, Now};
 pub use holders::{Holder, holders};

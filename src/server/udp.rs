@@ -130,8 +130,9 @@ impl<'a, P: Peer> Worker<'a, P> {
         let mut unknown = [0; BATCH];
         let mut unknowns = 0;
         for at in 0..received {
+            let client = self.batch.peer(at).ip();
             let (buffer, len) = self.batch.datagram(at);
-            let fast = catch_unwind(AssertUnwindSafe(|| self.fast.answer(buffer, len)));
+            let fast = catch_unwind(AssertUnwindSafe(|| self.fast.answer(buffer, len, client)));
             if let Ok(Some(len)) = fast {
                 self.batch.replied(at, len);
                 continue;

@@ -11,6 +11,7 @@ pub mod boot;
 pub mod etcd;
 pub mod judge;
 pub mod load;
+pub mod network;
 pub mod proxy;
 pub mod upstream;
 

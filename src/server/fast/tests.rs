@@ -70,7 +70,7 @@ impl Site {
     fn ask(&mut self, packet: &[u8]) -> Option<Message> {
         let mut buffer = [packet, &[0xaa; 5_000]].concat();
         self.fast.begin(&self.handler, self.now);
-        if let Some(len) = self.fast.answer(&mut buffer, packet.len()) {
+        if let Some(len) = self.fast.answer(&mut buffer, packet.len(), PEER.0.into()) {
             self.quick += 1;
             return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
         }

@@ -1,0 +1,192 @@
+//! Which clients are forwarded for, so that the agent is never an open resolver.
+//!
+//! Everyone is answered from the tree. Forwarded is for this host, for clients in private networks that it is directly
+//! connected to, and for those that are named. A client that is none of these may be anyone, its address forged: what it
+//! is sent over UDP is [limited](super::limit).
+
+use super::reach;
+use crate::config::Allow;
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Least time between two looks at the interfaces for the sake of a client that is not known.
+const REST: Duration = Duration::from_millis(200);
+
+/// What a client may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is one of ours.
+    Full,
+    /// It may ask for anything, and be anyone.
+    Any,
+    /// It is answered from the tree alone, and may be anyone.
+    Tree,
+}
+
+/// The clients of ours at one time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Access {
+    own: Vec<IpAddr>,
+    networks: Vec<IpNet>,
+    any: bool,
+}
+
+impl Access {
+    fn new(allow: &Allow) -> Self {
+        let mut networks = allow.networks.clone();
+        if allow.local {
+            networks.extend(getifaddrs().into_iter().flatten().filter_map(|interface| private(&interface)));
+        }
+        networks.sort();
+        networks.dedup();
+        Self { own: reach::own_addresses(), networks, any: allow.any }
+    }
+
+    /// What a client may.
+    pub(super) fn trust(&self, client: IpAddr) -> Trust {
+        let client = client.to_canonical();
+        let ours = client.is_loopback()
+            || self.own.contains(&client)
+            || self.networks.iter().any(|network| network.contains(&client));
+        match ours {
+            true => Trust::Full,
+            false if self.any => Trust::Any,
+            false => Trust::Tree,
+        }
+    }
+}
+
+/// The network that an interface is in, if it is a private one.
+fn private(interface: &InterfaceAddress) -> Option<IpNet> {
+    let (address, mask) = (interface.address.as_ref()?, interface.netmask.as_ref()?);
+    let v4 = || Some((address.as_sockaddr_in()?.ip(), mask.as_sockaddr_in()?.ip()));
+    let v6 = || Some((address.as_sockaddr_in6()?.ip(), mask.as_sockaddr_in6()?.ip()));
+    let network = match v4() {
+        Some((ip, mask)) => IpNet::with_netmask(ip.into(), mask.into()),
+        None => v6().map(|(ip, mask)| IpNet::with_netmask(ip.into(), mask.into()))?,
+    };
+    let network = network.ok()?.trunc();
+    PRIVATE.iter().any(|private| private.contains(&network)).then_some(network)
+}
+
+/// Networks whose addresses nobody outside can have: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
+const PRIVATE: [IpNet; 7] = [
+    v4([10, 0, 0, 0], 8),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 168, 0, 0], 16),
+    v4([100, 64, 0, 0], 10),
+    v4([169, 254, 0, 0], 16),
+    v6(0xfc00, 7),
+    v6(0xfe80, 10),
+];
+
+const fn v4(octets: [u8; 4], len: u8) -> IpNet {
+    let [a, b, c, d] = octets;
+    IpNet::V4(ipnet::Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
+}
+
+const fn v6(first: u16, len: u8) -> IpNet {
+    IpNet::V6(ipnet::Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), len))
+}
+
+/// The present clients of ours: interfaces come and go.
+#[derive(Debug)]
+pub struct Gate {
+    access: ArcSwap<Access>,
+    begun: Instant,
+    /// Milliseconds from the beginning to the last look at the interfaces.
+    looked: AtomicU64,
+}
+
+impl Gate {
+    /// Looks at the interfaces.
+    pub(super) fn new(allow: &Allow) -> Self {
+        Self {
+            access: ArcSwap::from_pointee(Access::new(allow)),
+            begun: Instant::now(),
+            looked: AtomicU64::new(0),
+        }
+    }
+
+    /// The present clients of ours.
+    pub(super) fn access(&self) -> Arc<Access> {
+        self.access.load_full()
+    }
+
+    /// Brings a handle of them up to date.
+    pub(super) fn access_into(&self, handle: &mut Arc<Access>) {
+        let present = self.access.load();
+        if !Arc::ptr_eq(&present, handle) {
+            *handle = arc_swap::Guard::into_inner(present);
+        }
+    }
+
+    /// Looks at the interfaces again.
+    pub fn refresh(&self, allow: &Allow) {
+        let access = Access::new(allow);
+        if **self.access.load() != access {
+            self.access.store(Arc::new(access));
+        }
+    }
+
+    /// What a client may. One that is not known may be in a network that this host was connected to just now.
+    pub(super) fn trust(&self, client: IpAddr, allow: &Allow) -> Trust {
+        let trust = self.access.load().trust(client);
+        if trust == Trust::Full || !self.may_look() {
+            return trust;
+        }
+        self.refresh(allow);
+        self.access.load().trust(client)
+    }
+
+    fn may_look(&self) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, looked) = (millis(self.begun.elapsed()), self.looked.load(Ordering::Relaxed));
+        let claim =
+            || self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        now.saturating_sub(looked) >= millis(REST) && claim()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn who_is_ours_and_who_is_not() {
+        let network = |text: &str| text.parse().expect("a network");
+        let access = Access {
+            own: vec![ip("198.51.100.7")],
+            networks: vec![network("10.1.0.0/16"), network("fd00:1::/64")],
+            any: false,
+        };
+        let ours = ["127.0.0.1", "127.9.9.9", "::1", "198.51.100.7", "10.1.255.1", "fd00:1::5"];
+        for client in ours.into_iter().chain(["::ffff:10.1.2.3", "::ffff:127.0.0.1"]) {
+            assert_eq!(access.trust(ip(client)), Trust::Full, "{client}");
+        }
+        let open = Access { any: true, ..Access::default() };
+        for client in ["198.51.100.8", "10.2.0.1", "fd00:2::1", "::ffff:8.8.8.8", "2001:db8::1"] {
+            assert_eq!(access.trust(ip(client)), Trust::Tree, "{client}");
+            assert_eq!(open.trust(ip(client)), Trust::Any, "{client}");
+        }
+    }
+
+    #[test]
+    fn this_host_is_always_ours() {
+        let none = Allow { local: false, any: false, networks: Vec::new() };
+        let gate = Gate::new(&none);
+        for own in reach::own_addresses() {
+            assert_eq!(gate.trust(own, &none), Trust::Full, "{own}");
+        }
+        assert!(gate.access().networks.is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! Hosts of their own on one wire: network namespaces, so that a client can come from elsewhere.
+
+use super::run;
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::process::Command;
+
+/// Two hosts and the wire between them; they go with this. The first has `.1` of each network, the second `.2`.
+pub struct Wire {
+    names: [String; 2],
+}
+
+/// Why there can be none; `None` if there can.
+pub fn why_not() -> Option<&'static str> {
+    (!nix::unistd::Uid::effective().is_root()).then_some("making networks takes root")
+}
+
+fn ip(args: &[&str]) {
+    run(Command::new("ip").args(args));
+}
+
+impl Wire {
+    /// Hosts in these networks, such as `198.51.100` and `10.7.0`, all of them /24.
+    pub fn new(networks: &[&str]) -> Self {
+        let unique = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+        let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+        let names = [1, 2].map(|number| format!("skydns{number}-{unique}"));
+        for name in &names {
+            ip(&["netns", "add", name]);
+            ip(&["-n", name, "link", "set", "lo", "up"]);
+        }
+        ip(&[
+            "-n", &names[0], "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns",
+            &names[1],
+        ]);
+        for name in &names {
+            ip(&["-n", name, "link", "set", "wire", "up"]);
+        }
+        let wire = Self { names };
+        networks.iter().for_each(|network| wire.join(network));
+        wire
+    }
+
+    /// Puts both hosts into one more network.
+    pub fn join(&self, network: &str) {
+        for (name, number) in self.names.iter().zip(1..) {
+            ip(&["-n", name, "address", "add", &format!("{network}.{number}/24"), "dev", "wire"]);
+        }
+    }
+
+    /// Does something on a host, 1 or 2; sockets and processes that it makes stay there.
+    pub fn on<T: Send>(&self, host: usize, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(format!("/run/netns/{}", self.names[host - 1])).expect("a network");
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                setns(&network, CloneFlags::CLONE_NEWNET).expect("the network");
+                work()
+            });
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        }
+    }
+}
