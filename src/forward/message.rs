@@ -35,8 +35,8 @@ pub(super) fn answers(ask: &Ask, message: &Message) -> bool {
         && matches!(message.queries.as_slice(), [query] if *query == ask.query)
 }
 
-/// The reply that a message holds.
-pub(super) fn reply(message: Message) -> Reply {
+/// The reply that a message of an upstream holds.
+pub fn reply(message: Message) -> Reply {
     let errors =
         message.edns.iter().flat_map(|edns| edns.options().as_ref()).filter_map(|(_, option)| match option {
             EdnsOption::Unknown(EDE_OPTION, data) => error(data),

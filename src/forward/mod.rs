@@ -17,6 +17,7 @@ mod resolv_conf;
 mod stub;
 mod upstream;
 
+pub use message::reply as reply_of;
 pub use resolv_conf::ResolvConf;
 pub use stub::{StubTable, StubZone};
 
@@ -258,7 +259,7 @@ impl Forwarder {
         let most = STALE_PATIENCE.min(self.config.load().timeout * 9 / 10);
         let exchange = self.exchange(ask, upstreams);
         match timeout(if hopeless { Duration::ZERO } else { most }, exchange.clone()).await {
-            Ok(reply) if matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) => reply,
+            Ok(reply) if is_answer(&reply) => reply,
             Ok(failure) => {
                 stale.rest(Instant::now());
                 let mut reply = stale.reply();
@@ -306,6 +307,11 @@ impl Forwarder {
         }
         reply
     }
+}
+
+/// Whether a reply may take the place of an answer that was right before.
+fn is_answer(reply: &Reply) -> bool {
+    matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
 }
 
 impl Ask {

@@ -116,7 +116,7 @@ async fn wait(until: Option<Instant>) {
     }
 }
 
-/// Whether another upstream may do better.
+/// Whether another upstream may do better. What comes truncated was truncated over TCP as well.
 fn is_failure(reply: &Reply) -> bool {
-    matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
+    reply.truncated || matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
 }
