@@ -5,6 +5,7 @@ use etcd_client::{Client, ConnectOptions, PutOptions, Txn, TxnOp};
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// An etcd server, or one member of a cluster.
@@ -14,6 +15,7 @@ pub struct Etcd {
     pub peer_port: u16,
     pub dir: tempfile::TempDir,
     name: String,
+    host: &'static str,
     scheme: &'static str,
     extra: Vec<String>,
     runtime: Runtime,
@@ -46,9 +48,15 @@ impl Etcd {
 
     /// A cluster of so many members.
     pub fn cluster(size: usize) -> Vec<Self> {
-        let mut members: Vec<_> = (0..size).map(|n| Self::prepare(&format!("m{n}"), "http")).collect();
+        Self::cluster_at("127.0.0.1", size)
+    }
+
+    /// A cluster of so many members at another address than loopback.
+    pub fn cluster_at(host: &'static str, size: usize) -> Vec<Self> {
+        let mut members: Vec<_> =
+            (0..size).map(|n| Self { host, ..Self::prepare(&format!("m{n}"), "http") }).collect();
         let urls: Vec<_> =
-            members.iter().map(|m| format!("{}=http://127.0.0.1:{}", m.name, m.peer_port)).collect();
+            members.iter().map(|m| format!("{}=http://{host}:{}", m.name, m.peer_port)).collect();
         for member in &mut members {
             member.extra = vec!["--initial-cluster".to_owned(), urls.join(",")];
             member.launch();
@@ -64,6 +72,7 @@ impl Etcd {
             peer_port: free_port(),
             dir: tempfile::tempdir().expect("a directory"),
             name: name.to_owned(),
+            host: "127.0.0.1",
             scheme,
             extra: Vec::new(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
@@ -76,11 +85,12 @@ impl Etcd {
         self.wait();
     }
 
-    fn launch(&mut self) {
+    /// Starts the server, and does not wait for it.
+    pub fn launch(&mut self) {
         let log =
             File::options().create(true).append(true).open(self.dir.path().join("log")).expect("a file");
         let client = self.endpoint();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let peer = format!("http://{}:{}", self.host, self.peer_port);
         let mut command = Command::new("etcd");
         command
             .env_clear()
@@ -97,7 +107,8 @@ impl Etcd {
         self.process = Some(Process::spawn(&mut command));
     }
 
-    fn wait(&self) {
+    /// Waits until the server answers.
+    pub fn wait(&self) {
         if self.scheme == "https" {
             eventually("etcd listens", || TcpStream::connect(("127.0.0.1", self.client_port)).is_ok());
             return;
@@ -116,7 +127,7 @@ impl Etcd {
     }
 
     pub fn endpoint(&self) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme, self.client_port)
+        format!("{}://{}:{}", self.scheme, self.host, self.client_port)
     }
 
     pub fn log(&self) -> String {
@@ -173,6 +184,54 @@ impl Etcd {
 
     pub fn delete(&self, key: &str) {
         self.with(async |client| client.delete(key, None).await.expect("deleted"));
+    }
+
+    /// The same as [`put`](Self::put) for a store that may have no leader right now; whether it was done.
+    pub fn try_put(&self, key: &str, value: &str) -> bool {
+        self.runtime.block_on(async {
+            let put = async {
+                Client::connect([self.endpoint()], None).await.ok()?.put(key, value, None).await.ok()
+            };
+            tokio::time::timeout(Duration::from_secs(2), put).await.is_ok_and(|done| done.is_some())
+        })
+    }
+
+    /// Forgets the history up to now.
+    pub fn compact(&self) {
+        self.with(async |client| {
+            let answer = client.get("x", None).await.expect("an answer");
+            let revision = answer.header().expect("a header").revision();
+            client.compact(revision, None).await.expect("compacted");
+        });
+    }
+
+    /// The ids of this member and of the leader.
+    pub fn status(&self) -> (u64, u64) {
+        self.with(async |client| {
+            let status = client.status().await.expect("a status");
+            (status.header().expect("a header").member_id(), status.leader())
+        })
+    }
+
+    /// Takes a member out of the cluster.
+    pub fn remove_member(&self, id: u64) {
+        self.with(async |client| client.member_remove(id).await.expect("removed"));
+    }
+
+    /// Keeps the data of a server that does not run, for [`restore`](Self::restore).
+    pub fn back_up(&self) {
+        self.copy("data", "backup");
+    }
+
+    /// Brings back the data that were kept.
+    pub fn restore(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("data")).expect("removed");
+        self.copy("backup", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let at = |name: &str| self.dir.path().join(name);
+        super::run(Command::new("cp").arg("-a").arg(at(from)).arg(at(to)));
     }
 
     /// Kills the server as a power cut would.

@@ -48,6 +48,11 @@ impl Wire {
         }
     }
 
+    /// Changes the network of a host, 1 or 2, as ip(8) does.
+    pub fn ip(&self, host: usize, args: &[&str]) {
+        ip(&[&["-n", &self.names[host - 1]], args].concat());
+    }
+
     /// Does something on a host, 1 or 2; sockets and processes that it makes stay there.
     pub fn on<T: Send>(&self, host: usize, work: impl FnOnce() -> T + Send) -> T {
         let network = File::open(format!("/run/netns/{}", self.names[host - 1])).expect("a network");
