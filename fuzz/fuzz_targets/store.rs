@@ -1,11 +1,7 @@
-//! What stores and operators hold: keys, values, configurations, key files. Nothing of it may panic, and
-//! what is accepted can be served.
+//! Services: a key, a line's end, and its value. Nothing of it may panic, and what is accepted can be served.
 #![no_main]
 
-use hickory_proto::rr::Name;
 use libfuzzer_sys::fuzz_target;
-use skydns::config::Spec;
-use skydns::dnssec::KeyFiles;
 use skydns::service::{Keyspace, Place, Service};
 use skydns::tree::{Entry, Layer, Tree};
 
@@ -22,8 +18,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(tree.remove(&key, Layer(0)));
         assert_eq!(tree.names(), 0);
     }
-    let _ = Spec::default().with_store("/skydns/config", value);
-    let base = String::from_utf8_lossy(key);
-    let files = KeyFiles { base: &base, public: value, private: value };
-    let _ = files.read(&Name::root());
 });

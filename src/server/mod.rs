@@ -8,6 +8,8 @@ mod access;
 mod connections;
 mod datagrams;
 mod fast;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod holders;
 mod limit;

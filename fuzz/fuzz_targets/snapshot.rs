@@ -1,0 +1,44 @@
+//! Snapshots: any file, and any content behind a right checksum. What is taken can be saved, and comes back the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ring::digest::{SHA256, digest};
+use skydns::source::SourceId;
+use skydns::source::snapshot::{Header, Origin, restore, save};
+use skydns::tree::{Layer, Tree};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+static FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| std::env::temp_dir().join(format!("skydns-fuzz-{}", std::process::id())));
+
+fn read(path: &Path, origin: &Origin) -> Option<(Header, Tree)> {
+    let mut tree = Tree::new();
+    let restored = restore(path, origin, |part| {
+        for (folded, key, entry) in part {
+            assert!(key.name().len() <= 255);
+            tree.put(&key, Layer(u8::from(!folded)), entry);
+        }
+    });
+    restored.ok().map(|restored| (restored.header, tree))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((mode, data)) = data.split_first() else { return };
+    let origin = Origin { root: "/skydns/".to_owned(), endpoints: ["http://127.0.0.1:2379".to_owned()].into() };
+    let mut file = data.to_vec();
+    if mode % 2 == 1 {
+        let header = Header { origin: origin.clone(), ..Header::default() };
+        let header = if mode % 4 == 1 { postcard::to_allocvec(&header).expect("a header") } else { Vec::new() };
+        file = [b"skydns\0S\0\0\0\x01".as_slice(), &header, data].concat();
+        file.extend(digest(&SHA256, &file).as_ref());
+    }
+    std::fs::write(&*FILE, &file).expect("written");
+    assert_eq!(SourceId::ALL[0], SourceId::Etcd, "whose layers are 0 and 1");
+    if let Some((header, tree)) = read(&FILE, &origin) {
+        let known = std::time::SystemTime::now();
+        save(&FILE, &header, &tree, known).expect("saved");
+        let (again, same) = read(&FILE, &origin).expect("restored");
+        assert_eq!((again, same.names()), (header, tree.names()));
+    }
+});

@@ -1,0 +1,74 @@
+//! Both ways side by side, for the fuzzer alone.
+
+use super::fast::FastWay;
+use super::handler::{Handler, Now, Via};
+use super::sign;
+use crate::config::{Config, Host, Spec};
+use crate::forward::Forwarder;
+use crate::service::{Keyspace, Place, Service};
+use crate::source::Published;
+use crate::tree::{Entry, Layer, Tree};
+use arc_swap::ArcSwap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// A small site, and one worker's fast way.
+#[derive(Debug)]
+pub struct Ways {
+    handler: Handler,
+    fast: FastWay,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ways {
+    /// A site whose answers stand in the same order each time.
+    pub fn new() -> Self {
+        let spec = Spec { round_robin: false, ..Spec::default() };
+        let config = Config::new(&spec, &Host::default()).expect("a configuration");
+        let forwarder = Forwarder::new(config.forward.clone());
+        let mut tree = Tree::tracked();
+        for (key, value) in [
+            ("/skydns/local/skydns/a/1", r#"{"host":"10.0.0.1","port":1}"#),
+            ("/skydns/local/skydns/a/2", r#"{"host":"10.0.0.2","text":"x","mail":true}"#),
+            ("/skydns/local/skydns/b", r#"{"host":"1.a.skydns.local","group":"g"}"#),
+            ("/skydns/local/skydns/_c/d", r#"{"host":"2001:db8::1"}"#),
+            ("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"rev.skydns.local"}"#),
+        ] {
+            let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(key.as_bytes()) else {
+                continue;
+            };
+            let service = Service::from_json(value.as_bytes()).expect("a service");
+            tree.put(&key, Layer(0), Entry::new(service));
+        }
+        let published = Arc::new(ArcSwap::from_pointee(Published { tree, ..Published::default() }));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let handler = Handler::new(published, config, Arc::default(), forwarder, Arc::default());
+        Self { fast: FastWay::new(&handler), handler }
+    }
+
+    /// Answers a packet on the full way until it is prepared, then on the fast way.
+    ///
+    /// # Panics
+    /// The two say different things.
+    pub fn compare(&mut self, packet: &[u8]) {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
+        self.fast.begin(&self.handler, sign::now());
+        let mut full = None;
+        for _ in 0..3 {
+            let mut buffer = [packet, &[0xaa; 5_000]].concat();
+            let Now::Reply(reply, again) = self.handler.now(packet, peer, Via::Udp) else { return };
+            if let Some(len) = self.fast.answer(&mut buffer, packet.len(), peer.ip()) {
+                assert_eq!(buffer[..len], reply, "fast and full way");
+            }
+            if let Some(again) = again {
+                self.fast.keep(packet, &reply, again);
+            }
+            assert_eq!(*full.get_or_insert_with(|| reply.clone()), reply, "the same each time");
+        }
+    }
+}
