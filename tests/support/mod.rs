@@ -119,6 +119,7 @@ pub struct Setup {
     files: Vec<(String, String)>,
     port: Option<u16>,
     no_address: bool,
+    open_files: Option<u32>,
 }
 
 impl Setup {
@@ -147,6 +148,12 @@ impl Setup {
         self
     }
 
+    /// How many files it may have open.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// Leaves `-addr` to the test.
     pub fn without_address(mut self) -> Self {
         self.no_address = true;
@@ -157,7 +164,11 @@ impl Setup {
     pub fn command(&self) -> (Command, u16, tempfile::TempDir) {
         let dir = tempfile::tempdir().expect("a directory");
         let port = self.port.unwrap_or_else(free_port);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+        let program = env!("CARGO_BIN_EXE_skydns");
+        let mut command = Command::new(if self.open_files.is_some() { "sh" } else { program });
+        if let Some(most) = self.open_files {
+            command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), program]);
+        }
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let resolv_conf = dir.path().join("resolv.conf");
         std::fs::write(&resolv_conf, "").expect("a file");

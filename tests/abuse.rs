@@ -1,0 +1,183 @@
+//! Clients that mean harm: what they do to others, and to memory and descriptors.
+
+mod support;
+
+use hickory_proto::rr::RecordType;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::{Agent, Setup, Stream, query};
+
+/// Descriptors that the agent may have: fewer than the connections that it is sent.
+const FILES: u32 = 400;
+
+/// Ends the abuse with the test, however that ends.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn agent(setup: Setup) -> Agent {
+    setup.record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).start()
+}
+
+/// Memory of the agent in MiB.
+fn memory(agent: &Agent) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.process.id())).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("memory");
+    line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).expect("a number") / 1024.0
+}
+
+fn descriptors(agent: &Agent) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", agent.process.id())).expect("descriptors").count()
+}
+
+/// A connection of one of several bad kinds.
+fn abuse(server: SocketAddr, kind: usize) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
+    let question = query("a.skydns.local.", RecordType::A).to_vec().expect("a query");
+    let framed = [&u16::try_from(question.len()).expect("short").to_be_bytes(), question.as_slice()].concat();
+    let bad = match kind % 7 {
+        // Says nothing.
+        0 => Vec::new(),
+        // Half a length.
+        1 => vec![0],
+        // A length and no message.
+        2 => vec![0xff, 0xff],
+        // Half a message.
+        3 => framed[..framed.len() / 2].to_vec(),
+        // Garbage of all sizes.
+        4 => (0..kind % 3_000).map(|n| u8::try_from((n * 7 + kind) % 256).expect("an octet")).collect(),
+        // Many questions, and never a read.
+        5 => framed.repeat(200),
+        // Asks and closes its half.
+        _ => framed,
+    };
+    let _ = stream.set_write_timeout(Some(Duration::from_millis(50)));
+    let _ = stream.write_all(&bad);
+    if kind % 7 == 6 {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    Some(stream)
+}
+
+#[test]
+fn others_are_served_while_connections_are_abused() {
+    let agent = agent(Setup::new().open_files(FILES));
+    let (server, before) = (agent.address(), memory(&agent));
+    let stop = AtomicBool::new(false);
+    let (mut asked, mut slowest, mut most_open) = (0, Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut held = std::collections::VecDeque::new();
+                for kind in 0.. {
+                    held.extend(abuse(server, kind + thread));
+                    // What the agent closed makes room for more; the test has descriptors of its own to mind.
+                    if held.len() > 200 {
+                        held.pop_front();
+                    }
+                    // A thousand connections a second, for as long as the others ask.
+                    std::thread::sleep(Duration::from_millis(4));
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        let _stop = Stop(&stop);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            let at = Instant::now();
+            assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+            let reply = Stream::connect(server).ask(&query("a.skydns.local.", RecordType::A));
+            assert_eq!(reply.answers.len(), 1);
+            slowest = slowest.max(at.elapsed());
+            most_open = most_open.max(descriptors(&agent));
+            asked += 1;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let grown = memory(&agent) - before;
+    println!("{asked} asked, slowest {slowest:?}, {most_open} descriptors, {grown:.1} MiB more");
+    assert!(asked > 20, "{asked}");
+    assert!(most_open <= FILES as usize, "{most_open}");
+    // Replies that wait to be written are bounded by 64 MiB, connections by their number.
+    assert!(grown < 100.0, "{grown} MiB");
+}
+
+#[test]
+fn a_connection_that_is_closed_at_once_leaves_nothing() {
+    let agent = agent(Setup::new());
+    for _ in 0..50 {
+        drop(TcpStream::connect(agent.address()));
+    }
+    let before = descriptors(&agent);
+    for kind in 0..500 {
+        if let Some(mut stream) = abuse(agent.address(), kind) {
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(1)));
+            let _ = stream.read(&mut [0; 16]);
+        }
+    }
+    support::eventually("descriptors are given back", || descriptors(&agent) <= before + 2);
+}
+
+/// Sends questions for names that never come again, `n<number>.<zone>`, and takes what comes back.
+fn flood(server: SocketAddr, zone: &[&str], names: std::ops::Range<u64>) -> u64 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(server).expect("connected");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a deadline");
+    let (mut buffer, mut replies) = ([0; 1_500], 0);
+    let mut at = names.start;
+    while at < names.end {
+        let burst = at..names.end.min(at + 64);
+        at = burst.end;
+        let mut waiting = burst.end - burst.start;
+        for number in burst {
+            let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            packet[..2].copy_from_slice(&u16::try_from(number % 65_536).expect("an id").to_be_bytes());
+            for label in [format!("n{number}").as_str()].iter().chain(zone) {
+                packet.push(u8::try_from(label.len()).expect("a label"));
+                packet.extend(label.as_bytes());
+            }
+            packet.extend([0, 0, 1, 0, 1]);
+            let _ = socket.send(&packet);
+        }
+        while waiting > 0 && socket.recv(&mut buffer).is_ok() {
+            waiting -= 1;
+            replies += 1;
+        }
+    }
+    replies
+}
+
+/// `SKYDNS_FLOOD=10000000` in the environment floods for longer.
+#[test]
+fn names_that_never_come_again_take_no_memory() {
+    let names = std::env::var("SKYDNS_FLOOD").ok().and_then(|names| names.parse().ok()).unwrap_or(200_000u64);
+    // An upstream that says nothing: each question waits for as long as it may.
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let upstream = silent.local_addr().expect("an address").to_string();
+    let agent = agent(Setup::new().args(&["-nameservers", &upstream, "-rtimeout", "200ms"]));
+    let server = agent.address();
+    let settled = flood(server, &["skydns", "local"], 0..names / 2);
+    let early = memory(&agent);
+    let replies = settled + flood(server, &["skydns", "local"], names / 2..names);
+    let late = memory(&agent);
+    println!("{replies} of {names} names of the site: {early:.1} MiB, then {late:.1} MiB");
+    assert!(replies > names * 9 / 10, "{replies} of {names}");
+    assert!(late - early < 16.0, "{early} MiB, then {late} MiB");
+    let elsewhere = (names / 100).max(1_000);
+    flood(server, &["example", "org"], 0..elsewhere);
+    let early = memory(&agent);
+    flood(server, &["example", "org"], elsewhere..2 * elsewhere);
+    let late = memory(&agent);
+    println!("{} names elsewhere: {early:.1} MiB, then {late:.1} MiB", 2 * elsewhere);
+    assert!(late - early < 32.0, "{early} MiB, then {late} MiB");
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+}
