@@ -23,6 +23,12 @@ const IDLE_PERIOD: i64 = 200;
 /// How long a reply that is ready waits for others to be sent with.
 const LONGEST_WAIT: Duration = Duration::from_micros(200);
 
+/// Time for a worker to take the datagram that wakes it, until it is sent another.
+const WAKE_PERIOD: Duration = Duration::from_millis(2);
+
+/// Times that a worker is woken: then it is busy, and sees by itself that it should stop.
+const MOST_WAKES: usize = 20;
+
 /// Rest after an error that is not a packet's.
 const REST: Duration = Duration::from_millis(10);
 
@@ -44,7 +50,16 @@ impl UdpWorkers {
     /// Ends the workers once each has answered what it holds.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.wake.iter().filter_map(Reach::address).for_each(wake);
+        // One worker may take what was meant for several, so they are woken until the last one is.
+        for _ in 0..MOST_WAKES {
+            let waiting = self.threads.iter().zip(&self.wake).filter(|(thread, _)| !thread.is_finished());
+            let addresses: Vec<_> = waiting.filter_map(|(_, reach)| reach.address()).collect();
+            if addresses.is_empty() {
+                break;
+            }
+            addresses.into_iter().for_each(wake);
+            thread::sleep(WAKE_PERIOD);
+        }
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("a UDP worker ended by a fault");
