@@ -17,6 +17,7 @@ use support::boot::{Machine, packages, why_not};
 use support::etcd::Etcd;
 use support::load::{Load, NAMES, Outcome};
 use support::upstream::{Upstream, add, reply_to};
+use support::{Setup, eventually};
 
 /// Longest gap after which nothing may be lost.
 const ROOM: Duration = Duration::from_millis(1500);
@@ -442,6 +443,26 @@ fn a_host_boots_without_etcd_and_network() {
     let unknown = machine.run("dig @127.0.0.1 other.skydns.local A");
     assert!(unknown.contains("SERVFAIL") && unknown.contains("EDE: 14"), "{unknown}");
     assert!(machine.run("systemctl is-active nss-lookup.target").starts_with("active"));
+
+    // A snapshot of its etcd, as it would have been written before the host went down.
+    let (etcd, state) = (Etcd::start(), tempfile::tempdir().expect("a directory"));
+    etcd.put("/skydns/local/site/known", r#"{"host":"192.0.2.81"}"#);
+    etcd.put("/skydns/config", r#"{"domain":"site.local"}"#);
+    let mut agent = Setup::new()
+        .args(&["-machines", &etcd.endpoint(), "-state-dir", state.path().to_str().expect("a path")])
+        .start();
+    eventually("in sync", || agent.log().contains("in sync"));
+    agent.process.signal("-TERM");
+    assert!(agent.process.wait().success());
+    let copy = machine.path("/var/lib/skydns/snapshot");
+    std::fs::copy(state.path().join("snapshot"), copy).expect("copied");
+    machine.run("chown skydns: /var/lib/skydns/snapshot");
+    machine.run(&format!("echo ETCD_MACHINES={} >> /etc/default/skydns", etcd.endpoint()));
+    machine.reboot();
+    assert_eq!(short(&machine, "known.site.local A"), "192.0.2.81");
+    machine.until("systemctl show -P StatusText skydns.service", "snapshot of etcd of");
+    let unknown = machine.run("dig @127.0.0.1 other.site.local A");
+    assert!(unknown.contains("NXDOMAIN") && unknown.contains("EDE: 3"), "{unknown}");
 }
 
 #[test]
