@@ -68,6 +68,8 @@ fn ids_and_ports_are_fresh_and_never_the_clients() {
         let question = query(&format!("n{n}.example.org."), RecordType::A);
         clients.push(question.metadata.id);
         ask(agent.address(), &question);
+        // Questions of one moment leave from one port.
+        std::thread::sleep(Duration::from_millis(60));
     }
     let seen = upstream.seen();
     let ids: HashSet<_> = seen.iter().map(|(message, _)| message.metadata.id).collect();

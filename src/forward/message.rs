@@ -2,8 +2,8 @@
 
 use super::Ask;
 use crate::answer::Ede;
-use crate::wire::{OWN_UDP_SIZE, Reply, STUB_MARKER};
-use hickory_proto::op::{Edns, Message, MessageType, OpCode};
+use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, STUB_MARKER};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 
 /// Option code of an extended DNS error (RFC 8914 §2).
@@ -28,11 +28,49 @@ pub(super) fn query(ask: &Ask, with_edns: bool) -> Message {
     message
 }
 
+/// The one question of a message of ours, as octets.
+pub(super) fn question(octets: &[u8]) -> &[u8] {
+    let behind = octets.get(HEADER..).unwrap_or_default();
+    let mut end = 0;
+    while let Some(label) = behind.get(end).filter(|label| **label != 0) {
+        end += 1 + usize::from(*label);
+    }
+    behind.get(..end + 5).unwrap_or_default()
+}
+
+/// Whether a message is a response that repeats a question, in any letter case.
+///
+/// A server that understood nothing may leave the question out when it says so (RFC 6891 §7).
+pub(super) fn repeats(question: &[u8], response: &[u8]) -> bool {
+    let Some((header, behind)) = response.split_first_chunk::<HEADER>() else { return false };
+    let understood_nothing = matches!(header[3] & 0x0f, 1 | 4);
+    let same = |repeated: &[u8]| {
+        let ends = question.len().saturating_sub(4);
+        repeated[..ends].eq_ignore_ascii_case(&question[..ends]) && repeated[ends..] == question[ends..]
+    };
+    header[2] & 0x80 != 0
+        && match header[4..6] {
+            [0, 1] => behind.get(..question.len()).is_some_and(same),
+            [0, 0] => understood_nothing,
+            _ => false,
+        }
+}
+
 /// Whether a message is a reply to the question. The id was checked by the exchange.
-pub(super) fn answers(ask: &Ask, message: &Message) -> bool {
+pub fn answers(query: &Query, message: &Message) -> bool {
+    let repeated = match message.queries.as_slice() {
+        [only] => only == query,
+        [] => understood_nothing(message),
+        _ => false,
+    };
     message.metadata.message_type == MessageType::Response
         && message.metadata.op_code == OpCode::Query
-        && matches!(message.queries.as_slice(), [query] if *query == ask.query)
+        && repeated
+}
+
+/// Whether a message says that a server cannot read the question.
+pub(super) fn understood_nothing(message: &Message) -> bool {
+    matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp)
 }
 
 /// The reply that a message of an upstream holds.

@@ -9,6 +9,7 @@ mod choice;
 mod flight;
 mod message;
 mod pool;
+mod ports;
 mod probe;
 mod race;
 mod rebind;
@@ -17,7 +18,7 @@ mod resolv_conf;
 mod stub;
 mod upstream;
 
-pub use message::reply as reply_of;
+pub use message::{answers as is_reply_to, reply as reply_of};
 pub use resolv_conf::ResolvConf;
 pub use stub::{StubTable, StubZone};
 

@@ -3,9 +3,10 @@
 use super::Ask;
 use super::choice::Standing;
 use super::message;
+use super::ports::Ports;
 use super::probe;
 use crate::wire::Reply;
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, ResponseCode};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
@@ -13,6 +14,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
 use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,9 +51,18 @@ pub(super) enum ExchangeError {
     /// No reply in time.
     #[error("no reply in time")]
     Timeout,
-    /// The connection or the reply failed.
+    /// The connection failed, or the reply makes no sense.
     #[error("{0}")]
     Net(#[from] NetError),
+    /// The question cannot be sent.
+    #[error("sending: {0}")]
+    Send(#[from] io::Error),
+    /// The host says that nobody listens there.
+    #[error("nobody listens there")]
+    NobodyListens,
+    /// There is no other port, and too many wait at this one.
+    #[error("too many wait for it at one port")]
+    Crowded,
     /// A reply to something else.
     #[error("the reply is not to the question")]
     NotTheReply,
@@ -64,7 +75,7 @@ pub(super) enum ExchangeError {
 pub(super) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
-    udp: Mutex<Option<Exchange>>,
+    ports: Ports,
     tcp: Mutex<Option<Exchange>>,
     /// Smoothed reply time in microseconds; 0 before the first.
     rtt: AtomicU32,
@@ -112,7 +123,7 @@ impl Upstream {
         Self {
             address,
             shared,
-            udp: Mutex::default(),
+            ports: Ports::new(address),
             tcp: Mutex::default(),
             rtt: AtomicU32::new(0),
             lost: AtomicU32::new(0),
@@ -157,26 +168,30 @@ impl Upstream {
 
     async fn exchange_message(&self, ask: &Ask) -> Result<Reply, ExchangeError> {
         let mut with_edns = !self.plain.load(Ordering::Relaxed);
-        let mut message = self.send(ask, with_edns, Transport::Udp).await?;
+        let mut message = self.over_udp(ask, with_edns).await?;
         // A server that does not know EDNS says so without OPT (RFC 6891 §7).
-        let puzzled = matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp);
-        if with_edns && puzzled && message.edns.is_none() {
+        if with_edns && message::understood_nothing(&message) && message.edns.is_none() {
             with_edns = false;
-            message = self.send(ask, false, Transport::Udp).await?;
+            message = self.over_udp(ask, false).await?;
             self.plain.store(true, Ordering::Relaxed);
         }
         if message.metadata.truncation {
             // Without TCP the truncated reply still tells the client to try TCP with us.
-            if let Ok(whole) = self.send(ask, with_edns, Transport::Tcp).await {
+            if let Ok(whole) = self.over_tcp(ask, with_edns).await {
                 message = whole;
             }
         }
         Ok(message::reply(message))
     }
 
-    async fn send(&self, ask: &Ask, with_edns: bool, transport: Transport) -> Result<Message, ExchangeError> {
+    async fn over_udp(&self, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
+        let message = self.ports.exchange(ask, with_edns, self.shared.timeout()).await?;
+        if message::answers(&ask.query, &message) { Ok(message) } else { Err(ExchangeError::NotTheReply) }
+    }
+
+    async fn over_tcp(&self, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
         let most = self.shared.timeout();
-        let exchange = match timeout(most, self.connection(transport)).await {
+        let exchange = match timeout(most, self.connection()).await {
             Ok(exchange) => exchange?,
             Err(_) => return Err(ExchangeError::Timeout),
         };
@@ -187,40 +202,30 @@ impl Upstream {
             Ok(Err(error)) => Err(error.into()),
         };
         match result {
-            Ok(message) if message::answers(ask, &message) => Ok(message),
+            Ok(message) if message::answers(&ask.query, &message) => Ok(message),
             Ok(_) => Err(ExchangeError::NotTheReply),
             Err(error) => {
                 // A connection that failed is made anew for the next question.
-                *lock(self.slot(transport)) = None;
+                *lock(&self.tcp) = None;
                 Err(error)
             }
         }
     }
 
-    async fn connection(&self, transport: Transport) -> Result<Exchange, NetError> {
-        if let Some(exchange) = lock(self.slot(transport)).as_ref() {
+    async fn connection(&self) -> Result<Exchange, NetError> {
+        if let Some(exchange) = lock(&self.tcp).as_ref() {
             return Ok(exchange.clone());
         }
         let mut options = ResolverOpts::default();
         options.timeout = self.shared.timeout();
         options.max_active_requests = PIPELINED;
         let context = PoolContext::new(options, TlsConfig::new()?);
-        let mut config = match transport {
-            Transport::Udp => ConnectionConfig::udp(),
-            Transport::Tcp => ConnectionConfig::tcp(),
-        };
+        let mut config = ConnectionConfig::tcp();
         config.port = self.address.port();
         let provider = &self.shared.provider;
         let exchange = provider.new_connection(self.address.ip(), &config, &context)?.await?;
-        *lock(self.slot(transport)) = Some(exchange.clone());
+        *lock(&self.tcp) = Some(exchange.clone());
         Ok(exchange)
-    }
-
-    fn slot(&self, transport: Transport) -> &Mutex<Option<Exchange>> {
-        match transport {
-            Transport::Udp => &self.udp,
-            Transport::Tcp => &self.tcp,
-        }
     }
 
     /// Notes a reply and the time it took.
@@ -279,7 +284,7 @@ impl Upstream {
 
     /// Drops the connections, so that the next question makes new ones.
     pub(super) fn disconnect(&self) {
-        *lock(&self.udp) = None;
+        self.ports.close();
         *lock(&self.tcp) = None;
     }
 
@@ -308,7 +313,7 @@ impl Upstream {
         let ask = probe::ask(Name::root(), RecordType::NS);
         for with_edns in [true, false] {
             let begun = tokio::time::Instant::now();
-            let reply = timeout(PROBE_TIMEOUT, self.send(&ask, with_edns, Transport::Udp)).await;
+            let reply = timeout(PROBE_TIMEOUT, self.over_udp(&ask, with_edns)).await;
             if let Ok(Ok(_)) = reply {
                 // Any reply will do: a server of internal zones may refuse the root.
                 self.plain.store(!with_edns, Ordering::Relaxed);
@@ -325,8 +330,7 @@ impl Upstream {
     async fn probe_loop(&self) {
         let before = self.looping_since.load(Ordering::Relaxed);
         let ask = probe::ask(probe::name(self.shared.nonce, self.address), RecordType::HINFO);
-        let answered =
-            matches!(timeout(PROBE_TIMEOUT, self.send(&ask, true, Transport::Udp)).await, Ok(Ok(_)));
+        let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&ask, true)).await, Ok(Ok(_)));
         let untouched = self.looping_since.load(Ordering::Relaxed) == before;
         if before != 0 && answered && untouched {
             self.looping_since.store(0, Ordering::Relaxed);
@@ -339,12 +343,6 @@ impl Upstream {
         let rested = since != 0 && self.shared.now().saturating_sub(since) >= millis(LOOP_REST);
         self.loop_suspected.swap(false, Ordering::Relaxed) || rested
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Transport {
-    Udp,
-    Tcp,
 }
 
 impl Shared {

@@ -1,0 +1,353 @@
+//! Questions to one upstream over UDP, from ports and with ids that nobody can guess (RFC 5452).
+//!
+//! hickory-resolver takes a socket, a task and several copies of the message for each question, which is most of what a
+//! forwarded question costs. Here a port serves the questions of one moment: a busy agent opens one for dozens of them,
+//! and each question of an idle one has its own. Ports are the kernel's choice, at random out of the range that the host
+//! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
+
+use super::Ask;
+use super::message;
+use super::upstream::{ExchangeError, lock};
+use hickory_proto::op::Message;
+use hickory_resolver::net::NetError;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Most questions that leave from one port.
+const MOST_QUESTIONS: usize = 64;
+
+/// How long questions leave from one port: too short a time to find it out.
+const LIFETIME: Duration = Duration::from_millis(50);
+
+/// Most questions that wait at one port when no other can be opened.
+const MOST_WAITING: usize = 1_024;
+
+/// Room for a reply. Ours is 1,232 octets by EDNS; some servers send more all the same.
+const ROOM: usize = 4_096;
+
+/// How long until a question is sent once more; twice as long until the time after that. Networks lose datagrams.
+const AGAIN: Duration = Duration::from_millis(400);
+
+/// How long until one is sent once more to a host where nobody listens: the server may just be starting anew.
+const REST: Duration = Duration::from_millis(50);
+
+/// Pause after an error of the socket.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The present port to an upstream.
+#[derive(Debug)]
+pub(super) struct Ports {
+    upstream: SocketAddr,
+    current: Mutex<Option<Arc<Port>>>,
+}
+
+/// A socket, and who waits for what at it. It is closed when nobody does any more, and it is not the present one.
+#[derive(Debug)]
+struct Port {
+    desk: Arc<Desk>,
+    opened: Instant,
+    questions: AtomicUsize,
+    /// Holds the one task that receives; it ends with this.
+    _receiver: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    socket: UdpSocket,
+    waiting: Mutex<HashMap<u16, Waiting>>,
+}
+
+/// Who waits for the reply with some id.
+#[derive(Debug)]
+struct Waiting {
+    /// The question as it was sent: letter case aside, the reply repeats it.
+    question: Vec<u8>,
+    reply: oneshot::Sender<Result<Message, ExchangeError>>,
+}
+
+type Reply = oneshot::Receiver<Result<Message, ExchangeError>>;
+
+/// Takes a question off the desk when its exchange ends, however it does.
+struct Place<'a> {
+    desk: &'a Desk,
+    id: u16,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.desk.waiting).remove(&self.id);
+    }
+}
+
+impl Ports {
+    pub(super) fn new(upstream: SocketAddr) -> Self {
+        Self { upstream, current: Mutex::default() }
+    }
+
+    /// Sends a question, and again if no reply comes soon; gives the reply.
+    ///
+    /// # Errors
+    /// No reply in time, one that makes no sense, or it cannot be sent.
+    pub(super) async fn exchange(
+        &self,
+        ask: &Ask,
+        with_edns: bool,
+        most: Duration,
+    ) -> Result<Message, ExchangeError> {
+        let mut octets = message::query(ask, with_edns).to_vec().map_err(NetError::from)?;
+        let end = Instant::now() + most;
+        loop {
+            let port = self.port()?;
+            match port.desk.exchange(&mut octets, end).await {
+                Err(ExchangeError::NobodyListens) if Instant::now() + REST < end => sleep(REST).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// The port for one more question.
+    fn port(&self) -> io::Result<Arc<Port>> {
+        let mut current = lock(&self.current);
+        if let Some(port) = current.as_ref()
+            && port.opened.elapsed() < LIFETIME
+            && port.questions.fetch_add(1, Ordering::Relaxed) < MOST_QUESTIONS
+        {
+            return Ok(Arc::clone(port));
+        }
+        match Port::open(self.upstream) {
+            Ok(port) => Ok(Arc::clone(current.insert(Arc::new(port)))),
+            // Without descriptors for another one, an old port is better than none.
+            Err(error) => current.as_ref().map(Arc::clone).ok_or(error),
+        }
+    }
+
+    /// Lets go of the present port.
+    pub(super) fn close(&self) {
+        *lock(&self.current) = None;
+    }
+}
+
+impl Port {
+    fn open(upstream: SocketAddr) -> io::Result<Self> {
+        let any: IpAddr =
+            if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.connect(upstream)?;
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
+        let desk = Arc::new(Desk { socket, waiting: Mutex::default() });
+        let mut receiver = JoinSet::new();
+        receiver.spawn(Arc::clone(&desk).receive());
+        Ok(Self { desk, opened: Instant::now(), questions: AtomicUsize::new(1), _receiver: receiver })
+    }
+}
+
+impl Desk {
+    async fn exchange(&self, octets: &mut [u8], end: Instant) -> Result<Message, ExchangeError> {
+        let (_place, mut reply) = self.take_place(octets)?;
+        let mut pause = AGAIN;
+        loop {
+            self.send(octets).await?;
+            let until = (Instant::now() + pause).min(end);
+            match timeout_at(until, &mut reply).await {
+                Ok(result) => return result.unwrap_or(Err(ExchangeError::Timeout)),
+                Err(_) if until == end => return Err(ExchangeError::Timeout),
+                Err(_) => pause *= 2,
+            }
+        }
+    }
+
+    /// Gives a question an id that is free here, and a place to wait at.
+    fn take_place(&self, octets: &mut [u8]) -> Result<(Place<'_>, Reply), ExchangeError> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= MOST_WAITING {
+            return Err(ExchangeError::Crowded);
+        }
+        let id = loop {
+            let id = rand::random();
+            if !waiting.contains_key(&id) {
+                break id;
+            }
+        };
+        octets[..2].copy_from_slice(&id.to_be_bytes());
+        let (sender, receiver) = oneshot::channel();
+        let question = message::question(octets).to_vec();
+        waiting.insert(id, Waiting { question, reply: sender });
+        Ok((Place { desk: self, id }, receiver))
+    }
+
+    async fn send(&self, octets: &[u8]) -> io::Result<()> {
+        match self.socket.send(octets).await {
+            // That was about an earlier question; the receiver may not have heard it yet.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(octets).await,
+            sent => sent,
+        }
+        .map(drop)
+    }
+
+    /// Hands out replies, for ever.
+    async fn receive(self: Arc<Self>) {
+        let mut room = vec![0; ROOM];
+        loop {
+            match self.socket.recv(&mut room).await {
+                Ok(len) => self.received(&room[..len]),
+                Err(error) => {
+                    log::debug!("receiving at {:?}: {error}", self.socket.local_addr());
+                    for (_, one) in lock(&self.waiting).drain() {
+                        let _ = one.reply.send(Err(ExchangeError::NobodyListens));
+                    }
+                    // An error that stays is no reason to spin.
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Hands a reply to who waits for it. What only claims to be one ends nobody's wait.
+    fn received(&self, octets: &[u8]) {
+        let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
+        let mut waiting = lock(&self.waiting);
+        let Some(one) = waiting.get(&id) else { return };
+        if !message::repeats(&one.question, octets) {
+            return;
+        }
+        if let Some(one) = waiting.remove(&id) {
+            drop(waiting);
+            let _ = one.reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{MessageType, Query, ResponseCode};
+    use hickory_proto::rr::{Name, RecordType};
+    use std::collections::HashSet;
+
+    const MOST: Duration = Duration::from_secs(2);
+
+    fn ask(text: &str) -> Ask {
+        Ask {
+            query: Query::query(Name::from_ascii(text).expect("a name"), RecordType::A),
+            dnssec_ok: false,
+            checking_disabled: false,
+            recursion_desired: true,
+            stub: false,
+        }
+    }
+
+    async fn upstream() -> (UdpSocket, Ports) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let ports = Ports::new(socket.local_addr().expect("an address"));
+        (socket, ports)
+    }
+
+    async fn next(upstream: &UdpSocket) -> (Message, SocketAddr) {
+        let mut room = [0; 1_500];
+        let (len, peer) = upstream.recv_from(&mut room).await.expect("a question");
+        (Message::from_vec(&room[..len]).expect("a question"), peer)
+    }
+
+    async fn reply(upstream: &UdpSocket, mut message: Message, peer: SocketAddr) {
+        message.metadata.message_type = MessageType::Response;
+        upstream.send_to(&message.to_vec().expect("octets"), peer).await.expect("sent");
+    }
+
+    #[tokio::test]
+    async fn questions_of_a_moment_share_a_port_and_others_do_not() {
+        let (upstream, ports) = upstream().await;
+        let asked: Vec<_> = (0..200).map(|n| ask(&format!("n{n}.example.org."))).collect();
+        let all = futures_util::future::join_all(asked.iter().map(|one| ports.exchange(one, true, MOST)));
+        let serve = async {
+            let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
+            for _ in 0..200 {
+                let (message, peer) = next(&upstream).await;
+                seen.insert(peer.port());
+                ids.insert((peer.port(), message.metadata.id));
+                reply(&upstream, message, peer).await;
+            }
+            assert_eq!(ids.len(), 200, "no id twice at one port");
+            seen.len()
+        };
+        let (replies, seen) = tokio::join!(all, serve);
+        assert!(replies.iter().zip(&asked).all(|(got, asked)| {
+            got.as_ref().is_ok_and(|message| message::answers(&asked.query, message))
+        }));
+        assert!((4..=40).contains(&seen), "{seen} ports");
+        tokio::time::sleep(LIFETIME).await;
+        let before = ports.port().expect("a port").desk.socket.local_addr().expect("an address");
+        tokio::time::sleep(LIFETIME).await;
+        let after = ports.port().expect("a port").desk.socket.local_addr().expect("an address");
+        assert_ne!(before, after);
+    }
+
+    #[tokio::test]
+    async fn what_only_claims_to_be_the_reply_ends_no_wait() {
+        let (upstream, ports) = upstream().await;
+        let asked = ask("a.example.org.");
+        let serve = async {
+            let (question, peer) = next(&upstream).await;
+            let mut wrong_id = question.clone();
+            wrong_id.metadata.id ^= 1;
+            reply(&upstream, wrong_id, peer).await;
+            let mut wrong_question = question.clone();
+            wrong_question.queries = vec![ask("b.example.org.").query];
+            reply(&upstream, wrong_question, peer).await;
+            upstream.send_to(&question.to_vec().expect("octets"), peer).await.expect("no reply at all");
+            upstream.send_to(&question.metadata.id.to_be_bytes(), peer).await.expect("two octets");
+            let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+            reply(&stranger, question.clone(), peer).await;
+            let mut right = question;
+            right.metadata.response_code = ResponseCode::NXDomain;
+            right.queries = vec![ask("A.EXAMPLE.org.").query];
+            reply(&upstream, right, peer).await;
+        };
+        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        assert_eq!(got.expect("a reply").metadata.response_code, ResponseCode::NXDomain);
+    }
+
+    #[tokio::test]
+    async fn a_lost_question_is_sent_again_and_a_reply_that_makes_no_sense_is_an_error() {
+        let (upstream, ports) = upstream().await;
+        let asked = ask("a.example.org.");
+        let serve = async {
+            let first = next(&upstream).await;
+            let (question, peer) = next(&upstream).await;
+            assert_eq!((first.0.metadata.id, first.1), (question.metadata.id, peer), "as it was");
+            let mut octets = question.to_vec().expect("octets");
+            octets[2] |= 0x80;
+            octets[7] = 9;
+            upstream.send_to(&octets, peer).await.expect("sent");
+        };
+        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        assert!(matches!(got, Err(ExchangeError::Net(_))), "{got:?}");
+        assert!(lock(&ports.port().expect("a port").desk.waiting).is_empty());
+        let got = ports.exchange(&asked, true, Duration::from_millis(20)).await;
+        assert!(matches!(got, Err(ExchangeError::Timeout)), "{got:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_starts_anew_is_waited_for() {
+        let (upstream, ports) = upstream().await;
+        let address = upstream.local_addr().expect("an address");
+        drop(upstream);
+        let asked = ask("a.example.org.");
+        let serve = async {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            let upstream = UdpSocket::bind(address).await.expect("the same port");
+            let (question, peer) = next(&upstream).await;
+            reply(&upstream, question, peer).await;
+        };
+        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        assert!(got.is_ok(), "{got:?}");
+    }
+}
