@@ -57,8 +57,6 @@ impl Server {
         pulse: &Pulse,
     ) -> Result<Self, AgentError> {
         let mut tasks = JoinSet::new();
-        let (slow, slow_task) = server::slow_way(Arc::clone(handler));
-        tasks.spawn(pulse.part("the slow way").beside(slow_task));
         for listener in bound.tcp {
             let name =
                 listener.local_addr().map_or_else(|_| String::new(), |address| format!(" on {address}"));
@@ -70,7 +68,14 @@ impl Server {
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.unwrap_or_else(cores);
-        let udp = server::spawn_udp(bound.udp, workers, handler, &slow, pulse)
+        let mut slow = Vec::new();
+        for (number, (way, task)) in
+            server::slow_ways(handler, workers * bound.udp.len()).into_iter().enumerate()
+        {
+            tasks.spawn(pulse.part(format!("slow way {number}")).beside(task));
+            slow.push(way);
+        }
+        let udp = server::spawn_udp(bound.udp, workers, handler, slow, pulse)
             .map_err(AgentError::system("setting up UDP"))?;
         Ok(Self { udp, tasks })
     }

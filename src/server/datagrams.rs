@@ -185,29 +185,54 @@ impl<P: Peer> Batch<P> {
         if self.replies.is_empty() {
             return;
         }
-        self.peers.clear();
-        let peers = self.replies.iter().map(|(at, _)| self.received[*at].peer.address().into());
-        self.peers.extend(peers);
-        let slices: [_; BATCH] = array::from_fn(|number| {
-            let reply = self.replies.get(number);
-            [IoSlice::new(reply.map_or(&[], |(at, len)| &self.buffers[at * STRIDE..at * STRIDE + len]))]
+        let replies = self.replies.iter().map(|(at, len)| {
+            let peer = self.received[*at].peer.address();
+            (peer, &self.buffers[at * STRIDE..at * STRIDE + len])
         });
-        let mut controls: [_; BATCH] = array::from_fn(|_| SendAncillaryBuffer::default());
-        let parts = self.peers.iter().zip(&slices).zip(&mut controls);
-        let mut messages: Vec<_> =
-            parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
-        let mut sent = 0;
-        while sent < messages.len() {
-            match sendmmsg(self.socket.socket.as_fd(), &mut messages[sent..], SendFlags::DONTWAIT) {
-                Ok(more) => sent += more.max(1),
-                Err(error) => {
-                    log::debug!("sending a reply: {error}");
-                    sent += 1;
-                }
+        send_batch(&self.socket.socket, replies, &mut self.peers);
+        self.replies.clear();
+    }
+}
+
+/// Sends up to a batch of replies with as few calls as it takes; `room` keeps its memory for the next time.
+fn send_batch<'a>(
+    socket: &UdpSocket,
+    replies: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+    room: &mut Vec<SocketAddrAny>,
+) {
+    room.clear();
+    let mut slices = [[IoSlice::new(&[])]; BATCH];
+    for (slice, (peer, reply)) in slices.iter_mut().zip(replies) {
+        *slice = [IoSlice::new(reply)];
+        room.push(peer.into());
+    }
+    let mut controls: [_; BATCH] = array::from_fn(|_| SendAncillaryBuffer::default());
+    let parts = room.iter().zip(&slices).zip(&mut controls);
+    let mut messages: Vec<_> =
+        parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
+    let mut sent = 0;
+    while sent < messages.len() {
+        match sendmmsg(socket.as_fd(), &mut messages[sent..], SendFlags::DONTWAIT) {
+            Ok(more) => sent += more.max(1),
+            Err(error) => {
+                log::debug!("sending a reply: {error}");
+                sent += 1;
             }
         }
-        drop(messages);
-        self.replies.clear();
+    }
+}
+
+/// Sends replies that are ready together, all of one socket.
+pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) {
+    let Some((ReplyTo { socket, .. }, _)) = replies.first() else { return };
+    if socket.wildcard {
+        replies.iter().for_each(|(to, reply)| to.send(reply));
+        return;
+    }
+    let mut room = Vec::with_capacity(BATCH);
+    for batch in replies.chunks(BATCH) {
+        let batch = batch.iter().filter(|(to, _)| to.peer.port() != 0);
+        send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut room);
     }
 }
 

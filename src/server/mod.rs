@@ -30,6 +30,6 @@ pub use holders::{Holder, holders};
 pub use listen::{BindError, Bound, bind};
 pub use probe::{Probe, Silent, answers_at};
 pub use reach::own_addresses;
-pub use slow::{SlowWay, slow_way};
+pub use slow::{SlowWay, slow_ways};
 pub use tcp::serve as serve_tcp;
 pub use udp::{UdpWorkers, spawn as spawn_udp};

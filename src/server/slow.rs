@@ -1,47 +1,89 @@
-//! The slow way: queries that wait, on the runtime, a bounded number at once.
+//! The slow way: queries that wait. Each UDP worker hands them over by the batch to a task of its own on the runtime, and
+//! replies that are ready together go out together.
 
-use super::datagrams::ReplyTo;
+use super::datagrams::{self, BATCH, ReplyTo};
 use super::handler::{Handler, Job};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::future::poll_fn;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use tokio::sync::mpsc;
 
-/// Queries of UDP clients that wait at once; more are told SERVFAIL.
+/// Queries of UDP clients that wait at once, of all workers together; more are told SERVFAIL.
 const MOST_WAITING: usize = 4_096;
 
-/// The entrance to the slow way, for UDP workers.
-#[derive(Clone, Debug)]
+/// Queries, and where their replies go.
+pub(super) type Jobs = Vec<(Job, ReplyTo)>;
+
+/// The entrance to the slow way, for one UDP worker.
+#[derive(Debug)]
 pub struct SlowWay {
-    jobs: mpsc::Sender<(Job, ReplyTo)>,
+    jobs: mpsc::Sender<Jobs>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl SlowWay {
-    /// Hands a query over; gives it back if too many wait.
-    pub(super) fn take(&self, job: Job, reply_to: ReplyTo) -> Result<(), Box<(Job, ReplyTo)>> {
-        self.jobs.try_send((job, reply_to)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back) => Box::new(back),
-        })
+    /// Hands queries over; what is left behind is too many.
+    pub(super) fn take(&self, jobs: &mut Jobs) {
+        let free = MOST_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed));
+        let taken: Jobs = jobs.drain(..jobs.len().min(free)).collect();
+        let count = taken.len();
+        if count == 0 {
+            return;
+        }
+        self.waiting.fetch_add(count, Ordering::Relaxed);
+        if let Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) =
+            self.jobs.try_send(taken)
+        {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            jobs.extend(back);
+        }
     }
 }
 
-/// The slow way and the task that serves it until every entrance is dropped; what is under way then is
-/// finished.
-pub fn slow_way(handler: Arc<Handler>) -> (SlowWay, impl Future<Output = ()> + Send) {
-    let (jobs, mut queue) = mpsc::channel::<(Job, ReplyTo)>(MOST_WAITING);
-    let task = async move {
-        let permits = Arc::new(Semaphore::new(MOST_WAITING));
-        let mut waiting = JoinSet::new();
-        loop {
-            while waiting.try_join_next().is_some() {}
-            let Some((job, reply_to)) = queue.recv().await else { break };
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
-            let handler = Arc::clone(&handler);
-            waiting.spawn(async move {
-                let _permit = permit;
-                reply_to.send(&handler.later(job).await);
-            });
-        }
-        while waiting.join_next().await.is_some() {}
+/// So many entrances, each with the task that serves it until the entrance is dropped; what is under way then is finished.
+pub fn slow_ways(
+    handler: &Arc<Handler>,
+    count: usize,
+) -> Vec<(SlowWay, impl Future<Output = ()> + Send + use<>)> {
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let way = || {
+        // As many as may wait, so it is never full.
+        let (jobs, queue) = mpsc::channel(MOST_WAITING);
+        (
+            SlowWay { jobs, waiting: Arc::clone(&waiting) },
+            serve(Arc::clone(handler), queue, Arc::clone(&waiting)),
+        )
     };
-    (SlowWay { jobs }, task)
+    std::iter::repeat_with(way).take(count).collect()
+}
+
+async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<Jobs>, waiting: Arc<AtomicUsize>) {
+    let mut under_way = FuturesUnordered::new();
+    let (mut open, mut finished) = (true, Vec::with_capacity(BATCH));
+    while open || !under_way.is_empty() {
+        tokio::select! {
+            jobs = queue.recv(), if open => match jobs {
+                Some(jobs) => under_way.extend(jobs.into_iter().map(|(job, reply_to)| {
+                    let handler = &handler;
+                    async move { (reply_to, handler.later(job).await) }
+                })),
+                None => open = false,
+            },
+            () = poll_fn(|cx| {
+                while finished.len() < BATCH
+                    && let Poll::Ready(Some(one)) = under_way.poll_next_unpin(cx)
+                {
+                    finished.push(one);
+                }
+                if finished.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+            }), if !under_way.is_empty() => {
+                waiting.fetch_sub(finished.len(), Ordering::Relaxed);
+                datagrams::send_all(&finished);
+                finished.clear();
+            }
+        }
+    }
 }

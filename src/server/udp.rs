@@ -5,7 +5,7 @@ use super::fast::FastWay;
 use super::handler::{Handler, Now, Via};
 use super::reach::Reach;
 use super::sign::now;
-use super::slow::SlowWay;
+use super::slow::{Jobs, SlowWay};
 use crate::pulse::{Beat, Pulse};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
@@ -68,7 +68,7 @@ impl UdpWorkers {
     }
 }
 
-/// Starts workers, so many for each socket.
+/// Starts workers, so many for each socket, each with a slow way of its own.
 ///
 /// # Errors
 /// A socket cannot be set up, or a thread not be started.
@@ -76,19 +76,20 @@ pub fn spawn(
     sockets: Vec<UdpSocket>,
     workers: usize,
     handler: &Arc<Handler>,
-    slow: &SlowWay,
+    slow: Vec<SlowWay>,
     pulse: &Pulse,
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut threads, mut wake) = (Vec::new(), Vec::new());
+    let mut slow = slow.into_iter();
     for socket in sockets {
         let local = socket.local_addr()?;
         let reach = Reach::of(&socket, local);
         let socket = Arc::new(Socket::new(socket, IDLE_PERIOD)?);
-        for number in 0..workers {
+        for (number, slow) in slow.by_ref().take(workers).enumerate() {
             wake.push(reach);
             let (socket, handler) = (Arc::clone(&socket), Arc::clone(handler));
-            let (slow, stop) = (slow.clone(), Arc::clone(&stop));
+            let stop = Arc::clone(&stop);
             let beat = pulse.part(format!("UDP worker {number} of {local}"));
             let worker = move || match socket.is_v4() {
                 true => Worker::<SockaddrIn>::new(socket, &handler, &slow).work(&stop, &beat),
@@ -115,11 +116,13 @@ struct Worker<'a, P> {
     slow: &'a SlowWay,
     batch: Batch<P>,
     fast: FastWay,
+    /// What goes the slow way next.
+    later: Jobs,
 }
 
 impl<'a, P: Peer> Worker<'a, P> {
     fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowWay) -> Self {
-        Self { handler, slow, batch: Batch::new(socket), fast: FastWay::new(handler) }
+        Self { handler, slow, batch: Batch::new(socket), fast: FastWay::new(handler), later: Jobs::new() }
     }
 
     fn work(mut self, stop: &AtomicBool, beat: &Beat) {
@@ -167,8 +170,19 @@ impl<'a, P: Peer> Worker<'a, P> {
             beat.beat();
             self.answer_in_full(*at);
             if waiting.elapsed() > LONGEST_WAIT {
-                self.batch.send();
+                self.send();
                 waiting = Instant::now();
+            }
+        }
+        self.send();
+    }
+
+    /// Sends the replies there are, and hands over what takes waiting.
+    fn send(&mut self) {
+        if !self.later.is_empty() {
+            self.slow.take(&mut self.later);
+            for (job, reply_to) in self.later.drain(..) {
+                reply_to.send(&self.handler.overloaded(&job));
             }
         }
         self.batch.send();
@@ -186,12 +200,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                 }
                 self.batch.reply(at, &reply);
             }
-            Now::Later(job) => {
-                if let Err(back) = self.slow.take(job, self.batch.reply_to(at)) {
-                    let (job, reply_to) = *back;
-                    reply_to.send(&self.handler.overloaded(&job));
-                }
-            }
+            Now::Later(job) => self.later.push((job, self.batch.reply_to(at))),
         }
     }
 }
