@@ -53,9 +53,10 @@ impl Draft {
         self.signer.denial() == DenialKind::Compact
     }
 
-    /// RRsets that have to be signed anew.
+    /// Signatures that have to be made anew. An RRset takes several while keys are rolled over.
     pub fn missing(&self) -> usize {
-        self.missing.len()
+        let sets = self.missing.iter().filter_map(|at| self.sets[*at].as_ref());
+        sets.map(|wanted| self.signer.signers(wanted.set.rtype, &self.state)).sum()
     }
 
     /// Until when the signatures so far may be served, in seconds of Unix time.

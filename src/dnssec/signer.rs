@@ -20,7 +20,7 @@ const BACKDATE: u64 = 3 * 3600;
 const VALIDITY: u64 = 7 * 24 * 3600;
 /// Up to so many seconds more, so that signatures made together are not renewed together.
 const JITTER: u64 = 24 * 3600;
-/// How long a signature may be good for because of a long TTL, in seconds.
+/// How long a signature may be good for because of a long TTL, in seconds: it is right for TTLs of a quarter of that.
 const LONGEST_VALIDITY: u64 = 365 * 24 * 3600;
 
 /// A signature could not be made.
@@ -224,6 +224,11 @@ impl Signer {
         }
     }
 
+    /// How many keys sign an RRset of a type.
+    pub(super) fn signers(&self, rtype: RecordType, state: &KeyState) -> usize {
+        self.roles(rtype, state).roles.len()
+    }
+
     /// The signatures of an RRset that are kept and good to serve.
     fn kept(&self, wanted: &Wanted, now: u64) -> Option<Arc<Signatures>> {
         let kept = self.cache.kept.get(&wanted.digest)?;
@@ -241,7 +246,15 @@ impl Signer {
         state: &KeyState,
         now: u64,
     ) -> Result<Arc<Signatures>, SigningError> {
-        self.cache.kept.get_or_insert_with(&wanted.digest, || self.make(wanted, state, now).map(Arc::new))
+        let make = || self.make(wanted, state, now).map(Arc::new);
+        let made = self.cache.kept.get_or_insert_with(&wanted.digest, make)?;
+        if made.hold(now) {
+            return Ok(made);
+        }
+        // Another thread made it by a clock that has been set since.
+        let made = make()?;
+        self.cache.kept.insert(wanted.digest, Arc::clone(&made));
+        Ok(made)
     }
 
     fn make(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Signatures, SigningError> {
@@ -252,7 +265,7 @@ impl Signer {
             wanted.digest[2],
             wanted.digest[3],
         ]));
-        let validity = VALIDITY.max(LONGEST_VALIDITY.min(2 * u64::from(set.ttl))) + chance % JITTER;
+        let validity = VALIDITY.max(LONGEST_VALIDITY.min(4 * u64::from(set.ttl))) + chance % JITTER;
         let (inception, expiration) = (now.saturating_sub(BACKDATE), now + validity);
         let mut records = Vec::new();
         for role in &self.roles(set.rtype, state).roles {
@@ -272,7 +285,8 @@ impl Signer {
         if records.is_empty() {
             return Err(SigningError::NoKey(self.zone.clone()));
         }
-        // Renewed after three quarters of their time, and when the clock goes back to before they were made.
+        // Renewed after three quarters of their time, so that what is served then is over in all caches before it expires,
+        // and when the clock goes back to before they were made.
         Ok(Signatures { from: now.saturating_sub(BACKDATE / 2), until: now + validity / 4 * 3, records })
     }
 }
@@ -283,191 +297,4 @@ fn serial(time: u64) -> [u8; 4] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Algorithm, KeyFiles, NewKey};
-    use super::*;
-    use crate::answer::{Denial, Missing};
-    use hickory_proto::op::ResponseCode;
-    use hickory_proto::rr::rdata::{A, SOA};
-
-    /// A Monday in 2026.
-    const NOW: u64 = 1_795_000_000;
-    const DAY: u64 = 24 * 3600;
-
-    fn name(text: &str) -> Name {
-        Name::from_ascii(text).expect("a name")
-    }
-
-    fn key() -> NewKey {
-        NewKey::generate(&name("skydns.local."), Algorithm::Ed25519, 257, 0).expect("a key")
-    }
-
-    fn signer(cache: &Arc<SignatureCache>) -> Arc<Signer> {
-        signer_with(&key(), cache)
-    }
-
-    fn signer_with(new: &NewKey, cache: &Arc<SignatureCache>) -> Arc<Signer> {
-        let zone = name("skydns.local.");
-        let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
-        let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
-        Arc::new(Signer::new(zone, KeySet::new(vec![key]), DenialKind::Nsec3, Arc::clone(cache), NOW))
-    }
-
-    fn draft(signer: &Arc<Signer>, answer: Answer, now: u64) -> Draft {
-        let asked = Asked { rtype: RecordType::A, now, compact_ok: false, room: 4096 };
-        signer.draft(answer, &signer.state(now), asked).expect("a draft")
-    }
-
-    fn sign(signer: &Arc<Signer>, owner: &str, now: u64) -> Answer {
-        draft(signer, answer(&[owner]), now).finish().expect("signed")
-    }
-
-    fn answer(owners: &[&str]) -> Answer {
-        let mut answer = Answer::empty(ResponseCode::NoError);
-        for owner in owners {
-            answer.answers.push(Record::from_rdata(name(owner), 60, RData::A(A([10, 0, 0, 1].into()))));
-        }
-        answer
-    }
-
-    /// The times of the first signature: from when to when it is good.
-    fn times(signed: &Answer) -> (u64, u64) {
-        let RData::Unknown { rdata, .. } = &signed.answers[1].data else { panic!("{signed:?}") };
-        let at = |from: usize| {
-            u64::from(u32::from_be_bytes(rdata.anything[from..from + 4].try_into().expect("four octets")))
-        };
-        (at(12), at(8))
-    }
-
-    #[test]
-    fn signatures_are_kept_and_renewed_before_they_expire() {
-        let cache = Arc::new(SignatureCache::new(100));
-        let signer = signer(&cache);
-        let sign = |now| sign(&signer, "a.skydns.local.", now);
-        let first = sign(NOW);
-        let (inception, expiration) = times(&first);
-        assert!(inception + 3600 < NOW && expiration > NOW + 7 * DAY - 1);
-        assert_eq!(sign(NOW + DAY), first, "kept");
-        for days in 1..60 {
-            let (inception, expiration) = times(&sign(NOW + days * DAY));
-            let now = NOW + days * DAY;
-            assert!(inception < now && expiration > now + DAY, "day {days}");
-        }
-        assert_eq!(cache.len(), 1, "in the place of the old ones");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_leaves_no_bad_signature() {
-        let cache = Arc::new(SignatureCache::new(100));
-        let signer = signer(&cache);
-        // A host without a battery begins in 1970; one with a bad one, anywhere.
-        for wrong in [5, NOW - 400 * DAY, NOW + 4000 * DAY, NOW + 2 * DAY, NOW - 10] {
-            sign(&signer, "a.skydns.local.", wrong);
-            let right = sign(&signer, "a.skydns.local.", NOW);
-            let (inception, expiration) = times(&right);
-            assert!(inception < NOW && NOW < expiration, "{wrong}: {inception}..{expiration}");
-        }
-    }
-
-    #[test]
-    fn nothing_goes_out_half_signed() {
-        let cache = Arc::new(SignatureCache::new(100));
-        let signer = signer(&cache);
-        let mut wanted = answer(&["a.skydns.local.", "b.skydns.local.", "c.example.org."]);
-        let missing = Missing::Data(vec![RecordType::A]);
-        wanted.denials.push(Denial { name: name("b.skydns.local."), missing });
-        let mut draft = draft(&signer, wanted.clone(), NOW);
-        assert_eq!(draft.missing(), 3, "two addresses and an NSEC3");
-        for made in 1..=3 {
-            assert!(draft.sign_next().expect("signed"));
-            assert_eq!(cache.len(), made, "one signature at a time");
-        }
-        assert!(!draft.sign_next().expect("signed"));
-        let signed = draft.finish().expect("signed");
-        assert_eq!(super::tests::draft(&signer, wanted, NOW).missing(), 0, "kept");
-        let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
-        use RecordType::{A, NSEC3, RRSIG};
-        assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
-        let types: Vec<_> = signed.authorities.iter().map(Record::record_type).collect();
-        assert_eq!(types, [NSEC3, RRSIG]);
-    }
-
-    /// The denial of a name below the apex, which has such types, with a SOA of such a serial.
-    fn missing(owner: &str, types: &[RecordType], serial: u32, ttl: u32) -> Answer {
-        let mut answer = Answer::empty(ResponseCode::NXDomain);
-        let zone = name("skydns.local.");
-        let soa = SOA::new(name("ns.dns.skydns.local."), zone.clone(), serial, 1, 1, 1, 30);
-        answer.authorities.push(Record::from_rdata(zone.clone(), ttl, RData::SOA(soa)));
-        let missing = Missing::Name { closest_encloser: zone, types: types.to_vec() };
-        answer.denials.push(Denial { name: name(owner), missing });
-        answer
-    }
-
-    #[test]
-    fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
-        let (cache, key) = (Arc::new(SignatureCache::new(100)), key());
-        let used = signer_with(&key, &cache);
-        let soa_only = [RecordType::SOA];
-        let with_mx = [RecordType::SOA, RecordType::MX];
-        let day = |days| NOW + days * DAY;
-        let asked = [
-            ("a.skydns.local.", &soa_only[..], 1, 60, NOW),
-            ("b.skydns.local.", &soa_only, 1, 60, NOW),
-            ("x.b.skydns.local.", &soa_only, 1, 60, day(1)),
-            ("*.skydns.local.", &soa_only, 1, 60, NOW),
-            ("c.skydns.local.", &soa_only, 2, 60, NOW),
-            ("c.skydns.local.", &soa_only, 2, 30, NOW),
-            ("d.skydns.local.", &with_mx, 2, 30, NOW),
-            ("e.skydns.local.", &with_mx, 2, 30, day(20)),
-            ("f.skydns.local.", &with_mx, 2, 30, NOW),
-        ];
-        for (owner, types, serial, ttl, now) in asked {
-            let denied = draft(&used, missing(owner, types, serial, ttl), now).finish().expect("signed");
-            // The same signatures, and nothing else that is known.
-            let other = signer_with(&key, &cache);
-            let anew = draft(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
-            let text = |answer: &Answer| {
-                let mut text: Vec<_> = answer.authorities.iter().map(ToString::to_string).collect();
-                text.sort();
-                text
-            };
-            assert_eq!(text(&denied), text(&anew), "{owner} {types:?} {serial} {ttl} {now}");
-        }
-        let again = draft(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
-        assert_eq!((again.sets.len(), again.missing()), (1, 1), "all but one are known");
-    }
-
-    #[test]
-    fn the_cache_stays_within_its_bounds() {
-        let cache = Arc::new(SignatureCache::new(50));
-        let signer = signer(&cache);
-        for n in 0..500 {
-            sign(&signer, &format!("n{n}.skydns.local."), NOW);
-        }
-        assert!(cache.len() <= 50);
-    }
-
-    #[test]
-    fn without_a_key_nothing_is_signed() {
-        let cache = Arc::new(SignatureCache::new(50));
-        let zone = name("skydns.local.");
-        let signer = Arc::new(Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, NOW));
-        let refused = draft(&signer, answer(&["a.skydns.local."]), NOW).finish();
-        assert!(matches!(refused, Err(SigningError::NoKey(_))));
-    }
-
-    #[test]
-    fn only_what_fits_into_additional_is_signed() {
-        let cache = Arc::new(SignatureCache::new(5_000));
-        let signer = signer(&cache);
-        let mut wanted = answer(&["a.skydns.local."]);
-        let owners: Vec<_> = (0..1_000).map(|n| format!("n{n}.skydns.local.")).collect();
-        let owners: Vec<_> = owners.iter().map(String::as_str).collect();
-        wanted.additionals = answer(&owners).answers;
-        wanted.additionals.extend(answer(&["out.example.org."]).answers);
-        let draft = draft(&signer, wanted, NOW);
-        assert!((30..60).contains(&draft.missing()), "{} of 1,001 for 4,096 octets", draft.missing());
-        let last = draft.answer.additionals.last().map(|record| record.name.to_ascii());
-        assert_eq!(last.as_deref(), Some("out.example.org."), "what is not signed stays");
-    }
-}
+mod tests;
