@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    /// TTL of the DNSKEY RRset, in seconds.
+    ttl: u32,
 }
 
 /// What the keys are used for, from one time to another.
@@ -50,7 +52,7 @@ pub(super) struct Roles {
 
 /// Keys that were made within so many seconds came together.
 const TOGETHER: u64 = 60;
-/// Every cache knows a DNSKEY that has been in the zone for so many seconds.
+/// Every cache knows a DNSKEY that has been in the zone for so many seconds, or for its TTL if that is longer.
 const SETTLED: u64 = 24 * 3600;
 
 /// NSEC3PARAM of what we deny with: SHA-1, no iterations, no salt (RFC 5155 §4, RFC 9276 §3.1).
@@ -65,7 +67,12 @@ impl KeySet {
                 set.push(key);
             }
         }
-        Self { keys: set }
+        Self { keys: set, ttl: 0 }
+    }
+
+    /// The same with the TTL that the DNSKEY RRset is served with, in seconds.
+    pub fn with_ttl(self, ttl: u32) -> Self {
+        Self { ttl, ..self }
     }
 
     /// Whether there is none.
@@ -98,13 +105,16 @@ impl KeySet {
         let algorithms: BTreeSet<_> =
             active.iter().chain(&published).map(|at| self.keys[*at].public.algorithm).collect();
         let (mut of_zone, mut of_keys) = (Vec::new(), Vec::new());
+        let mut times: Vec<u64> = self.keys.iter().flat_map(|key| key.times.all()).collect();
         for algorithm in algorithms {
             let of = |keys: &[usize]| -> Vec<usize> {
                 keys.iter().copied().filter(|at| self.keys[*at].public.algorithm == algorithm).collect()
             };
             let (active, published) = (of(&active), of(&published));
             let signing = if active.is_empty() { &published } else { &active };
-            of_zone.extend(self.of_zone(signing, now));
+            let (zone, settles) = self.of_zone(signing, now);
+            of_zone.extend(zone);
+            times.extend(settles);
             let in_zone: Vec<_> = signing.iter().copied().filter(|at| published.contains(at)).collect();
             of_keys.extend(self.prefer(if in_zone.is_empty() { &published } else { &in_zone }, true));
         }
@@ -113,7 +123,6 @@ impl KeySet {
         of_keys.sort_unstable();
         of_keys.dedup();
         let role = |at: usize| Role { at, tag: self.public(at, now).tag() };
-        let times: Vec<u64> = self.keys.iter().flat_map(|key| key.times.all()).collect();
         KeyState {
             from: times.iter().copied().filter(|time| *time <= now).max().unwrap_or(0),
             until: times.iter().copied().filter(|time| *time > now).min().unwrap_or(u64::MAX),
@@ -139,8 +148,9 @@ impl KeySet {
 
     /// The keys that sign the zone: ZSKs if there are any.
     ///
-    /// As long as caches may not know of a ZSK that came later, the keys before it go on signing.
-    fn of_zone(&self, signing: &[usize], now: u64) -> Vec<usize> {
+    /// As long as caches may not know of a ZSK that came later, the keys before it go on signing; until when that is, is
+    /// told as well.
+    fn of_zone(&self, signing: &[usize], now: u64) -> (Vec<usize>, Option<u64>) {
         let zone = self.prefer(signing, false);
         let since = |at: &usize| {
             let times = &self.keys[*at].times;
@@ -148,10 +158,11 @@ impl KeySet {
         };
         let (Some(oldest), Some(first)) = (zone.iter().map(since).min(), signing.iter().map(since).min())
         else {
-            return zone;
+            return (zone, None);
         };
-        let came_later = oldest > first + TOGETHER && now < oldest.saturating_add(SETTLED);
-        if came_later { signing.to_vec() } else { zone }
+        let settled = oldest.saturating_add(SETTLED.max(self.ttl.into()));
+        let came_later = oldest > first + TOGETHER && now < settled;
+        if came_later { (signing.to_vec(), Some(settled)) } else { (zone, None) }
     }
 
     /// Those that are made for a use: secure entry points for keys, the others for the zone; or all there are.
@@ -175,9 +186,11 @@ impl KeySet {
         for at in published {
             records.push(unknown(RecordType::DNSKEY, self.public(*at, now).rdata()));
         }
+        // SkyDNS's own keys are one that signs everything, without the flag of an entry point.
+        let any_sep = published.iter().any(|at| self.keys[*at].public.is_sep());
         let synced = published.iter().map(|at| &self.keys[*at]).filter(|key| {
-            let by_state = key.times.is_active(now) && key.public.is_sep() && !key.times.is_revoked(now);
-            key.times.is_synced(now).unwrap_or(by_state)
+            let by_state = key.times.is_active(now) && (key.public.is_sep() || !any_sep);
+            key.times.is_synced(now).unwrap_or(by_state) && !key.times.is_revoked(now)
         });
         for key in synced {
             records.push(unknown(RecordType::CDNSKEY, key.public.rdata()));
@@ -214,4 +227,48 @@ impl KeyState {
 /// Data that goes out as it stands; what is passed through from upstreams stays as it came, too.
 pub(super) fn unknown(code: RecordType, octets: Vec<u8>) -> RData {
     RData::Unknown { code, rdata: NULL::with(octets) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnssec::{Algorithm, KeyFiles, NewKey};
+    use hickory_proto::rr::Name;
+
+    const NOW: u64 = 1_795_000_000;
+    const DAY: u64 = 24 * 3600;
+
+    fn key(flags: u16, made: u64) -> Key {
+        let zone = Name::from_ascii("skydns.local.").expect("a name");
+        let new = NewKey::generate(&zone, Algorithm::Ed25519, flags, made).expect("a key");
+        let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
+        KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key")
+    }
+
+    fn count(state: &KeyState, rtype: RecordType) -> usize {
+        state.apex().iter().filter(|data| data.record_type() == rtype).count()
+    }
+
+    #[test]
+    fn a_lone_key_is_for_the_parent_whatever_its_flags() {
+        for flags in [256, 257] {
+            let state = KeySet::new(vec![key(flags, NOW)]).at(NOW, DenialKind::Nsec3);
+            assert_eq!(count(&state, RecordType::CDS), 2, "{flags}");
+            assert_eq!(count(&state, RecordType::CDNSKEY), 1, "{flags}");
+        }
+        let state = KeySet::new(vec![key(257, NOW), key(256, NOW)]).at(NOW, DenialKind::Nsec3);
+        assert_eq!((count(&state, RecordType::DNSKEY), count(&state, RecordType::CDNSKEY)), (2, 1));
+    }
+
+    #[test]
+    fn a_zone_key_that_came_later_signs_alone_once_every_cache_knows_it() {
+        for (ttl, settled) in [(3600, DAY), (3 * 86_400, 3 * DAY)] {
+            let set = KeySet::new(vec![key(257, NOW - 30 * DAY), key(256, NOW)]).with_ttl(ttl);
+            let state = set.at(NOW + 60, DenialKind::Nsec3);
+            assert_eq!(state.of_zone.roles.len(), 2);
+            assert_eq!(state.until(), NOW + settled, "then it is looked at again");
+            let state = set.at(NOW + settled, DenialKind::Nsec3);
+            assert_eq!(state.of_zone.roles.len(), 1);
+        }
+    }
 }
