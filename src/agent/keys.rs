@@ -64,6 +64,13 @@ pub struct Keys {
     pub notes: Vec<String>,
 }
 
+/// A directory of keys.
+struct Directory {
+    files: Vec<(String, PathBuf)>,
+    /// Whether it has the name itself, and is not one of credentials.
+    own: bool,
+}
+
 /// The two files of a key.
 struct Pair {
     base: String,
@@ -74,17 +81,19 @@ struct Pair {
 impl Keys {
     /// Reads the keys of a domain: base names of key files, or directories of them.
     ///
-    /// A bare name is looked for among the unit's credentials first.
+    /// A bare name of a key is looked for among the unit's credentials first; one of a directory that the working
+    /// directory does not have, there as well.
     pub fn read(names: &[String], domain: &Name) -> Self {
         let mut keys = Self::default();
         for name in names {
             match pairs(name, domain) {
-                Some(pairs) if pairs.is_empty() => {
+                Err(problem) => keys.problems.push(problem),
+                Ok(Some(pairs)) if pairs.is_empty() => {
                     let (directory, domain) = (name.clone(), domain.to_ascii());
                     keys.problems.push(KeyProblem::Empty { directory, domain });
                 }
-                Some(pairs) => pairs.iter().for_each(|pair| keys.read_pair(pair, domain)),
-                None => {
+                Ok(Some(pairs)) => pairs.iter().for_each(|pair| keys.read_pair(pair, domain)),
+                Ok(None) => {
                     let file = |ending| systemd::credential(Path::new(&format!("{name}.{ending}")));
                     let (public, private) = (file("key"), file("private"));
                     keys.read_pair(&Pair { base: name.clone(), public, private }, domain);
@@ -116,31 +125,45 @@ impl Keys {
     }
 }
 
-/// The keys of a domain in a directory; nothing if the name is none of a directory.
-fn pairs(name: &str, domain: &Name) -> Option<Vec<Pair>> {
-    let (files, directory): (Vec<(String, PathBuf)>, bool) = match std::fs::read_dir(name) {
+/// The keys of a domain in a directory; nothing if the name is that of a key.
+fn pairs(name: &str, domain: &Name) -> Result<Option<Vec<Pair>>, KeyProblem> {
+    let of_domain = format!("K{}+", domain.to_lowercase().to_ascii()).to_ascii_lowercase();
+    let Some(Directory { files, own }) = directory(name)? else { return Ok(None) };
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (file, path) in files {
+        // One half makes a pair of which the other is missed.
+        let base = file.strip_suffix(".key").or_else(|| file.strip_suffix(".private"));
+        let Some(base) = base.filter(|base| base.to_ascii_lowercase().starts_with(&of_domain)) else {
+            continue;
+        };
+        // Credentials have other names than the files they are made of.
+        let base = if own { path.with_extension("").display().to_string() } else { base.to_owned() };
+        if pairs.iter().all(|pair| pair.base != base) {
+            let (public, private) = (path.with_extension("key"), path.with_extension("private"));
+            pairs.push(Pair { base, public, private });
+        }
+    }
+    pairs.sort_by(|a, b| a.base.cmp(&b.base));
+    Ok(Some(pairs))
+}
+
+/// The directory of a name; nothing if the name is that of a key.
+fn directory(name: &str) -> Result<Option<Directory>, KeyProblem> {
+    let missing =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let unreadable = |source| KeyProblem::Unreadable { file: name.into(), source };
+    match std::fs::read_dir(name) {
         Ok(entries) => {
             let named = entries.flatten().filter_map(|e| Some((e.file_name().into_string().ok()?, e.path())));
-            (named.collect(), true)
+            Ok(Some(Directory { files: named.collect(), own: true }))
         }
-        Err(_) if name.contains('/') || name.starts_with('K') => return None,
-        Err(_) => (Some(systemd::credentials(name)).filter(|files| !files.is_empty())?, false),
-    };
-    let of_domain = format!("K{}+", domain.to_lowercase().to_ascii()).to_ascii_lowercase();
-    let mut pairs: Vec<Pair> = files
-        .into_iter()
-        .filter_map(|(file, path)| {
-            let base = file.strip_suffix(".key")?;
-            let ours = base.to_ascii_lowercase().starts_with(&of_domain);
-            // Credentials have other names than the files they are made of.
-            let shown =
-                if directory { path.with_extension("").display().to_string() } else { base.to_owned() };
-            let private = path.with_extension("private");
-            ours.then_some(Pair { base: shown, public: path, private })
-        })
-        .collect();
-    pairs.sort_by(|a, b| a.base.cmp(&b.base));
-    Some(pairs)
+        Err(error) if !missing(&error) => Err(unreadable(error)),
+        Err(_) if name.contains('/') || name.starts_with('K') => Ok(None),
+        Err(_) => match systemd::credentials(name) {
+            Ok(files) => Ok(Some(Directory { files, own: false })),
+            Err(error) => Err(unreadable(error)),
+        },
+    }
 }
 
 /// An error behind a base name: it begins with the ending of the file, or is about the name itself.
@@ -166,7 +189,7 @@ pub(super) fn signer(config: &Config, cache: &Arc<SignatureCache>) -> Result<Opt
         return Err(KeysError(problems));
     }
     notes.iter().for_each(|note| log::warn!("{note}"));
-    let keys = KeySet::new(keys);
+    let keys = KeySet::new(keys).with_ttl(config.zone.ttl);
     Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), now()))))
 }
 

@@ -1,5 +1,6 @@
 //! Files that systemd hands to the unit alone (`LoadCredential=`, systemd.exec(5)).
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// What the unit's credentials are made of.
@@ -18,22 +19,24 @@ pub fn credential(file: &Path) -> PathBuf {
 ///
 /// Each comes with the name that it has in the directory. Without systemd the directory below `/etc/skydns` is
 /// looked into.
-pub fn credentials(name: &str) -> Vec<(String, PathBuf)> {
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn credentials(name: &str) -> io::Result<Vec<(String, PathBuf)>> {
     match std::env::var_os("CREDENTIALS_DIRECTORY") {
         Some(directory) => files(Path::new(&directory), &format!("{name}_")),
         None => files(&Path::new(KEYS).with_file_name(name), ""),
     }
 }
 
-fn files(directory: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let named = entries.flatten().filter_map(|entry| {
+fn files(directory: &Path, prefix: &str) -> io::Result<Vec<(String, PathBuf)>> {
+    let named = std::fs::read_dir(directory)?.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         Some((name.strip_prefix(prefix)?.to_owned(), entry.path()))
     });
     let mut files: Vec<_> = named.collect();
     files.sort();
-    files
+    Ok(files)
 }
 
 fn find(directory: &Path, file: &Path) -> Option<PathBuf> {
@@ -54,10 +57,14 @@ mod tests {
         for file in ["keys_b", "keys_a", "others_c"] {
             std::fs::write(dir.path().join(file), "").expect("a file");
         }
-        let names = |prefix| files(dir.path(), prefix).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let names = |prefix| {
+            let files = files(dir.path(), prefix).expect("readable");
+            files.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
         assert_eq!(names("keys_"), ["a", "b"]);
         assert_eq!(names("").len(), 3);
-        assert!(files(&dir.path().join("none"), "").is_empty());
+        let error = files(&dir.path().join("none"), "").expect_err("there is none");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
