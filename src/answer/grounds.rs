@@ -1,7 +1,8 @@
 //! What an answer stands on: the parts of the tree that were read for it, time, and chance.
 
-use super::View;
+use super::{View, same_name};
 use crate::tree::{Entry, Found, Kinds, Node, Path, Slot, Tree};
+use hickory_proto::rr::Name;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -95,6 +96,13 @@ impl<'a> View<'a> {
     pub(super) fn exact(&self, path: &Path) -> Option<&'a Arc<Node>> {
         self.grounds.note(path.slot());
         self.tree.exact(path)
+    }
+
+    /// Whether a name is `local.dns.<domain>`, and the tree has names below it: then it exists, whatever the name has that
+    /// is answered for it (RFC 8020).
+    pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
+        let local = self.zone.local_name();
+        self.zone.local.is_some() && same_name(local, name) && self.exact(&Path::new(local)).is_some()
     }
 
     /// See [`Tree::serial`].

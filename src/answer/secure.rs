@@ -196,7 +196,9 @@ impl Builder<'_> {
     pub(super) fn is_there(&self, name: &Name) -> bool {
         let path = Path::new(self.view.zone.substitute(name));
         let found = self.view.services(&path, Kinds::NONE, |_| false);
-        !matches!(found, Found::NoName) || self.view.zone.always_has(&path.before_wildcards())
+        !matches!(found, Found::NoName)
+            || self.view.zone.always_has(&path.before_wildcards())
+            || self.view.has_names_below_local(name)
     }
 
     /// The types that the owner has, RRSIG apart.

@@ -170,6 +170,23 @@ fn local_dns_is_the_hosts_own_name_in_any_letter_case() {
 }
 
 #[test]
+fn local_dns_exists_when_names_below_it_do() {
+    let mut site = Site::new(&[("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    let rcode = |site: &Site| site.ask("local.dns.skydns.test.", RecordType::A).rcode;
+    assert_eq!(rcode(&site), ResponseCode::NoError);
+    site.zone.local = Some(name("none.hosts.skydns.test."));
+    assert_eq!(rcode(&site), ResponseCode::NoError, "no data, but names below it");
+    let site = Site { tree: Tree::new(), ..site };
+    assert_eq!(rcode(&site), ResponseCode::NXDomain);
+}
+
+#[test]
+fn ttls_that_are_signed_pass_few_values() {
+    assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(coarse), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
+    assert_eq!(coarse(u32::MAX), 0xf000_0000);
+}
+
+#[test]
 fn round_robin_gives_every_order_equally_often() {
     let mut site = Site::new(&[
         ("a.p.skydns.test.", r#"{"host":"10.0.0.1"}"#),
