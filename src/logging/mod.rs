@@ -4,6 +4,10 @@
 //! no more than a bounded number of lines is written in a second, whatever asks for them; logged queries
 //! (`-verbose`) are not bounded.
 
+mod seldom;
+
+pub use seldom::Seldom;
+
 use crate::config::LogTarget;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;

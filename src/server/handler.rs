@@ -8,7 +8,7 @@ use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, StubTable, StubZone};
-use crate::logging::QUERIES;
+use crate::logging::{QUERIES, Seldom};
 use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
 use crate::wire::{self, Reply, Request, Screened, Terms, Transport};
@@ -32,6 +32,7 @@ pub struct Handler {
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     limiter: Limiter,
+    pub(super) unsigned_told: Seldom,
     /// What we ask ourselves; nobody else can know it.
     probe: Name,
 }
@@ -97,7 +98,8 @@ impl Handler {
         let probe = Name::from_labels([token.as_bytes(), b"probe"]).unwrap_or_default();
         let gate = Arc::new(Gate::new(&config.load().allow));
         let (stubs, limiter) = (StubTable::default(), Limiter::default());
-        Self { published, config, signer, forwarder, stubs, metrics, gate, limiter, probe }
+        let unsigned_told = Seldom::default();
+        Self { published, config, signer, forwarder, stubs, metrics, gate, limiter, unsigned_told, probe }
     }
 
     /// A question of class CH that only we ask: it is answered with the SOA of our domain, as a client's question for

@@ -9,7 +9,7 @@ use hickory_proto::op::ResponseCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// RRsets that a worker signs anew for one answer: it is kept from its other clients no longer than that takes.
+/// Signatures that a worker makes for one answer: it is kept from its other clients no longer than that takes.
 const ON_THE_SPOT: usize = 1;
 
 /// RRSIGs Missing (RFC 8914 §4.11).
@@ -51,7 +51,9 @@ impl Handler {
     /// The keys to answer with; nothing if the zone is not signed.
     pub(super) fn signing(&self, request: &Request, config: &Config, now: u64) -> Option<Signing> {
         // For a moment after a change of the domain the keys are those of the other one: nothing goes out then.
-        let signer = self.signer().load_full()?;
+        // Others are given nothing of it but at the apex, and do not touch what all workers share.
+        let concerns = request.dnssec_ok() || config.zone.is_apex(request.query.name());
+        let signer = concerns.then(|| self.signer().load_full()).flatten()?;
         let state = signer.state(now);
         let ours = signer.zone() == config.zone.domain();
         Some(Signing { signer, state, now, ours, wanted: request.dnssec_ok() })
@@ -113,7 +115,8 @@ impl Handler {
     /// An answer never goes out without the signatures that belong to it.
     fn unsigned(&self, request: &Request, error: &SigningError) -> Reply {
         self.metrics().unsigned();
-        log::debug!("signing {} {}: {error}", request.query.name(), request.query.query_type());
+        let level = self.unsigned_told.level(log::Level::Warn);
+        log::log!(level, "signing {} {}: {error}", request.query.name(), request.query.query_type());
         let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
         Reply::failure(ResponseCode::ServFail, error)
     }
