@@ -2,6 +2,7 @@
 
 mod support;
 
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -109,6 +110,30 @@ fn others_are_served_while_connections_are_abused() {
     assert!(most_open <= FILES as usize, "{most_open}");
     // Replies that wait to be written are bounded by 64 MiB, connections by their number.
     assert!(grown < 100.0, "{grown} MiB");
+}
+
+#[test]
+fn questions_that_wait_for_upstreams_take_no_room_of_others() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a port where nobody answers");
+    let address = upstream.local_addr().expect("an address").to_string();
+    let agent = agent(Setup::new().args(&["-nameservers", &address, "-rtimeout", "2s"]));
+    let begun = Instant::now();
+    let mut slow: Vec<Stream> = (0..300).map(|_| Stream::connect(agent.address())).collect();
+    for (at, stream) in slow.iter_mut().enumerate() {
+        for n in 0..6 {
+            stream.send(&query(&format!("n{at}-{n}.example.org."), RecordType::A));
+        }
+    }
+    for stream in &mut slow[..100] {
+        stream.send(&query("a.skydns.local.", RecordType::A));
+        assert_eq!(stream.receive().expect("a reply").answers.len(), 1, "on the same connection");
+    }
+    let reply = Stream::connect(agent.address()).ask(&query("a.skydns.local.", RecordType::A));
+    assert_eq!(reply.answers.len(), 1);
+    assert!(begun.elapsed() < Duration::from_millis(3_500), "they still wait: {:?}", begun.elapsed());
+    let mut code = |stream: &mut Stream| stream.receive().expect("a reply").metadata.response_code;
+    let codes: Vec<_> = slow[..20].iter_mut().map(&mut code).collect();
+    assert_eq!(codes, vec![ResponseCode::ServFail; 20], "and hear that nobody answers");
 }
 
 #[test]

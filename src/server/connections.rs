@@ -4,8 +4,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Connections open at once, of all listeners. Each holds a buffer and a descriptor.
 const MOST: usize = 1_000;
@@ -19,32 +20,32 @@ pub struct Connections {
     most: usize,
     /// Octets that replies of all connections may take until they are written.
     budget: Arc<Semaphore>,
+    /// Replies larger than usual that may wait for more room.
+    large: Semaphore,
 }
 
 /// Octets of replies that wait to be written, for all connections together: 64 MiB. Clients that do not read
 /// can take no more.
 const UNWRITTEN: usize = 64 << 20;
 
-/// The part of it that one connection may hold.
-const UNWRITTEN_OF_ONE: usize = 256 << 10;
+/// The part of it that one connection may hold: as much as all that may wait at once reserve, and as much again.
+const UNWRITTEN_OF_ONE: usize = 512 << 10;
 
-/// The most octets of one reply: what a query reserves before it is answered.
-const REPLY: u32 = 65_535;
+/// Octets that a query reserves before it is answered. Most replies are smaller; more is asked for when it is needed, so
+/// that queries which wait for upstreams do not take the room of others.
+const USUAL: usize = 4 << 10;
+
+/// Replies larger than that which wait for more room at once: 32 MiB beside the 64.
+const LARGE: usize = 512;
+
+/// Time for a client to make room by reading.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Room for one reply, held until it is written.
 #[derive(Debug)]
 pub(super) struct Room {
     of_all: OwnedSemaphorePermit,
     of_one: OwnedSemaphorePermit,
-}
-
-impl Room {
-    /// Gives back what a reply does not need.
-    pub(super) fn shrink(&mut self, octets: usize) {
-        let surplus = usize::try_from(REPLY).unwrap_or(0).saturating_sub(octets);
-        drop(self.of_all.split(surplus));
-        drop(self.of_one.split(surplus));
-    }
 }
 
 /// One open connection; it is closed in the table when this is dropped.
@@ -78,6 +79,7 @@ impl Connections {
             next: AtomicU64::new(0),
             most,
             budget: Arc::new(Semaphore::new(UNWRITTEN)),
+            large: Semaphore::new(LARGE),
         })
     }
 
@@ -101,7 +103,7 @@ impl Connections {
 
     /// Whether all room for replies is taken, so that a query has to wait.
     pub fn is_full(&self) -> bool {
-        self.budget.available_permits() < usize::try_from(REPLY).unwrap_or(0)
+        self.budget.available_permits() < USUAL
     }
 
     fn now(&self) -> u64 {
@@ -120,11 +122,36 @@ fn most() -> usize {
 }
 
 impl Open {
-    /// Reserves room for the reply to the next query; waits until there is some.
+    /// Reserves room for the reply to the next query; `None` if the client does not read the replies it has.
     pub(super) async fn room(&self) -> Option<Room> {
-        let of_one = Arc::clone(&self.budget).acquire_many_owned(REPLY).await.ok()?;
-        let of_all = Arc::clone(&self.table.budget).acquire_many_owned(REPLY).await.ok()?;
+        timeout(SLOW, self.reserve(USUAL)).await.ok()?
+    }
+
+    /// Fits the room to a reply; `false` if there is no more, because the client does not read.
+    pub(super) async fn fit(&self, room: &mut Room, octets: usize) -> bool {
+        let Some(more) = octets.checked_sub(USUAL).filter(|more| *more > 0) else {
+            let surplus = USUAL.saturating_sub(octets);
+            drop((room.of_all.split(surplus), room.of_one.split(surplus)));
+            return true;
+        };
+        // It takes its memory while it waits.
+        let Ok(_place) = self.table.large.try_acquire() else { return false };
+        let Ok(Some(more)) = timeout(SLOW, self.reserve(more)).await else { return false };
+        room.of_all.merge(more.of_all);
+        room.of_one.merge(more.of_one);
+        true
+    }
+
+    async fn reserve(&self, octets: usize) -> Option<Room> {
+        let octets = u32::try_from(octets).ok()?;
+        let of_one = Arc::clone(&self.budget).acquire_many_owned(octets).await.ok()?;
+        let of_all = Arc::clone(&self.table.budget).acquire_many_owned(octets).await.ok()?;
         Some(Room { of_all, of_one })
+    }
+
+    /// Closes the connection.
+    pub(super) fn cut(&self) {
+        self.connection.evicted.notify_one();
     }
 
     /// Notes a query that came in.
@@ -143,7 +170,7 @@ impl Open {
         self.connection.busy.load(Relaxed) > 0
     }
 
-    /// Completes when the connection has to go.
+    /// Completes when the connection has to go: a new one took its place, or it was cut.
     pub(super) async fn evicted(&self) {
         self.connection.evicted.notified().await;
     }
@@ -158,7 +185,6 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn the_one_idle_for_the_longest_goes_first_and_busy_ones_last() {
@@ -175,5 +201,29 @@ mod tests {
         open[1].evicted().await;
         drop(fourth);
         assert_eq!(table.lock().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_bounded_for_each_and_for_all() {
+        let table = Connections::with_most(3);
+        let open = table.open();
+        let free = || (table.budget.available_permits(), open.budget.available_permits());
+        let before = free();
+        let mut usual = open.room().await.expect("room");
+        assert!(open.fit(&mut usual, 100).await);
+        assert_eq!(before.0 - free().0, 100);
+        let mut large = open.room().await.expect("room");
+        assert!(open.fit(&mut large, 65_535).await);
+        assert_eq!(before.1 - free().1, 100 + 65_535);
+        let mut held = Vec::new();
+        while let Some(room) = open.room().await {
+            held.push(room);
+        }
+        assert_eq!(held.len(), (UNWRITTEN_OF_ONE - 65_635) / USUAL, "until the client is too slow");
+        let mut last = held.pop().expect("room");
+        assert!(!open.fit(&mut last, 65_535).await);
+        drop((usual, large, held, last));
+        assert_eq!(free(), before, "all is given back");
+        assert_eq!(table.large.available_permits(), LARGE);
     }
 }

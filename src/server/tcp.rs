@@ -95,14 +95,13 @@ async fn connection(
             while waiting.try_join_next().is_some() {}
             let Some(packet) = last_call.next(next(&mut read, &open)).await? else { break };
             // A client that does not read its replies waits here until it is cut off.
-            let Ok(Some(mut room)) = timeout(SLOW, open.room()).await else { break };
+            let Some(mut room) = open.room().await else { break };
             open.query();
             match handler.now(&packet, peer, Via::Tcp) {
                 Now::Drop => open.answered(),
                 Now::Reply(reply, _) => {
                     open.answered();
-                    room.shrink(reply.len());
-                    if replies.send((reply, room)).await.is_err() {
+                    if !open.fit(&mut room, reply.len()).await || replies.send((reply, room)).await.is_err() {
                         break;
                     }
                 }
@@ -113,9 +112,12 @@ async fn connection(
                         let _permit = permit;
                         let reply = handler.later(job).await;
                         open.answered();
-                        room.shrink(reply.len());
-                        // A client that is gone needs no reply.
-                        let _ = replies.send((reply, room)).await;
+                        if open.fit(&mut room, reply.len()).await {
+                            // A client that is gone needs no reply.
+                            let _ = replies.send((reply, room)).await;
+                        } else {
+                            open.cut();
+                        }
                     });
                 }
             }
