@@ -2,14 +2,14 @@
 
 use super::AgentError;
 use super::keys::{self, KeysError};
+use super::upstreams::Upstreams;
 use crate::config::{Config, Host, Spec};
 use crate::dnssec::{SignatureCache, Signer};
-use crate::forward::{Forwarder, ResolvConf};
-use crate::server::{self, Bound, Gate};
+use crate::forward::Forwarder;
+use crate::server::{Bound, Gate};
 use crate::service::Keyspace;
 use crate::source::{SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub(super) struct Rebase {
     /// Flags, variables and defaults.
     pub(super) spec: Spec,
     pub(super) host: Host,
-    /// Hears that it is done.
-    pub(super) done: oneshot::Sender<()>,
+    /// Hears that it is done, or why not.
+    pub(super) done: oneshot::Sender<Result<(), String>>,
 }
 
 /// Keeps the shared configuration up to date.
@@ -44,8 +44,7 @@ pub(super) struct Follower {
     /// What was said of the keys last.
     keys_told: Option<String>,
     listening: Vec<SocketAddr>,
-    upstreams: Option<Vec<SocketAddr>>,
-    own_named: bool,
+    upstreams: Upstreams,
 }
 
 impl Follower {
@@ -66,8 +65,7 @@ impl Follower {
             signatures,
             keys_told: None,
             listening: Vec::new(),
-            upstreams: None,
-            own_named: false,
+            upstreams: Upstreams::default(),
         };
         follower.seen = follower.status.borrow_and_update().config();
         let made = match follower.made() {
@@ -135,13 +133,13 @@ impl Follower {
                 }
                 Some(Rebase { spec, host, done }) = rebases.recv() => {
                     (self.base, self.host) = (spec, host);
-                    self.upstreams = None;
-                    self.read_anew();
+                    self.upstreams.forget();
+                    let taken = self.read_anew();
                     gate.refresh(&self.config.load().allow);
                     forwarder.configure(self.config.load().forward.clone());
                     self.refresh_upstreams(&forwarder);
                     // Nobody left to hear it is no error.
-                    let _ = done.send(());
+                    let _ = done.send(taken);
                 }
             }
         }
@@ -166,7 +164,10 @@ impl Follower {
     }
 
     /// Makes the configuration anew, of the settings alone if the store's cannot be used, as at the start.
-    fn read_anew(&mut self) {
+    ///
+    /// # Errors
+    /// Nothing can be made of them; the last good one stays.
+    fn read_anew(&mut self) -> Result<(), String> {
         self.seen = self.status.borrow_and_update().config();
         let made = self.made().or_else(|problem| match problem {
             NotMade::Config(problem) => {
@@ -180,10 +181,8 @@ impl Follower {
             }
             keys @ NotMade::Keys(_) => Err(keys),
         });
-        match made {
-            Ok(made) => drop(self.take(made)),
-            Err(problem) => log::error!("the last good configuration stays: {problem}"),
-        }
+        self.take(made.map_err(|problem| problem.to_string())?);
+        Ok(())
     }
 
     /// The configuration that the settings and the store's make together.
@@ -248,25 +247,7 @@ impl Follower {
 
     /// Brings the forwarder's upstreams up to date.
     pub(super) fn refresh_upstreams(&mut self, forwarder: &Forwarder) {
-        let own = own_addresses(&self.listening);
-        let upstreams = match &self.config.load().forward.nameservers {
-            Some(named) => {
-                let (ours, others): (Vec<_>, Vec<_>) = named.iter().copied().partition(|a| own.contains(a));
-                if !ours.is_empty() && !self.own_named {
-                    log::error!("nameservers: {} is this server itself; it is left out", ours[0]);
-                }
-                self.own_named = !ours.is_empty();
-                others
-            }
-            None => ResolvConf::new(self.base.resolv_conf.clone(), own).read(),
-        };
-        if self.upstreams.as_ref() == Some(&upstreams) {
-            return;
-        }
-        let list: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
-        log::info!("upstreams: {}", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
-        forwarder.set_upstreams(&upstreams);
-        self.upstreams = Some(upstreams);
+        self.upstreams.refresh(&self.base, &self.config.load(), &self.listening, forwarder);
     }
 }
 
@@ -277,18 +258,4 @@ enum NotMade {
     Config(String),
     #[error(transparent)]
     Keys(#[from] KeysError),
-}
-
-/// All addresses at which a question would come back to us.
-fn own_addresses(listening: &[SocketAddr]) -> HashSet<SocketAddr> {
-    let mut own: HashSet<SocketAddr> = listening.iter().copied().collect();
-    let wildcards: Vec<_> = listening.iter().filter(|address| address.ip().is_unspecified()).collect();
-    if wildcards.is_empty() {
-        return own;
-    }
-    for ip in server::own_addresses() {
-        let of = wildcards.iter().filter(|wildcard| wildcard.is_ipv6() || ip.is_ipv4());
-        own.extend(of.map(|wildcard| SocketAddr::new(ip, wildcard.port())));
-    }
-    own
 }

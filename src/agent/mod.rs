@@ -11,6 +11,7 @@ mod snapshot;
 mod sources;
 mod status;
 mod tasks;
+mod upstreams;
 mod watchdog;
 
 pub use host::host;

@@ -52,7 +52,6 @@ impl Reload {
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         keys::readable(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
-        // From here on nothing can fail any more.
         if let Some(next) = next {
             self.sources.take(next, &self.stage);
         }
@@ -66,8 +65,8 @@ impl Reload {
         let (done, taken) = oneshot::channel();
         // The follower ends only with the program.
         self.rebase.send(Rebase { spec, host, done }).await.map_err(|_| "the agent ends".to_owned())?;
-        // A configuration in the store that cannot be used is told there, as at the start.
-        let _ = taken.await;
-        Ok(())
+        // A configuration in the store that cannot be used is told there, as at the start; keys that it names and that
+        // cannot be read leave all as it was.
+        taken.await.unwrap_or(Ok(()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -36,15 +37,18 @@ impl ResolvConf {
     ///
     /// In the place of systemd-resolved's stub come the servers behind it; without any other, those
     /// behind the stubs known.
-    pub fn read(&self) -> Vec<SocketAddr> {
-        let named = self.servers(&self.file);
+    ///
+    /// # Errors
+    /// A file is there, and cannot be read.
+    pub fn read(&self) -> io::Result<Vec<SocketAddr>> {
+        let named = self.servers(&self.file)?;
         let direct: Vec<_> = named.iter().filter(|server| !is_resolved(server)).copied().collect();
         if named.len() == direct.len() && !direct.is_empty() {
-            return direct;
+            return Ok(direct);
         }
-        let behind: Vec<_> = self.behind.iter().map(|file| self.servers(file)).collect();
+        let behind = self.behind.iter().map(|file| self.servers(file)).collect::<io::Result<Vec<_>>>()?;
         let real = |servers: &&Vec<SocketAddr>| servers.iter().any(|server| !is_resolved(server));
-        match behind.iter().find(real) {
+        Ok(match behind.iter().find(real) {
             Some(servers) => {
                 let more = servers.iter().filter(|server| !is_resolved(server) && !direct.contains(server));
                 direct.iter().chain(more).copied().collect()
@@ -54,14 +58,19 @@ impl ResolvConf {
                 behind.into_iter().find(|servers| !servers.is_empty()).unwrap_or_default()
             }
             None => named,
-        }
+        })
     }
 
-    fn servers(&self, file: &Path) -> Vec<SocketAddr> {
-        let Ok(text) = fs::read(file) else { return Vec::new() };
+    fn servers(&self, file: &Path) -> io::Result<Vec<SocketAddr>> {
+        let text = match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => {
+                text.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?
+            }
+        };
         let mut servers = parse(&String::from_utf8_lossy(&text));
         servers.retain(|server| !self.own.contains(server));
-        servers
+        Ok(servers)
     }
 }
 
@@ -105,7 +114,7 @@ mod tests {
         }
         let own = own.iter().map(|own| own.parse().expect("an address")).collect();
         let reader = ResolvConf { behind: vec![stub], ..ResolvConf::new(file, own) };
-        reader.read().iter().map(ToString::to_string).collect()
+        reader.read().expect("readable").iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 use super::reach;
 use crate::config::Allow;
+use crate::logging::Seldom;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,14 +39,14 @@ pub(super) struct Access {
 }
 
 impl Access {
-    fn new(allow: &Allow) -> Self {
+    fn new(allow: &Allow) -> io::Result<Self> {
         let mut networks = allow.networks.clone();
         if allow.local {
-            networks.extend(getifaddrs().into_iter().flatten().filter_map(|interface| private(&interface)));
+            networks.extend(getifaddrs()?.filter_map(|interface| private(&interface)));
         }
         networks.sort();
         networks.dedup();
-        Self { own: reach::own_addresses(), networks, any: allow.any }
+        Ok(Self { own: reach::own_addresses()?, networks, any: allow.any })
     }
 
     /// What a client may.
@@ -101,16 +103,20 @@ pub struct Gate {
     begun: Instant,
     /// Milliseconds from the beginning to the last look at the interfaces.
     looked: AtomicU64,
+    told: Seldom,
 }
 
 impl Gate {
     /// Looks at the interfaces.
     pub(super) fn new(allow: &Allow) -> Self {
-        Self {
-            access: ArcSwap::from_pointee(Access::new(allow)),
+        let gate = Self {
+            access: ArcSwap::default(),
             begun: Instant::now(),
             looked: AtomicU64::new(0),
-        }
+            told: Seldom::default(),
+        };
+        gate.refresh(allow);
+        gate
     }
 
     /// The present clients of ours.
@@ -126,11 +132,18 @@ impl Gate {
         }
     }
 
-    /// Looks at the interfaces again.
+    /// Looks at the interfaces again. If the system does not tell, what was known stays.
     pub fn refresh(&self, allow: &Allow) {
-        let access = Access::new(allow);
-        if **self.access.load() != access {
-            self.access.store(Arc::new(access));
+        match Access::new(allow) {
+            Ok(access) if **self.access.load() != access => self.access.store(Arc::new(access)),
+            Ok(_) => {}
+            Err(error) => {
+                let level = self.told.level(log::Level::Warn);
+                log::log!(
+                    level,
+                    "the interfaces of this host cannot be listed, the clients of before stay: {error}"
+                );
+            }
         }
     }
 
@@ -184,7 +197,7 @@ mod tests {
     fn this_host_is_always_ours() {
         let none = Allow { local: false, any: false, networks: Vec::new() };
         let gate = Gate::new(&none);
-        for own in reach::own_addresses() {
+        for own in reach::own_addresses().expect("addresses") {
             assert_eq!(gate.trust(own, &none), Trust::Full, "{own}");
         }
         assert!(gate.access().networks.is_empty());

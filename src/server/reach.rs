@@ -2,6 +2,7 @@
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{getsockopt, sockopt};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
@@ -42,7 +43,7 @@ impl Reach {
             }
             ip => vec![ip],
         };
-        let ip = candidates.into_iter().find(|ip| is_loopback_v4(ip) || own_addresses().contains(ip))?;
+        let ip = candidates.into_iter().find(|ip| is_loopback_v4(ip) || is_here(ip))?;
         Some(match self.local {
             // The zone of a link-local address has to stay.
             SocketAddr::V6(mut v6) if ip == IpAddr::V6(*v6.ip()) => {
@@ -54,20 +55,27 @@ impl Reach {
     }
 }
 
+fn is_here(ip: &IpAddr) -> bool {
+    own_addresses().is_ok_and(|own| own.contains(ip))
+}
+
 /// All of 127.0.0.0/8 is here, though only one of them is listed.
 fn is_loopback_v4(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V4(v4) if v4.is_loopback())
 }
 
 /// The addresses of all interfaces.
-pub fn own_addresses() -> Vec<IpAddr> {
-    let addresses = getifaddrs().into_iter().flatten().filter_map(|interface| interface.address);
-    addresses
+///
+/// # Errors
+/// The system does not tell, as without descriptors.
+pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    let addresses = getifaddrs()?.filter_map(|interface| interface.address);
+    Ok(addresses
         .filter_map(|address| {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         })
-        .collect()
+        .collect())
 }
 
 #[cfg(test)]
