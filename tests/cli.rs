@@ -309,6 +309,39 @@ fn syslog_gets_rfc_5424() {
     assert!(lines[0].starts_with("<30>1 20") && lines[0].contains(" skydns "), "{lines:?}");
 }
 
+/// What is served over HTTP; nothing if nobody listens.
+fn page(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    text
+}
+
+#[test]
+fn a_taken_port_of_the_page_costs_the_page_only() {
+    let taken = std::net::TcpListener::bind("[::]:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let agent = setup.variable("PROMETHEUS_PORT", &port.to_string()).start();
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    eventually("it is told", || agent.log().contains(&format!("cannot listen on port {port}")));
+    drop(taken);
+    eventually("the port is free", || page(port, "/metrics").contains("skydns_skydns_names 1\n"));
+}
+
+#[test]
+fn without_syslog_the_log_is_on_standard_error() {
+    if ["/dev/log", "/var/run/syslog"].iter().any(|socket| std::path::Path::new(socket).exists()) {
+        println!("not run: somebody takes messages here");
+        return;
+    }
+    let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", "syslog"]).start();
+    assert!(agent.log().contains("cannot log to syslog, so this goes to standard error"));
+}
+
 #[test]
 fn metrics_are_on_their_page() {
     let port = free_port();
@@ -320,15 +353,7 @@ fn metrics_are_on_their_page() {
         .variable("PROMETHEUS_PATH", "/m")
         .start();
     agent.ask("none.skydns.local.", RecordType::A);
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-            .expect("sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("a page");
-        text
-    };
+    let get = |path: &str| page(port, path);
     // A bad file that is young may be half written.
     eventually("the bad record is refused", || get("/m").contains("site_skydns_refused_records 1\n"));
     let page = get("/m");
@@ -338,6 +363,7 @@ fn metrics_are_on_their_page() {
         "site_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
         "site_skydns_names 1",
         "site_skydns_source_up{source=\"files\"} 1",
+        "site_skydns_source_changes_total{source=\"files\",state=\"synced\"} 1",
     ] {
         assert!(page.lines().any(|l| l == line), "{line}\n{page}");
     }

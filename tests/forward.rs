@@ -10,7 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, Via, add, failure, reply_to, soa};
-use support::{Agent, Setup, Stream, ask, error_code, eventually, exchange, query};
+use support::{Agent, Setup, Stream, ask, ask_with_edns, error_code, error_of, eventually, exchange, query};
 
 const RECORD: (&str, &str) = ("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
 
@@ -96,6 +96,66 @@ fn replies_to_something_else_are_not_believed() {
     for name in ["question.example.org.", "id.example.org."] {
         assert_eq!(agent.data(name, RecordType::A), ["192.0.2.1"]);
     }
+}
+
+#[test]
+fn a_connection_that_an_upstream_closed_is_made_anew() {
+    let upstream = Upstream::closing(|query, via| {
+        let mut reply = reply_to(query);
+        reply.metadata.truncation = via == Via::Udp;
+        if via == Via::Tcp {
+            add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        }
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    for n in 0..5 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn failures_say_whose_they_are() {
+    let refusing = Upstream::start(|query, _| Some(failure(query, ResponseCode::Refused)));
+    let asked = |upstream: SocketAddr| {
+        let reply = ask_with_edns(agent(&[upstream], &["-rtimeout", "300ms"]).address(), "a.example.org.");
+        (reply.metadata.response_code, error_of(&reply))
+    };
+    assert_eq!(asked(refusing.address), (ResponseCode::Refused, Some(22)), "as it came, with a word");
+    let (hole, silent) = black_hole();
+    assert_eq!(asked(silent), (ResponseCode::ServFail, Some(22)), "no reply");
+    drop(hole);
+    assert_eq!(asked(silent), (ResponseCode::ServFail, Some(23)), "nobody listens");
+}
+
+#[test]
+fn a_stale_address_of_a_service_is_told() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 1, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let front = Arc::new(Mutex::new(true));
+    let open = Arc::clone(&front);
+    let inner = upstream.address;
+    // Passes questions on until it is closed.
+    let door =
+        Upstream::start(
+            move |query, _| {
+                if *open.lock().expect("unpoisoned") { Some(ask(inner, query)) } else { None }
+            },
+        );
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/ext", r#"{"host":"www.example.org"}"#)
+        .args(&["-nameservers", &door.address.to_string(), "-rtimeout", "500ms"])
+        .start();
+    let fresh = ask_with_edns(agent.address(), "ext.skydns.local.");
+    assert_eq!((fresh.answers.len(), error_of(&fresh)), (2, None));
+    *front.lock().expect("unpoisoned") = false;
+    std::thread::sleep(Duration::from_millis(1_200));
+    let stale = ask_with_edns(agent.address(), "ext.skydns.local.");
+    assert_eq!((stale.answers.len(), error_of(&stale)), (2, Some(3)));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use sources::{Sources, SourcesError};
 
 use crate::config::Spec;
 use crate::forward::Forwarder;
-use crate::metrics::{self, HttpError, Metrics, Names, Sink};
+use crate::metrics::{self, Metrics, Names, Sink};
 use crate::server::{BindError, Bound, Connections, Handler, Probe};
 use crate::source::Stage;
 use crate::source::snapshot::Keeper;
@@ -77,9 +77,6 @@ pub enum AgentError {
     /// systemd's sockets cannot be used.
     #[error(transparent)]
     Sockets(#[from] SocketError),
-    /// The metrics page cannot be served.
-    #[error(transparent)]
-    Metrics(#[from] HttpError),
     /// The system refuses something.
     #[error("{what}: {source}")]
     System {
@@ -140,7 +137,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
         tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(&counters)));
     }
     if let Some(settings) = statistics.page {
-        serve_metrics(settings, counters, &stage, &mut tasks).await?;
+        serve_metrics(settings, counters, &stage, Arc::clone(&forwarder), &mut tasks);
     }
     let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
     tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
@@ -257,20 +254,23 @@ impl Hangup {
     }
 }
 
-async fn serve_metrics(
+fn serve_metrics(
     settings: MetricsSettings,
     counters: Arc<Metrics>,
     stage: &Arc<Stage>,
+    forwarder: Arc<Forwarder>,
     tasks: &mut Tasks,
-) -> Result<(), AgentError> {
-    let listener = metrics::bind(settings.port).await?;
-    log::info!("metrics on :{}{}", settings.port, settings.path);
+) {
     let (stage, status) = (Arc::clone(stage), stage.status());
     let names = settings.names;
     let page = move || {
         let status = status.borrow().clone();
-        counters.page(&names, &status, stage.refusals().count())
+        counters.page(&names, &status, &forwarder.reports(), stage.refusals().count())
     };
-    tasks.spawn("the metrics page", metrics::serve(listener, settings.path, page));
-    Ok(())
+    tasks.spawn("the metrics page", async move {
+        // No host loses its DNS because somebody else has the port of the page.
+        let listener = metrics::listen(settings.port).await;
+        log::info!("metrics on :{}{}", settings.port, settings.path);
+        metrics::serve(listener, settings.path, page).await;
+    });
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// How often the line may change: a busy store must not keep systemd busy.
 const REST: Duration = Duration::from_secs(1);
 
-/// How often it is made anew without news: upstreams come and go without a word.
+/// How often it is made anew without news.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the line says beside the state of sources and upstreams.
@@ -86,6 +86,7 @@ impl StatusLine {
             tokio::select! {
                 changed = self.status.changed() => if changed.is_err() { return },
                 _ = news.changed() => {}
+                () = self.forwarder.news() => {}
                 () = sleep(LOOK) => {}
             }
         }

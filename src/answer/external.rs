@@ -21,6 +21,7 @@ pub struct Lookup {
 pub struct Externals {
     known: HashMap<Lookup, Option<Vec<Record>>>,
     failed: bool,
+    stale: bool,
 }
 
 impl Externals {
@@ -38,6 +39,16 @@ impl Externals {
     /// Whether a look-up failed.
     pub(super) fn any_failed(&self) -> bool {
         self.failed
+    }
+
+    /// Notes that what was found is beyond its time.
+    pub fn note_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether anything that was found is beyond its time.
+    pub fn any_stale(&self) -> bool {
+        self.stale
     }
 
     /// Notes the answer section of a NOERROR reply, or that the name does not exist.

@@ -317,6 +317,8 @@ impl<'a> Builder<'a> {
         }
         if self.view.freshness == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
+        } else if self.view.externals.any_stale() {
+            answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
         if finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed) {
             self.view.grounds.note_choice();

@@ -136,9 +136,6 @@ fn code(error: &AgentError) -> u8 {
             CONFIG
         }
         AgentError::Bind(error) => of_system(&error.source),
-        AgentError::Metrics(metrics_error) => match metrics_error {
-            crate::metrics::HttpError::Bind { source, .. } => of_system(source),
-        },
         AgentError::System { source, .. } => of_system(source),
         AgentError::Ended(_) => SOFTWARE,
     }

@@ -21,6 +21,7 @@ mod upstream;
 pub use message::{answers as is_reply_to, reply as reply_of};
 pub use resolv_conf::ResolvConf;
 pub use stub::{StubTable, StubZone};
+pub use upstream::UpstreamReport;
 
 use crate::answer::{Ede, Lookup};
 use crate::config::ForwardConfig;
@@ -53,6 +54,15 @@ const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no upstream gave an answer")]
 pub struct LookupFailed;
+
+/// What came of a look-up of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookedUp {
+    /// The answer section; `None` if the name does not exist.
+    pub records: Option<Vec<Record>>,
+    /// Whether it was given beyond its time.
+    pub is_stale: bool,
+}
 
 /// What makes two questions to an upstream the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -123,9 +133,18 @@ impl Forwarder {
 
     /// How many of the present upstreams are well, and how many there are.
     pub fn health(&self) -> (usize, usize) {
-        let upstreams = self.upstreams.load();
-        let well = upstreams.iter().filter(|upstream| upstream.standing().well && !upstream.is_looping());
-        (well.count(), upstreams.len())
+        let reports = self.reports();
+        (reports.iter().filter(|report| report.is_up).count(), reports.len())
+    }
+
+    /// How the present upstreams are doing.
+    pub fn reports(&self) -> Vec<UpstreamReport> {
+        self.upstreams.load().iter().map(|upstream| upstream.report()).collect()
+    }
+
+    /// Waits until it changes how one is doing; one waiter hears it.
+    pub async fn news(&self) {
+        self.pool.news().await;
     }
 
     /// The reply to a question from the cache alone, and the whole seconds that it may be given again without a look.
@@ -206,7 +225,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// No upstream gave an answer in time.
-    pub async fn lookup(&self, lookup: &Lookup) -> Result<Option<Vec<Record>>, LookupFailed> {
+    pub async fn lookup(&self, lookup: &Lookup) -> Result<LookedUp, LookupFailed> {
         let ask = Ask {
             query: Query::query(lookup.name.clone(), lookup.rtype),
             dnssec_ok: false,
@@ -218,18 +237,31 @@ impl Forwarder {
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
         let reply =
             timeout(most, self.ask(ask, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
+        let is_stale = reply.is_stale();
         match reply.rcode {
-            ResponseCode::NoError if !reply.truncated => Ok(Some(reply.answers)),
-            ResponseCode::NXDomain => Ok(None),
+            ResponseCode::NoError if !reply.truncated => {
+                Ok(LookedUp { records: Some(reply.answers), is_stale })
+            }
+            ResponseCode::NXDomain => Ok(LookedUp { records: None, is_stale }),
             _ => Err(LookupFailed),
         }
     }
 
-    /// Probes upstreams in doubt, for ever.
+    /// Probes upstreams in doubt, for ever; says when there is none left, and when there is again.
     pub async fn tend(&self) {
+        let mut dark = false;
         loop {
             tokio::time::sleep(PROBE_PERIOD).await;
             self.pool.probe().await;
+            let (well, all) = self.health();
+            match (well, dark) {
+                (0, false) if all > 0 => {
+                    log::error!("upstreams: none of {all} answers; what is kept is given beyond its time")
+                }
+                (1.., true) => log::info!("upstreams: {well} of {all} answer again"),
+                _ => {}
+            }
+            dark = well == 0 && all > 0;
         }
     }
 

@@ -46,6 +46,11 @@ impl Pool {
         upstream
     }
 
+    /// Waits until an upstream is in order, or not any more.
+    pub(super) async fn news(&self) {
+        self.shared.news.notified().await;
+    }
+
     /// Forgets upstreams that nobody uses any more.
     pub(super) fn sweep(&self) {
         lock(&self.kept).retain(|_, upstream| Arc::strong_count(upstream) > 1);

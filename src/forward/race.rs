@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::ResponseCode;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -29,8 +30,15 @@ pub(super) async fn run(
     let order = choice::order(&standings, turn, count);
     let waiting =
         order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.is_looping()).collect();
-    let mut race =
-        Race { ask, waiting, running: FuturesUnordered::new(), slow: Vec::new(), followers, failed: None };
+    let mut race = Race {
+        ask,
+        waiting,
+        running: FuturesUnordered::new(),
+        slow: Vec::new(),
+        followers,
+        failed: None,
+        error: None,
+    };
     match timeout(2 * most, race.run()).await {
         Ok(reply) => reply,
         Err(_) => race.failure("no upstream answered in time"),
@@ -47,6 +55,8 @@ struct Race<'a> {
     followers: Followers,
     /// The best of the replies that are failures.
     failed: Option<Reply>,
+    /// Why the last one that failed gave no reply.
+    error: Option<(SocketAddr, ExchangeError)>,
 }
 
 impl Race<'_> {
@@ -67,9 +77,12 @@ impl Race<'_> {
                         }
                         Ok(reply) => {
                             upstream.gave_up();
-                            self.failed.get_or_insert(reply);
+                            self.failed.get_or_insert_with(|| explained(reply, upstream.address()));
                         }
-                        Err(error) => upstream.failed(&error),
+                        Err(error) => {
+                            upstream.failed(&error);
+                            self.error = Some((upstream.address(), error));
+                        }
                     }
                     patience = self.start().or(patience);
                 }
@@ -103,10 +116,38 @@ impl Race<'_> {
         self.slow.iter().filter(|_| self.failed.is_none()).for_each(|upstream| upstream.overtaken());
         self.failed.take().unwrap_or_else(|| {
             let looping = self.slow.is_empty() || self.slow.iter().all(|upstream| upstream.is_looping());
-            let text = if looping { "every upstream forwards to this server" } else { text };
-            Reply::failure(ResponseCode::ServFail, Ede::new(Ede::NO_REACHABLE_AUTHORITY, text))
+            let ede = match self.error.take() {
+                _ if looping => {
+                    Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
+                }
+                Some((address, error)) if error.is_of_network() => {
+                    Ede::new(Ede::NETWORK_ERROR, format!("{address}: {error}"))
+                }
+                _ => Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
+            };
+            Reply::failure(ResponseCode::ServFail, ede)
         })
     }
+}
+
+/// A failure, with a word on whose it is if it has none of its own.
+fn explained(mut reply: Reply, upstream: SocketAddr) -> Reply {
+    if reply.errors.is_empty() {
+        let text = match reply.rcode {
+            _ if reply.truncated => format!("{upstream} gave a truncated reply, over TCP as well"),
+            rcode => format!("{upstream} said {}", rcode_name(rcode)),
+        };
+        reply.errors.push(Ede::new(Ede::NO_REACHABLE_AUTHORITY, text));
+    }
+    // A client that asks over TCP already has no better way to ask.
+    if reply.truncated {
+        reply = Reply { errors: reply.errors, ..Reply::empty(ResponseCode::ServFail) };
+    }
+    reply
+}
+
+fn rcode_name(rcode: ResponseCode) -> &'static str {
+    if rcode == ResponseCode::Refused { "REFUSED" } else { "SERVFAIL" }
 }
 
 async fn wait(until: Option<Instant>) {

@@ -71,6 +71,13 @@ pub(super) enum ExchangeError {
     Loop,
 }
 
+impl ExchangeError {
+    /// Whether it is the network that failed, rather than the server.
+    pub(super) fn is_of_network(&self) -> bool {
+        matches!(self, Self::Send(_) | Self::NobodyListens | Self::Net(NetError::Io(_)))
+    }
+}
+
 /// A server that questions are forwarded to.
 pub(super) struct Upstream {
     address: SocketAddr,
@@ -94,6 +101,19 @@ pub(super) struct Upstream {
     /// When it was found to forward to us, in milliseconds since the pool began; 0 for never.
     looping_since: AtomicU64,
     loop_found: Notify,
+    /// Changes of whether it is in order.
+    changes: AtomicU64,
+}
+
+/// An upstream, and how it is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamReport {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether it is in order, as far as is known.
+    pub is_up: bool,
+    /// How often that changed.
+    pub changes: u64,
 }
 
 /// What all upstreams share.
@@ -104,6 +124,8 @@ pub(super) struct Shared {
     began: tokio::time::Instant,
     /// Marks the probes of this process.
     nonce: u64,
+    /// Told when an upstream is in order, or not any more.
+    pub(super) news: Notify,
 }
 
 impl fmt::Debug for Shared {
@@ -134,6 +156,7 @@ impl Upstream {
             loop_suspected: AtomicBool::new(false),
             looping_since: AtomicU64::new(0),
             loop_found: Notify::new(),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -173,7 +196,8 @@ impl Upstream {
         if with_edns && message::understood_nothing(&message) && message.edns.is_none() {
             with_edns = false;
             message = self.over_udp(ask, false).await?;
-            self.plain.store(true, Ordering::Relaxed);
+            // Some questions no server understands, with EDNS or without.
+            self.plain.store(!message::understood_nothing(&message), Ordering::Relaxed);
         }
         if message.metadata.truncation {
             // Without TCP the truncated reply still tells the client to try TCP with us.
@@ -190,11 +214,24 @@ impl Upstream {
     }
 
     async fn over_tcp(&self, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
-        let most = self.shared.timeout();
-        let exchange = match timeout(most, self.connection()).await {
+        let kept = lock(&self.tcp).clone();
+        if let Some(exchange) = kept {
+            match self.over(exchange, ask, with_edns).await {
+                // Servers close connections that are idle, and that is heard with the next question.
+                Err(ExchangeError::Net(_)) => {}
+                result => return result,
+            }
+        }
+        let exchange = match timeout(self.shared.timeout(), self.connect()).await {
             Ok(exchange) => exchange?,
             Err(_) => return Err(ExchangeError::Timeout),
         };
+        self.over(exchange, ask, with_edns).await
+    }
+
+    /// Asks over a connection.
+    async fn over(&self, exchange: Exchange, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
+        let most = self.shared.timeout();
         let request = DnsRequest::new(message::query(ask, with_edns), DnsRequestOptions::default());
         let result = match timeout(most, exchange.send(request).first_answer()).await {
             Ok(Ok(response)) => Ok(response.into_parts().0),
@@ -212,10 +249,8 @@ impl Upstream {
         }
     }
 
-    async fn connection(&self) -> Result<Exchange, NetError> {
-        if let Some(exchange) = lock(&self.tcp).as_ref() {
-            return Ok(exchange.clone());
-        }
+    /// A new connection, for those who come next as well.
+    async fn connect(&self) -> Result<Exchange, NetError> {
         let mut options = ResolverOpts::default();
         options.timeout = self.shared.timeout();
         options.max_active_requests = PIPELINED;
@@ -236,7 +271,7 @@ impl Upstream {
         self.rtt.store(smooth.max(1), Ordering::Relaxed);
         self.lost.store(0, Ordering::Relaxed);
         self.failing.store(0, Ordering::Relaxed);
-        self.doubted.store(false, Ordering::Relaxed);
+        self.doubt(false);
         if self.told.swap(false, Ordering::Relaxed) {
             log::info!("upstream {}: answers again", self.address);
         }
@@ -245,7 +280,7 @@ impl Upstream {
     /// Notes SERVFAIL or REFUSED: quick, but no answer.
     pub(super) fn gave_up(&self) {
         if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= FAILING {
-            self.doubted.store(true, Ordering::Relaxed);
+            self.doubt(true);
         }
     }
 
@@ -258,7 +293,26 @@ impl Upstream {
     /// Notes that there was no reply when it was due.
     pub(super) fn overtaken(&self) {
         if self.lost.fetch_add(1, Ordering::Relaxed) + 1 >= DOUBT {
-            self.doubted.store(true, Ordering::Relaxed);
+            self.doubt(true);
+        }
+    }
+
+    fn doubt(&self, doubted: bool) {
+        // Most replies change nothing, and then nothing is written that others read.
+        if self.doubted.load(Ordering::Relaxed) != doubted
+            && self.doubted.swap(doubted, Ordering::Relaxed) != doubted
+        {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// How it is doing, for people.
+    pub(super) fn report(&self) -> UpstreamReport {
+        UpstreamReport {
+            address: self.address,
+            is_up: self.standing().well && !self.is_looping(),
+            changes: self.changes.load(Ordering::Relaxed),
         }
     }
 
@@ -278,6 +332,8 @@ impl Upstream {
                 "upstream {}: forwards to this server; it is not asked until that ends",
                 self.address
             );
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            self.shared.news.notify_one();
         }
         self.loop_found.notify_waiters();
     }
@@ -334,6 +390,8 @@ impl Upstream {
         let untouched = self.looping_since.load(Ordering::Relaxed) == before;
         if before != 0 && answered && untouched {
             self.looping_since.store(0, Ordering::Relaxed);
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            self.shared.news.notify_one();
             log::info!("upstream {}: no longer forwards to this server", self.address);
         }
     }
@@ -352,6 +410,7 @@ impl Shared {
             timeout: Mutex::new(timeout),
             began: tokio::time::Instant::now(),
             nonce: rand::random(),
+            news: Notify::new(),
         })
     }
 

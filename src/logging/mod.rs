@@ -25,27 +25,30 @@ const MOST_LINES: u32 = 200;
 /// Why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// syslog does not answer.
-    #[error("cannot log to syslog: {0}")]
-    Syslog(#[from] syslog::Error),
     /// There is a logger already.
     #[error("logging is set up twice")]
     Twice,
 }
 
-/// Sets the log up for the whole process.
+/// Sets the log up for the whole process. Where nobody takes messages at /dev/log they go to standard error.
 ///
 /// # Errors
-/// /dev/log cannot be reached, or a log was set up before.
+/// A log was set up before.
 pub fn init(target: LogTarget) -> Result<(), LogError> {
-    let sink = match target {
-        LogTarget::Stderr if on_journal() => Sink::Journal,
-        LogTarget::Stderr => Sink::Stderr,
-        LogTarget::Syslog => Sink::Syslog(Box::new(Mutex::new(syslog::unix(formatter())?))),
+    let stderr = || if on_journal() { Sink::Journal } else { Sink::Stderr };
+    let (sink, problem) = match target {
+        LogTarget::Stderr => (stderr(), None),
+        LogTarget::Syslog => match syslog::unix(formatter()) {
+            Ok(syslog) => (Sink::Syslog(Box::new(Mutex::new(syslog))), None),
+            Err(problem) => (stderr(), Some(problem)),
+        },
     };
     let logger = OurLogger { sink, brake: Mutex::new(Brake::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
     log::set_max_level(LevelFilter::Info);
+    if let Some(problem) = problem {
+        log::error!("-log syslog: cannot log to syslog, so this goes to standard error: {problem}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The counters as Prometheus reads them (text format 0.0.4).
 
 use super::{CAUSES, Histogram, Metrics, SIZES, SYSTEMS, TIMES};
+use crate::forward::UpstreamReport;
 use crate::source::{SourceState, Status};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,7 +29,13 @@ struct Page<'a> {
 
 impl Metrics {
     /// The whole page.
-    pub fn page(&self, names: &Names, status: &Status, refused: usize) -> String {
+    pub fn page(
+        &self,
+        names: &Names,
+        status: &Status,
+        upstreams: &[UpstreamReport],
+        refused: usize,
+    ) -> String {
         let mut page = Page { text: String::new(), names };
         self.skydns(&mut page);
         let own = [
@@ -59,6 +66,16 @@ impl Metrics {
             for (state, count) in SourceState::NAMES.iter().zip(changes) {
                 page.sample("source_changes_total", &[("source", id.name()), ("state", state)], count);
             }
+        }
+        page.head("upstream_up", "gauge", "Whether an upstream answers.");
+        for upstream in upstreams {
+            let address = upstream.address.to_string();
+            page.sample("upstream_up", &[("address", &address)], u64::from(upstream.is_up));
+        }
+        page.head("upstream_changes_total", "counter", "Changes of whether an upstream answers.");
+        for upstream in upstreams {
+            let address = upstream.address.to_string();
+            page.sample("upstream_changes_total", &[("address", &address)], upstream.changes);
         }
         page.text
     }
@@ -164,7 +181,8 @@ mod tests {
         metrics.replied(&counted(600, Some(Cause::Nxdomain)), Duration::from_millis(2));
         metrics.replied(&counted(70, None), Duration::from_secs(99));
         metrics.missed_cache();
-        let page = metrics.page(&Names::default(), &Status::default(), 3);
+        let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
+        let page = metrics.page(&Names::default(), &Status::default(), &[upstream], 3);
         for line in [
             "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
             "skydns_skydns_dns_request_count_total{system=\"stub\"} 0",
@@ -178,16 +196,18 @@ mod tests {
             "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
             "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
             "skydns_skydns_refused_records 3",
+            "skydns_skydns_upstream_up{address=\"192.0.2.1:53\"} 1",
+            "skydns_skydns_upstream_changes_total{address=\"192.0.2.1:53\"} 4",
         ] {
             assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
         let bare = Names { namespace: String::new(), subsystem: "x".to_owned() };
-        assert!(metrics.page(&bare, &Status::default(), 0).contains("\nx_names 0\n"));
+        assert!(metrics.page(&bare, &Status::default(), &[], 0).contains("\nx_names 0\n"));
     }
 
     #[test]
     fn counters_end_in_total_and_every_metric_has_help() {
-        let page = Metrics::default().page(&Names::default(), &Status::default(), 0);
+        let page = Metrics::default().page(&Names::default(), &Status::default(), &[], 0);
         for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
             let words: Vec<_> = line.split(' ').collect();
             assert_eq!(words[3] == "counter", words[2].ends_with("_total"), "{line}");

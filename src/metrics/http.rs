@@ -23,31 +23,30 @@ const MOST_CONNECTIONS: usize = 16;
 /// Time for one whole connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the page cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The port cannot be listened on.
-    #[error("PROMETHEUS_PORT: cannot listen on port {port}: {source}")]
-    Bind {
-        /// The port.
-        port: u16,
-        /// The system's reason.
-        source: io::Error,
-    },
+/// Time between two attempts to listen.
+const REST: Duration = Duration::from_secs(5);
+
+/// Listens on a port of all addresses, as SkyDNS does; tries until it can.
+pub async fn listen(port: u16) -> TcpListener {
+    let mut told = false;
+    loop {
+        match bind(port).await {
+            Ok(listener) => return listener,
+            Err(error) if !told => {
+                log::error!("PROMETHEUS_PORT: cannot listen on port {port}, which is tried again: {error}");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(REST).await;
+    }
 }
 
-/// Listens on a port of all addresses, as SkyDNS does.
-///
-/// # Errors
-/// The port cannot be listened on.
-pub async fn bind(port: u16) -> Result<TcpListener, HttpError> {
-    let six = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
-    match six {
+async fn bind(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
         Ok(listener) => Ok(listener),
         // A host without IPv6.
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            .await
-            .map_err(|source| HttpError::Bind { port, source }),
+        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
     }
 }
 

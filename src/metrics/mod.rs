@@ -9,7 +9,7 @@ mod push;
 mod tally;
 
 pub use export::Names;
-pub use http::{HttpError, bind, serve};
+pub use http::{listen, serve};
 pub use push::{Sink, push};
 pub use tally::{Counted, Tally};
 

@@ -7,7 +7,7 @@ use super::sign::{Signed, now};
 use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
-use crate::forward::{Forwarder, StubTable, StubZone};
+use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
 use crate::logging::{QUERIES, Seldom};
 use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
@@ -299,7 +299,7 @@ impl Handler {
 
     async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
         let stale = |reply: Reply| {
-            if reply.errors.first().is_some_and(|error| error.code == Ede::STALE) {
+            if reply.is_stale() {
                 self.metrics.stale();
             }
             reply
@@ -314,9 +314,17 @@ impl Handler {
                 let mut externals = Externals::new();
                 for (lookup, found) in lookups.into_iter().zip(found) {
                     match found {
-                        Ok(records) => externals.insert(lookup, records),
+                        Ok(LookedUp { records, is_stale }) => {
+                            externals.insert(lookup, records);
+                            if is_stale {
+                                externals.note_stale();
+                            }
+                        }
                         Err(_) => externals.insert_failure(lookup),
                     }
+                }
+                if externals.any_stale() {
+                    self.metrics.stale();
                 }
                 let reply = match self.with_externals(request, transport, externals, seed) {
                     Signed::Ready(reply, _) => reply,

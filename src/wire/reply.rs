@@ -82,6 +82,11 @@ impl Reply {
         }
     }
 
+    /// Whether it is given beyond its time (RFC 8767).
+    pub fn is_stale(&self) -> bool {
+        self.errors.first().is_some_and(|error| error.code == Ede::STALE)
+    }
+
     /// A reply without records that says why.
     pub fn failure(rcode: ResponseCode, error: Ede) -> Self {
         Self { errors: vec![error], ..Self::empty(rcode) }

@@ -281,9 +281,19 @@ pub fn ask(server: SocketAddr, message: &Message) -> Message {
 
 /// The INFO-CODE of a reply's extended error (RFC 8914).
 pub fn error_code(server: SocketAddr, name: &str) -> Option<u16> {
+    error_of(&ask_with_edns(server, name))
+}
+
+/// The reply to a question for A with EDNS.
+pub fn ask_with_edns(server: SocketAddr, name: &str) -> Message {
     let mut question = query(name, RecordType::A);
     question.set_edns(hickory_proto::op::Edns::new());
-    match ask(server, &question).edns?.option(EdnsCode::Unknown(15))? {
+    ask(server, &question)
+}
+
+/// The code of the first extended error of a reply (RFC 8914).
+pub fn error_of(reply: &Message) -> Option<u16> {
+    match reply.edns.as_ref()?.option(EdnsCode::Unknown(15))? {
         EdnsOption::Unknown(_, data) => Some(u16::from_be_bytes([data[0], data[1]])),
         _ => None,
     }

@@ -26,7 +26,12 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start(script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static) -> Self {
-        Self::serve(listen(), script)
+        Self::serve(listen(), script, false)
+    }
+
+    /// The same, and a TCP connection is closed behind each reply.
+    pub fn closing(script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static) -> Self {
+        Self::serve(listen(), script, true)
     }
 
     /// The same at an address of choice.
@@ -35,12 +40,13 @@ impl Upstream {
         script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static,
     ) -> Self {
         let tcp = TcpListener::bind(address).expect("a listener");
-        Self::serve((address, tcp, UdpSocket::bind(address).expect("a socket")), script)
+        Self::serve((address, tcp, UdpSocket::bind(address).expect("a socket")), script, false)
     }
 
     fn serve(
         (address, tcp, udp): (SocketAddr, TcpListener, UdpSocket),
         script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static,
+        closes: bool,
     ) -> Self {
         let script: Arc<Script> = Arc::new(script);
         let questions = Arc::new(AtomicUsize::new(0));
@@ -49,7 +55,7 @@ impl Upstream {
         let udp_script = Arc::clone(&script);
         std::thread::spawn(move || serve_udp(&udp, &udp_script, &counters));
         let counters = (Arc::clone(&questions), Arc::clone(&seen));
-        std::thread::spawn(move || serve_tcp(&tcp, &script, &counters));
+        std::thread::spawn(move || serve_tcp(&tcp, &script, &counters, closes));
         Self { address, questions, seen }
     }
 
@@ -107,7 +113,7 @@ fn serve_udp(socket: &UdpSocket, script: &Arc<Script>, counters: &Counters) {
     }
 }
 
-fn serve_tcp(listener: &TcpListener, script: &Arc<Script>, counters: &Counters) {
+fn serve_tcp(listener: &TcpListener, script: &Arc<Script>, counters: &Counters, closes: bool) {
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
         let (script, counters) = (Arc::clone(script), counters.clone());
@@ -126,6 +132,9 @@ fn serve_tcp(listener: &TcpListener, script: &Arc<Script>, counters: &Counters) 
                     let packet = reply.to_vec().expect("a reply");
                     let len = u16::try_from(packet.len()).expect("a length").to_be_bytes();
                     let _ = stream.write_all(&[&len, packet.as_slice()].concat());
+                }
+                if closes {
+                    return;
                 }
             }
         });

@@ -40,7 +40,7 @@ fn a_panic_is_one_querys_servfail() {
         matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(..)),
         "the next query is answered"
     );
-    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
     assert!(page.contains("skydns_skydns_panics_total 1\n"));
 }
 
@@ -52,7 +52,7 @@ fn replies_are_counted_by_who_gave_them() {
     }
     assert!(matches!(handler.now(&packet("www.example.org."), PEER.into(), Via::Tcp), Now::Later(_)));
     assert!(matches!(handler.now(b"short", PEER.into(), Via::Udp), Now::Drop));
-    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
     for line in [
         "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
         "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
@@ -73,6 +73,6 @@ fn our_own_probe_is_answered_and_not_counted() {
     let packet = message.to_vec().expect("a message");
     let Now::Reply(reply, _) = handler.now(&packet, PEER.into(), Via::Udp) else { panic!("a reply") };
     assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
-    let page = handler.metrics().page(&Names::default(), &Status::default(), 0);
+    let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
 }
