@@ -254,8 +254,9 @@ impl Sources {
 
     /// Has what etcd holds kept on disk from now on.
     pub fn keep(&mut self, keeper: Keeper) {
-        if let Some(origin) = self.settings.origin() {
-            keeper.keep(origin, self.front.clone());
+        match self.settings.origin() {
+            Some(origin) => keeper.keep(origin, self.front.clone()),
+            None => keeper.rest(),
         }
         self.keeper = Some(keeper);
     }

@@ -256,7 +256,7 @@ impl Forwarder {
             let (well, all) = self.health();
             match (well, dark) {
                 (0, false) if all > 0 => {
-                    log::error!("upstreams: none of {all} answers; what is kept is given beyond its time")
+                    log::error!("upstreams: none of {all} answers; what is kept is given beyond its time");
                 }
                 (1.., true) => log::info!("upstreams: {well} of {all} answer again"),
                 _ => {}
@@ -273,7 +273,12 @@ impl Forwarder {
     async fn ask(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
         let kept = self.cache.load().get(&ask, Instant::now());
         match kept {
-            Some(Kept::Fresh { reply, .. }) => reply,
+            Some(Kept::Fresh { reply, due, .. }) => {
+                if due {
+                    self.refresher.finish(self.exchange(ask, upstreams));
+                }
+                reply
+            }
             Some(Kept::Stale(stale)) => self.ask_or_stale(ask, upstreams, stale).await,
             None if upstreams.is_empty() => {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");

@@ -11,6 +11,7 @@ use crate::service::{Key, Keyspace, Place, Service};
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -47,6 +48,8 @@ struct Source {
     /// Reasons for a loss that were logged since it was in step.
     reasons: HashSet<String>,
     listing: Option<Listing>,
+    /// A snapshot on its way in.
+    restored: Vec<(bool, Key, Entry)>,
     /// Keys that are the same only in lower case: which of them there are.
     folded: Folded,
 }
@@ -77,6 +80,7 @@ impl Mirror {
                         changes: [0; SourceState::NAMES.len()],
                         reasons: HashSet::new(),
                         listing: None,
+                        restored: Vec::new(),
                         folded: Folded::new(),
                     };
                     (*id, source)
@@ -220,6 +224,7 @@ impl Mirror {
             self.tree.put(&key, layers.exact, entry);
         }
         source.folded = listing.folded;
+        source.restored = Vec::new();
         for (key, entries) in &source.folded {
             self.beat.iter().for_each(Beat::beat);
             if let Some(entry) = entries.values().next() {
@@ -242,20 +247,17 @@ impl Mirror {
         changes
     }
 
-    /// Takes a part of a snapshot, unless the store itself has told what it holds.
+    /// Stages a part of a snapshot, unless the store itself has told what it holds. Nobody sees a part.
     fn restore(&mut self, id: SourceId, entries: Vec<(bool, Key, Entry)>) {
-        if self.sources.get(&id).is_none_or(|source| source.state.is_known()) {
-            return;
-        }
-        let layers = layers(id);
-        for (folded, key, entry) in entries {
-            self.tree.put(&key, if folded { layers.folded } else { layers.exact }, entry);
+        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.state.is_known()) {
+            source.restored.extend(entries);
         }
     }
 
     /// Makes a complete snapshot the state of its source, unless the store itself has told what it holds.
     fn end_restoring(&mut self, id: SourceId, snapshot: Restored) {
         let Some(source) = self.sources.get_mut(&id) else { return };
+        let restored = std::mem::take(&mut source.restored);
         let known = snapshot.known;
         let state = match &source.state {
             SourceState::Waiting => SourceState::Snapshot { known },
@@ -264,6 +266,11 @@ impl Mirror {
             }
             _ => return,
         };
+        let layers = layers(id);
+        for (folded, key, entry) in restored {
+            self.moves();
+            self.tree.put(&key, if folded { layers.folded } else { layers.exact }, entry);
+        }
         self.set_state(id, state);
         // What the store says of its configuration comes ahead of its listing.
         if let Some(config) = snapshot.header.config {
@@ -335,7 +342,18 @@ impl Mirror {
     }
 
     /// Reads a key and its value, and notes what is wrong with them.
+    ///
+    /// A fault of this program in one record costs that record, and not the program at each start.
     fn read(&mut self, id: SourceId, raw: &[u8], value: &[u8]) -> Read {
+        catch_unwind(AssertUnwindSafe(|| self.try_read(id, raw, value))).unwrap_or_else(|_| {
+            self.refuse(id, raw, "a fault of this program in reading it; please report it", false);
+            Read::Nothing
+        })
+    }
+
+    fn try_read(&mut self, id: SourceId, raw: &[u8], value: &[u8]) -> Read {
+        #[cfg(test)]
+        assert!(value != tests::FAULT);
         let place = match self.keyspace.place(raw) {
             Ok(place) => place,
             Err(error) => {

@@ -1,7 +1,7 @@
 //! How etcd is reached: endpoints, TLS, user.
 
 use super::error::EtcdError;
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
@@ -92,15 +92,25 @@ impl Settings {
         if endpoint.starts_with("https://") {
             options = options.with_tls(self.tls.options()?);
         }
+        let anonymous = options.clone();
         if let Some((name, password)) = &self.user {
             options = options.with_user(name, password);
         }
-        match timeout(CONNECT_TIMEOUT, Client::connect([endpoint], Some(options))).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(EtcdError::failed(endpoint, "connecting", &error)),
+        let open = |options| timeout(CONNECT_TIMEOUT, Client::connect([endpoint], Some(options)));
+        let opened = match open(options).await {
+            // Hosts may have the password before etcd asks for it; when it does, requests of this connection fail.
+            Ok(Err(error)) if self.user.is_some() && is_auth_off(&error) => open(anonymous).await,
+            opened => opened,
+        };
+        match opened {
+            Ok(client) => client.map_err(|error| EtcdError::failed(endpoint, "connecting", &error)),
             Err(_) => Err(EtcdError::Timeout { endpoint: endpoint.to_owned(), what: "connecting" }),
         }
     }
+}
+
+fn is_auth_off(error: &Error) -> bool {
+    matches!(error, Error::GRpcStatus(status) if status.message().contains("authentication is not enabled"))
 }
 
 impl TlsFiles {
@@ -153,7 +163,9 @@ fn endpoint(machine: &str) -> Result<String, EtcdError> {
     let url = url.trim_end_matches('/').to_owned();
     let parsed: hyper::Uri = url.parse().map_err(|_| bad())?;
     let known = matches!(parsed.scheme_str(), Some("http" | "https"));
-    if known && parsed.host().is_some_and(|host| !host.is_empty()) && parsed.path() == "/" {
+    // A password there would stand in the log.
+    let plain = parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if known && plain && parsed.host().is_some_and(|host| !host.is_empty()) && parsed.path() == "/" {
         Ok(url)
     } else {
         Err(bad())
@@ -175,7 +187,7 @@ mod tests {
         assert_eq!(of("http://10.0.0.1:4001/").ok().as_deref(), Some("http://10.0.0.1:4001"));
         assert_eq!(of("10.0.0.1:2379").ok().as_deref(), Some("http://10.0.0.1:2379"));
         assert_eq!(of("https://etcd.example.org").ok().as_deref(), Some("https://etcd.example.org"));
-        for wrong in ["ftp://x", "http://", "http://x/path", "a b", ""] {
+        for wrong in ["ftp://x", "http://", "http://x/path", "http://me:secret@x", "a b", ""] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         assert_eq!(settings(&[]).map(|s| s.endpoints.len()).ok(), Some(2));

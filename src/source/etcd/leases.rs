@@ -3,7 +3,6 @@
 //! etcd's watch tells of a lease only at its end, so the time left has to be asked for, again and
 //! again: at half of what was left the last time.
 
-use super::error::EtcdError;
 use crate::tree::Lease;
 use etcd_client::{Error, LeaseClient};
 use futures_util::FutureExt;
@@ -32,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Leases {
     known: HashMap<i64, Weak<Lease>>,
     due: BinaryHeap<Reverse<(Instant, i64)>>,
-    asked: FuturesUnordered<BoxFuture<'static, (i64, Option<i64>)>>,
+    asked: FuturesUnordered<BoxFuture<'static, (i64, Left)>>,
     next_round: Option<Instant>,
 }
 
@@ -62,24 +61,32 @@ impl Leases {
         Some(lease)
     }
 
-    /// Asks what is due and takes one answer, or waits until something is due.
+    /// Asks what is due and takes answers, until etcd does not know us any more: then a new connection has to log in.
     ///
     /// Cancel safe: an answer that is not taken stays under way.
-    pub(super) async fn tend(&mut self, client: &LeaseClient) -> Result<(), EtcdError> {
-        self.ask(client);
-        let due = self.due.peek().map(|Reverse((at, _))| (*at).max(self.next_round.unwrap_or(*at)));
-        let wait = async {
-            match due {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+    pub(super) async fn tend(&mut self, client: &LeaseClient) -> Error {
+        loop {
+            self.ask(client);
+            let due = self.due.peek().map(|Reverse((at, _))| (*at).max(self.next_round.unwrap_or(*at)));
+            let wait = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            if self.asked.is_empty() {
+                wait.await;
+            } else if let Some((id, left)) = self.asked.next().await {
+                match left {
+                    Left::Strangers(error) => {
+                        self.due.push(Reverse((Instant::now() + REST, id)));
+                        return error;
+                    }
+                    Left::Seconds(left) => self.note(id, Some(left)),
+                    Left::Unknown => self.note(id, None),
+                }
             }
-        };
-        if self.asked.is_empty() {
-            wait.await;
-        } else if let Some((id, left)) = self.asked.next().await {
-            self.note(id, left);
         }
-        Ok(())
     }
 
     fn ask(&mut self, client: &LeaseClient) {
@@ -126,8 +133,28 @@ impl Leases {
     }
 }
 
-/// Whole seconds left on a lease, -1 when it is gone; `None` if that could not be found out.
-async fn time_left(mut client: LeaseClient, id: i64) -> Option<i64> {
-    let answer: Result<_, Error> = timeout(TIMEOUT, client.time_to_live(id, None)).await.ok()?;
-    answer.ok().map(|answer| answer.ttl())
+/// What is left of a lease.
+enum Left {
+    /// Whole seconds; -1 when it is gone.
+    Seconds(i64),
+    /// It could not be found out.
+    Unknown,
+    /// etcd does not know who asks: the password changed, say.
+    Strangers(Error),
+}
+
+async fn time_left(mut client: LeaseClient, id: i64) -> Left {
+    match timeout(TIMEOUT, client.time_to_live(id, None)).await {
+        Ok(Ok(answer)) => Left::Seconds(answer.ttl()),
+        Ok(Err(error)) if is_about_login(&error) => Left::Strangers(error),
+        Ok(Err(_)) | Err(_) => Left::Unknown,
+    }
+}
+
+/// Whether a request failed because the connection is not logged in as etcd wants it now.
+fn is_about_login(error: &Error) -> bool {
+    let Error::GRpcStatus(status) = error else { return false };
+    let text = status.message();
+    // etcd says some of it as an invalid argument: "revision of auth store is old", "user name is empty".
+    ["auth token", "auth store", "user name is empty"].iter().any(|of_login| text.contains(of_login))
 }

@@ -14,9 +14,8 @@ pub use error::EtcdError;
 
 use super::{Closed, Event, Feed};
 use crate::service::Keyspace;
-use leases::Leases;
 use rand::Rng;
-use session::Session;
+use session::{Memory, Session};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -53,10 +52,10 @@ impl Etcd {
         let mut at = 0;
         let mut failed = 0;
         let mut lost_at = None;
-        let mut leases = Leases::default();
+        let mut memory = Memory::default();
         loop {
             let endpoint = &endpoints[at % endpoints.len()];
-            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut leases, endpoint);
+            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut memory, endpoint);
             let Err(error) = session.run().await;
             if let EtcdError::Closed(closed) = error {
                 return closed;
@@ -95,9 +94,9 @@ impl Etcd {
     /// No endpoint answered; the error is the last one's.
     pub async fn list_once(&self) -> Result<(), EtcdError> {
         let mut last = EtcdError::NoEndpoint;
-        let mut leases = Leases::default();
+        let mut memory = Memory::default();
         for endpoint in &self.settings.endpoints {
-            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut leases, endpoint);
+            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut memory, endpoint);
             match session.list_once().await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,

@@ -20,6 +20,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys of the first page of a listing; halved where the page gets too large.
 const PAGE: i64 = 4_096;
 
+/// Keys of the first page where none came in time, at least: a slow store is listed in small steps.
+const SMALLEST_PAGE: i64 = 64;
+
 /// Most keys of a page. etcd counts what is left for each page, so few large ones cost it less than many small ones.
 const LARGEST_PAGE: i64 = 32_768;
 
@@ -38,13 +41,26 @@ const MOST_OCTETS: usize = 64 << 20;
 /// How often the member list is read with `-discover`.
 const DISCOVER: Duration = Duration::from_secs(30);
 
+/// What one session leaves to the next.
+pub(super) struct Memory {
+    leases: Leases,
+    /// Keys of the first page.
+    page: i64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { leases: Leases::default(), page: PAGE }
+    }
+}
+
 /// See the module's text.
 pub(super) struct Session<'a> {
     settings: &'a Settings,
     keyspace: &'a Keyspace,
     feed: &'a Feed,
     endpoint: &'a str,
-    leases: &'a mut Leases,
+    memory: &'a mut Memory,
     /// When the listing was complete.
     pub(super) synced: Option<Instant>,
     /// The members' endpoints, with `-discover`.
@@ -56,11 +72,11 @@ impl<'a> Session<'a> {
         settings: &'a Settings,
         keyspace: &'a Keyspace,
         feed: &'a Feed,
-        leases: &'a mut Leases,
+        memory: &'a mut Memory,
         endpoint: &'a str,
     ) -> Self {
-        leases.reconnected();
-        Self { settings, keyspace, feed, endpoint, leases, synced: None, members: None }
+        memory.leases.reconnected();
+        Self { settings, keyspace, feed, endpoint, memory, synced: None, members: None }
     }
 
     /// Mirrors until the session ends.
@@ -105,17 +121,23 @@ impl<'a> Session<'a> {
         let root = self.keyspace.root().as_bytes();
         let mut start = root.to_vec();
         let mut revision = 0;
-        let mut page = PAGE;
+        let mut page = self.memory.page;
         self.feed.push(Event::ListBegin).await?;
         loop {
             let begun = Instant::now();
             let mut answer = match read_page(&mut kv, &start, end_of(root), page, revision).await {
                 Ok(answer) => answer,
-                Err(error) if page > 1 && is_too_large(&error) => {
+                Err(PageError::Etcd(error)) if page > 1 && is_too_large(&error) => {
                     page /= 2;
                     continue;
                 }
-                Err(error) => return Err(EtcdError::failed(self.endpoint, "listing", &error)),
+                Err(PageError::Etcd(error)) => {
+                    return Err(EtcdError::failed(self.endpoint, "listing", &error));
+                }
+                Err(PageError::Timeout) => {
+                    self.memory.page = (page / 4).max(SMALLEST_PAGE);
+                    return Err(EtcdError::Timeout { endpoint: self.endpoint.to_owned(), what: "listing" });
+                }
             };
             if revision == 0 {
                 revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
@@ -167,7 +189,9 @@ impl<'a> Session<'a> {
                     Ok(None) => return Err(self.cancelled("the server closed it".to_owned())),
                     Err(error) => return Err(EtcdError::failed(self.endpoint, "watching", &error)),
                 },
-                tended = self.leases.tend(&leases) => tended?,
+                error = self.memory.leases.tend(&leases) => {
+                    return Err(EtcdError::failed(self.endpoint, "asking for a lease", &error));
+                }
                 found = wait(&mut discovery) => {
                     discovery = None;
                     self.discovered(found);
@@ -206,7 +230,7 @@ impl<'a> Session<'a> {
     }
 
     fn put(&mut self, kv: &KeyValue) -> Change {
-        let lease = self.leases.lease(kv.lease());
+        let lease = self.memory.leases.lease(kv.lease());
         Change { key: kv.key().to_vec(), value: Some(kv.value().to_vec()), lease }
     }
 
@@ -245,6 +269,12 @@ async fn wait(discovery: &mut Option<Discovery>) -> Result<Vec<String>, String> 
     }
 }
 
+/// Why there is no page.
+enum PageError {
+    Timeout,
+    Etcd(Error),
+}
+
 /// A page of a listing; revision 0 is the present one.
 async fn read_page(
     kv: &mut KvClient,
@@ -252,11 +282,11 @@ async fn read_page(
     end: Vec<u8>,
     limit: i64,
     revision: i64,
-) -> Result<GetResponse, Error> {
+) -> Result<GetResponse, PageError> {
     let options = GetOptions::new().with_range(end).with_limit(limit).with_revision(revision);
     match timeout(REQUEST_TIMEOUT, kv.get(start, Some(options))).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Error::WatchError("no answer in time".to_owned())),
+        Ok(answer) => answer.map_err(PageError::Etcd),
+        Err(_) => Err(PageError::Timeout),
     }
 }
 

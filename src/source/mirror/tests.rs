@@ -3,6 +3,9 @@ use crate::source::snapshot::Header;
 use crate::tree::{Found, Kinds, Path};
 use hickory_proto::rr::Name;
 
+/// A value that the reading of panics.
+pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
+
 fn put(key: &str, value: &str) -> Change {
     Change { key: key.as_bytes().to_vec(), value: Some(value.as_bytes().to_vec()), lease: None }
 }
@@ -217,4 +220,17 @@ fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
         assert_eq!(status.config(), Some((SourceId::Etcd, br#"{"ttl":1}"#.to_vec())));
         assert!(matches!(status.sources[&SourceId::Etcd].holds(), Holds::Listing { .. }));
     }
+}
+
+#[test]
+fn a_fault_in_one_record_costs_that_record() {
+    let mut mirror = mirror();
+    let fault = std::str::from_utf8(FAULT).expect("text");
+    let good = put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", fault), good]);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.2)"]);
+    mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/b", fault)], None));
+    mirror.publish();
+    assert!(hosts(&mirror, "t.").is_empty());
+    assert_eq!(mirror.act.refusals().count(), 2);
 }

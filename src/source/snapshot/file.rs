@@ -46,6 +46,9 @@ pub enum SnapshotError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A panic; it was logged.
+    #[error("a fault of this program")]
+    Fault,
     /// A directory, a pipe or the like.
     #[error("it is not a regular file")]
     NotRegular,
@@ -194,7 +197,7 @@ impl Summed<'_> {
 ///
 /// # Errors
 /// There is none, or it is not to be believed. Nothing was handed on then, unless it is
-/// [unreadable](SnapshotError::Unreadable).
+/// [unreadable](SnapshotError::Unreadable): what was handed on does not count either.
 pub fn restore(
     path: &Path,
     origin: &Origin,
@@ -237,20 +240,26 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
     if about.len() > MOST {
         return Err(SnapshotError::TooLarge(about.len()));
     }
-    let mut octets = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
+    let mut octets = Vec::with_capacity(FRONT);
+    // A large file of another program is not read to its end.
+    (&file).take(FRONT as u64).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
+    front(&octets)?;
+    octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(FRONT));
     file.take(MOST).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
     Ok((octets, about.modified().map_err(SnapshotError::system("reading its time"))?))
 }
 
-/// What stands between front and checksum, if the file can be believed.
-fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
+/// Whether the first octets are those of a snapshot that can be read here.
+fn front(octets: &[u8]) -> Result<(), SnapshotError> {
     let behind = octets.strip_prefix(MAGIC).ok_or(SnapshotError::NotSnapshot)?;
     let (version, _) = behind.split_first_chunk().ok_or(SnapshotError::Damaged)?;
     let version = u32::from_be_bytes(*version);
     // Before the checksum, which another version may have elsewhere.
-    if version > VERSION {
-        return Err(SnapshotError::Newer(version));
-    }
+    if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(()) }
+}
+
+/// What stands between front and checksum, if the file can be believed.
+fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
     let (all, sum) = octets.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or(SnapshotError::Damaged)?;
     if digest(&SHA256, all).as_ref() != sum {
         return Err(SnapshotError::Damaged);

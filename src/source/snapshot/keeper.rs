@@ -7,6 +7,7 @@ use crate::source::state::{Holds, SourceState};
 use crate::source::{SourceId, Status};
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -37,6 +38,8 @@ pub struct Keeper {
 enum Order {
     /// From now on keep this.
     Keep(Origin, Front),
+    /// There is nothing to keep any more; the file stays as it is.
+    Rest,
     /// Save what is not saved, say that it is done, and end.
     Finish(oneshot::Sender<()>),
 }
@@ -58,6 +61,11 @@ impl Keeper {
     pub fn keep(&self, origin: Origin, front: Front) {
         // One that ended by a fault costs the snapshot, nothing else.
         let _ = self.orders.send(Order::Keep(origin, front));
+    }
+
+    /// Keeps nothing from now on, and leaves the file as it is.
+    pub fn rest(&self) {
+        let _ = self.orders.send(Order::Rest);
     }
 
     /// Saves what is not saved yet, and ends; completes when that is done.
@@ -94,6 +102,7 @@ impl<R: Fn(&Kept)> Work<R> {
                     let now = Instant::now();
                     self.kept = Some(Keeping { origin, front, saved: None, rest: now, dated: now });
                 }
+                Ok(Order::Rest) => self.kept = None,
                 Ok(Order::Finish(done)) => {
                     self.look(true);
                     // Nobody left to hear it is no error.
@@ -128,7 +137,8 @@ impl<R: Fn(&Kept)> Work<R> {
         }
         let serial = published.tree.serial();
         let header = Header { origin: kept.origin.clone(), serial, revision, config };
-        let result = save(&self.path, &header, &published.tree, known);
+        let save = || save(&self.path, &header, &published.tree, known);
+        let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let pace = result.as_ref().map_or(0, |saved| saved.octets / PACE);
         kept.rest = Instant::now() + REST.max(Duration::from_secs(pace));
         if result.is_ok() {
