@@ -83,13 +83,13 @@ impl Prober {
     /// Looks until everything has moved within a period; `false` if it is time to stop.
     fn until_well(&self, pulse: &Pulse, period: Duration, stopped: &mpsc::Receiver<()>) -> bool {
         loop {
-            let (seen, answered) = (pulse.look(), self.counters.requests());
+            let (seen, answered) = (pulse.look(), self.counters.activity());
             if stopped.recv_timeout(period) != Err(RecvTimeoutError::Timeout) {
                 return false;
             }
             let mut standing = seen.standing();
             // Sockets that are busy with clients need not answer us in time as well.
-            let busy = self.counters.requests().saturating_sub(answered) > BUSY || self.connections.is_full();
+            let busy = self.counters.activity().saturating_sub(answered) > BUSY || self.connections.is_full();
             standing.extend(self.ask(period).err().filter(|_| !busy));
             if standing.is_empty() {
                 self.notes.set_standing(None);

@@ -1,6 +1,6 @@
 //! The counters as Prometheus reads them (text format 0.0.4).
 
-use super::{CAUSES, Histogram, Metrics, SIZES, SYSTEMS, TIMES};
+use super::{CAUSES, Histogram, Metrics, SIZES, SOCKET_WORK, SYSTEMS, TIMES};
 use crate::forward::UpstreamReport;
 use crate::source::{SourceState, Status};
 use std::fmt::Write;
@@ -51,6 +51,10 @@ impl Metrics {
         ];
         for (name, help, counter) in own {
             page.single(name, "counter", help, counter.load(Relaxed));
+        }
+        page.head("socket_errors_total", "counter", "Errors of sockets that clients are served at.");
+        for ((_, work), count) in SOCKET_WORK.iter().zip(&self.socket_errors) {
+            page.sample("socket_errors_total", &[("work", work)], count.load(Relaxed));
         }
         let help = "Size of the last snapshot that was written.";
         page.single("snapshot_size_bytes", "gauge", help, self.snapshot_octets.load(Relaxed));

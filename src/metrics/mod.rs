@@ -92,7 +92,22 @@ pub struct Metrics {
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
     snapshot_octets: AtomicU64,
+    socket_errors: [AtomicU64; SOCKET_WORK.len()],
 }
+
+/// What a socket of ours failed to do: the label `work`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketWork {
+    /// Taking a connection.
+    Accept,
+    /// Receiving datagrams.
+    Receive,
+    /// Sending a reply.
+    Send,
+}
+
+const SOCKET_WORK: [(SocketWork, &str); 3] =
+    [(SocketWork::Accept, "accept"), (SocketWork::Receive, "receive"), (SocketWork::Send, "send")];
 
 #[derive(Debug, Default)]
 struct PerSystem {
@@ -139,9 +154,19 @@ impl Metrics {
         self.replied_together(&mut tally, took);
     }
 
-    /// Replies so far.
-    pub fn requests(&self) -> u64 {
-        self.systems.iter().map(|counters| counters.requests.load(Relaxed)).sum()
+    /// Packets so far that something was done with, if only to drop them.
+    pub fn activity(&self) -> u64 {
+        let answered: u64 = self.systems.iter().map(|counters| counters.requests.load(Relaxed)).sum();
+        [&self.dropped, &self.rejected, &self.limited]
+            .iter()
+            .map(|counter| counter.load(Relaxed))
+            .sum::<u64>()
+            + answered
+    }
+
+    /// Counts errors of our sockets that no query is to blame for.
+    pub fn socket_failed(&self, work: SocketWork, times: usize) {
+        self.socket_errors[work as usize].fetch_add(times as u64, Relaxed);
     }
 
     /// Counts a question that the response cache could not answer.

@@ -1,7 +1,9 @@
 //! The TCP connections that are open: how many there may be, and which has to go for a new one.
 
 use nix::sys::resource::{Resource, getrlimit};
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,8 +59,9 @@ pub(super) struct Open {
     budget: Arc<Semaphore>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connection {
+    peer: IpAddr,
     /// Milliseconds from the table's beginning to the last query.
     last: AtomicU64,
     /// Queries under way.
@@ -83,13 +86,26 @@ impl Connections {
         })
     }
 
-    /// Adds a connection; if there are too many, the one idle for the longest has to go.
-    pub(super) fn open(self: &Arc<Self>) -> Open {
-        let connection = Arc::new(Connection { last: AtomicU64::new(self.now()), ..Connection::default() });
+    /// Adds a connection; if there are too many, another has to go: one without a query under way, of the client that
+    /// has the most of these, the one idle for the longest.
+    pub(super) fn open(self: &Arc<Self>, peer: IpAddr) -> Open {
+        let connection = Arc::new(Connection {
+            peer,
+            last: AtomicU64::new(self.now()),
+            busy: AtomicUsize::new(0),
+            evicted: Notify::new(),
+        });
         let number = self.next.fetch_add(1, Relaxed);
         let mut open = self.lock();
         if open.len() >= self.most {
-            let worst = open.iter().min_by_key(|(_, c)| (c.busy.load(Relaxed) > 0, c.last.load(Relaxed)));
+            let is_busy = |c: &Connection| c.busy.load(Relaxed) > 0;
+            let mut idle: HashMap<IpAddr, usize> = HashMap::new();
+            open.values().filter(|c| !is_busy(c)).for_each(|c| *idle.entry(c.peer).or_default() += 1);
+            let badness = |c: &Connection| {
+                let of_client = idle.get(&c.peer).copied().unwrap_or(0);
+                (is_busy(c), Reverse(of_client), c.last.load(Relaxed))
+            };
+            let worst = open.iter().min_by_key(|(_, connection)| badness(connection));
             if let Some(worst) = worst.map(|(number, _)| *number)
                 && let Some(gone) = open.remove(&worst)
             {
@@ -186,16 +202,18 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
+    const US: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[tokio::test(start_paused = true)]
     async fn the_one_idle_for_the_longest_goes_first_and_busy_ones_last() {
         let table = Connections::with_most(3);
         let mut open = Vec::new();
         for _ in 0..3 {
-            open.push(table.open());
+            open.push(table.open(US));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         open[0].query();
-        let fourth = table.open();
+        let fourth = table.open(US);
         let gone = |open: &Open| !table.lock().contains_key(&open.number);
         assert_eq!(open.iter().map(gone).collect::<Vec<_>>(), [false, true, false]);
         open[1].evicted().await;
@@ -204,9 +222,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_the_most_makes_room() {
+        let table = Connections::with_most(4);
+        let mut open = Vec::new();
+        for last in [1, 2, 2, 2] {
+            open.push(table.open([192, 0, 2, last].into()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let _fifth = table.open([192, 0, 2, 3].into());
+        let gone = |open: &Open| !table.lock().contains_key(&open.number);
+        assert_eq!(open.iter().map(gone).collect::<Vec<_>>(), [false, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn room_is_bounded_for_each_and_for_all() {
         let table = Connections::with_most(3);
-        let open = table.open();
+        let open = table.open(US);
         let free = || (table.budget.available_permits(), open.budget.available_permits());
         let before = free();
         let mut usual = open.room().await.expect("room");

@@ -115,6 +115,11 @@ impl<P: Peer> Batch<P> {
         }
     }
 
+    /// Where the socket is bound.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.socket.local
+    }
+
     /// Waits for datagrams; takes those that are there, and gives how many.
     pub(super) fn receive(&mut self) -> nix::Result<usize> {
         self.received.clear();
@@ -173,33 +178,41 @@ impl<P: Peer> Batch<P> {
         }
     }
 
-    /// Sends all replies; one that cannot be sent is like one that is lost on its way.
-    pub(super) fn send(&mut self) {
+    /// Lets go of the replies that were not sent.
+    pub(super) fn forget(&mut self) {
+        self.replies.clear();
+    }
+
+    /// Sends all replies; one that cannot be sent is like one that is lost on its way. Gives how many these are.
+    pub(super) fn send(&mut self) -> usize {
         if self.socket.wildcard {
-            for (at, len) in &self.replies {
-                self.reply_to(*at).send(&self.buffers[at * STRIDE..at * STRIDE + len]);
-            }
+            let sent = |(at, len): &(usize, usize)| {
+                self.reply_to(*at).send(&self.buffers[at * STRIDE..at * STRIDE + len])
+            };
+            let failed = self.replies.iter().filter(|reply| !sent(reply)).count();
             self.replies.clear();
-            return;
+            return failed;
         }
         if self.replies.is_empty() {
-            return;
+            return 0;
         }
         let replies = self.replies.iter().map(|(at, len)| {
             let peer = self.received[*at].peer.address();
             (peer, &self.buffers[at * STRIDE..at * STRIDE + len])
         });
-        send_batch(&self.socket.socket, replies, &mut self.peers);
+        let failed = send_batch(&self.socket.socket, replies, &mut self.peers);
         self.replies.clear();
+        failed
     }
 }
 
-/// Sends up to a batch of replies with as few calls as it takes; `room` keeps its memory for the next time.
+/// Sends up to a batch of replies with as few calls as it takes, and gives how many cannot be sent; `room` keeps its memory
+/// for the next time.
 fn send_batch<'a>(
     socket: &UdpSocket,
     replies: impl Iterator<Item = (SocketAddr, &'a [u8])>,
     room: &mut Vec<SocketAddrAny>,
-) {
+) -> usize {
     room.clear();
     let mut slices = [[IoSlice::new(&[])]; BATCH];
     for (slice, (peer, reply)) in slices.iter_mut().zip(replies) {
@@ -210,30 +223,32 @@ fn send_batch<'a>(
     let parts = room.iter().zip(&slices).zip(&mut controls);
     let mut messages: Vec<_> =
         parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
-    let mut sent = 0;
-    while sent < messages.len() {
-        match sendmmsg(socket.as_fd(), &mut messages[sent..], SendFlags::DONTWAIT) {
-            Ok(more) => sent += more.max(1),
+    let (mut done, mut failed) = (0, 0);
+    while done < messages.len() {
+        match sendmmsg(socket.as_fd(), &mut messages[done..], SendFlags::DONTWAIT) {
+            Ok(more) => done += more.max(1),
             Err(error) => {
+                // Of the network or the peer, mostly; the next one may do better.
                 log::debug!("sending a reply: {error}");
-                sent += 1;
+                (done, failed) = (done + 1, failed + 1);
             }
         }
     }
+    failed
 }
 
-/// Sends replies that are ready together, all of one socket.
-pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) {
-    let Some((ReplyTo { socket, .. }, _)) = replies.first() else { return };
+/// Sends replies that are ready together, all of one socket; gives how many cannot be sent.
+pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
+    let Some((ReplyTo { socket, .. }, _)) = replies.first() else { return 0 };
     if socket.wildcard {
-        replies.iter().for_each(|(to, reply)| to.send(reply));
-        return;
+        return replies.iter().filter(|(to, reply)| !to.send(reply)).count();
     }
     let mut room = Vec::with_capacity(BATCH);
-    for batch in replies.chunks(BATCH) {
+    let mut send = |batch: &[(ReplyTo, Vec<u8>)]| {
         let batch = batch.iter().filter(|(to, _)| to.peer.port() != 0);
-        send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut room);
-    }
+        send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut room)
+    };
+    replies.chunks(BATCH).map(&mut send).sum()
 }
 
 /// Headers with room for what tells the address a packet was sent to.
@@ -267,10 +282,10 @@ fn asked_at<P: Peer>(message: &RecvMsg<'_, '_, P>) -> Option<From> {
 }
 
 impl ReplyTo {
-    /// Sends a reply; one that cannot be sent is like one that is lost on its way.
-    pub(super) fn send(&self, reply: &[u8]) {
+    /// Sends a reply; one that cannot be sent is like one that is lost on its way. `false` if that is so.
+    pub(super) fn send(&self, reply: &[u8]) -> bool {
         if self.peer.port() == 0 {
-            return;
+            return true;
         }
         let slices = [IoSlice::new(reply)];
         let control = match &self.from {
@@ -284,5 +299,6 @@ impl ReplyTo {
         if let Err(error) = sent {
             log::debug!("sending to {}: {error}", self.peer);
         }
+        sent.is_ok()
     }
 }

@@ -76,6 +76,8 @@ impl FastWay {
         let key = &self.key[..glance.key];
         let spot = self.shelf.spot(key);
         let prepared = self.shelf.find(spot, key, &self.published.tree, self.now)?;
+        #[cfg(test)]
+        super::fault::strike("fast", key);
         let len = prepared.write(buffer, glance.question_end, self.now, &mut self.chance)?;
         self.tally.add(&prepared.note);
         Some(len)

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Answers queries; shared by all workers and connections.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Handler {
     gate: Arc<Gate>,
     limiter: Limiter,
     pub(super) unsigned_told: Seldom,
+    /// For answers that are signed on the slow way.
+    pub(super) signing: Semaphore,
     /// What we ask ourselves; nobody else can know it.
     probe: Name,
 }
@@ -99,7 +102,20 @@ impl Handler {
         let gate = Arc::new(Gate::new(&config.load().allow));
         let (stubs, limiter) = (StubTable::default(), Limiter::default());
         let unsigned_told = Seldom::default();
-        Self { published, config, signer, forwarder, stubs, metrics, gate, limiter, unsigned_told, probe }
+        let signing = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
+        Self {
+            published,
+            config,
+            signer,
+            forwarder,
+            stubs,
+            metrics,
+            gate,
+            limiter,
+            unsigned_told,
+            signing,
+            probe,
+        }
     }
 
     /// A question of class CH that only we ask: it is answered with the SOA of our domain, as a client's question for
@@ -151,6 +167,8 @@ impl Handler {
     }
 
     fn asked(&self, request: Request, peer: SocketAddr, transport: Transport, begun: Instant) -> Now {
+        #[cfg(test)]
+        super::fault::strike("now", request.query.name().to_ascii().as_bytes());
         let config = self.config.load();
         if request.query.query_class() == DNSClass::CH && *request.query.name() == self.probe {
             return self.probed(request, transport, &config);
@@ -277,6 +295,8 @@ impl Handler {
     pub async fn later(&self, job: Job) -> Vec<u8> {
         let Job { request, transport, begun, work } = job;
         let finished = async {
+            #[cfg(test)]
+            super::fault::strike("later", request.query.name().to_ascii().as_bytes());
             let (system, reply) = self.finish(&request, transport, work).await;
             self.reply(&request, transport, begun, system, &reply).0
         };
@@ -292,9 +312,12 @@ impl Handler {
     /// The reply to a query that is given up because too many are under way.
     pub(super) fn overloaded(&self, job: &Job) -> Vec<u8> {
         self.metrics.overloaded();
-        let error = Ede::new(Ede::OTHER, "too many queries wait for upstreams");
-        let reply = Reply::failure(ResponseCode::ServFail, error);
-        self.reply(&job.request, job.transport, job.begun, System::Recursive, &reply).0
+        let (system, text) = match job.work {
+            Work::Sign(_) => (System::Auth, "too many answers wait to be signed"),
+            _ => (System::Recursive, "too many queries wait for upstreams"),
+        };
+        let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));
+        self.reply(&job.request, job.transport, job.begun, system, &reply).0
     }
 
     async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
@@ -415,4 +438,4 @@ fn cause(octets: &[u8], reply: &Reply) -> Option<Cause> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

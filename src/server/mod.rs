@@ -8,6 +8,8 @@ mod access;
 mod connections;
 mod datagrams;
 mod fast;
+#[cfg(test)]
+mod fault;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;

@@ -88,7 +88,10 @@ impl Handler {
     }
 
     /// Signs what is left of an answer, and lets others run after each signature.
+    ///
+    /// As many do that at once as there are cores: those who wait for upstreams wait for no more signatures than that.
     pub(super) async fn sign_all(&self, request: &Request, mut draft: Box<Draft>) -> Reply {
+        let _permit = self.signing.acquire().await;
         loop {
             match draft.sign_next() {
                 Ok(true) => tokio::task::yield_now().await,

@@ -3,6 +3,7 @@
 
 use super::datagrams::{self, BATCH, ReplyTo};
 use super::handler::{Handler, Job};
+use crate::metrics::SocketWork;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::future::poll_fn;
@@ -81,7 +82,8 @@ async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<Jobs>, waiting: 
                 if finished.is_empty() { Poll::Pending } else { Poll::Ready(()) }
             }), if !under_way.is_empty() => {
                 waiting.fetch_sub(finished.len(), Ordering::Relaxed);
-                datagrams::send_all(&finished);
+                let failed = datagrams::send_all(&finished);
+                handler.metrics().socket_failed(SocketWork::Send, failed);
                 finished.clear();
             }
         }

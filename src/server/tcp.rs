@@ -2,6 +2,8 @@
 
 use super::connections::{Connections, Open, Room};
 use super::handler::{Handler, Now, Via};
+use crate::logging::Seldom;
+use crate::metrics::SocketWork;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -43,8 +45,14 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let told = Seldom::default();
     loop {
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            if ended.is_err() {
+                handler.metrics().panicked();
+                log::error!("a fault in serving a TCP connection");
+            }
+        }
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
@@ -52,7 +60,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (handler, open, stop) = (Arc::clone(&handler), table.open(), stop.clone());
+                let (handler, open, stop) = (Arc::clone(&handler), table.open(peer.ip()), stop.clone());
                 connections.spawn(async move {
                     let open = Arc::new(open);
                     let served = tokio::select! {
@@ -67,7 +75,8 @@ pub async fn serve(
             }
             Err(error) => {
                 // Peers can cause it by opening many.
-                log::debug!("accepting a connection: {error}");
+                log::log!(told.level(log::Level::Warn), "accepting a connection: {error}");
+                handler.metrics().socket_failed(SocketWork::Accept, 1);
                 tokio::time::sleep(REST).await;
             }
         }

@@ -6,6 +6,8 @@ use super::handler::{Handler, Now, Via};
 use super::reach::Reach;
 use super::sign::now;
 use super::slow::{Jobs, SlowWay};
+use crate::logging::Seldom;
+use crate::metrics::SocketWork;
 use crate::pulse::{Beat, Pulse};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
@@ -126,18 +128,33 @@ impl<'a, P: Peer> Worker<'a, P> {
     }
 
     fn work(mut self, stop: &AtomicBool, beat: &Beat) {
+        let told = Seldom::default();
         while !stop.load(Ordering::Relaxed) {
             beat.beat();
             match self.batch.receive() {
-                Ok(received) => self.answer(received, beat),
+                Ok(received) => self.contained(|worker| worker.answer(received, beat)),
                 // Without a query as well: an old tree is let go of.
-                Err(Errno::EAGAIN | Errno::EINTR) => self.fast.begin(self.handler, now()),
+                Err(Errno::EAGAIN | Errno::EINTR) => {
+                    self.contained(|worker| worker.fast.begin(worker.handler, now()));
+                }
                 Err(error) => {
                     // The network may provoke some of these, so they are nothing to end for.
-                    log::debug!("receiving: {error}");
+                    log::log!(told.level(log::Level::Warn), "receiving at {}: {error}", self.batch.local());
+                    self.handler.metrics().socket_failed(SocketWork::Receive, 1);
                     thread::sleep(REST);
                 }
             }
+        }
+    }
+
+    /// Does some of the work. A panic costs the replies of this batch, and what is prepared; the worker goes on.
+    fn contained(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.handler.metrics().panicked();
+            log::error!("a fault in a UDP worker of {}", self.batch.local());
+            self.fast = FastWay::new(self.handler);
+            self.later.clear();
+            self.batch.forget();
         }
     }
 
@@ -151,19 +168,24 @@ impl<'a, P: Peer> Worker<'a, P> {
             let client = self.batch.peer(at).ip();
             let (buffer, len) = self.batch.datagram(at);
             let fast = catch_unwind(AssertUnwindSafe(|| self.fast.answer(buffer, len, client)));
-            if let Ok(Some(len)) = fast {
-                self.batch.replied(at, len);
-                continue;
+            match fast {
+                Ok(Some(len)) => self.batch.replied(at, len),
+                Ok(None) => {
+                    unknown[unknowns] = at;
+                    unknowns += 1;
+                }
+                // The query may be half overwritten by its reply. Whoever asked will ask again.
+                Err(_) => {
+                    self.handler.metrics().panicked();
+                    log::error!("a fault in answering from a prepared reply");
+                    self.fast = FastWay::new(self.handler);
+                    self.fast.begin(self.handler, now());
+                }
             }
-            if fast.is_err() {
-                self.fast = FastWay::new(self.handler);
-            }
-            unknown[unknowns] = at;
-            unknowns += 1;
         }
         if unknowns < received {
             self.fast.end(self.handler, begun.elapsed());
-            self.batch.send();
+            self.send_replies();
         }
         let mut waiting = Instant::now();
         for at in &unknown[..unknowns] {
@@ -185,7 +207,14 @@ impl<'a, P: Peer> Worker<'a, P> {
                 reply_to.send(&self.handler.overloaded(&job));
             }
         }
-        self.batch.send();
+        self.send_replies();
+    }
+
+    fn send_replies(&mut self) {
+        let failed = self.batch.send();
+        if failed > 0 {
+            self.handler.metrics().socket_failed(SocketWork::Send, failed);
+        }
     }
 
     fn answer_in_full(&mut self, at: usize) {
@@ -202,5 +231,61 @@ impl<'a, P: Peer> Worker<'a, P> {
             }
             Now::Later(job) => self.later.push((job, self.batch.reply_to(at))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::handler::tests::{handler, packet};
+    use super::super::slow_ways;
+    use super::*;
+    use crate::metrics::Names;
+    use crate::source::{Published, Status};
+    use crate::tree::Tree;
+    use hickory_proto::op::{Message, ResponseCode};
+
+    #[test]
+    fn a_panic_anywhere_costs_its_query_and_nothing_else() {
+        let handler = Arc::new(handler());
+        handler.published.store(Arc::new(Published { tree: Tree::tracked(), ..Published::default() }));
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let server = socket.local_addr().expect("an address");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (mut ways, mut tasks) = (Vec::new(), Vec::new());
+        for (way, task) in slow_ways(&handler, 1) {
+            ways.push(way);
+            tasks.push(runtime.handle().clone().spawn(task));
+        }
+        let workers = spawn(vec![socket], 1, &handler, ways, &Pulse::default()).expect("workers");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client.connect(server).expect("connected");
+        client.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        let ask = |name: &str| {
+            client.send(&packet(name)).expect("sent");
+            let mut reply = [0; 512];
+            let len = client.recv(&mut reply).ok()?;
+            Some(Message::from_vec(&reply[..len]).expect("a reply").metadata.response_code)
+        };
+        let panics = || {
+            let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
+            let line =
+                page.lines().find(|line| line.starts_with("skydns_skydns_panics_total")).expect("a line");
+            line.rsplit(' ').next().and_then(|count| count.parse::<u32>().ok()).expect("a count")
+        };
+        let (denied, failed) = (Some(ResponseCode::NXDomain), Some(ResponseCode::ServFail));
+        assert_eq!(ask("fault-now.skydns.local."), failed);
+        assert_eq!(ask("fault-later.example.org."), failed);
+        assert_eq!(panics(), 2);
+        let prepared = ["fault-fast.skydns.local."; 4].map(ask);
+        assert_eq!(prepared[..2], [denied; 2], "as long as it is not prepared");
+        assert!(prepared.contains(&None) && panics() > 2, "{prepared:?}");
+        assert_eq!(ask("a.skydns.local."), denied, "all that follows is answered");
+        assert!(!workers.any_ended());
+        workers.stop();
+        runtime.block_on(async {
+            for task in tasks {
+                task.await.expect("the slow way ends in order");
+            }
+        });
     }
 }

@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::config::{Host, Spec};
+use crate::dnssec::{DenialKind, KeySet, SignatureCache};
 use crate::metrics::Names;
 use crate::source::Status;
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
 
-fn handler() -> Handler {
+pub(in crate::server) fn handler() -> Handler {
     let config = Config::new(&Spec::default(), &Host::default()).expect("a configuration");
     let forwarder = Forwarder::new(config.forward.clone());
     Handler::new(
@@ -19,7 +21,7 @@ fn handler() -> Handler {
     )
 }
 
-fn packet(name: &str) -> Vec<u8> {
+pub(in crate::server) fn packet(name: &str) -> Vec<u8> {
     let mut message = Message::new(9, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(Name::from_ascii(name).expect("a name"), RecordType::A));
     message.to_vec().expect("a message")
@@ -30,12 +32,11 @@ const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
 #[test]
 fn a_panic_is_one_querys_servfail() {
     let handler = handler();
-    let query = packet("a.skydns.local.");
-    let Now::Reply(reply, _) = handler.panicked(&query) else { panic!("a reply") };
+    let poison = packet("fault-now.skydns.local.");
+    let Now::Reply(reply, _) = handler.now(&poison, PEER.into(), Via::Udp) else { panic!("a reply") };
     let reply = Message::from_vec(&reply).expect("a reply");
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
-    let outcome = catch_unwind(AssertUnwindSafe(|| -> Now { panic!("poison") }));
-    assert!(outcome.is_err(), "unwinding is on: panic=abort would take the whole host's DNS down");
+    let query = packet("a.skydns.local.");
     assert!(
         matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(..)),
         "the next query is answered"
@@ -61,6 +62,34 @@ fn replies_are_counted_by_who_gave_them() {
     ] {
         assert!(page.contains(&format!("{line}\n")), "{line}\n{page}");
     }
+}
+
+#[test]
+fn an_answer_that_cannot_be_signed_does_not_go_out() {
+    let handler = handler();
+    let zone = Name::from_ascii("other.example.").expect("a name");
+    let cache = Arc::new(SignatureCache::new(10));
+    let signer = Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, now());
+    handler.signer().store(Some(Arc::new(signer)));
+    let mut message = Message::from_vec(&packet("a.skydns.local.")).expect("a query");
+    let plain = message.to_vec().expect("octets");
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true);
+    message.set_edns(edns);
+    let secure = message.to_vec().expect("octets");
+    let ask = |packet: &[u8]| match handler.now(packet, PEER.into(), Via::Udp) {
+        Now::Reply(reply, again) => (Message::from_vec(&reply).expect("a reply"), again.is_some()),
+        _ => panic!("a reply"),
+    };
+    let (reply, again) = ask(&secure);
+    assert_eq!((reply.metadata.response_code, again), (ResponseCode::ServFail, false));
+    assert!(reply.answers.is_empty() && reply.authorities.is_empty());
+    let edns = reply.edns.expect("OPT");
+    let Some(EdnsOption::Unknown(15, error)) = edns.option(EdnsCode::Unknown(15)) else { panic!("an EDE") };
+    assert_eq!(error[..2], [0, 10], "RRSIGs Missing");
+    assert_eq!(ask(&plain).0.metadata.response_code, ResponseCode::NXDomain, "others do not care");
+    let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
+    assert!(page.contains("skydns_skydns_unsigned_total 1\n"));
 }
 
 #[test]

@@ -157,6 +157,21 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
 }
 
 #[test]
+fn half_a_snapshot_never_shows() {
+    let mut mirror = mirror();
+    let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(b"/skydns/t/a") else {
+        panic!("a key")
+    };
+    let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
+    mirror.take(SourceId::Etcd, Event::Restored(vec![(false, key, Entry::new(service))]));
+    mirror.publish();
+    assert!(hosts(&mirror, "t.").is_empty());
+    // The rest of it could not be read, and the store is back.
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]);
+    assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.2)"]);
+}
+
+#[test]
 fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
     let mut mirror = mirror();
     listing(&mut mirror, SourceId::Files, vec![]);
