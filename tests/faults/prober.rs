@@ -1,8 +1,11 @@
-//! Ten questions a millisecond, over all kinds of names, and a judgement of every answer.
+//! Ten questions a millisecond, over all kinds of names, and a judgement of every answer. Some come with EDNS: there an
+//! answer that is given beyond its time has to say so, and no other may. Some come over TCP.
 
 // As in the support of tests: a test is a crate of its own.
 #![allow(unreachable_pub)]
 
+use super::support::{Stream, error_of};
+use hickory_proto::op::Message;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -35,7 +38,18 @@ pub struct Question {
     pub name: String,
     pub rtype: u16,
     pub truth: Truth,
+    /// Whether it comes with EDNS.
+    pub edns: bool,
+    /// Whether the name is the site's own.
+    pub own: bool,
 }
+
+/// TTL of the site's records, and the most that one beyond its time has.
+const TTL: u32 = 3_600;
+const STALE_TTL: u32 = 30;
+
+/// Time between two questions over TCP.
+const TCP_PAUSE: Duration = Duration::from_millis(10);
 
 /// A name whose address changes.
 #[derive(Default)]
@@ -53,6 +67,8 @@ pub struct Outcome {
     pub wrong: u64,
     pub failed: u64,
     pub slowest: Duration,
+    /// Answers that said they are given beyond their time.
+    pub stale: u64,
     pub told: Vec<String>,
 }
 
@@ -62,6 +78,8 @@ struct Shared {
     changing: Vec<Changing>,
     begun: Instant,
     stop: AtomicBool,
+    /// Whether the site's names may be missing now.
+    may_miss: AtomicBool,
     /// By id: when it was sent in microseconds (upper 48 bits), and which question it is, counted from 1.
     flying: Vec<AtomicU64>,
     /// By id: the number that was seen when it was sent.
@@ -76,26 +94,30 @@ pub struct Prober {
     threads: Vec<JoinHandle<()>>,
 }
 
-fn packet(name: &str, rtype: u16) -> Vec<u8> {
-    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
+fn packet(question: &Question) -> Vec<u8> {
+    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(question.edns)];
+    for label in question.name.split('.') {
         packet.push(u8::try_from(label.len()).expect("a label"));
         packet.extend(label.as_bytes());
     }
     packet.push(0);
-    packet.extend(rtype.to_be_bytes());
+    packet.extend(question.rtype.to_be_bytes());
     packet.extend([0, 1]);
+    if question.edns {
+        packet.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0]);
+    }
     packet
 }
 
 impl Prober {
     pub fn start(server: SocketAddr, questions: Vec<Question>, changing: usize) -> Self {
         let shared = Arc::new(Shared {
-            packets: questions.iter().map(|question| packet(&question.name, question.rtype)).collect(),
+            packets: questions.iter().map(packet).collect(),
             questions,
             changing: (0..changing).map(|_| Changing::default()).collect(),
             begun: Instant::now(),
             stop: AtomicBool::new(false),
+            may_miss: AtomicBool::new(false),
             flying: (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect(),
             floors: (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect(),
             asked: AtomicU64::new(0),
@@ -106,12 +128,18 @@ impl Prober {
         socket.connect(server).expect("connected");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a deadline");
         let receiving = socket.try_clone().expect("a socket");
-        let (sender, receiver) = (Arc::clone(&shared), Arc::clone(&shared));
+        let (sender, receiver, streamer) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
+            std::thread::spawn(move || streamer.stream(server)),
             std::thread::spawn(move || sender.send(&socket)),
             std::thread::spawn(move || receiver.receive(&receiving)),
         ];
         Self { shared, threads }
+    }
+
+    /// Whether the site's names may be missing from now on.
+    pub fn may_miss(&self, may: bool) {
+        self.shared.may_miss.store(may, Relaxed);
     }
 
     pub fn changing(&self, number: usize) -> &Changing {
@@ -143,12 +171,7 @@ impl Shared {
                 let at = usize::try_from(number * 7_919 % self.packets.len() as u64).expect("a place");
                 let mut packet = self.packets[at].clone();
                 packet[..2].copy_from_slice(&id.to_be_bytes());
-                if let Truth::Number(which) = self.questions[at].truth {
-                    let changing = &self.changing[which];
-                    let free = changing.free.load(Relaxed);
-                    let floor = if free { 0 } else { changing.seen.load(Relaxed) };
-                    self.floors[usize::from(id)].store(floor, Relaxed);
-                }
+                self.floors[usize::from(id)].store(self.floor(at), Relaxed);
                 let flight = self.now() << 16 | (at as u64 + 1);
                 if self.flying[usize::from(id)].swap(flight, Relaxed) != 0 {
                     self.fail(at, "was never answered");
@@ -158,6 +181,33 @@ impl Shared {
             }
             sent = due;
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The least number that may be seen from now on.
+    fn floor(&self, at: usize) -> u32 {
+        let Truth::Number(which) = self.questions[at].truth else { return 0 };
+        let changing = &self.changing[which];
+        if changing.free.load(Relaxed) { 0 } else { changing.seen.load(Relaxed) }
+    }
+
+    /// Asks over TCP, one question after the other.
+    fn stream(&self, server: SocketAddr) {
+        let mut stream = Stream::connect(server);
+        let mut turn = 0;
+        while !self.stop.load(Relaxed) {
+            turn += 1;
+            let at = turn * 31 % self.packets.len();
+            let (floor, begun) = (self.floor(at), Instant::now());
+            self.asked.fetch_add(1, Relaxed);
+            match stream.exchange(&self.packets[at]) {
+                Some(reply) if begun.elapsed() < DEADLINE => self.weigh(at, &reply, begun.elapsed(), floor),
+                _ => {
+                    self.fail(at, "was not answered over TCP in time");
+                    stream = Stream::connect(server);
+                }
+            }
+            std::thread::sleep(TCP_PAUSE);
         }
     }
 
@@ -202,22 +252,34 @@ impl Shared {
         }
         let at = usize::try_from(flight & 0xffff).expect("a place") - 1;
         let took = Duration::from_micros(self.now().saturating_sub(flight >> 16));
+        self.weigh(at, reply, took, self.floors[id].load(Relaxed));
+    }
+
+    /// Judges the reply to a question.
+    fn weigh(&self, at: usize, reply: &[u8], took: Duration, floor: u32) {
         {
             let mut outcome = self.outcome.lock().expect("unpoisoned");
             outcome.slowest = outcome.slowest.max(took);
         }
+        let question = &self.questions[at];
         let (rcode, answers) = (reply[3] & 0x0f, reply[7]);
         let shown = || format!("rcode {rcode}, {answers} answers, ends with {:?}", &reply[reply.len() - 4..]);
         if rcode == 2 || rcode == 5 {
             return self.fail(at, &shown());
         }
-        let right = match &self.questions[at].truth {
+        if question.own && rcode == 3 && self.may_miss.load(Relaxed) {
+            return;
+        }
+        let right = match &question.truth {
+            _ if question.edns && !self.is_honest(question, reply) => false,
+            Truth::Ends(count, end) if question.edns => {
+                rcode == 0 && answers == *count && reply.windows(end.len()).any(|part| part == end)
+            }
             Truth::Ends(count, end) => rcode == 0 && answers == *count && reply.ends_with(end),
             Truth::Absent => rcode == 3 && answers == 0,
             Truth::Number(which) => {
                 let number = reply.last_chunk::<2>().map_or(0, |end| u32::from(u16::from_be_bytes(*end)));
                 let changing = &self.changing[*which];
-                let floor = self.floors[id].load(Relaxed);
                 let known = (floor..=changing.written.load(Relaxed)).contains(&number);
                 if known && !changing.free.load(Relaxed) {
                     changing.seen.fetch_max(number, Relaxed);
@@ -232,6 +294,18 @@ impl Shared {
         }
     }
 
+    /// Whether an answer beyond its time says so, and no other does.
+    fn is_honest(&self, question: &Question, reply: &[u8]) -> bool {
+        let Ok(message) = Message::from_vec(reply) else { return false };
+        let is_stale = error_of(&message) == Some(3);
+        self.outcome.lock().expect("unpoisoned").stale += u64::from(is_stale);
+        let ttl = message.answers.first().map(|record| record.ttl);
+        match ttl.filter(|_| question.own) {
+            Some(ttl) => ttl == if is_stale { STALE_TTL } else { TTL },
+            None => true,
+        }
+    }
+
     fn fail(&self, at: usize, why: &str) {
         let mut outcome = self.outcome.lock().expect("unpoisoned");
         outcome.failed += 1;
@@ -240,7 +314,7 @@ impl Shared {
 
     fn tell(&self, outcome: &mut Outcome, at: usize, what: &str) {
         if outcome.told.len() < TOLD {
-            let Question { name, rtype, truth } = &self.questions[at];
+            let Question { name, rtype, truth, .. } = &self.questions[at];
             outcome.told.push(format!("{name} {rtype} ({truth:?}): {what}"));
         }
     }

@@ -188,9 +188,13 @@ impl Etcd {
 
     /// The same as [`put`](Self::put) for a store that may have no leader right now; whether it was done.
     pub fn try_put(&self, key: &str, value: &str) -> bool {
+        self.try_put_with(ConnectOptions::new(), key, value)
+    }
+
+    pub fn try_put_with(&self, options: ConnectOptions, key: &str, value: &str) -> bool {
         self.runtime.block_on(async {
             let put = async {
-                Client::connect([self.endpoint()], None).await.ok()?.put(key, value, None).await.ok()
+                Client::connect([self.endpoint()], Some(options)).await.ok()?.put(key, value, None).await.ok()
             };
             tokio::time::timeout(Duration::from_secs(2), put).await.is_ok_and(|done| done.is_some())
         })

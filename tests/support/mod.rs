@@ -336,6 +336,17 @@ impl Stream {
         Some(Message::from_vec(&packet).expect("a reply that can be read"))
     }
 
+    /// Sends octets as a message, and gives those of the reply; nothing if none comes.
+    pub fn exchange(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let len = u16::try_from(packet.len()).ok()?.to_be_bytes();
+        self.0.write_all(&[&len, packet].concat()).ok()?;
+        let mut len = [0; 2];
+        self.0.read_exact(&mut len).ok()?;
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+        self.0.read_exact(&mut reply).ok()?;
+        Some(reply)
+    }
+
     pub fn ask(&mut self, message: &Message) -> Message {
         self.send(message);
         self.receive().expect("a reply")
