@@ -10,6 +10,16 @@ mod support;
 
 mod prober;
 mod secured;
+mod soak;
+
+#[path = "../../benches/peers/wire.rs"]
+#[allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the load is one part of it, and its figures are for people"
+)]
+mod wire;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{RData, RecordType, rdata};
