@@ -9,9 +9,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
+use support::etcd::Etcd;
 use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, dnsviz, drill, ds, hickory};
 use support::upstream::{Upstream, reply_to};
-use support::{Agent, PATIENCE, Setup, ask, exchange, query};
+use support::{Agent, PATIENCE, Setup, ask, eventually, exchange, query};
 
 /// Services of every kind, and names that lead to others.
 const RECORDS: [(&str, &str); 20] = [
@@ -79,7 +81,7 @@ const MISSING: [&str; 8] = [
     "a.very.long.way.down.below.deep.",
 ];
 
-const TYPES: [RecordType; 16] = [
+const TYPES: [RecordType; 18] = [
     RecordType::A,
     RecordType::AAAA,
     RecordType::SRV,
@@ -92,6 +94,8 @@ const TYPES: [RecordType; 16] = [
     RecordType::ANY,
     RecordType::DNSKEY,
     RecordType::NSEC3PARAM,
+    RecordType::CDS,
+    RecordType::CDNSKEY,
     RecordType::HTTPS,
     RecordType::NSEC,
     RecordType::NSEC3,
@@ -128,6 +132,10 @@ fn judged(agent: &Agent, unbound: &Unbound) {
                 assert_eq!(answer.metadata.response_code, expected, "{existing} {rtype}");
             }
         }
+    }
+    // Of the apex the parent would be asked.
+    for existing in NAMES.iter().filter(|existing| !existing.is_empty()) {
+        unbound.believes(&name(existing), RecordType::DS);
     }
     for missing in MISSING {
         for rtype in [RecordType::A, RecordType::TXT, RecordType::DS, RecordType::ANY] {
@@ -169,9 +177,8 @@ fn judged_by_hickory(agent: &Agent, keys: &Path, missing: &str) {
 fn judged_with(keys: &KeyRing, trusted: &Path, algorithm: u8) {
     let agent = signed(keys.path(), &[]);
     let anchors = ds(&[trusted]);
-    for aggressive in ["no", "yes"] {
-        let unbound = Unbound::start(agent.address(), &anchors, &format!("aggressive-nsec: {aggressive}"));
-        judged(&agent, &unbound);
+    for options in ["aggressive-nsec: no", "aggressive-nsec: yes\n  qname-minimisation: yes"] {
+        judged(&agent, &Unbound::start(agent.address(), &anchors, options));
     }
     let key = agent.ask(&name(""), RecordType::DNSKEY);
     assert!(!key.answers.is_empty(), "algorithm {algorithm}: DNSKEY without DO");
@@ -292,7 +299,91 @@ fn tampered_answers_are_bogus() {
         tamper.turn_on();
         let answer = unbound.ask(&name(asked), rtype);
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{asked} {rtype}\n{answer}");
+        let (asked, rtype) = (name(asked), rtype.to_string());
+        let said = delv(tamper.address, &ds(&[&key]), &asked, &rtype);
+        assert!(!said.contains("fully validated"), "{asked} {rtype}\n{said}");
+        let said = drill(tamper.address, &key, &asked, &rtype);
+        // It believes any denial, whatever the signatures of its NSEC3.
+        let is_denied = !asked.starts_with("leaf.") || rtype == "MX";
+        assert!(is_denied || !said.contains("Chase successful"), "{asked} {rtype}\n{said}");
     }
+    let compact = signed(keys.path(), &["-denial", "compact"]);
+    let tamper = Tamper::start(compact.address(), signature);
+    let unbound = Unbound::start(tamper.address, &ds(&[&key]), "");
+    unbound.believes(&name("nope."), RecordType::A);
+    tamper.turn_on();
+    let answer = unbound.ask(&name("nope2."), RecordType::A);
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{answer}");
+}
+
+/// A denial hides a name that comes later for no longer than it says, whatever a resolver makes of it.
+#[test]
+fn a_name_that_comes_later_is_found() {
+    for denial in ["nsec3", "compact"] {
+        let keys = KeyRing::new();
+        let key = keys.own(&[]);
+        let agent = signed(keys.path(), &["-denial", denial, "-min-ttl", "1"]);
+        let unbound = Unbound::start(agent.address(), &ds(&[&key]), "aggressive-nsec: yes");
+        for missing in ["late.", "x.late.", "late2.", "other."] {
+            assert!(unbound.believes(&name(missing), RecordType::A).answers.is_empty());
+        }
+        agent.write("local/skydns/late/x", r#"{"host":"10.7.0.1"}"#);
+        agent.write("local/skydns/late2", r#"{"host":"10.7.0.2"}"#);
+        eventually("it is served", || agent.data(&name("late2."), RecordType::A) == ["10.7.0.2"]);
+        // The least that a resolver keeps it, and a moment more.
+        std::thread::sleep(Duration::from_millis(2_100));
+        for there in ["late.", "x.late.", "late2."] {
+            let answer = unbound.believes(&name(there), RecordType::A);
+            assert!(!answer.answers.is_empty(), "{denial}: {there}\n{answer}");
+        }
+    }
+}
+
+/// The data and TTL of an RRset of one, and what its signature says the TTL is.
+fn signed_ttl(answer: &Message) -> (u32, u32) {
+    let RData::Unknown { rdata, .. } = &answer.answers[1].data else { panic!("{answer}") };
+    let original = rdata.anything[4..8].try_into().expect("four octets");
+    (answer.answers[0].ttl, u32::from_be_bytes(original))
+}
+
+#[test]
+fn what_is_left_of_a_lease_is_signed() {
+    let etcd = Etcd::start();
+    etcd.put_with_lease("/skydns/local/skydns/leased", r#"{"host":"10.0.0.1"}"#, 100);
+    let keys = KeyRing::new();
+    let key = keys.own(&[]);
+    let agent = Setup::new()
+        .args(&["-machines", &etcd.endpoint(), "-dnssec", &keys.path().display().to_string()])
+        .start();
+    let asked = || ask(agent.address(), &dnssec_query(&name("leased."), RecordType::A));
+    eventually("the time left is known", || asked().answers.first().is_some_and(|record| record.ttl > 1));
+    let mut seen = Vec::new();
+    for _ in 0..25 {
+        let (served, original) = signed_ttl(&asked());
+        assert_eq!(served, original);
+        let left = agent.ask(&name("leased."), RecordType::A).answers[0].ttl;
+        assert!(served <= left + 1 && served > left / 2, "{served} of {left}");
+        seen.push(served);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    seen.dedup();
+    assert!(seen.len() <= 3 && seen.is_sorted_by(|a, b| a > b), "few values, which count down: {seen:?}");
+    Unbound::start(agent.address(), &ds(&[&key]), "").believes(&name("leased."), RecordType::A);
+}
+
+#[test]
+fn signatures_are_kept_over_changes_and_reloads() {
+    let keys = KeyRing::new();
+    keys.own(&[]);
+    let agent = signed(keys.path(), &[]);
+    let asked = |of: &str| ask(agent.address(), &dnssec_query(&name(of), RecordType::A)).answers;
+    let before = asked("leaf.");
+    agent.write("local/skydns/other", r#"{"host":"10.7.0.1"}"#);
+    eventually("the change shows", || asked("other.").len() == 2);
+    assert_eq!(asked("leaf."), before, "signatures are not deterministic, so this one was kept");
+    agent.process.signal("-HUP");
+    eventually("the reload is done", || agent.log().contains(" reloaded"));
+    assert_eq!(asked("leaf."), before);
 }
 
 #[test]
@@ -327,11 +418,17 @@ fn dnsviz_finds_no_fault() {
 fn another_key_is_not_believed() {
     let (keys, others) = (KeyRing::new(), KeyRing::new());
     keys.own(&[]);
-    others.own(&[]);
+    let other = others.own(&[]);
     let agent = signed(keys.path(), &[]);
     let questions = ["leaf.", "nope.", "east."].map(|of| (name(of), RecordType::A));
     for said in hickory(agent.address(), others.path(), &questions) {
         assert!(said.contains("Bogus"), "{said}");
+    }
+    for (asked, rtype) in questions {
+        let said = delv(agent.address(), &ds(&[&other]), &asked, &rtype.to_string());
+        assert!(!said.contains("fully validated"), "{said}");
+        let said = drill(agent.address(), &other, &asked, &rtype.to_string());
+        assert!(!said.contains("Chase successful"), "{said}");
     }
 }
 
