@@ -3,11 +3,12 @@
 mod support;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType, rdata};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use support::upstream::{Upstream, add, reply_to};
 use support::{Agent, Setup, Stream, query};
 
 /// Descriptors that the agent may have: fewer than the connections that it is sent.
@@ -134,6 +135,43 @@ fn questions_that_wait_for_upstreams_take_no_room_of_others() {
     let mut code = |stream: &mut Stream| stream.receive().expect("a reply").metadata.response_code;
     let codes: Vec<_> = slow[..20].iter_mut().map(&mut code).collect();
     assert_eq!(codes, vec![ResponseCode::ServFail; 20], "and hear that nobody answers");
+}
+
+#[test]
+fn without_descriptors_the_host_keeps_its_dns() {
+    let upstream = Upstream::start(|query, _| {
+        // Most names are never answered, so their ports stay open.
+        let slow = query.queries[0].name().to_ascii().starts_with("slow");
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A([192, 0, 2, 1].into())));
+        (!slow).then_some(reply)
+    });
+    let agent = agent(Setup::new().open_files(28).args(&[
+        "-nameservers",
+        &upstream.address.to_string(),
+        "-rcache",
+        "0",
+    ]));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(agent.address()).expect("connected");
+    let mut held: Vec<TcpStream> = Vec::new();
+    let (begun, mut most, mut asked) = (Instant::now(), 0, 0);
+    while begun.elapsed() < Duration::from_secs(5) {
+        for _ in 0..8 {
+            let question = query(&format!("slow{asked}.example.org."), RecordType::A);
+            socket.send(&question.to_vec().expect("a query")).expect("sent");
+            asked += 1;
+        }
+        held.extend(TcpStream::connect(agent.address()));
+        assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+        assert_eq!(agent.data(&format!("n{asked}.example.org."), RecordType::A), ["192.0.2.1"]);
+        most = most.max(descriptors(&agent));
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert!(most >= 26, "{most} of 28 descriptors: it was not put to the test");
+    drop(held);
+    let reply = Stream::connect(agent.address()).ask(&query("a.skydns.local.", RecordType::A));
+    assert_eq!(reply.answers.len(), 1);
 }
 
 #[test]
