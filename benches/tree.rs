@@ -92,11 +92,12 @@ fn main() {
         answers(&tree, count, &mut note);
         updates(&mut tree, count, &mut note);
     }
-    println!("{:<52}{:>14}{:>14}", "nanoseconds each, at so many services", sizes[0], sizes[1]);
+    println!("{:<52}{:>10}{:>10}{:>8}", "nanoseconds each, at so many services", sizes[0], sizes[1], "ratio");
     for row in rows {
-        println!("{:<52}{:>14.0}{:>14.0}", row.what, row.nanos[0], row.nanos[1]);
+        let ratio = row.nanos[1] / row.nanos[0];
+        println!("{:<52}{:>10.0}{:>10.0}{ratio:>8.2}", row.what, row.nanos[0], row.nanos[1]);
     }
-    println!("{:<52}{:>14}{:>14}", "memory per service, octets", memory[0], memory[1]);
+    println!("{:<52}{:>10}{:>10}", "memory per service, octets", memory[0], memory[1]);
 }
 
 fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {

@@ -1,13 +1,16 @@
-//! The agent beside its peers, over UDP, in one run.
+//! The agent beside its peers, over UDP and TCP, in one run.
 //!
 //! `cargo bench --bench peers [-- ROUNDS SECONDS KIND]` measures each kind of question for a responder that does nothing
-//! (the limit of this machine), the agent, and what of Knot, PowerDNS and unbound is installed. Servers have the first
-//! core, the load has the second. They take turns, and medians are printed; ratios are what to quote, for no two machines are alike.
+//! (the limit of this machine), the agent, and what of Knot, PowerDNS, unbound, dnsmasq and, for TCP, dnsperf is installed.
+//! Servers have the first core, the load has the second; with two workers all share both. They take turns, and medians
+//! are printed; ratios are what to quote, for no two machines are alike. Latencies are those at half of the agent's rate,
+//! for all, as far as a peer can bear that.
 
 // Figures for people.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod servers;
+mod stream;
 mod wire;
 
 use servers::{NAMES, Server, is_installed, push_name};
@@ -24,6 +27,8 @@ struct Work {
     edns: Option<bool>,
     /// Which agent is asked.
     agent: usize,
+    /// Workers, each with a core.
+    workers: usize,
     peers: &'static [Peer],
 }
 
@@ -32,25 +37,40 @@ enum Peer {
     Knot,
     PowerDns,
     Unbound,
+    Dnsmasq,
 }
 
 /// Those that sign when they are asked.
 const SIGNERS: &[Peer] = &[Peer::Knot, Peer::PowerDns];
 
-const WORKS: [Work; 13] = [
-    Work { title: "A", kind: "a", edns: None, agent: 0, peers: &[Peer::Knot] },
-    Work { title: "A with EDNS", kind: "a", edns: Some(false), agent: 0, peers: &[Peer::Knot] },
-    Work { title: "TXT", kind: "txt", edns: None, agent: 0, peers: &[Peer::Knot] },
-    Work { title: "A, ten addresses in turn", kind: "ten-a", edns: None, agent: 0, peers: &[] },
-    Work { title: "SRV, ten targets", kind: "ten-srv", edns: Some(false), agent: 0, peers: &[] },
-    Work { title: "wildcard SRV, ten targets", kind: "ten-wild", edns: Some(false), agent: 0, peers: &[] },
-    Work { title: "NXDOMAIN", kind: "nx", edns: None, agent: 0, peers: &[Peer::Knot] },
-    Work { title: "NXDOMAIN, never seen", kind: "never", edns: None, agent: 0, peers: &[Peer::Knot] },
-    Work { title: "A, signed", kind: "a", edns: Some(true), agent: 1, peers: SIGNERS },
-    Work { title: "NXDOMAIN, signed", kind: "nx", edns: Some(true), agent: 1, peers: SIGNERS },
-    Work { title: "NXDOMAIN, signed, never seen", kind: "never", edns: Some(true), agent: 1, peers: SIGNERS },
-    Work { title: "forwarded, cached", kind: "fwd", edns: None, agent: 0, peers: &[Peer::Unbound] },
-    Work { title: "forwarded, not cached", kind: "fwd-never", edns: None, agent: 0, peers: &[Peer::Unbound] },
+/// Those that forward.
+const FORWARDERS: &[Peer] = &[Peer::Unbound, Peer::Dnsmasq];
+
+const fn work(
+    title: &'static str,
+    kind: &'static str,
+    edns: Option<bool>,
+    agent: usize,
+    peers: &'static [Peer],
+) -> Work {
+    Work { title, kind, edns, agent, workers: 1, peers }
+}
+
+const WORKS: [Work; 14] = [
+    work("A", "a", None, 0, &[Peer::Knot]),
+    Work { workers: 2, ..work("A, two workers", "a", None, 0, &[Peer::Knot]) },
+    work("A with EDNS", "a", Some(false), 0, &[Peer::Knot]),
+    work("TXT", "txt", None, 0, &[Peer::Knot]),
+    work("A, ten addresses in turn", "ten-a", None, 0, &[]),
+    work("SRV, ten targets", "ten-srv", Some(false), 0, &[]),
+    work("wildcard SRV, ten targets", "ten-wild", Some(false), 0, &[]),
+    work("NXDOMAIN", "nx", None, 0, &[Peer::Knot]),
+    work("NXDOMAIN, never seen", "never", None, 0, &[Peer::Knot]),
+    work("A, signed", "a", Some(true), 1, SIGNERS),
+    work("NXDOMAIN, signed", "nx", Some(true), 1, SIGNERS),
+    work("NXDOMAIN, signed, never seen", "never", Some(true), 1, SIGNERS),
+    work("forwarded, cached", "fwd", None, 0, FORWARDERS),
+    work("forwarded, not cached", "fwd-never", None, 0, FORWARDERS),
 ];
 
 impl Peer {
@@ -59,14 +79,16 @@ impl Peer {
             Self::Knot => "knotd",
             Self::PowerDns => "pdns_server",
             Self::Unbound => "unbound",
+            Self::Dnsmasq => "dnsmasq",
         }
     }
 
     fn start(self, dir: &Path, work: &Work, upstream: SocketAddr) -> Server {
         match self {
-            Self::Knot => servers::knot(dir, 5412, work.agent == 1),
+            Self::Knot => servers::knot(dir, 5412, work.agent == 1, work.workers),
             Self::PowerDns => servers::powerdns(dir, 5414),
             Self::Unbound => servers::unbound(dir, 5413, upstream),
+            Self::Dnsmasq => servers::dnsmasq(5415, upstream),
         }
     }
 }
@@ -99,7 +121,7 @@ fn measure(server: &Server, work: &Work, seconds: f64, rate: u64) -> (Outcome, f
     let run = |seconds: f64| {
         let program = std::env::current_exe().expect("this program");
         let output = Command::new("taskset")
-            .args(["-c", "1"])
+            .args(["-c", if work.workers == 1 { "1" } else { "0,1" }])
             .arg(program)
             .args([
                 "load",
@@ -164,7 +186,8 @@ fn main() {
         Some("load") => return load(&args[1..]),
         Some("echo") => {
             let address: SocketAddr = args[1].parse().expect("an address");
-            return wire::echo(address, args[2].parse().expect("octets"));
+            let octets = args[2].parse().expect("octets");
+            return wire::echo(address, octets, args[3].parse().expect("workers"));
         }
         _ => {}
     }
@@ -191,9 +214,15 @@ fn load(args: &[String]) {
     println!("{rate} {answers} {lost} {octets} {good} {a} {b} {c}");
 }
 
-fn echo(port: u16, octets: u64) -> Server {
+fn echo(port: u16, octets: u64, workers: usize) -> Server {
     let program = std::env::current_exe().expect("this program").display().to_string();
-    Server::start("0", port, &[&program, "echo", &format!("127.0.0.1:{port}"), &octets.to_string()])
+    let (address, octets, workers) = (format!("127.0.0.1:{port}"), octets.to_string(), workers.to_string());
+    Server::start(cores(&workers), port, &[&program, "echo", &address, &octets, &workers])
+}
+
+/// The cores of a server with so many workers.
+fn cores(workers: &str) -> &'static str {
+    if workers == "1" { "0" } else { "0,1" }
 }
 
 fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
@@ -209,12 +238,12 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
     assert!(keygen.is_ok_and(|output| output.status.success()), "a key");
     // The upstream shares the second core with the load.
     let program = std::env::current_exe().expect("this program").display().to_string();
-    let upstream = Server::start("1", 5490, &[&program, "echo", "127.0.0.1:5490", "0"]);
+    let upstream = Server::start("1", 5490, &[&program, "echo", "127.0.0.1:5490", "0", "1"]);
     let forward = upstream.address.to_string();
     let key_dir = keys.display().to_string();
     println!(
-        "{:30}{:>11}{:>9}{:>9}{:>9}{:>7}{:>10}{:>10}{:>7}  x peer",
-        "", "answers/s", "of limit", "µs each", "x limit", "octets", "p50 half", "p99 half", "lost"
+        "{:30}{:>11}{:>9}{:>9}{:>9}{:>7}{:>7}  x peer",
+        "", "answers/s", "of limit", "µs each", "x limit", "octets", "lost"
     );
     for work in WORKS.iter().filter(|work| only.is_none_or(|only| work.kind == only)) {
         let agent = || {
@@ -222,47 +251,78 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
             let plain = ["-nameservers", &forward, "-rcache", "20000"];
             let signing = ["-dnssec", &key_dir];
             let more = if work.agent == 0 { &[][..] } else { &signing };
-            servers::agent("0", 5410, &records, &[&plain[..], more].concat())
+            let cores = cores(&work.workers.to_string());
+            servers::agent(cores, 5410, &records, &[&plain[..], more].concat())
         };
         let octets = measure(&agent(), work, 0.5, 0).0.octets;
-        let (mut limit, mut ours, mut half) = (Vec::new(), Vec::new(), Vec::new());
         let there = work.peers.iter().filter(|peer| is_installed(peer.program()));
-        let mut theirs: Vec<_> = there.map(|peer| (*peer, Vec::new())).collect();
+        let mut contenders = vec![Contender::new("the limit"), Contender::new("the agent")];
+        let theirs: Vec<_> = there.copied().collect();
+        contenders.extend(theirs.iter().map(|peer| Contender::new(peer.program())));
         let mut memory = 0.0;
         for _ in 0..rounds {
-            limit.push(measure(&echo(5411, octets), work, seconds, 0));
             let agent = agent();
-            ours.push(measure(&agent, work, seconds, 0));
-            let rate = (row(&ours).rate / 2.0) as u64;
-            half.push(measure(&agent, work, seconds / 2.0, rate));
+            contenders[1].full.push(measure(&agent, work, seconds, 0));
+            let half = (row(&contenders[1].full).rate / 2.0) as u64;
+            contenders[1].half.push(measure(&agent, work, seconds / 2.0, half));
             memory = agent.memory();
             drop(agent);
-            for (peer, theirs) in &mut theirs {
-                theirs.push(measure(&peer.start(dir, work, upstream.address), work, seconds, 0));
+            let limit = echo(5411, octets, work.workers);
+            contenders[0].full.push(measure(&limit, work, seconds, 0));
+            contenders[0].half.push(measure(&limit, work, seconds / 2.0, half));
+            drop(limit);
+            for (peer, of) in theirs.iter().zip(&mut contenders[2..]) {
+                let server = peer.start(dir, work, upstream.address);
+                of.full.push(measure(&server, work, seconds, 0));
+                // More than it can do would only fill its queue.
+                if row(&of.full).rate > 1.2 * half as f64 {
+                    of.half.push(measure(&server, work, seconds / 2.0, half));
+                }
             }
         }
-        let (limit, ours, half) = (row(&limit), row(&ours), row(&half));
-        let peers = theirs.iter().map(|(peer, of)| format!("  {:.2} {peer:?}", ours.rate / row(of).rate));
-        let peers: String = peers.collect();
-        println!(
-            "{:30}{:11.0}{:9.2}{:9.2}{:9.2}{:7}{:10.0}{:10.0}{:7}{}{}",
-            work.title,
-            ours.rate,
-            ours.rate / limit.rate,
-            ours.cpu,
-            ours.cpu / limit.cpu,
-            ours.octets,
-            half.latencies[0],
-            half.latencies[1],
-            ours.lost,
-            peers,
-            if ours.good < 1.0 { format!("  only {:.3} are good", ours.good) } else { String::new() },
-        );
+        print(work, &contenders);
         if work.kind == "a" && work.edns.is_none() {
-            println!(
-                "{:30}{memory:11.1} MB of memory; the limit itself: {:.0}/s, {:.2} µs",
-                "", limit.rate, limit.cpu
-            );
+            println!("{:30}{memory:11.1} MB of memory", "");
         }
     }
+    if only.is_none_or(|only| only == "tcp") {
+        stream::bench(dir, &records, rounds, seconds);
+    }
+}
+
+/// A server, and what was measured of it.
+struct Contender {
+    name: &'static str,
+    full: Vec<(Outcome, f64)>,
+    half: Vec<(Outcome, f64)>,
+}
+
+impl Contender {
+    fn new(name: &'static str) -> Self {
+        Self { name, full: Vec::new(), half: Vec::new() }
+    }
+}
+
+fn print(work: &Work, contenders: &[Contender]) {
+    let (limit, ours) = (row(&contenders[0].full), row(&contenders[1].full));
+    let peers =
+        contenders[2..].iter().map(|of| format!("  {:.2} {}", ours.rate / row(&of.full).rate, of.name));
+    let peers: String = peers.collect();
+    println!(
+        "{:30}{:11.0}{:9.2}{:9.2}{:9.2}{:7}{:7}{}{}",
+        work.title,
+        ours.rate,
+        ours.rate / limit.rate,
+        ours.cpu,
+        ours.cpu / limit.cpu,
+        ours.octets,
+        ours.lost,
+        peers,
+        if ours.good < 1.0 { format!("  only {:.3} are good", ours.good) } else { String::new() },
+    );
+    let half = contenders.iter().filter(|of| !of.half.is_empty()).map(|of| {
+        let [median, most, nearly_all] = row(&of.half).latencies;
+        format!("{} {median:.0}/{most:.0}/{nearly_all:.0}", of.name)
+    });
+    println!("{:30}at half that rate, µs at 50/99/99.9 %: {}", "", half.collect::<Vec<_>>().join(", "));
 }

@@ -135,20 +135,21 @@ fn zone() -> String {
 }
 
 /// Knot with such a zone, signed online if `signing`.
-pub(crate) fn knot(dir: &Path, port: u16, signing: bool) -> Server {
+pub(crate) fn knot(dir: &Path, port: u16, signing: bool, workers: usize) -> Server {
     let place = dir.join(if signing { "knot-signing" } else { "knot" });
     fs::create_dir_all(place.join("db")).expect("a directory");
     fs::write(place.join("zone"), zone()).expect("a file");
     let module = if signing { "   module: mod-onlinesign\n" } else { "" };
     let conf = format!(
-        "server:\n  rundir: {0}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n  listen: 127.0.0.1@{port}\n\
+        "server:\n  rundir: {0}\n  udp-workers: {workers}\n  tcp-workers: {workers}\n  background-workers: 1\n  listen: 127.0.0.1@{port}\n\
          database:\n  storage: {0}/db\nlog:\n - target: stderr\n   any: error\ntemplate:\n - id: default\n   storage: {0}\n   \
          zonefile-sync: -1\n   journal-content: none\nzone:\n - domain: skydns.local\n   file: {0}/zone\n{module}",
         place.display()
     );
     let file = place.join("conf");
     fs::write(&file, conf).expect("a file");
-    Server::start("0", port, &["knotd", "-c", &file.display().to_string()])
+    let cores = if workers == 1 { "0" } else { "0,1" };
+    Server::start(cores, port, &["knotd", "-c", &file.display().to_string()])
 }
 
 /// PowerDNS with such a zone, which it signs when it is asked, with white lies.
@@ -195,4 +196,14 @@ pub(crate) fn unbound(dir: &Path, port: u16, upstream: SocketAddr) -> Server {
     let file = dir.join("unbound.conf");
     fs::write(&file, conf).expect("a file");
     Server::start("0", port, &["unbound", "-d", "-c", &file.display().to_string()])
+}
+
+/// dnsmasq that forwards to an upstream.
+pub(crate) fn dnsmasq(port: u16, upstream: SocketAddr) -> Server {
+    let server = format!("--server=127.0.0.1#{}", upstream.port());
+    let port_is = format!("--port={port}");
+    let args = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="];
+    let more =
+        ["--listen-address=127.0.0.1", "--bind-interfaces", "--cache-size=20000", "--dns-forward-max=2000"];
+    Server::start("0", port, &[&["dnsmasq"][..], &args, &more, &[&server, &port_is]].concat())
 }

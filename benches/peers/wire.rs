@@ -148,10 +148,18 @@ fn send(socket: &UdpSocket, packets: &[Vec<u8>]) -> usize {
 }
 
 /// Answers for ever: the question comes back with one A record, or with so many octets behind it that the reply has as many
-/// as asked for. No server can do less.
-pub(crate) fn echo(address: SocketAddr, octets: usize) {
+/// as asked for. No server can do less. So many threads share the socket.
+pub(crate) fn echo(address: SocketAddr, octets: usize, workers: usize) {
     let socket = UdpSocket::bind(address).expect("a socket");
     let _ = setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| echo_one(&socket, octets));
+        }
+    });
+}
+
+fn echo_one(socket: &UdpSocket, octets: usize) {
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let mut buffers = vec![[0u8; ROOM]; BATCH];
     let mut peers: Vec<SocketAddrAny> = Vec::with_capacity(BATCH);

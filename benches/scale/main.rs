@@ -1,7 +1,8 @@
 //! The agent with a large site: real etcd, real questions, changes all the time.
 //!
 //! `cargo bench --bench scale [-- NAMES]` prints, for so many services (100,000): the time of the first sync, memory, the
-//! rate of answers while 0, 100 and 1,000 services a second change, and how soon a change is on the wire under half load.
+//! rate of answers while 0, 100 and 1,000 services a second change, how soon a change is on the wire under half load, and
+//! what the snapshot takes: to be written at the stop, and to be ready with, while etcd is away.
 //! etcd, the agent's mirror and the load share what cores there are, so the agent's own time for an answer says more than
 //! the rate. It is all of the agent's time, the mirror's as well.
 
@@ -15,12 +16,15 @@ mod support;
 mod wire;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::etcd::Etcd;
-use support::{Agent, Setup, ask, query};
+use support::{Agent, Process, Setup, ask, query};
 
 /// Names that are asked for.
 const ASKED: u64 = 10_000;
@@ -45,9 +49,10 @@ fn push_name(packet: &mut Vec<u8>, number: u64) {
     packet.extend([0, 0, 1, 0, 1]);
 }
 
-fn memory(agent: &Agent) -> f64 {
+/// Memory in megabytes: `VmRSS:` now, `VmHWM:` the most there ever was.
+fn memory(agent: &Agent, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.process.id())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0");
     line.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
@@ -124,8 +129,12 @@ fn main() {
     etcd.put_many(&pairs);
     drop(pairs);
 
+    let state = tempfile::tempdir().expect("a directory");
+    let state_dir = state.path().display().to_string();
     let begun = Instant::now();
-    let agent = Setup::new().args(&["-machines", &etcd.endpoint(), "-workers", "1"]).start();
+    let agent = Setup::new()
+        .args(&["-machines", &etcd.endpoint(), "-workers", "1", "-state-dir", &state_dir])
+        .start();
     let last = names - 1;
     let question =
         query(&format!("s{last}.r{}.east.skydns.local.", last / 1_000), hickory_proto::rr::RecordType::A);
@@ -134,9 +143,10 @@ fn main() {
         thread::sleep(Duration::from_millis(2));
     }
     println!(
-        "{names} services: start to in sync {:.2} s, {:.0} MB",
+        "{names} services: start to in sync {:.2} s, {:.0} MB, {:.0} MB at most",
         begun.elapsed().as_secs_f64(),
-        memory(&agent)
+        memory(&agent, "VmRSS:"),
+        memory(&agent, "VmHWM:")
     );
 
     let load = |rate: u64, seconds: f64| {
@@ -171,5 +181,72 @@ fn main() {
         of(0.99),
         of(1.0)
     );
-    println!("at the end {:.0} MB", memory(&agent));
+    println!("at the end {:.0} MB, {:.0} MB at most", memory(&agent, "VmRSS:"), memory(&agent, "VmHWM:"));
+    restarts(names, etcd, agent, &state_dir);
+    small();
+}
+
+/// Stops the agent, takes etcd away, and starts the agent from its snapshot.
+fn restarts(names: usize, mut etcd: Etcd, mut agent: Agent, state_dir: &str) {
+    // So that there is something to write.
+    etcd.put(&key(2), &value(3));
+    thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    agent.process.signal("-TERM");
+    agent.process.wait();
+    let stop = begun.elapsed();
+    let file = std::fs::metadata(Path::new(state_dir).join("snapshot")).expect("a snapshot");
+    let endpoint = etcd.endpoint();
+    etcd.kill();
+    let mut times: Vec<_> = (0..5).map(|_| ready(&endpoint, state_dir, names)).collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{names} services: stop with a snapshot of {:.1} MB {:.2} s; start from it to READY=1 {:.1} ms (median of 5)",
+        file.len() as f64 / 1e6,
+        stop.as_secs_f64(),
+        times[2]
+    );
+}
+
+/// Milliseconds from the start to READY=1, with a snapshot and without etcd.
+fn ready(endpoint: &str, state_dir: &str, names: usize) -> f64 {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&at).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    let (mut command, port, _files) = Setup::new()
+        .args(&["-machines", endpoint, "-state-dir", state_dir])
+        .variable("NOTIFY_SOCKET", &at.display().to_string())
+        .command();
+    let begun = Instant::now();
+    let process = Process::spawn(command.stderr(Stdio::null()).stdout(Stdio::null()));
+    let mut message = [0; 4_096];
+    loop {
+        let len = manager.recv(&mut message).expect("a message");
+        if message[..len].starts_with(b"READY=1")
+            || message[..len].windows(8).any(|part| part == b"\nREADY=1")
+        {
+            break;
+        }
+    }
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    let last = names - 1;
+    let question =
+        query(&format!("s{last}.r{}.east.skydns.local.", last / 1_000), hickory_proto::rr::RecordType::A);
+    let reply = ask(SocketAddr::from(([127, 0, 0, 1], port)), &question);
+    assert_eq!(reply.answers.len(), 1, "ready means that the last name is there");
+    drop(process);
+    took
+}
+
+/// The start of a site of 10,000 names.
+fn small() {
+    const NAMES: usize = 10_000;
+    let etcd = Etcd::start();
+    etcd.put_many(&(0..NAMES).map(|number| (key(number), value(number))).collect::<Vec<_>>());
+    let state = tempfile::tempdir().expect("a directory");
+    let state_dir = state.path().display().to_string();
+    let agent = Setup::new().args(&["-machines", &etcd.endpoint(), "-state-dir", &state_dir]).start();
+    support::eventually("in sync", || agent.log().contains("etcd: in sync"));
+    restarts(NAMES, etcd, agent, &state_dir);
 }

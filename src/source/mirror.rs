@@ -13,11 +13,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// Most changes that one published state takes together. Bounds how late the first of a burst shows.
 const BURST: usize = 4096;
+
+/// Least time between two published states: what changes faster shows together, and costs readers less.
+const PACE: Duration = Duration::from_millis(2);
 
 /// Reasons for one loss that are logged.
 const MOST_REASONS: usize = 16;
@@ -103,6 +107,7 @@ impl Mirror {
     /// Takes events until every feed is closed.
     pub fn run(mut self, mut events: mpsc::Receiver<(SourceId, Event)>, beat: Beat) {
         self.beat = Some(beat);
+        let mut published = Instant::now();
         while let Some((id, event)) = events.blocking_recv() {
             self.moves();
             if matches!(event, Event::Poke) {
@@ -110,6 +115,10 @@ impl Mirror {
             }
             self.told = 0;
             let mut changes = self.take(id, event);
+            // The first change after a rest shows at once.
+            if let Some(rest) = PACE.checked_sub(published.elapsed()) {
+                thread::sleep(rest);
+            }
             while changes < BURST {
                 let Ok((id, event)) = events.try_recv() else { break };
                 self.moves();
@@ -119,6 +128,7 @@ impl Mirror {
                 log::warn!("{} more records are refused; skydns check lists all", self.told - TOLD);
             }
             self.publish();
+            published = Instant::now();
         }
     }
 
