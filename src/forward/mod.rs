@@ -172,6 +172,12 @@ impl Forwarder {
         Some((self.finished(Reply { authoritative: false, ..reply }, request), left))
     }
 
+    /// Keeps a reply as if an upstream had given it now.
+    #[cfg(test)]
+    pub(crate) fn remember(&self, request: &Request, reply: &Reply) {
+        self.cache.load().insert(&Ask::of(request, false), reply, Instant::now());
+    }
+
     /// The present settings.
     pub fn config(&self) -> Arc<ForwardConfig> {
         self.config.load_full()

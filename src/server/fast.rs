@@ -38,10 +38,11 @@ struct Settings {
 }
 
 impl FastWay {
-    pub(super) fn new(handler: &Handler) -> Self {
+    /// One whose prepared replies take so many octets at most.
+    pub(super) fn new(handler: &Handler, most: usize) -> Self {
         let published = handler.published();
         Self {
-            shelf: Shelf::default(),
+            shelf: Shelf::with_most(most),
             key: [0; LONGEST_KEY],
             chance: Chance::new(rand::random()),
             tally: Tally::default(),

@@ -48,7 +48,7 @@ impl Ways {
         let published = Arc::new(ArcSwap::from_pointee(Published { tree, ..Published::default() }));
         let config = Arc::new(ArcSwap::from_pointee(config));
         let handler = Handler::new(published, config, Arc::default(), forwarder, Arc::default());
-        Self { fast: FastWay::new(&handler), handler }
+        Self { fast: FastWay::new(&handler, 1 << 20), handler }
     }
 
     /// Answers a packet on the full way until it is prepared, then on the fast way.

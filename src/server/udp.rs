@@ -31,6 +31,12 @@ const WAKE_PERIOD: Duration = Duration::from_millis(2);
 /// Times that a worker is woken: then it is busy, and sees by itself that it should stop.
 const MOST_WAKES: usize = 20;
 
+/// Octets that the prepared replies of all workers take at most, as long as each has its least.
+const PREPARED: usize = 256 << 20;
+
+/// The least and the most of one worker.
+const PREPARED_BY_ONE: (usize, usize) = (2 << 20, 16 << 20);
+
 /// Rest after an error that is not a packet's.
 const REST: Duration = Duration::from_millis(10);
 
@@ -83,6 +89,7 @@ pub fn spawn(
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut threads, mut wake) = (Vec::new(), Vec::new());
+    let most = (PREPARED / (workers * sockets.len()).max(1)).clamp(PREPARED_BY_ONE.0, PREPARED_BY_ONE.1);
     let mut slow = slow.into_iter();
     for socket in sockets {
         let local = socket.local_addr()?;
@@ -94,8 +101,8 @@ pub fn spawn(
             let stop = Arc::clone(&stop);
             let beat = pulse.part(format!("UDP worker {number} of {local}"));
             let worker = move || match socket.is_v4() {
-                true => Worker::<SockaddrIn>::new(socket, &handler, &slow).work(&stop, &beat),
-                false => Worker::<SockaddrIn6>::new(socket, &handler, &slow).work(&stop, &beat),
+                true => Worker::<SockaddrIn>::new(socket, &handler, &slow, most).work(&stop, &beat),
+                false => Worker::<SockaddrIn6>::new(socket, &handler, &slow, most).work(&stop, &beat),
             };
             threads.push(thread::Builder::new().name(format!("udp-{number}")).spawn(worker)?);
         }
@@ -118,13 +125,16 @@ struct Worker<'a, P> {
     slow: &'a SlowWay,
     batch: Batch<P>,
     fast: FastWay,
+    /// Octets that its prepared replies take at most.
+    most: usize,
     /// What goes the slow way next.
     later: Jobs,
 }
 
 impl<'a, P: Peer> Worker<'a, P> {
-    fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowWay) -> Self {
-        Self { handler, slow, batch: Batch::new(socket), fast: FastWay::new(handler), later: Jobs::new() }
+    fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowWay, most: usize) -> Self {
+        let fast = FastWay::new(handler, most);
+        Self { handler, slow, batch: Batch::new(socket), fast, most, later: Jobs::new() }
     }
 
     fn work(mut self, stop: &AtomicBool, beat: &Beat) {
@@ -152,7 +162,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.handler.metrics().panicked();
             log::error!("a fault in a UDP worker of {}", self.batch.local());
-            self.fast = FastWay::new(self.handler);
+            self.fast = FastWay::new(self.handler, self.most);
             self.later.clear();
             self.batch.forget();
         }
@@ -178,7 +188,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                 Err(_) => {
                     self.handler.metrics().panicked();
                     log::error!("a fault in answering from a prepared reply");
-                    self.fast = FastWay::new(self.handler);
+                    self.fast = FastWay::new(self.handler, self.most);
                     self.fast.begin(self.handler, now());
                 }
             }

@@ -18,7 +18,7 @@ const SETS: usize = 4_096;
 /// Most sets that are weighed to make room for one reply.
 const WEIGHED: usize = 64;
 
-/// Octets that all replies of a shelf take at most.
+/// Octets that all replies of a shelf take at most, unless it is told otherwise.
 const MOST_OCTETS: usize = 16 << 20;
 
 /// More questions than that say nothing new about a reply.
@@ -31,6 +31,7 @@ pub struct Shelf<T> {
     /// The set that is weighed next when the memory is used up.
     hand: usize,
     octets: usize,
+    most: usize,
     hasher: RandomState,
 }
 
@@ -72,12 +73,18 @@ impl<T> Default for Shelf<T> {
             sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
             hand: 0,
             octets: 0,
+            most: MOST_OCTETS,
             hasher: RandomState::default(),
         }
     }
 }
 
 impl<T> Shelf<T> {
+    /// A shelf whose replies take so many octets at most.
+    pub fn with_most(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Where a key belongs.
     pub fn spot(&self, key: &[u8]) -> Spot {
         Spot { hash: self.hasher.hash_one(key) }
@@ -123,7 +130,7 @@ impl<T> Shelf<T> {
             return;
         };
         let freed = set.replies[way].as_ref().map_or(0, |reply| reply.size());
-        if self.octets - freed + size <= MOST_OCTETS {
+        if self.octets - freed + size <= self.most {
             self.octets = self.octets - freed + size;
             set.tags[way] = spot.tag();
             set.hits[way] = 0;
@@ -135,7 +142,7 @@ impl<T> Shelf<T> {
     /// looked at.
     fn make_room(&mut self, size: usize) {
         for _ in 0..WEIGHED {
-            if self.octets + size <= MOST_OCTETS {
+            if self.octets + size <= self.most {
                 break;
             }
             self.hand = (self.hand + 1) % SETS;
