@@ -1,8 +1,9 @@
 //! What becomes of a question: an answer, look-ups that it takes, or the forwarder.
 
-use super::{Denial, Lookup};
+use super::{Denial, Lookup, Preface};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Record;
+use std::sync::Arc;
 
 /// What becomes of a question.
 #[derive(Debug)]
@@ -24,7 +25,9 @@ pub struct Answer {
     pub authoritative: bool,
     /// The answer section.
     pub answers: Vec<Record>,
-    /// The authority section.
+    /// What the authority section begins with, if that is common to many answers.
+    pub preface: Option<Arc<Preface>>,
+    /// The authority section, or its rest.
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
     pub additionals: Vec<Record>,
@@ -78,6 +81,7 @@ impl Answer {
             rcode,
             authoritative: true,
             answers: Vec::new(),
+            preface: None,
             authorities: Vec::new(),
             additionals: Vec::new(),
             ede: None,

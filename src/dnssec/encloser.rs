@@ -4,7 +4,7 @@
 
 use super::canonical;
 use super::key_set::KeyState;
-use crate::answer::{Answer, Missing};
+use crate::answer::{Answer, Missing, Preface};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use quick_cache::sync::Cache;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Encloser {
     made_of: Sources,
     /// What it is signed with; that it is held on to keeps its address its own.
     state: Arc<KeyState>,
-    records: Vec<Record>,
+    pub(super) preface: Arc<Preface>,
     /// From when to when they are served, in seconds of Unix time.
     pub(super) from: u64,
     pub(super) until: u64,
@@ -51,6 +51,7 @@ pub(super) enum Common {
 /// What there will be to keep once it is signed.
 pub(super) struct New {
     octets: Vec<u8>,
+    closest_encloser: Name,
     made_of: Sources,
     /// The owner of the NSEC3 that covers the next closer name, which is no part of it.
     pub(super) next_closer: Option<Name>,
@@ -79,7 +80,8 @@ impl Enclosers {
             Some(known) => Common::Known(known),
             None => {
                 let made_of = Sources { soa: soa.clone(), types: types.clone() };
-                Common::New(Box::new(New { octets, made_of, next_closer: None }))
+                let closest_encloser = closest_encloser.clone();
+                Common::New(Box::new(New { octets, closest_encloser, made_of, next_closer: None }))
             }
         }
     }
@@ -88,7 +90,8 @@ impl Enclosers {
     pub(super) fn keep(&self, new: New, state: &Arc<KeyState>, signed: &[Record], (from, until): (u64, u64)) {
         let Some(next_closer) = new.next_closer else { return };
         let records = signed.iter().filter(|record| record.name != next_closer).cloned().collect();
-        let encloser = Encloser { made_of: new.made_of, state: Arc::clone(state), records, from, until };
+        let preface = Arc::new(Preface::new(new.closest_encloser, records));
+        let encloser = Encloser { made_of: new.made_of, state: Arc::clone(state), preface, from, until };
         self.cache().insert(new.octets, Arc::new(encloser));
     }
 
@@ -106,16 +109,6 @@ fn same_soa(a: &Record, b: &Record) -> bool {
         && same(&a.name, &b.name)
         && same(&x.mname, &y.mname)
         && same(&x.rname, &y.rname)
-}
-
-impl Encloser {
-    /// An authority section that is whole with the signed proof of one name.
-    pub(super) fn with(&self, mut proof: Vec<Record>) -> Vec<Record> {
-        let mut section = Vec::with_capacity(self.records.len() + proof.len());
-        section.extend_from_slice(&self.records);
-        section.append(&mut proof);
-        section
-    }
 }
 
 impl fmt::Debug for Enclosers {

@@ -98,6 +98,7 @@ impl FastWay {
         }
         let prepared = Prepared::new(key, reply, glance.question_end, again.terms, again.counted);
         if let Some(prepared) = prepared {
+            let prepared = prepared.sharing(again.preface, glance.question_end);
             self.shelf.put(spot, prepared);
         }
     }

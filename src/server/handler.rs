@@ -4,7 +4,7 @@ use super::access::{Gate, Trust};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::{Signed, now};
-use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome};
+use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome, Preface};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
@@ -60,6 +60,8 @@ pub struct Again {
     pub(super) counted: Counted,
     /// How far the tree could be trusted that it was made from.
     pub(super) freshness: Freshness,
+    /// What it begins with in common with others.
+    pub(super) preface: Option<Arc<Preface>>,
 }
 
 /// A query whose reply takes waiting.
@@ -217,7 +219,8 @@ impl Handler {
                     let terms = standing
                         .terms(until)
                         .map(|terms| Terms { rotates: config.zone.round_robin, ..terms });
-                    Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness }))
+                    let preface = reply.preface;
+                    Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness, preface }))
                 }
                 Signed::Later(draft) => {
                     Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
@@ -282,7 +285,7 @@ impl Handler {
                 let freshness = standing.published.freshness;
                 let terms = standing.terms(until);
                 let terms = terms.map(|terms| Terms { ages: true, ..terms });
-                Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness }))
+                Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness, preface: None }))
             }
             None => {
                 self.metrics.missed_cache();

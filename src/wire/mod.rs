@@ -4,6 +4,7 @@
 //! let two servers talk to each other for ever get no reply.
 
 mod glance;
+mod preface;
 mod prepared;
 mod reply;
 mod request;

@@ -1,8 +1,9 @@
 //! Prepared replies: octets that were sent before and may be sent again.
 
-use super::HEADER;
-use crate::answer::Chance;
+use super::{HEADER, preface};
+use crate::answer::{Chance, Preface};
 use crate::tree::{Slot, Tree};
+use std::sync::Arc;
 
 /// On what terms a reply may be sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,9 +27,11 @@ pub struct Terms {
 /// A reply to one question, whoever asks it.
 #[derive(Debug)]
 pub struct Prepared<T> {
-    /// The key of the question, octets 3 to 12 of the reply, and all behind its question.
+    /// The key of the question, octets 3 to 12 of the reply, and all behind its question, or behind the preface.
     octets: Box<[u8]>,
     key: usize,
+    /// What stands behind the question in common with other replies.
+    preface: Option<Arc<Preface>>,
     terms: Terms,
     /// Until which time of the tree nothing has changed in its parts.
     checked: u64,
@@ -63,7 +66,25 @@ impl<T> Prepared<T> {
         let tail = reply.get(question_end..)?;
         let places = Places::of(reply, question_end, &terms)?;
         let octets = [key, head, tail].concat().into();
-        Some(Self { octets, key: key.len(), checked: terms.epoch, terms, places, note })
+        Some(Self { octets, key: key.len(), preface: None, checked: terms.epoch, terms, places, note })
+    }
+
+    /// Takes what the reply has in common with others from there. `question_end` as in the query.
+    pub fn sharing(mut self, preface: Option<Arc<Preface>>, question_end: usize) -> Self {
+        let Some(shared) = preface.filter(|_| self.places == Places::default()) else { return self };
+        let Some(written) = preface::written(&shared) else { return self };
+        let front = self.key + HEAD;
+        let (behind, tail) = self.octets.split_at(front);
+        // As it would be placed, behind the question.
+        let mut placed = vec![0; question_end + written.octets.len()];
+        let same = written
+            .place(&mut placed, question_end)
+            .and_then(|end| tail.strip_prefix(&placed[question_end..end]));
+        if let Some(rest) = same {
+            self.octets = [behind, rest].concat().into();
+            self.preface = Some(shared);
+        }
+        self
     }
 
     /// The key of its question.
@@ -106,9 +127,13 @@ impl<T> Prepared<T> {
         chance: &mut Chance,
     ) -> Option<usize> {
         let (head, tail) = self.octets[self.key..].split_at(HEAD);
-        let len = question_end + tail.len();
+        let start = match self.preface.as_deref().and_then(preface::written) {
+            Some(written) => written.place(buffer, question_end)?,
+            None => question_end,
+        };
+        let len = start + tail.len();
         buffer.get_mut(2..HEADER)?.copy_from_slice(head);
-        let out = buffer.get_mut(question_end..len)?;
+        let out = buffer.get_mut(start..len)?;
         out.copy_from_slice(tail);
         if self.terms.ages && now > self.terms.from {
             let age = u32::try_from(now - self.terms.from).unwrap_or(u32::MAX);

@@ -1,10 +1,12 @@
 //! Replies: sections, OPT and truncation.
 
 use super::writer::Writer;
-use super::{HEADER, OWN_UDP_SIZE, Request};
-use crate::answer::{Answer, Ede, same_name};
+use super::{HEADER, OWN_UDP_SIZE, Request, preface};
+use crate::answer::{Answer, Ede, Preface, same_name};
+use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
+use std::sync::Arc;
 
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
@@ -52,7 +54,9 @@ pub struct Reply {
     pub truncated: bool,
     /// The answer section.
     pub answers: Vec<Record>,
-    /// The authority section.
+    /// What the authority section begins with, if that is common to many replies.
+    pub preface: Option<Arc<Preface>>,
+    /// The authority section, or its rest.
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
     pub additionals: Vec<Record>,
@@ -74,6 +78,7 @@ impl Reply {
             authentic_data: false,
             truncated: false,
             answers: Vec::new(),
+            preface: None,
             authorities: Vec::new(),
             additionals: Vec::new(),
             errors: Vec::new(),
@@ -98,6 +103,7 @@ impl From<Answer> for Reply {
         Self {
             authoritative: answer.authoritative,
             answers: answer.answers,
+            preface: answer.preface,
             authorities: answer.authorities,
             additionals: answer.additionals,
             errors: answer.ede.into_iter().collect(),
@@ -148,12 +154,20 @@ fn write(request: &Request, reply: &Reply, limit: usize, longest_text: usize) ->
     let mut writer = Writer::new();
     let mut counts = [1u16, 0, 0, 0];
     write_question(&mut writer, request);
+    let question_end = writer.octets.len();
     let mut cut = reply.too_large;
-    for (section, records) in [(1, &reply.answers), (2, &reply.authorities)] {
-        if !cut {
-            let (count, all) = write_section(&mut writer, request, records, room, true);
-            (counts[section], cut) = (count, !all);
-        }
+    if !cut {
+        let (count, all) = write_section(&mut writer, request, &reply.answers, room, true);
+        (counts[1], cut) = (count, !all);
+    }
+    if let Some(preface) = reply.preface.as_ref().filter(|_| !cut) {
+        let behind_question = writer.octets.len() == question_end;
+        let (count, all) = write_preface(&mut writer, request, preface, (room, behind_question));
+        (counts[2], cut) = (count, !all);
+    }
+    if !cut {
+        let (count, all) = write_section(&mut writer, request, &reply.authorities, room, true);
+        (counts[2], cut) = (counts[2].saturating_add(count), !all);
     }
     if !cut {
         counts[3] = write_section(&mut writer, request, &reply.additionals, room, false).0;
@@ -208,6 +222,39 @@ fn write_section(
     (written, all)
 }
 
+/// Writes what an authority section begins with, from its octets if they fit into the room and stand behind the question.
+fn write_preface(
+    writer: &mut Writer,
+    request: &Request,
+    preface: &Preface,
+    (room, behind_question): (usize, bool),
+) -> (u16, bool) {
+    let at = writer.octets.len();
+    if behind_question && preface::fits(preface, request.query.name()) {
+        let written = preface::written(preface).filter(|written| at + written.octets.len() <= room);
+        if let Some(written) = written {
+            writer.octets.resize(at + written.octets.len(), 0);
+            if written.place(&mut writer.octets, at).is_some() {
+                return (u16::try_from(preface.records().len()).unwrap_or(0), true);
+            }
+            writer.octets.truncate(at);
+        }
+    }
+    write_section(writer, request, preface.records(), room, true)
+}
+
+/// Writes records whose names nobody asked for.
+pub(super) fn write_records(writer: &mut Writer, records: &[Record]) -> Result<(), ProtoError> {
+    for rrset in records.chunk_by(belong_together) {
+        let mut owner = Owner::Nowhere;
+        for record in rrset {
+            owner.write(writer, record);
+            writer.rest(record)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether two records that follow each other are of one RRset, or signatures behind the RRset that they are for
 /// (RFC 4035 §3.1.1): one is of no use without the other.
 fn belong_together(a: &Record, b: &Record) -> bool {
@@ -233,7 +280,7 @@ impl Owner {
 
     fn write(&mut self, writer: &mut Writer, record: &Record) {
         match self {
-            Self::At(pointer) => writer.u16(*pointer),
+            Self::At(pointer) => writer.pointer(*pointer),
             Self::Nowhere => {
                 let start = writer.octets.len();
                 writer.name(&record.name);

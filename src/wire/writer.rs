@@ -20,6 +20,8 @@ pub(super) struct Writer {
     pub(super) octets: Vec<u8>,
     /// Hashes of names and their ends, and where they stand.
     known: Vec<(u64, u16)>,
+    /// Where pointers stand, if that is to be noted.
+    pointers: Option<Vec<usize>>,
 }
 
 /// A place to go back to.
@@ -31,7 +33,24 @@ pub(super) struct Mark {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { octets: Vec::with_capacity(512), known: Vec::with_capacity(16) }
+        Self { octets: Vec::with_capacity(512), known: Vec::with_capacity(16), pointers: None }
+    }
+
+    /// Notes from now on where pointers stand.
+    pub(super) fn note_pointers(&mut self) {
+        self.pointers = Some(Vec::new());
+    }
+
+    /// Where pointers stand, as far as they were noted.
+    pub(super) fn noted(&self) -> &[usize] {
+        self.pointers.as_deref().unwrap_or_default()
+    }
+
+    /// Writes a pointer.
+    pub(super) fn pointer(&mut self, pointer: u16) {
+        let here = self.octets.len();
+        self.pointers.iter_mut().for_each(|pointers| pointers.push(here));
+        self.u16(pointer);
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -75,7 +94,7 @@ impl Writer {
         }
         for (at, label) in labels.iter().enumerate() {
             if let Some(pointer) = self.find(hashes[at], &labels[at..]) {
-                self.u16(pointer);
+                self.pointer(pointer);
                 return;
             }
             let here = self.octets.len();

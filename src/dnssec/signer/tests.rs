@@ -143,7 +143,8 @@ fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
         let other = signer_with(&key, &cache);
         let anew = draft(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
         let text = |answer: &Answer| {
-            let mut text: Vec<_> = answer.authorities.iter().map(ToString::to_string).collect();
+            let preface = answer.preface.iter().flat_map(|preface| preface.records());
+            let mut text: Vec<_> = preface.chain(&answer.authorities).map(ToString::to_string).collect();
             text.sort();
             text
         };

@@ -1,0 +1,63 @@
+//! What the authority sections of many denials begin with: the SOA, and the proofs that all names below one name have in
+//! common, with their signatures.
+
+use hickory_proto::rr::{Name, Record};
+use std::fmt;
+use std::sync::OnceLock;
+
+/// Records in the order in which they go out; see the module's text.
+pub struct Preface {
+    /// The name that the questions of all these answers are below.
+    above: Name,
+    records: Vec<Record>,
+    written: OnceLock<Option<Written>>,
+}
+
+/// A preface as it stands in a message whose question has the name above for its name, and which has no answers.
+///
+/// In a message with a longer name all of it stands further behind by as much, and so does all that it points at.
+#[derive(Debug)]
+pub struct Written {
+    /// The records.
+    pub octets: Box<[u8]>,
+    /// Where among the octets pointers are.
+    pub pointers: Box<[u16]>,
+    /// Where in that message it begins.
+    pub at: usize,
+}
+
+impl Preface {
+    /// A preface for answers to questions about names below a name.
+    pub fn new(above: Name, records: Vec<Record>) -> Self {
+        Self { above, records, written: OnceLock::new() }
+    }
+
+    /// The name that the questions of all these answers are below.
+    pub fn above(&self) -> &Name {
+        &self.above
+    }
+
+    /// The records.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The records as they were written first; `None` if that is not possible.
+    pub fn written(&self, write: impl FnOnce(&Self) -> Option<Written>) -> Option<&Written> {
+        self.written.get_or_init(|| write(self)).as_ref()
+    }
+}
+
+impl PartialEq for Preface {
+    fn eq(&self, other: &Self) -> bool {
+        self.records == other.records
+    }
+}
+
+impl Eq for Preface {}
+
+impl fmt::Debug for Preface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.records).finish()
+    }
+}

@@ -1,0 +1,164 @@
+//! The beginning of authority sections that many replies have in common, written once and copied from then on.
+
+use super::HEADER;
+use super::reply::write_records;
+use super::writer::Writer;
+use crate::answer::{Preface, Written};
+use hickory_proto::rr::Name;
+
+/// The octets of a preface, if there is a form that serves all its messages.
+pub(super) fn written(preface: &Preface) -> Option<&Written> {
+    preface.written(write)
+}
+
+/// Whether the octets can be part of a message without answers whose question has this name.
+pub(super) fn fits(preface: &Preface, asked: &Name) -> bool {
+    preface.above().zone_of(asked)
+}
+
+fn write(preface: &Preface) -> Option<Written> {
+    let mut writer = Writer::new();
+    writer.octets.extend_from_slice(&[0; HEADER]);
+    writer.name(preface.above());
+    // Type and class.
+    writer.octets.extend_from_slice(&[0; 4]);
+    let at = writer.octets.len();
+    writer.note_pointers();
+    write_records(&mut writer, preface.records()).ok()?;
+    // Much longer, and pointers would not reach.
+    let octets: Box<[u8]> = writer.octets.get(at..).filter(|octets| octets.len() < 1 << 13)?.into();
+    let pointers = writer.noted().iter().map(|place| u16::try_from(place - at)).collect::<Result<_, _>>();
+    Some(Written { octets, pointers: pointers.ok()?, at })
+}
+
+impl Written {
+    /// Writes it at a place of a message; gives where it ends, or nothing if there is no room.
+    pub(super) fn place(&self, message: &mut [u8], at: usize) -> Option<usize> {
+        let end = at + self.octets.len();
+        let place = message.get_mut(at..end)?;
+        place.copy_from_slice(&self.octets);
+        let further = u16::try_from(at.checked_sub(self.at)?).ok()?;
+        for pointer in &self.pointers {
+            let octets = place.get_mut(usize::from(*pointer)..)?.first_chunk_mut::<2>()?;
+            *octets = u16::from_be_bytes(*octets).checked_add(further)?.to_be_bytes();
+        }
+        Some(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Chance;
+    use crate::wire::{ClientEdns, LONGEST_KEY, Prepared, Reply, Request, Terms, Transport, encode, glance};
+    use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+    use hickory_proto::rr::rdata::{NULL, SOA};
+    use hickory_proto::rr::{RData, Record, RecordType};
+    use std::sync::Arc;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    /// A SOA and two proofs with signatures, as they stand before what is of one name.
+    fn records() -> Vec<Record> {
+        let names = ["ns.dns.skydns.local.", "hostmaster.skydns.local."].map(name);
+        let [mname, rname] = names;
+        let soa = RData::SOA(SOA::new(mname, rname, 7, 1, 2, 3, 30));
+        let unknown = |code, octets: &[u8]| RData::Unknown { code, rdata: NULL::with(octets.to_vec()) };
+        let mut records = vec![Record::from_rdata(name("skydns.local."), 30, soa)];
+        records.push(Record::from_rdata(name("skydns.local."), 30, unknown(RecordType::RRSIG, &[0xc0; 90])));
+        for owner in ["0123456789abcdef.skydns.local.", "fedcba9876543210.skydns.local."] {
+            records.push(Record::from_rdata(name(owner), 30, unknown(RecordType::NSEC3, &[1, 0xc0, 0, 9])));
+            records.push(Record::from_rdata(name(owner), 30, unknown(RecordType::RRSIG, &[0xff; 90])));
+        }
+        records
+    }
+
+    fn request(asked: &str) -> Request {
+        let edns = ClientEdns { udp_size: 1232, dnssec_ok: true, compact_ok: false, stub_marker: false };
+        Request {
+            id: 7,
+            recursion_desired: true,
+            checking_disabled: false,
+            authentic_data: false,
+            query: Query::query(name(asked), RecordType::A),
+            edns: Some(edns),
+        }
+    }
+
+    fn replies(above: &str) -> (Reply, Reply) {
+        let own = RData::Unknown { code: RecordType::NSEC3, rdata: NULL::with(vec![5, 6, 7]) };
+        let own = Record::from_rdata(name("0000000000000000.skydns.local."), 30, own);
+        let mut shared = Reply::empty(ResponseCode::NXDomain);
+        shared.preface = Some(Arc::new(Preface::new(name(above), records())));
+        shared.authorities.push(own.clone());
+        let mut whole = Reply::empty(ResponseCode::NXDomain);
+        whole.authorities = records();
+        whole.authorities.push(own);
+        (shared, whole)
+    }
+
+    /// Names of all lengths, with ends that stand in the records as well, in any letter case.
+    const ASKED: [&str; 6] = [
+        "n.skydns.local.",
+        "hostmaster.skydns.local.",
+        "x.HOSTMASTER.SkyDNS.local.",
+        "dns.skydns.local.",
+        "a.very.long.name.that.is.nowhere.ns.dns.skydns.LOCAL.",
+        "0123456789abcdef.skydns.local.",
+    ];
+
+    #[test]
+    fn a_copied_preface_says_what_a_written_one_says() {
+        for above in ["skydns.local.", "dns.skydns.local.", "ns.dns.skydns.local.", "other.example."] {
+            let (shared, whole) = replies(above);
+            assert!(written(shared.preface.as_ref().expect("a preface")).is_some());
+            for asked in ASKED {
+                for limit in [1232, 300, 100] {
+                    let transport = Transport::Udp { limit };
+                    let [a, b] = [&shared, &whole].map(|reply| {
+                        Message::from_vec(&encode(&request(asked), reply, transport)).expect("a reply")
+                    });
+                    assert_eq!(a, b, "{asked} below {above} in {limit} octets");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn prepared_replies_share_it() {
+        let (shared, whole) = replies("skydns.local.");
+        let mut alone = 0;
+        let mut together = 0;
+        for asked in ASKED {
+            let mut query = Message::new(9, MessageType::Query, OpCode::Query);
+            query.add_query(Query::query(name(asked), RecordType::A));
+            let packet = query.to_vec().expect("a query");
+            let mut key = [0; LONGEST_KEY];
+            let glance = glance(&packet, &mut key).expect("plain");
+            let octets = encode(&request(asked), &shared, Transport::Udp { limit: 1232 });
+            let prepared =
+                || Prepared::new(&key[..glance.key], &octets, glance.question_end, Terms::default(), ());
+            let plain = prepared().expect("prepared");
+            alone += plain.size();
+            let prepared = prepared().expect("prepared").sharing(shared.preface.clone(), glance.question_end);
+            together += prepared.size();
+            let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
+            let len = prepared.write(&mut buffer, glance.question_end, 1, &mut Chance::new(1)).expect("room");
+            assert_eq!(buffer[2..len], octets[2..], "{asked}");
+            let full = encode(&request(asked), &whole, Transport::Udp { limit: 1232 });
+            let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply").authorities;
+            assert_eq!(parsed(&buffer[..len]), parsed(&full), "{asked}");
+            let mut short = packet.clone();
+            assert_eq!(prepared.write(&mut short, glance.question_end, 1, &mut Chance::new(1)), None);
+        }
+        assert!(together * 3 < alone * 2, "{together} octets in the place of {alone}");
+        let (other, _) = replies("other.example.");
+        let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });
+        let end = octets.windows(4).position(|part| part == [0, 1, 0, 1]).expect("a question") + 4;
+        let prepared = Prepared::new(&[1], &octets, end, Terms::default(), ()).expect("prepared");
+        let before = prepared.size();
+        assert_eq!(prepared.sharing(other.preface, end).size(), before, "not what it begins with");
+    }
+}
