@@ -270,7 +270,9 @@ impl Signer {
         let mut records = Vec::new();
         for role in &self.roles(set.rtype, state).roles {
             let key = &self.keys.keys()[role.at];
-            let mut rdata = u16::from(set.rtype).to_be_bytes().to_vec();
+            // 18 octets and the signer's name stand before the signature (RFC 4034 §3.1).
+            let mut rdata = Vec::with_capacity(18 + 64 + key.signing.signature_len());
+            rdata.extend_from_slice(&u16::from(set.rtype).to_be_bytes());
             rdata.extend([key.public.algorithm.number(), set.labels]);
             rdata.extend_from_slice(&set.ttl.to_be_bytes());
             // Times are serial numbers of 32 bits (RFC 4034 §3.1.5).

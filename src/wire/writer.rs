@@ -33,7 +33,7 @@ pub(super) struct Mark {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { octets: Vec::with_capacity(512), known: Vec::with_capacity(16), pointers: None }
+        Self { octets: Vec::with_capacity(1_024), known: Vec::with_capacity(16), pointers: None }
     }
 
     /// Notes from now on where pointers stand.
