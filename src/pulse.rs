@@ -118,7 +118,8 @@ impl Beat {
         tokio::select! {
             biased;
             result = task => result,
-            never = self.go_on() => match never {},
+            // A busy task may have nothing left of the budget that the runtime gives both.
+            never = tokio::task::unconstrained(self.go_on()) => match never {},
         }
     }
 
@@ -177,5 +178,29 @@ mod tests {
         let seen = pulse.look();
         tokio::time::sleep(2 * PERIOD).await;
         assert_eq!(seen.standing(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_busy_all_the_time_beats() {
+        let pulse = Pulse::default();
+        let beat = pulse.part("busy");
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (looks, stopped) = (pulse.clone(), Arc::clone(&stop));
+        let watch = std::thread::spawn(move || {
+            std::thread::sleep(PERIOD);
+            let seen = looks.look();
+            std::thread::sleep(3 * PERIOD);
+            let standing = seen.standing();
+            stopped.store(true, Relaxed);
+            standing
+        });
+        // It uses up all the time that the runtime gives it, each time.
+        beat.beside(async {
+            while !stop.load(Relaxed) {
+                tokio::task::consume_budget().await;
+            }
+        })
+        .await;
+        assert!(watch.join().expect("a look").is_empty());
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use tokio::sync::mpsc;
+use tokio::task::{unconstrained, yield_now};
 
 /// Queries of UDP clients that wait at once, of all workers together; more are told SERVFAIL.
 const MOST_WAITING: usize = 4_096;
@@ -73,18 +74,20 @@ async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<Jobs>, waiting: 
                 })),
                 None => open = false,
             },
-            () = poll_fn(|cx| {
+            // Not by the budget that the runtime gives a task: without any left each of thousands would be asked in vain.
+            () = unconstrained(poll_fn(|cx| {
                 while finished.len() < BATCH
                     && let Poll::Ready(Some(one)) = under_way.poll_next_unpin(cx)
                 {
                     finished.push(one);
                 }
                 if finished.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-            }), if !under_way.is_empty() => {
+            })), if !under_way.is_empty() => {
                 waiting.fetch_sub(finished.len(), Ordering::Relaxed);
                 let failed = datagrams::send_all(&finished);
                 handler.metrics().socket_failed(SocketWork::Send, failed);
                 finished.clear();
+                yield_now().await;
             }
         }
     }
