@@ -132,9 +132,12 @@ impl Follower {
                     self.tell_keys();
                 }
                 Some(Rebase { spec, host, done }) = rebases.recv() => {
-                    (self.base, self.host) = (spec, host);
-                    self.upstreams.forget();
+                    let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
                     let taken = self.read_anew();
+                    match taken {
+                        Ok(()) => self.upstreams.forget(),
+                        Err(_) => (self.base, self.host) = before,
+                    }
                     gate.refresh(&self.config.load().allow);
                     forwarder.configure(self.config.load().forward.clone());
                     self.refresh_upstreams(&forwarder);

@@ -52,6 +52,16 @@ impl Reload {
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         keys::readable(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
+        let (done, taken) = oneshot::channel();
+        let rebase = Rebase { spec: spec.clone(), host, done };
+        // The follower ends only with the program.
+        self.rebase.send(rebase).await.map_err(|_| "the agent ends".to_owned())?;
+        // A configuration in the store that cannot be used is told there, as at the start; keys that it names and that
+        // cannot be read leave all as it was.
+        if let Err(problem) = taken.await.unwrap_or(Ok(())) {
+            next.iter().for_each(Sources::retire);
+            return Err(problem);
+        }
         if let Some(next) = next {
             self.sources.take(next, &self.stage);
         }
@@ -61,12 +71,7 @@ impl Reload {
         if spec.state_dir != self.spec.state_dir {
             log::warn!("-state-dir changed: it counts from the next start on");
         }
-        self.spec = spec.clone();
-        let (done, taken) = oneshot::channel();
-        // The follower ends only with the program.
-        self.rebase.send(Rebase { spec, host, done }).await.map_err(|_| "the agent ends".to_owned())?;
-        // A configuration in the store that cannot be used is told there, as at the start; keys that it names and that
-        // cannot be read leave all as it was.
-        taken.await.unwrap_or(Ok(()))
+        self.spec = spec;
+        Ok(())
     }
 }

@@ -246,7 +246,7 @@ impl Sources {
     }
 
     /// Ends the sources, which nobody needs any more.
-    fn retire(&self) {
+    pub(super) fn retire(&self) {
         self.retired.set();
         self.files.iter().for_each(|files| files.send(Nudge::Stop).unwrap_or_default());
         self.etcd.iter().for_each(AbortHandle::abort);

@@ -27,6 +27,9 @@ const MOST_QUESTIONS: usize = 64;
 /// How long questions leave from one port: too short a time to find it out.
 const LIFETIME: Duration = Duration::from_millis(50);
 
+/// How long the last port of an upstream that nobody asks stays open.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Most questions that wait at one port when no other can be opened.
 const MOST_WAITING: usize = 1_024;
 
@@ -36,7 +39,8 @@ const ROOM: usize = 4_096;
 /// How long until a question is sent once more; twice as long until the time after that. Networks lose datagrams.
 const AGAIN: Duration = Duration::from_millis(400);
 
-/// How long until one is sent once more to a host where nobody listens: the server may just be starting anew.
+/// How long until one is sent once more to a host where nobody listens, for the server may just be starting anew; twice
+/// as long until the time after that.
 const REST: Duration = Duration::from_millis(50);
 
 /// Pause after an error of the socket.
@@ -70,7 +74,8 @@ struct Desk {
 struct Waiting {
     /// The question as it was sent: letter case aside, the reply repeats it.
     question: Vec<u8>,
-    reply: oneshot::Sender<Result<Message, ExchangeError>>,
+    /// Nothing once it is told: the place is free when who asked has heard it.
+    reply: Option<oneshot::Sender<Result<Message, ExchangeError>>>,
 }
 
 type Reply = oneshot::Receiver<Result<Message, ExchangeError>>;
@@ -104,12 +109,14 @@ impl Ports {
     ) -> Result<Message, ExchangeError> {
         let mut octets = message::query(ask, with_edns).to_vec().map_err(NetError::from)?;
         let end = Instant::now() + most;
+        let mut rest = REST;
         loop {
             let port = self.port()?;
             match port.desk.exchange(&mut octets, end).await {
-                Err(ExchangeError::NobodyListens) if Instant::now() + REST < end => sleep(REST).await,
+                Err(ExchangeError::NobodyListens) if Instant::now() + rest < end => sleep(rest).await,
                 result => return result,
             }
+            rest *= 2;
         }
     }
 
@@ -132,6 +139,12 @@ impl Ports {
     /// Lets go of the present port.
     pub(super) fn close(&self) {
         *lock(&self.current) = None;
+    }
+
+    /// Lets go of the present port if nobody asked for a while. Until then it is there for when no other can be opened.
+    pub(super) fn tidy(&self) {
+        lock(&self.current)
+            .take_if(|port| port.opened.elapsed() > IDLE && lock(&port.desk.waiting).is_empty());
     }
 }
 
@@ -180,7 +193,7 @@ impl Desk {
         octets[..2].copy_from_slice(&id.to_be_bytes());
         let (sender, receiver) = oneshot::channel();
         let question = message::question(octets).to_vec();
-        waiting.insert(id, Waiting { question, reply: sender });
+        waiting.insert(id, Waiting { question, reply: Some(sender) });
         Ok((Place { desk: self, id }, receiver))
     }
 
@@ -201,8 +214,8 @@ impl Desk {
                 Ok(len) => self.received(&room[..len]),
                 Err(error) => {
                     log::debug!("receiving at {:?}: {error}", self.socket.local_addr());
-                    for (_, one) in lock(&self.waiting).drain() {
-                        let _ = one.reply.send(Err(ExchangeError::NobodyListens));
+                    for reply in lock(&self.waiting).values_mut().filter_map(|one| one.reply.take()) {
+                        let _ = reply.send(Err(ExchangeError::NobodyListens));
                     }
                     // An error that stays is no reason to spin.
                     sleep(PAUSE).await;
@@ -215,13 +228,13 @@ impl Desk {
     fn received(&self, octets: &[u8]) {
         let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
         let mut waiting = lock(&self.waiting);
-        let Some(one) = waiting.get(&id) else { return };
+        let Some(one) = waiting.get_mut(&id) else { return };
         if !message::repeats(&one.question, octets) {
             return;
         }
-        if let Some(one) = waiting.remove(&id) {
+        if let Some(reply) = one.reply.take() {
             drop(waiting);
-            let _ = one.reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
+            let _ = reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
         }
     }
 }

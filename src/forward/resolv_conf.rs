@@ -39,14 +39,20 @@ impl ResolvConf {
     /// behind the stubs known.
     ///
     /// # Errors
-    /// A file is there, and cannot be read.
+    /// A file is there and cannot be read, and no other names any.
     pub fn read(&self) -> io::Result<Vec<SocketAddr>> {
         let named = self.servers(&self.file)?;
         let direct: Vec<_> = named.iter().filter(|server| !is_resolved(server)).copied().collect();
         if named.len() == direct.len() && !direct.is_empty() {
             return Ok(direct);
         }
-        let behind = self.behind.iter().map(|file| self.servers(file)).collect::<io::Result<Vec<_>>>()?;
+        let (mut behind, mut error) = (Vec::new(), None);
+        for file in &self.behind {
+            match self.servers(file) {
+                Ok(servers) => behind.push(servers),
+                Err(unreadable) => error = Some(unreadable),
+            }
+        }
         let real = |servers: &&Vec<SocketAddr>| servers.iter().any(|server| !is_resolved(server));
         Ok(match behind.iter().find(real) {
             Some(servers) => {
@@ -55,7 +61,8 @@ impl ResolvConf {
             }
             // A stub is better than nothing.
             None if named.is_empty() => {
-                behind.into_iter().find(|servers| !servers.is_empty()).unwrap_or_default()
+                let stub = behind.into_iter().find(|servers| !servers.is_empty());
+                stub.map_or_else(|| error.map_or(Ok(Vec::new()), Err), Ok)?
             }
             None => named,
         })

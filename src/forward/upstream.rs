@@ -344,8 +344,9 @@ impl Upstream {
         *lock(&self.tcp) = None;
     }
 
-    /// Probes it if there is a doubt about it.
+    /// Closes what is not needed any more, and probes it if there is a doubt about it.
     pub(super) async fn tend(&self) {
+        self.ports.tidy();
         if self.wants_loop_probe() {
             self.probe_loop().await;
         } else if self.doubted.load(Ordering::Relaxed) && !self.is_looping() {

@@ -150,12 +150,26 @@ impl Open {
             drop((room.of_all.split(surplus), room.of_one.split(surplus)));
             return true;
         };
-        // It takes its memory while it waits.
-        let Ok(_place) = self.table.large.try_acquire() else { return false };
-        let Ok(Some(more)) = timeout(SLOW, self.reserve(more)).await else { return false };
+        let more = match self.try_reserve(more) {
+            Some(more) => more,
+            None => {
+                // It takes its memory while it waits.
+                let Ok(_place) = self.table.large.try_acquire() else { return false };
+                let Ok(Some(more)) = timeout(SLOW, self.reserve(more)).await else { return false };
+                more
+            }
+        };
         room.of_all.merge(more.of_all);
         room.of_one.merge(more.of_one);
         true
+    }
+
+    /// The room, if it is there now.
+    fn try_reserve(&self, octets: usize) -> Option<Room> {
+        let octets = u32::try_from(octets).ok()?;
+        let of_one = Arc::clone(&self.budget).try_acquire_many_owned(octets).ok()?;
+        let of_all = Arc::clone(&self.table.budget).try_acquire_many_owned(octets).ok()?;
+        Some(Room { of_all, of_one })
     }
 
     async fn reserve(&self, octets: usize) -> Option<Room> {

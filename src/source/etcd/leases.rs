@@ -78,10 +78,8 @@ impl Leases {
                 wait.await;
             } else if let Some((id, left)) = self.asked.next().await {
                 match left {
-                    Left::Strangers(error) => {
-                        self.due.push(Reverse((Instant::now() + REST, id)));
-                        return error;
-                    }
+                    // The next session asks for all leases anew.
+                    Left::Strangers(error) => return error,
                     Left::Seconds(left) => self.note(id, Some(left)),
                     Left::Unknown => self.note(id, None),
                 }

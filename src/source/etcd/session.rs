@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys of the first page of a listing; halved where the page gets too large.
 const PAGE: i64 = 4_096;
 
-/// Keys of the first page where none came in time, at least: a slow store is listed in small steps.
+/// Keys of a page where a larger one did not come in time, at least: a slow store is listed in small steps.
 const SMALLEST_PAGE: i64 = 64;
 
 /// Most keys of a page. etcd counts what is left for each page, so few large ones cost it less than many small ones.
@@ -44,13 +44,13 @@ const DISCOVER: Duration = Duration::from_secs(30);
 /// What one session leaves to the next.
 pub(super) struct Memory {
     leases: Leases,
-    /// Keys of the first page.
-    page: i64,
+    /// Most keys of a page.
+    most: i64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { leases: Leases::default(), page: PAGE }
+        Self { leases: Leases::default(), most: LARGEST_PAGE }
     }
 }
 
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         let root = self.keyspace.root().as_bytes();
         let mut start = root.to_vec();
         let mut revision = 0;
-        let mut page = self.memory.page;
+        let mut page = PAGE.min(self.memory.most);
         self.feed.push(Event::ListBegin).await?;
         loop {
             let begun = Instant::now();
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
                     return Err(EtcdError::failed(self.endpoint, "listing", &error));
                 }
                 Err(PageError::Timeout) => {
-                    self.memory.page = (page / 4).max(SMALLEST_PAGE);
+                    self.memory.most = (page / 4).max(SMALLEST_PAGE);
                     return Err(EtcdError::Timeout { endpoint: self.endpoint.to_owned(), what: "listing" });
                 }
             };
@@ -146,7 +146,7 @@ impl<'a> Session<'a> {
             let keys = answer.take_kvs();
             // On a slow way a larger page would not come in time.
             if begun.elapsed() < QUICK {
-                page = next_page(page, &keys);
+                page = next_page(page, &keys).min(self.memory.most);
             }
             if let Some(last) = keys.last() {
                 start = [last.key(), b"\0"].concat();
@@ -156,6 +156,7 @@ impl<'a> Session<'a> {
                 self.feed.push(Event::Listed(changes)).await?;
             }
             if !more {
+                self.memory.most = (2 * self.memory.most).min(LARGEST_PAGE);
                 self.feed.push(Event::ListEnd(Some(revision))).await?;
                 return Ok(revision);
             }
