@@ -217,9 +217,11 @@ impl Etcd {
         })
     }
 
-    /// Takes a member out of the cluster.
+    /// Takes a member out of the cluster. etcd refuses that until all have been connected for some seconds.
     pub fn remove_member(&self, id: u64) {
-        self.with(async |client| client.member_remove(id).await.expect("removed"));
+        eventually("the member is removed", || {
+            self.with(async |client| client.member_remove(id).await.is_ok())
+        });
     }
 
     /// Keeps the data of a server that does not run, for [`restore`](Self::restore).
