@@ -102,7 +102,9 @@ impl<'a> View<'a> {
     /// is answered for it (RFC 8020).
     pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
         let local = self.zone.local_name();
-        self.zone.local.is_some() && same_name(local, name) && self.exact(&Path::new(local)).is_some()
+        self.zone.local.is_some()
+            && same_name(local, name)
+            && self.exact(&Path::new(local)).is_some_and(|node| !node.is_leaf())
     }
 
     /// See [`Tree::serial`].

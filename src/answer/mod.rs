@@ -212,8 +212,10 @@ impl<'a> Builder<'a> {
         };
         match self.view.services(path, wanted, enough) {
             Found::NoName => {
+                // What the owner leads to is looked up for it as well, and has no part in that.
+                let own = same_name(path.name(), self.view.zone.substitute(&self.owner));
                 let there = self.view.zone.always_has(&path.before_wildcards())
-                    || self.view.has_names_below_local(&self.owner);
+                    || own && self.view.has_names_below_local(&self.owner);
                 there.then(Vec::new)
             }
             Found::Services(found) => {

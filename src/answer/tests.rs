@@ -181,6 +181,24 @@ fn local_dns_exists_when_names_below_it_do() {
 }
 
 #[test]
+fn names_below_local_dns_hide_nothing_that_it_leads_to() {
+    let services = [
+        ("me.hosts.skydns.test.", r#"{"host":"www.example.org"}"#),
+        ("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#),
+    ];
+    let mut site = Site::new(&services);
+    site.zone.local = Some(name("me.hosts.skydns.test."));
+    let Outcome::Lookup(lookups) = site.outcome("local.dns.skydns.test.", RecordType::A, DNSClass::IN) else {
+        panic!("www.example.org is to be looked up")
+    };
+    assert_eq!(lookups[0].name, name("www.example.org."));
+    // A service at the name itself is not one below it, and is not shown.
+    let mut site = Site::new(&[("local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    site.zone.local = Some(name("none.hosts.skydns.test."));
+    assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
+}
+
+#[test]
 fn ttls_that_are_signed_pass_few_values() {
     assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(coarse), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
     assert_eq!(coarse(u32::MAX), 0xf000_0000);
