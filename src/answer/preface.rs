@@ -3,14 +3,14 @@
 
 use hickory_proto::rr::{Name, Record};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Records in the order in which they go out; see the module's text.
 pub struct Preface {
     /// The name that the questions of all these answers are below.
     above: Name,
     records: Vec<Record>,
-    written: OnceLock<Option<Written>>,
+    written: OnceLock<Option<Arc<Written>>>,
 }
 
 /// A preface as it stands in a message whose question has the name above for its name, and which has no answers.
@@ -43,8 +43,8 @@ impl Preface {
     }
 
     /// The records as they were written first; `None` if that is not possible.
-    pub fn written(&self, write: impl FnOnce(&Self) -> Option<Written>) -> Option<&Written> {
-        self.written.get_or_init(|| write(self)).as_ref()
+    pub fn written(&self, write: impl FnOnce(&Self) -> Option<Written>) -> Option<&Arc<Written>> {
+        self.written.get_or_init(|| write(self).map(Arc::new)).as_ref()
     }
 }
 

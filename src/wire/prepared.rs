@@ -1,7 +1,7 @@
 //! Prepared replies: octets that were sent before and may be sent again.
 
 use super::{HEADER, preface};
-use crate::answer::{Chance, Preface};
+use crate::answer::{Chance, Preface, Written};
 use crate::tree::{Slot, Tree};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub struct Prepared<T> {
     octets: Box<[u8]>,
     key: usize,
     /// What stands behind the question in common with other replies.
-    preface: Option<Arc<Preface>>,
+    shared: Option<Arc<Written>>,
     terms: Terms,
     /// Until which time of the tree nothing has changed in its parts.
     checked: u64,
@@ -66,13 +66,13 @@ impl<T> Prepared<T> {
         let tail = reply.get(question_end..)?;
         let places = Places::of(reply, question_end, &terms)?;
         let octets = [key, head, tail].concat().into();
-        Some(Self { octets, key: key.len(), preface: None, checked: terms.epoch, terms, places, note })
+        Some(Self { octets, key: key.len(), shared: None, checked: terms.epoch, terms, places, note })
     }
 
     /// Takes what the reply has in common with others from there. `question_end` as in the query.
     pub fn sharing(mut self, preface: Option<Arc<Preface>>, question_end: usize) -> Self {
-        let Some(shared) = preface.filter(|_| self.places == Places::default()) else { return self };
-        let Some(written) = preface::written(&shared) else { return self };
+        let shared = preface.filter(|_| self.places == Places::default());
+        let Some(written) = shared.as_deref().and_then(preface::written) else { return self };
         let front = self.key + HEAD;
         let (behind, tail) = self.octets.split_at(front);
         // As it would be placed, behind the question.
@@ -82,7 +82,7 @@ impl<T> Prepared<T> {
             .and_then(|end| tail.strip_prefix(&placed[question_end..end]));
         if let Some(rest) = same {
             self.octets = [behind, rest].concat().into();
-            self.preface = Some(shared);
+            self.shared = Some(Arc::clone(written));
         }
         self
     }
@@ -92,11 +92,18 @@ impl<T> Prepared<T> {
         &self.octets[..self.key]
     }
 
-    /// About the memory it takes, in octets.
+    /// About the memory it takes at most, in octets: what it has in common with others counts for each, because the others
+    /// may go before it.
     pub fn size(&self) -> usize {
         let rotations = self.places.addresses.iter().map(|set| size_of::<Rotation>() + 2 * set.at.len());
         let parts = self.terms.parts.capacity() * size_of::<Slot>();
-        size_of::<Self>() + self.octets.len() + parts + 2 * self.places.ttls.len() + rotations.sum::<usize>()
+        let shared = self.shared.as_ref().map_or(0, |written| written.octets.len());
+        size_of::<Self>()
+            + self.octets.len()
+            + shared
+            + parts
+            + 2 * self.places.ttls.len()
+            + rotations.sum::<usize>()
     }
 
     /// Whether it may be sent at a time (Unix time, in seconds) and with a tree that has come of the one it was made from.
@@ -127,7 +134,7 @@ impl<T> Prepared<T> {
         chance: &mut Chance,
     ) -> Option<usize> {
         let (head, tail) = self.octets[self.key..].split_at(HEAD);
-        let start = match self.preface.as_deref().and_then(preface::written) {
+        let start = match &self.shared {
             Some(written) => written.place(buffer, question_end)?,
             None => question_end,
         };
