@@ -148,8 +148,8 @@ impl KeySet {
 
     /// The keys that sign the zone: ZSKs if there are any.
     ///
-    /// As long as caches may not know of a ZSK that came later, the keys before it go on signing; until when that is, is
-    /// told as well.
+    /// As long as caches may not know of a ZSK that came later, the keys before it go on signing; when that ends is told as
+    /// well, before and after, for the clock may be set back.
     fn of_zone(&self, signing: &[usize], now: u64) -> (Vec<usize>, Option<u64>) {
         let zone = self.prefer(signing, false);
         let since = |at: &usize| {
@@ -161,8 +161,10 @@ impl KeySet {
             return (zone, None);
         };
         let settled = oldest.saturating_add(SETTLED.max(self.ttl.into()));
-        let came_later = oldest > first + TOGETHER && now < settled;
-        if came_later { (signing.to_vec(), Some(settled)) } else { (zone, None) }
+        if oldest <= first.saturating_add(TOGETHER) {
+            return (zone, None);
+        }
+        (if now < settled { signing.to_vec() } else { zone }, Some(settled))
     }
 
     /// Those that are made for a use: secure entry points for keys, the others for the zone; or all there are.
@@ -269,6 +271,7 @@ mod tests {
             assert_eq!(state.until(), NOW + settled, "then it is looked at again");
             let state = set.at(NOW + settled, DenialKind::Nsec3);
             assert_eq!(state.of_zone.roles.len(), 1);
+            assert!(!state.holds(NOW + settled - 1), "a clock that is set back");
         }
     }
 }

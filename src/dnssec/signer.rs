@@ -239,7 +239,7 @@ impl Signer {
         None
     }
 
-    /// New signatures of an RRset, which only one thread makes.
+    /// New signatures of an RRset, which only one thread makes; where the clock was set meanwhile, each that sees it does.
     pub(super) fn fresh(
         &self,
         wanted: &Wanted,
