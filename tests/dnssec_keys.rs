@@ -59,6 +59,8 @@ fn keys_that_cannot_be_used_are_fatal_at_the_start() {
         fails(&empty)
             .contains(&format!("dnssec: {empty}: there is no key of skydns.local. in the directory"))
     );
+    let bare = fails("nowhere");
+    assert!(bare.contains("dnssec: nowhere: cannot be read: No such file"), "{bare}");
     fs::rename(format!("{base}.private"), format!("{base}.hidden")).expect("moved");
     assert!(fails(&base).contains(&format!("dnssec: {base}.private: cannot be read: No such file")));
     fs::copy(format!("{second}.private"), format!("{base}.private")).expect("copied");

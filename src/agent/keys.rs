@@ -152,17 +152,21 @@ fn directory(name: &str) -> Result<Option<Directory>, KeyProblem> {
     let missing =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let unreadable = |source| KeyProblem::Unreadable { file: name.into(), source };
-    match std::fs::read_dir(name) {
+    let error = match std::fs::read_dir(name) {
         Ok(entries) => {
             let named = entries.flatten().filter_map(|e| Some((e.file_name().into_string().ok()?, e.path())));
-            Ok(Some(Directory { files: named.collect(), own: true }))
+            return Ok(Some(Directory { files: named.collect(), own: true }));
         }
-        Err(error) if !missing(&error) => Err(unreadable(error)),
-        Err(_) if name.contains('/') || name.starts_with('K') => Ok(None),
-        Err(_) => match systemd::credentials(name) {
-            Ok(files) => Ok(Some(Directory { files, own: false })),
-            Err(error) => Err(unreadable(error)),
-        },
+        Err(error) => error,
+    };
+    if name.contains('/') || name.starts_with('K') {
+        return if missing(&error) { Ok(None) } else { Err(unreadable(error)) };
+    }
+    // Whatever the working directory is, it may be one that nobody can look into.
+    match systemd::credentials(name) {
+        Ok(files) if missing(&error) || !files.is_empty() => Ok(Some(Directory { files, own: false })),
+        Err(credentials) if missing(&error) => Err(unreadable(credentials)),
+        Ok(_) | Err(_) => Err(unreadable(error)),
     }
 }
 
