@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Names that come and go.
 const COMING: u64 = 5_000;
 
-/// Part of the full rate that the load has, and the most that is asked for: this machine has the store as well.
+/// Part of the full rate that the load has.
 const PART: f64 = 0.5;
 
 /// Memory and descriptors at one time.
