@@ -9,7 +9,9 @@ use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Chance, Externals, Freshness, Grounds, Outcome, View, Zone, answer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
-use skydns::wire::{LONGEST_KEY, Prepared, Reply, Screened, Shelf, Terms, Transport, encode, glance, screen};
+use skydns::wire::{
+    MAX_QUESTION_KEY, Prepared, Reply, Screened, Shelf, Terms, Transport, encode, question_key, screen,
+};
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,7 +32,7 @@ struct Site {
     tree: Tree,
     queries: Vec<Vec<u8>>,
     shelf: Shelf<()>,
-    key: [u8; LONGEST_KEY],
+    key: [u8; MAX_QUESTION_KEY],
     buffer: Vec<u8>,
     chance: Chance,
 }
@@ -53,7 +55,7 @@ impl Site {
             tree,
             queries,
             shelf: Shelf::default(),
-            key: [0; LONGEST_KEY],
+            key: [0; MAX_QUESTION_KEY],
             buffer: vec![0; 5_000],
             chance: Chance::new(1),
         }
@@ -82,11 +84,13 @@ impl Site {
     fn fast(&mut self, number: usize) -> usize {
         let query = &self.queries[number % NAMES];
         self.buffer[..query.len()].copy_from_slice(query);
-        let glance = glance(&self.buffer[..query.len()], &mut self.key).expect("plain");
-        let key = &self.key[..glance.key];
+        let question = question_key(&self.buffer[..query.len()], &mut self.key).expect("plain");
+        let key = &self.key[..question.len];
         let spot = self.shelf.spot(key);
         if let Some(prepared) = self.shelf.find(spot, key, &self.tree, 1) {
-            return prepared.write(&mut self.buffer, glance.question_end, 1, &mut self.chance).expect("room");
+            return prepared
+                .write(&mut self.buffer, question.question_end, 1, &mut self.chance)
+                .expect("room");
         }
         let (reply, grounds) = self.full(&self.queries[number % NAMES]);
         let terms = Terms {
@@ -96,8 +100,8 @@ impl Site {
             rotates: true,
             ..Terms::default()
         };
-        let key = &self.key[..glance.key];
-        let prepared = Prepared::new(key, &reply, glance.question_end, terms, ()).expect("prepared");
+        let key = &self.key[..question.len];
+        let prepared = Prepared::new(key, &reply, question.question_end, terms, ()).expect("prepared");
         self.shelf.put(spot, prepared);
         reply.len()
     }

@@ -8,7 +8,7 @@ use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Epochs;
-use crate::wire::{self, LONGEST_KEY, Prepared, Shelf};
+use crate::wire::{self, MAX_QUESTION_KEY, Prepared, Shelf};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct FastWay {
     shelf: Shelf<Counted>,
-    key: [u8; LONGEST_KEY],
+    key: [u8; MAX_QUESTION_KEY],
     chance: Chance,
     tally: Tally,
     settings: Settings,
@@ -43,7 +43,7 @@ impl FastWay {
         let published = handler.published();
         Self {
             shelf: Shelf::with_most(most),
-            key: [0; LONGEST_KEY],
+            key: [0; MAX_QUESTION_KEY],
             chance: Chance::new(rand::random()),
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
@@ -73,13 +73,13 @@ impl FastWay {
         if self.settings.config.verbose || self.access.trust(client) != Trust::Full {
             return None;
         }
-        let glance = wire::glance(&buffer[..len], &mut self.key)?;
-        let key = &self.key[..glance.key];
+        let question = wire::question_key(&buffer[..len], &mut self.key)?;
+        let key = &self.key[..question.len];
         let spot = self.shelf.spot(key);
         let prepared = self.shelf.find(spot, key, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", key);
-        let len = prepared.write(buffer, glance.question_end, self.now, &mut self.chance)?;
+        let len = prepared.write(buffer, question.question_end, self.now, &mut self.chance)?;
         self.tally.add(&prepared.note);
         Some(len)
     }
@@ -90,15 +90,15 @@ impl FastWay {
         if again.freshness != self.settings.freshness {
             return;
         }
-        let Some(glance) = wire::glance(packet, &mut self.key) else { return };
-        let key = &self.key[..glance.key];
+        let Some(question) = wire::question_key(packet, &mut self.key) else { return };
+        let key = &self.key[..question.len];
         let spot = self.shelf.spot(key);
         if !self.shelf.wants(spot) {
             return;
         }
-        let prepared = Prepared::new(key, reply, glance.question_end, again.terms, again.counted);
+        let prepared = Prepared::new(key, reply, question.question_end, again.terms, again.counted);
         if let Some(prepared) = prepared {
-            let prepared = prepared.sharing(again.preface, glance.question_end);
+            let prepared = prepared.sharing(again.preface, question.question_end);
             self.shelf.put(spot, prepared);
         }
     }

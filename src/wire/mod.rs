@@ -3,16 +3,16 @@
 //! Owns header rules, EDNS(0) and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9). Packets that would
 //! let two servers talk to each other for ever get no reply.
 
-mod glance;
 mod preface;
 mod prepared;
+mod question_key;
 mod reply;
 mod request;
 mod shelf;
 mod writer;
 
-pub use glance::{Glance, LONGEST_KEY, glance};
 pub use prepared::{Prepared, Terms};
+pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport, encode, header_only};
 pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
 pub use shelf::{Shelf, Spot};

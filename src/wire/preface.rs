@@ -51,7 +51,9 @@ impl Written {
 mod tests {
     use super::*;
     use crate::answer::Chance;
-    use crate::wire::{ClientEdns, LONGEST_KEY, Prepared, Reply, Request, Terms, Transport, encode, glance};
+    use crate::wire::{
+        ClientEdns, MAX_QUESTION_KEY, Prepared, Reply, Request, Terms, Transport, encode, question_key,
+    };
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{NULL, SOA};
     use hickory_proto::rr::{RData, Record, RecordType};
@@ -134,23 +136,25 @@ mod tests {
             let mut query = Message::new(9, MessageType::Query, OpCode::Query);
             query.add_query(Query::query(name(asked), RecordType::A));
             let packet = query.to_vec().expect("a query");
-            let mut key = [0; LONGEST_KEY];
-            let glance = glance(&packet, &mut key).expect("plain");
+            let mut key = [0; MAX_QUESTION_KEY];
+            let question = question_key(&packet, &mut key).expect("plain");
             let octets = encode(&request(asked), &shared, Transport::Udp { limit: 1232 });
             let prepared =
-                || Prepared::new(&key[..glance.key], &octets, glance.question_end, Terms::default(), ());
+                || Prepared::new(&key[..question.len], &octets, question.question_end, Terms::default(), ());
             let plain = prepared().expect("prepared").size();
-            let prepared = prepared().expect("prepared").sharing(shared.preface.clone(), glance.question_end);
+            let prepared =
+                prepared().expect("prepared").sharing(shared.preface.clone(), question.question_end);
             let held = Arc::strong_count(written(preface).expect("written"));
             assert_eq!((held, prepared.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
-            let len = prepared.write(&mut buffer, glance.question_end, 1, &mut Chance::new(1)).expect("room");
+            let len =
+                prepared.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
             assert_eq!(buffer[2..len], octets[2..], "{asked}");
             let full = encode(&request(asked), &whole, Transport::Udp { limit: 1232 });
             let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply").authorities;
             assert_eq!(parsed(&buffer[..len]), parsed(&full), "{asked}");
             let mut short = packet.clone();
-            assert_eq!(prepared.write(&mut short, glance.question_end, 1, &mut Chance::new(1)), None);
+            assert_eq!(prepared.write(&mut short, question.question_end, 1, &mut Chance::new(1)), None);
         }
         let (other, _) = replies("other.example.");
         let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });

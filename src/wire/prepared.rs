@@ -241,7 +241,7 @@ mod tests {
     use crate::answer::{Answer, Chance};
     use crate::service::{Key, Service};
     use crate::tree::{Entry, Layer};
-    use crate::wire::{Reply, Request, Screened, Transport, encode, glance, screen};
+    use crate::wire::{Reply, Request, Screened, Transport, encode, question_key, screen};
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME};
     use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -277,11 +277,11 @@ mod tests {
     }
 
     fn prepared(packet: &[u8], reply: &Reply, terms: Terms) -> (Prepared<()>, usize) {
-        let mut key = [0; super::super::LONGEST_KEY];
-        let glance = glance(packet, &mut key).expect("plain");
+        let mut key = [0; super::super::MAX_QUESTION_KEY];
+        let question = question_key(packet, &mut key).expect("plain");
         let octets = encode(&request(packet), reply, Transport::Udp { limit: 512 });
-        let prepared = Prepared::new(&key[..glance.key], &octets, glance.question_end, terms, ());
-        (prepared.expect("prepared"), glance.question_end)
+        let prepared = Prepared::new(&key[..question.len], &octets, question.question_end, terms, ());
+        (prepared.expect("prepared"), question.question_end)
     }
 
     fn send(prepared: &Prepared<()>, packet: &[u8], end: usize, now: u64, chance: &mut Chance) -> Vec<u8> {

@@ -1,10 +1,10 @@
-//! A query at a glance: enough to know whether it was answered before, without taking the message apart.
+//! A query at a question_key: enough to know whether it was answered before, without taking the message apart.
 
 use super::request::STUB_MARKER;
 use super::{HEADER, MOST_UDP};
 
 /// Octets of the longest key: what stands before the name, and the longest name.
-pub const LONGEST_KEY: usize = BEFORE_NAME + 255;
+pub const MAX_QUESTION_KEY: usize = BEFORE_NAME + 255;
 
 /// Flags (2), EDNS (1), limit (2), type (2), class (2).
 const BEFORE_NAME: usize = 9;
@@ -23,23 +23,23 @@ const COMPACT_OK: u8 = 4;
 /// Options that change no answer and cannot be wrong: COOKIE, edns-tcp-keepalive, PADDING.
 const HARMLESS: [u16; 3] = [10, 11, 12];
 
-/// What a glance at a query tells.
+/// The key of a question, and what else was read of its packet on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct QuestionKey {
     /// Octets of the key.
-    pub key: usize,
+    pub len: usize,
     /// Octets of header and question.
     pub question_end: usize,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
 }
 
-/// Looks at a packet and writes the key of its question: all that decides about the reply over UDP, but for the id and
+/// Writes the key of a packet's question: all that decides about the reply over UDP, but for the id and
 /// the letter case of the name, which the reply takes from the query.
 ///
 /// `None` is for everything that is out of the ordinary, such as another opcode, more than one question, a pointer in
 /// the name, an option that may matter, or octets behind the message; [`screen`](super::screen) judges those.
-pub fn glance(packet: &[u8], key: &mut [u8; LONGEST_KEY]) -> Option<Glance> {
+pub fn question_key(packet: &[u8], key: &mut [u8; MAX_QUESTION_KEY]) -> Option<QuestionKey> {
     let header = packet.first_chunk::<HEADER>()?;
     let plain = header[2] & !PLAIN_FLAGS[0] == 0 && header[3] & !PLAIN_FLAGS[1] == 0;
     let [0, 1, 0, 0, 0, 0, 0, additionals @ (0 | 1)] = header[4..] else { return None };
@@ -58,7 +58,7 @@ pub fn glance(packet: &[u8], key: &mut [u8; LONGEST_KEY]) -> Option<Glance> {
     lower.copy_from_slice(&question[HEADER..HEADER + name]);
     // Octets of lengths are below those of letters.
     lower.make_ascii_lowercase();
-    Some(Glance { key: BEFORE_NAME + name, question_end, dnssec_ok: edns & DNSSEC_OK != 0 })
+    Some(QuestionKey { len: BEFORE_NAME + name, question_end, dnssec_ok: edns & DNSSEC_OK != 0 })
 }
 
 /// Octets of a name without pointers, its root included.
@@ -122,8 +122,8 @@ mod tests {
     }
 
     fn key(packet: &[u8]) -> Option<Vec<u8>> {
-        let mut key = [0; LONGEST_KEY];
-        glance(packet, &mut key).map(|glance| key[..glance.key].to_vec())
+        let mut key = [0; MAX_QUESTION_KEY];
+        question_key(packet, &mut key).map(|question| key[..question.len].to_vec())
     }
 
     #[test]
