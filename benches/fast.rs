@@ -10,7 +10,7 @@ use skydns::answer::{Chance, Externals, Freshness, Grounds, Outcome, View, Zone,
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{
-    MAX_QUESTION_KEY, Prepared, Reply, Screened, Shelf, Terms, Transport, encode, question_key, screen,
+    MAX_QUESTION_KEY, Prepared, Reply, ReplyCache, Screened, Terms, Transport, encode, question_key, screen,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -31,7 +31,7 @@ struct Site {
     zone: Zone,
     tree: Tree,
     queries: Vec<Vec<u8>>,
-    shelf: Shelf<()>,
+    cache: ReplyCache<()>,
     key: [u8; MAX_QUESTION_KEY],
     buffer: Vec<u8>,
     chance: Chance,
@@ -54,7 +54,7 @@ impl Site {
             zone: Zone::new(&name("skydns.local.")),
             tree,
             queries,
-            shelf: Shelf::default(),
+            cache: ReplyCache::default(),
             key: [0; MAX_QUESTION_KEY],
             buffer: vec![0; 5_000],
             chance: Chance::new(1),
@@ -86,8 +86,8 @@ impl Site {
         self.buffer[..query.len()].copy_from_slice(query);
         let question = question_key(&self.buffer[..query.len()], &mut self.key).expect("plain");
         let key = &self.key[..question.len];
-        let spot = self.shelf.spot(key);
-        if let Some(prepared) = self.shelf.find(spot, key, &self.tree, 1) {
+        let hash = self.cache.hash_key(key);
+        if let Some(prepared) = self.cache.find(hash, key, &self.tree, 1) {
             return prepared
                 .write(&mut self.buffer, question.question_end, 1, &mut self.chance)
                 .expect("room");
@@ -102,7 +102,7 @@ impl Site {
         };
         let key = &self.key[..question.len];
         let prepared = Prepared::new(key, &reply, question.question_end, terms, ()).expect("prepared");
-        self.shelf.put(spot, prepared);
+        self.cache.put(hash, prepared);
         reply.len()
     }
 }

@@ -8,7 +8,7 @@ use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Epochs;
-use crate::wire::{self, MAX_QUESTION_KEY, Prepared, Shelf};
+use crate::wire::{self, MAX_QUESTION_KEY, Prepared, ReplyCache};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct FastWay {
-    shelf: Shelf<Counted>,
+    cache: ReplyCache<Counted>,
     key: [u8; MAX_QUESTION_KEY],
     chance: Chance,
     tally: Tally,
@@ -42,7 +42,7 @@ impl FastWay {
     pub(super) fn new(handler: &Handler, most: usize) -> Self {
         let published = handler.published();
         Self {
-            shelf: Shelf::with_most(most),
+            cache: ReplyCache::with_capacity(most),
             key: [0; MAX_QUESTION_KEY],
             chance: Chance::new(rand::random()),
             tally: Tally::default(),
@@ -62,7 +62,7 @@ impl FastWay {
         handler.gate().access_into(&mut self.access);
         if set_back || !self.settings.hold(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
-            self.shelf.clear();
+            self.cache.clear();
         }
     }
 
@@ -75,8 +75,8 @@ impl FastWay {
         }
         let question = wire::question_key(&buffer[..len], &mut self.key)?;
         let key = &self.key[..question.len];
-        let spot = self.shelf.spot(key);
-        let prepared = self.shelf.find(spot, key, &self.published.tree, self.now)?;
+        let hash = self.cache.hash_key(key);
+        let prepared = self.cache.find(hash, key, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", key);
         let len = prepared.write(buffer, question.question_end, self.now, &mut self.chance)?;
@@ -92,14 +92,14 @@ impl FastWay {
         }
         let Some(question) = wire::question_key(packet, &mut self.key) else { return };
         let key = &self.key[..question.len];
-        let spot = self.shelf.spot(key);
-        if !self.shelf.wants(spot) {
+        let hash = self.cache.hash_key(key);
+        if !self.cache.wants(hash) {
             return;
         }
         let prepared = Prepared::new(key, reply, question.question_end, again.terms, again.counted);
         if let Some(prepared) = prepared {
             let prepared = prepared.sharing(again.preface, question.question_end);
-            self.shelf.put(spot, prepared);
+            self.cache.put(hash, prepared);
         }
     }
 

@@ -7,15 +7,15 @@ mod preface;
 mod prepared;
 mod question_key;
 mod reply;
+mod reply_cache;
 mod request;
-mod shelf;
 mod writer;
 
 pub use prepared::{Prepared, Terms};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport, encode, header_only};
+pub use reply_cache::{KeyHash, ReplyCache};
 pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
-pub use shelf::{Shelf, Spot};
 
 /// Octets of a message's header.
 pub(crate) const HEADER: usize = 12;

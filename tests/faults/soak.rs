@@ -196,7 +196,7 @@ fn memory_and_descriptors_stay_flat() {
     let (answers, changes) = bustle.stop();
     site.prober.finish();
     println!("{answers} answers under load, {changes} changes of the store");
-    // The first third fills caches and shelves.
+    // The first third fills reply caches.
     let from = samples.len() / 3;
     let (first, last) = (samples[from], samples[samples.len() - 1]);
     let grown = last.megabytes - first.megabytes;

@@ -1,4 +1,4 @@
-//! The shelf of prepared replies: a bounded number, the most wanted ones.
+//! The reply cache: a bounded number of replies to send once more, those that are asked for most.
 //!
 //! One worker owns it, so nothing is locked. A reply gets a place when its question came a second time within a while, so
 //! questions that never come again leave it alone. A new reply takes the place of one that nobody asked for since it was
@@ -16,28 +16,28 @@ const WAYS: usize = 8;
 const SETS: usize = 4_096;
 
 /// Most sets that are weighed to make room for one reply.
-const WEIGHED: usize = 64;
+const MAX_WEIGHED_SETS: usize = 64;
 
-/// Octets that all replies of a shelf take at most, unless it is told otherwise.
-const MOST_OCTETS: usize = 16 << 20;
+/// Default bound of the memory of all replies in a cache, in octets.
+const DEFAULT_CAPACITY: usize = 16 << 20;
 
 /// More questions than that say nothing new about a reply.
-const MOST_HITS: u8 = 15;
+const MAX_HITS: u8 = 15;
 
 /// Prepared replies by the keys of their questions.
 #[derive(Debug)]
-pub struct Shelf<T> {
+pub struct ReplyCache<T> {
     sets: Vec<Set<T>>,
     /// The set that is weighed next when the memory is used up.
     hand: usize,
     octets: usize,
-    most: usize,
+    capacity: usize,
     hasher: RandomState,
 }
 
-/// Where a key belongs on a shelf.
+/// The hash of a question key, by which its set and its tag are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct KeyHash {
     hash: u64,
 }
 
@@ -57,7 +57,7 @@ impl<T> Default for Set<T> {
     }
 }
 
-impl Spot {
+impl KeyHash {
     fn set(self) -> usize {
         usize::try_from(self.hash % SETS as u64).unwrap_or(0)
     }
@@ -67,62 +67,62 @@ impl Spot {
     }
 }
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for ReplyCache<T> {
     fn default() -> Self {
         Self {
             sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
             hand: 0,
             octets: 0,
-            most: MOST_OCTETS,
+            capacity: DEFAULT_CAPACITY,
             hasher: RandomState::default(),
         }
     }
 }
 
-impl<T> Shelf<T> {
-    /// A shelf whose replies take so many octets at most.
-    pub fn with_most(most: usize) -> Self {
-        Self { most, ..Self::default() }
+impl<T> ReplyCache<T> {
+    /// A cache whose replies take at most `capacity` octets.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
     }
 
-    /// Where a key belongs.
-    pub fn spot(&self, key: &[u8]) -> Spot {
-        Spot { hash: self.hasher.hash_one(key) }
+    /// The hash of a question key.
+    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
+        KeyHash { hash: self.hasher.hash_one(key) }
     }
 
     /// The reply to the question of a key, if it may be sent now (Unix time, in seconds) and with this tree. One that may
     /// not is dropped.
-    pub fn find(&mut self, spot: Spot, key: &[u8], tree: &Tree, now: u64) -> Option<&Prepared<T>> {
-        let set = &mut self.sets[spot.set()];
-        let way = set.find(spot, key)?;
+    pub fn find(&mut self, hash: KeyHash, key: &[u8], tree: &Tree, now: u64) -> Option<&Prepared<T>> {
+        let set = &mut self.sets[hash.set()];
+        let way = set.find(hash, key)?;
         let reply = set.replies[way].as_mut()?;
         if !reply.holds(tree, now) {
             self.octets -= reply.size();
             set.replies[way] = None;
             // It was wanted before.
-            set.note(spot);
+            set.note(hash);
             return None;
         }
-        set.hits[way] = (set.hits[way] + 1).min(MOST_HITS);
+        set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
         set.replies[way].as_deref()
     }
 
     /// Whether the reply to a question is worth preparing: it was asked before.
-    pub fn wants(&mut self, spot: Spot) -> bool {
-        let set = &mut self.sets[spot.set()];
-        let before = set.once.contains(&spot.tag());
+    pub fn wants(&mut self, hash: KeyHash) -> bool {
+        let set = &mut self.sets[hash.set()];
+        let before = set.once.contains(&hash.tag());
         if !before {
-            set.note(spot);
+            set.note(hash);
         }
         before
     }
 
     /// Takes a reply if there is room for it among those that are wanted more.
-    pub fn put(&mut self, spot: Spot, reply: Prepared<T>) {
+    pub fn put(&mut self, hash: KeyHash, reply: Prepared<T>) {
         let size = reply.size();
         self.make_room(size);
-        let set = &mut self.sets[spot.set()];
-        let same = set.find(spot, reply.key());
+        let set = &mut self.sets[hash.set()];
+        let same = set.find(hash, reply.key());
         let free = || set.replies.iter().position(Option::is_none);
         let place = same.or_else(free).or_else(|| set.hits.iter().position(|hits| *hits == 0));
         let Some(way) = place else {
@@ -130,9 +130,9 @@ impl<T> Shelf<T> {
             return;
         };
         let freed = set.replies[way].as_ref().map_or(0, |reply| reply.size());
-        if self.octets - freed + size <= self.most {
+        if self.octets - freed + size <= self.capacity {
             self.octets = self.octets - freed + size;
-            set.tags[way] = spot.tag();
+            set.tags[way] = hash.tag();
             set.hits[way] = 0;
             set.replies[way] = Some(Box::new(reply));
         }
@@ -141,8 +141,8 @@ impl<T> Shelf<T> {
     /// Drops replies that nobody asked for since they were last weighed, until so many octets are free or enough was
     /// looked at.
     fn make_room(&mut self, size: usize) {
-        for _ in 0..WEIGHED {
-            if self.octets + size <= self.most {
+        for _ in 0..MAX_WEIGHED_SETS {
+            if self.octets + size <= self.capacity {
                 break;
             }
             self.hand = (self.hand + 1) % SETS;
@@ -174,8 +174,8 @@ impl<T> Shelf<T> {
 
 impl<T> Set<T> {
     /// Remembers that a question was asked.
-    fn note(&mut self, spot: Spot) {
-        self.once[self.next] = spot.tag();
+    fn note(&mut self, hash: KeyHash) {
+        self.once[self.next] = hash.tag();
         self.next = (self.next + 1) % WAYS;
     }
 
@@ -183,8 +183,8 @@ impl<T> Set<T> {
         self.hits.iter_mut().for_each(|hits| *hits = hits.saturating_sub(1));
     }
 
-    fn find(&self, spot: Spot, key: &[u8]) -> Option<usize> {
-        let tag = spot.tag();
+    fn find(&self, hash: KeyHash, key: &[u8]) -> Option<usize> {
+        let tag = hash.tag();
         let is_it = |way: &usize| {
             self.tags[*way] == tag && self.replies[*way].as_ref().is_some_and(|reply| reply.key() == key)
         };
@@ -198,85 +198,89 @@ mod tests {
     use crate::wire::Terms;
 
     /// Asks for the reply to a question as a worker does; `true` if it was there.
-    fn ask(shelf: &mut Shelf<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
+    fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
         let key = number.to_be_bytes();
-        let spot = shelf.spot(&key);
-        if let Some(reply) = shelf.find(spot, &key, tree, 1) {
+        let hash = cache.hash_key(&key);
+        if let Some(reply) = cache.find(hash, &key, tree, 1) {
             assert_eq!(reply.note, number);
             return true;
         }
-        if shelf.wants(spot) {
+        if cache.wants(hash) {
             let terms = Terms { until: 10, ..Terms::default() };
             let reply = vec![0; 12 + octets];
-            shelf.put(spot, Prepared::new(&key, &reply, 12, terms, number).expect("prepared"));
+            cache.put(hash, Prepared::new(&key, &reply, 12, terms, number).expect("prepared"));
         }
         false
     }
 
     #[test]
     fn what_is_asked_twice_is_kept() {
-        let (mut shelf, tree) = (Shelf::default(), Tree::new());
-        assert_eq!([1, 1, 1, 2, 1].map(|n| ask(&mut shelf, &tree, n, 0)), [false, false, true, false, true]);
-        assert!(shelf.octets() > 0);
-        shelf.clear();
-        assert_eq!(shelf.octets(), 0);
-        assert!(!ask(&mut shelf, &tree, 1, 0));
+        let (mut cache, tree) = (ReplyCache::default(), Tree::new());
+        assert_eq!([1, 1, 1, 2, 1].map(|n| ask(&mut cache, &tree, n, 0)), [false, false, true, false, true]);
+        assert!(cache.octets() > 0);
+        cache.clear();
+        assert_eq!(cache.octets(), 0);
+        assert!(!ask(&mut cache, &tree, 1, 0));
     }
 
     #[test]
     fn a_reply_that_does_not_hold_is_made_again_at_once() {
-        let (mut shelf, tree) = (Shelf::default(), Tree::new());
+        let (mut cache, tree) = (ReplyCache::default(), Tree::new());
         for _ in 0..3 {
-            ask(&mut shelf, &tree, 1, 0);
+            ask(&mut cache, &tree, 1, 0);
         }
         let key = 1u32.to_be_bytes();
-        let spot = shelf.spot(&key);
-        assert!(shelf.find(spot, &key, &tree, 10).is_none(), "its time is over");
-        assert_eq!(shelf.octets(), 0);
-        assert!(shelf.wants(spot));
+        let hash = cache.hash_key(&key);
+        assert!(cache.find(hash, &key, &tree, 10).is_none(), "its time is over");
+        assert_eq!(cache.octets(), 0);
+        assert!(cache.wants(hash));
     }
 
     #[test]
     fn floods_do_not_push_out_what_is_popular() {
-        let (mut shelf, tree) = (Shelf::default(), Tree::new());
+        let (mut cache, tree) = (ReplyCache::default(), Tree::new());
         let popular = 0..2_000;
         for n in popular.clone().cycle().take(3 * 2_000) {
-            ask(&mut shelf, &tree, n, 0);
+            ask(&mut cache, &tree, n, 0);
         }
         let mut next = 1_000_000;
         for round in 0..100 {
             // Names that never come again, and names that come twice, five and two for each popular one.
             for _ in 0..10_000 {
-                ask(&mut shelf, &tree, next, 0);
+                ask(&mut cache, &tree, next, 0);
                 next += 1;
             }
             for _ in 0..4_000 {
-                ask(&mut shelf, &tree, next, 0);
-                ask(&mut shelf, &tree, next, 0);
+                ask(&mut cache, &tree, next, 0);
+                ask(&mut cache, &tree, next, 0);
                 next += 1;
             }
-            let there = popular.clone().filter(|n| ask(&mut shelf, &tree, *n, 0)).count();
+            let there = popular.clone().filter(|n| ask(&mut cache, &tree, *n, 0)).count();
             assert!(there >= 1_980, "round {round}: {there}");
         }
     }
 
     #[test]
     fn the_memory_is_bounded_and_new_names_get_in() {
-        let (mut shelf, tree) = (Shelf::default(), Tree::new());
+        let (mut cache, tree) = (ReplyCache::default(), Tree::new());
         for n in 0..20_000 {
-            ask(&mut shelf, &tree, n, 4_000);
-            ask(&mut shelf, &tree, n, 4_000);
+            ask(&mut cache, &tree, n, 4_000);
+            ask(&mut cache, &tree, n, 4_000);
         }
-        assert!(shelf.octets() <= MOST_OCTETS && shelf.octets() > MOST_OCTETS / 2, "{}", shelf.octets());
+        assert!(
+            cache.octets() <= DEFAULT_CAPACITY && cache.octets() > DEFAULT_CAPACITY / 2,
+            "{}",
+            cache.octets()
+        );
         // The names of before are forgotten for those of now.
         for _ in 0..50 {
             for n in 100_000..101_000 {
-                ask(&mut shelf, &tree, n, 4_000);
+                ask(&mut cache, &tree, n, 4_000);
             }
         }
-        let there = (100_000..101_000).filter(|n| ask(&mut shelf, &tree, *n, 4_000)).count();
+        let there = (100_000..101_000).filter(|n| ask(&mut cache, &tree, *n, 4_000)).count();
         assert!(there > 900, "{there}");
-        shelf.clear();
-        assert_eq!(shelf.octets(), 0);
+        cache.clear();
+        assert_eq!(cache.octets(), 0);
     }
 }
