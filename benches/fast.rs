@@ -10,7 +10,8 @@ use skydns::answer::{Chance, Externals, Freshness, Grounds, Outcome, View, Zone,
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{
-    MAX_QUESTION_KEY, Prepared, Reply, ReplyCache, Screened, Terms, Transport, encode, question_key, screen,
+    CachedReply, MAX_QUESTION_KEY, Reply, ReplyCache, Screened, Terms, Transport, encode, question_key,
+    screen,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -26,7 +27,7 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
 }
 
-/// A site and its prepared replies.
+/// A site and its cached replies.
 struct Site {
     zone: Zone,
     tree: Tree,
@@ -87,10 +88,8 @@ impl Site {
         let question = question_key(&self.buffer[..query.len()], &mut self.key).expect("plain");
         let key = &self.key[..question.len];
         let hash = self.cache.hash_key(key);
-        if let Some(prepared) = self.cache.find(hash, key, &self.tree, 1) {
-            return prepared
-                .write(&mut self.buffer, question.question_end, 1, &mut self.chance)
-                .expect("room");
+        if let Some(cached) = self.cache.find(hash, key, &self.tree, 1) {
+            return cached.write(&mut self.buffer, question.question_end, 1, &mut self.chance).expect("room");
         }
         let (reply, grounds) = self.full(&self.queries[number % NAMES]);
         let terms = Terms {
@@ -101,8 +100,9 @@ impl Site {
             ..Terms::default()
         };
         let key = &self.key[..question.len];
-        let prepared = Prepared::new(key, &reply, question.question_end, terms, ()).expect("prepared");
-        self.cache.put(hash, prepared);
+        let cached =
+            CachedReply::new(key, &reply, question.question_end, terms, ()).expect("a reply of ours");
+        self.cache.put(hash, cached);
         reply.len()
     }
 }

@@ -1,5 +1,5 @@
 //! The fast way against the full way: packets, each behind an octet with its length, to one site. Whatever one worker
-//! answers from what it prepared has to be what the full way says.
+//! answers from its reply cache have to be what the full way says.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The fast way of one worker: questions that were asked before are answered from prepared replies.
+//! The fast way of one worker: questions that were asked before are answered from cached replies.
 
 use super::access::{Access, Trust};
 use super::handler::{Again, Handler};
@@ -8,7 +8,7 @@ use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Epochs;
-use crate::wire::{self, MAX_QUESTION_KEY, Prepared, ReplyCache};
+use crate::wire::{self, CachedReply, MAX_QUESTION_KEY, ReplyCache};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct FastWay {
     now: u64,
 }
 
-/// What all prepared replies depend on: when any of it changes, none holds.
+/// What all cached replies depend on: when any of it changes, none holds.
 #[derive(Debug)]
 struct Settings {
     config: Arc<Config>,
@@ -38,7 +38,7 @@ struct Settings {
 }
 
 impl FastWay {
-    /// One whose prepared replies take so many octets at most.
+    /// One whose cached replies take so many octets at most.
     pub(super) fn new(handler: &Handler, most: usize) -> Self {
         let published = handler.published();
         Self {
@@ -66,7 +66,7 @@ impl FastWay {
         }
     }
 
-    /// Answers the packet that the first octets of a buffer hold, if its reply is prepared: then the reply stands in the
+    /// Answers the packet that the first octets of a buffer hold, if its reply is cached: then the reply stands in the
     /// buffer, so many octets long.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
         // Each query is logged on the full way, and each client judged that is not one of ours.
@@ -76,11 +76,11 @@ impl FastWay {
         let question = wire::question_key(&buffer[..len], &mut self.key)?;
         let key = &self.key[..question.len];
         let hash = self.cache.hash_key(key);
-        let prepared = self.cache.find(hash, key, &self.published.tree, self.now)?;
+        let cached = self.cache.find(hash, key, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", key);
-        let len = prepared.write(buffer, question.question_end, self.now, &mut self.chance)?;
-        self.tally.add(&prepared.note);
+        let len = cached.write(buffer, question.question_end, self.now, &mut self.chance)?;
+        self.tally.add(&cached.note);
         Some(len)
     }
 
@@ -96,10 +96,10 @@ impl FastWay {
         if !self.cache.wants(hash) {
             return;
         }
-        let prepared = Prepared::new(key, reply, question.question_end, again.terms, again.counted);
-        if let Some(prepared) = prepared {
-            let prepared = prepared.sharing(again.preface, question.question_end);
-            self.cache.put(hash, prepared);
+        let cached = CachedReply::new(key, reply, question.question_end, again.terms, again.counted);
+        if let Some(cached) = cached {
+            let cached = cached.sharing(again.preface, question.question_end);
+            self.cache.put(hash, cached);
         }
     }
 

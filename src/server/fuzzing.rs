@@ -51,7 +51,7 @@ impl Ways {
         Self { fast: FastWay::new(&handler, 1 << 20), handler }
     }
 
-    /// Answers a packet on the full way until it is prepared, then on the fast way.
+    /// Answers a packet on the full way until it is cached, then on the fast way.
     ///
     /// # Panics
     /// The two say different things.

@@ -31,11 +31,11 @@ const WAKE_PERIOD: Duration = Duration::from_millis(2);
 /// Times that a worker is woken: then it is busy, and sees by itself that it should stop.
 const MOST_WAKES: usize = 20;
 
-/// Octets that the prepared replies of all workers take at most, as long as each has its least.
-const PREPARED: usize = 256 << 20;
+/// Octets that the cached replies of all workers take at most, as long as each has its least.
+const CACHED_OCTETS: usize = 256 << 20;
 
 /// The least and the most of one worker.
-const PREPARED_BY_ONE: (usize, usize) = (2 << 20, 16 << 20);
+const CACHED_OCTETS_OF_WORKER: (usize, usize) = (2 << 20, 16 << 20);
 
 /// Rest after an error that is not a packet's.
 const REST: Duration = Duration::from_millis(10);
@@ -89,7 +89,8 @@ pub fn spawn(
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut threads, mut wake) = (Vec::new(), Vec::new());
-    let most = (PREPARED / (workers * sockets.len()).max(1)).clamp(PREPARED_BY_ONE.0, PREPARED_BY_ONE.1);
+    let most = (CACHED_OCTETS / (workers * sockets.len()).max(1))
+        .clamp(CACHED_OCTETS_OF_WORKER.0, CACHED_OCTETS_OF_WORKER.1);
     let mut slow = slow.into_iter();
     for socket in sockets {
         let local = socket.local_addr()?;
@@ -125,7 +126,7 @@ struct Worker<'a, P> {
     slow: &'a SlowWay,
     batch: Batch<P>,
     fast: FastWay,
-    /// Octets that its prepared replies take at most.
+    /// Octets that its cached replies take at most.
     most: usize,
     /// What goes the slow way next.
     later: Jobs,
@@ -157,7 +158,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         }
     }
 
-    /// Does some of the work. A panic costs the replies of this batch, and what is prepared; the worker goes on.
+    /// Does some of the work. A panic costs the replies of this batch, and what is cached; the worker goes on.
     fn contained(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.handler.metrics().panicked();
@@ -168,7 +169,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         }
     }
 
-    /// Answers what is prepared, and sends that before the rest takes its time.
+    /// Answers what is cached, and sends that before the rest takes its time.
     fn answer(&mut self, received: usize, beat: &Beat) {
         let begun = Instant::now();
         self.fast.begin(self.handler, now());
@@ -187,7 +188,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                 // The query may be half overwritten by its reply. Whoever asked will ask again.
                 Err(_) => {
                     self.handler.metrics().panicked();
-                    log::error!("a fault in answering from a prepared reply");
+                    log::error!("a fault in answering from a cached reply");
                     self.fast = FastWay::new(self.handler, self.most);
                     self.fast.begin(self.handler, now());
                 }
@@ -286,9 +287,9 @@ mod tests {
         assert_eq!(ask("fault-now.skydns.local."), failed);
         assert_eq!(ask("fault-later.example.org."), failed);
         assert_eq!(panics(), 2);
-        let prepared = ["fault-fast.skydns.local."; 4].map(ask);
-        assert_eq!(prepared[..2], [denied; 2], "as long as it is not prepared");
-        assert!(prepared.contains(&None) && panics() > 2, "{prepared:?}");
+        let cached = ["fault-fast.skydns.local."; 4].map(ask);
+        assert_eq!(cached[..2], [denied; 2], "as long as it is not cached");
+        assert!(cached.contains(&None) && panics() > 2, "{cached:?}");
         assert_eq!(ask("a.skydns.local."), denied, "all that follows is answered");
         assert!(!workers.any_ended());
         workers.stop();

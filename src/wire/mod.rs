@@ -3,15 +3,15 @@
 //! Owns header rules, EDNS(0) and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9). Packets that would
 //! let two servers talk to each other for ever get no reply.
 
+mod cached_reply;
 mod preface;
-mod prepared;
 mod question_key;
 mod reply;
 mod reply_cache;
 mod request;
 mod writer;
 
-pub use prepared::{Prepared, Terms};
+pub use cached_reply::{CachedReply, Terms};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport, encode, header_only};
 pub use reply_cache::{KeyHash, ReplyCache};

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::answer::Chance;
     use crate::wire::{
-        ClientEdns, MAX_QUESTION_KEY, Prepared, Reply, Request, Terms, Transport, encode, question_key,
+        CachedReply, ClientEdns, MAX_QUESTION_KEY, Reply, Request, Terms, Transport, encode, question_key,
     };
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{NULL, SOA};
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn prepared_replies_share_it() {
+    fn cached_replies_share_it() {
         let (shared, whole) = replies("skydns.local.");
         let preface = shared.preface.as_ref().expect("a preface");
         for asked in ASKED {
@@ -139,29 +139,29 @@ mod tests {
             let mut key = [0; MAX_QUESTION_KEY];
             let question = question_key(&packet, &mut key).expect("plain");
             let octets = encode(&request(asked), &shared, Transport::Udp { limit: 1232 });
-            let prepared =
-                || Prepared::new(&key[..question.len], &octets, question.question_end, Terms::default(), ());
-            let plain = prepared().expect("prepared").size();
-            let prepared =
-                prepared().expect("prepared").sharing(shared.preface.clone(), question.question_end);
+            let cached = || {
+                CachedReply::new(&key[..question.len], &octets, question.question_end, Terms::default(), ())
+            };
+            let plain = cached().expect("a reply of ours").size();
+            let cached =
+                cached().expect("a reply of ours").sharing(shared.preface.clone(), question.question_end);
             let held = Arc::strong_count(written(preface).expect("written"));
-            assert_eq!((held, prepared.size()), (2, plain), "held by itself and this one, and counted");
+            assert_eq!((held, cached.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
-            let len =
-                prepared.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
+            let len = cached.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
             assert_eq!(buffer[2..len], octets[2..], "{asked}");
             let full = encode(&request(asked), &whole, Transport::Udp { limit: 1232 });
             let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply").authorities;
             assert_eq!(parsed(&buffer[..len]), parsed(&full), "{asked}");
             let mut short = packet.clone();
-            assert_eq!(prepared.write(&mut short, question.question_end, 1, &mut Chance::new(1)), None);
+            assert_eq!(cached.write(&mut short, question.question_end, 1, &mut Chance::new(1)), None);
         }
         let (other, _) = replies("other.example.");
         let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });
         let end = octets.windows(4).position(|part| part == [0, 1, 0, 1]).expect("a question") + 4;
-        let prepared = Prepared::new(&[1], &octets, end, Terms::default(), ()).expect("prepared");
+        let cached = CachedReply::new(&[1], &octets, end, Terms::default(), ()).expect("a reply of ours");
         let preface = other.preface.clone().expect("a preface");
-        let _prepared = prepared.sharing(other.preface, end);
+        let _cached = cached.sharing(other.preface, end);
         assert_eq!(Arc::strong_count(written(&preface).expect("written")), 1, "not what it begins with");
     }
 }

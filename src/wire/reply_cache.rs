@@ -4,7 +4,7 @@
 //! questions that never come again leave it alone. A new reply takes the place of one that nobody asked for since it was
 //! last weighed; those that are asked for again and again stay, whatever comes by.
 
-use super::Prepared;
+use super::CachedReply;
 use crate::tree::Tree;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -24,7 +24,7 @@ const DEFAULT_CAPACITY: usize = 16 << 20;
 /// More questions than that say nothing new about a reply.
 const MAX_HITS: u8 = 15;
 
-/// Prepared replies by the keys of their questions.
+/// CachedReply replies by the keys of their questions.
 #[derive(Debug)]
 pub struct ReplyCache<T> {
     sets: Vec<Set<T>>,
@@ -48,7 +48,7 @@ struct Set<T> {
     /// Questions that were asked once, and the place of the next one.
     once: [u32; WAYS],
     next: usize,
-    replies: [Option<Box<Prepared<T>>>; WAYS],
+    replies: [Option<Box<CachedReply<T>>>; WAYS],
 }
 
 impl<T> Default for Set<T> {
@@ -92,7 +92,7 @@ impl<T> ReplyCache<T> {
 
     /// The reply to the question of a key, if it may be sent now (Unix time, in seconds) and with this tree. One that may
     /// not is dropped.
-    pub fn find(&mut self, hash: KeyHash, key: &[u8], tree: &Tree, now: u64) -> Option<&Prepared<T>> {
+    pub fn find(&mut self, hash: KeyHash, key: &[u8], tree: &Tree, now: u64) -> Option<&CachedReply<T>> {
         let set = &mut self.sets[hash.set()];
         let way = set.find(hash, key)?;
         let reply = set.replies[way].as_mut()?;
@@ -107,7 +107,7 @@ impl<T> ReplyCache<T> {
         set.replies[way].as_deref()
     }
 
-    /// Whether the reply to a question is worth preparing: it was asked before.
+    /// Whether the reply to a question is worth caching: it was asked before.
     pub fn wants(&mut self, hash: KeyHash) -> bool {
         let set = &mut self.sets[hash.set()];
         let before = set.once.contains(&hash.tag());
@@ -118,7 +118,7 @@ impl<T> ReplyCache<T> {
     }
 
     /// Takes a reply if there is room for it among those that are wanted more.
-    pub fn put(&mut self, hash: KeyHash, reply: Prepared<T>) {
+    pub fn put(&mut self, hash: KeyHash, reply: CachedReply<T>) {
         let size = reply.size();
         self.make_room(size);
         let set = &mut self.sets[hash.set()];
@@ -208,7 +208,7 @@ mod tests {
         if cache.wants(hash) {
             let terms = Terms { until: 10, ..Terms::default() };
             let reply = vec![0; 12 + octets];
-            cache.put(hash, Prepared::new(&key, &reply, 12, terms, number).expect("prepared"));
+            cache.put(hash, CachedReply::new(&key, &reply, 12, terms, number).expect("a reply of ours"));
         }
         false
     }

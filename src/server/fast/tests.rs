@@ -263,7 +263,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
             site.remember(&packet);
             let (mut quick, mut full) = (site.ask(&packet), site.full(&packet));
             if let (Some(quick), Some(full), true) = (&mut quick, &mut full, is_outside(&asked)) {
-                // One counts from the second in which it was prepared, the other from when it came.
+                // One counts from the second in which it was cached, the other from when it came.
                 for (a, b) in quick.answers.iter_mut().zip(&mut full.answers) {
                     assert!(a.ttl.abs_diff(b.ttl) <= 1, "{asked}: {} and {}", a.ttl, b.ttl);
                     (a.ttl, b.ttl) = (0, 0);
@@ -325,7 +325,7 @@ fn settle(site: &Site, packet: &[u8]) {
     }
 }
 
-/// Asks until the reply is prepared, changes a record, and asks again.
+/// Asks until the reply is cached, changes a record, and asks again.
 fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value: &str) {
     let packet = packet(asked, rtype, DNSClass::IN, 2, Some((1232, true)));
     settle(site, &packet);
@@ -333,7 +333,7 @@ fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value
         site.ask(&packet);
     }
     let (before, quick) = (site.ask(&packet).expect("a reply"), site.quick);
-    assert!(quick > 0, "{asked} {rtype} is not prepared");
+    assert!(quick > 0, "{asked} {rtype} is not cached");
     // Within a second the serial stays.
     let service = Service::from_json(value.as_bytes()).expect(value);
     assert!(site.tree.put(&Key::from_name(&name(changed)), Layer(0), Entry::new(service)));
@@ -346,7 +346,7 @@ fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value
 }
 
 #[test]
-fn what_is_prepared_follows_what_a_name_leads_to() {
+fn what_is_cached_follows_what_a_name_leads_to() {
     let mut site = Site::new(Some(DenialKind::Nsec3), false);
     site.put("1.x.skydns.local.", r#"{"host":"10.0.0.1"}"#, None);
     site.put("2.x.skydns.local.", r#"{"host":"y.skydns.local"}"#, None);

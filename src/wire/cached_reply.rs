@@ -1,4 +1,4 @@
-//! Prepared replies: octets that were sent before and may be sent again.
+//! CachedReply replies: octets that were sent before and may be sent again.
 
 use super::{HEADER, preface};
 use crate::answer::{Chance, Preface, Written};
@@ -26,7 +26,7 @@ pub struct Terms {
 
 /// A reply to one question, whoever asks it.
 #[derive(Debug)]
-pub struct Prepared<T> {
+pub struct CachedReply<T> {
     /// The key of the question, octets 3 to 12 of the reply, and all behind its question, or behind the preface.
     octets: Box<[u8]>,
     key: usize,
@@ -58,8 +58,8 @@ struct Rotation {
 /// Octets of the header behind the id.
 const HEAD: usize = HEADER - 2;
 
-impl<T> Prepared<T> {
-    /// Prepares a reply for the next time; `question_end` as in the query. `None` if the reply has another form than
+impl<T> CachedReply<T> {
+    /// Takes a reply that is sent now; `question_end` as in the query. `None` if the reply has another form than
     /// ours have.
     pub fn new(key: &[u8], reply: &[u8], question_end: usize, terms: Terms, note: T) -> Option<Self> {
         let head = reply.get(2..HEADER)?;
@@ -276,45 +276,45 @@ mod tests {
         answer.into()
     }
 
-    fn prepared(packet: &[u8], reply: &Reply, terms: Terms) -> (Prepared<()>, usize) {
+    fn cached(packet: &[u8], reply: &Reply, terms: Terms) -> (CachedReply<()>, usize) {
         let mut key = [0; super::super::MAX_QUESTION_KEY];
         let question = question_key(packet, &mut key).expect("plain");
         let octets = encode(&request(packet), reply, Transport::Udp { limit: 512 });
-        let prepared = Prepared::new(&key[..question.len], &octets, question.question_end, terms, ());
-        (prepared.expect("prepared"), question.question_end)
+        let cached = CachedReply::new(&key[..question.len], &octets, question.question_end, terms, ());
+        (cached.expect("a reply of ours"), question.question_end)
     }
 
-    fn send(prepared: &Prepared<()>, packet: &[u8], end: usize, now: u64, chance: &mut Chance) -> Vec<u8> {
+    fn send(cached: &CachedReply<()>, packet: &[u8], end: usize, now: u64, chance: &mut Chance) -> Vec<u8> {
         let mut buffer = [packet, &[0xff; 600]].concat();
-        let len = prepared.write(&mut buffer, end, now, chance).expect("room");
+        let len = cached.write(&mut buffer, end, now, chance).expect("room");
         buffer.truncate(len);
         buffer
     }
 
     #[test]
-    fn a_prepared_reply_is_the_reply_to_whoever_asks() {
-        let (prepared, end) = prepared(&query("a.skydns.local."), &reply(3), Terms::default());
+    fn a_cached_reply_is_the_reply_to_whoever_asks() {
+        let (cached, end) = cached(&query("a.skydns.local."), &reply(3), Terms::default());
         let mut other = query("A.SkyDNS.Local.");
         other[0] = 0x77;
-        let sent = send(&prepared, &other, end, 5, &mut Chance::new(1));
+        let sent = send(&cached, &other, end, 5, &mut Chance::new(1));
         let full = encode(&request(&other), &reply(3), Transport::Udp { limit: 512 });
         let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply");
         assert_eq!(parsed(&sent), parsed(&full));
         assert_eq!(parsed(&sent).queries[0].name().to_ascii(), "A.SkyDNS.Local.");
         let mut short = query("a.skydns.local.");
-        assert_eq!(prepared.write(&mut short, end, 5, &mut Chance::new(1)), None);
+        assert_eq!(cached.write(&mut short, end, 5, &mut Chance::new(1)), None);
     }
 
     #[test]
     fn every_order_is_equally_likely() {
         let packet = query("a.skydns.local.");
         let terms = Terms { rotates: true, ..Terms::default() };
-        let (prepared, end) = prepared(&packet, &reply(4), terms);
+        let (cached, end) = cached(&packet, &reply(4), terms);
         let mut orders = HashMap::new();
         let mut chance = Chance::new(7);
         const TIMES: u32 = 24_000;
         for _ in 0..TIMES {
-            let message = Message::from_vec(&send(&prepared, &packet, end, 0, &mut chance)).expect("a reply");
+            let message = Message::from_vec(&send(&cached, &packet, end, 0, &mut chance)).expect("a reply");
             assert_eq!(message.answers[0].record_type(), RecordType::CNAME);
             let order: Vec<u8> = message.answers[1..]
                 .iter()
@@ -336,9 +336,9 @@ mod tests {
     fn ttls_count_down() {
         let packet = query("a.skydns.local.");
         let terms = Terms { ages: true, from: 100, until: 130, ..Terms::default() };
-        let (prepared, end) = prepared(&packet, &reply(2), terms);
+        let (cached, end) = cached(&packet, &reply(2), terms);
         let ttls = |now| {
-            let sent = send(&prepared, &packet, end, now, &mut Chance::new(1));
+            let sent = send(&cached, &packet, end, now, &mut Chance::new(1));
             let message = Message::from_vec(&sent).expect("a reply");
             message.answers.iter().map(|record| record.ttl).collect::<Vec<_>>()
         };
@@ -358,8 +358,8 @@ mod tests {
         let parts = vec![Slot::of_name(&name("a.skydns.local.")), Slot::of_name(&name("b.skydns.local."))];
         let terms = Terms { epoch: tree.epoch(), parts, from: 10, until: 20, ..Terms::default() };
         let packet = query("a.skydns.local.");
-        let (mut plain, _) = prepared(&packet, &reply(1), terms.clone());
-        let (mut dated, _) = prepared(&packet, &reply(1), Terms { serial: Some(50), ..terms });
+        let (mut plain, _) = cached(&packet, &reply(1), terms.clone());
+        let (mut dated, _) = cached(&packet, &reply(1), Terms { serial: Some(50), ..terms });
         assert_eq!([9, 10, 19, 20].map(|now| plain.holds(&tree, now)), [false, true, true, false]);
         put(&mut tree, "c.skydns.local.", 1);
         assert!(plain.holds(&tree, 10) && dated.holds(&tree, 10), "elsewhere");
@@ -370,7 +370,7 @@ mod tests {
         let mut untracked = Tree::new();
         put(&mut untracked, "d.skydns.local.", 1);
         untracked.set_serial(50);
-        let (mut plain, _) = prepared(&packet, &reply(1), Terms { until: 20, epoch: 1, ..Terms::default() });
+        let (mut plain, _) = cached(&packet, &reply(1), Terms { until: 20, epoch: 1, ..Terms::default() });
         assert!(!plain.holds(&untracked, 10), "nobody knows");
     }
 }
