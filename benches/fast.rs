@@ -93,7 +93,7 @@ impl Site {
         }
         let (reply, grounds) = self.full(&self.queries[number % NAMES]);
         let terms = Terms {
-            epoch: self.tree.epoch(),
+            version: self.tree.version(),
             parts: grounds.into_parts().expect("parts"),
             until: u64::MAX,
             rotates: true,

@@ -1,7 +1,7 @@
 //! What an answer stands on: the parts of the tree that were read for it, time, and chance.
 
 use super::{View, same_name};
-use crate::tree::{Entry, Found, Kinds, Node, Path, Slot, Tree};
+use crate::tree::{Entry, Found, Kinds, Node, Path, Tree, VersionSlot};
 use hickory_proto::rr::Name;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ const MOST_PARTS: usize = 128;
 /// Notes what an answer is made from, so that it can be given again as long as that is the same.
 #[derive(Debug, Default)]
 pub struct Grounds {
-    parts: RefCell<Vec<Slot>>,
+    parts: RefCell<Vec<VersionSlot>>,
     too_many: Cell<bool>,
     serial: Cell<bool>,
     lease: Cell<bool>,
@@ -21,7 +21,7 @@ pub struct Grounds {
 
 impl Grounds {
     /// The parts of the tree that were read; `None` if the same answer cannot be given twice.
-    pub fn into_parts(self) -> Option<Vec<Slot>> {
+    pub fn into_parts(self) -> Option<Vec<VersionSlot>> {
         let once = self.choice.get() || self.too_many.get();
         (!once).then(|| self.parts.into_inner())
     }
@@ -37,7 +37,7 @@ impl Grounds {
     }
 
     /// Notes a part of the tree.
-    pub fn note(&self, part: Slot) {
+    pub fn note(&self, part: VersionSlot) {
         let mut parts = self.parts.borrow_mut();
         if parts.contains(&part) {
             return;
@@ -60,7 +60,7 @@ impl Grounds {
     }
 
     /// Notes what it took to know the types of a name; `None` if that was too much. Neither leases nor chance matter there.
-    pub(super) fn join(&self, parts: Option<&[Slot]>) {
+    pub(super) fn join(&self, parts: Option<&[VersionSlot]>) {
         match parts {
             Some(parts) => parts.iter().for_each(|part| self.note(*part)),
             None => self.too_many.set(true),
@@ -68,7 +68,7 @@ impl Grounds {
     }
 
     /// The parts of the tree that were read, whatever chance did; `None` if they are too many.
-    pub(super) fn all_parts(&self) -> Option<Box<[Slot]>> {
+    pub(super) fn all_parts(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many.get()).then(|| self.parts.borrow().as_slice().into())
     }
 }

@@ -2,7 +2,7 @@
 //! must not gather them each time.
 
 use super::{Grounds, Zone};
-use crate::tree::Slot;
+use crate::tree::VersionSlot;
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ pub struct KnownTypes {
 /// What is known of a name, and the parts of the tree that it is known from.
 struct Known {
     types: Box<[RecordType]>,
-    parts: Option<Box<[Slot]>>,
+    parts: Option<Box<[VersionSlot]>>,
 }
 
 /// A name as it is looked up, with the settings that say what it leads to.

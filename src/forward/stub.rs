@@ -2,7 +2,7 @@
 
 use crate::answer::{Grounds, Zone};
 use crate::service::Host;
-use crate::tree::{Found, Kinds, Node, Path, Slot, Tree};
+use crate::tree::{Found, Kinds, Node, Path, Tree, VersionSlot};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ impl StubTable {
     /// The stub zone that a name is in, the closest of several; what was read to know it is noted.
     pub fn find(&self, name: &Name, tree: &Tree, zone: &Zone, grounds: &Grounds) -> Option<Arc<StubZone>> {
         let root = stub_root(zone)?;
-        grounds.note(Slot::of_name(&root));
+        grounds.note(VersionSlot::of_name(&root));
         let node = tree.exact(&Path::new(&root));
         let mut made = self.made.load_full();
         let same = match (node, &made.from) {

@@ -7,7 +7,7 @@ use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
-use crate::tree::Epochs;
+use crate::tree::Versions;
 use crate::wire::{self, CachedReply, MAX_QUESTION_KEY, ReplyCache};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ struct Settings {
     forward: Arc<ForwardConfig>,
     signer: Option<Arc<Signer>>,
     freshness: Freshness,
-    epochs: Option<Arc<Epochs>>,
+    versions: Option<Arc<Versions>>,
 }
 
 impl FastWay {
@@ -116,7 +116,7 @@ impl Settings {
             forward: handler.forward_config(),
             signer: handler.signer().load_full(),
             freshness: published.freshness,
-            epochs: published.tree.epochs().cloned(),
+            versions: published.tree.versions().cloned(),
         }
     }
 
@@ -125,7 +125,7 @@ impl Settings {
             && handler.is_forward_config(&self.forward)
             && handler.is_signer(self.signer.as_ref())
             && self.freshness == published.freshness
-            && same(self.epochs.as_ref(), published.tree.epochs())
+            && same(self.versions.as_ref(), published.tree.versions())
     }
 }
 

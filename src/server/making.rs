@@ -52,10 +52,10 @@ impl Standing<'_> {
     /// The terms on which a reply may be sent again until a time; `None` if it may not.
     pub(super) fn terms(self, until: u64) -> Option<Terms> {
         let tree = &self.published.tree;
-        tree.epochs()?;
+        tree.versions()?;
         let next = self.now.saturating_add(1);
         Some(Terms {
-            epoch: tree.epoch(),
+            version: tree.version(),
             serial: self.grounds.has_serial().then(|| tree.serial()),
             from: self.now,
             until: if self.grounds.has_lease() { until.min(next) } else { until },

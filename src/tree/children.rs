@@ -19,13 +19,13 @@ const FEW: usize = MOST / 4;
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub(super) enum Children {
-    Leaf(Vec<Slot>),
+    Leaf(Vec<ChildSlot>),
     Fork(Vec<Branch>),
 }
 
 /// A child and the head of its label.
 #[derive(Clone, Debug)]
-pub(super) struct Slot {
+pub(super) struct ChildSlot {
     prefix: u64,
     node: Arc<Node>,
 }
@@ -167,7 +167,7 @@ impl Branch {
 }
 
 /// Where a label is among sorted slots, or where it would be.
-fn position(slots: &[Slot], head: u64, label: &[u8]) -> Result<usize, usize> {
+fn position(slots: &[ChildSlot], head: u64, label: &[u8]) -> Result<usize, usize> {
     slots.binary_search_by(|slot| match slot.prefix.cmp(&head) {
         Ordering::Equal => slot.node.label().cmp(label),
         different => different,
@@ -184,13 +184,18 @@ fn branch_of(branches: &[Branch], head: u64, label: &[u8]) -> usize {
     after.saturating_sub(1)
 }
 
-fn change_slot<R>(slots: &mut Vec<Slot>, head: u64, label: &[u8], change: impl FnOnce(&mut Node) -> R) -> R {
+fn change_slot<R>(
+    slots: &mut Vec<ChildSlot>,
+    head: u64,
+    label: &[u8],
+    change: impl FnOnce(&mut Node) -> R,
+) -> R {
     let (at, result) = match position(slots, head, label) {
         Ok(at) => (at, change(Arc::make_mut(&mut slots[at].node))),
         Err(at) => {
             let mut node = Node::new(label);
             let result = change(&mut node);
-            slots.insert(at, Slot { prefix: head, node: Arc::new(node) });
+            slots.insert(at, ChildSlot { prefix: head, node: Arc::new(node) });
             (at, result)
         }
     };

@@ -1,7 +1,7 @@
 //! Looking names up: exact names, whole subtrees, and query wildcards.
 
-use super::epochs::Slot;
 use super::node::{Kinds, Node};
+use super::versions::VersionSlot;
 use super::{Entry, Tree};
 use crate::service::name_of;
 use hickory_proto::rr::Name;
@@ -41,9 +41,9 @@ impl Path {
         name_of(&labels[..fixed])
     }
 
-    /// The slot of the part before the first wildcard: whatever a look-up finds is at or below it.
-    pub fn slot(&self) -> Slot {
-        Slot::of(self.name.iter().rev().take_while(|label| !is_wildcard(label)))
+    /// The version slot of the part before the first wildcard: whatever a look-up finds is at or below it.
+    pub fn slot(&self) -> VersionSlot {
+        VersionSlot::of(self.name.iter().rev().take_while(|label| !is_wildcard(label)))
     }
 
     fn labels(&self) -> Vec<&[u8]> {

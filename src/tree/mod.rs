@@ -4,18 +4,18 @@
 //! the root and the place that changed. The writer keeps one tree, changes it, and publishes clones;
 //! readers look up in a clone without a lock and never see half a change.
 //!
-//! A tree that is [tracked](Tree::tracked) tells of each name when something changed there last, so what was made from a
-//! part of it holds until that part changes.
+//! A [tracked](Tree::tracked) tree keeps a version for each name, which every change at or below the name raises: an
+//! answer that was made from some names stays valid until one of their versions changes.
 
 mod children;
-mod epochs;
 mod label;
 mod lookup;
 mod node;
+mod versions;
 
-pub use epochs::{Epochs, Slot};
 pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, Path};
 pub use node::{Kinds, Node};
+pub use versions::{VersionSlot, Versions};
 
 use crate::service::{Key, Service};
 use std::ops::ControlFlow;
@@ -95,8 +95,8 @@ pub struct Tree {
     root: Arc<Node>,
     names: usize,
     serial: u32,
-    epochs: Option<Arc<Epochs>>,
-    epoch: u64,
+    versions: Option<Arc<Versions>>,
+    version: u64,
 }
 
 impl Tree {
@@ -105,19 +105,19 @@ impl Tree {
         Self::default()
     }
 
-    /// A tree without a name that notes its changes. Only one of its clones may be changed.
+    /// An empty tree that keeps versions. Only one of its clones may be changed.
     pub fn tracked() -> Self {
-        Self { epochs: Some(Arc::default()), ..Self::default() }
+        Self { versions: Some(Arc::default()), ..Self::default() }
     }
 
-    /// The times of changes, if they are noted.
-    pub fn epochs(&self) -> Option<&Arc<Epochs>> {
-        self.epochs.as_ref()
+    /// The versions of names; `None` if the tree is not tracked.
+    pub fn versions(&self) -> Option<&Arc<Versions>> {
+        self.versions.as_ref()
     }
 
-    /// The time of the last change in this very tree, counted in changes.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// The version of this tree: the number of changes up to its last one.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Puts an entry on a key of a layer; `false` if the same stood there before.
@@ -151,7 +151,7 @@ impl Tree {
     }
 
     fn note(&mut self, key: &Key) {
-        self.epoch = self.epochs.as_ref().map_or(0, |epochs| epochs.note(key));
+        self.version = self.versions.as_ref().map_or(0, |versions| versions.note(key));
     }
 
     /// Calls `each` for the entries of a layer in key order, until it breaks.
@@ -177,7 +177,7 @@ impl Tree {
     pub fn set_serial(&mut self, serial: u32) {
         if serial > self.serial {
             self.serial = serial;
-            self.epoch = self.epochs.as_ref().map_or(0, |epochs| epochs.tick());
+            self.version = self.versions.as_ref().map_or(0, |versions| versions.tick());
         }
     }
 

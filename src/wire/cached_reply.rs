@@ -2,16 +2,16 @@
 
 use super::{HEADER, preface};
 use crate::answer::{Chance, Preface, Written};
-use crate::tree::{Slot, Tree};
+use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
 /// On what terms a reply may be sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// The time of the tree that it was made from; see [`Tree::epoch`].
-    pub epoch: u64,
+    /// The time of the tree that it was made from; see [`Tree::version`].
+    pub version: u64,
     /// The parts of the tree in which nothing may have changed since.
-    pub parts: Vec<Slot>,
+    pub parts: Vec<VersionSlot>,
     /// The serial that the tree must still have.
     pub serial: Option<u32>,
     /// From when to when it may be sent, in seconds of Unix time; the end is not part of it.
@@ -66,7 +66,7 @@ impl<T> CachedReply<T> {
         let tail = reply.get(question_end..)?;
         let places = Places::of(reply, question_end, &terms)?;
         let octets = [key, head, tail].concat().into();
-        Some(Self { octets, key: key.len(), shared: None, checked: terms.epoch, terms, places, note })
+        Some(Self { octets, key: key.len(), shared: None, checked: terms.version, terms, places, note })
     }
 
     /// Takes what the reply has in common with others from there. `question_end` as in the query.
@@ -96,7 +96,7 @@ impl<T> CachedReply<T> {
     /// may go before it.
     pub fn size(&self) -> usize {
         let rotations = self.places.addresses.iter().map(|set| size_of::<Rotation>() + 2 * set.at.len());
-        let parts = self.terms.parts.capacity() * size_of::<Slot>();
+        let parts = self.terms.parts.capacity() * size_of::<VersionSlot>();
         let shared = self.shared.as_ref().map_or(0, |written| written.octets.len());
         size_of::<Self>()
             + self.octets.len()
@@ -111,16 +111,16 @@ impl<T> CachedReply<T> {
         if !(self.terms.from..self.terms.until).contains(&now) {
             return false;
         }
-        if self.checked == tree.epoch() {
+        if self.checked == tree.version() {
             return true;
         }
         let same_serial = self.terms.serial.is_none_or(|serial| serial == tree.serial());
-        let unchanged = tree.epochs().is_some_and(|epochs| {
+        let unchanged = tree.versions().is_some_and(|versions| {
             // A tree of before: changes after it say nothing about it.
-            tree.epoch() >= self.terms.epoch
-                && self.terms.parts.iter().all(|part| epochs.unchanged(*part, self.terms.epoch))
+            tree.version() >= self.terms.version
+                && self.terms.parts.iter().all(|part| versions.unchanged(*part, self.terms.version))
         });
-        self.checked = if same_serial && unchanged { tree.epoch() } else { self.checked };
+        self.checked = if same_serial && unchanged { tree.version() } else { self.checked };
         same_serial && unchanged
     }
 
@@ -355,8 +355,11 @@ mod tests {
         };
         put(&mut tree, "b.skydns.local.", 1);
         tree.set_serial(50);
-        let parts = vec![Slot::of_name(&name("a.skydns.local.")), Slot::of_name(&name("b.skydns.local."))];
-        let terms = Terms { epoch: tree.epoch(), parts, from: 10, until: 20, ..Terms::default() };
+        let parts = vec![
+            VersionSlot::of_name(&name("a.skydns.local.")),
+            VersionSlot::of_name(&name("b.skydns.local.")),
+        ];
+        let terms = Terms { version: tree.version(), parts, from: 10, until: 20, ..Terms::default() };
         let packet = query("a.skydns.local.");
         let (mut plain, _) = cached(&packet, &reply(1), terms.clone());
         let (mut dated, _) = cached(&packet, &reply(1), Terms { serial: Some(50), ..terms });
@@ -370,7 +373,7 @@ mod tests {
         let mut untracked = Tree::new();
         put(&mut untracked, "d.skydns.local.", 1);
         untracked.set_serial(50);
-        let (mut plain, _) = cached(&packet, &reply(1), Terms { until: 20, epoch: 1, ..Terms::default() });
+        let (mut plain, _) = cached(&packet, &reply(1), Terms { until: 20, version: 1, ..Terms::default() });
         assert!(!plain.holds(&untracked, 10), "nobody knows");
     }
 }

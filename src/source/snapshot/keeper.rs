@@ -126,7 +126,7 @@ impl<R: Fn(&Kept)> Work<R> {
         let Some((known, revision)) = known(&status) else { return };
         let published = kept.front.published();
         let config = status.configs.get(&SourceId::Etcd).cloned();
-        let state = Some((published.tree.epoch(), config.clone()));
+        let state = Some((published.tree.version(), config.clone()));
         if kept.saved == state {
             if at_end || kept.dated.elapsed() >= DATE {
                 kept.dated = Instant::now();

@@ -1,27 +1,28 @@
-//! When what changed: for each name the last change at or below it, in memory that does not grow.
+//! Versions of the tree's parts: for each name the last change at or below it, in memory of a fixed size.
 
 use crate::service::Key;
 use hickory_proto::rr::Name;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Places for the times of changes. Names that share one only look changed more often than they are.
+/// Number of slots. Names whose hashes share a slot share its version: such a name may look changed when it is not, which
+/// costs a cached reply, but never looks unchanged when it is.
 const SLOTS: usize = 1 << 14;
 
-/// The times of the last changes of a tree and its descendants; one writer, any number of readers.
+/// The versions of all names of a tree and of the trees made from it; one writer, any number of readers.
 ///
-/// Time is counted in changes. A name's slot is found by a hash of its labels, so a name that does not exist has one as
-/// well: what was made from its absence holds until something appears there.
+/// A version is the number of changes so far. The slot of a name is found by a hash of its labels, so a name that does not
+/// exist has one as well: an answer that denies the name stays valid until something appears there.
 #[derive(Debug)]
-pub struct Epochs {
+pub struct Versions {
     slots: Box<[AtomicU64]>,
     latest: AtomicU64,
 }
 
-/// Where the last change at or below a name is kept.
+/// The slot that holds the version of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u16);
+pub struct VersionSlot(u16);
 
-/// A hash over labels, root first (FNV-1a); equal names give equal slots, and that is all it is for.
+/// A hash over labels, root first (FNV-1a): equal names give equal slots. It need not resist collisions.
 #[derive(Clone, Copy)]
 struct Walk(u64);
 
@@ -33,13 +34,13 @@ impl Walk {
         Self(octets.fold(self.0, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)))
     }
 
-    fn slot(self) -> Slot {
+    fn slot(self) -> VersionSlot {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
-        Slot(u16::try_from(mixed).unwrap_or(0))
+        VersionSlot(u16::try_from(mixed).unwrap_or(0))
     }
 }
 
-impl Slot {
+impl VersionSlot {
     /// The slot of labels, root first.
     pub(super) fn of<'l>(labels: impl Iterator<Item = &'l [u8]>) -> Self {
         labels.fold(Walk::ROOT, Walk::down).slot()
@@ -51,21 +52,21 @@ impl Slot {
     }
 }
 
-impl Default for Epochs {
+impl Default for Versions {
     fn default() -> Self {
         Self { slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(), latest: AtomicU64::new(0) }
     }
 }
 
-impl Epochs {
-    /// Begins a new time without a change of services.
+impl Versions {
+    /// Begins a new version without a change of services.
     pub(super) fn tick(&self) -> u64 {
         self.latest.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Notes a change on a key, and so below every name above it; gives its time.
+    /// Notes a change of a key, for the key and for every name above it; returns the new version.
     ///
-    /// The tree that has the change is published afterwards: who sees that tree sees the note.
+    /// The tree with the change is published afterwards, so a reader of that tree sees this version in the slots.
     pub(super) fn note(&self, key: &Key) -> u64 {
         let now = self.tick();
         let mut walk = Walk::ROOT;
@@ -77,13 +78,13 @@ impl Epochs {
         now
     }
 
-    /// Whether nothing changed at or below a name after a time.
-    pub fn unchanged(&self, slot: Slot, since: u64) -> bool {
+    /// Whether nothing changed at or below a name after a version.
+    pub fn unchanged(&self, slot: VersionSlot, since: u64) -> bool {
         self.slots[usize::from(slot.0)].load(Ordering::Acquire) <= since
     }
 
-    fn set(&self, slot: Slot, time: u64) {
-        self.slots[usize::from(slot.0)].store(time, Ordering::Release);
+    fn set(&self, slot: VersionSlot, version: u64) {
+        self.slots[usize::from(slot.0)].store(version, Ordering::Release);
     }
 }
 
@@ -97,23 +98,24 @@ mod tests {
 
     #[test]
     fn a_change_shows_at_its_name_and_above() {
-        let epochs = Epochs::default();
-        let before = epochs.tick();
-        let at = epochs.note(&Key::from_name(&name("a.b.skydns.local.")));
+        let versions = Versions::default();
+        let before = versions.tick();
+        let at = versions.note(&Key::from_name(&name("a.b.skydns.local.")));
         for changed in ["a.b.skydns.local.", "A.B.SkyDNS.Local.", "b.skydns.local.", "local.", "."] {
-            let slot = Slot::of_name(&name(changed));
-            assert!(!epochs.unchanged(slot, before), "{changed}");
-            assert!(epochs.unchanged(slot, at), "{changed}");
+            let slot = VersionSlot::of_name(&name(changed));
+            assert!(!versions.unchanged(slot, before), "{changed}");
+            assert!(versions.unchanged(slot, at), "{changed}");
         }
         for other in ["c.b.skydns.local.", "x.a.b.skydns.local.", "ab.skydns.local.", "skydns.", "a."] {
-            assert!(epochs.unchanged(Slot::of_name(&name(other)), before), "{other}");
+            assert!(versions.unchanged(VersionSlot::of_name(&name(other)), before), "{other}");
         }
     }
 
     #[test]
     fn names_spread_over_the_slots() {
-        let slots: std::collections::HashSet<u16> =
-            (0..SLOTS).map(|n| Slot::of_name(&name(&format!("s{n}.rails.east.skydns.local."))).0).collect();
+        let slots: std::collections::HashSet<u16> = (0..SLOTS)
+            .map(|n| VersionSlot::of_name(&name(&format!("s{n}.rails.east.skydns.local."))).0)
+            .collect();
         // By pure chance 63 % would be taken.
         assert!(slots.len() > SLOTS * 6 / 10, "{}", slots.len());
         assert!(slots.iter().any(|slot| usize::from(*slot) > SLOTS * 9 / 10));
