@@ -8,7 +8,7 @@ use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Externals, Freshness, Grounds, Outcome, View, Zone, answer};
 use skydns::service::{Key, Keyspace, Place, Service};
-use skydns::tree::{Entry, Found, Kinds, Layer, Path, Tree};
+use skydns::tree::{DataKinds, Entry, Found, Layer, Path, Tree};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -125,7 +125,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         }),
     );
     let wild = Path::new(&name("i7.svc42.*.skydns.local."));
-    let first = |path: &Path| match tree.services(path, Kinds::HOST, |_| false) {
+    let first = |path: &Path| match tree.services(path, DataKinds::HOST, |_| false) {
         Found::Services(found) => found.len(),
         _ => 0,
     };
@@ -140,7 +140,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
     note(
         "wildcard look-up of what does not exist (*, TXT)",
         measure(|_| {
-            black_box(tree.services(&nothing, Kinds::TEXT, |_| false));
+            black_box(tree.services(&nothing, DataKinds::TEXT, |_| false));
         }),
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{Builder, echo};
 use crate::service::Host;
-use crate::tree::{Kinds, Path};
+use crate::tree::{DataKinds, Path};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
@@ -20,11 +20,11 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) fn kinds(self) -> Kinds {
+    pub(super) fn kinds(self) -> DataKinds {
         match self {
-            Self::V4 => Kinds::V4 | Kinds::NAME,
-            Self::V6 => Kinds::V6 | Kinds::NAME,
-            Self::Both => Kinds::HOST,
+            Self::V4 => DataKinds::V4 | DataKinds::NAME,
+            Self::V6 => DataKinds::V6 | DataKinds::NAME,
+            Self::Both => DataKinds::HOST,
         }
     }
 

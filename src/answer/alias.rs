@@ -4,7 +4,7 @@
 
 use super::{Builder, select};
 use crate::service::Host;
-use crate::tree::{Found, Kinds, Path};
+use crate::tree::{DataKinds, Found, Path};
 use hickory_proto::rr::Name;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,7 +35,9 @@ impl Builder<'_> {
     fn find_alias(&mut self, path: &Path) -> Option<(Name, u32)> {
         // At the apex a CNAME would hide the zone.
         let zone = self.view.zone;
-        if zone.is_apex(path.name()) || !self.has(path, Kinds::NAME) || self.has(path, Kinds::V4 | Kinds::V6)
+        if zone.is_apex(path.name())
+            || !self.has(path, DataKinds::NAME)
+            || self.has(path, DataKinds::V4 | DataKinds::V6)
         {
             return None;
         }
@@ -59,7 +61,8 @@ impl Builder<'_> {
     /// The names that services at a name have as their hosts, each once, with their TTLs; and whether that is one
     /// service on this very name.
     fn targets(&mut self, path: &Path) -> Option<(Vec<(Name, u32)>, bool)> {
-        let found = self.grouped(path, Kinds::NAME, |service| &service.host).filter(|_| !self.too_large)?;
+        let found =
+            self.grouped(path, DataKinds::NAME, |service| &service.host).filter(|_| !self.too_large)?;
         let own = self.view.leaf(path);
         let alone = found.len() == 1 && own.is_some_and(|own| Arc::ptr_eq(own, found[0].entry));
         let mut seen = HashSet::new();
@@ -93,7 +96,7 @@ impl Builder<'_> {
                 if name.iter().count() >= usize::from(zone.ndots) {
                     return true;
                 }
-            } else if self.has(&path, Kinds::V4 | Kinds::V6) {
+            } else if self.has(&path, DataKinds::V4 | DataKinds::V6) {
                 return true;
             } else if let Some((targets, _)) = self.targets(&path) {
                 open.extend(targets.iter().map(|(next, _)| zone.substitute(next).to_lowercase()));
@@ -119,15 +122,15 @@ impl Builder<'_> {
     }
 
     /// Whether a service at a name, after grouping, is of a kind.
-    pub(super) fn has(&mut self, path: &Path, kinds: Kinds) -> bool {
+    pub(super) fn has(&mut self, path: &Path, kinds: DataKinds) -> bool {
         match self.view.services(path, kinds, |_| true) {
             Found::NoName => false,
             Found::TooMany => true,
             Found::Services(found) => {
                 self.quiet_budget = self.quiet_budget.saturating_sub(found.len());
                 let found = select::distinct(found);
-                let found = if kinds == Kinds::MAIL { found } else { select::one_group(found) };
-                found.iter().any(|m| Kinds::of(m.entry).meets(kinds))
+                let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };
+                found.iter().any(|m| DataKinds::of(m.entry).meets(kinds))
             }
         }
     }

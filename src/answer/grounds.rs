@@ -1,7 +1,7 @@
 //! What an answer stands on: the parts of the tree that were read for it, time, and chance.
 
 use super::{View, same_name};
-use crate::tree::{Entry, Found, Kinds, Node, Path, Tree, VersionSlot};
+use crate::tree::{DataKinds, Entry, Found, Node, Path, Tree, VersionSlot};
 use hickory_proto::rr::Name;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl<'a> View<'a> {
     pub(super) fn services(
         &self,
         path: &Path,
-        wanted: Kinds,
+        wanted: DataKinds,
         enough: impl FnMut(&'a Entry) -> bool,
     ) -> Found<'a> {
         self.grounds.note(path.slot());

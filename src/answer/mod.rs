@@ -34,7 +34,7 @@ pub use secure::{Denial, Missing, Secure};
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;
-use crate::tree::{Entry, Found, Kinds, MAX_FOUND, Match, Path, Tree};
+use crate::tree::{DataKinds, Entry, Found, MAX_FOUND, Match, Path, Tree};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use std::collections::HashSet;
@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
     fn services<D: Eq + Hash>(
         &mut self,
         path: &Path,
-        wanted: Kinds,
+        wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<Match<'a>>> {
         let mut data = HashSet::new();
@@ -234,18 +234,18 @@ impl<'a> Builder<'a> {
     fn grouped<D: Eq + Hash>(
         &mut self,
         path: &Path,
-        wanted: Kinds,
+        wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<Match<'a>>> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
     fn exists(&mut self, path: &Path) -> bool {
-        self.services(path, Kinds::NONE, |_| ()).is_some()
+        self.services(path, DataKinds::NONE, |_| ()).is_some()
     }
 
     fn txt(&mut self, path: &Path) -> Option<Vec<Record>> {
-        let found = self.grouped(path, Kinds::TEXT, |service| service.text.as_deref())?;
+        let found = self.grouped(path, DataKinds::TEXT, |service| service.text.as_deref())?;
         let owner = &self.owner;
         Some(
             found

@@ -8,7 +8,7 @@
 use super::address::{Family, LONGEST_CHAIN, cname};
 use super::{Builder, KnownTypes, View, echo};
 use crate::service::Host;
-use crate::tree::{Found, Kinds, Path};
+use crate::tree::{DataKinds, Found, Path};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
@@ -50,12 +50,12 @@ pub enum Missing {
 }
 
 /// The types that services make.
-const TYPES: [(RecordType, Kinds); 5] = [
-    (RecordType::A, Kinds::V4),
-    (RecordType::AAAA, Kinds::V6),
-    (RecordType::SRV, Kinds::HOST),
-    (RecordType::TXT, Kinds::TEXT),
-    (RecordType::MX, Kinds::MAIL),
+const TYPES: [(RecordType, DataKinds); 5] = [
+    (RecordType::A, DataKinds::V4),
+    (RecordType::AAAA, DataKinds::V6),
+    (RecordType::SRV, DataKinds::HOST),
+    (RecordType::TXT, DataKinds::TEXT),
+    (RecordType::MX, DataKinds::MAIL),
 ];
 
 impl Builder<'_> {
@@ -195,7 +195,7 @@ impl Builder<'_> {
 
     pub(super) fn is_there(&self, name: &Name) -> bool {
         let path = Path::new(self.view.zone.substitute(name));
-        let found = self.view.services(&path, Kinds::NONE, |_| false);
+        let found = self.view.services(&path, DataKinds::NONE, |_| false);
         !matches!(found, Found::NoName)
             || self.view.zone.always_has(&path.before_wildcards())
             || self.view.has_names_below_local(name)
@@ -250,7 +250,7 @@ impl Builder<'_> {
 
     /// Whether names at a name lead to addresses that count as its own.
     fn has_flat(&mut self, owner: &Name, path: &Path, family: Family) -> bool {
-        self.has(path, Kinds::NAME)
+        self.has(path, DataKinds::NAME)
             && self.quietly(|b| b.flat_addresses(owner, path, family)).is_none_or(|flat| !flat.is_empty())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::answer::{Grounds, Zone};
 use crate::service::Host;
-use crate::tree::{Found, Kinds, Node, Path, Tree, VersionSlot};
+use crate::tree::{DataKinds, Found, Node, Path, Tree, VersionSlot};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ fn stub_root(zone: &Zone) -> Option<Name> {
 }
 
 fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
-    let Found::Services(found) = tree.services(&Path::new(root), Kinds::HOST, |_| false) else {
+    let Found::Services(found) = tree.services(&Path::new(root), DataKinds::HOST, |_| false) else {
         return Vec::new();
     };
     let mut zones: Vec<StubZone> = Vec::new();

@@ -4,7 +4,7 @@
 //! them is a few levels deep, and changing one child copies one array a level.
 
 use super::label::prefix;
-use super::node::{Kinds, Node};
+use super::node::{DataKinds, Node};
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) struct Branch {
     /// Of the first label below.
     prefix: u64,
     /// Of all that is below and not hidden.
-    visible: Kinds,
+    visible: DataKinds,
     part: Arc<Children>,
 }
 
@@ -78,13 +78,15 @@ impl Children {
     }
 
     /// The kinds of all children that are not hidden.
-    pub(super) fn visible(&self) -> Kinds {
+    pub(super) fn visible(&self) -> DataKinds {
         match self {
             Self::Leaf(slots) => slots
                 .iter()
                 .filter(|slot| !slot.node.is_hidden())
-                .fold(Kinds::NONE, |kinds, slot| kinds | slot.node.visible()),
-            Self::Fork(branches) => branches.iter().fold(Kinds::NONE, |kinds, branch| kinds | branch.visible),
+                .fold(DataKinds::NONE, |kinds, slot| kinds | slot.node.visible()),
+            Self::Fork(branches) => {
+                branches.iter().fold(DataKinds::NONE, |kinds, branch| kinds | branch.visible)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Looking names up: exact names, whole subtrees, and query wildcards.
 
-use super::node::{Kinds, Node};
+use super::node::{DataKinds, Node};
 use super::versions::VersionSlot;
 use super::{Entry, Tree};
 use crate::service::name_of;
@@ -111,7 +111,7 @@ impl Tree {
     pub fn services<'t>(
         &'t self,
         path: &Path,
-        wanted: Kinds,
+        wanted: DataKinds,
         mut enough: impl FnMut(&'t Entry) -> bool,
     ) -> Found<'t> {
         let labels = path.labels();
@@ -129,7 +129,7 @@ impl Tree {
         let mut search = Search {
             wanted,
             enough: &mut enough,
-            groups: node.visible().meets(Kinds::GROUP),
+            groups: node.visible().meets(DataKinds::GROUP),
             visited: 0,
             found: Vec::new(),
         };
@@ -150,18 +150,18 @@ fn is_wildcard(label: &[u8]) -> bool {
 ///
 /// A group decides about other services, and a service that is equal to one before it does not count
 /// though only the later one is a mail exchanger: then all have to be seen.
-fn needed(wanted: Kinds, node: &Node) -> Kinds {
+fn needed(wanted: DataKinds, node: &Node) -> DataKinds {
     if !node.visible().meets(wanted) {
-        Kinds::NONE
-    } else if node.visible().meets(Kinds::GROUP) || wanted.meets(Kinds::MAIL) {
-        Kinds::ALL
+        DataKinds::NONE
+    } else if node.visible().meets(DataKinds::GROUP) || wanted.meets(DataKinds::MAIL) {
+        DataKinds::ALL
     } else {
         wanted
     }
 }
 
 struct Search<'t, 'f> {
-    wanted: Kinds,
+    wanted: DataKinds,
     enough: &'f mut dyn FnMut(&'t Entry) -> bool,
     /// Whether groups decide, so that all services have to be seen.
     groups: bool,
@@ -202,7 +202,7 @@ impl<'t> Search<'t, '_> {
         let Some(entry) = node.entry() else {
             return ControlFlow::Continue(());
         };
-        if !Kinds::of(entry).meets(self.wanted) {
+        if !DataKinds::of(entry).meets(self.wanted) {
             return ControlFlow::Continue(());
         }
         let too_many = !self.groups && (self.enough)(entry);

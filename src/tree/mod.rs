@@ -14,7 +14,7 @@ mod node;
 mod versions;
 
 pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, Path};
-pub use node::{Kinds, Node};
+pub use node::{DataKinds, Node};
 pub use versions::{VersionSlot, Versions};
 
 use crate::service::{Key, Service};

@@ -13,7 +13,7 @@ pub struct Node {
     held: Held,
     children: Children,
     /// What a subtree answer can find here: this node and all below that no `_` label hides.
-    visible: Kinds,
+    visible: DataKinds,
 }
 
 /// The entries of one node, one for each layer.
@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// What a subtree answer can find from here on.
-    pub fn visible(&self) -> Kinds {
+    pub fn visible(&self) -> DataKinds {
         self.visible
     }
 
@@ -132,7 +132,7 @@ impl Node {
     }
 
     fn refresh(&mut self) {
-        let own = self.entry().map_or(Kinds::NONE, |entry| Kinds::of(entry));
+        let own = self.entry().map_or(DataKinds::NONE, |entry| DataKinds::of(entry));
         self.visible = own | self.children.visible();
     }
 }
@@ -171,9 +171,9 @@ impl Held {
 
 /// A set of the kinds of data that services have: what a question can hope to find.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds(u8);
+pub struct DataKinds(u8);
 
-impl Kinds {
+impl DataKinds {
     /// Nothing at all.
     pub const NONE: Self = Self(0);
     /// A host that is an IPv4 address.
@@ -223,7 +223,7 @@ impl Kinds {
     }
 }
 
-impl BitOr for Kinds {
+impl BitOr for DataKinds {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -231,7 +231,7 @@ impl BitOr for Kinds {
     }
 }
 
-impl BitOrAssign for Kinds {
+impl BitOrAssign for DataKinds {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
     }

@@ -24,7 +24,7 @@ fn at(port: u16) -> Entry {
 
 fn ports(tree: &Tree, name: &str) -> Option<Vec<u16>> {
     let path = Path::new(&Name::from_str(name).expect("a name"));
-    match tree.services(&path, Kinds::HOST, |_| false) {
+    match tree.services(&path, DataKinds::HOST, |_| false) {
         Found::NoName => None,
         Found::Services(found) => Some(found.iter().map(|m| m.entry.service.port).collect()),
         Found::TooMany => panic!("too many"),
@@ -110,8 +110,8 @@ fn a_look_up_does_not_enter_what_cannot_match() {
     let text = Service::from_json(br#"{"text":"hello"}"#).expect("a service");
     tree.put(&key("t/c/d"), ETCD, Entry::new(text));
     let node = tree.node(key("t/c").labels()).expect("a node");
-    assert!(!node.visible().meets(Kinds::HOST));
-    assert!(node.visible().meets(Kinds::TEXT));
+    assert!(!node.visible().meets(DataKinds::HOST));
+    assert!(node.visible().meets(DataKinds::TEXT));
     assert_eq!(ports(&tree, "c.t."), Some(vec![]));
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::source::snapshot::Header;
-use crate::tree::{Found, Kinds, Path};
+use crate::tree::{DataKinds, Found, Path};
 use hickory_proto::rr::Name;
 
 /// A value that the reading of panics.
@@ -28,7 +28,7 @@ fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
 fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
     let published = mirror.front().published();
     let path = Path::new(&Name::from_ascii(name).expect("a name"));
-    match published.tree.services(&path, Kinds::ALL, |_| false) {
+    match published.tree.services(&path, DataKinds::ALL, |_| false) {
         Found::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
         _ => Vec::new(),
     }
