@@ -11,7 +11,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair,
 };
-use skydns::answer::{Externals, Freshness, Grounds, KnownTypes, Outcome, Secure, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, KnownTypes, Outcome, Secure, View, Zone, answer};
 use skydns::dnssec::{Algorithm, Asked, DenialKind, Draft, KeyFiles, KeySet, NewKey, SignatureCache, Signer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
@@ -115,7 +115,7 @@ impl Site {
         let view = View {
             zone: &self.zone,
             tree: &self.tree,
-            grounds: &Grounds::default(),
+            dependencies: &Dependencies::default(),
             freshness: Freshness::Current,
             now: NOW,
             seed: 1,

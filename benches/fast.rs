@@ -6,11 +6,11 @@
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Chance, Externals, Freshness, Grounds, Outcome, View, Zone, answer};
+use skydns::answer::{Chance, Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{
-    CachedReply, MAX_QUESTION_KEY, Reply, ReplyCache, Screened, Terms, Transport, encode, question_key,
+    CachedReply, MAX_QUESTION_KEY, Reply, ReplyCache, Screened, Transport, Validity, encode, question_key,
     screen,
 };
 use std::hint::black_box;
@@ -62,13 +62,13 @@ impl Site {
         }
     }
 
-    fn full(&self, packet: &[u8]) -> (Vec<u8>, Grounds) {
+    fn full(&self, packet: &[u8]) -> (Vec<u8>, Dependencies) {
         let Screened::Ask(request) = screen(packet) else { panic!("no question") };
-        let grounds = Grounds::default();
+        let dependencies = Dependencies::default();
         let view = View {
             zone: &self.zone,
             tree: &self.tree,
-            grounds: &grounds,
+            dependencies: &dependencies,
             freshness: Freshness::Current,
             now: 1,
             seed: 1,
@@ -78,7 +78,7 @@ impl Site {
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let limit = request.udp_limit();
-        (encode(&request, &Reply::from(answer), Transport::Udp { limit }), grounds)
+        (encode(&request, &Reply::from(answer), Transport::Udp { limit }), dependencies)
     }
 
     /// Answers as a worker does.
@@ -91,17 +91,17 @@ impl Site {
         if let Some(cached) = self.cache.find(hash, key, &self.tree, 1) {
             return cached.write(&mut self.buffer, question.question_end, 1, &mut self.chance).expect("room");
         }
-        let (reply, grounds) = self.full(&self.queries[number % NAMES]);
-        let terms = Terms {
+        let (reply, dependencies) = self.full(&self.queries[number % NAMES]);
+        let validity = Validity {
             version: self.tree.version(),
-            parts: grounds.into_parts().expect("parts"),
+            slots: dependencies.into_slots().expect("slots"),
             until: u64::MAX,
             rotates: true,
-            ..Terms::default()
+            ..Validity::default()
         };
         let key = &self.key[..question.len];
         let cached =
-            CachedReply::new(key, &reply, question.question_end, terms, ()).expect("a reply of ours");
+            CachedReply::new(key, &reply, question.question_end, validity, ()).expect("a reply of ours");
         self.cache.put(hash, cached);
         reply.len()
     }

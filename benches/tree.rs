@@ -6,7 +6,7 @@
 
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Externals, Freshness, Grounds, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
 use skydns::service::{Key, Keyspace, Place, Service};
 use skydns::tree::{DataKinds, Entry, Found, Layer, Path, Tree};
 use std::collections::{BTreeMap, HashMap};
@@ -147,11 +147,11 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
 
 fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {
     let (zone, externals) = (Zone::new(&name("skydns.local.")), Externals::new());
-    let grounds = Grounds::default();
+    let dependencies = Dependencies::default();
     let view = View {
         zone: &zone,
         tree,
-        grounds: &grounds,
+        dependencies: &dependencies,
         freshness: Freshness::Current,
         now: 1,
         seed: 7,

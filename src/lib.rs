@@ -6,7 +6,7 @@
 //! ```
 //! use hickory_proto::op::Query;
 //! use hickory_proto::rr::{Name, RecordType};
-//! use skydns::answer::{Externals, Freshness, Grounds, Outcome, View, Zone, answer};
+//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, View, Zone, answer};
 //! use skydns::service::{Key, Service};
 //! use skydns::tree::{Entry, Layer, Tree};
 //! use std::str::FromStr;
@@ -19,7 +19,7 @@
 //! let view = View {
 //!     zone: &Zone::new(&Name::from_str("skydns.local.")?),
 //!     tree: &tree,
-//!     grounds: &Grounds::default(),
+//!     dependencies: &Dependencies::default(),
 //!     freshness: Freshness::Current,
 //!     now: 1_700_000_000,
 //!     seed: 0,

@@ -4,7 +4,7 @@
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
-use skydns::answer::{Answer, Externals, Freshness, Grounds, Lookup, Outcome, View, Zone, answer};
+use skydns::answer::{Answer, Dependencies, Externals, Freshness, Lookup, Outcome, View, Zone, answer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use std::collections::BTreeMap;
@@ -308,7 +308,7 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
         let view = View {
             zone,
             tree,
-            grounds: &Grounds::default(),
+            dependencies: &Dependencies::default(),
             freshness: Freshness::Current,
             now: 1_000,
             seed: 1,

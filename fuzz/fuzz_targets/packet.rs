@@ -4,7 +4,7 @@
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use libfuzzer_sys::fuzz_target;
-use skydns::answer::{Grounds, Externals, Freshness, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
 use skydns::service::{Keyspace, Place, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
@@ -38,7 +38,7 @@ fuzz_target!(|packet: &[u8]| {
     let view = View {
         zone,
         tree,
-        grounds: &Grounds::default(),
+        dependencies: &Dependencies::default(),
         freshness: Freshness::Current,
         now: 1,
         seed: 1,

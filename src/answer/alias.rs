@@ -45,7 +45,7 @@ impl Builder<'_> {
         let count = u64::try_from(targets.len()).unwrap_or(1).max(1);
         let first = if zone.round_robin { usize::try_from(self.view.seed % count).unwrap_or(0) } else { 0 };
         if zone.round_robin && count > 1 {
-            self.view.grounds.note_choice();
+            self.view.dependencies.note_random_choice();
         }
         let mut dead = HashSet::from([path.name().clone()]);
         for (target, ttl) in targets.iter().cycle().skip(first).take(targets.len()) {

@@ -1,7 +1,7 @@
 //! Types of names that were gathered before: a denial tells them, and a flood of questions for names below one name
 //! must not gather them each time.
 
-use super::{Grounds, Zone};
+use super::{Dependencies, Zone};
 use crate::tree::VersionSlot;
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
@@ -21,7 +21,7 @@ pub struct KnownTypes {
 /// What is known of a name, and the parts of the tree that it is known from.
 struct Known {
     types: Box<[RecordType]>,
-    parts: Option<Box<[VersionSlot]>>,
+    slots: Option<Box<[VersionSlot]>>,
 }
 
 /// A name as it is looked up, with the settings that say what it leads to.
@@ -49,8 +49,8 @@ impl KnownTypes {
         name: &Name,
         apex: bool,
         zone: &Zone,
-        grounds: &Grounds,
-        gather: impl FnOnce(&Grounds) -> Vec<RecordType>,
+        dependencies: &Dependencies,
+        gather: impl FnOnce(&Dependencies) -> Vec<RecordType>,
     ) -> Vec<RecordType> {
         let names = self.names.get_or_init(|| Cache::new(NAMES));
         let place = Place {
@@ -62,13 +62,13 @@ impl KnownTypes {
         };
         // Others who want the same wait, and do not gather it once more.
         let gathered = names.get_or_insert_with(&place, || {
-            let grounds = Grounds::default();
-            let types = gather(&grounds).into();
-            Ok::<_, Infallible>(Arc::new(Known { types, parts: grounds.all_parts() }))
+            let dependencies = Dependencies::default();
+            let types = gather(&dependencies).into();
+            Ok::<_, Infallible>(Arc::new(Known { types, slots: dependencies.slots() }))
         });
         match gathered {
             Ok(known) => {
-                grounds.join(known.parts.as_deref());
+                dependencies.add_all(known.slots.as_deref());
                 known.types.to_vec()
             }
             Err(never) => match never {},

@@ -9,9 +9,9 @@ mod alias;
 mod apex;
 mod chance;
 mod chaos;
+mod dependencies;
 mod external;
 mod finish;
-mod grounds;
 mod known;
 mod outcome;
 mod preface;
@@ -24,8 +24,8 @@ mod target;
 mod zone;
 
 pub use chance::Chance;
+pub use dependencies::Dependencies;
 pub use external::{Externals, Lookup, MOST_LOOKUPS};
-pub use grounds::Grounds;
 pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
 pub use preface::{Preface, Written};
@@ -48,7 +48,7 @@ pub struct View<'a> {
     /// The services.
     pub tree: &'a Tree,
     /// Where is noted what the answer stands on.
-    pub grounds: &'a Grounds,
+    pub dependencies: &'a Dependencies,
     /// How far the tree can be trusted.
     pub freshness: Freshness,
     /// Unix time in seconds.
@@ -272,7 +272,7 @@ impl<'a> Builder<'a> {
             ttl => Some(ttl.min(crate::service::MAX_TTL)),
         };
         let lease = entry.lease.as_ref().map(|lease| {
-            self.view.grounds.note_lease();
+            self.view.dependencies.note_lease();
             let left = lease.left(self.view.now);
             // Each TTL takes a signature of its own.
             if self.is_secure() { coarse(left) } else { left }
@@ -325,7 +325,7 @@ impl<'a> Builder<'a> {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
         if finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed) {
-            self.view.grounds.note_choice();
+            self.view.dependencies.note_random_choice();
         }
         Outcome::Answered(answer)
     }

@@ -206,9 +206,9 @@ impl Builder<'_> {
         let apex = self.view.zone.is_apex(&self.owner);
         let Some(secure) = self.view.secure else { return Vec::new() };
         let view = self.view;
-        let mut types = secure.known.of(path.name(), apex, view.zone, view.grounds, |grounds| {
+        let mut types = secure.known.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
             // What is kept must not depend on what this answer has looked at before.
-            let view = View { grounds, ..*view };
+            let view = View { dependencies, ..*view };
             let mut builder = Builder::new(self.query, &view);
             builder.owner = self.owner.clone();
             builder.gather_types(path)

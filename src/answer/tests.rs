@@ -38,7 +38,7 @@ impl Site {
         let view = View {
             zone: &self.zone,
             tree: &self.tree,
-            grounds: &Grounds::default(),
+            dependencies: &Dependencies::default(),
             freshness: self.freshness,
             now: 1_000,
             seed: self.seed,

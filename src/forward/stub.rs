@@ -1,6 +1,6 @@
 //! Stub zones: `dns/stub/<zone>/<any>` names the servers of another zone.
 
-use crate::answer::{Grounds, Zone};
+use crate::answer::{Dependencies, Zone};
 use crate::service::Host;
 use crate::tree::{DataKinds, Found, Node, Path, Tree, VersionSlot};
 use arc_swap::ArcSwap;
@@ -32,9 +32,15 @@ struct Made {
 
 impl StubTable {
     /// The stub zone that a name is in, the closest of several; what was read to know it is noted.
-    pub fn find(&self, name: &Name, tree: &Tree, zone: &Zone, grounds: &Grounds) -> Option<Arc<StubZone>> {
+    pub fn find(
+        &self,
+        name: &Name,
+        tree: &Tree,
+        zone: &Zone,
+        dependencies: &Dependencies,
+    ) -> Option<Arc<StubZone>> {
         let root = stub_root(zone)?;
-        grounds.note(VersionSlot::of_name(&root));
+        dependencies.add(VersionSlot::of_name(&root));
         let node = tree.exact(&Path::new(&root));
         let mut made = self.made.load_full();
         let same = match (node, &made.from) {
@@ -121,7 +127,7 @@ mod tests {
         let zone = Zone::new(&name("skydns.test."));
         let find = |asked: &str, tree: &Tree| {
             table
-                .find(&name(asked), tree, &zone, &Grounds::default())
+                .find(&name(asked), tree, &zone, &Dependencies::default())
                 .map(|stub| (stub.zone.to_ascii(), stub.servers.len()))
         };
         assert_eq!(find("www.example.org.", &tree), None);

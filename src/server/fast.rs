@@ -96,7 +96,7 @@ impl FastWay {
         if !self.cache.wants(hash) {
             return;
         }
-        let cached = CachedReply::new(key, reply, question.question_end, again.terms, again.counted);
+        let cached = CachedReply::new(key, reply, question.question_end, again.validity, again.counted);
         if let Some(cached) = cached {
             let cached = cached.sharing(again.preface, question.question_end);
             self.cache.put(hash, cached);

@@ -4,14 +4,14 @@ use super::access::{Gate, Trust};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::{Signed, now};
-use crate::answer::{Ede, Externals, Freshness, Grounds, Lookup, Outcome, Preface};
+use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, Preface};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
 use crate::logging::{QUERIES, Seldom};
 use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
-use crate::wire::{self, Reply, Request, Screened, Terms, Transport};
+use crate::wire::{self, Reply, Request, Screened, Transport, Validity};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use hickory_proto::op::{Query, ResponseCode};
@@ -54,8 +54,8 @@ pub enum Now {
 /// What it takes to send a reply again.
 #[derive(Debug)]
 pub struct Again {
-    /// On what terms it may be.
-    pub(super) terms: Terms,
+    /// When it may be sent again.
+    pub(super) validity: Validity,
     /// What is counted each time.
     pub(super) counted: Counted,
     /// How far the tree could be trusted that it was made from.
@@ -187,24 +187,24 @@ impl Handler {
             log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", query.name(), query.query_class(), query.query_type());
         }
         let published = self.published.load();
-        let grounds = Grounds::default();
+        let dependencies = Dependencies::default();
         let now = now();
         let name = request.query.name();
         if config.forward.stub_zones
             && request.query.query_class() == DNSClass::IN
-            && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone, &grounds)
+            && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone, &dependencies)
         {
             if trust == Trust::Tree {
                 return self.refused(&request, transport, begun);
             }
-            let standing = Standing { published: &published, grounds, now };
+            let standing = Standing { published: &published, dependencies, now };
             return self.cached_or_later(request, transport, begun, Work::Stub(zone), standing);
         }
         let signing = self.signing(&request, &config, now);
         let making = Making {
             config: &config,
             published: &published,
-            grounds: &grounds,
+            dependencies: &dependencies,
             signing: signing.as_ref(),
             seed: rand::random(),
             now,
@@ -215,12 +215,15 @@ impl Handler {
                     let (octets, counted) =
                         self.reply(&request, transport, begun, own_system(&reply), &reply);
                     let freshness = published.freshness;
-                    let standing = Standing { published: &published, grounds, now };
-                    let terms = standing
-                        .terms(until)
-                        .map(|terms| Terms { rotates: config.zone.round_robin, ..terms });
+                    let standing = Standing { published: &published, dependencies, now };
+                    let validity = standing
+                        .validity(until)
+                        .map(|validity| Validity { rotates: config.zone.round_robin, ..validity });
                     let preface = reply.preface;
-                    Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness, preface }))
+                    Now::Reply(
+                        octets,
+                        validity.map(|validity| Again { validity, counted, freshness, preface }),
+                    )
                 }
                 Signed::Later(draft) => {
                     Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
@@ -236,7 +239,7 @@ impl Handler {
             }
             Outcome::Forward if trust == Trust::Tree => self.refused(&request, transport, begun),
             Outcome::Forward => {
-                let standing = Standing { published: &published, grounds, now };
+                let standing = Standing { published: &published, dependencies, now };
                 self.cached_or_later(request, transport, begun, Work::Forward, standing)
             }
         }
@@ -253,9 +256,15 @@ impl Handler {
     fn probed(&self, mut request: Request, transport: Transport, config: &Config) -> Now {
         request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
         let published = self.published.load();
-        let grounds = Grounds::default();
-        let making =
-            Making { config, published: &published, grounds: &grounds, signing: None, seed: 0, now: now() };
+        let dependencies = Dependencies::default();
+        let making = Making {
+            config,
+            published: &published,
+            dependencies: &dependencies,
+            signing: None,
+            seed: 0,
+            now: now(),
+        };
         match making.answer(&request, transport, &Externals::new()) {
             Outcome::Answered(answer) => {
                 Now::Reply(wire::encode(&request, &Reply::from(answer), transport), None)
@@ -283,9 +292,12 @@ impl Handler {
                 let (octets, counted) = self.reply(&request, transport, begun, System::Cache, &reply);
                 let until = standing.now.saturating_add(left);
                 let freshness = standing.published.freshness;
-                let terms = standing.terms(until);
-                let terms = terms.map(|terms| Terms { ages: true, ..terms });
-                Now::Reply(octets, terms.map(|terms| Again { terms, counted, freshness, preface: None }))
+                let validity = standing.validity(until);
+                let validity = validity.map(|validity| Validity { ages: true, ..validity });
+                Now::Reply(
+                    octets,
+                    validity.map(|validity| Again { validity, counted, freshness, preface: None }),
+                )
             }
             None => {
                 self.metrics.missed_cache();
@@ -373,9 +385,9 @@ impl Handler {
         let (config, published) = (self.config.load(), self.published.load());
         let now = now();
         let signing = self.signing(request, &config, now);
-        let grounds = Grounds::default();
+        let dependencies = Dependencies::default();
         let (config, published, signing) = (&config, &published, signing.as_ref());
-        let making = Making { config, published, grounds: &grounds, signing, seed, now };
+        let making = Making { config, published, dependencies: &dependencies, signing, seed, now };
         let mut outcome = making.answer(request, transport, &externals);
         if let Outcome::Lookup(more) = outcome {
             // The tree changed meanwhile: what it asks for now counts as not found.

@@ -1,10 +1,10 @@
-//! What an answer is made of, and on what terms it may be given again.
+//! What an answer is made of, and how long its reply stays valid.
 
 use super::sign::Signing;
-use crate::answer::{self, Externals, Grounds, Outcome, View};
+use crate::answer::{self, Dependencies, Externals, Outcome, View};
 use crate::config::Config;
 use crate::source::Published;
-use crate::wire::{Request, Terms, Transport};
+use crate::wire::{Request, Transport, Validity};
 
 /// Octets of the smallest record that a reply holds: a pointer for its owner name, and no data to speak of.
 const SMALLEST_RECORD: usize = 12;
@@ -13,7 +13,7 @@ const SMALLEST_RECORD: usize = 12;
 pub(super) struct Making<'a> {
     pub(super) config: &'a Config,
     pub(super) published: &'a Published,
-    pub(super) grounds: &'a Grounds,
+    pub(super) dependencies: &'a Dependencies,
     pub(super) signing: Option<&'a Signing>,
     pub(super) seed: u64,
     /// Unix time in seconds.
@@ -25,7 +25,7 @@ impl Making<'_> {
         let view = View {
             zone: &self.config.zone,
             tree: &self.published.tree,
-            grounds: self.grounds,
+            dependencies: self.dependencies,
             freshness: self.published.freshness,
             now: self.now,
             seed: self.seed,
@@ -43,25 +43,25 @@ impl Making<'_> {
 /// What an answer stands on.
 pub(super) struct Standing<'a> {
     pub(super) published: &'a Published,
-    pub(super) grounds: Grounds,
+    pub(super) dependencies: Dependencies,
     /// Unix time in seconds.
     pub(super) now: u64,
 }
 
 impl Standing<'_> {
-    /// The terms on which a reply may be sent again until a time; `None` if it may not.
-    pub(super) fn terms(self, until: u64) -> Option<Terms> {
+    /// When a reply may be sent again, at most until a time; `None` if it may not.
+    pub(super) fn validity(self, until: u64) -> Option<Validity> {
         let tree = &self.published.tree;
         tree.versions()?;
         let next = self.now.saturating_add(1);
-        Some(Terms {
+        Some(Validity {
             version: tree.version(),
-            serial: self.grounds.has_serial().then(|| tree.serial()),
+            serial: self.dependencies.has_serial().then(|| tree.serial()),
             from: self.now,
-            until: if self.grounds.has_lease() { until.min(next) } else { until },
-            parts: self.grounds.into_parts()?,
-            ..Terms::default()
+            until: if self.dependencies.has_lease() { until.min(next) } else { until },
+            slots: self.dependencies.into_slots()?,
+            ..Validity::default()
         })
-        .filter(|terms| terms.from < terms.until)
+        .filter(|validity| validity.from < validity.until)
     }
 }

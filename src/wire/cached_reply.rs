@@ -5,13 +5,13 @@ use crate::answer::{Chance, Preface, Written};
 use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
-/// On what terms a reply may be sent again.
+/// On what validity a reply may be sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct Validity {
     /// The time of the tree that it was made from; see [`Tree::version`].
     pub version: u64,
-    /// The parts of the tree in which nothing may have changed since.
-    pub parts: Vec<VersionSlot>,
+    /// The slots of the tree in which nothing may have changed since.
+    pub slots: Vec<VersionSlot>,
     /// The serial that the tree must still have.
     pub serial: Option<u32>,
     /// From when to when it may be sent, in seconds of Unix time; the end is not part of it.
@@ -32,8 +32,8 @@ pub struct CachedReply<T> {
     key: usize,
     /// What stands behind the question in common with other replies.
     shared: Option<Arc<Written>>,
-    terms: Terms,
-    /// Until which time of the tree nothing has changed in its parts.
+    validity: Validity,
+    /// Until which time of the tree nothing has changed in its slots.
     checked: u64,
     places: Places,
     /// What else the owner wants to know about it.
@@ -61,12 +61,12 @@ const HEAD: usize = HEADER - 2;
 impl<T> CachedReply<T> {
     /// Takes a reply that is sent now; `question_end` as in the query. `None` if the reply has another form than
     /// ours have.
-    pub fn new(key: &[u8], reply: &[u8], question_end: usize, terms: Terms, note: T) -> Option<Self> {
+    pub fn new(key: &[u8], reply: &[u8], question_end: usize, validity: Validity, note: T) -> Option<Self> {
         let head = reply.get(2..HEADER)?;
         let tail = reply.get(question_end..)?;
-        let places = Places::of(reply, question_end, &terms)?;
+        let places = Places::of(reply, question_end, &validity)?;
         let octets = [key, head, tail].concat().into();
-        Some(Self { octets, key: key.len(), shared: None, checked: terms.version, terms, places, note })
+        Some(Self { octets, key: key.len(), shared: None, checked: validity.version, validity, places, note })
     }
 
     /// Takes what the reply has in common with others from there. `question_end` as in the query.
@@ -96,29 +96,29 @@ impl<T> CachedReply<T> {
     /// may go before it.
     pub fn size(&self) -> usize {
         let rotations = self.places.addresses.iter().map(|set| size_of::<Rotation>() + 2 * set.at.len());
-        let parts = self.terms.parts.capacity() * size_of::<VersionSlot>();
+        let slots = self.validity.slots.capacity() * size_of::<VersionSlot>();
         let shared = self.shared.as_ref().map_or(0, |written| written.octets.len());
         size_of::<Self>()
             + self.octets.len()
             + shared
-            + parts
+            + slots
             + 2 * self.places.ttls.len()
             + rotations.sum::<usize>()
     }
 
     /// Whether it may be sent at a time (Unix time, in seconds) and with a tree that has come of the one it was made from.
     pub fn holds(&mut self, tree: &Tree, now: u64) -> bool {
-        if !(self.terms.from..self.terms.until).contains(&now) {
+        if !(self.validity.from..self.validity.until).contains(&now) {
             return false;
         }
         if self.checked == tree.version() {
             return true;
         }
-        let same_serial = self.terms.serial.is_none_or(|serial| serial == tree.serial());
+        let same_serial = self.validity.serial.is_none_or(|serial| serial == tree.serial());
         let unchanged = tree.versions().is_some_and(|versions| {
             // A tree of before: changes after it say nothing about it.
-            tree.version() >= self.terms.version
-                && self.terms.parts.iter().all(|part| versions.unchanged(*part, self.terms.version))
+            tree.version() >= self.validity.version
+                && self.validity.slots.iter().all(|slot| versions.unchanged(*slot, self.validity.version))
         });
         self.checked = if same_serial && unchanged { tree.version() } else { self.checked };
         same_serial && unchanged
@@ -142,8 +142,8 @@ impl<T> CachedReply<T> {
         buffer.get_mut(2..HEADER)?.copy_from_slice(head);
         let out = buffer.get_mut(start..len)?;
         out.copy_from_slice(tail);
-        if self.terms.ages && now > self.terms.from {
-            let age = u32::try_from(now - self.terms.from).unwrap_or(u32::MAX);
+        if self.validity.ages && now > self.validity.from {
+            let age = u32::try_from(now - self.validity.from).unwrap_or(u32::MAX);
             for at in &self.places.ttls {
                 count_down(out, usize::from(*at), age);
             }
@@ -171,9 +171,9 @@ fn swap(octets: &mut [u8], a: u16, b: u16, len: usize) {
 
 impl Places {
     /// Walks a reply. `None` if that is not possible.
-    fn of(reply: &[u8], question_end: usize, terms: &Terms) -> Option<Self> {
+    fn of(reply: &[u8], question_end: usize, validity: &Validity) -> Option<Self> {
         let mut places = (Vec::new(), Vec::<Rotation>::new());
-        if !terms.ages && !terms.rotates {
+        if !validity.ages && !validity.rotates {
             return Some(Self::default());
         }
         let count = |at: usize| Some(u16::from_be_bytes([*reply.get(at)?, *reply.get(at + 1)?]));
@@ -188,12 +188,12 @@ impl Places {
             let rtype = u16::from_be_bytes([fixed[0], fixed[1]]);
             let len = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
             let data = at + 10;
-            if terms.ages && rtype != 41 {
+            if validity.ages && rtype != 41 {
                 places.0.push(u16::try_from(at + 4 - question_end).ok()?);
             }
             let is_address = matches!((rtype, len), (1, 4) | (28, 16));
             let set = (owner_of(reply, owner)?, rtype);
-            if terms.rotates && is_address && number < u32::from(answers) {
+            if validity.rotates && is_address && number < u32::from(answers) {
                 let place = u16::try_from(data - question_end).ok()?;
                 match places.1.last_mut().filter(|_| last == Some(set)) {
                     Some(rotation) => {
@@ -276,11 +276,11 @@ mod tests {
         answer.into()
     }
 
-    fn cached(packet: &[u8], reply: &Reply, terms: Terms) -> (CachedReply<()>, usize) {
+    fn cached(packet: &[u8], reply: &Reply, validity: Validity) -> (CachedReply<()>, usize) {
         let mut key = [0; super::super::MAX_QUESTION_KEY];
         let question = question_key(packet, &mut key).expect("plain");
         let octets = encode(&request(packet), reply, Transport::Udp { limit: 512 });
-        let cached = CachedReply::new(&key[..question.len], &octets, question.question_end, terms, ());
+        let cached = CachedReply::new(&key[..question.len], &octets, question.question_end, validity, ());
         (cached.expect("a reply of ours"), question.question_end)
     }
 
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_cached_reply_is_the_reply_to_whoever_asks() {
-        let (cached, end) = cached(&query("a.skydns.local."), &reply(3), Terms::default());
+        let (cached, end) = cached(&query("a.skydns.local."), &reply(3), Validity::default());
         let mut other = query("A.SkyDNS.Local.");
         other[0] = 0x77;
         let sent = send(&cached, &other, end, 5, &mut Chance::new(1));
@@ -308,8 +308,8 @@ mod tests {
     #[test]
     fn every_order_is_equally_likely() {
         let packet = query("a.skydns.local.");
-        let terms = Terms { rotates: true, ..Terms::default() };
-        let (cached, end) = cached(&packet, &reply(4), terms);
+        let validity = Validity { rotates: true, ..Validity::default() };
+        let (cached, end) = cached(&packet, &reply(4), validity);
         let mut orders = HashMap::new();
         let mut chance = Chance::new(7);
         const TIMES: u32 = 24_000;
@@ -335,8 +335,8 @@ mod tests {
     #[test]
     fn ttls_count_down() {
         let packet = query("a.skydns.local.");
-        let terms = Terms { ages: true, from: 100, until: 130, ..Terms::default() };
-        let (cached, end) = cached(&packet, &reply(2), terms);
+        let validity = Validity { ages: true, from: 100, until: 130, ..Validity::default() };
+        let (cached, end) = cached(&packet, &reply(2), validity);
         let ttls = |now| {
             let sent = send(&cached, &packet, end, now, &mut Chance::new(1));
             let message = Message::from_vec(&sent).expect("a reply");
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_until_its_grounds_change() {
+    fn it_is_valid_until_its_dependencies_change() {
         let mut tree = Tree::tracked();
         let put = |tree: &mut Tree, at: &str, port: u16| {
             let service = Service::from_json(format!(r#"{{"port": {port}}}"#).as_bytes()).expect("a service");
@@ -355,14 +355,15 @@ mod tests {
         };
         put(&mut tree, "b.skydns.local.", 1);
         tree.set_serial(50);
-        let parts = vec![
+        let slots = vec![
             VersionSlot::of_name(&name("a.skydns.local.")),
             VersionSlot::of_name(&name("b.skydns.local.")),
         ];
-        let terms = Terms { version: tree.version(), parts, from: 10, until: 20, ..Terms::default() };
+        let validity =
+            Validity { version: tree.version(), slots, from: 10, until: 20, ..Validity::default() };
         let packet = query("a.skydns.local.");
-        let (mut plain, _) = cached(&packet, &reply(1), terms.clone());
-        let (mut dated, _) = cached(&packet, &reply(1), Terms { serial: Some(50), ..terms });
+        let (mut plain, _) = cached(&packet, &reply(1), validity.clone());
+        let (mut dated, _) = cached(&packet, &reply(1), Validity { serial: Some(50), ..validity });
         assert_eq!([9, 10, 19, 20].map(|now| plain.holds(&tree, now)), [false, true, true, false]);
         put(&mut tree, "c.skydns.local.", 1);
         assert!(plain.holds(&tree, 10) && dated.holds(&tree, 10), "elsewhere");
@@ -373,7 +374,8 @@ mod tests {
         let mut untracked = Tree::new();
         put(&mut untracked, "d.skydns.local.", 1);
         untracked.set_serial(50);
-        let (mut plain, _) = cached(&packet, &reply(1), Terms { until: 20, version: 1, ..Terms::default() });
+        let (mut plain, _) =
+            cached(&packet, &reply(1), Validity { until: 20, version: 1, ..Validity::default() });
         assert!(!plain.holds(&untracked, 10), "nobody knows");
     }
 }

@@ -11,7 +11,7 @@ mod reply_cache;
 mod request;
 mod writer;
 
-pub use cached_reply::{CachedReply, Terms};
+pub use cached_reply::{CachedReply, Validity};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport, encode, header_only};
 pub use reply_cache::{KeyHash, ReplyCache};

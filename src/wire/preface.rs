@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::answer::Chance;
     use crate::wire::{
-        CachedReply, ClientEdns, MAX_QUESTION_KEY, Reply, Request, Terms, Transport, encode, question_key,
+        CachedReply, ClientEdns, MAX_QUESTION_KEY, Reply, Request, Transport, Validity, encode, question_key,
     };
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{NULL, SOA};
@@ -140,7 +140,13 @@ mod tests {
             let question = question_key(&packet, &mut key).expect("plain");
             let octets = encode(&request(asked), &shared, Transport::Udp { limit: 1232 });
             let cached = || {
-                CachedReply::new(&key[..question.len], &octets, question.question_end, Terms::default(), ())
+                CachedReply::new(
+                    &key[..question.len],
+                    &octets,
+                    question.question_end,
+                    Validity::default(),
+                    (),
+                )
             };
             let plain = cached().expect("a reply of ours").size();
             let cached =
@@ -159,7 +165,7 @@ mod tests {
         let (other, _) = replies("other.example.");
         let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });
         let end = octets.windows(4).position(|part| part == [0, 1, 0, 1]).expect("a question") + 4;
-        let cached = CachedReply::new(&[1], &octets, end, Terms::default(), ()).expect("a reply of ours");
+        let cached = CachedReply::new(&[1], &octets, end, Validity::default(), ()).expect("a reply of ours");
         let preface = other.preface.clone().expect("a preface");
         let _cached = cached.sharing(other.preface, end);
         assert_eq!(Arc::strong_count(written(&preface).expect("written")), 1, "not what it begins with");

@@ -195,7 +195,7 @@ impl<T> Set<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Terms;
+    use crate::wire::Validity;
 
     /// Asks for the reply to a question as a worker does; `true` if it was there.
     fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
@@ -206,9 +206,9 @@ mod tests {
             return true;
         }
         if cache.wants(hash) {
-            let terms = Terms { until: 10, ..Terms::default() };
+            let validity = Validity { until: 10, ..Validity::default() };
             let reply = vec![0; 12 + octets];
-            cache.put(hash, CachedReply::new(&key, &reply, 12, terms, number).expect("a reply of ours"));
+            cache.put(hash, CachedReply::new(&key, &reply, 12, validity, number).expect("a reply of ours"));
         }
         false
     }
