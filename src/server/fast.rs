@@ -1,7 +1,7 @@
 //! The fast way of one worker: questions that were asked before are answered from cached replies.
 
 use super::access::{Access, Trust};
-use super::handler::{Again, Handler};
+use super::handler::{CacheHint, Handler};
 use crate::answer::{Chance, Freshness};
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
@@ -85,9 +85,9 @@ impl FastWay {
     }
 
     /// Keeps the reply to a packet that was answered in full, if it is worth it.
-    pub(super) fn keep(&mut self, packet: &[u8], reply: &[u8], again: Again) {
+    pub(super) fn keep(&mut self, packet: &[u8], reply: &[u8], hint: CacheHint) {
         // Between two looks at it the state may have changed there and back.
-        if again.freshness != self.settings.freshness {
+        if hint.freshness != self.settings.freshness {
             return;
         }
         let Some(question) = wire::question_key(packet, &mut self.key) else { return };
@@ -96,9 +96,9 @@ impl FastWay {
         if !self.cache.wants(hash) {
             return;
         }
-        let cached = CachedReply::new(key, reply, question.question_end, again.validity, again.counted);
+        let cached = CachedReply::new(key, reply, question.question_end, hint.validity, hint.counted);
         if let Some(cached) = cached {
-            let cached = cached.sharing(again.preface, question.question_end);
+            let cached = cached.sharing(hint.preface, question.question_end);
             self.cache.put(hash, cached);
         }
     }

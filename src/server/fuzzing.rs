@@ -61,12 +61,12 @@ impl Ways {
         let mut full = None;
         for _ in 0..3 {
             let mut buffer = [packet, &[0xaa; 5_000]].concat();
-            let Now::Reply(reply, again) = self.handler.now(packet, peer, Via::Udp) else { return };
+            let Now::Reply(reply, hint) = self.handler.now(packet, peer, Via::Udp) else { return };
             if let Some(len) = self.fast.answer(&mut buffer, packet.len(), peer.ip()) {
                 assert_eq!(buffer[..len], reply, "fast and full way");
             }
-            if let Some(again) = again {
-                self.fast.keep(packet, &reply, again);
+            if let Some(hint) = hint {
+                self.fast.keep(packet, &reply, hint);
             }
             assert_eq!(*full.get_or_insert_with(|| reply.clone()), reply, "the same each time");
         }

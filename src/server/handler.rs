@@ -45,22 +45,22 @@ pub struct Handler {
 pub enum Now {
     /// Nothing is sent.
     Drop,
-    /// This is sent, and may be sent again.
-    Reply(Vec<u8>, Option<Again>),
+    /// This is sent; with a hint it may be cached and sent again.
+    Reply(Vec<u8>, Option<CacheHint>),
     /// The reply takes waiting.
     Later(Job),
 }
 
-/// What it takes to send a reply again.
+/// What the fast path needs to keep a reply and to send it again.
 #[derive(Debug)]
-pub struct Again {
-    /// When it may be sent again.
+pub struct CacheHint {
+    /// When the reply may be sent again.
     pub(super) validity: Validity,
-    /// What is counted each time.
+    /// What is counted each time the reply is sent.
     pub(super) counted: Counted,
-    /// How far the tree could be trusted that it was made from.
+    /// The freshness of the tree that the reply was made from.
     pub(super) freshness: Freshness,
-    /// What it begins with in common with others.
+    /// The part of the authority section that the reply shares with others.
     pub(super) preface: Option<Arc<Preface>>,
 }
 
@@ -222,7 +222,7 @@ impl Handler {
                     let preface = reply.preface;
                     Now::Reply(
                         octets,
-                        validity.map(|validity| Again { validity, counted, freshness, preface }),
+                        validity.map(|validity| CacheHint { validity, counted, freshness, preface }),
                     )
                 }
                 Signed::Later(draft) => {
@@ -296,7 +296,7 @@ impl Handler {
                 let validity = validity.map(|validity| Validity { ages: true, ..validity });
                 Now::Reply(
                     octets,
-                    validity.map(|validity| Again { validity, counted, freshness, preface: None }),
+                    validity.map(|validity| CacheHint { validity, counted, freshness, preface: None }),
                 )
             }
             None => {

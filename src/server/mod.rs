@@ -27,7 +27,7 @@ mod udp;
 
 pub use access::Gate;
 pub use connections::Connections;
-pub use handler::{Again, Handler, Job, Now};
+pub use handler::{CacheHint, Handler, Job, Now};
 pub use holders::{Holder, holders};
 pub use listen::{BindError, Bound, bind};
 pub use probe::{Probe, Silent, answers_at};

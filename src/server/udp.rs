@@ -234,9 +234,9 @@ impl<'a, P: Peer> Worker<'a, P> {
         let packet = &buffer[..len];
         match self.handler.now(packet, peer, Via::Udp) {
             Now::Drop => {}
-            Now::Reply(reply, again) => {
-                if let Some(again) = again {
-                    self.fast.keep(packet, &reply, again);
+            Now::Reply(reply, hint) => {
+                if let Some(hint) = hint {
+                    self.fast.keep(packet, &reply, hint);
                 }
                 self.batch.reply(at, &reply);
             }

@@ -5,22 +5,22 @@ use crate::answer::{Chance, Preface, Written};
 use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
-/// On what validity a reply may be sent again.
+/// When a reply may be sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validity {
-    /// The time of the tree that it was made from; see [`Tree::version`].
+    /// The version of the tree that the reply was made from; see [`Tree::version`].
     pub version: u64,
-    /// The slots of the tree in which nothing may have changed since.
+    /// The version slots of the names that the reply depends on: they must not have changed since.
     pub slots: Vec<VersionSlot>,
-    /// The serial that the tree must still have.
+    /// The serial that the tree must still have, if the reply holds it.
     pub serial: Option<u32>,
-    /// From when to when it may be sent, in seconds of Unix time; the end is not part of it.
+    /// First second at which the reply may be sent, in Unix time.
     pub from: u64,
-    /// See `from`.
+    /// First second at which it may no longer be sent, in Unix time.
     pub until: u64,
-    /// Whether its TTLs count down from `from` on.
+    /// Whether the TTLs count down from `from` on, as those of an upstream do.
     pub ages: bool,
-    /// Whether each time the addresses of an RRset stand in another order.
+    /// Whether the addresses of each RRset are shuffled each time the reply is sent.
     pub rotates: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct CachedReply<T> {
     /// What stands behind the question in common with other replies.
     shared: Option<Arc<Written>>,
     validity: Validity,
-    /// Until which time of the tree nothing has changed in its slots.
+    /// The latest version of the tree at which the dependencies were found unchanged.
     checked: u64,
     places: Places,
     /// What else the owner wants to know about it.
@@ -106,8 +106,8 @@ impl<T> CachedReply<T> {
             + rotations.sum::<usize>()
     }
 
-    /// Whether it may be sent at a time (Unix time, in seconds) and with a tree that has come of the one it was made from.
-    pub fn holds(&mut self, tree: &Tree, now: u64) -> bool {
+    /// Whether the reply may be sent at a time (Unix time, in seconds), while `tree` is served.
+    pub fn is_valid(&mut self, tree: &Tree, now: u64) -> bool {
         if !(self.validity.from..self.validity.until).contains(&now) {
             return false;
         }
@@ -116,7 +116,7 @@ impl<T> CachedReply<T> {
         }
         let same_serial = self.validity.serial.is_none_or(|serial| serial == tree.serial());
         let unchanged = tree.versions().is_some_and(|versions| {
-            // A tree of before: changes after it say nothing about it.
+            // A reply that was made from a later tree than this one: the slots already hold changes after this tree.
             tree.version() >= self.validity.version
                 && self.validity.slots.iter().all(|slot| versions.unchanged(*slot, self.validity.version))
         });
@@ -364,18 +364,18 @@ mod tests {
         let packet = query("a.skydns.local.");
         let (mut plain, _) = cached(&packet, &reply(1), validity.clone());
         let (mut dated, _) = cached(&packet, &reply(1), Validity { serial: Some(50), ..validity });
-        assert_eq!([9, 10, 19, 20].map(|now| plain.holds(&tree, now)), [false, true, true, false]);
+        assert_eq!([9, 10, 19, 20].map(|now| plain.is_valid(&tree, now)), [false, true, true, false]);
         put(&mut tree, "c.skydns.local.", 1);
-        assert!(plain.holds(&tree, 10) && dated.holds(&tree, 10), "elsewhere");
+        assert!(plain.is_valid(&tree, 10) && dated.is_valid(&tree, 10), "elsewhere");
         tree.set_serial(51);
-        assert!(plain.holds(&tree, 10) && !dated.holds(&tree, 10), "the serial");
+        assert!(plain.is_valid(&tree, 10) && !dated.is_valid(&tree, 10), "the serial");
         put(&mut tree, "x.a.skydns.local.", 1);
-        assert!(!plain.holds(&tree, 10), "below");
+        assert!(!plain.is_valid(&tree, 10), "below");
         let mut untracked = Tree::new();
         put(&mut untracked, "d.skydns.local.", 1);
         untracked.set_serial(50);
         let (mut plain, _) =
             cached(&packet, &reply(1), Validity { until: 20, version: 1, ..Validity::default() });
-        assert!(!plain.holds(&untracked, 10), "nobody knows");
+        assert!(!plain.is_valid(&untracked, 10), "nobody knows");
     }
 }

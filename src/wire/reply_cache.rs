@@ -96,7 +96,7 @@ impl<T> ReplyCache<T> {
         let set = &mut self.sets[hash.set()];
         let way = set.find(hash, key)?;
         let reply = set.replies[way].as_mut()?;
-        if !reply.holds(tree, now) {
+        if !reply.is_valid(tree, now) {
             self.octets -= reply.size();
             set.replies[way] = None;
             // It was wanted before.
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_does_not_hold_is_made_again_at_once() {
+    fn a_reply_that_is_not_valid_is_made_again_at_once() {
         let (mut cache, tree) = (ReplyCache::default(), Tree::new());
         for _ in 0..3 {
             ask(&mut cache, &tree, 1, 0);

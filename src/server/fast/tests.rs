@@ -91,9 +91,9 @@ impl Site {
             return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
         }
         match self.handler.now(packet, PEER.into(), Via::Udp) {
-            Now::Reply(reply, again) => {
-                if let Some(again) = again {
-                    self.fast.keep(packet, &reply, again);
+            Now::Reply(reply, hint) => {
+                if let Some(hint) = hint {
+                    self.fast.keep(packet, &reply, hint);
                 }
                 Some(Message::from_vec(&reply).expect("a reply"))
             }

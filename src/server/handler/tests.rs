@@ -78,11 +78,11 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
     message.set_edns(edns);
     let secure = message.to_vec().expect("octets");
     let ask = |packet: &[u8]| match handler.now(packet, PEER.into(), Via::Udp) {
-        Now::Reply(reply, again) => (Message::from_vec(&reply).expect("a reply"), again.is_some()),
+        Now::Reply(reply, hint) => (Message::from_vec(&reply).expect("a reply"), hint.is_some()),
         _ => panic!("a reply"),
     };
-    let (reply, again) = ask(&secure);
-    assert_eq!((reply.metadata.response_code, again), (ResponseCode::ServFail, false));
+    let (reply, cacheable) = ask(&secure);
+    assert_eq!((reply.metadata.response_code, cacheable), (ResponseCode::ServFail, false));
     assert!(reply.answers.is_empty() && reply.authorities.is_empty());
     let edns = reply.edns.expect("OPT");
     let Some(EdnsOption::Unknown(15, error)) = edns.option(EdnsCode::Unknown(15)) else { panic!("an EDE") };
