@@ -1,6 +1,6 @@
 //! What becomes of a question: an answer, look-ups that it takes, or the forwarder.
 
-use super::{Denial, Lookup, Preface};
+use super::{Denial, Lookup, SharedAuthority};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Record;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct Answer {
     /// The answer section.
     pub answers: Vec<Record>,
     /// What the authority section begins with, if that is common to many answers.
-    pub preface: Option<Arc<Preface>>,
+    pub shared_authority: Option<Arc<SharedAuthority>>,
     /// The authority section, or its rest.
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
@@ -81,7 +81,7 @@ impl Answer {
             rcode,
             authoritative: true,
             answers: Vec::new(),
-            preface: None,
+            shared_authority: None,
             authorities: Vec::new(),
             additionals: Vec::new(),
             ede: None,

@@ -103,7 +103,7 @@ impl Draft {
         }
         match self.common {
             Common::Nothing => {}
-            Common::Known(known) => answer.preface = Some(Arc::clone(&known.preface)),
+            Common::Known(known) => answer.shared_authority = Some(Arc::clone(&known.shared_authority)),
             Common::New(new) => self.signer.enclosers.keep(*new, &self.state, &answer.authorities, holds),
         }
         if self.signer.denial() == DenialKind::Compact

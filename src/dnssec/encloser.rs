@@ -4,7 +4,7 @@
 
 use super::canonical;
 use super::key_set::KeyState;
-use crate::answer::{Answer, Missing, Preface};
+use crate::answer::{Answer, Missing, SharedAuthority};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use quick_cache::sync::Cache;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Encloser {
     made_of: Sources,
     /// What it is signed with; that it is held on to keeps its address its own.
     state: Arc<KeyState>,
-    pub(super) preface: Arc<Preface>,
+    pub(super) shared_authority: Arc<SharedAuthority>,
     /// From when to when they are served, in seconds of Unix time.
     pub(super) from: u64,
     pub(super) until: u64,
@@ -90,8 +90,9 @@ impl Enclosers {
     pub(super) fn keep(&self, new: New, state: &Arc<KeyState>, signed: &[Record], (from, until): (u64, u64)) {
         let Some(next_closer) = new.next_closer else { return };
         let records = signed.iter().filter(|record| record.name != next_closer).cloned().collect();
-        let preface = Arc::new(Preface::new(new.closest_encloser, records));
-        let encloser = Encloser { made_of: new.made_of, state: Arc::clone(state), preface, from, until };
+        let shared_authority = Arc::new(SharedAuthority::new(new.closest_encloser, records));
+        let encloser =
+            Encloser { made_of: new.made_of, state: Arc::clone(state), shared_authority, from, until };
         self.cache().insert(new.octets, Arc::new(encloser));
     }
 

@@ -88,7 +88,7 @@ pub fn reply(message: Message) -> Reply {
         truncated: message.metadata.truncation,
         errors: errors.collect(),
         answers: message.answers,
-        preface: None,
+        shared_authority: None,
         authorities: message.authorities,
         additionals: message.additionals,
         too_large: false,

@@ -98,7 +98,7 @@ impl FastWay {
         }
         let cached = CachedReply::new(key, reply, question.question_end, hint.validity, hint.counted);
         if let Some(cached) = cached {
-            let cached = cached.sharing(hint.preface, question.question_end);
+            let cached = cached.sharing(hint.shared_authority, question.question_end);
             self.cache.put(hash, cached);
         }
     }

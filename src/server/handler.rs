@@ -4,7 +4,7 @@ use super::access::{Gate, Trust};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::{Signed, now};
-use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, Preface};
+use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, SharedAuthority};
 use crate::config::Config;
 use crate::dnssec::{Draft, Signer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
@@ -61,7 +61,7 @@ pub struct CacheHint {
     /// The freshness of the tree that the reply was made from.
     pub(super) freshness: Freshness,
     /// The part of the authority section that the reply shares with others.
-    pub(super) preface: Option<Arc<Preface>>,
+    pub(super) shared_authority: Option<Arc<SharedAuthority>>,
 }
 
 /// A query whose reply takes waiting.
@@ -219,10 +219,10 @@ impl Handler {
                     let validity = standing
                         .validity(until)
                         .map(|validity| Validity { rotates: config.zone.round_robin, ..validity });
-                    let preface = reply.preface;
+                    let shared_authority = reply.shared_authority;
                     Now::Reply(
                         octets,
-                        validity.map(|validity| CacheHint { validity, counted, freshness, preface }),
+                        validity.map(|validity| CacheHint { validity, counted, freshness, shared_authority }),
                     )
                 }
                 Signed::Later(draft) => {
@@ -296,7 +296,12 @@ impl Handler {
                 let validity = validity.map(|validity| Validity { ages: true, ..validity });
                 Now::Reply(
                     octets,
-                    validity.map(|validity| CacheHint { validity, counted, freshness, preface: None }),
+                    validity.map(|validity| CacheHint {
+                        validity,
+                        counted,
+                        freshness,
+                        shared_authority: None,
+                    }),
                 )
             }
             None => {

@@ -1,7 +1,7 @@
 //! CachedReply replies: octets that were sent before and may be sent again.
 
-use super::{HEADER, preface};
-use crate::answer::{Chance, Preface, Written};
+use super::{HEADER, shared_authority};
+use crate::answer::{Chance, EncodedAuthority, SharedAuthority};
 use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ pub struct Validity {
 /// A reply to one question, whoever asks it.
 #[derive(Debug)]
 pub struct CachedReply<T> {
-    /// The key of the question, octets 3 to 12 of the reply, and all behind its question, or behind the preface.
+    /// The key of the question, octets 3 to 12 of the reply, and all behind its question, or behind the shared authority section.
     octets: Box<[u8]>,
     key: usize,
     /// What stands behind the question in common with other replies.
-    shared: Option<Arc<Written>>,
+    shared: Option<Arc<EncodedAuthority>>,
     validity: Validity,
     /// The latest version of the tree at which the dependencies were found unchanged.
     checked: u64,
@@ -70,9 +70,9 @@ impl<T> CachedReply<T> {
     }
 
     /// Takes what the reply has in common with others from there. `question_end` as in the query.
-    pub fn sharing(mut self, preface: Option<Arc<Preface>>, question_end: usize) -> Self {
-        let shared = preface.filter(|_| self.places == Places::default());
-        let Some(written) = shared.as_deref().and_then(preface::written) else { return self };
+    pub fn sharing(mut self, shared_authority: Option<Arc<SharedAuthority>>, question_end: usize) -> Self {
+        let shared = shared_authority.filter(|_| self.places == Places::default());
+        let Some(written) = shared.as_deref().and_then(shared_authority::written) else { return self };
         let front = self.key + HEAD;
         let (behind, tail) = self.octets.split_at(front);
         // As it would be placed, behind the question.

@@ -4,11 +4,11 @@
 //! let two servers talk to each other for ever get no reply.
 
 mod cached_reply;
-mod preface;
 mod question_key;
 mod reply;
 mod reply_cache;
 mod request;
+mod shared_authority;
 mod writer;
 
 pub use cached_reply::{CachedReply, Validity};

@@ -1,8 +1,8 @@
 //! Replies: sections, OPT and truncation.
 
 use super::writer::Writer;
-use super::{HEADER, OWN_UDP_SIZE, Request, preface};
-use crate::answer::{Answer, Ede, Preface, same_name};
+use super::{HEADER, OWN_UDP_SIZE, Request, shared_authority};
+use crate::answer::{Answer, Ede, SharedAuthority, same_name};
 use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
@@ -55,7 +55,7 @@ pub struct Reply {
     /// The answer section.
     pub answers: Vec<Record>,
     /// What the authority section begins with, if that is common to many replies.
-    pub preface: Option<Arc<Preface>>,
+    pub shared_authority: Option<Arc<SharedAuthority>>,
     /// The authority section, or its rest.
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
@@ -78,7 +78,7 @@ impl Reply {
             authentic_data: false,
             truncated: false,
             answers: Vec::new(),
-            preface: None,
+            shared_authority: None,
             authorities: Vec::new(),
             additionals: Vec::new(),
             errors: Vec::new(),
@@ -103,7 +103,7 @@ impl From<Answer> for Reply {
         Self {
             authoritative: answer.authoritative,
             answers: answer.answers,
-            preface: answer.preface,
+            shared_authority: answer.shared_authority,
             authorities: answer.authorities,
             additionals: answer.additionals,
             errors: answer.ede.into_iter().collect(),
@@ -160,9 +160,10 @@ fn write(request: &Request, reply: &Reply, limit: usize, longest_text: usize) ->
         let (count, all) = write_section(&mut writer, request, &reply.answers, room, true);
         (counts[1], cut) = (count, !all);
     }
-    if let Some(preface) = reply.preface.as_ref().filter(|_| !cut) {
+    if let Some(shared_authority) = reply.shared_authority.as_ref().filter(|_| !cut) {
         let behind_question = writer.octets.len() == question_end;
-        let (count, all) = write_preface(&mut writer, request, preface, (room, behind_question));
+        let (count, all) =
+            write_shared_authority(&mut writer, request, shared_authority, (room, behind_question));
         (counts[2], cut) = (count, !all);
     }
     if !cut {
@@ -223,24 +224,25 @@ fn write_section(
 }
 
 /// Writes what an authority section begins with, from its octets if they fit into the room and stand behind the question.
-fn write_preface(
+fn write_shared_authority(
     writer: &mut Writer,
     request: &Request,
-    preface: &Preface,
+    shared_authority: &SharedAuthority,
     (room, behind_question): (usize, bool),
 ) -> (u16, bool) {
     let at = writer.octets.len();
-    if behind_question && preface::fits(preface, request.query.name()) {
-        let written = preface::written(preface).filter(|written| at + written.octets.len() <= room);
+    if behind_question && shared_authority::fits(shared_authority, request.query.name()) {
+        let written =
+            shared_authority::written(shared_authority).filter(|written| at + written.octets.len() <= room);
         if let Some(written) = written {
             writer.octets.resize(at + written.octets.len(), 0);
             if written.place(&mut writer.octets, at).is_some() {
-                return (u16::try_from(preface.records().len()).unwrap_or(0), true);
+                return (u16::try_from(shared_authority.records().len()).unwrap_or(0), true);
             }
             writer.octets.truncate(at);
         }
     }
-    write_section(writer, request, preface.records(), room, true)
+    write_section(writer, request, shared_authority.records(), room, true)
 }
 
 /// Writes records whose names nobody asked for.

@@ -143,8 +143,10 @@ fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
         let other = signer_with(&key, &cache);
         let anew = draft(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
         let text = |answer: &Answer| {
-            let preface = answer.preface.iter().flat_map(|preface| preface.records());
-            let mut text: Vec<_> = preface.chain(&answer.authorities).map(ToString::to_string).collect();
+            let shared_authority =
+                answer.shared_authority.iter().flat_map(|shared_authority| shared_authority.records());
+            let mut text: Vec<_> =
+                shared_authority.chain(&answer.authorities).map(ToString::to_string).collect();
             text.sort();
             text
         };

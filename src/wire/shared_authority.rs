@@ -3,36 +3,36 @@
 use super::HEADER;
 use super::reply::write_records;
 use super::writer::Writer;
-use crate::answer::{Preface, Written};
+use crate::answer::{EncodedAuthority, SharedAuthority};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
-/// The octets of a preface, if there is a form that serves all its messages.
-pub(super) fn written(preface: &Preface) -> Option<&Arc<Written>> {
-    preface.written(write)
+/// The octets of shared records, if there is a form that serves all its messages.
+pub(super) fn written(shared_authority: &SharedAuthority) -> Option<&Arc<EncodedAuthority>> {
+    shared_authority.written(write)
 }
 
 /// Whether the octets can be part of a message without answers whose question has this name.
-pub(super) fn fits(preface: &Preface, asked: &Name) -> bool {
-    preface.above().zone_of(asked)
+pub(super) fn fits(shared_authority: &SharedAuthority, asked: &Name) -> bool {
+    shared_authority.above().zone_of(asked)
 }
 
-fn write(preface: &Preface) -> Option<Written> {
+fn write(shared_authority: &SharedAuthority) -> Option<EncodedAuthority> {
     let mut writer = Writer::new();
     writer.octets.extend_from_slice(&[0; HEADER]);
-    writer.name(preface.above());
+    writer.name(shared_authority.above());
     // Type and class.
     writer.octets.extend_from_slice(&[0; 4]);
     let at = writer.octets.len();
     writer.note_pointers();
-    write_records(&mut writer, preface.records()).ok()?;
+    write_records(&mut writer, shared_authority.records()).ok()?;
     // Much longer, and pointers would not reach.
     let octets: Box<[u8]> = writer.octets.get(at..).filter(|octets| octets.len() < 1 << 13)?.into();
     let pointers = writer.noted().iter().map(|place| u16::try_from(place - at)).collect::<Result<_, _>>();
-    Some(Written { octets, pointers: pointers.ok()?, at })
+    Some(EncodedAuthority { octets, pointers: pointers.ok()?, at })
 }
 
-impl Written {
+impl EncodedAuthority {
     /// Writes it at a place of a message; gives where it ends, or nothing if there is no room.
     pub(super) fn place(&self, message: &mut [u8], at: usize) -> Option<usize> {
         let end = at + self.octets.len();
@@ -93,7 +93,7 @@ mod tests {
         let own = RData::Unknown { code: RecordType::NSEC3, rdata: NULL::with(vec![5, 6, 7]) };
         let own = Record::from_rdata(name("0000000000000000.skydns.local."), 30, own);
         let mut shared = Reply::empty(ResponseCode::NXDomain);
-        shared.preface = Some(Arc::new(Preface::new(name(above), records())));
+        shared.shared_authority = Some(Arc::new(SharedAuthority::new(name(above), records())));
         shared.authorities.push(own.clone());
         let mut whole = Reply::empty(ResponseCode::NXDomain);
         whole.authorities = records();
@@ -115,7 +115,7 @@ mod tests {
     fn a_copied_preface_says_what_a_written_one_says() {
         for above in ["skydns.local.", "dns.skydns.local.", "ns.dns.skydns.local.", "other.example."] {
             let (shared, whole) = replies(above);
-            assert!(written(shared.preface.as_ref().expect("a preface")).is_some());
+            assert!(written(shared.shared_authority.as_ref().expect("a shared_authority")).is_some());
             for asked in ASKED {
                 for limit in [1232, 300, 100] {
                     let transport = Transport::Udp { limit };
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn cached_replies_share_it() {
         let (shared, whole) = replies("skydns.local.");
-        let preface = shared.preface.as_ref().expect("a preface");
+        let shared_authority = shared.shared_authority.as_ref().expect("a shared_authority");
         for asked in ASKED {
             let mut query = Message::new(9, MessageType::Query, OpCode::Query);
             query.add_query(Query::query(name(asked), RecordType::A));
@@ -149,9 +149,10 @@ mod tests {
                 )
             };
             let plain = cached().expect("a reply of ours").size();
-            let cached =
-                cached().expect("a reply of ours").sharing(shared.preface.clone(), question.question_end);
-            let held = Arc::strong_count(written(preface).expect("written"));
+            let cached = cached()
+                .expect("a reply of ours")
+                .sharing(shared.shared_authority.clone(), question.question_end);
+            let held = Arc::strong_count(written(shared_authority).expect("written"));
             assert_eq!((held, cached.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
             let len = cached.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
@@ -166,8 +167,12 @@ mod tests {
         let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });
         let end = octets.windows(4).position(|part| part == [0, 1, 0, 1]).expect("a question") + 4;
         let cached = CachedReply::new(&[1], &octets, end, Validity::default(), ()).expect("a reply of ours");
-        let preface = other.preface.clone().expect("a preface");
-        let _cached = cached.sharing(other.preface, end);
-        assert_eq!(Arc::strong_count(written(&preface).expect("written")), 1, "not what it begins with");
+        let shared_authority = other.shared_authority.clone().expect("a shared_authority");
+        let _cached = cached.sharing(other.shared_authority, end);
+        assert_eq!(
+            Arc::strong_count(written(&shared_authority).expect("written")),
+            1,
+            "not what it begins with"
+        );
     }
 }
