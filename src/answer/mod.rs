@@ -30,7 +30,7 @@ pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
 pub use rrset::{in_one_set, rrsets, same_name};
 pub use secure::{Denial, Missing, Secure};
-pub use shared_authority::{EncodedAuthority, SharedAuthority};
+pub use shared_authority::SharedAuthority;
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;

@@ -1,40 +1,30 @@
-//! What the authority sections of many denials begin with: the SOA, and the proofs that all names below one name have in
-//! common, with their signatures.
+//! The part of the authority section that many denials share: the SOA, and the proofs that hold for all names below one
+//! name, with their signatures.
 
 use hickory_proto::rr::{Name, Record};
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-/// Records in the order in which they go out; see the module's text.
-pub struct SharedAuthority {
-    /// The name that the questions of all these answers are below.
-    above: Name,
-    records: Vec<Record>,
-    written: OnceLock<Option<Arc<EncodedAuthority>>>,
-}
-
-/// Shared records as it stands in a message whose question has the name above for its name, and which has no answers.
+/// Records that stand at the beginning of the authority section of many answers, in the order in which they are sent.
 ///
-/// In a message with a longer name all of it stands further behind by as much, and so does all that it points at.
-#[derive(Debug)]
-pub struct EncodedAuthority {
-    /// The records.
-    pub octets: Box<[u8]>,
-    /// Where among the octets pointers are.
-    pub pointers: Box<[u16]>,
-    /// Where in that message it begins.
-    pub at: usize,
+/// Whoever writes messages can keep the written form with the records, so that it is made once for all these answers.
+pub struct SharedAuthority {
+    closest_encloser: Name,
+    records: Vec<Record>,
+    /// The written form; this module does not know what it is.
+    encoded: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl SharedAuthority {
-    /// Shared records for answers to questions about names below a name.
-    pub fn new(above: Name, records: Vec<Record>) -> Self {
-        Self { above, records, written: OnceLock::new() }
+    /// Shared records of the answers to questions about names below a closest encloser.
+    pub fn new(closest_encloser: Name, records: Vec<Record>) -> Self {
+        Self { closest_encloser, records, encoded: OnceLock::new() }
     }
 
     /// The name that the questions of all these answers are below.
-    pub fn above(&self) -> &Name {
-        &self.above
+    pub fn closest_encloser(&self) -> &Name {
+        &self.closest_encloser
     }
 
     /// The records.
@@ -42,12 +32,9 @@ impl SharedAuthority {
         &self.records
     }
 
-    /// The records as they were written first; `None` if that is not possible.
-    pub fn written(
-        &self,
-        write: impl FnOnce(&Self) -> Option<EncodedAuthority>,
-    ) -> Option<&Arc<EncodedAuthority>> {
-        self.written.get_or_init(|| write(self).map(Arc::new)).as_ref()
+    /// The written form, made by `encode` at the first call; `None` if it was made as another type.
+    pub fn encoded<T: Any + Send + Sync>(&self, encode: impl FnOnce(&Self) -> T) -> Option<&T> {
+        self.encoded.get_or_init(|| Box::new(encode(self))).downcast_ref()
     }
 }
 

@@ -1,7 +1,8 @@
 //! CachedReply replies: octets that were sent before and may be sent again.
 
-use super::{HEADER, shared_authority};
-use crate::answer::{Chance, EncodedAuthority, SharedAuthority};
+use super::HEADER;
+use super::shared_authority::EncodedAuthority;
+use crate::answer::{Chance, SharedAuthority};
 use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
@@ -72,13 +73,13 @@ impl<T> CachedReply<T> {
     /// Takes what the reply has in common with others from there. `question_end` as in the query.
     pub fn sharing(mut self, shared_authority: Option<Arc<SharedAuthority>>, question_end: usize) -> Self {
         let shared = shared_authority.filter(|_| self.places == Places::default());
-        let Some(written) = shared.as_deref().and_then(shared_authority::written) else { return self };
+        let Some(written) = shared.as_deref().and_then(EncodedAuthority::of) else { return self };
         let front = self.key + HEAD;
         let (behind, tail) = self.octets.split_at(front);
         // As it would be placed, behind the question.
         let mut placed = vec![0; question_end + written.octets.len()];
         let same = written
-            .place(&mut placed, question_end)
+            .copy_into(&mut placed, question_end)
             .and_then(|end| tail.strip_prefix(&placed[question_end..end]));
         if let Some(rest) = same {
             self.octets = [behind, rest].concat().into();
@@ -135,7 +136,7 @@ impl<T> CachedReply<T> {
     ) -> Option<usize> {
         let (head, tail) = self.octets[self.key..].split_at(HEAD);
         let start = match &self.shared {
-            Some(written) => written.place(buffer, question_end)?,
+            Some(written) => written.copy_into(buffer, question_end)?,
             None => question_end,
         };
         let len = start + tail.len();

@@ -1,7 +1,8 @@
 //! Replies: sections, OPT and truncation.
 
+use super::shared_authority::{self, EncodedAuthority};
 use super::writer::Writer;
-use super::{HEADER, OWN_UDP_SIZE, Request, shared_authority};
+use super::{HEADER, OWN_UDP_SIZE, Request};
 use crate::answer::{Answer, Ede, SharedAuthority, same_name};
 use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
@@ -231,12 +232,12 @@ fn write_shared_authority(
     (room, behind_question): (usize, bool),
 ) -> (u16, bool) {
     let at = writer.octets.len();
-    if behind_question && shared_authority::fits(shared_authority, request.query.name()) {
+    if behind_question && shared_authority::serves(shared_authority, request.query.name()) {
         let written =
-            shared_authority::written(shared_authority).filter(|written| at + written.octets.len() <= room);
+            EncodedAuthority::of(shared_authority).filter(|written| at + written.octets.len() <= room);
         if let Some(written) = written {
             writer.octets.resize(at + written.octets.len(), 0);
-            if written.place(&mut writer.octets, at).is_some() {
+            if written.copy_into(&mut writer.octets, at).is_some() {
                 return (u16::try_from(shared_authority.records().len()).unwrap_or(0), true);
             }
             writer.octets.truncate(at);

@@ -1,50 +1,66 @@
-//! The beginning of authority sections that many replies have in common, written once and copied from then on.
+//! Shared authority sections as octets: written once, then copied into every reply that begins with them.
 
 use super::HEADER;
 use super::reply::write_records;
 use super::writer::Writer;
-use crate::answer::{EncodedAuthority, SharedAuthority};
+use crate::answer::SharedAuthority;
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
-/// The octets of shared records, if there is a form that serves all its messages.
-pub(super) fn written(shared_authority: &SharedAuthority) -> Option<&Arc<EncodedAuthority>> {
-    shared_authority.written(write)
-}
+/// Maximum length of the octets: beyond it a compression pointer might not reach (RFC 1035 §4.1.4).
+const MAX_OCTETS: usize = 1 << 13;
 
-/// Whether the octets can be part of a message without answers whose question has this name.
-pub(super) fn fits(shared_authority: &SharedAuthority, asked: &Name) -> bool {
-    shared_authority.above().zone_of(asked)
-}
-
-fn write(shared_authority: &SharedAuthority) -> Option<EncodedAuthority> {
-    let mut writer = Writer::new();
-    writer.octets.extend_from_slice(&[0; HEADER]);
-    writer.name(shared_authority.above());
-    // Type and class.
-    writer.octets.extend_from_slice(&[0; 4]);
-    let at = writer.octets.len();
-    writer.note_pointers();
-    write_records(&mut writer, shared_authority.records()).ok()?;
-    // Much longer, and pointers would not reach.
-    let octets: Box<[u8]> = writer.octets.get(at..).filter(|octets| octets.len() < 1 << 13)?.into();
-    let pointers = writer.noted().iter().map(|place| u16::try_from(place - at)).collect::<Result<_, _>>();
-    Some(EncodedAuthority { octets, pointers: pointers.ok()?, at })
+/// Records of a shared authority section, as they are written behind a question for the closest encloser.
+///
+/// Behind the question for a longer name the records begin later by the difference in length, and so does every name
+/// that a compression pointer among them refers to.
+#[derive(Debug)]
+pub(super) struct EncodedAuthority {
+    /// The records.
+    pub(super) octets: Box<[u8]>,
+    /// Offsets of the compression pointers in `octets`.
+    pointers: Box<[u16]>,
+    /// Offset of the records in the message that they were written for.
+    start: usize,
 }
 
 impl EncodedAuthority {
-    /// Writes it at a place of a message; gives where it ends, or nothing if there is no room.
-    pub(super) fn place(&self, message: &mut [u8], at: usize) -> Option<usize> {
+    /// The written form of shared records; `None` if it cannot serve all their messages.
+    pub(super) fn of(shared: &SharedAuthority) -> Option<&Arc<Self>> {
+        shared.encoded(|shared| Self::encode(shared).map(Arc::new))?.as_ref()
+    }
+
+    fn encode(shared: &SharedAuthority) -> Option<Self> {
+        let mut writer = Writer::new();
+        writer.octets.extend_from_slice(&[0; HEADER]);
+        writer.name(shared.closest_encloser());
+        // Type and class.
+        writer.octets.extend_from_slice(&[0; 4]);
+        let start = writer.octets.len();
+        writer.note_pointers();
+        write_records(&mut writer, shared.records()).ok()?;
+        let octets: Box<[u8]> = writer.octets.get(start..).filter(|octets| octets.len() < MAX_OCTETS)?.into();
+        let offsets = writer.noted().iter().map(|pointer| u16::try_from(pointer - start));
+        Some(Self { octets, pointers: offsets.collect::<Result<_, _>>().ok()?, start })
+    }
+
+    /// Copies the records into a message at an offset; returns the offset behind them, or `None` if there is no room.
+    pub(super) fn copy_into(&self, message: &mut [u8], at: usize) -> Option<usize> {
         let end = at + self.octets.len();
-        let place = message.get_mut(at..end)?;
-        place.copy_from_slice(&self.octets);
-        let further = u16::try_from(at.checked_sub(self.at)?).ok()?;
+        let records = message.get_mut(at..end)?;
+        records.copy_from_slice(&self.octets);
+        let shift = u16::try_from(at.checked_sub(self.start)?).ok()?;
         for pointer in &self.pointers {
-            let octets = place.get_mut(usize::from(*pointer)..)?.first_chunk_mut::<2>()?;
-            *octets = u16::from_be_bytes(*octets).checked_add(further)?.to_be_bytes();
+            let octets = records.get_mut(usize::from(*pointer)..)?.first_chunk_mut::<2>()?;
+            *octets = u16::from_be_bytes(*octets).checked_add(shift)?.to_be_bytes();
         }
         Some(end)
     }
+}
+
+/// Whether the written form can be part of a message without answers whose question has this name.
+pub(super) fn serves(shared: &SharedAuthority, qname: &Name) -> bool {
+    shared.closest_encloser().zone_of(qname)
 }
 
 #[cfg(test)]
@@ -115,7 +131,9 @@ mod tests {
     fn a_copied_preface_says_what_a_written_one_says() {
         for above in ["skydns.local.", "dns.skydns.local.", "ns.dns.skydns.local.", "other.example."] {
             let (shared, whole) = replies(above);
-            assert!(written(shared.shared_authority.as_ref().expect("a shared_authority")).is_some());
+            assert!(
+                EncodedAuthority::of(shared.shared_authority.as_ref().expect("a shared_authority")).is_some()
+            );
             for asked in ASKED {
                 for limit in [1232, 300, 100] {
                     let transport = Transport::Udp { limit };
@@ -152,7 +170,7 @@ mod tests {
             let cached = cached()
                 .expect("a reply of ours")
                 .sharing(shared.shared_authority.clone(), question.question_end);
-            let held = Arc::strong_count(written(shared_authority).expect("written"));
+            let held = Arc::strong_count(EncodedAuthority::of(shared_authority).expect("written"));
             assert_eq!((held, cached.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
             let len = cached.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
@@ -170,7 +188,7 @@ mod tests {
         let shared_authority = other.shared_authority.clone().expect("a shared_authority");
         let _cached = cached.sharing(other.shared_authority, end);
         assert_eq!(
-            Arc::strong_count(written(&shared_authority).expect("written")),
+            Arc::strong_count(EncodedAuthority::of(&shared_authority).expect("written")),
             1,
             "not what it begins with"
         );
