@@ -6,7 +6,7 @@
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Chance, Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Rng, View, Zone, answer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{
@@ -35,7 +35,7 @@ struct Site {
     cache: ReplyCache<()>,
     key: [u8; MAX_QUESTION_KEY],
     buffer: Vec<u8>,
-    chance: Chance,
+    rng: Rng,
 }
 
 impl Site {
@@ -58,7 +58,7 @@ impl Site {
             cache: ReplyCache::default(),
             key: [0; MAX_QUESTION_KEY],
             buffer: vec![0; 5_000],
-            chance: Chance::new(1),
+            rng: Rng::new(1),
         }
     }
 
@@ -89,7 +89,7 @@ impl Site {
         let key = &self.key[..question.len];
         let hash = self.cache.hash_key(key);
         if let Some(cached) = self.cache.find(hash, key, &self.tree, 1) {
-            return cached.write(&mut self.buffer, question.question_end, 1, &mut self.chance).expect("room");
+            return cached.write(&mut self.buffer, question.question_end, 1, &mut self.rng).expect("room");
         }
         let (reply, dependencies) = self.full(&self.queries[number % NAMES]);
         let validity = Validity {

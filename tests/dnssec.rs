@@ -159,7 +159,7 @@ fn judged_by_hickory(agent: &Agent, keys: &Path, missing: &str) {
         rtype != RecordType::ANY && (answer.answers.is_empty() || answer.authorities.is_empty())
     };
     let asked = |names: &[&str]| {
-        // Chance says which CNAME `names.` has, and so whether a denial follows.
+        // Rng says which CNAME `names.` has, and so whether a denial follows.
         let names = names.iter().filter(|of| **of != "names.");
         let all = names.flat_map(|of| TYPES.map(|rtype| (name(of), rtype)));
         all.filter(|(name, rtype)| is_judged(name, *rtype)).collect::<Vec<_>>()

@@ -7,7 +7,6 @@
 mod address;
 mod alias;
 mod apex;
-mod chance;
 mod chaos;
 mod dependencies;
 mod external;
@@ -15,6 +14,7 @@ mod finish;
 mod known;
 mod outcome;
 mod reverse;
+mod rng;
 mod rrset;
 mod secure;
 mod select;
@@ -23,11 +23,11 @@ mod special;
 mod target;
 mod zone;
 
-pub use chance::Chance;
 pub use dependencies::Dependencies;
 pub use external::{Externals, Lookup, MOST_LOOKUPS};
 pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
+pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
 pub use secure::{Denial, Missing, Secure};
 pub use shared_authority::SharedAuthority;

@@ -259,13 +259,13 @@ impl Signer {
 
     fn make(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Signatures, SigningError> {
         let set = &wanted.set;
-        let chance = u64::from(u32::from_be_bytes([
+        let spread = u64::from(u32::from_be_bytes([
             wanted.digest[0],
             wanted.digest[1],
             wanted.digest[2],
             wanted.digest[3],
         ]));
-        let validity = VALIDITY.max(LONGEST_VALIDITY.min(4 * u64::from(set.ttl))) + chance % JITTER;
+        let validity = VALIDITY.max(LONGEST_VALIDITY.min(4 * u64::from(set.ttl))) + spread % JITTER;
         let (inception, expiration) = (now.saturating_sub(BACKDATE), now + validity);
         let mut records = Vec::new();
         for role in &self.roles(set.rtype, state).roles {

@@ -2,7 +2,7 @@
 
 use super::access::{Access, Trust};
 use super::handler::{CacheHint, Handler};
-use crate::answer::{Chance, Freshness};
+use crate::answer::{Freshness, Rng};
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) struct FastWay {
     cache: ReplyCache<Counted>,
     key: [u8; MAX_QUESTION_KEY],
-    chance: Chance,
+    rng: Rng,
     tally: Tally,
     settings: Settings,
     published: Arc<Published>,
@@ -44,7 +44,7 @@ impl FastWay {
         Self {
             cache: ReplyCache::with_capacity(most),
             key: [0; MAX_QUESTION_KEY],
-            chance: Chance::new(rand::random()),
+            rng: Rng::new(rand::random()),
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
             published,
@@ -79,7 +79,7 @@ impl FastWay {
         let cached = self.cache.find(hash, key, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", key);
-        let len = cached.write(buffer, question.question_end, self.now, &mut self.chance)?;
+        let len = cached.write(buffer, question.question_end, self.now, &mut self.rng)?;
         self.tally.add(&cached.note);
         Some(len)
     }

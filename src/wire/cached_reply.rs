@@ -2,7 +2,7 @@
 
 use super::HEADER;
 use super::shared_authority::EncodedAuthority;
-use crate::answer::{Chance, SharedAuthority};
+use crate::answer::{Rng, SharedAuthority};
 use crate::tree::{Tree, VersionSlot};
 use std::sync::Arc;
 
@@ -127,13 +127,7 @@ impl<T> CachedReply<T> {
 
     /// Makes the reply out of the query in a buffer, header and question of which end at `question_end`; gives its
     /// octets, or `None` if the buffer is too short.
-    pub fn write(
-        &self,
-        buffer: &mut [u8],
-        question_end: usize,
-        now: u64,
-        chance: &mut Chance,
-    ) -> Option<usize> {
+    pub fn write(&self, buffer: &mut [u8], question_end: usize, now: u64, rng: &mut Rng) -> Option<usize> {
         let (head, tail) = self.octets[self.key..].split_at(HEAD);
         let start = match &self.shared {
             Some(written) => written.copy_into(buffer, question_end)?,
@@ -150,7 +144,7 @@ impl<T> CachedReply<T> {
             }
         }
         for set in &self.places.addresses {
-            chance.shuffle(set.at.len(), |a, b| swap(out, set.at[a], set.at[b], set.len));
+            rng.shuffle(set.at.len(), |a, b| swap(out, set.at[a], set.at[b], set.len));
         }
         Some(len)
     }
@@ -239,7 +233,7 @@ fn owner_of(reply: &[u8], mut at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{Answer, Chance};
+    use crate::answer::{Answer, Rng};
     use crate::service::{Key, Service};
     use crate::tree::{Entry, Layer};
     use crate::wire::{Reply, Request, Screened, Transport, encode, question_key, screen};
@@ -285,9 +279,9 @@ mod tests {
         (cached.expect("a reply of ours"), question.question_end)
     }
 
-    fn send(cached: &CachedReply<()>, packet: &[u8], end: usize, now: u64, chance: &mut Chance) -> Vec<u8> {
+    fn send(cached: &CachedReply<()>, packet: &[u8], end: usize, now: u64, rng: &mut Rng) -> Vec<u8> {
         let mut buffer = [packet, &[0xff; 600]].concat();
-        let len = cached.write(&mut buffer, end, now, chance).expect("room");
+        let len = cached.write(&mut buffer, end, now, rng).expect("room");
         buffer.truncate(len);
         buffer
     }
@@ -297,13 +291,13 @@ mod tests {
         let (cached, end) = cached(&query("a.skydns.local."), &reply(3), Validity::default());
         let mut other = query("A.SkyDNS.Local.");
         other[0] = 0x77;
-        let sent = send(&cached, &other, end, 5, &mut Chance::new(1));
+        let sent = send(&cached, &other, end, 5, &mut Rng::new(1));
         let full = encode(&request(&other), &reply(3), Transport::Udp { limit: 512 });
         let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply");
         assert_eq!(parsed(&sent), parsed(&full));
         assert_eq!(parsed(&sent).queries[0].name().to_ascii(), "A.SkyDNS.Local.");
         let mut short = query("a.skydns.local.");
-        assert_eq!(cached.write(&mut short, end, 5, &mut Chance::new(1)), None);
+        assert_eq!(cached.write(&mut short, end, 5, &mut Rng::new(1)), None);
     }
 
     #[test]
@@ -312,10 +306,10 @@ mod tests {
         let validity = Validity { rotates: true, ..Validity::default() };
         let (cached, end) = cached(&packet, &reply(4), validity);
         let mut orders = HashMap::new();
-        let mut chance = Chance::new(7);
+        let mut rng = Rng::new(7);
         const TIMES: u32 = 24_000;
         for _ in 0..TIMES {
-            let message = Message::from_vec(&send(&cached, &packet, end, 0, &mut chance)).expect("a reply");
+            let message = Message::from_vec(&send(&cached, &packet, end, 0, &mut rng)).expect("a reply");
             assert_eq!(message.answers[0].record_type(), RecordType::CNAME);
             let order: Vec<u8> = message.answers[1..]
                 .iter()
@@ -339,7 +333,7 @@ mod tests {
         let validity = Validity { ages: true, from: 100, until: 130, ..Validity::default() };
         let (cached, end) = cached(&packet, &reply(2), validity);
         let ttls = |now| {
-            let sent = send(&cached, &packet, end, now, &mut Chance::new(1));
+            let sent = send(&cached, &packet, end, now, &mut Rng::new(1));
             let message = Message::from_vec(&sent).expect("a reply");
             message.answers.iter().map(|record| record.ttl).collect::<Vec<_>>()
         };

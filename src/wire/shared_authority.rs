@@ -66,7 +66,7 @@ pub(super) fn serves(shared: &SharedAuthority, qname: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Chance;
+    use crate::answer::Rng;
     use crate::wire::{
         CachedReply, ClientEdns, MAX_QUESTION_KEY, Reply, Request, Transport, Validity, encode, question_key,
     };
@@ -173,13 +173,13 @@ mod tests {
             let held = Arc::strong_count(EncodedAuthority::of(shared_authority).expect("written"));
             assert_eq!((held, cached.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
-            let len = cached.write(&mut buffer, question.question_end, 1, &mut Chance::new(1)).expect("room");
+            let len = cached.write(&mut buffer, question.question_end, 1, &mut Rng::new(1)).expect("room");
             assert_eq!(buffer[2..len], octets[2..], "{asked}");
             let full = encode(&request(asked), &whole, Transport::Udp { limit: 1232 });
             let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply").authorities;
             assert_eq!(parsed(&buffer[..len]), parsed(&full), "{asked}");
             let mut short = packet.clone();
-            assert_eq!(cached.write(&mut short, question.question_end, 1, &mut Chance::new(1)), None);
+            assert_eq!(cached.write(&mut short, question.question_end, 1, &mut Rng::new(1)), None);
         }
         let (other, _) = replies("other.example.");
         let octets = encode(&request(ASKED[0]), &whole, Transport::Udp { limit: 1232 });

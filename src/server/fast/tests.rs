@@ -126,23 +126,23 @@ fn packet(asked: &str, rtype: RecordType, class: DNSClass, id: u16, edns: Option
     message.to_vec().expect("a query")
 }
 
-fn pick<'a, T>(chance: &mut StdRng, from: &'a [T]) -> &'a T {
-    &from[chance.random_range(0..from.len())]
+fn pick<'a, T>(rng: &mut StdRng, from: &'a [T]) -> &'a T {
+    &from[rng.random_range(0..from.len())]
 }
 
 /// A value of any kind; hosts that are names lead about, or out.
-fn value(chance: &mut StdRng, names: &[String]) -> String {
-    let host = match chance.random_range(0..6) {
-        0 => format!("2001:db8::{}", chance.random_range(1..9)),
-        1 => pick(chance, names).trim_end_matches('.').to_owned(),
+fn value(rng: &mut StdRng, names: &[String]) -> String {
+    let host = match rng.random_range(0..6) {
+        0 => format!("2001:db8::{}", rng.random_range(1..9)),
+        1 => pick(rng, names).trim_end_matches('.').to_owned(),
         2 => "www.example.org".to_owned(),
-        _ => format!("10.0.0.{}", chance.random_range(1..9)),
+        _ => format!("10.0.0.{}", rng.random_range(1..9)),
     };
-    let mail = chance.random_bool(0.2);
-    let group = pick(chance, &["", "", "", "g1", "g2"]);
-    let ttl = pick(chance, &[0, 0, 60]);
-    let port = chance.random_range(0..3);
-    let text = "t".repeat(chance.random_range(0..80));
+    let mail = rng.random_bool(0.2);
+    let group = pick(rng, &["", "", "", "g1", "g2"]);
+    let ttl = pick(rng, &[0, 0, 60]);
+    let port = rng.random_range(0..3);
+    let text = "t".repeat(rng.random_range(0..80));
     format!(
         r#"{{"host":"{host}","port":{port},"text":"{text}","mail":{mail},"group":"{group}","ttl":{ttl}}}"#
     )
@@ -162,21 +162,21 @@ fn names() -> Vec<String> {
     names
 }
 
-fn asked(chance: &mut StdRng, names: &[String]) -> String {
-    let mut asked = pick(chance, names).clone();
-    match chance.random_range(0..8) {
+fn asked(rng: &mut StdRng, names: &[String]) -> String {
+    let mut asked = pick(rng, names).clone();
+    match rng.random_range(0..8) {
         0 => asked = asked.replacen("east", "*", 1),
         1 => asked.insert_str(0, "no."),
         2 => asked = asked.split_once('.').map(|(_, rest)| rest.to_owned()).unwrap_or_default(),
         3 => asked = "skydns.local.".to_owned(),
         4 => {
             let others = ["localhost.", "version.bind.", "www.example.org.", "a.b.Example.ORG.", "."];
-            asked = (*pick(chance, &others)).to_owned();
+            asked = (*pick(rng, &others)).to_owned();
         }
         5 => asked = "local.dns.skydns.local.".to_owned(),
         _ => {}
     }
-    if chance.random_bool(0.3) { asked.to_uppercase() } else { asked }
+    if rng.random_bool(0.3) { asked.to_uppercase() } else { asked }
 }
 
 /// The sections without regard to order, for addresses change theirs.
@@ -189,7 +189,7 @@ fn sorted(message: &Message) -> Message {
 }
 
 fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> usize {
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut site = Site::new(denial, round_robin);
     let names = names();
     let lease = Arc::new(Lease::new(1));
@@ -209,17 +209,17 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
         RecordType::DNSKEY,
     ];
     for _ in 0..300 {
-        for _ in 0..chance.random_range(0..4) {
-            let at = pick(&mut chance, &names).clone();
-            if chance.random_bool(0.3) {
+        for _ in 0..rng.random_range(0..4) {
+            let at = pick(&mut rng, &names).clone();
+            if rng.random_bool(0.3) {
                 site.tree.remove(&Key::from_name(&name(&at)), Layer(0));
             } else {
-                let lease = chance.random_bool(0.3).then(|| Arc::clone(&lease));
-                let value = value(&mut chance, &names);
+                let lease = rng.random_bool(0.3).then(|| Arc::clone(&lease));
+                let value = value(&mut rng, &names);
                 site.put(&at, &value, lease);
             }
         }
-        match chance.random_range(0..20) {
+        match rng.random_range(0..20) {
             0 => {
                 site.config
                     .rcu(|config| {
@@ -231,7 +231,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
                     .ttl
             }
             1 => {
-                site.publish(*pick(&mut chance, &[Freshness::Stale, Freshness::Incomplete]));
+                site.publish(*pick(&mut rng, &[Freshness::Stale, Freshness::Incomplete]));
                 0
             }
             _ => {
@@ -241,14 +241,14 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
         };
         let questions: Vec<_> = (0..4)
             .map(|_| {
-                let class = *pick(&mut chance, &[DNSClass::IN, DNSClass::IN, DNSClass::IN, DNSClass::CH]);
-                let edns = chance.random_bool(0.7).then(|| (0, chance.random_bool(0.6)));
-                (asked(&mut chance, &names), *pick(&mut chance, &types), class, chance.random::<u16>(), edns)
+                let class = *pick(&mut rng, &[DNSClass::IN, DNSClass::IN, DNSClass::IN, DNSClass::CH]);
+                let edns = rng.random_bool(0.7).then(|| (0, rng.random_bool(0.6)));
+                (asked(&mut rng, &names), *pick(&mut rng, &types), class, rng.random::<u16>(), edns)
             })
             .collect();
         for number in 0..16 {
             let (asked, rtype, class, id, edns) = &questions[number % questions.len()];
-            let size = [512, 1232][chance.random_range(0..2)];
+            let size = [512, 1232][rng.random_range(0..2)];
             let edns = &edns.map(|(_, dnssec_ok)| (size, dnssec_ok));
             // Spelled another way each time, but for flags that are part of the question.
             let asked = if number % 3 == 0 { asked.to_uppercase() } else { asked.clone() };
@@ -277,7 +277,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
             let what = format!("seed {seed}: {asked} {class} {rtype} {edns:?}");
             match (quick, full) {
                 (Some(quick), Some(full)) => {
-                    // Which of several CNAMEs there is, is chance as well.
+                    // Which of several CNAMEs there is, is rng as well.
                     let chosen = |message: &Message| {
                         message
                             .answers
@@ -290,7 +290,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
                     }
                     assert_eq!(quick.queries[0].name().to_ascii(), asked, "{what}");
                 }
-                // By chance there is another CNAME, which leads out of the domain.
+                // By rng there is another CNAME, which leads out of the domain.
                 (None, _) | (_, None) if round_robin => {}
                 (None, None) => {}
                 (quick, full) => panic!("{what}: {quick:?}, {full:?}"),

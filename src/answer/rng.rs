@@ -1,11 +1,11 @@
-//! Numbers for orders and choices.
+//! Pseudo-random numbers for the order of records and the choice between CNAMEs.
 
-/// Numbers by chance from a seed (SplitMix64); for orders, not for secrets.
+/// A pseudo-random number generator (SplitMix64); not for secrets.
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Rng(u64);
 
-impl Chance {
-    /// Equal seeds give equal numbers.
+impl Rng {
+    /// A generator; equal seeds give equal numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -24,7 +24,7 @@ impl Chance {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// Says which of `len` places to swap so that every order is equally likely (Fisher and Yates).
+    /// Calls `swap` with pairs of positions below `len`, so that every order is equally likely (Fisher and Yates).
     pub fn shuffle(&mut self, len: usize, mut swap: impl FnMut(usize, usize)) {
         for last in (1..len).rev() {
             swap(last, usize::try_from(self.below(last as u64 + 1)).unwrap_or(0));
