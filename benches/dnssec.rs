@@ -11,7 +11,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair,
 };
-use skydns::answer::{Dependencies, Externals, Freshness, KnownTypes, Outcome, Secure, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Secure, TypeCache, View, Zone, answer};
 use skydns::dnssec::{Algorithm, Asked, DenialKind, Draft, KeyFiles, KeySet, NewKey, SignatureCache, Signer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
@@ -88,7 +88,7 @@ struct Site {
     zone: Zone,
     tree: Tree,
     signer: Arc<Signer>,
-    known: KnownTypes,
+    known: TypeCache,
 }
 
 impl Site {
@@ -106,7 +106,7 @@ impl Site {
         let keys = KeySet::new(vec![files.read(zone.domain()).expect("a key")]);
         let cache = Arc::new(SignatureCache::new(20_000));
         let signer = Arc::new(Signer::new(zone.domain().clone(), keys, denial, cache, NOW));
-        Self { zone, tree, signer, known: KnownTypes::default() }
+        Self { zone, tree, signer, known: TypeCache::default() }
     }
 
     fn ask(&self, packet: &[u8]) -> Vec<u8> {
@@ -125,7 +125,7 @@ impl Site {
                 apex: state.apex(),
                 wanted: request.dnssec_ok(),
                 compact: self.signer.denial() == DenialKind::Compact,
-                known: &self.known,
+                type_cache: &self.known,
             }),
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };

@@ -11,7 +11,6 @@ mod chaos;
 mod dependencies;
 mod external;
 mod finish;
-mod known;
 mod outcome;
 mod reverse;
 mod rng;
@@ -21,16 +20,17 @@ mod select;
 mod shared_authority;
 mod special;
 mod target;
+mod type_cache;
 mod zone;
 
 pub use dependencies::Dependencies;
 pub use external::{Externals, Lookup, MOST_LOOKUPS};
-pub use known::KnownTypes;
 pub use outcome::{Answer, Ede, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
 pub use secure::{Denial, Missing, Secure};
 pub use shared_authority::SharedAuthority;
+pub use type_cache::TypeCache;
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;

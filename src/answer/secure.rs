@@ -6,7 +6,7 @@
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
 use super::address::{Family, LONGEST_CHAIN, cname};
-use super::{Builder, KnownTypes, View, echo};
+use super::{Builder, TypeCache, View, echo};
 use crate::service::Host;
 use crate::tree::{DataKinds, Found, Path};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -23,7 +23,7 @@ pub struct Secure<'a> {
     /// Whether absence is proven without the closest encloser (RFC 9824).
     pub compact: bool,
     /// What was found before in the same tree.
-    pub known: &'a KnownTypes,
+    pub type_cache: &'a TypeCache,
 }
 
 /// Something that has to be proven not to exist.
@@ -206,13 +206,14 @@ impl Builder<'_> {
         let apex = self.view.zone.is_apex(&self.owner);
         let Some(secure) = self.view.secure else { return Vec::new() };
         let view = self.view;
-        let mut types = secure.known.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
-            // What is kept must not depend on what this answer has looked at before.
-            let view = View { dependencies, ..*view };
-            let mut builder = Builder::new(self.query, &view);
-            builder.owner = self.owner.clone();
-            builder.gather_types(path)
-        });
+        let mut types =
+            secure.type_cache.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
+                // What is kept must not depend on what this answer has looked at before.
+                let view = View { dependencies, ..*view };
+                let mut builder = Builder::new(self.query, &view);
+                builder.owner = self.owner.clone();
+                builder.gather_types(path)
+            });
         types.extend(secure.apex.iter().filter(|_| apex).map(RData::record_type));
         types
     }

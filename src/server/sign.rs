@@ -1,7 +1,7 @@
 //! Signed answers: what may be signed on the spot, and what the slow way signs.
 
 use super::handler::Handler;
-use crate::answer::{Answer, Ede, KnownTypes, Secure};
+use crate::answer::{Answer, Ede, Secure, TypeCache};
 use crate::config::Config;
 use crate::dnssec::{Asked, DenialKind, Draft, KeyState, Signer, SigningError};
 use crate::wire::{Reply, Request, Transport};
@@ -41,9 +41,9 @@ pub(super) enum Signed {
 
 impl Signing {
     /// What the answer needs to know.
-    pub(super) fn secure<'a>(&'a self, known: &'a KnownTypes) -> Option<Secure<'a>> {
+    pub(super) fn secure<'a>(&'a self, type_cache: &'a TypeCache) -> Option<Secure<'a>> {
         let compact = self.signer.denial() == DenialKind::Compact;
-        self.ours.then(|| Secure { apex: self.state.apex(), wanted: self.wanted, compact, known })
+        self.ours.then(|| Secure { apex: self.state.apex(), wanted: self.wanted, compact, type_cache })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the mirror tells: the state that readers see, and how each source is doing.
 
 use super::SourceId;
-use crate::answer::{Freshness, KnownTypes};
+use crate::answer::{Freshness, TypeCache};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub struct Published {
     /// How far they can be trusted.
     pub freshness: Freshness,
     /// What was found out about names of this tree.
-    pub known: Arc<KnownTypes>,
+    pub type_cache: Arc<TypeCache>,
 }
 
 /// How a source is doing.

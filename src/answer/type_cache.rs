@@ -1,0 +1,77 @@
+//! The cache of the types that names have: a denial lists the types at the closest encloser, and a flood of questions for
+//! names below one closest encloser must not gather them each time.
+
+use super::{Dependencies, Zone};
+use crate::tree::VersionSlot;
+use hickory_proto::rr::{Name, RecordType};
+use quick_cache::sync::Cache;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Maximum number of names whose types are cached.
+const MAX_NAMES: usize = 1_024;
+
+/// The types that names have in one tree; the cache is dropped with the tree.
+#[derive(Default)]
+pub struct TypeCache {
+    names: OnceLock<Cache<TypeCacheKey, Arc<CachedTypes>>>,
+}
+
+/// The types at a name, and the version slots that they depend on; `None` if these are too many.
+struct CachedTypes {
+    types: Box<[RecordType]>,
+    slots: Option<Box<[VersionSlot]>>,
+}
+
+/// A name as it is looked up, with the settings that its types depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct TypeCacheKey {
+    name: Name,
+    /// CNAMEs are followed as long as they stay in this domain.
+    domain: Name,
+    /// Whether the name is the apex, which never has a CNAME.
+    apex: bool,
+    local: Option<Name>,
+    ndots: u8,
+}
+
+impl fmt::Debug for TypeCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TypeCache({})", self.names.get().map_or(0, Cache::len))
+    }
+}
+
+impl TypeCache {
+    /// The types at a name in lower case, from the cache or from `gather`; adds what they depend on to `dependencies`.
+    pub(super) fn of(
+        &self,
+        name: &Name,
+        apex: bool,
+        zone: &Zone,
+        dependencies: &Dependencies,
+        gather: impl FnOnce(&Dependencies) -> Vec<RecordType>,
+    ) -> Vec<RecordType> {
+        let names = self.names.get_or_init(|| Cache::new(MAX_NAMES));
+        let key = TypeCacheKey {
+            name: name.clone(),
+            domain: zone.domain().clone(),
+            apex,
+            local: zone.local.clone(),
+            ndots: zone.ndots,
+        };
+        // Other threads that ask for the same name wait for this one instead of gathering the types as well.
+        let gathered = names.get_or_insert_with(&key, || {
+            let dependencies = Dependencies::default();
+            let types = gather(&dependencies).into();
+            Ok::<_, Infallible>(Arc::new(CachedTypes { types, slots: dependencies.slots() }))
+        });
+        match gathered {
+            Ok(known) => {
+                dependencies.add_all(known.slots.as_deref());
+                known.types.to_vec()
+            }
+            Err(never) => match never {},
+        }
+    }
+}
