@@ -11,7 +11,9 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair,
 };
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Secure, TypeCache, View, Zone, answer};
+use skydns::answer::{
+    Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, Zone, answer,
+};
 use skydns::dnssec::{Algorithm, Asked, DenialKind, Draft, KeyFiles, KeySet, NewKey, SignatureCache, Signer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
@@ -121,9 +123,9 @@ impl Site {
             seed: 1,
             externals: &Externals::new(),
             room: 340,
-            secure: Some(Secure {
+            dnssec: Some(DnssecView {
                 apex: state.apex(),
-                wanted: request.dnssec_ok(),
+                dnssec_ok: request.dnssec_ok(),
                 compact: self.signer.denial() == DenialKind::Compact,
                 type_cache: &self.known,
             }),

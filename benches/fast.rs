@@ -74,7 +74,7 @@ impl Site {
             seed: 1,
             externals: &Externals::new(),
             room: 340,
-            secure: None,
+            dnssec: None,
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let limit = request.udp_limit();

@@ -157,7 +157,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         seed: 7,
         externals: &externals,
         room: 4_000,
-        secure: None,
+        dnssec: None,
     };
     let mut time = |what, questions: &[Query], records: usize| {
         let check = |query: &Query| match answer(query, &view) {

@@ -25,7 +25,7 @@
 //!     seed: 0,
 //!     externals: &Externals::new(),
 //!     room: 4_000,
-//!     secure: None,
+//!     dnssec: None,
 //! };
 //! let question = Query::query(Name::from_str("staging.east.skydns.local.")?, RecordType::SRV);
 //! let Outcome::Answered(answer) = answer(&question, &view) else { panic!("nothing to look up") };

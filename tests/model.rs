@@ -314,7 +314,7 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
             seed: 1,
             externals: &externals,
             room: 4_000,
-            secure: None,
+            dnssec: None,
         };
         match answer(&query, &view) {
             Outcome::Answered(answer) => return answer,

@@ -44,7 +44,7 @@ fuzz_target!(|packet: &[u8]| {
         seed: 1,
         externals: &externals,
         room: 4_000,
-        secure: None,
+        dnssec: None,
     };
     let reply = match answer(&request.query, &view) {
         Outcome::Answered(answer) => Reply::from(answer),

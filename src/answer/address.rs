@@ -47,8 +47,8 @@ impl Builder<'_> {
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
         let before = self.too_large;
-        let records = if self.is_secure() {
-            self.secure_target(target)
+        let records = if self.wants_dnssec() {
+            self.signed_target(target)
         } else {
             self.chain(target, &Path::new(target), &mut Vec::new(), Family::Both)
         };

@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
             let ttl = self.ttl(entry);
             let ns = RData::NS(NS(target.clone()));
             records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
-            if self.is_secure() {
+            if self.wants_dnssec() {
                 // What is signed has to be the whole RRset of the name.
                 let records = self.target_addresses(&target);
                 self.additionals.extend(records);
@@ -65,7 +65,7 @@ impl<'a> Builder<'a> {
 
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).
     pub(super) fn apex_dnssec(&self, rtype: RecordType) -> Vec<Record> {
-        let data = self.view.secure.map_or(&[][..], |secure| secure.apex);
+        let data = self.view.dnssec.map_or(&[][..], |dnssec| dnssec.apex);
         let ttl = self.capped(self.view.zone.ttl);
         let of_type = data.iter().filter(|data| data.record_type() == rtype);
         of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data.clone())).collect()

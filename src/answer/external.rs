@@ -66,7 +66,7 @@ impl Builder<'_> {
         }
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.externals.known.get(&lookup) {
-            Some(known) if self.is_secure() => {
+            Some(known) if self.wants_dnssec() => {
                 known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
             }
             Some(known) => known.clone(),

@@ -15,9 +15,9 @@ mod outcome;
 mod reverse;
 mod rng;
 mod rrset;
-mod secure;
 mod select;
 mod shared_authority;
+mod signed;
 mod special;
 mod target;
 mod type_cache;
@@ -28,8 +28,8 @@ pub use external::{Externals, Lookup, MOST_LOOKUPS};
 pub use outcome::{Answer, Ede, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
-pub use secure::{Denial, Missing, Secure};
 pub use shared_authority::SharedAuthority;
+pub use signed::{Denial, DnssecView, Missing};
 pub use type_cache::TypeCache;
 pub use zone::{Identity, Zone};
 
@@ -60,7 +60,7 @@ pub struct View<'a> {
     /// Most records that the reply can hold; an answer of more is not built.
     pub room: usize,
     /// What DNSSEC adds, if the zone is signed.
-    pub secure: Option<Secure<'a>>,
+    pub dnssec: Option<DnssecView<'a>>,
 }
 
 /// How far the tree can be trusted.
@@ -172,9 +172,9 @@ impl<'a> Builder<'a> {
         let apex = self.view.zone.is_apex(&self.owner);
         let rtype = self.query.query_type();
         let section = match rtype {
-            RecordType::A | RecordType::AAAA if self.is_secure() => return self.secure_addresses(path),
-            RecordType::CNAME if self.is_secure() => return self.secure_cname(path),
-            RecordType::RRSIG if self.is_secure() => return self.any_set(path),
+            RecordType::A | RecordType::AAAA if self.wants_dnssec() => return self.signed_addresses(path),
+            RecordType::CNAME if self.wants_dnssec() => return self.signed_cname(path),
+            RecordType::RRSIG if self.wants_dnssec() => return self.any_set(path),
             RecordType::A | RecordType::AAAA => self.addresses(path),
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
@@ -187,7 +187,7 @@ impl<'a> Builder<'a> {
             _ => self.exists(path).then(Vec::new),
         };
         match section {
-            Some(empty) if empty.is_empty() && self.is_secure() => Some(self.secure_no_data(path)),
+            Some(empty) if empty.is_empty() && self.wants_dnssec() => Some(self.signed_no_data(path)),
             section => section,
         }
     }
@@ -275,7 +275,7 @@ impl<'a> Builder<'a> {
             self.view.dependencies.note_lease();
             let left = lease.left(self.view.now);
             // Each TTL takes a signature of its own.
-            if self.is_secure() { coarse(left) } else { left }
+            if self.wants_dnssec() { coarse(left) } else { left }
         });
         let ttl = own.into_iter().chain(lease).min();
         self.capped(ttl.unwrap_or(self.view.zone.ttl))
@@ -316,7 +316,7 @@ impl<'a> Builder<'a> {
             }
             answer.authorities.push(self.soa(self.view.zone.min_ttl));
             answer.denials.extend(self.ending.take());
-        } else if self.is_secure() && self.view.externals.any_failed() && !has_addresses(&answer) {
+        } else if self.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(&answer) {
             return Outcome::Answered(unreachable());
         }
         if self.view.freshness == Freshness::Stale {

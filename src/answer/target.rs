@@ -54,7 +54,7 @@ impl Builder<'_> {
         let own = || strip(&m.name(), service.target_strip);
         match &service.host {
             // What is signed has to be the whole RRset of the name.
-            Host::V4(_) | Host::V6(_) if self.is_secure() && self.view.zone.contains(&own()) => {
+            Host::V4(_) | Host::V6(_) if self.wants_dnssec() && self.view.zone.contains(&own()) => {
                 let target = own();
                 if seen.insert(target.clone()) {
                     let records = self.target_addresses(&target);

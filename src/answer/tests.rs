@@ -44,7 +44,7 @@ impl Site {
             seed: self.seed,
             externals: &externals,
             room: 4_000,
-            secure: None,
+            dnssec: None,
         };
         answer(&query, &view)
     }

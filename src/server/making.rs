@@ -31,7 +31,7 @@ impl Making<'_> {
             seed: self.seed,
             externals,
             room: transport.limit() / SMALLEST_RECORD,
-            secure: self.signing.and_then(|signing| signing.secure(&self.published.type_cache)),
+            dnssec: self.signing.and_then(|signing| signing.dnssec_view(&self.published.type_cache)),
         };
         // The reply takes the letter case from the question; nothing else may depend on it.
         let mut query = request.query.clone();

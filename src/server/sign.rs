@@ -1,7 +1,7 @@
 //! Signed answers: what may be signed on the spot, and what the slow way signs.
 
 use super::handler::Handler;
-use crate::answer::{Answer, Ede, Secure, TypeCache};
+use crate::answer::{Answer, DnssecView, Ede, TypeCache};
 use crate::config::Config;
 use crate::dnssec::{Asked, DenialKind, Draft, KeyState, Signer, SigningError};
 use crate::wire::{Reply, Request, Transport};
@@ -27,8 +27,8 @@ pub(super) struct Signing {
     state: Arc<KeyState>,
     now: u64,
     /// Whether the keys are those of the domain.
-    ours: bool,
-    wanted: bool,
+    signs_domain: bool,
+    dnssec_ok: bool,
 }
 
 /// What signing came to.
@@ -41,9 +41,14 @@ pub(super) enum Signed {
 
 impl Signing {
     /// What the answer needs to know.
-    pub(super) fn secure<'a>(&'a self, type_cache: &'a TypeCache) -> Option<Secure<'a>> {
+    pub(super) fn dnssec_view<'a>(&'a self, type_cache: &'a TypeCache) -> Option<DnssecView<'a>> {
         let compact = self.signer.denial() == DenialKind::Compact;
-        self.ours.then(|| Secure { apex: self.state.apex(), wanted: self.wanted, compact, type_cache })
+        self.signs_domain.then(|| DnssecView {
+            apex: self.state.apex(),
+            dnssec_ok: self.dnssec_ok,
+            compact,
+            type_cache,
+        })
     }
 }
 
@@ -55,8 +60,8 @@ impl Handler {
         let concerns = request.dnssec_ok() || config.zone.is_apex(request.query.name());
         let signer = concerns.then(|| self.signer().load_full()).flatten()?;
         let state = signer.state(now);
-        let ours = signer.zone() == config.zone.domain();
-        Some(Signing { signer, state, now, ours, wanted: request.dnssec_ok() })
+        let signs_domain = signer.zone() == config.zone.domain();
+        Some(Signing { signer, state, now, signs_domain, dnssec_ok: request.dnssec_ok() })
     }
 
     /// Signs an answer of ours if the client wants that, with no more than one fresh signature.
@@ -71,7 +76,7 @@ impl Handler {
         let Some(signing) = signing.filter(|_| request.dnssec_ok() && !answer.too_large) else {
             return Signed::Ready(answer.into(), until);
         };
-        if !signing.ours {
+        if !signing.signs_domain {
             let error = SigningError::NoKey(signing.signer.zone().clone());
             return Signed::Ready(self.unsigned(request, &error), 0);
         }

@@ -15,11 +15,11 @@ use std::collections::HashSet;
 
 /// What DNSSEC adds to a zone.
 #[derive(Clone, Copy, Debug)]
-pub struct Secure<'a> {
+pub struct DnssecView<'a> {
     /// Data of the records that it puts at the apex, such as DNSKEY.
     pub apex: &'a [RData],
     /// Whether the client wants DNSSEC records (DO).
-    pub wanted: bool,
+    pub dnssec_ok: bool,
     /// Whether absence is proven without the closest encloser (RFC 9824).
     pub compact: bool,
     /// What was found before in the same tree.
@@ -60,20 +60,20 @@ const TYPES: [(RecordType, DataKinds); 5] = [
 
 impl Builder<'_> {
     /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
-    pub(super) fn is_secure(&self) -> bool {
-        self.view.secure.is_some_and(|secure| secure.wanted)
+    pub(super) fn wants_dnssec(&self) -> bool {
+        self.view.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
     }
 
     /// The answer to A and AAAA.
-    pub(super) fn secure_addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn signed_addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
         let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
         let owner = self.owner.clone();
         let addresses = self.flat_addresses(&owner, path, family)?;
-        Some(if addresses.is_empty() { self.secure_no_data(path) } else { addresses })
+        Some(if addresses.is_empty() { self.signed_no_data(path) } else { addresses })
     }
 
     /// The answer to CNAME.
-    pub(super) fn secure_cname(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn signed_cname(&mut self, path: &Path) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
@@ -108,7 +108,7 @@ impl Builder<'_> {
     }
 
     /// What a name answers that does not have the type asked for: its CNAME and what that leads to, or nothing.
-    pub(super) fn secure_no_data(&mut self, path: &Path) -> Vec<Record> {
+    pub(super) fn signed_no_data(&mut self, path: &Path) -> Vec<Record> {
         match self.alias(path) {
             Some((target, ttl)) => self.follow_alias(&target, ttl),
             None => self.end_without_data(path),
@@ -145,7 +145,7 @@ impl Builder<'_> {
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
-    pub(super) fn secure_target(&mut self, target: &Name) -> Option<Vec<Record>> {
+    pub(super) fn signed_target(&mut self, target: &Name) -> Option<Vec<Record>> {
         let path = Path::new(self.view.zone.substitute(target));
         let Some((next, ttl)) = self.alias(&path) else {
             return self.flat_addresses(target, &path, Family::Both);
@@ -169,7 +169,7 @@ impl Builder<'_> {
 
     /// Notes that the owner does not exist.
     pub(super) fn end_without_name(&mut self) {
-        if !self.is_secure() {
+        if !self.wants_dnssec() {
             return;
         }
         let zone = self.view.zone;
@@ -181,7 +181,7 @@ impl Builder<'_> {
             }
             closest_encloser = parent(&closest_encloser);
         }
-        let types = if self.view.secure.is_some_and(|secure| secure.compact) {
+        let types = if self.view.dnssec.is_some_and(|dnssec| dnssec.compact) {
             Vec::new()
         } else {
             let owner = std::mem::replace(&mut self.owner, closest_encloser.clone());
@@ -204,17 +204,17 @@ impl Builder<'_> {
     /// The types that the owner has, RRSIG apart.
     fn types(&mut self, path: &Path) -> Vec<RecordType> {
         let apex = self.view.zone.is_apex(&self.owner);
-        let Some(secure) = self.view.secure else { return Vec::new() };
+        let Some(dnssec) = self.view.dnssec else { return Vec::new() };
         let view = self.view;
         let mut types =
-            secure.type_cache.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
+            dnssec.type_cache.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
                 // What is kept must not depend on what this answer has looked at before.
                 let view = View { dependencies, ..*view };
                 let mut builder = Builder::new(self.query, &view);
                 builder.owner = self.owner.clone();
                 builder.gather_types(path)
             });
-        types.extend(secure.apex.iter().filter(|_| apex).map(RData::record_type));
+        types.extend(dnssec.apex.iter().filter(|_| apex).map(RData::record_type));
         types
     }
 
