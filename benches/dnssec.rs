@@ -14,7 +14,9 @@ use ring::signature::{
 use skydns::answer::{
     Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, Zone, answer,
 };
-use skydns::dnssec::{Algorithm, Asked, DenialKind, Draft, KeyFiles, KeySet, NewKey, SignatureCache, Signer};
+use skydns::dnssec::{
+    Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningRequest, UnsignedAnswer,
+};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
@@ -132,9 +134,11 @@ impl Site {
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let rtype = request.query.query_type();
-        let asked = Asked { rtype, now: NOW, compact_ok: false, room: request.udp_limit() };
+        let asked = SigningRequest { rtype, now: NOW, compact_ok: false, room: request.udp_limit() };
         let answer = match request.dnssec_ok() {
-            true => self.signer.draft(answer, &state, asked).and_then(Draft::finish).expect("signed"),
+            true => {
+                self.signer.prepare(answer, &state, asked).and_then(UnsignedAnswer::finish).expect("signed")
+            }
             false => answer,
         };
         encode(&request, &Reply::from(answer), Transport::Udp { limit: request.udp_limit() })

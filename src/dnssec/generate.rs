@@ -1,4 +1,4 @@
-//! New keys, in the form that the tools of BIND and ldns read.
+//! NewProofs keys, in the form that the tools of BIND and ldns read.
 
 use super::signing_key::{Fields, SignError, SigningKey};
 use super::times;

@@ -26,16 +26,16 @@ pub struct KeyState {
     /// The apex's DNSKEY, CDS and CDNSKEY, and the NSEC3PARAM.
     apex: Vec<RData>,
     /// What signs the DNSKEY, CDS and CDNSKEY RRsets.
-    pub(super) of_keys: Roles,
+    pub(super) of_keys: ActiveKeys,
     /// What signs all else.
-    pub(super) of_zone: Roles,
+    pub(super) of_zone: ActiveKeys,
     /// Whether no key says of itself that it is active now.
     out_of_time: bool,
 }
 
 /// A key as it signs at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Role {
+pub(super) struct ActiveKey {
     /// Where in the set.
     pub(super) at: usize,
     /// Its tag; another one once it is revoked.
@@ -44,8 +44,8 @@ pub(super) struct Role {
 
 /// The keys that sign together.
 #[derive(Debug)]
-pub(super) struct Roles {
-    pub(super) roles: Vec<Role>,
+pub(super) struct ActiveKeys {
+    pub(super) roles: Vec<ActiveKey>,
     /// A digest that tells them from all others.
     pub(super) identity: [u8; 32],
 }
@@ -122,7 +122,7 @@ impl KeySet {
         of_keys.extend(revoked);
         of_keys.sort_unstable();
         of_keys.dedup();
-        let role = |at: usize| Role { at, tag: self.public(at, now).tag() };
+        let role = |at: usize| ActiveKey { at, tag: self.public(at, now).tag() };
         KeyState {
             from: times.iter().copied().filter(|time| *time <= now).max().unwrap_or(0),
             until: times.iter().copied().filter(|time| *time > now).min().unwrap_or(u64::MAX),
@@ -133,7 +133,7 @@ impl KeySet {
         }
     }
 
-    fn roles(&self, roles: Vec<Role>) -> Roles {
+    fn roles(&self, roles: Vec<ActiveKey>) -> ActiveKeys {
         let mut digest = Context::new(&SHA256);
         for role in &roles {
             let public = &self.keys[role.at].public;
@@ -143,7 +143,7 @@ impl KeySet {
         }
         let mut identity = [0; 32];
         identity.copy_from_slice(digest.finish().as_ref());
-        Roles { roles, identity }
+        ActiveKeys { roles, identity }
     }
 
     /// The keys that sign the zone: ZSKs if there are any.

@@ -2,10 +2,10 @@
 
 use super::canonical::{self, RrSet};
 use super::denial::{self, DenialKind};
-use super::draft::{Asked, Draft, Wanted};
-use super::encloser::{Common, Enclosers};
-use super::key_set::{KeySet, KeyState, Roles, unknown};
+use super::encloser_cache::{EncloserCache, SharedProofs};
+use super::key_set::{ActiveKeys, KeySet, KeyState, unknown};
 use super::signing_key::SignError;
+use super::unsigned_answer::{RrSetToSign, SigningRequest, UnsignedAnswer};
 use crate::answer::{Answer, rrsets};
 use arc_swap::ArcSwap;
 use hickory_proto::ProtoError;
@@ -85,14 +85,14 @@ pub struct Signer {
     state: ArcSwap<KeyState>,
     denial: DenialKind,
     cache: Arc<SignatureCache>,
-    pub(super) enclosers: Enclosers,
+    pub(super) enclosers: EncloserCache,
 }
 
 impl Signer {
     /// A signer of a zone.
     pub fn new(zone: Name, keys: KeySet, denial: DenialKind, cache: Arc<SignatureCache>, now: u64) -> Self {
         let state = ArcSwap::from_pointee(keys.at(now, denial));
-        Self { zone, keys, state, denial, cache, enclosers: Enclosers::default() }
+        Self { zone, keys, state, denial, cache, enclosers: EncloserCache::default() }
     }
 
     /// The zone.
@@ -127,18 +127,18 @@ impl Signer {
     ///
     /// # Errors
     /// A record that cannot be written.
-    pub fn draft(
+    pub fn prepare(
         self: &Arc<Self>,
         mut answer: Answer,
         state: &Arc<KeyState>,
-        asked: Asked,
-    ) -> Result<Draft, SigningError> {
+        asked: SigningRequest,
+    ) -> Result<UnsignedAnswer, SigningError> {
         let mut common = match self.denial {
             DenialKind::Nsec3 => self.enclosers.of(&answer, state, asked.now),
-            DenialKind::Compact => Common::Nothing,
+            DenialKind::Compact => SharedProofs::Nothing,
         };
         let denials = self.denials(&answer, &mut common)?;
-        if let Common::Known(_) = common {
+        if let SharedProofs::Known(_) = common {
             answer.authorities.clear();
         }
         answer.denials.clear();
@@ -163,7 +163,7 @@ impl Signer {
             signatures.push(kept.flatten());
         }
         let (signer, state) = (Arc::clone(self), Arc::clone(state));
-        Ok(Draft { signer, state, answer, asked, sets, signatures, missing, common })
+        Ok(UnsignedAnswer { signer, state, answer, asked, sets, signatures, missing, common })
     }
 
     /// Leaves out what cannot fit into ADDITIONAL together with its signatures.
@@ -187,24 +187,24 @@ impl Signer {
     /// The records that prove what an answer denies, with the TTL of its SOA (RFC 9077 §3).
     ///
     /// What they have in common with others is left out if it is known.
-    fn denials(&self, answer: &Answer, common: &mut Common) -> Result<Vec<Record>, ProtoError> {
+    fn denials(&self, answer: &Answer, common: &mut SharedProofs) -> Result<Vec<Record>, ProtoError> {
         let soa = answer.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
         let ttl = soa.map_or(0, |soa| soa.ttl);
         let mut records = Vec::new();
         for denial in &answer.denials {
             match common {
-                Common::Known(_) => records.extend(denial::next_closer(denial, &self.zone, ttl)?),
+                SharedProofs::Known(_) => records.extend(denial::next_closer(denial, &self.zone, ttl)?),
                 _ => records.extend(denial::records(self.denial, denial, &self.zone, ttl)?),
             }
         }
-        if let Common::New(new) = common {
+        if let SharedProofs::New(new) = common {
             new.next_closer = records.get(denial::NEXT_CLOSER).map(|record| record.name.clone());
         }
         Ok(records)
     }
 
     /// What an RRset needs; nothing if it is not ours to sign.
-    fn wanted(&self, rrset: &[Record], state: &KeyState) -> Result<Option<Wanted>, SigningError> {
+    fn wanted(&self, rrset: &[Record], state: &KeyState) -> Result<Option<RrSetToSign>, SigningError> {
         if !rrset.first().is_some_and(|first| self.zone.zone_of(&first.name)) {
             return Ok(None);
         }
@@ -214,10 +214,10 @@ impl Signer {
         digest.update(&set.octets);
         let mut key = [0; 32];
         key.copy_from_slice(digest.finish().as_ref());
-        Ok(Some(Wanted { set, digest: key }))
+        Ok(Some(RrSetToSign { set, digest: key }))
     }
 
-    fn roles<'s>(&self, rtype: RecordType, state: &'s KeyState) -> &'s Roles {
+    fn roles<'s>(&self, rtype: RecordType, state: &'s KeyState) -> &'s ActiveKeys {
         match rtype {
             RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY => &state.of_keys,
             _ => &state.of_zone,
@@ -230,7 +230,7 @@ impl Signer {
     }
 
     /// The signatures of an RRset that are kept and good to serve.
-    fn kept(&self, wanted: &Wanted, now: u64) -> Option<Arc<Signatures>> {
+    fn kept(&self, wanted: &RrSetToSign, now: u64) -> Option<Arc<Signatures>> {
         let kept = self.cache.kept.get(&wanted.digest)?;
         if kept.hold(now) {
             return Some(kept);
@@ -239,10 +239,10 @@ impl Signer {
         None
     }
 
-    /// New signatures of an RRset, which only one thread makes; where the clock was set meanwhile, each that sees it does.
+    /// NewProofs signatures of an RRset, which only one thread makes; where the clock was set meanwhile, each that sees it does.
     pub(super) fn fresh(
         &self,
-        wanted: &Wanted,
+        wanted: &RrSetToSign,
         state: &KeyState,
         now: u64,
     ) -> Result<Arc<Signatures>, SigningError> {
@@ -257,7 +257,7 @@ impl Signer {
         Ok(made)
     }
 
-    fn make(&self, wanted: &Wanted, state: &KeyState, now: u64) -> Result<Signatures, SigningError> {
+    fn make(&self, wanted: &RrSetToSign, state: &KeyState, now: u64) -> Result<Signatures, SigningError> {
         let set = &wanted.set;
         let spread = u64::from(u32::from_be_bytes([
             wanted.digest[0],

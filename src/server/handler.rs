@@ -6,7 +6,7 @@ use super::making::{Making, Standing};
 use super::sign::{Signed, now};
 use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, SharedAuthority};
 use crate::config::Config;
-use crate::dnssec::{Draft, Signer};
+use crate::dnssec::{Signer, UnsignedAnswer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
 use crate::logging::{QUERIES, Seldom};
 use crate::metrics::{Cause, Counted, Metrics, System};
@@ -80,7 +80,7 @@ enum Work {
     /// With the chance that the answer is to be made with again.
     Lookup(Vec<Lookup>, u64),
     /// Answered, but for signatures.
-    Sign(Box<Draft>),
+    Sign(Box<UnsignedAnswer>),
 }
 
 /// Replies that are over TCP are told from those over UDP when a packet comes in.
@@ -225,8 +225,8 @@ impl Handler {
                         validity.map(|validity| CacheHint { validity, counted, freshness, shared_authority }),
                     )
                 }
-                Signed::Later(draft) => {
-                    Now::Later(Job { request, transport, begun, work: Work::Sign(draft) })
+                Signed::Later(unsigned) => {
+                    Now::Later(Job { request, transport, begun, work: Work::Sign(unsigned) })
                 }
             },
             Outcome::Lookup(lookups) => {
@@ -371,11 +371,11 @@ impl Handler {
                 }
                 let reply = match self.with_externals(request, transport, externals, seed) {
                     Signed::Ready(reply, _) => reply,
-                    Signed::Later(draft) => self.sign_all(request, draft).await,
+                    Signed::Later(unsigned) => self.sign_all(request, unsigned).await,
                 };
                 (System::Auth, reply)
             }
-            Work::Sign(draft) => (System::Auth, self.sign_all(request, draft).await),
+            Work::Sign(unsigned) => (System::Auth, self.sign_all(request, unsigned).await),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::handler::Handler;
 use crate::answer::{Answer, DnssecView, Ede, TypeCache};
 use crate::config::Config;
-use crate::dnssec::{Asked, DenialKind, Draft, KeyState, Signer, SigningError};
+use crate::dnssec::{DenialKind, KeyState, Signer, SigningError, SigningRequest, UnsignedAnswer};
 use crate::wire::{Reply, Request, Transport};
 use hickory_proto::op::ResponseCode;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) enum Signed {
     /// The reply can go out, again and again until this time (Unix time, in seconds).
     Ready(Reply, u64),
     /// It takes more signatures than can be waited for.
-    Later(Box<Draft>),
+    Later(Box<UnsignedAnswer>),
 }
 
 impl Signing {
@@ -81,11 +81,11 @@ impl Handler {
             return Signed::Ready(self.unsigned(request, &error), 0);
         }
         let (rtype, compact_ok) = (request.query.query_type(), request.compact_ok());
-        let asked = Asked { rtype, now: signing.now, compact_ok, room: transport.limit() };
-        match signing.signer.draft(answer, &signing.state, asked) {
-            Ok(draft) if draft.missing() > ON_THE_SPOT => Signed::Later(Box::new(draft)),
-            Ok(draft) => {
-                let (reply, until) = self.finished(request, draft);
+        let asked = SigningRequest { rtype, now: signing.now, compact_ok, room: transport.limit() };
+        match signing.signer.prepare(answer, &signing.state, asked) {
+            Ok(unsigned) if unsigned.missing() > ON_THE_SPOT => Signed::Later(Box::new(unsigned)),
+            Ok(unsigned) => {
+                let (reply, until) = self.finished(request, unsigned);
                 Signed::Ready(reply, until)
             }
             Err(error) => Signed::Ready(self.unsigned(request, &error), 0),
@@ -95,24 +95,24 @@ impl Handler {
     /// Signs what is left of an answer, and lets others run after each signature.
     ///
     /// As many do that at once as there are cores: those who wait for upstreams wait for no more signatures than that.
-    pub(super) async fn sign_all(&self, request: &Request, mut draft: Box<Draft>) -> Reply {
+    pub(super) async fn sign_all(&self, request: &Request, mut unsigned: Box<UnsignedAnswer>) -> Reply {
         let _permit = self.signing.acquire().await;
         loop {
-            match draft.sign_next() {
+            match unsigned.sign_next() {
                 Ok(true) => tokio::task::yield_now().await,
-                Ok(false) => return self.finished(request, *draft).0,
+                Ok(false) => return self.finished(request, *unsigned).0,
                 Err(error) => return self.unsigned(request, &error),
             }
         }
     }
 
     /// The whole answer, and until when it may be given again.
-    fn finished(&self, request: &Request, mut draft: Draft) -> (Reply, u64) {
-        let compact = request.compact_ok() && draft.is_compact();
+    fn finished(&self, request: &Request, mut unsigned: UnsignedAnswer) -> (Reply, u64) {
+        let compact = request.compact_ok() && unsigned.is_compact();
         let signed = move || {
-            while draft.sign_next()? {}
-            let until = draft.until();
-            Ok((draft.finish()?, until))
+            while unsigned.sign_next()? {}
+            let until = unsigned.until();
+            Ok((unsigned.finish()?, until))
         };
         match signed() {
             Ok((answer, until)) => (Reply { compact, ..answer.into() }, until),

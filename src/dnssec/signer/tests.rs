@@ -29,13 +29,13 @@ fn signer_with(new: &NewKey, cache: &Arc<SignatureCache>) -> Arc<Signer> {
     Arc::new(Signer::new(zone, KeySet::new(vec![key]), DenialKind::Nsec3, Arc::clone(cache), NOW))
 }
 
-fn draft(signer: &Arc<Signer>, answer: Answer, now: u64) -> Draft {
-    let asked = Asked { rtype: RecordType::A, now, compact_ok: false, room: 4096 };
-    signer.draft(answer, &signer.state(now), asked).expect("a draft")
+fn unsigned(signer: &Arc<Signer>, answer: Answer, now: u64) -> UnsignedAnswer {
+    let asked = SigningRequest { rtype: RecordType::A, now, compact_ok: false, room: 4096 };
+    signer.prepare(answer, &signer.state(now), asked).expect("a unsigned")
 }
 
 fn sign(signer: &Arc<Signer>, owner: &str, now: u64) -> Answer {
-    draft(signer, answer(&[owner]), now).finish().expect("signed")
+    unsigned(signer, answer(&[owner]), now).finish().expect("signed")
 }
 
 fn answer(owners: &[&str]) -> Answer {
@@ -92,15 +92,15 @@ fn nothing_goes_out_half_signed() {
     let mut wanted = answer(&["a.skydns.local.", "b.skydns.local.", "c.example.org."]);
     let missing = Missing::Data(vec![RecordType::A]);
     wanted.denials.push(Denial { name: name("b.skydns.local."), missing });
-    let mut draft = draft(&signer, wanted.clone(), NOW);
-    assert_eq!(draft.missing(), 3, "two addresses and an NSEC3");
+    let mut unsigned = unsigned(&signer, wanted.clone(), NOW);
+    assert_eq!(unsigned.missing(), 3, "two addresses and an NSEC3");
     for made in 1..=3 {
-        assert!(draft.sign_next().expect("signed"));
+        assert!(unsigned.sign_next().expect("signed"));
         assert_eq!(cache.len(), made, "one signature at a time");
     }
-    assert!(!draft.sign_next().expect("signed"));
-    let signed = draft.finish().expect("signed");
-    assert_eq!(super::tests::draft(&signer, wanted, NOW).missing(), 0, "kept");
+    assert!(!unsigned.sign_next().expect("signed"));
+    let signed = unsigned.finish().expect("signed");
+    assert_eq!(super::tests::unsigned(&signer, wanted, NOW).missing(), 0, "kept");
     let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
     use RecordType::{A, NSEC3, RRSIG};
     assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
@@ -138,10 +138,10 @@ fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
         ("f.skydns.local.", &with_mx, 2, 30, NOW),
     ];
     for (owner, types, serial, ttl, now) in asked {
-        let denied = draft(&used, missing(owner, types, serial, ttl), now).finish().expect("signed");
+        let denied = unsigned(&used, missing(owner, types, serial, ttl), now).finish().expect("signed");
         // The same signatures, and nothing else that is known.
         let other = signer_with(&key, &cache);
-        let anew = draft(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
+        let anew = unsigned(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
         let text = |answer: &Answer| {
             let shared_authority =
                 answer.shared_authority.iter().flat_map(|shared_authority| shared_authority.records());
@@ -152,7 +152,7 @@ fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
         };
         assert_eq!(text(&denied), text(&anew), "{owner} {types:?} {serial} {ttl} {now}");
     }
-    let again = draft(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
+    let again = unsigned(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
     assert_eq!((again.sets.len(), again.missing()), (1, 1), "all but one are known");
 }
 
@@ -171,7 +171,7 @@ fn without_a_key_nothing_is_signed() {
     let cache = Arc::new(SignatureCache::new(50));
     let zone = name("skydns.local.");
     let signer = Arc::new(Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, NOW));
-    let refused = draft(&signer, answer(&["a.skydns.local."]), NOW).finish();
+    let refused = unsigned(&signer, answer(&["a.skydns.local."]), NOW).finish();
     assert!(matches!(refused, Err(SigningError::NoKey(_))));
 }
 
@@ -184,9 +184,9 @@ fn only_what_fits_into_additional_is_signed() {
     let owners: Vec<_> = owners.iter().map(String::as_str).collect();
     wanted.additionals = answer(&owners).answers;
     wanted.additionals.extend(answer(&["out.example.org."]).answers);
-    let draft = draft(&signer, wanted, NOW);
-    assert!((30..60).contains(&draft.missing()), "{} of 1,001 for 4,096 octets", draft.missing());
-    let last = draft.answer.additionals.last().map(|record| record.name.to_ascii());
+    let unsigned = unsigned(&signer, wanted, NOW);
+    assert!((30..60).contains(&unsigned.missing()), "{} of 1,001 for 4,096 octets", unsigned.missing());
+    let last = unsigned.answer.additionals.last().map(|record| record.name.to_ascii());
     assert_eq!(last.as_deref(), Some("out.example.org."), "what is not signed stays");
 }
 
@@ -198,8 +198,8 @@ fn what_is_served_last_is_over_in_all_caches_before_it_expires() {
         let ttl = days * DAY;
         let mut wanted = answer(&["a.skydns.local."]);
         wanted.answers[0].ttl = u32::try_from(ttl).expect("a TTL");
-        let draft = draft(&signer, wanted, NOW);
-        let (inception, expiration) = times(&draft.finish().expect("signed"));
+        let unsigned = unsigned(&signer, wanted, NOW);
+        let (inception, expiration) = times(&unsigned.finish().expect("signed"));
         let kept = signer.cache.kept.iter().map(|(_, kept)| kept.until).max().expect("kept");
         assert!(inception < NOW && expiration >= kept + ttl, "{days} days");
         signer.cache.kept.clear();
@@ -232,10 +232,10 @@ fn one_of_many_threads_signs() {
 fn signatures_made_by_a_clock_that_was_set_meanwhile_are_made_anew() {
     let cache = Arc::new(SignatureCache::new(100));
     let signer = signer(&cache);
-    let draft = draft(&signer, answer(&["a.skydns.local."]), NOW);
+    let unsigned = unsigned(&signer, answer(&["a.skydns.local."]), NOW);
     // Another thread still went by the other clock.
     sign(&signer, "a.skydns.local.", NOW + 4000 * DAY);
-    let (inception, expiration) = times(&draft.finish().expect("signed"));
+    let (inception, expiration) = times(&unsigned.finish().expect("signed"));
     assert!(inception < NOW && NOW < expiration, "{inception}..{expiration}");
 }
 
@@ -248,5 +248,5 @@ fn each_key_counts_for_what_may_be_signed_on_the_spot() {
         KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key")
     });
     let signer = Signer::new(zone, KeySet::new(keys.into()), DenialKind::Nsec3, cache, NOW);
-    assert_eq!(draft(&Arc::new(signer), answer(&["a.skydns.local."]), NOW).missing(), 2);
+    assert_eq!(unsigned(&Arc::new(signer), answer(&["a.skydns.local."]), NOW).missing(), 2);
 }

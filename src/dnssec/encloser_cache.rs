@@ -11,17 +11,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// Closest enclosers that are kept; they exist, so there is no flood of them.
-const ENCLOSERS: usize = 1_024;
+const MAX_ENCLOSERS: usize = 1_024;
 
 /// Signed records of closest enclosers, by their canonical octets.
 #[derive(Default)]
-pub(super) struct Enclosers {
-    kept: OnceLock<Cache<Vec<u8>, Arc<Encloser>>>,
+pub(super) struct EncloserCache {
+    kept: OnceLock<Cache<Vec<u8>, Arc<EncloserProofs>>>,
 }
 
 /// What goes into the authority section of every denial below a name.
-pub(super) struct Encloser {
-    made_of: Sources,
+pub(super) struct EncloserProofs {
+    inputs: ProofInputs,
     /// What it is signed with; that it is held on to keeps its address its own.
     state: Arc<KeyState>,
     pub(super) shared_authority: Arc<SharedAuthority>,
@@ -32,72 +32,78 @@ pub(super) struct Encloser {
 
 /// What the records are made of.
 #[derive(Debug)]
-struct Sources {
+struct ProofInputs {
     soa: Record,
     /// Types at the closest encloser.
     types: Vec<RecordType>,
 }
 
 /// What an answer has in common with others.
-pub(super) enum Common {
+pub(super) enum SharedProofs {
     /// Nothing that is worth keeping.
     Nothing,
     /// This, which is signed already.
-    Known(Arc<Encloser>),
+    Known(Arc<EncloserProofs>),
     /// What is about to be signed.
-    New(Box<New>),
+    New(Box<NewProofs>),
 }
 
 /// What there will be to keep once it is signed.
-pub(super) struct New {
+pub(super) struct NewProofs {
     octets: Vec<u8>,
     closest_encloser: Name,
-    made_of: Sources,
+    inputs: ProofInputs,
     /// The owner of the NSEC3 that covers the next closer name, which is no part of it.
     pub(super) next_closer: Option<Name>,
 }
 
-impl Enclosers {
+impl EncloserCache {
     /// What is known of an answer that denies one name with NSEC3, at a time.
-    pub(super) fn of(&self, answer: &Answer, state: &Arc<KeyState>, now: u64) -> Common {
+    pub(super) fn of(&self, answer: &Answer, state: &Arc<KeyState>, now: u64) -> SharedProofs {
         let ([denial], [soa]) = (&answer.denials[..], &answer.authorities[..]) else {
-            return Common::Nothing;
+            return SharedProofs::Nothing;
         };
-        let Missing::Name { closest_encloser, types } = &denial.missing else { return Common::Nothing };
+        let Missing::Name { closest_encloser, types } = &denial.missing else { return SharedProofs::Nothing };
         // A question for the wildcard itself takes one proof less.
         if denial.name.iter().any(|label| label == b"*") {
-            return Common::Nothing;
+            return SharedProofs::Nothing;
         }
         let octets = canonical::name_octets(closest_encloser);
         let kept = self.cache().get(octets.as_slice());
-        let of_same = |known: &Arc<Encloser>| {
+        let of_same = |known: &Arc<EncloserProofs>| {
             Arc::ptr_eq(&known.state, state)
                 && (known.from..known.until).contains(&now)
-                && known.made_of.types == *types
-                && same_soa(&known.made_of.soa, soa)
+                && known.inputs.types == *types
+                && same_soa(&known.inputs.soa, soa)
         };
         match kept.filter(of_same) {
-            Some(known) => Common::Known(known),
+            Some(known) => SharedProofs::Known(known),
             None => {
-                let made_of = Sources { soa: soa.clone(), types: types.clone() };
+                let inputs = ProofInputs { soa: soa.clone(), types: types.clone() };
                 let closest_encloser = closest_encloser.clone();
-                Common::New(Box::new(New { octets, closest_encloser, made_of, next_closer: None }))
+                SharedProofs::New(Box::new(NewProofs { octets, closest_encloser, inputs, next_closer: None }))
             }
         }
     }
 
     /// Keeps what was signed: an authority section from one time to another, without what is of one name only.
-    pub(super) fn keep(&self, new: New, state: &Arc<KeyState>, signed: &[Record], (from, until): (u64, u64)) {
+    pub(super) fn keep(
+        &self,
+        new: NewProofs,
+        state: &Arc<KeyState>,
+        signed: &[Record],
+        (from, until): (u64, u64),
+    ) {
         let Some(next_closer) = new.next_closer else { return };
         let records = signed.iter().filter(|record| record.name != next_closer).cloned().collect();
         let shared_authority = Arc::new(SharedAuthority::new(new.closest_encloser, records));
         let encloser =
-            Encloser { made_of: new.made_of, state: Arc::clone(state), shared_authority, from, until };
+            EncloserProofs { inputs: new.inputs, state: Arc::clone(state), shared_authority, from, until };
         self.cache().insert(new.octets, Arc::new(encloser));
     }
 
-    fn cache(&self) -> &Cache<Vec<u8>, Arc<Encloser>> {
-        self.kept.get_or_init(|| Cache::new(ENCLOSERS))
+    fn cache(&self) -> &Cache<Vec<u8>, Arc<EncloserProofs>> {
+        self.kept.get_or_init(|| Cache::new(MAX_ENCLOSERS))
     }
 }
 
@@ -112,13 +118,13 @@ fn same_soa(a: &Record, b: &Record) -> bool {
         && same(&x.rname, &y.rname)
 }
 
-impl fmt::Debug for Enclosers {
+impl fmt::Debug for EncloserCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Enclosers({})", self.kept.get().map_or(0, Cache::len))
+        write!(f, "EncloserCache({})", self.kept.get().map_or(0, Cache::len))
     }
 }
 
-impl fmt::Debug for Common {
+impl fmt::Debug for SharedProofs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",

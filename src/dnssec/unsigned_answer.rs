@@ -2,7 +2,7 @@
 
 use super::canonical::RrSet;
 use super::denial::DenialKind;
-use super::encloser::Common;
+use super::encloser_cache::SharedProofs;
 use super::key_set::KeyState;
 use super::signer::{Signatures, Signer, SigningError};
 use crate::answer::{Answer, in_one_set};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What was asked, as far as it matters to signing.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct SigningRequest {
     /// The type.
     pub rtype: RecordType,
     /// Unix time in seconds.
@@ -26,28 +26,28 @@ pub struct Asked {
 
 /// An answer on its way to be signed: what it takes is known, and made one after the other.
 #[derive(Debug)]
-pub struct Draft {
+pub struct UnsignedAnswer {
     pub(super) signer: Arc<Signer>,
     pub(super) state: Arc<KeyState>,
     pub(super) answer: Answer,
-    pub(super) asked: Asked,
+    pub(super) asked: SigningRequest,
     /// What each RRset of the three sections needs, and what was found or made for it.
-    pub(super) sets: Vec<Option<Wanted>>,
+    pub(super) sets: Vec<Option<RrSetToSign>>,
     pub(super) signatures: Vec<Option<Arc<Signatures>>>,
     /// Places in `sets` that are still without signatures.
     pub(super) missing: Vec<usize>,
     /// What is known of the authority section already.
-    pub(super) common: Common,
+    pub(super) common: SharedProofs,
 }
 
 /// An RRset that needs signatures, and where they are kept.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct RrSetToSign {
     pub(super) set: RrSet,
     pub(super) digest: [u8; 32],
 }
 
-impl Draft {
+impl UnsignedAnswer {
     /// Whether absence is denied compactly.
     pub fn is_compact(&self) -> bool {
         self.signer.denial() == DenialKind::Compact
@@ -67,7 +67,7 @@ impl Draft {
     /// From when to when its parts may be served.
     fn holds(&self) -> (u64, u64) {
         let (mut from, mut until) = match &self.common {
-            Common::Known(known) => (known.from, known.until.min(self.state.until())),
+            SharedProofs::Known(known) => (known.from, known.until.min(self.state.until())),
             _ => (0, self.state.until()),
         };
         for signatures in self.signatures.iter().flatten() {
@@ -102,9 +102,11 @@ impl Draft {
             *section = interleaved(std::mem::take(section), &mut signatures);
         }
         match self.common {
-            Common::Nothing => {}
-            Common::Known(known) => answer.shared_authority = Some(Arc::clone(&known.shared_authority)),
-            Common::New(new) => self.signer.enclosers.keep(*new, &self.state, &answer.authorities, holds),
+            SharedProofs::Nothing => {}
+            SharedProofs::Known(known) => answer.shared_authority = Some(Arc::clone(&known.shared_authority)),
+            SharedProofs::New(new) => {
+                self.signer.enclosers.keep(*new, &self.state, &answer.authorities, holds)
+            }
         }
         if self.signer.denial() == DenialKind::Compact
             && answer.rcode == ResponseCode::NXDomain
