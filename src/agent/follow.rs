@@ -6,7 +6,7 @@ use super::upstreams::Upstreams;
 use crate::config::{Config, Host, Spec};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
-use crate::server::{Bound, Gate};
+use crate::server::{Bound, ClientPolicy};
 use crate::service::Keyspace;
 use crate::source::{SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -110,7 +110,7 @@ impl Follower {
     pub(super) async fn follow(
         mut self,
         forwarder: Arc<Forwarder>,
-        gate: Arc<Gate>,
+        client_policy: Arc<ClientPolicy>,
         mut rebases: mpsc::Receiver<Rebase>,
     ) {
         let mut look = interval(LOOK);
@@ -121,13 +121,13 @@ impl Follower {
                         return;
                     }
                     if self.read_store() {
-                        gate.refresh(&self.config.load().allow);
+                        client_policy.refresh(&self.config.load().allow);
                         forwarder.configure(self.config.load().forward.clone());
                         self.refresh_upstreams(&forwarder);
                     }
                 }
                 _ = look.tick() => {
-                    gate.refresh(&self.config.load().allow);
+                    client_policy.refresh(&self.config.load().allow);
                     self.refresh_upstreams(&forwarder);
                     self.tell_keys();
                 }
@@ -138,7 +138,7 @@ impl Follower {
                         Ok(()) => self.upstreams.forget(),
                         Err(_) => (self.base, self.host) = before,
                     }
-                    gate.refresh(&self.config.load().allow);
+                    client_policy.refresh(&self.config.load().allow);
                     forwarder.configure(self.config.load().forward.clone());
                     self.refresh_upstreams(&forwarder);
                     // Nobody left to hear it is no error.

@@ -129,7 +129,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
         Arc::clone(&counters),
     ));
     let connections = Connections::new();
-    let gate = Arc::clone(handler.gate());
+    let client_policy = Arc::clone(handler.client_policy());
     let prober = prober(&bound, &handler, notes.clone(), Arc::clone(&counters), Arc::clone(&connections));
     let (stop, stopped) = watch::channel(false);
     let mut server = Server::start(bound, workers, &handler, &connections, &stopped, tasks.pulse())?;
@@ -144,7 +144,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     tasks.spawn("the prober of upstreams", async move { tending.tend().await });
     let (rebase, rebases) = mpsc::channel(1);
     let line = StatusLine { status: stage.status(), forwarder: Arc::clone(&forwarder), notes: notes.clone() };
-    tasks.spawn("the follower of the configuration", follower.follow(forwarder, gate, rebases));
+    tasks.spawn("the follower of the configuration", follower.follow(forwarder, client_policy, rebases));
     let mut reload = Reload { spec, reread, stage, sources, rebase, notes, line: line.clone() };
     let mut phase = Phase::Starting(prober.clone().ready().boxed());
     let result = loop {

@@ -1,6 +1,6 @@
 //! The fast way of one worker: questions that were asked before are answered from cached replies.
 
-use super::access::{Access, Trust};
+use super::client_policy::{AllowedClients, ClientClass};
 use super::handler::{CacheHint, Handler};
 use crate::answer::{Freshness, Rng};
 use crate::config::{Config, ForwardConfig};
@@ -22,7 +22,7 @@ pub(super) struct FastWay {
     tally: Tally,
     settings: Settings,
     published: Arc<Published>,
-    access: Arc<Access>,
+    allowed_clients: Arc<AllowedClients>,
     /// Unix time in seconds.
     now: u64,
 }
@@ -48,7 +48,7 @@ impl FastWay {
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
             published,
-            access: handler.gate().access(),
+            allowed_clients: handler.client_policy().allowed_clients(),
             now: 0,
         }
     }
@@ -59,7 +59,7 @@ impl FastWay {
         let set_back = now < self.now;
         self.now = now;
         handler.published_into(&mut self.published);
-        handler.gate().access_into(&mut self.access);
+        handler.client_policy().allowed_clients_into(&mut self.allowed_clients);
         if set_back || !self.settings.hold(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
             self.cache.clear();
@@ -70,7 +70,7 @@ impl FastWay {
     /// buffer, so many octets long.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
         // Each query is logged on the full way, and each client judged that is not one of ours.
-        if self.settings.config.verbose || self.access.trust(client) != Trust::Full {
+        if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
             return None;
         }
         let question = wire::question_key(&buffer[..len], &mut self.key)?;

@@ -1,6 +1,6 @@
 //! One query: who answers it, and what is sent back.
 
-use super::access::{Gate, Trust};
+use super::client_policy::{ClientClass, ClientPolicy};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::{Signed, now};
@@ -31,7 +31,7 @@ pub struct Handler {
     pub(super) forwarder: Arc<Forwarder>,
     stubs: StubTable,
     metrics: Arc<Metrics>,
-    gate: Arc<Gate>,
+    client_policy: Arc<ClientPolicy>,
     limiter: Limiter,
     pub(super) unsigned_told: Seldom,
     /// For answers that are signed on the slow way.
@@ -101,7 +101,7 @@ impl Handler {
     ) -> Self {
         let token = format!("{:032x}", rand::random::<u128>());
         let probe = Name::from_labels([token.as_bytes(), b"probe"]).unwrap_or_default();
-        let gate = Arc::new(Gate::new(&config.load().allow));
+        let client_policy = Arc::new(ClientPolicy::new(&config.load().allow));
         let (stubs, limiter) = (StubTable::default(), Limiter::default());
         let unsigned_told = Seldom::default();
         let signing = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
@@ -112,7 +112,7 @@ impl Handler {
             forwarder,
             stubs,
             metrics,
-            gate,
+            client_policy,
             limiter,
             unsigned_told,
             signing,
@@ -132,8 +132,8 @@ impl Handler {
     }
 
     /// Which clients are ours.
-    pub fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    pub fn client_policy(&self) -> &Arc<ClientPolicy> {
+        &self.client_policy
     }
 
     /// The counters.
@@ -175,8 +175,8 @@ impl Handler {
         if request.query.query_class() == DNSClass::CH && *request.query.name() == self.probe {
             return self.probed(request, transport, &config);
         }
-        let trust = self.gate.trust(peer.ip(), &config.allow);
-        if trust != Trust::Full && transport != Transport::Tcp && !self.limiter.take(peer.ip()) {
+        let client = self.client_policy.class_of(peer.ip(), &config.allow);
+        if client != ClientClass::Trusted && transport != Transport::Tcp && !self.limiter.take(peer.ip()) {
             self.metrics.limited();
             let reply = Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) };
             return Now::Reply(wire::encode(&request, &reply, transport), None);
@@ -194,7 +194,7 @@ impl Handler {
             && request.query.query_class() == DNSClass::IN
             && let Some(zone) = self.stubs.find(name, &published.tree, &config.zone, &dependencies)
         {
-            if trust == Trust::Tree {
+            if client == ClientClass::AuthoritativeOnly {
                 return self.refused(&request, transport, begun);
             }
             let standing = Standing { published: &published, dependencies, now };
@@ -237,7 +237,9 @@ impl Handler {
                 let reply = Reply::empty(ResponseCode::NXDomain);
                 Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply).0, None)
             }
-            Outcome::Forward if trust == Trust::Tree => self.refused(&request, transport, begun),
+            Outcome::Forward if client == ClientClass::AuthoritativeOnly => {
+                self.refused(&request, transport, begun)
+            }
             Outcome::Forward => {
                 let standing = Standing { published: &published, dependencies, now };
                 self.cached_or_later(request, transport, begun, Work::Forward, standing)

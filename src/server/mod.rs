@@ -4,7 +4,7 @@
 //! the spot, the rest moves to the runtime through a bounded queue. A fault in one query is that
 //! query's SERVFAIL.
 
-mod access;
+mod client_policy;
 mod connections;
 mod datagrams;
 mod fast;
@@ -25,7 +25,7 @@ mod state;
 mod tcp;
 mod udp;
 
-pub use access::Gate;
+pub use client_policy::ClientPolicy;
 pub use connections::Connections;
 pub use handler::{CacheHint, Handler, Job, Now};
 pub use holders::{Holder, holders};

@@ -21,24 +21,24 @@ const REST: Duration = Duration::from_millis(200);
 
 /// What a client may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum ClientClass {
     /// It is one of ours.
-    Full,
+    Trusted,
     /// It may ask for anything, and be anyone.
-    Any,
+    Open,
     /// It is answered from the tree alone, and may be anyone.
-    Tree,
+    AuthoritativeOnly,
 }
 
 /// The clients of ours at one time.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Access {
+pub(super) struct AllowedClients {
     own: Vec<IpAddr>,
     networks: Vec<IpNet>,
     any: bool,
 }
 
-impl Access {
+impl AllowedClients {
     fn new(allow: &Allow) -> io::Result<Self> {
         let mut networks = allow.networks.clone();
         if allow.local {
@@ -50,15 +50,15 @@ impl Access {
     }
 
     /// What a client may.
-    pub(super) fn trust(&self, client: IpAddr) -> Trust {
+    pub(super) fn class_of(&self, client: IpAddr) -> ClientClass {
         let client = client.to_canonical();
         let ours = client.is_loopback()
             || self.own.contains(&client)
             || self.networks.iter().any(|network| network.contains(&client));
         match ours {
-            true => Trust::Full,
-            false if self.any => Trust::Any,
-            false => Trust::Tree,
+            true => ClientClass::Trusted,
+            false if self.any => ClientClass::Open,
+            false => ClientClass::AuthoritativeOnly,
         }
     }
 }
@@ -98,35 +98,35 @@ const fn v6(first: u16, len: u8) -> IpNet {
 
 /// The present clients of ours: interfaces come and go.
 #[derive(Debug)]
-pub struct Gate {
-    access: ArcSwap<Access>,
+pub struct ClientPolicy {
+    allowed_clients: ArcSwap<AllowedClients>,
     begun: Instant,
     /// Milliseconds from the beginning to the last look at the interfaces.
     looked: AtomicU64,
     told: Seldom,
 }
 
-impl Gate {
+impl ClientPolicy {
     /// Looks at the interfaces.
     pub(super) fn new(allow: &Allow) -> Self {
-        let gate = Self {
-            access: ArcSwap::default(),
+        let client_policy = Self {
+            allowed_clients: ArcSwap::default(),
             begun: Instant::now(),
             looked: AtomicU64::new(0),
             told: Seldom::default(),
         };
-        gate.refresh(allow);
-        gate
+        client_policy.refresh(allow);
+        client_policy
     }
 
     /// The present clients of ours.
-    pub(super) fn access(&self) -> Arc<Access> {
-        self.access.load_full()
+    pub(super) fn allowed_clients(&self) -> Arc<AllowedClients> {
+        self.allowed_clients.load_full()
     }
 
     /// Brings a handle of them up to date.
-    pub(super) fn access_into(&self, handle: &mut Arc<Access>) {
-        let present = self.access.load();
+    pub(super) fn allowed_clients_into(&self, handle: &mut Arc<AllowedClients>) {
+        let present = self.allowed_clients.load();
         if !Arc::ptr_eq(&present, handle) {
             *handle = arc_swap::Guard::into_inner(present);
         }
@@ -134,8 +134,10 @@ impl Gate {
 
     /// Looks at the interfaces again. If the system does not tell, what was known stays.
     pub fn refresh(&self, allow: &Allow) {
-        match Access::new(allow) {
-            Ok(access) if **self.access.load() != access => self.access.store(Arc::new(access)),
+        match AllowedClients::new(allow) {
+            Ok(allowed_clients) if **self.allowed_clients.load() != allowed_clients => {
+                self.allowed_clients.store(Arc::new(allowed_clients))
+            }
             Ok(_) => {}
             Err(error) => {
                 let level = self.told.level(log::Level::Warn);
@@ -148,13 +150,13 @@ impl Gate {
     }
 
     /// What a client may. One that is not known may be in a network that this host was connected to just now.
-    pub(super) fn trust(&self, client: IpAddr, allow: &Allow) -> Trust {
-        let trust = self.access.load().trust(client);
-        if trust == Trust::Full || !self.may_look() {
-            return trust;
+    pub(super) fn class_of(&self, client: IpAddr, allow: &Allow) -> ClientClass {
+        let client_class = self.allowed_clients.load().class_of(client);
+        if client_class == ClientClass::Trusted || !self.may_look() {
+            return client_class;
         }
         self.refresh(allow);
-        self.access.load().trust(client)
+        self.allowed_clients.load().class_of(client)
     }
 
     fn may_look(&self) -> bool {
@@ -177,29 +179,29 @@ mod tests {
     #[test]
     fn who_is_ours_and_who_is_not() {
         let network = |text: &str| text.parse().expect("a network");
-        let access = Access {
+        let allowed_clients = AllowedClients {
             own: vec![ip("198.51.100.7")],
             networks: vec![network("10.1.0.0/16"), network("fd00:1::/64")],
             any: false,
         };
         let ours = ["127.0.0.1", "127.9.9.9", "::1", "198.51.100.7", "10.1.255.1", "fd00:1::5"];
         for client in ours.into_iter().chain(["::ffff:10.1.2.3", "::ffff:127.0.0.1"]) {
-            assert_eq!(access.trust(ip(client)), Trust::Full, "{client}");
+            assert_eq!(allowed_clients.class_of(ip(client)), ClientClass::Trusted, "{client}");
         }
-        let open = Access { any: true, ..Access::default() };
+        let open = AllowedClients { any: true, ..AllowedClients::default() };
         for client in ["198.51.100.8", "10.2.0.1", "fd00:2::1", "::ffff:8.8.8.8", "2001:db8::1"] {
-            assert_eq!(access.trust(ip(client)), Trust::Tree, "{client}");
-            assert_eq!(open.trust(ip(client)), Trust::Any, "{client}");
+            assert_eq!(allowed_clients.class_of(ip(client)), ClientClass::AuthoritativeOnly, "{client}");
+            assert_eq!(open.class_of(ip(client)), ClientClass::Open, "{client}");
         }
     }
 
     #[test]
     fn this_host_is_always_ours() {
         let none = Allow { local: false, any: false, networks: Vec::new() };
-        let gate = Gate::new(&none);
+        let client_policy = ClientPolicy::new(&none);
         for own in reach::own_addresses().expect("addresses") {
-            assert_eq!(gate.trust(own, &none), Trust::Full, "{own}");
+            assert_eq!(client_policy.class_of(own, &none), ClientClass::Trusted, "{own}");
         }
-        assert!(gate.access().networks.is_empty());
+        assert!(client_policy.allowed_clients().networks.is_empty());
     }
 }
