@@ -1,4 +1,4 @@
-//! One answer from memory: the fast way and the full way, without sockets.
+//! One answer from memory: the fast path and the full path, without sockets.
 //!
 //! `cargo bench --bench fast` prints the time of each, medians of several rounds on one thread.
 //! `cargo bench --bench fast -- --instructions` counts the instructions of one fast answer under valgrind, which is the
@@ -153,7 +153,7 @@ fn main() {
         const ANSWERS: u64 = 10_000;
         let each = (instructions(20_000) - instructions(10_000)) / ANSWERS;
         println!("{each} instructions for one fast answer, of {MOST_INSTRUCTIONS} that it may take");
-        assert!(each <= MOST_INSTRUCTIONS, "the fast way has become slower");
+        assert!(each <= MOST_INSTRUCTIONS, "the fast path has become slower");
     } else {
         let fast = time(|number| {
             black_box(site.fast(number));
@@ -161,6 +161,6 @@ fn main() {
         let full = time(|number| {
             black_box(site.full(&site.queries[number % NAMES]));
         });
-        println!("fast way {fast:7.0} ns\nfull way {full:7.0} ns, {:.1} times as long", full / fast);
+        println!("fast path {fast:7.0} ns\nfull way {full:7.0} ns, {:.1} times as long", full / fast);
     }
 }

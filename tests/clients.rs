@@ -66,7 +66,7 @@ fn code(reply: &Message) -> Option<u16> {
 fn forwarded_is_for_clients_of_ours_only() {
     let Some(site) = Site::new(&["198.51.100", "10.77.0"], &[]) else { return };
     let here = |name: &str| site.wire.on(1, || site.agent.ask(name, RecordType::A));
-    // The host itself, and a client in a private network that it is in; from the cache and the fast way as well.
+    // The host itself, and a client in a private network that it is in; from the cache and the fast path as well.
     for _ in 0..4 {
         assert_eq!(here("www.example.org.").answers.len(), 2);
         assert_eq!(site.ask("10.77.0.1", "www.example.org.").answers.len(), 2);

@@ -69,11 +69,11 @@ impl Server {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.unwrap_or_else(cores);
         let mut slow = Vec::new();
-        for (number, (way, task)) in
-            server::slow_ways(handler, workers * bound.udp.len()).into_iter().enumerate()
+        for (number, (path, task)) in
+            server::slow_paths(handler, workers * bound.udp.len()).into_iter().enumerate()
         {
-            tasks.spawn(pulse.part(format!("slow way {number}")).beside(task));
-            slow.push(way);
+            tasks.spawn(pulse.part(format!("slow path {number}")).beside(task));
+            slow.push(path);
         }
         let udp = server::spawn_udp(bound.udp, workers, handler, slow, pulse)
             .map_err(AgentError::system("setting up UDP"))?;

@@ -32,7 +32,7 @@ const SHORTEST_AHEAD: Duration = Duration::from_secs(10);
 /// Least time ahead of its end that a reply is fetched anew; else a tenth of its lifetime.
 const LEAST_AHEAD: Duration = Duration::from_secs(2);
 
-/// Times that a reply is asked for on the full way until it counts as popular: after the first two the fast way answers.
+/// Times that a reply is asked for on the full path until it counts as popular: after the first two the fast path answers.
 const POPULAR: u32 = 3;
 
 /// See the module's text.

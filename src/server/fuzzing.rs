@@ -1,6 +1,6 @@
-//! Both ways side by side, for the fuzzer alone.
+//! The fast and the full path side by side, for the fuzzer alone.
 
-use super::fast::FastWay;
+use super::fast_path::FastPath;
 use super::handler::{Handler, Now, Via};
 use super::sign;
 use crate::config::{Config, Host, Spec};
@@ -12,20 +12,20 @@ use arc_swap::ArcSwap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// A small site, and one worker's fast way.
+/// A small site, and one worker's fast path.
 #[derive(Debug)]
-pub struct Ways {
+pub struct BothPaths {
     handler: Handler,
-    fast: FastWay,
+    fast: FastPath,
 }
 
-impl Default for Ways {
+impl Default for BothPaths {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Ways {
+impl BothPaths {
     /// A site whose answers stand in the same order each time.
     pub fn new() -> Self {
         let spec = Spec { round_robin: false, ..Spec::default() };
@@ -48,10 +48,10 @@ impl Ways {
         let published = Arc::new(ArcSwap::from_pointee(Published { tree, ..Published::default() }));
         let config = Arc::new(ArcSwap::from_pointee(config));
         let handler = Handler::new(published, config, Arc::default(), forwarder, Arc::default());
-        Self { fast: FastWay::new(&handler, 1 << 20), handler }
+        Self { fast: FastPath::new(&handler, 1 << 20), handler }
     }
 
-    /// Answers a packet on the full way until it is cached, then on the fast way.
+    /// Answers a packet on the full path until it is cached, then on the fast path.
     ///
     /// # Panics
     /// The two say different things.
@@ -63,7 +63,7 @@ impl Ways {
             let mut buffer = [packet, &[0xaa; 5_000]].concat();
             let Now::Reply(reply, hint) = self.handler.now(packet, peer, Via::Udp) else { return };
             if let Some(len) = self.fast.answer(&mut buffer, packet.len(), peer.ip()) {
-                assert_eq!(buffer[..len], reply, "fast and full way");
+                assert_eq!(buffer[..len], reply, "fast and full path");
             }
             if let Some(hint) = hint {
                 self.fast.keep(packet, &reply, hint);

@@ -34,7 +34,7 @@ pub struct Handler {
     client_policy: Arc<ClientPolicy>,
     limiter: Limiter,
     pub(super) unsigned_told: Seldom,
-    /// For answers that are signed on the slow way.
+    /// For answers that are signed on the slow path.
     pub(super) signing: Semaphore,
     /// What we ask ourselves; nobody else can know it.
     probe: Name,

@@ -7,7 +7,7 @@
 mod client_policy;
 mod connections;
 mod datagrams;
-mod fast;
+mod fast_path;
 #[cfg(test)]
 mod fault;
 #[cfg(fuzzing)]
@@ -20,7 +20,7 @@ mod making;
 mod probe;
 mod reach;
 mod sign;
-mod slow;
+mod slow_path;
 mod state;
 mod tcp;
 mod udp;
@@ -32,6 +32,6 @@ pub use holders::{Holder, holders};
 pub use listen::{BindError, Bound, bind};
 pub use probe::{Probe, Silent, answers_at};
 pub use reach::own_addresses;
-pub use slow::{SlowWay, slow_ways};
+pub use slow_path::{SlowPath, slow_paths};
 pub use tcp::serve as serve_tcp;
 pub use udp::{UdpWorkers, spawn as spawn_udp};

@@ -1,4 +1,4 @@
-//! Signed answers: what may be signed on the spot, and what the slow way signs.
+//! Signed answers: what may be signed on the spot, and what the slow path signs.
 
 use super::handler::Handler;
 use crate::answer::{Answer, DnssecView, Ede, TypeCache};

@@ -1,4 +1,4 @@
-//! The states that answers are made from, as the fast way compares them: without counting references.
+//! The states that answers are made from, as the fast path compares them: without counting references.
 
 use super::handler::Handler;
 use crate::config::{Config, ForwardConfig};

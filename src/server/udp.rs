@@ -1,11 +1,11 @@
 //! UDP: worker threads that receive, answer, and send.
 
 use super::datagrams::{BATCH, Batch, Peer, Socket};
-use super::fast::FastWay;
+use super::fast_path::FastPath;
 use super::handler::{Handler, Now, Via};
 use super::reach::Reach;
 use super::sign::now;
-use super::slow::{Jobs, SlowWay};
+use super::slow_path::{Jobs, SlowPath};
 use crate::logging::Seldom;
 use crate::metrics::SocketWork;
 use crate::pulse::{Beat, Pulse};
@@ -76,7 +76,7 @@ impl UdpWorkers {
     }
 }
 
-/// Starts workers, so many for each socket, each with a slow way of its own.
+/// Starts workers, so many for each socket, each with a slow path of its own.
 ///
 /// # Errors
 /// A socket cannot be set up, or a thread not be started.
@@ -84,7 +84,7 @@ pub fn spawn(
     sockets: Vec<UdpSocket>,
     workers: usize,
     handler: &Arc<Handler>,
-    slow: Vec<SlowWay>,
+    slow: Vec<SlowPath>,
     pulse: &Pulse,
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -123,18 +123,18 @@ fn wake(address: SocketAddr) {
 /// One thread's way with packets: it receives a batch, answers what it can, and sends the replies.
 struct Worker<'a, P> {
     handler: &'a Handler,
-    slow: &'a SlowWay,
+    slow: &'a SlowPath,
     batch: Batch<P>,
-    fast: FastWay,
+    fast: FastPath,
     /// Octets that its cached replies take at most.
     most: usize,
-    /// What goes the slow way next.
+    /// What goes the slow path next.
     later: Jobs,
 }
 
 impl<'a, P: Peer> Worker<'a, P> {
-    fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowWay, most: usize) -> Self {
-        let fast = FastWay::new(handler, most);
+    fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowPath, most: usize) -> Self {
+        let fast = FastPath::new(handler, most);
         Self { handler, slow, batch: Batch::new(socket), fast, most, later: Jobs::new() }
     }
 
@@ -163,7 +163,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.handler.metrics().panicked();
             log::error!("a fault in a UDP worker of {}", self.batch.local());
-            self.fast = FastWay::new(self.handler, self.most);
+            self.fast = FastPath::new(self.handler, self.most);
             self.later.clear();
             self.batch.forget();
         }
@@ -189,7 +189,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                 Err(_) => {
                     self.handler.metrics().panicked();
                     log::error!("a fault in answering from a cached reply");
-                    self.fast = FastWay::new(self.handler, self.most);
+                    self.fast = FastPath::new(self.handler, self.most);
                     self.fast.begin(self.handler, now());
                 }
             }
@@ -248,7 +248,7 @@ impl<'a, P: Peer> Worker<'a, P> {
 #[cfg(test)]
 mod tests {
     use super::super::handler::tests::{handler, packet};
-    use super::super::slow_ways;
+    use super::super::slow_paths;
     use super::*;
     use crate::metrics::Names;
     use crate::source::{Published, Status};
@@ -262,12 +262,12 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let server = socket.local_addr().expect("an address");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let (mut ways, mut tasks) = (Vec::new(), Vec::new());
-        for (way, task) in slow_ways(&handler, 1) {
-            ways.push(way);
+        let (mut paths, mut tasks) = (Vec::new(), Vec::new());
+        for (path, task) in slow_paths(&handler, 1) {
+            paths.push(path);
             tasks.push(runtime.handle().clone().spawn(task));
         }
-        let workers = spawn(vec![socket], 1, &handler, ways, &Pulse::default()).expect("workers");
+        let workers = spawn(vec![socket], 1, &handler, paths, &Pulse::default()).expect("workers");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         client.connect(server).expect("connected");
         client.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
@@ -295,7 +295,7 @@ mod tests {
         workers.stop();
         runtime.block_on(async {
             for task in tasks {
-                task.await.expect("the slow way ends in order");
+                task.await.expect("the slow path ends in order");
             }
         });
     }

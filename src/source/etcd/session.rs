@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
             }
             let more = answer.more();
             let keys = answer.take_kvs();
-            // On a slow way a larger page would not come in time.
+            // On a slow path a larger page would not come in time.
             if begun.elapsed() < QUICK {
                 page = next_page(page, &keys).min(self.memory.most);
             }

@@ -1,4 +1,4 @@
-//! The fast way of one worker: questions that were asked before are answered from cached replies.
+//! The fast path of one worker: questions that were asked before are answered from cached replies.
 
 use super::client_policy::{AllowedClients, ClientClass};
 use super::handler::{CacheHint, Handler};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) struct FastWay {
+pub(super) struct FastPath {
     cache: ReplyCache<Counted>,
     key: [u8; MAX_QUESTION_KEY],
     rng: Rng,
@@ -37,7 +37,7 @@ struct Settings {
     versions: Option<Arc<Versions>>,
 }
 
-impl FastWay {
+impl FastPath {
     /// One whose cached replies take so many octets at most.
     pub(super) fn new(handler: &Handler, most: usize) -> Self {
         let published = handler.published();
@@ -69,7 +69,7 @@ impl FastWay {
     /// Answers the packet that the first octets of a buffer hold, if its reply is cached: then the reply stands in the
     /// buffer, so many octets long.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
-        // Each query is logged on the full way, and each client judged that is not one of ours.
+        // Each query is logged on the full path, and each client judged that is not one of ours.
         if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
             return None;
         }

@@ -1,4 +1,4 @@
-//! The slow way: queries that wait. Each UDP worker hands them over by the batch to a task of its own on the runtime, and
+//! The slow path: queries that wait. Each UDP worker hands them over by the batch to a task of its own on the runtime, and
 //! replies that are ready together go out together.
 
 use super::datagrams::{self, BATCH, ReplyTo};
@@ -19,14 +19,14 @@ const MOST_WAITING: usize = 4_096;
 /// Queries, and where their replies go.
 pub(super) type Jobs = Vec<(Job, ReplyTo)>;
 
-/// The entrance to the slow way, for one UDP worker.
+/// The entrance to the slow path, for one UDP worker.
 #[derive(Debug)]
-pub struct SlowWay {
+pub struct SlowPath {
     jobs: mpsc::Sender<Jobs>,
     waiting: Arc<AtomicUsize>,
 }
 
-impl SlowWay {
+impl SlowPath {
     /// Hands queries over; what is left behind is too many.
     pub(super) fn take(&self, jobs: &mut Jobs) {
         let free = MOST_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed));
@@ -46,20 +46,20 @@ impl SlowWay {
 }
 
 /// So many entrances, each with the task that serves it until the entrance is dropped; what is under way then is finished.
-pub fn slow_ways(
+pub fn slow_paths(
     handler: &Arc<Handler>,
     count: usize,
-) -> Vec<(SlowWay, impl Future<Output = ()> + Send + use<>)> {
+) -> Vec<(SlowPath, impl Future<Output = ()> + Send + use<>)> {
     let waiting = Arc::new(AtomicUsize::new(0));
-    let way = || {
+    let path = || {
         // As many as may wait, so it is never full.
         let (jobs, queue) = mpsc::channel(MOST_WAITING);
         (
-            SlowWay { jobs, waiting: Arc::clone(&waiting) },
+            SlowPath { jobs, waiting: Arc::clone(&waiting) },
             serve(Arc::clone(handler), queue, Arc::clone(&waiting)),
         )
     };
-    std::iter::repeat_with(way).take(count).collect()
+    std::iter::repeat_with(path).take(count).collect()
 }
 
 async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<Jobs>, waiting: Arc<AtomicUsize>) {

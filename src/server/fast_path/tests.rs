@@ -1,4 +1,4 @@
-//! The fast way and the full way give the same answers, whatever is asked and whatever changes in between.
+//! The fast path and the full path give the same answers, whatever is asked and whatever changes in between.
 
 use super::super::handler::{Now, Via};
 use super::*;
@@ -26,9 +26,9 @@ struct Site {
     tree: Tree,
     published: Arc<ArcSwap<Published>>,
     config: Arc<ArcSwap<Config>>,
-    fast: FastWay,
+    fast: FastPath,
     now: u64,
-    /// Questions that were answered on the fast way.
+    /// Questions that were answered on the fast path.
     quick: usize,
 }
 
@@ -44,7 +44,7 @@ impl Site {
         let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
         let handler =
             Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
-        let fast = FastWay::new(&handler, 1 << 24);
+        let fast = FastPath::new(&handler, 1 << 24);
         let (tree, now) = (published.load().tree.clone(), super::super::sign::now());
         Self { handler, tree, published, config, fast, now, quick: 0 }
     }
@@ -311,13 +311,13 @@ fn the_fast_way_is_the_full_way() {
         for denial in [None, Some(DenialKind::Nsec3), Some(DenialKind::Compact)] {
             for round_robin in [false, true] {
                 let quick = both_ways_agree(seed, denial, round_robin);
-                assert!(quick > 500, "{quick} of 4,800 on the fast way");
+                assert!(quick > 500, "{quick} of 4,800 on the fast path");
             }
         }
     }
 }
 
-/// Lets the slow way make what takes more than one signature.
+/// Lets the slow path make what takes more than one signature.
 fn settle(site: &Site, packet: &[u8]) {
     if let Now::Later(job) = site.handler.now(packet, PEER.into(), Via::Udp) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
