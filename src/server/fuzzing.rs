@@ -1,7 +1,7 @@
 //! The fast and the full path side by side, for the fuzzer alone.
 
 use super::fast_path::FastPath;
-use super::handler::{Handler, Now, Via};
+use super::handler::{Handled, Handler, Protocol};
 use super::sign;
 use crate::config::{Config, Host, Spec};
 use crate::forward::Forwarder;
@@ -61,7 +61,9 @@ impl BothPaths {
         let mut full = None;
         for _ in 0..3 {
             let mut buffer = [packet, &[0xaa; 5_000]].concat();
-            let Now::Reply(reply, hint) = self.handler.now(packet, peer, Via::Udp) else { return };
+            let Handled::Reply(reply, hint) = self.handler.handle(packet, peer, Protocol::Udp) else {
+                return;
+            };
             if let Some(len) = self.fast.answer(&mut buffer, packet.len(), peer.ip()) {
                 assert_eq!(buffer[..len], reply, "fast and full path");
             }

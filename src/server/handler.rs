@@ -42,13 +42,13 @@ pub struct Handler {
 
 /// What becomes of a packet at once.
 #[derive(Debug)]
-pub enum Now {
+pub enum Handled {
     /// Nothing is sent.
     Drop,
     /// This is sent; with a hint it may be cached and sent again.
     Reply(Vec<u8>, Option<CacheHint>),
     /// The reply takes waiting.
-    Later(Job),
+    Pending(PendingQuery),
 }
 
 /// What the fast path needs to keep a reply and to send it again.
@@ -66,15 +66,15 @@ pub struct CacheHint {
 
 /// A query whose reply takes waiting.
 #[derive(Debug)]
-pub struct Job {
+pub struct PendingQuery {
     request: Request,
     transport: Transport,
     begun: Instant,
-    work: Work,
+    work: PendingWork,
 }
 
 #[derive(Debug)]
-enum Work {
+enum PendingWork {
     Forward,
     Stub(Arc<StubZone>),
     /// With the chance that the answer is to be made with again.
@@ -85,7 +85,7 @@ enum Work {
 
 /// Replies that are over TCP are told from those over UDP when a packet comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Via {
+pub(super) enum Protocol {
     Udp,
     Tcp,
 }
@@ -142,33 +142,33 @@ impl Handler {
     }
 
     /// Handles a packet as far as it goes without waiting. Never panics.
-    pub(super) fn now(&self, packet: &[u8], peer: SocketAddr, via: Via) -> Now {
+    pub(super) fn handle(&self, packet: &[u8], peer: SocketAddr, protocol: Protocol) -> Handled {
         let begun = Instant::now();
-        catch_unwind(AssertUnwindSafe(|| self.screened(packet, peer, via, begun)))
+        catch_unwind(AssertUnwindSafe(|| self.screened(packet, peer, protocol, begun)))
             .unwrap_or_else(|_| self.panicked(packet))
     }
 
-    fn screened(&self, packet: &[u8], peer: SocketAddr, via: Via, begun: Instant) -> Now {
+    fn screened(&self, packet: &[u8], peer: SocketAddr, protocol: Protocol, begun: Instant) -> Handled {
         match wire::screen(packet) {
             Screened::Drop => {
                 self.metrics.dropped();
-                Now::Drop
+                Handled::Drop
             }
             Screened::Reply(reply) => {
                 self.metrics.rejected();
-                Now::Reply(reply, None)
+                Handled::Reply(reply, None)
             }
             Screened::Ask(request) => {
-                let transport = match via {
-                    Via::Udp => Transport::Udp { limit: request.udp_limit() },
-                    Via::Tcp => Transport::Tcp,
+                let transport = match protocol {
+                    Protocol::Udp => Transport::Udp { limit: request.udp_limit() },
+                    Protocol::Tcp => Transport::Tcp,
                 };
                 self.asked(request, peer, transport, begun)
             }
         }
     }
 
-    fn asked(&self, request: Request, peer: SocketAddr, transport: Transport, begun: Instant) -> Now {
+    fn asked(&self, request: Request, peer: SocketAddr, transport: Transport, begun: Instant) -> Handled {
         #[cfg(test)]
         super::fault::strike("now", request.query.name().to_ascii().as_bytes());
         let config = self.config.load();
@@ -179,7 +179,7 @@ impl Handler {
         if client != ClientClass::Trusted && transport != Transport::Tcp && !self.limiter.take(peer.ip()) {
             self.metrics.limited();
             let reply = Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) };
-            return Now::Reply(wire::encode(&request, &reply, transport), None);
+            return Handled::Reply(wire::encode(&request, &reply, transport), None);
         }
         if config.verbose {
             let query = &request.query;
@@ -198,7 +198,7 @@ impl Handler {
                 return self.refused(&request, transport, begun);
             }
             let standing = Standing { published: &published, dependencies, now };
-            return self.cached_or_later(request, transport, begun, Work::Stub(zone), standing);
+            return self.cached_or_later(request, transport, begun, PendingWork::Stub(zone), standing);
         }
         let signing = self.signing(&request, &config, now);
         let making = Making {
@@ -220,42 +220,45 @@ impl Handler {
                         .validity(until)
                         .map(|validity| Validity { rotates: config.zone.round_robin, ..validity });
                     let shared_authority = reply.shared_authority;
-                    Now::Reply(
+                    Handled::Reply(
                         octets,
                         validity.map(|validity| CacheHint { validity, counted, freshness, shared_authority }),
                     )
                 }
-                Signed::Later(unsigned) => {
-                    Now::Later(Job { request, transport, begun, work: Work::Sign(unsigned) })
-                }
+                Signed::Later(unsigned) => Handled::Pending(PendingQuery {
+                    request,
+                    transport,
+                    begun,
+                    work: PendingWork::Sign(unsigned),
+                }),
             },
             Outcome::Lookup(lookups) => {
-                let work = Work::Lookup(lookups, making.seed);
-                Now::Later(Job { request, transport, begun, work })
+                let work = PendingWork::Lookup(lookups, making.seed);
+                Handled::Pending(PendingQuery { request, transport, begun, work })
             }
             Outcome::Forward if self.forwarder.is_own_probe(name) => {
                 let reply = Reply::empty(ResponseCode::NXDomain);
-                Now::Reply(self.reply(&request, transport, begun, System::Recursive, &reply).0, None)
+                Handled::Reply(self.reply(&request, transport, begun, System::Recursive, &reply).0, None)
             }
             Outcome::Forward if client == ClientClass::AuthoritativeOnly => {
                 self.refused(&request, transport, begun)
             }
             Outcome::Forward => {
                 let standing = Standing { published: &published, dependencies, now };
-                self.cached_or_later(request, transport, begun, Work::Forward, standing)
+                self.cached_or_later(request, transport, begun, PendingWork::Forward, standing)
             }
         }
     }
 
     /// Refuses to forward for a client that is not ours.
-    fn refused(&self, request: &Request, transport: Transport, begun: Instant) -> Now {
+    fn refused(&self, request: &Request, transport: Transport, begun: Instant) -> Handled {
         let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
         let reply = Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
-        Now::Reply(self.reply(request, transport, begun, System::Recursive, &reply).0, None)
+        Handled::Reply(self.reply(request, transport, begun, System::Recursive, &reply).0, None)
     }
 
     /// Answers our own probe out of the tree.
-    fn probed(&self, mut request: Request, transport: Transport, config: &Config) -> Now {
+    fn probed(&self, mut request: Request, transport: Transport, config: &Config) -> Handled {
         request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
         let published = self.published.load();
         let dependencies = Dependencies::default();
@@ -269,10 +272,10 @@ impl Handler {
         };
         match making.answer(&request, transport, &Externals::new()) {
             Outcome::Answered(answer) => {
-                Now::Reply(wire::encode(&request, &Reply::from(answer), transport), None)
+                Handled::Reply(wire::encode(&request, &Reply::from(answer), transport), None)
             }
             // The apex is always ours.
-            Outcome::Lookup(_) | Outcome::Forward => Now::Drop,
+            Outcome::Lookup(_) | Outcome::Forward => Handled::Drop,
         }
     }
 
@@ -281,13 +284,13 @@ impl Handler {
         request: Request,
         transport: Transport,
         begun: Instant,
-        work: Work,
+        work: PendingWork,
         standing: Standing<'_>,
-    ) -> Now {
+    ) -> Handled {
         let cached = match &work {
-            Work::Forward => self.forwarder.cached(&request, None),
-            Work::Stub(zone) => self.forwarder.cached(&request, Some(zone)),
-            Work::Lookup(..) | Work::Sign(_) => None,
+            PendingWork::Forward => self.forwarder.cached(&request, None),
+            PendingWork::Stub(zone) => self.forwarder.cached(&request, Some(zone)),
+            PendingWork::Lookup(..) | PendingWork::Sign(_) => None,
         };
         match cached {
             Some((reply, left)) => {
@@ -296,7 +299,7 @@ impl Handler {
                 let freshness = standing.published.freshness;
                 let validity = standing.validity(until);
                 let validity = validity.map(|validity| Validity { ages: true, ..validity });
-                Now::Reply(
+                Handled::Reply(
                     octets,
                     validity.map(|validity| CacheHint {
                         validity,
@@ -308,18 +311,18 @@ impl Handler {
             }
             None => {
                 self.metrics.missed_cache();
-                Now::Later(Job { request, transport, begun, work })
+                Handled::Pending(PendingQuery { request, transport, begun, work })
             }
         }
     }
 
     /// Finishes a query that takes waiting. Never panics, and ends in bounded time.
-    pub async fn later(&self, job: Job) -> Vec<u8> {
-        let Job { request, transport, begun, work } = job;
+    pub async fn finish(&self, query: PendingQuery) -> Vec<u8> {
+        let PendingQuery { request, transport, begun, work } = query;
         let finished = async {
             #[cfg(test)]
             super::fault::strike("later", request.query.name().to_ascii().as_bytes());
-            let (system, reply) = self.finish(&request, transport, work).await;
+            let (system, reply) = self.resolve(&request, transport, work).await;
             self.reply(&request, transport, begun, system, &reply).0
         };
         let finished = AssertUnwindSafe(finished).catch_unwind().await;
@@ -332,17 +335,17 @@ impl Handler {
     }
 
     /// The reply to a query that is given up because too many are under way.
-    pub(super) fn overloaded(&self, job: &Job) -> Vec<u8> {
+    pub(super) fn overloaded(&self, query: &PendingQuery) -> Vec<u8> {
         self.metrics.overloaded();
-        let (system, text) = match job.work {
-            Work::Sign(_) => (System::Auth, "too many answers wait to be signed"),
+        let (system, text) = match query.work {
+            PendingWork::Sign(_) => (System::Auth, "too many answers wait to be signed"),
             _ => (System::Recursive, "too many queries wait for upstreams"),
         };
         let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));
-        self.reply(&job.request, job.transport, job.begun, system, &reply).0
+        self.reply(&query.request, query.transport, query.begun, system, &reply).0
     }
 
-    async fn finish(&self, request: &Request, transport: Transport, work: Work) -> (System, Reply) {
+    async fn resolve(&self, request: &Request, transport: Transport, work: PendingWork) -> (System, Reply) {
         let stale = |reply: Reply| {
             if reply.is_stale() {
                 self.metrics.stale();
@@ -350,9 +353,11 @@ impl Handler {
             reply
         };
         match work {
-            Work::Forward => (System::Recursive, stale(self.forwarder.forward(request).await)),
-            Work::Stub(zone) => (System::Stub, stale(self.forwarder.forward_stub(request, &zone).await)),
-            Work::Lookup(lookups, seed) => {
+            PendingWork::Forward => (System::Recursive, stale(self.forwarder.forward(request).await)),
+            PendingWork::Stub(zone) => {
+                (System::Stub, stale(self.forwarder.forward_stub(request, &zone).await))
+            }
+            PendingWork::Lookup(lookups, seed) => {
                 self.metrics.looked_up(lookups.len());
                 let found = lookups.iter().map(|lookup| self.forwarder.lookup(lookup));
                 let found = futures_util::future::join_all(found).await;
@@ -377,7 +382,7 @@ impl Handler {
                 };
                 (System::Auth, reply)
             }
-            Work::Sign(unsigned) => (System::Auth, self.sign_all(request, unsigned).await),
+            PendingWork::Sign(unsigned) => (System::Auth, self.sign_all(request, unsigned).await),
         }
     }
 
@@ -431,12 +436,12 @@ impl Handler {
     }
 
     /// SERVFAIL for a packet whose handling panicked.
-    fn panicked(&self, packet: &[u8]) -> Now {
+    fn panicked(&self, packet: &[u8]) -> Handled {
         self.metrics.panicked();
         log::error!("a fault in handling a packet of {} octets", packet.len());
         match packet.first_chunk() {
-            Some(header) => Now::Reply(wire::header_only(header, ResponseCode::ServFail), None),
-            None => Now::Drop,
+            Some(header) => Handled::Reply(wire::header_only(header, ResponseCode::ServFail), None),
+            None => Handled::Drop,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! replies that are ready together go out together.
 
 use super::datagrams::{self, BATCH, ReplyTo};
-use super::handler::{Handler, Job};
+use super::handler::{Handler, PendingQuery};
 use crate::metrics::SocketWork;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,30 +17,30 @@ use tokio::task::{unconstrained, yield_now};
 const MOST_WAITING: usize = 4_096;
 
 /// Queries, and where their replies go.
-pub(super) type Jobs = Vec<(Job, ReplyTo)>;
+pub(super) type PendingQueries = Vec<(PendingQuery, ReplyTo)>;
 
 /// The entrance to the slow path, for one UDP worker.
 #[derive(Debug)]
 pub struct SlowPath {
-    jobs: mpsc::Sender<Jobs>,
+    queries: mpsc::Sender<PendingQueries>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl SlowPath {
     /// Hands queries over; what is left behind is too many.
-    pub(super) fn take(&self, jobs: &mut Jobs) {
+    pub(super) fn take(&self, queries: &mut PendingQueries) {
         let free = MOST_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed));
-        let taken: Jobs = jobs.drain(..jobs.len().min(free)).collect();
+        let taken: PendingQueries = queries.drain(..queries.len().min(free)).collect();
         let count = taken.len();
         if count == 0 {
             return;
         }
         self.waiting.fetch_add(count, Ordering::Relaxed);
         if let Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) =
-            self.jobs.try_send(taken)
+            self.queries.try_send(taken)
         {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
-            jobs.extend(back);
+            queries.extend(back);
         }
     }
 }
@@ -53,24 +53,24 @@ pub fn slow_paths(
     let waiting = Arc::new(AtomicUsize::new(0));
     let path = || {
         // As many as may wait, so it is never full.
-        let (jobs, queue) = mpsc::channel(MOST_WAITING);
+        let (queries, queue) = mpsc::channel(MOST_WAITING);
         (
-            SlowPath { jobs, waiting: Arc::clone(&waiting) },
+            SlowPath { queries, waiting: Arc::clone(&waiting) },
             serve(Arc::clone(handler), queue, Arc::clone(&waiting)),
         )
     };
     std::iter::repeat_with(path).take(count).collect()
 }
 
-async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<Jobs>, waiting: Arc<AtomicUsize>) {
+async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<PendingQueries>, waiting: Arc<AtomicUsize>) {
     let mut under_way = FuturesUnordered::new();
     let (mut open, mut finished) = (true, Vec::with_capacity(BATCH));
     while open || !under_way.is_empty() {
         tokio::select! {
-            jobs = queue.recv(), if open => match jobs {
-                Some(jobs) => under_way.extend(jobs.into_iter().map(|(job, reply_to)| {
+            queries = queue.recv(), if open => match queries {
+                Some(queries) => under_way.extend(queries.into_iter().map(|(query, reply_to)| {
                     let handler = &handler;
-                    async move { (reply_to, handler.later(job).await) }
+                    async move { (reply_to, handler.finish(query).await) }
                 })),
                 None => open = false,
             },

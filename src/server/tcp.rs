@@ -1,7 +1,7 @@
 //! TCP: many queries on one connection, replies in the order they are ready (RFC 7766).
 
 use super::connections::{Connections, Open, Room};
-use super::handler::{Handler, Now, Via};
+use super::handler::{Handled, Handler, Protocol};
 use crate::logging::Seldom;
 use crate::metrics::SocketWork;
 use std::io;
@@ -106,20 +106,20 @@ async fn connection(
             // A client that does not read its replies waits here until it is cut off.
             let Some(mut room) = open.room().await else { break };
             open.query();
-            match handler.now(&packet, peer, Via::Tcp) {
-                Now::Drop => open.answered(),
-                Now::Reply(reply, _) => {
+            match handler.handle(&packet, peer, Protocol::Tcp) {
+                Handled::Drop => open.answered(),
+                Handled::Reply(reply, _) => {
                     open.answered();
                     if !open.fit(&mut room, reply.len()).await || replies.send((reply, room)).await.is_err() {
                         break;
                     }
                 }
-                Now::Later(job) => {
+                Handled::Pending(query) => {
                     let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
                     let (handler, open, replies) = (Arc::clone(&handler), Arc::clone(&open), replies.clone());
                     waiting.spawn(async move {
                         let _permit = permit;
-                        let reply = handler.later(job).await;
+                        let reply = handler.finish(query).await;
                         open.answered();
                         if open.fit(&mut room, reply.len()).await {
                             // A client that is gone needs no reply.

@@ -2,10 +2,10 @@
 
 use super::datagrams::{BATCH, Batch, Peer, Socket};
 use super::fast_path::FastPath;
-use super::handler::{Handler, Now, Via};
+use super::handler::{Handled, Handler, Protocol};
 use super::reach::Reach;
 use super::sign::now;
-use super::slow_path::{Jobs, SlowPath};
+use super::slow_path::{PendingQueries, SlowPath};
 use crate::logging::Seldom;
 use crate::metrics::SocketWork;
 use crate::pulse::{Beat, Pulse};
@@ -129,13 +129,13 @@ struct Worker<'a, P> {
     /// Octets that its cached replies take at most.
     most: usize,
     /// What goes the slow path next.
-    later: Jobs,
+    later: PendingQueries,
 }
 
 impl<'a, P: Peer> Worker<'a, P> {
     fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowPath, most: usize) -> Self {
         let fast = FastPath::new(handler, most);
-        Self { handler, slow, batch: Batch::new(socket), fast, most, later: Jobs::new() }
+        Self { handler, slow, batch: Batch::new(socket), fast, most, later: PendingQueries::new() }
     }
 
     fn work(mut self, stop: &AtomicBool, beat: &Beat) {
@@ -214,8 +214,8 @@ impl<'a, P: Peer> Worker<'a, P> {
     fn send(&mut self) {
         if !self.later.is_empty() {
             self.slow.take(&mut self.later);
-            for (job, reply_to) in self.later.drain(..) {
-                reply_to.send(&self.handler.overloaded(&job));
+            for (query, reply_to) in self.later.drain(..) {
+                reply_to.send(&self.handler.overloaded(&query));
             }
         }
         self.send_replies();
@@ -232,15 +232,15 @@ impl<'a, P: Peer> Worker<'a, P> {
         let peer = self.batch.peer(at);
         let (buffer, len) = self.batch.datagram(at);
         let packet = &buffer[..len];
-        match self.handler.now(packet, peer, Via::Udp) {
-            Now::Drop => {}
-            Now::Reply(reply, hint) => {
+        match self.handler.handle(packet, peer, Protocol::Udp) {
+            Handled::Drop => {}
+            Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
                     self.fast.keep(packet, &reply, hint);
                 }
                 self.batch.reply(at, &reply);
             }
-            Now::Later(job) => self.later.push((job, self.batch.reply_to(at))),
+            Handled::Pending(query) => self.later.push((query, self.batch.reply_to(at))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The fast path and the full path give the same answers, whatever is asked and whatever changes in between.
 
-use super::super::handler::{Now, Via};
+use super::super::handler::{Handled, Protocol};
 use super::*;
 use crate::config::{Host, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
@@ -76,9 +76,9 @@ impl Site {
     }
 
     fn full(&self, packet: &[u8]) -> Option<Message> {
-        match self.handler.now(packet, PEER.into(), Via::Udp) {
-            Now::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
-            Now::Drop | Now::Later(_) => None,
+        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+            Handled::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
+            Handled::Drop | Handled::Pending(_) => None,
         }
     }
 
@@ -90,14 +90,14 @@ impl Site {
             self.quick += 1;
             return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
         }
-        match self.handler.now(packet, PEER.into(), Via::Udp) {
-            Now::Reply(reply, hint) => {
+        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+            Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
                     self.fast.keep(packet, &reply, hint);
                 }
                 Some(Message::from_vec(&reply).expect("a reply"))
             }
-            Now::Drop | Now::Later(_) => None,
+            Handled::Drop | Handled::Pending(_) => None,
         }
     }
 }
@@ -319,9 +319,9 @@ fn the_fast_way_is_the_full_way() {
 
 /// Lets the slow path make what takes more than one signature.
 fn settle(site: &Site, packet: &[u8]) {
-    if let Now::Later(job) = site.handler.now(packet, PEER.into(), Via::Udp) {
+    if let Handled::Pending(query) = site.handler.handle(packet, PEER.into(), Protocol::Udp) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(site.handler.later(job));
+        runtime.block_on(site.handler.finish(query));
     }
 }
 

@@ -33,12 +33,14 @@ const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
 fn a_panic_is_one_querys_servfail() {
     let handler = handler();
     let poison = packet("fault-now.skydns.local.");
-    let Now::Reply(reply, _) = handler.now(&poison, PEER.into(), Via::Udp) else { panic!("a reply") };
+    let Handled::Reply(reply, _) = handler.handle(&poison, PEER.into(), Protocol::Udp) else {
+        panic!("a reply")
+    };
     let reply = Message::from_vec(&reply).expect("a reply");
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
     let query = packet("a.skydns.local.");
     assert!(
-        matches!(handler.now(&query, PEER.into(), Via::Udp), Now::Reply(..)),
+        matches!(handler.handle(&query, PEER.into(), Protocol::Udp), Handled::Reply(..)),
         "the next query is answered"
     );
     let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
@@ -49,10 +51,13 @@ fn a_panic_is_one_querys_servfail() {
 fn replies_are_counted_by_who_gave_them() {
     let handler = handler();
     for name in ["a.skydns.local.", "localhost."] {
-        assert!(matches!(handler.now(&packet(name), PEER.into(), Via::Udp), Now::Reply(..)));
+        assert!(matches!(handler.handle(&packet(name), PEER.into(), Protocol::Udp), Handled::Reply(..)));
     }
-    assert!(matches!(handler.now(&packet("www.example.org."), PEER.into(), Via::Tcp), Now::Later(_)));
-    assert!(matches!(handler.now(b"short", PEER.into(), Via::Udp), Now::Drop));
+    assert!(matches!(
+        handler.handle(&packet("www.example.org."), PEER.into(), Protocol::Tcp),
+        Handled::Pending(_)
+    ));
+    assert!(matches!(handler.handle(b"short", PEER.into(), Protocol::Udp), Handled::Drop));
     let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
     for line in [
         "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
@@ -77,8 +82,8 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
     edns.set_dnssec_ok(true);
     message.set_edns(edns);
     let secure = message.to_vec().expect("octets");
-    let ask = |packet: &[u8]| match handler.now(packet, PEER.into(), Via::Udp) {
-        Now::Reply(reply, hint) => (Message::from_vec(&reply).expect("a reply"), hint.is_some()),
+    let ask = |packet: &[u8]| match handler.handle(packet, PEER.into(), Protocol::Udp) {
+        Handled::Reply(reply, hint) => (Message::from_vec(&reply).expect("a reply"), hint.is_some()),
         _ => panic!("a reply"),
     };
     let (reply, cacheable) = ask(&secure);
@@ -100,7 +105,9 @@ fn our_own_probe_is_answered_and_not_counted() {
     query.set_query_class(DNSClass::CH);
     message.add_query(query);
     let packet = message.to_vec().expect("a message");
-    let Now::Reply(reply, _) = handler.now(&packet, PEER.into(), Via::Udp) else { panic!("a reply") };
+    let Handled::Reply(reply, _) = handler.handle(&packet, PEER.into(), Protocol::Udp) else {
+        panic!("a reply")
+    };
     assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
     let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
