@@ -41,9 +41,11 @@
 pub mod agent;
 pub mod answer;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod dnssec;
 pub mod forward;
+mod lock;
 pub mod logging;
 pub mod metrics;
 pub mod pulse;

@@ -2,10 +2,11 @@
 //!
 //! Nothing here knows systemd: the watchdog asks [`Seen::standing`] and decides.
 
+use crate::lock::lock;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a task that waits for something else beats.
@@ -83,7 +84,7 @@ impl Pulse {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Part>>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.parts)
     }
 }
 
@@ -99,7 +100,7 @@ impl Part {
     /// Whether it has not moved since a count, and for longer than it may.
     fn stands(&self, count: u64) -> bool {
         let now = self.count.load(Relaxed);
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moved = lock(&self.moved);
         if moved.0 != now {
             *moved = (now, Instant::now());
         }

@@ -1,5 +1,6 @@
 //! The files of DNSSEC keys: found, read, and told about.
 
+use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{Key, KeyError, KeyFiles, KeySet, SignatureCache, Signer};
 use crate::systemd;
@@ -9,7 +10,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A key that cannot be used; the text names the file and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -176,11 +176,6 @@ fn at(base: &str, error: &KeyError) -> String {
     if text.starts_with('.') { format!("{base}{text}") } else { format!("{base}: {text}") }
 }
 
-/// Unix time in seconds.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 /// The signer that a configuration asks for, if any.
 pub(super) fn signer(config: &Config, cache: &Arc<SignatureCache>) -> Result<Option<Arc<Signer>>, KeysError> {
     let dnssec = &config.dnssec;
@@ -194,7 +189,7 @@ pub(super) fn signer(config: &Config, cache: &Arc<SignatureCache>) -> Result<Opt
     }
     notes.iter().for_each(|note| log::warn!("{note}"));
     let keys = KeySet::new(keys).with_ttl(config.zone.ttl);
-    Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), now()))))
+    Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), unix_time()))))
 }
 
 /// Whether the keys that a configuration asks for can be used.
@@ -205,7 +200,7 @@ pub(super) fn readable(config: &Config) -> Result<(), KeysError> {
 
 /// What signs now, for the log.
 pub(super) fn description(signer: &Signer) -> String {
-    let now = now();
+    let now = unix_time();
     let state = signer.state(now);
     let keys: Vec<_> = signer
         .keys()

@@ -2,12 +2,13 @@
 
 use super::status::Notes;
 use crate::config::Spec;
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::source::snapshot::{self, Kept, Origin, SnapshotError};
 use crate::source::{Event, Feed};
 use crate::systemd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// The file of the snapshot, if there is a directory for it: the one that is configured, else systemd's.
@@ -21,7 +22,7 @@ pub(super) fn report(file: PathBuf, notes: Notes, counters: Arc<Metrics>) -> imp
     move |kept| {
         counters.snapshot_saved(kept.as_ref().ok().map(|saved| saved.octets));
         let trouble = kept.as_ref().err().map(ToString::to_string);
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&told);
         if *told == trouble {
             return;
         }

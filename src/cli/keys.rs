@@ -2,6 +2,7 @@
 
 use super::{CONFIG, PERMISSION, SYSTEM, USAGE, fail, print};
 use crate::agent::{KeyProblem, Keys};
+use crate::clock::unix_time;
 use crate::config::Spec;
 use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
 use crate::systemd;
@@ -13,7 +14,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const KEYGEN: &str =
     "usage: skydns keygen [-a ECDSAP256SHA256 | ECDSAP384SHA384 | ED25519] [-z] [-K DIR] [DOMAIN]";
@@ -34,7 +34,7 @@ pub(super) fn generate(words: &[String], spec: &Spec) -> ExitCode {
         Ok(wanted) => wanted,
         Err(text) => return fail(USAGE, &text),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = unix_time();
     let Ok(key) = NewKey::generate(&wanted.domain, wanted.algorithm, wanted.flags, now) else {
         return fail(SYSTEM, &"keygen: the system gives no random numbers");
     };

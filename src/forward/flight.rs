@@ -1,12 +1,13 @@
 //! Equal questions in flight: the first asks, the others wait for its reply.
 
 use super::Ask;
+use crate::lock::lock;
 use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 type Exchange = BoxFuture<'static, Reply>;
 
@@ -66,7 +67,7 @@ impl Flights {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Ask, UnderWay>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.under_way)
     }
 }
 

@@ -1,7 +1,8 @@
 //! All upstreams, by address.
 
 use super::probe::is_probe;
-use super::upstream::{Shared, Upstream, lock};
+use super::upstream::{Shared, Upstream};
+use crate::lock::lock;
 use hickory_proto::rr::Name;
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -7,7 +7,8 @@
 
 use super::Ask;
 use super::message;
-use super::upstream::{ExchangeError, lock};
+use super::upstream::ExchangeError;
+use crate::lock::lock;
 use hickory_proto::op::Message;
 use hickory_resolver::net::NetError;
 use std::collections::HashMap;

@@ -1,9 +1,10 @@
 //! Questions to upstreams that nobody waits for: replies are fetched anew ahead of their end, and stale ones after it.
 
+use crate::lock::lock;
 use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -38,7 +39,7 @@ impl Refresher {
 
     /// Drives what is handed in, for ever. Only the first call does.
     pub(super) async fn run(&self) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let queue = lock(&self.queue).take();
         let Some(mut queue) = queue else { return };
         let mut under_way = JoinSet::new();
         loop {

@@ -5,6 +5,7 @@ use super::choice::Standing;
 use super::message;
 use super::ports::Ports;
 use super::probe;
+use crate::lock::lock;
 use crate::wire::Reply;
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
 use hickory_proto::rr::{Name, RecordType};
@@ -17,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -430,8 +431,4 @@ impl Shared {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

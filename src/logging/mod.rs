@@ -9,10 +9,11 @@ mod seldom;
 pub use seldom::Seldom;
 
 use crate::config::LogTarget;
+use crate::lock::lock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter5424, Logger, LoggerBackend};
 
@@ -75,7 +76,7 @@ impl Log for OurLogger {
             return;
         }
         if record.target() != QUERIES {
-            let passed = self.brake.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+            let passed = lock(&self.brake).pass(Instant::now());
             match passed {
                 Passed::No => return,
                 Passed::Yes => {}
@@ -97,7 +98,7 @@ impl Sink {
             Self::Stderr => writeln!(std::io::stderr(), "{} {}: {line}", timestamp(), word(level)),
             Self::Journal => writeln!(std::io::stderr(), "<{}>{line}", priority(level)),
             Self::Syslog(logger) => {
-                let mut logger = logger.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut logger = lock(logger);
                 if emit(&mut logger, level, line).is_err() {
                     // syslogd was restarted: /dev/log is another socket now.
                     if let Ok(again) = syslog::unix(formatter()) {

@@ -3,6 +3,7 @@
 //! Every ten seconds the totals since the start go out. A server that is away costs that round only.
 
 use super::{Cause, Metrics, System};
+use crate::clock::unix_time;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
@@ -12,7 +13,7 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
@@ -94,7 +95,7 @@ impl Sink {
     async fn send(&self, totals: &[(&'static str, u64)]) -> io::Result<()> {
         match self {
             Self::Graphite { prefix, .. } => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let now = unix_time();
                 let lines = totals.iter().fold(String::new(), |mut lines, (name, total)| {
                     // Writing to a String cannot fail.
                     let _ = writeln!(lines, "{prefix}.{name}.count {total} {now}");

@@ -2,7 +2,7 @@
 
 use super::fast_path::FastPath;
 use super::handler::{Handled, Handler, Protocol};
-use super::sign;
+use crate::clock::unix_time;
 use crate::config::{Config, Host, Spec};
 use crate::forward::Forwarder;
 use crate::service::{Keyspace, Place, Service};
@@ -57,7 +57,7 @@ impl BothPaths {
     /// The two say different things.
     pub fn compare(&mut self, packet: &[u8]) {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
-        self.fast.begin(&self.handler, sign::now());
+        self.fast.begin(&self.handler, unix_time());
         let mut full = None;
         for _ in 0..3 {
             let mut buffer = [packet, &[0xaa; 5_000]].concat();

@@ -3,8 +3,9 @@
 use super::client_policy::{ClientClass, ClientPolicy};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
-use super::sign::{Signed, now};
+use super::sign::Signed;
 use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, SharedAuthority};
+use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{Signer, UnsignedAnswer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
@@ -188,7 +189,7 @@ impl Handler {
         }
         let published = self.published.load();
         let dependencies = Dependencies::default();
-        let now = now();
+        let now = unix_time();
         let name = request.query.name();
         if config.forward.stub_zones
             && request.query.query_class() == DNSClass::IN
@@ -268,7 +269,7 @@ impl Handler {
             dependencies: &dependencies,
             signing: None,
             seed: 0,
-            now: now(),
+            now: unix_time(),
         };
         match making.answer(&request, transport, &Externals::new()) {
             Outcome::Answered(answer) => {
@@ -395,7 +396,7 @@ impl Handler {
         seed: u64,
     ) -> Signed {
         let (config, published) = (self.config.load(), self.published.load());
-        let now = now();
+        let now = unix_time();
         let signing = self.signing(request, &config, now);
         let dependencies = Dependencies::default();
         let (config, published, signing) = (&config, &published, signing.as_ref());

@@ -7,18 +7,12 @@ use crate::dnssec::{DenialKind, KeyState, Signer, SigningError, SigningRequest, 
 use crate::wire::{Reply, Request, Transport};
 use hickory_proto::op::ResponseCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Signatures that a worker makes for one answer: it is kept from its other clients no longer than that takes.
 const ON_THE_SPOT: usize = 1;
 
 /// RRSIGs Missing (RFC 8914 §4.11).
 const RRSIGS_MISSING: u16 = 10;
-
-/// Unix time in seconds.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
 
 /// The keys that an answer is made and signed with, whatever changes meanwhile.
 #[derive(Clone, Debug)]

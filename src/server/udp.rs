@@ -4,8 +4,8 @@ use super::datagrams::{BATCH, Batch, Peer, Socket};
 use super::fast_path::FastPath;
 use super::handler::{Handled, Handler, Protocol};
 use super::reach::Reach;
-use super::sign::now;
 use super::slow_path::{PendingQueries, SlowPath};
+use crate::clock::unix_time;
 use crate::logging::Seldom;
 use crate::metrics::SocketWork;
 use crate::pulse::{Beat, Pulse};
@@ -146,7 +146,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                 Ok(received) => self.contained(|worker| worker.answer(received, beat)),
                 // Without a query as well: an old tree is let go of.
                 Err(Errno::EAGAIN | Errno::EINTR) => {
-                    self.contained(|worker| worker.fast.begin(worker.handler, now()));
+                    self.contained(|worker| worker.fast.begin(worker.handler, unix_time()));
                 }
                 Err(error) => {
                     // The network may provoke some of these, so they are nothing to end for.
@@ -172,7 +172,7 @@ impl<'a, P: Peer> Worker<'a, P> {
     /// Answers what is cached, and sends that before the rest takes its time.
     fn answer(&mut self, received: usize, beat: &Beat) {
         let begun = Instant::now();
-        self.fast.begin(self.handler, now());
+        self.fast.begin(self.handler, unix_time());
         let mut unknown = [0; BATCH];
         let mut unknowns = 0;
         for at in 0..received {
@@ -190,7 +190,7 @@ impl<'a, P: Peer> Worker<'a, P> {
                     self.handler.metrics().panicked();
                     log::error!("a fault in answering from a cached reply");
                     self.fast = FastPath::new(self.handler, self.most);
-                    self.fast.begin(self.handler, now());
+                    self.fast.begin(self.handler, unix_time());
                 }
             }
         }

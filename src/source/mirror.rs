@@ -6,6 +6,7 @@ use super::stage::{Act, Front, Stage};
 use super::state::{Holds, Published, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
+use crate::clock::unix_time;
 use crate::pulse::Beat;
 use crate::service::{Key, Keyspace, Place, Service};
 use crate::tree::{Entry, Tree};
@@ -14,7 +15,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// Most changes that one published state takes together. Bounds how late the first of a burst shows.
@@ -242,7 +243,7 @@ impl Mirror {
             }
         }
         if changes > 0 || self.tree.serial() == 0 {
-            self.tree.set_serial(unix_time());
+            self.tree.set_serial(serial_now());
         }
         match listing.config {
             Some(config) => self.configs.insert(id, config),
@@ -312,7 +313,7 @@ impl Mirror {
             }
         };
         if changed {
-            self.tree.set_serial(unix_time());
+            self.tree.set_serial(serial_now());
         }
     }
 
@@ -468,10 +469,9 @@ enum Read {
     Nothing,
 }
 
-fn unix_time() -> u32 {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // A serial wraps at 2^32 (RFC 1982).
-    u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
+/// The serial of the SOA for a change of data now: Unix time, modulo 2^32 (RFC 1982).
+fn serial_now() -> u32 {
+    u32::try_from(unix_time() & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Records that are not served, with the reason for each.
 
 use super::SourceId;
+use crate::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Most refusals whose reasons are kept; more are only counted.
 const MOST_KEPT: usize = 10_000;
@@ -77,6 +78,6 @@ impl Refusals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }

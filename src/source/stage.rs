@@ -5,8 +5,9 @@
 
 use super::refusals::Refusals;
 use super::state::{Published, Status};
+use crate::lock::lock;
 use arc_swap::ArcSwap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// See the module's text.
@@ -90,7 +91,7 @@ impl Stage {
     }
 
     fn lock(&self) -> MutexGuard<'_, Acts> {
-        self.acts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.acts)
     }
 }
 

@@ -45,7 +45,7 @@ impl Site {
         let handler =
             Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
         let fast = FastPath::new(&handler, 1 << 24);
-        let (tree, now) = (published.load().tree.clone(), super::super::sign::now());
+        let (tree, now) = (published.load().tree.clone(), crate::clock::unix_time());
         Self { handler, tree, published, config, fast, now, quick: 0 }
     }
 
@@ -108,7 +108,7 @@ fn signer(denial: DenialKind) -> Arc<Signer> {
     let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
     let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
     let cache = Arc::new(SignatureCache::new(10_000));
-    Arc::new(Signer::new(zone, KeySet::new(vec![key]), denial, cache, super::super::sign::now()))
+    Arc::new(Signer::new(zone, KeySet::new(vec![key]), denial, cache, crate::clock::unix_time()))
 }
 
 fn packet(asked: &str, rtype: RecordType, class: DNSClass, id: u16, edns: Option<(u16, bool)>) -> Vec<u8> {
@@ -259,7 +259,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
                 id.wrapping_add(10 * u16::try_from(number).expect("few")),
                 *edns,
             );
-            site.now = super::super::sign::now();
+            site.now = crate::clock::unix_time();
             site.remember(&packet);
             let (mut quick, mut full) = (site.ask(&packet), site.full(&packet));
             if let (Some(quick), Some(full), true) = (&mut quick, &mut full, is_outside(&asked)) {
@@ -270,7 +270,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
                 }
                 outside += 1;
             }
-            if super::super::sign::now() != site.now {
+            if crate::clock::unix_time() != site.now {
                 // Leased TTLs change with every second.
                 continue;
             }
@@ -396,7 +396,7 @@ fn leased_ttls_count_down_second_by_second() {
     let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
     // Whichever second it is: several may pass.
     for _ in 0..50 {
-        site.now = super::super::sign::now();
+        site.now = crate::clock::unix_time();
         let (quick, full) = (site.ask(&packet).expect("a reply"), site.full(&packet).expect("a reply"));
         assert!(quick.answers[0].ttl.abs_diff(full.answers[0].ttl) <= 1);
     }

@@ -3,6 +3,7 @@
 //! etcd's watch tells of a lease only at its end, so the time left has to be asked for, again and
 //! again: at half of what was left the last time.
 
+use crate::clock::unix_time;
 use crate::tree::Lease;
 use etcd_client::{Error, LeaseClient};
 use futures_util::FutureExt;
@@ -11,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Questions under way at once.
@@ -116,7 +117,7 @@ impl Leases {
         };
         let next = match left.map(u64::try_from) {
             Some(Ok(left)) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let now = unix_time();
                 lease.set_end(now.saturating_add(left));
                 (Duration::from_secs(left) / 2).max(REST)
             }

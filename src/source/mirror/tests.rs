@@ -151,7 +151,7 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     mirror.take(SourceId::Etcd, Event::Restored(vec![(true, key, value)]));
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = Header { serial: 77, config, ..Header::default() };
-    let snapshot = Restored { header, known: UNIX_EPOCH, records: 2 };
+    let snapshot = Restored { header, known: SystemTime::UNIX_EPOCH, records: 2 };
     mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, seen: tokio::sync::oneshot::channel().0 });
     mirror.publish();
 }
@@ -179,7 +179,7 @@ fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
     assert_eq!(mirror.front().published().freshness, Freshness::Stale);
     let status = mirror.front().status().borrow().clone();
-    assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { known: UNIX_EPOCH });
+    assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { known: SystemTime::UNIX_EPOCH });
     assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
     mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
     mirror.publish();
