@@ -132,7 +132,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let client_policy = Arc::clone(handler.client_policy());
     let prober = prober(&bound, &handler, notes.clone(), Arc::clone(&counters), Arc::clone(&connections));
     let (stop, stopped) = watch::channel(false);
-    let mut server = Server::start(bound, workers, &handler, &connections, &stopped, tasks.pulse())?;
+    let mut server = Server::start(bound, workers, &handler, &connections, &stopped, tasks.heartbeats())?;
     for sink in statistics.sinks {
         tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(&counters)));
     }
@@ -157,7 +157,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
                 systemd::ready(&line.text());
                 log::info!("ready: {}", line.text());
                 tasks.spawn("the status line", line.clone().tell());
-                let watchdog = prober.clone().watch(tasks.pulse().clone());
+                let watchdog = prober.clone().watch(tasks.heartbeats().clone());
                 phase = Phase::Ready(watchdog.map_err(AgentError::system("starting the watchdog"))?);
             }
             // Before it is ready a reload would tell systemd that it is.

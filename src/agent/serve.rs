@@ -2,7 +2,7 @@
 
 use super::AgentError;
 use crate::config::{Config, Spec};
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeats;
 use crate::server::{self, Bound, Connections, Handler, UdpWorkers};
 use crate::systemd::{SocketError, Sockets};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Server {
         handler: &Arc<Handler>,
         table: &Arc<Connections>,
         stop: &watch::Receiver<bool>,
-        pulse: &Pulse,
+        heartbeats: &Heartbeats,
     ) -> Result<Self, AgentError> {
         let mut tasks = JoinSet::new();
         for listener in bound.tcp {
@@ -64,7 +64,7 @@ impl Server {
             let listener = TcpListener::from_std(listener).map_err(AgentError::system("setting up TCP"))?;
             let (handler, table) = (Arc::clone(handler), Arc::clone(table));
             let serving = server::serve_tcp(listener, handler, table, stop.clone());
-            tasks.spawn(pulse.part(format!("the TCP loop{name}")).beside(serving));
+            tasks.spawn(heartbeats.monitor(format!("the TCP loop{name}")).beat_beside(serving));
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.unwrap_or_else(cores);
@@ -72,10 +72,10 @@ impl Server {
         for (number, (path, task)) in
             server::slow_paths(handler, workers * bound.udp.len()).into_iter().enumerate()
         {
-            tasks.spawn(pulse.part(format!("slow path {number}")).beside(task));
+            tasks.spawn(heartbeats.monitor(format!("slow path {number}")).beat_beside(task));
             slow.push(path);
         }
-        let udp = server::spawn_udp(bound.udp, workers, handler, slow, pulse)
+        let udp = server::spawn_udp(bound.udp, workers, handler, slow, heartbeats)
             .map_err(AgentError::system("setting up UDP"))?;
         Ok(Self { udp, tasks })
     }

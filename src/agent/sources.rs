@@ -4,7 +4,7 @@ use super::AgentError;
 use super::snapshot;
 use super::tasks::{Retired, Tasks};
 use crate::config::Spec;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
 use crate::source::etcd::{Etcd, EtcdError, Settings, TlsFiles};
 use crate::source::files::{Files, Nudge};
@@ -161,7 +161,8 @@ impl Sources {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
         let (front, retired) = (mirror.front(), Retired::default());
-        let beat = tasks.pulse().sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).poke());
+        let heartbeat =
+            tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).poke());
         let mut sources = Self {
             front,
             settings,
@@ -179,7 +180,7 @@ impl Sources {
         tasks.watch_thread(
             "the mirror",
             &retired,
-            spawn("mirror", move || mirror.run(events, beat)).map_err(failed)?,
+            spawn("mirror", move || mirror.run(events, heartbeat)).map_err(failed)?,
         );
         if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
             let (file, feed) = (file.to_owned(), feed(SourceId::Etcd));
@@ -195,8 +196,8 @@ impl Sources {
             let nudger = files.nudger();
             sources.files = Some(nudger.clone());
             let poke = move || nudger.send(Nudge::Poke).unwrap_or_default();
-            let beat = tasks.pulse().sleeper("the follower of files", DISK, poke);
-            let thread = spawn("files", move || files.run(beat)).map_err(failed)?;
+            let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, poke);
+            let thread = spawn("files", move || files.run(heartbeat)).map_err(failed)?;
             tasks.watch_thread("the follower of files", &retired, thread);
         }
         if let Some(settings) = &sources.settings.etcd {
@@ -337,8 +338,8 @@ impl Sources {
         let stage = Stage::new();
         let (feed, events) = Feed::channel();
         let mirror = asked.mirror(&stage);
-        let beat = Pulse::default().part("the mirror");
-        let mirror = spawn("mirror", move || mirror.run(events, beat)).map_err(SourcesError::Thread)?;
+        let heartbeat = Heartbeats::default().monitor("the mirror");
+        let mirror = spawn("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
         if let Some(dir) = asked.records {
             let files = Files::new(dir, asked.keyspace.clone(), feed(SourceId::Files));

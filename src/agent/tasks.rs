@@ -1,7 +1,7 @@
-//! The long-lived tasks and threads: each has a name and a beat, and none may end unasked.
+//! The long-lived tasks and threads: each has a name and a heartbeat, and none may end unasked.
 
 use super::AgentError;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Tasks {
     set: JoinSet<Option<&'static str>>,
-    pulse: Pulse,
+    heartbeats: Heartbeats,
 }
 
 /// Whether some tasks are asked to end.
@@ -35,8 +35,8 @@ impl Retired {
 
 impl Tasks {
     /// The beats of all that runs for long.
-    pub(super) fn pulse(&self) -> &Pulse {
-        &self.pulse
+    pub(super) fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// Starts a task that is to run for ever.
@@ -51,9 +51,9 @@ impl Tasks {
         retired: &Retired,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        let (beat, retired) = (self.pulse.part(name), retired.clone());
+        let (heartbeat, retired) = (self.heartbeats.monitor(name), retired.clone());
         self.set.spawn(async move {
-            beat.beside(task).await;
+            heartbeat.beat_beside(task).await;
             (!retired.is_set()).then_some(name)
         })
     }

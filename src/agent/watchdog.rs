@@ -1,8 +1,8 @@
 //! Readiness and the watchdog: both ask our own sockets, and the watchdog looks at every beat as well.
 
 use super::status::Notes;
+use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
-use crate::pulse::Pulse;
 use crate::server::{Connections, Probe};
 use crate::systemd;
 use std::io;
@@ -60,7 +60,7 @@ impl Prober {
 
     /// Keeps systemd's watchdog quiet as long as everything moves, from a thread of its own.
     /// It ends when the sender is dropped. Without a watchdog it does nothing.
-    pub(super) fn watch(self, pulse: Pulse) -> io::Result<Option<mpsc::Sender<()>>> {
+    pub(super) fn watch(self, heartbeats: Heartbeats) -> io::Result<Option<mpsc::Sender<()>>> {
         let Some(interval) = systemd::watchdog_interval() else { return Ok(None) };
         let (stop, stopped) = mpsc::channel();
         // A round takes two of these at most: one may fail, and the next is still in time.
@@ -71,7 +71,7 @@ impl Prober {
         let look = move || {
             loop {
                 systemd::alive();
-                if !self.until_well(&pulse, period, &stopped) {
+                if !self.until_well(&heartbeats, period, &stopped) {
                     return;
                 }
             }
@@ -81,13 +81,13 @@ impl Prober {
     }
 
     /// Looks until everything has moved within a period; `false` if it is time to stop.
-    fn until_well(&self, pulse: &Pulse, period: Duration, stopped: &mpsc::Receiver<()>) -> bool {
+    fn until_well(&self, heartbeats: &Heartbeats, period: Duration, stopped: &mpsc::Receiver<()>) -> bool {
         loop {
-            let (seen, answered) = (pulse.look(), self.counters.activity());
+            let (seen, answered) = (heartbeats.counts(), self.counters.activity());
             if stopped.recv_timeout(period) != Err(RecvTimeoutError::Timeout) {
                 return false;
             }
-            let mut standing = seen.standing();
+            let mut standing = seen.stalled();
             // Sockets that are busy with clients need not answer us in time as well.
             let busy = self.counters.activity().saturating_sub(answered) > BUSY || self.connections.is_full();
             standing.extend(self.ask(period).err().filter(|_| !busy));

@@ -6,9 +6,9 @@ use super::handler::{Handled, Handler, Protocol};
 use super::reach::Reach;
 use super::slow_path::{PendingQueries, SlowPath};
 use crate::clock::unix_time;
+use crate::heartbeat::{Heartbeat, Heartbeats};
 use crate::logging::Seldom;
 use crate::metrics::SocketWork;
-use crate::pulse::{Beat, Pulse};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
 use std::io;
@@ -85,7 +85,7 @@ pub fn spawn(
     workers: usize,
     handler: &Arc<Handler>,
     slow: Vec<SlowPath>,
-    pulse: &Pulse,
+    heartbeats: &Heartbeats,
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut threads, mut wake) = (Vec::new(), Vec::new());
@@ -100,10 +100,10 @@ pub fn spawn(
             wake.push(reach);
             let (socket, handler) = (Arc::clone(&socket), Arc::clone(handler));
             let stop = Arc::clone(&stop);
-            let beat = pulse.part(format!("UDP worker {number} of {local}"));
+            let heartbeat = heartbeats.monitor(format!("UDP worker {number} of {local}"));
             let worker = move || match socket.is_v4() {
-                true => Worker::<SockaddrIn>::new(socket, &handler, &slow, most).work(&stop, &beat),
-                false => Worker::<SockaddrIn6>::new(socket, &handler, &slow, most).work(&stop, &beat),
+                true => Worker::<SockaddrIn>::new(socket, &handler, &slow, most).work(&stop, &heartbeat),
+                false => Worker::<SockaddrIn6>::new(socket, &handler, &slow, most).work(&stop, &heartbeat),
             };
             threads.push(thread::Builder::new().name(format!("udp-{number}")).spawn(worker)?);
         }
@@ -138,12 +138,12 @@ impl<'a, P: Peer> Worker<'a, P> {
         Self { handler, slow, batch: Batch::new(socket), fast, most, later: PendingQueries::new() }
     }
 
-    fn work(mut self, stop: &AtomicBool, beat: &Beat) {
+    fn work(mut self, stop: &AtomicBool, heartbeat: &Heartbeat) {
         let told = Seldom::default();
         while !stop.load(Ordering::Relaxed) {
-            beat.beat();
+            heartbeat.beat();
             match self.batch.receive() {
-                Ok(received) => self.contained(|worker| worker.answer(received, beat)),
+                Ok(received) => self.contained(|worker| worker.answer(received, heartbeat)),
                 // Without a query as well: an old tree is let go of.
                 Err(Errno::EAGAIN | Errno::EINTR) => {
                     self.contained(|worker| worker.fast.begin(worker.handler, unix_time()));
@@ -170,7 +170,7 @@ impl<'a, P: Peer> Worker<'a, P> {
     }
 
     /// Answers what is cached, and sends that before the rest takes its time.
-    fn answer(&mut self, received: usize, beat: &Beat) {
+    fn answer(&mut self, received: usize, heartbeat: &Heartbeat) {
         let begun = Instant::now();
         self.fast.begin(self.handler, unix_time());
         let mut unknown = [0; BATCH];
@@ -200,7 +200,7 @@ impl<'a, P: Peer> Worker<'a, P> {
         }
         let mut waiting = Instant::now();
         for at in &unknown[..unknowns] {
-            beat.beat();
+            heartbeat.beat();
             self.answer_in_full(*at);
             if waiting.elapsed() > LONGEST_WAIT {
                 self.send();
@@ -267,7 +267,7 @@ mod tests {
             paths.push(path);
             tasks.push(runtime.handle().clone().spawn(task));
         }
-        let workers = spawn(vec![socket], 1, &handler, paths, &Pulse::default()).expect("workers");
+        let workers = spawn(vec![socket], 1, &handler, paths, &Heartbeats::default()).expect("workers");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         client.connect(server).expect("connected");
         client.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");

@@ -7,7 +7,7 @@
 mod scan;
 
 use super::{Change, Closed, Event, Feed};
-use crate::pulse::Beat;
+use crate::heartbeat::Heartbeat;
 use crate::service::{Keyspace, Place, Service};
 use notify::{RecursiveMode, Watcher};
 use scan::{Scan, Seen};
@@ -49,7 +49,7 @@ pub struct Files {
     patient: bool,
     nudge: mpsc::Sender<Nudge>,
     nudges: mpsc::Receiver<Nudge>,
-    beat: Option<Beat>,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// What wakes the follower of files.
@@ -70,7 +70,7 @@ impl Files {
         Self {
             nudge,
             nudges,
-            beat: None,
+            heartbeat: None,
             root,
             keyspace,
             feed,
@@ -96,8 +96,8 @@ impl Files {
     }
 
     /// Follows the directory until the mirror ends or [`Nudge::Stop`].
-    pub fn run(mut self, beat: Beat) {
-        self.beat = Some(beat);
+    pub fn run(mut self, heartbeat: Heartbeat) {
+        self.heartbeat = Some(heartbeat);
         let told = self.nudge.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading the files does not count as a change of them.
@@ -141,9 +141,9 @@ impl Files {
     /// Waits until it is time to look, or to stop.
     fn wait(&self, most: Duration) -> Nudge {
         let end = Instant::now() + most;
-        let beat = || self.beat.iter().for_each(Beat::beat);
+        let moves = || self.heartbeat.iter().for_each(Heartbeat::beat);
         loop {
-            beat();
+            moves();
             match self.nudges.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Nudge::Poke) => {}
                 Ok(Nudge::Look) => break,
@@ -156,7 +156,7 @@ impl Files {
         while Instant::now() < end {
             match self.nudges.recv_timeout(SETTLE) {
                 Ok(Nudge::Stop) => return Nudge::Stop,
-                Ok(_) => beat(),
+                Ok(_) => moves(),
                 Err(_) => break,
             }
         }
@@ -165,7 +165,7 @@ impl Files {
 
     /// Reads what changed and tells the mirror; says whether to look again soon.
     fn read(&mut self) -> Result<bool, Closed> {
-        let mut scan = Scan::new(&self.root, &self.keyspace, &self.known, self.beat.as_ref());
+        let mut scan = Scan::new(&self.root, &self.keyspace, &self.known, self.heartbeat.as_ref());
         if let Err(error) = scan.run() {
             // A directory that cannot be read is not an empty one: it is listed anew when it can.
             self.known.clear();

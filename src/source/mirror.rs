@@ -7,7 +7,7 @@ use super::state::{Holds, Published, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
 use crate::clock::unix_time;
-use crate::pulse::Beat;
+use crate::heartbeat::Heartbeat;
 use crate::service::{Key, Keyspace, Place, Service};
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeMap, HashSet};
@@ -39,7 +39,7 @@ pub struct Mirror {
     configs: BTreeMap<SourceId, Vec<u8>>,
     act: Act,
     told: usize,
-    beat: Option<Beat>,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// What the mirror keeps of one source.
@@ -94,7 +94,7 @@ impl Mirror {
             configs: BTreeMap::new(),
             act: stage.act(),
             told: 0,
-            beat: None,
+            heartbeat: None,
         };
         mirror.publish();
         mirror
@@ -106,8 +106,8 @@ impl Mirror {
     }
 
     /// Takes events until every feed is closed.
-    pub fn run(mut self, mut events: mpsc::Receiver<(SourceId, Event)>, beat: Beat) {
-        self.beat = Some(beat);
+    pub fn run(mut self, mut events: mpsc::Receiver<(SourceId, Event)>, heartbeat: Heartbeat) {
+        self.heartbeat = Some(heartbeat);
         let mut published = Instant::now();
         while let Some((id, event)) = events.blocking_recv() {
             self.moves();
@@ -135,7 +135,7 @@ impl Mirror {
 
     /// Notes that it moves: a large listing takes a while.
     fn moves(&self) {
-        self.beat.iter().for_each(Beat::beat);
+        self.heartbeat.iter().for_each(Heartbeat::beat);
     }
 
     /// Takes one event; says how many changes it held.
@@ -216,7 +216,7 @@ impl Mirror {
         let mut gone = Vec::new();
         for (layer, exact) in [(layers.exact, true), (layers.folded, false)] {
             self.tree.entries(layer, |key, _| {
-                self.beat.iter().for_each(Beat::beat);
+                self.heartbeat.iter().for_each(Heartbeat::beat);
                 let stays =
                     if exact { listing.seen.contains(&key) } else { listing.folded.contains_key(&key) };
                 if !stays {
@@ -227,17 +227,17 @@ impl Mirror {
         }
         let mut changes = gone.len() + listing.fresh.len();
         for (key, layer) in gone {
-            self.beat.iter().for_each(Beat::beat);
+            self.heartbeat.iter().for_each(Heartbeat::beat);
             self.tree.remove(&key, layer);
         }
         for (key, entry) in listing.fresh {
-            self.beat.iter().for_each(Beat::beat);
+            self.heartbeat.iter().for_each(Heartbeat::beat);
             self.tree.put(&key, layers.exact, entry);
         }
         source.folded = listing.folded;
         source.restored = Vec::new();
         for (key, entries) in &source.folded {
-            self.beat.iter().for_each(Beat::beat);
+            self.heartbeat.iter().for_each(Heartbeat::beat);
             if let Some(entry) = entries.values().next() {
                 changes += usize::from(self.tree.put(key, layers.folded, entry.clone()));
             }

@@ -1,6 +1,6 @@
 //! One walk through the directory: which files there are, and the values of those that changed.
 
-use crate::pulse::Beat;
+use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -75,7 +75,7 @@ pub(super) struct Scan<'a> {
     /// Whether something changed under the walk, so that another is due soon.
     pub(super) changing: bool,
     /// Beats at every entry: a walk may be long.
-    beat: Option<&'a Beat>,
+    heartbeat: Option<&'a Heartbeat>,
     /// The directories that the walk is in, to find links that lead back.
     open: Vec<(u64, u64)>,
 }
@@ -85,10 +85,10 @@ impl<'a> Scan<'a> {
         root: &'a Path,
         keyspace: &'a Keyspace,
         known: &'a BTreeMap<Vec<u8>, Seen>,
-        beat: Option<&'a Beat>,
+        heartbeat: Option<&'a Heartbeat>,
     ) -> Self {
         let (found, problems) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, keyspace, known, found, problems, changing: false, beat, open: Vec::new() }
+        Self { root, keyspace, known, found, problems, changing: false, heartbeat, open: Vec::new() }
     }
 
     /// Walks.
@@ -119,7 +119,7 @@ impl<'a> Scan<'a> {
     }
 
     fn entry(&mut self, path: &Path, key: Vec<u8>) {
-        self.beat.iter().for_each(|beat| beat.beat());
+        self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
         let outcome = fs::metadata(path).and_then(|meta| {
             if meta.is_dir() {
                 self.enter(path, &meta, &key)
