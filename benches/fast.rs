@@ -17,7 +17,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Names in the tree, all of which are asked for.
+/// MetricNames in the tree, all of which are asked for.
 const NAMES: usize = 10_000;
 
 /// Instructions that one fast answer may take. It takes about half of them; see the table.

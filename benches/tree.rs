@@ -7,8 +7,8 @@
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
-use skydns::service::{Key, Keyspace, Place, Service};
-use skydns::tree::{DataKinds, Entry, Found, Layer, Path, Tree};
+use skydns::service::{Key, KeyTarget, Keyspace, Service};
+use skydns::tree::{DataKinds, Entry, Found, Layer, Tree, TreePath};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ fn path(n: usize) -> String {
 }
 
 fn key(n: usize) -> Key {
-    match Keyspace::new("skydns").place(path(n).as_bytes()) {
-        Ok(Place::Service { key, .. }) => key,
+    match Keyspace::new("skydns").target_of(path(n).as_bytes()) {
+        Ok(KeyTarget::Service { key, .. }) => key,
         other => panic!("{other:?}"),
     }
 }
@@ -103,7 +103,7 @@ fn main() {
 fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {
     let sample = count.min(65_536);
     let keys: Vec<Key> = (0..sample).map(|call| key(scattered(call, count))).collect();
-    let paths: Vec<Path> = keys.iter().map(|key| Path::new(&key.name())).collect();
+    let paths: Vec<TreePath> = keys.iter().map(|key| TreePath::new(&key.name())).collect();
     note(
         "look-up of a name",
         measure(|call| {
@@ -124,8 +124,8 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
             black_box(sorted.get(&keys[call % sample]));
         }),
     );
-    let wild = Path::new(&name("i7.svc42.*.skydns.local."));
-    let first = |path: &Path| match tree.services(path, DataKinds::HOST, |_| false) {
+    let wild = TreePath::new(&name("i7.svc42.*.skydns.local."));
+    let first = |path: &TreePath| match tree.services(path, DataKinds::HOST, |_| false) {
         Found::Services(found) => found.len(),
         _ => 0,
     };
@@ -136,7 +136,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
             black_box(first(&wild));
         }),
     );
-    let nothing = Path::new(&name("*.skydns.local."));
+    let nothing = TreePath::new(&name("*.skydns.local."));
     note(
         "wildcard look-up of what does not exist (*, TXT)",
         measure(|_| {

@@ -1,6 +1,7 @@
-//! Proof that the monitored of the program move: each beats whenever it gets round, and somebody looks.
+//! Heartbeats of the long-lived threads and tasks: each counts up whenever its loop comes round, and the watchdog compares
+//! the counts over time.
 //!
-//! Nothing here knows systemd: the watchdog asks [`HeartbeatCounts::standing`] and decides.
+//! Nothing here knows systemd: the watchdog asks [`HeartbeatCounts::stalled`] and decides.
 
 use crate::lock::lock;
 use std::convert::Infallible;
@@ -9,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-/// How often a task that waits for something else beats.
+/// How often the heartbeat of a task counts up while the task itself waits.
 const TASK_PERIOD: Duration = Duration::from_millis(300);
 
-/// All monitored that have to move. Clones are the same.
+/// The heartbeats of all monitored threads and tasks. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Heartbeats {
     monitored: Arc<Mutex<Vec<Weak<Monitored>>>>,
 }
 
-/// One monitored's beat. The monitored counts as long as this lives.
+/// The heartbeat of one thread or task, which is monitored until this is dropped.
 #[derive(Debug)]
 pub struct Heartbeat(Arc<Monitored>);
 
@@ -26,9 +27,9 @@ struct Monitored {
     name: String,
     count: AtomicU64,
     wake: Option<Box<dyn Fn() + Send + Sync>>,
-    /// How long it may stand still.
+    /// How long the count may stay the same before the thread or task has stalled.
     max_pause: Duration,
-    /// The count when it was last seen to have moved, and when that was.
+    /// The count when it was last seen to differ, and when that was.
     moved: Mutex<(u64, Instant)>,
 }
 
@@ -41,19 +42,19 @@ impl fmt::Debug for Monitored {
     }
 }
 
-/// What the monitored had done at one time.
+/// The counts of all heartbeats at one time.
 #[derive(Debug, Default)]
 pub struct HeartbeatCounts(Vec<(Weak<Monitored>, u64)>);
 
 impl Heartbeats {
-    /// A monitored that beats by itself at least every few hundred milliseconds.
+    /// Monitors a thread or task that beats by itself at least every few hundred milliseconds.
     pub fn monitor(&self, name: impl Into<String>) -> Heartbeat {
         self.add(name.into(), None, Duration::ZERO)
     }
 
-    /// A monitored that sleeps until there is work: `wake` gives it some that ends in a beat. It must not wait.
+    /// Monitors a thread that sleeps until there is work: `wake` must give it work that ends in a beat, without waiting.
     ///
-    /// It may stand still for as long as `max_pause`: a disk may stall, and that is no reason to end what works.
+    /// The thread may pause for as long as `max_pause`: a disk may hang, and that is no reason to end what works.
     pub fn monitor_sleeper(
         &self,
         name: impl Into<String>,
@@ -70,7 +71,7 @@ impl Heartbeats {
         Heartbeat(monitored)
     }
 
-    /// Notes how far each monitored is, and wakes those that sleep.
+    /// The present counts; wakes the threads that sleep, so that they beat before the next look.
     pub fn counts(&self) -> HeartbeatCounts {
         let mut monitored = self.lock();
         monitored.retain(|monitored| monitored.strong_count() > 0);
@@ -92,7 +93,7 @@ impl Heartbeats {
 }
 
 impl HeartbeatCounts {
-    /// The monitored that have not moved since, by name.
+    /// The names of the threads and tasks that have not beaten since these counts were taken.
     pub fn stalled(&self) -> Vec<String> {
         let living = self.0.iter().filter_map(|(monitored, count)| Some((monitored.upgrade()?, count)));
         living
@@ -103,7 +104,7 @@ impl HeartbeatCounts {
 }
 
 impl Monitored {
-    /// Whether it has not moved since a count, and for longer than it may.
+    /// Whether the count is still `count`, and has been for longer than allowed.
     fn has_stalled(&self, count: u64) -> bool {
         let now = self.count.load(Relaxed);
         let mut moved = lock(&self.moved);
@@ -115,17 +116,17 @@ impl Monitored {
 }
 
 impl Heartbeat {
-    /// Notes that the monitored moves. Only its own thread calls it, so no locked instruction is needed.
+    /// Counts up. Only one thread calls this, so no locked instruction is needed.
     pub fn beat(&self) {
         self.0.count.store(self.0.count.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// Runs a task and beats beside it, in the same task: while the one is stuck the other stands still.
+    /// Runs a future and beats beside it in the same task: while the future blocks the task, the heartbeat stops.
     pub async fn beat_beside<T>(self, task: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
             result = task => result,
-            // A busy task may have nothing left of the budget that the runtime gives both.
+            // A busy future may use up the cooperative budget that the runtime gives the task.
             never = tokio::task::unconstrained(self.beat_forever()) => match never {},
         }
     }
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_stands_still_is_named() {
+    fn a_part_that_stalls_is_named() {
         let heartbeats = Heartbeats::default();
         let (moving, still) = (heartbeats.monitor("moving"), heartbeats.monitor("still"));
         let seen = heartbeats.counts();
@@ -155,20 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_poked() {
+    fn a_sleeper_is_woken() {
         let heartbeats = Heartbeats::default();
-        let (told, wakes) = std::sync::mpsc::channel();
-        let monitor_sleeper = heartbeats
-            .monitor_sleeper("monitor_sleeper", Duration::ZERO, move || told.send(()).unwrap_or_default());
+        let (woken, wakes) = std::sync::mpsc::channel();
+        let sleeper = heartbeats
+            .monitor_sleeper("monitor_sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
         let seen = heartbeats.counts();
-        assert_eq!(seen.stalled(), ["monitor_sleeper"]);
+        assert_eq!(seen.stalled(), ["sleeper"]);
         wakes.recv().expect("a wake");
-        monitor_sleeper.beat();
+        sleeper.beat();
         assert_eq!(seen.stalled(), [""; 0]);
     }
 
     #[test]
-    fn patience_is_had_with_a_disk() {
+    fn a_disk_may_take_its_time() {
         let heartbeats = Heartbeats::default();
         let _files = heartbeats.monitor_sleeper("files", Duration::from_secs(3600), || {});
         assert_eq!(heartbeats.counts().stalled(), [""; 0]);
@@ -198,9 +199,9 @@ mod tests {
             std::thread::sleep(TASK_PERIOD);
             let seen = looks.counts();
             std::thread::sleep(3 * TASK_PERIOD);
-            let standing = seen.stalled();
+            let stalled = seen.stalled();
             stopped.store(true, Relaxed);
-            standing
+            stalled
         });
         // It uses up all the time that the runtime gives it, each time.
         heartbeat

@@ -429,12 +429,14 @@ fn dnssec_words(rtype: RecordType, data: &[u8]) -> Vec<(usize, String)> {
 
 #[test]
 fn units_of_2_5() {
-    use skydns::service::{Keyspace, Place};
+    use skydns::service::{KeyTarget, Keyspace};
     let units = load("msg.json");
     for case in units["path"].as_array().expect("cases") {
         let space = Keyspace::new(case["prefix"].as_str().expect("a prefix"));
         let expected = case["expect"].as_str().expect("a path");
-        let Ok(Place::Service { key, .. }) = space.place(expected.as_bytes()) else { panic!("{case}") };
+        let Ok(KeyTarget::Service { key, .. }) = space.target_of(expected.as_bytes()) else {
+            panic!("{case}")
+        };
         assert_eq!(key.name().to_ascii(), case["name"].as_str().expect("a name"));
         assert_eq!(space.path(&key), expected);
     }

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skydns::config::{Config, Host, Spec, read_variables};
+use skydns::config::{Config, HostIdentity, Spec, read_variables};
 
 fuzz_target!(|data: &[u8]| {
-    let host = Host { hostname: "h1".to_owned(), ..Host::default() };
+    let host = HostIdentity { hostname: "h1".to_owned(), ..HostIdentity::default() };
     match Spec::default().with_store("/skydns/config", data) {
         Ok(settings) => drop(Config::new(&settings.spec, &host).map_err(|problem| problem.to_string())),
         Err(problem) => assert!(problem.to_string().contains("/skydns/config")),

@@ -5,7 +5,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use libfuzzer_sys::fuzz_target;
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
-use skydns::service::{Keyspace, Place, Service};
+use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ static SITE: LazyLock<(Zone, Tree)> = LazyLock::new(|| {
         ("/skydns/local/skydns/_c/d", r#"{"host":"2001:db8::1"}"#),
         ("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"rev.example.org"}"#),
     ] {
-        let Ok(Place::Service { key, .. }) = keyspace.place(key.as_bytes()) else { unreachable!() };
+        let Ok(KeyTarget::Service { key, .. }) = keyspace.target_of(key.as_bytes()) else { unreachable!() };
         let service = Service::from_json(value.as_bytes()).expect("a service");
         tree.put(&key, Layer(0), Entry::new(service));
     }

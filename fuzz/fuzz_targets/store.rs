@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skydns::service::{Keyspace, Place, Service};
+use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree};
 
 fuzz_target!(|data: &[u8]| {
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let value = value.strip_prefix(b"\n").unwrap_or(value);
     let keyspace = Keyspace::new("skydns");
     let raw = [b"/skydns/", key].concat();
-    if let (Ok(Place::Service { key, .. }), Ok(service)) = (keyspace.place(&raw), Service::from_json(value)) {
+    if let (Ok(KeyTarget::Service { key, .. }), Ok(service)) = (keyspace.target_of(&raw), Service::from_json(value)) {
         assert!(key.name().len() <= 255);
         let mut tree = Tree::new();
         tree.put(&key, Layer(0), Entry::new(service));

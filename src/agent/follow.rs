@@ -3,7 +3,7 @@
 use super::AgentError;
 use super::keys::{self, KeysError};
 use super::upstreams::Upstreams;
-use crate::config::{Config, Host, Spec};
+use crate::config::{Config, HostIdentity, Spec};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::server::{Bound, ClientPolicy};
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Rebase {
     /// Flags, variables and defaults.
     pub(super) spec: Spec,
-    pub(super) host: Host,
+    pub(super) host: HostIdentity,
     /// Hears that it is done, or why not.
     pub(super) done: oneshot::Sender<Result<(), String>>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Rebase {
 pub(super) struct Follower {
     /// Flags, variables and defaults.
     base: Spec,
-    host: Host,
+    host: HostIdentity,
     status: watch::Receiver<Status>,
     /// The store's configuration that was looked at last.
     seen: Option<(SourceId, Vec<u8>)>,
@@ -52,7 +52,11 @@ impl Follower {
     ///
     /// # Errors
     /// The settings cannot be used on this host, or keys that are configured cannot be read.
-    pub(super) fn new(base: Spec, host: Host, status: watch::Receiver<Status>) -> Result<Self, AgentError> {
+    pub(super) fn new(
+        base: Spec,
+        host: HostIdentity,
+        status: watch::Receiver<Status>,
+    ) -> Result<Self, AgentError> {
         let config = Config::new(&base, &host)?;
         let signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
         let mut follower = Self {

@@ -21,7 +21,7 @@ pub use sources::{Sources, SourcesError};
 
 use crate::config::Spec;
 use crate::forward::Forwarder;
-use crate::metrics::{self, Metrics, Names, Sink};
+use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
 use crate::server::{BindError, Bound, Connections, Handler, Probe};
 use crate::source::Stage;
 use crate::source::snapshot::Keeper;
@@ -47,7 +47,7 @@ pub struct MetricsSettings {
     /// `PROMETHEUS_PATH`.
     pub path: String,
     /// `PROMETHEUS_NAMESPACE` and `PROMETHEUS_SUBSYSTEM`.
-    pub names: Names,
+    pub names: MetricNames,
 }
 
 /// How statistics leave the agent.
@@ -56,7 +56,7 @@ pub struct Statistics {
     /// The page that Prometheus fetches.
     pub page: Option<MetricsSettings>,
     /// The servers that they are sent to.
-    pub sinks: Vec<Sink>,
+    pub sinks: Vec<StatisticsSink>,
 }
 
 /// Why the agent could not start, or ended.
@@ -70,7 +70,7 @@ pub enum AgentError {
     Keys(#[from] KeysError),
     /// A setting cannot be used on this host.
     #[error(transparent)]
-    Config(#[from] crate::config::Problem),
+    Config(#[from] crate::config::SettingProblem),
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
-use crate::logging::Seldom;
+use crate::logging::RateLimitedLog;
 use crate::server;
 use std::collections::HashSet;
 use std::io;
@@ -19,7 +19,7 @@ pub(super) struct Upstreams {
     misses: u8,
     /// Whether it was told that we are named ourselves.
     own_named: bool,
-    told: Seldom,
+    failures: RateLimitedLog,
 }
 
 impl Upstreams {
@@ -39,7 +39,7 @@ impl Upstreams {
         match self.find(base, config, listening) {
             Ok(found) => self.take(found, forwarder),
             Err(error) => {
-                let level = self.told.level(log::Level::Warn);
+                let level = self.failures.level(log::Level::Warn);
                 log::log!(level, "upstreams: those of before stay: {error}");
             }
         }
@@ -93,7 +93,7 @@ fn own_addresses(listening: &[SocketAddr]) -> io::Result<HashSet<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Host;
+    use crate::config::HostIdentity;
     use std::path::Path;
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("resolv.conf");
         let base = Spec { resolv_conf: file.clone(), ..Spec::default() };
-        let config = Config::new(&base, &Host::default()).expect("a configuration");
+        let config = Config::new(&base, &HostIdentity::default()).expect("a configuration");
         let forwarder = Forwarder::new(config.forward.clone());
         let mut upstreams = Upstreams::default();
         let mut look = |write: &dyn Fn(&Path)| {

@@ -2,7 +2,7 @@
 
 use super::{Builder, echo};
 use crate::service::Host;
-use crate::tree::{DataKinds, Path};
+use crate::tree::{DataKinds, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
@@ -39,7 +39,7 @@ impl Family {
 
 impl Builder<'_> {
     /// The answer to A and AAAA; `None` if the name does not exist.
-    pub(super) fn addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
         self.chain(&self.query.name().clone(), path, &mut Vec::new(), family)
     }
@@ -50,7 +50,7 @@ impl Builder<'_> {
         let records = if self.wants_dnssec() {
             self.signed_target(target)
         } else {
-            self.chain(target, &Path::new(target), &mut Vec::new(), Family::Both)
+            self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both)
         };
         // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
         if std::mem::replace(&mut self.too_large, before) == before {
@@ -61,7 +61,7 @@ impl Builder<'_> {
     }
 
     /// The answer to CNAME: only a service on exactly this name has one.
-    pub(super) fn cname(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn cname(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
@@ -80,7 +80,7 @@ impl Builder<'_> {
     pub(super) fn chain(
         &mut self,
         owner: &Name,
-        path: &Path,
+        path: &TreePath,
         followed: &mut Vec<Name>,
         family: Family,
     ) -> Option<Vec<Record>> {
@@ -125,7 +125,7 @@ impl Builder<'_> {
         }
         followed.push(target.clone());
         let owner = echo(self.query.name(), target).clone();
-        let rest = self.chain(&owner, &Path::new(target), followed, family);
+        let rest = self.chain(&owner, &TreePath::new(target), followed, family);
         followed.pop();
         match rest {
             Some(rest) => (!rest.is_empty()).then_some(rest),

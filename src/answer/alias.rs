@@ -4,7 +4,7 @@
 
 use super::{Builder, select};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, Path};
+use crate::tree::{DataKinds, Found, TreePath};
 use hickory_proto::rr::Name;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ impl Builder<'_> {
     }
 
     /// The CNAME of a name, with its TTL: there is one if none of the services there has an address.
-    pub(super) fn alias(&mut self, path: &Path) -> Option<(Name, u32)> {
+    pub(super) fn alias(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         self.quietly(|b| b.find_alias(path))
     }
 
-    fn find_alias(&mut self, path: &Path) -> Option<(Name, u32)> {
+    fn find_alias(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         // At the apex a CNAME would hide the zone.
         let zone = self.view.zone;
         if zone.is_apex(path.name())
@@ -60,7 +60,7 @@ impl Builder<'_> {
 
     /// The names that services at a name have as their hosts, each once, with their TTLs; and whether that is one
     /// service on this very name.
-    fn targets(&mut self, path: &Path) -> Option<(Vec<(Name, u32)>, bool)> {
+    fn targets(&mut self, path: &TreePath) -> Option<(Vec<(Name, u32)>, bool)> {
         let found =
             self.grouped(path, DataKinds::NAME, |service| &service.host).filter(|_| !self.too_large)?;
         let own = self.view.leaf(path);
@@ -91,7 +91,7 @@ impl Builder<'_> {
             if name.is_root() || !dead.insert(name.clone()) {
                 continue;
             }
-            let path = Path::new(&name);
+            let path = TreePath::new(&name);
             if !zone.contains(&name) && !self.is_there(&name) {
                 if name.iter().count() >= usize::from(zone.ndots) {
                     return true;
@@ -111,7 +111,7 @@ impl Builder<'_> {
         let mut seen = HashSet::from([name.clone()]);
         let mut next = zone.substitute(target).to_lowercase();
         while seen.insert(next.clone()) && seen.len() < MOST_LOOKED_AT {
-            match self.targets(&Path::new(&next)) {
+            match self.targets(&TreePath::new(&next)) {
                 Some((targets, true)) if !targets.is_empty() => {
                     next = zone.substitute(&targets[0].0).to_lowercase();
                 }
@@ -122,7 +122,7 @@ impl Builder<'_> {
     }
 
     /// Whether a service at a name, after grouping, is of a kind.
-    pub(super) fn has(&mut self, path: &Path, kinds: DataKinds) -> bool {
+    pub(super) fn has(&mut self, path: &TreePath, kinds: DataKinds) -> bool {
         match self.view.services(path, kinds, |_| true) {
             Found::NoName => false,
             Found::TooMany => true,

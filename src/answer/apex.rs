@@ -2,7 +2,7 @@
 
 use super::{Builder, select};
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, Found, Path};
+use crate::tree::{DataKinds, Entry, Found, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -33,7 +33,7 @@ impl<'a> Builder<'a> {
     /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below
     /// `dns.<domain>`. A service whose host is no address is none.
     pub(super) fn apex_ns(&mut self) -> Vec<Record> {
-        let below = self.view.services(&Path::new(self.view.zone.ns_name()), DataKinds::HOST, |_| false);
+        let below = self.view.services(&TreePath::new(self.view.zone.ns_name()), DataKinds::HOST, |_| false);
         let mut servers: Vec<(Name, &Entry)> = match below {
             Found::Services(found) => {
                 let found = select::one_group(select::distinct(found));
@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
     /// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.
     fn leaves_below_dns(&self) -> Vec<(Name, &'a Entry)> {
         let dns = self.view.zone.dns_name();
-        let Some(node) = self.view.exact(&Path::new(dns)) else {
+        let Some(node) = self.view.exact(&TreePath::new(dns)) else {
             return Vec::new();
         };
         let mut leaves = Vec::new();

@@ -1,7 +1,7 @@
 //! What an answer depends on: the names that were looked up for it, the serial, leases, and random choices.
 
 use super::{View, same_name};
-use crate::tree::{DataKinds, Entry, Found, Node, Path, Tree, VersionSlot};
+use crate::tree::{DataKinds, Entry, Found, Node, Tree, TreePath, VersionSlot};
 use hickory_proto::rr::Name;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl<'a> View<'a> {
     /// See [`Tree::services`].
     pub(super) fn services(
         &self,
-        path: &Path,
+        path: &TreePath,
         wanted: DataKinds,
         enough: impl FnMut(&'a Entry) -> bool,
     ) -> Found<'a> {
@@ -91,13 +91,13 @@ impl<'a> View<'a> {
     }
 
     /// See [`Tree::leaf`].
-    pub(super) fn leaf(&self, path: &Path) -> Option<&'a Arc<Entry>> {
+    pub(super) fn leaf(&self, path: &TreePath) -> Option<&'a Arc<Entry>> {
         self.dependencies.add(path.slot());
         self.tree.leaf(path)
     }
 
     /// See [`Tree::exact`]; wildcards in the path are labels like any other.
-    pub(super) fn exact(&self, path: &Path) -> Option<&'a Arc<Node>> {
+    pub(super) fn exact(&self, path: &TreePath) -> Option<&'a Arc<Node>> {
         self.dependencies.add(path.slot());
         self.tree.exact(path)
     }
@@ -108,7 +108,7 @@ impl<'a> View<'a> {
         let local = self.zone.local_name();
         self.zone.local.is_some()
             && same_name(local, name)
-            && self.exact(&Path::new(local)).is_some_and(|node| !node.is_leaf())
+            && self.exact(&TreePath::new(local)).is_some_and(|node| !node.is_leaf())
     }
 
     /// See [`Tree::serial`].

@@ -1,4 +1,4 @@
-//! Names outside the tree: what an answer needs of them, and what came of looking them up.
+//! MetricNames outside the tree: what an answer needs of them, and what came of looking them up.
 
 use super::{Builder, Zone};
 use hickory_proto::rr::{Name, RData, Record, RecordType};

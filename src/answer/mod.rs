@@ -34,7 +34,7 @@ pub use type_cache::TypeCache;
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;
-use crate::tree::{DataKinds, Entry, Found, MAX_FOUND, Match, Path, Tree};
+use crate::tree::{DataKinds, Entry, Found, MAX_FOUND, Match, Tree, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use std::collections::HashSet;
@@ -94,7 +94,7 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
         return Outcome::Answered(answer);
     }
     if zone.contains(name) || zone.contains(query.name()) {
-        return own(query, &Path::new(name), view);
+        return own(query, &TreePath::new(name), view);
     }
     match (special::answer(query), query.query_type()) {
         (Some(answer), _) => Outcome::Answered(answer),
@@ -110,7 +110,7 @@ fn refused(why: &str) -> Answer {
 }
 
 /// Answers for a name of the site's domain.
-fn own(query: &Query, path: &Path, view: &View<'_>) -> Outcome {
+fn own(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome {
     if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
         return Outcome::Answered(refused("zone transfers are not served"));
     }
@@ -168,7 +168,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The answer section that the owner has for the question; `None` if the name does not exist.
-    fn section(&mut self, path: &Path) -> Option<Vec<Record>> {
+    fn section(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let apex = self.view.zone.is_apex(&self.owner);
         let rtype = self.query.query_type();
         let section = match rtype {
@@ -198,7 +198,7 @@ impl<'a> Builder<'a> {
     /// room for are too many.
     fn services<D: Eq + Hash>(
         &mut self,
-        path: &Path,
+        path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<Match<'a>>> {
@@ -233,18 +233,18 @@ impl<'a> Builder<'a> {
     /// The same, reduced to one group.
     fn grouped<D: Eq + Hash>(
         &mut self,
-        path: &Path,
+        path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<Match<'a>>> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
-    fn exists(&mut self, path: &Path) -> bool {
+    fn exists(&mut self, path: &TreePath) -> bool {
         self.services(path, DataKinds::NONE, |_| ()).is_some()
     }
 
-    fn txt(&mut self, path: &Path) -> Option<Vec<Record>> {
+    fn txt(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let found = self.grouped(path, DataKinds::TEXT, |service| service.text.as_deref())?;
         let owner = &self.owner;
         Some(
@@ -259,7 +259,7 @@ impl<'a> Builder<'a> {
     }
 
     /// RFC 8482 §4.2: one synthesised record stands for all.
-    fn any(&mut self, path: &Path) -> Option<Vec<Record>> {
+    fn any(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
         self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])

@@ -2,7 +2,7 @@
 
 use super::{Answer, Builder, View};
 use crate::service::Host;
-use crate::tree::Path;
+use crate::tree::TreePath;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::PTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -14,7 +14,7 @@ pub(super) fn answer(query: &Query, name: &Name, view: &View<'_>) -> Option<Answ
     if !is_reverse(name) {
         return None;
     }
-    let entry = view.exact(&Path::new(name))?.entry()?;
+    let entry = view.exact(&TreePath::new(name))?.entry()?;
     let Host::Name(target) = &entry.service.host else {
         return None;
     };

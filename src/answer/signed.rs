@@ -8,7 +8,7 @@
 use super::address::{Family, LONGEST_CHAIN, cname};
 use super::{Builder, TypeCache, View, echo};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, Path};
+use crate::tree::{DataKinds, Found, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
@@ -65,7 +65,7 @@ impl Builder<'_> {
     }
 
     /// The answer to A and AAAA.
-    pub(super) fn signed_addresses(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn signed_addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
         let owner = self.owner.clone();
         let addresses = self.flat_addresses(&owner, path, family)?;
@@ -73,7 +73,7 @@ impl Builder<'_> {
     }
 
     /// The answer to CNAME.
-    pub(super) fn signed_cname(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn signed_cname(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
@@ -84,7 +84,7 @@ impl Builder<'_> {
     }
 
     /// The answer to RRSIG: any one RRset of the name, whose signatures are what was asked for (RFC 8482 §4.1).
-    pub(super) fn any_set(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn any_set(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
@@ -108,7 +108,7 @@ impl Builder<'_> {
     }
 
     /// What a name answers that does not have the type asked for: its CNAME and what that leads to, or nothing.
-    pub(super) fn signed_no_data(&mut self, path: &Path) -> Vec<Record> {
+    pub(super) fn signed_no_data(&mut self, path: &TreePath) -> Vec<Record> {
         match self.alias(path) {
             Some((target, ttl)) => self.follow_alias(&target, ttl),
             None => self.end_without_data(path),
@@ -124,7 +124,7 @@ impl Builder<'_> {
         self.owner = echo(self.query.name(), target).clone();
         let zone = self.view.zone;
         if zone.contains(target) {
-            match self.section(&Path::new(zone.substitute(target))) {
+            match self.section(&TreePath::new(zone.substitute(target))) {
                 Some(rest) => records.extend(rest),
                 None => self.end_without_name(),
             }
@@ -136,7 +136,7 @@ impl Builder<'_> {
             _ => return records,
         };
         let owner = self.owner.clone();
-        let rest = match self.chain(&owner, &Path::new(target), &mut Vec::new(), family) {
+        let rest = match self.chain(&owner, &TreePath::new(target), &mut Vec::new(), family) {
             Some(rest) => Some(rest),
             None => self.external(target, family.external_type()),
         };
@@ -146,13 +146,13 @@ impl Builder<'_> {
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn signed_target(&mut self, target: &Name) -> Option<Vec<Record>> {
-        let path = Path::new(self.view.zone.substitute(target));
+        let path = TreePath::new(self.view.zone.substitute(target));
         let Some((next, ttl)) = self.alias(&path) else {
             return self.flat_addresses(target, &path, Family::Both);
         };
         let mut records = vec![cname(target, ttl, &next)];
         let rest = if self.view.zone.contains(&next) {
-            self.flat_addresses(&next, &Path::new(self.view.zone.substitute(&next)), Family::Both)
+            self.flat_addresses(&next, &TreePath::new(self.view.zone.substitute(&next)), Family::Both)
         } else {
             self.external(&next, RecordType::A)
         };
@@ -161,7 +161,7 @@ impl Builder<'_> {
     }
 
     /// Notes that the owner exists without the type asked for.
-    fn end_without_data(&mut self, path: &Path) -> Vec<Record> {
+    fn end_without_data(&mut self, path: &TreePath) -> Vec<Record> {
         let missing = Missing::Data(self.types(path));
         self.ending = Some(Denial { name: self.owner.clone(), missing });
         Vec::new()
@@ -185,7 +185,7 @@ impl Builder<'_> {
             Vec::new()
         } else {
             let owner = std::mem::replace(&mut self.owner, closest_encloser.clone());
-            let types = self.types(&Path::new(self.view.zone.substitute(&closest_encloser)));
+            let types = self.types(&TreePath::new(self.view.zone.substitute(&closest_encloser)));
             self.owner = owner;
             types
         };
@@ -194,7 +194,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn is_there(&self, name: &Name) -> bool {
-        let path = Path::new(self.view.zone.substitute(name));
+        let path = TreePath::new(self.view.zone.substitute(name));
         let found = self.view.services(&path, DataKinds::NONE, |_| false);
         !matches!(found, Found::NoName)
             || self.view.zone.always_has(&path.before_wildcards())
@@ -202,7 +202,7 @@ impl Builder<'_> {
     }
 
     /// The types that the owner has, RRSIG apart.
-    fn types(&mut self, path: &Path) -> Vec<RecordType> {
+    fn types(&mut self, path: &TreePath) -> Vec<RecordType> {
         let apex = self.view.zone.is_apex(&self.owner);
         let Some(dnssec) = self.view.dnssec else { return Vec::new() };
         let view = self.view;
@@ -218,7 +218,7 @@ impl Builder<'_> {
         types
     }
 
-    fn gather_types(&mut self, path: &Path) -> Vec<RecordType> {
+    fn gather_types(&mut self, path: &TreePath) -> Vec<RecordType> {
         let mut types = Vec::new();
         let alias = self.alias(path).is_some();
         if alias {
@@ -250,7 +250,7 @@ impl Builder<'_> {
     }
 
     /// Whether names at a name lead to addresses that count as its own.
-    fn has_flat(&mut self, owner: &Name, path: &Path, family: Family) -> bool {
+    fn has_flat(&mut self, owner: &Name, path: &TreePath, family: Family) -> bool {
         self.has(path, DataKinds::NAME)
             && self.quietly(|b| b.flat_addresses(owner, path, family)).is_none_or(|flat| !flat.is_empty())
     }
@@ -259,7 +259,7 @@ impl Builder<'_> {
     ///
     /// A name whose services are names alone has a CNAME, and no address. What upstreams would have to be asked for is
     /// left out: it is not ours to sign.
-    fn flat_addresses(&mut self, owner: &Name, path: &Path, family: Family) -> Option<Vec<Record>> {
+    fn flat_addresses(&mut self, owner: &Name, path: &TreePath, family: Family) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
@@ -267,7 +267,7 @@ impl Builder<'_> {
     }
 
     /// The addresses at a name, and of the names that its services name; each name once.
-    fn gather(&mut self, owner: &Name, path: &Path, family: Family) -> Vec<Record> {
+    fn gather(&mut self, owner: &Name, path: &TreePath, family: Family) -> Vec<Record> {
         let mut records = Vec::new();
         let mut seen = HashSet::from([path.name().clone()]);
         let mut open = vec![(path.clone(), u32::MAX, 0)];
@@ -283,7 +283,7 @@ impl Builder<'_> {
                         let target = self.view.zone.substitute(target).to_lowercase();
                         let enough = depth >= LONGEST_CHAIN || self.too_large;
                         if !enough && !target.is_root() && seen.insert(target.clone()) {
-                            open.push((Path::new(&target), ttl, depth + 1));
+                            open.push((TreePath::new(&target), ttl, depth + 1));
                         }
                     }
                     _ => {}

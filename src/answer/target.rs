@@ -3,14 +3,14 @@
 use super::Builder;
 use super::select::Announced;
 use crate::service::{Host, Service};
-use crate::tree::{DataKinds, Match, Path};
+use crate::tree::{DataKinds, Match, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::{BTreeMap, HashSet};
 
 impl Builder<'_> {
     /// The answer to SRV; `None` if the name does not exist.
-    pub(super) fn srv(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn srv(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let mut found = self.grouped(path, DataKinds::HOST, announced)?;
         found.retain(|m| m.entry.service.host != Host::None);
         let mut sums = BTreeMap::<u16, u128>::new();
@@ -32,7 +32,7 @@ impl Builder<'_> {
     }
 
     /// The answer to MX; `None` if the name does not exist. Groups do not matter here, as in SkyDNS.
-    pub(super) fn mx(&mut self, path: &Path) -> Option<Vec<Record>> {
+    pub(super) fn mx(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let found = self.services(path, DataKinds::MAIL, announced)?;
         let mut seen = HashSet::new();
         let mut records = Vec::new();

@@ -9,7 +9,7 @@ mod resolv_conf;
 use crate::agent::{self, AgentError, MetricsSettings, Reread, Statistics};
 use crate::config::{Arguments, Command, Spec, usage};
 use crate::logging;
-use crate::metrics::{Names, Sink};
+use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
 use environment::{Environment, FileProblem};
 use std::io;
@@ -100,7 +100,7 @@ fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> Exi
         return fail(SYSTEM, &error);
     }
     log::info!("skydns {}", crate::VERSION);
-    let sinks = Sink::from_variables(|name| environment.variable(name));
+    let sinks = StatisticsSink::from_variables(|name| environment.variable(name));
     let reread = reread(args, arguments.spec.env_file.clone(), environment);
     serve(arguments.spec, Statistics { page: metrics, sinks }, reread)
 }
@@ -150,8 +150,8 @@ fn metrics_settings(environment: &Environment) -> Result<Option<MetricsSettings>
     if !path.starts_with('/') {
         return Err(MetricsProblem::Path(path));
     }
-    let default = Names::default();
-    let names = Names {
+    let default = MetricNames::default();
+    let names = MetricNames {
         namespace: variable("PROMETHEUS_NAMESPACE").unwrap_or(default.namespace),
         subsystem: variable("PROMETHEUS_SUBSYSTEM").unwrap_or(default.subsystem),
     };
@@ -175,7 +175,7 @@ enum MetricsProblem {
     Name(String),
 }
 
-/// Names who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
+/// MetricNames who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
 fn port_holders(words: &[String]) -> ExitCode {
     let default = ["127.0.0.1:53".to_owned(), "[::1]:53".to_owned()];
     let mut held = false;

@@ -1,6 +1,6 @@
 //! Which clients questions for other domains are forwarded for.
 
-use super::input::Reason;
+use super::input::SettingError;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ impl Allow {
     ///
     /// # Errors
     /// A part of it is neither.
-    pub(super) fn parse(parts: &[&str]) -> Result<Self, Reason> {
+    pub(super) fn parse(parts: &[&str]) -> Result<Self, SettingError> {
         if parts.is_empty() {
             return Ok(Self::default());
         }
@@ -40,7 +40,7 @@ impl Allow {
                 "any" => allow.any = true,
                 text => {
                     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-                    let network: IpNet = network.map_err(|_| Reason::Choice {
+                    let network: IpNet = network.map_err(|_| SettingError::Choice {
                         found: text.to_owned(),
                         expected: "a network (192.0.2.0/24), an address, host, local or any",
                     })?;

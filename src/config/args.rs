@@ -1,7 +1,7 @@
 //! The command line, as Go's `flag` package reads it, and the environment.
 
 use super::fields::{FIELDS, Field};
-use super::input::{Input, Origin, Problem};
+use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::spec::Spec;
 use std::fmt::Write;
 
@@ -46,7 +46,7 @@ pub struct Arguments {
     /// The settings given.
     pub spec: Spec,
     /// Settings that cannot be used.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<SettingProblem>,
 }
 
 /// A command line that cannot be understood.
@@ -103,7 +103,7 @@ impl Arguments {
                 Some((*name, value))
             });
             if let Some((name, value)) = found {
-                self.set(field, &value, &Origin::Variable(name));
+                self.set(field, &value, &SettingOrigin::Variable(name));
             }
         }
     }
@@ -144,15 +144,15 @@ impl Arguments {
                         rest.next().ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?
                     }
                 };
-                self.set(field, &value, &Origin::Flag(field.flag.unwrap_or_default()));
+                self.set(field, &value, &SettingOrigin::Flag(field.flag.unwrap_or_default()));
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, field: &Field, value: &str, origin: &Origin) {
-        if let Err(reason) = (field.set)(&mut self.spec, Input::Text(value), origin) {
-            self.problems.push(Problem { origin: origin.clone(), reason });
+    fn set(&mut self, field: &Field, value: &str, origin: &SettingOrigin) {
+        if let Err(reason) = (field.set)(&mut self.spec, SettingInput::Text(value), origin) {
+            self.problems.push(SettingProblem { origin: origin.clone(), reason });
         }
     }
 }

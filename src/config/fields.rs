@@ -1,7 +1,7 @@
 //! The table of settings: one row for each, with every way it can be given.
 
 use super::allow::Allow;
-use super::input::{Input, Origin, Reason};
+use super::input::{SettingError, SettingInput, SettingOrigin};
 use super::spec::{
     LogTarget, MIN_TTL, MOST_TTL, NDOTS, PRIORITY, RCACHE_TTL, READ_TIMEOUT, SCACHE, Spec, TTL,
 };
@@ -21,7 +21,7 @@ pub(super) struct Field {
     /// One line for `--help`, with the default.
     pub(super) help: &'static str,
     /// Sets it.
-    pub(super) set: fn(&mut Spec, Input<'_>, &Origin) -> Result<(), Reason>,
+    pub(super) set: fn(&mut Spec, SettingInput<'_>, &SettingOrigin) -> Result<(), SettingError>,
 }
 
 impl Field {
@@ -43,7 +43,7 @@ const fn field(
     variables: &'static [&'static str],
     keys: &'static [&'static str],
     (takes, help): (Option<&'static str>, &'static str),
-    set: fn(&mut Spec, Input<'_>, &Origin) -> Result<(), Reason>,
+    set: fn(&mut Spec, SettingInput<'_>, &SettingOrigin) -> Result<(), SettingError>,
 ) -> Field {
     Field { flag, variables, keys, takes, help, set }
 }
@@ -300,7 +300,7 @@ pub(super) const FIELDS: &[Field] = &[
         |spec, input, _| {
             // An address cannot hold an @ in the SOA.
             let mail = input.text()?.replace('@', ".");
-            spec.hostmaster = Input::Text(&mail).name()?;
+            spec.hostmaster = SettingInput::Text(&mail).name()?;
             Ok(())
         },
     ),
@@ -339,7 +339,10 @@ pub(super) const FIELDS: &[Field] = &[
                 "nsec3" => DenialKind::Nsec3,
                 "compact" => DenialKind::Compact,
                 found => {
-                    return Err(Reason::Choice { found: found.to_owned(), expected: "nsec3 or compact" });
+                    return Err(SettingError::Choice {
+                        found: found.to_owned(),
+                        expected: "nsec3 or compact",
+                    });
                 }
             };
             Ok(())
@@ -390,7 +393,10 @@ pub(super) const FIELDS: &[Field] = &[
                 "stderr" => LogTarget::Stderr,
                 "syslog" => LogTarget::Syslog,
                 found => {
-                    return Err(Reason::Choice { found: found.to_owned(), expected: "stderr or syslog" });
+                    return Err(SettingError::Choice {
+                        found: found.to_owned(),
+                        expected: "stderr or syslog",
+                    });
                 }
             };
             Ok(())
@@ -408,7 +414,7 @@ pub(super) const FIELDS: &[Field] = &[
         &[],
         (None, "of SkyDNS 2.0; refused, as this version reads no Kubernetes master"),
         |_, input, _| match input.boolean()? {
-            true => Err(Reason::Unsupported("this version reads no Kubernetes master")),
+            true => Err(SettingError::Unsupported("this version reads no Kubernetes master")),
             false => Ok(()),
         },
     ),
@@ -418,7 +424,7 @@ pub(super) const FIELDS: &[Field] = &[
         &[],
         (None, "of SkyDNS 2.0; refused, as this version does not look into /etc/hosts"),
         |_, input, _| match input.boolean()? {
-            true => Err(Reason::Unsupported("this version does not look into /etc/hosts")),
+            true => Err(SettingError::Unsupported("this version does not look into /etc/hosts")),
             false => Ok(()),
         },
     ),

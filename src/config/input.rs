@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Where a setting was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// Built in.
     #[default]
     Default,
@@ -26,7 +26,7 @@ pub enum Origin {
     },
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -40,16 +40,16 @@ impl fmt::Display for Origin {
 /// A setting that cannot be used, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {reason}")]
-pub struct Problem {
+pub struct SettingProblem {
     /// Where it stands.
-    pub origin: Origin,
+    pub origin: SettingOrigin,
     /// What is wrong.
-    pub reason: Reason,
+    pub reason: SettingError,
 }
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum SettingError {
     /// Another type than the setting has.
     #[error("{found} is not {expected}")]
     Type {
@@ -92,13 +92,13 @@ pub enum Reason {
 
 /// The value of a setting, from a flag or variable, or from JSON.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Input<'a> {
+pub(super) enum SettingInput<'a> {
     Text(&'a str),
     Json(&'a Value),
 }
 
-impl<'a> Input<'a> {
-    pub(super) fn text(self) -> Result<&'a str, Reason> {
+impl<'a> SettingInput<'a> {
+    pub(super) fn text(self) -> Result<&'a str, SettingError> {
         match self {
             Self::Text(text) => Ok(text),
             Self::Json(Value::String(text)) => Ok(text),
@@ -107,7 +107,7 @@ impl<'a> Input<'a> {
     }
 
     /// As Go's `strconv.ParseBool` reads it.
-    pub(super) fn boolean(self) -> Result<bool, Reason> {
+    pub(super) fn boolean(self) -> Result<bool, SettingError> {
         match self {
             Self::Json(Value::Bool(b)) => Ok(*b),
             Self::Text("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
@@ -116,20 +116,20 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn integer(self, least: i64, most: i64) -> Result<i64, Reason> {
+    pub(super) fn integer(self, least: i64, most: i64) -> Result<i64, SettingError> {
         let number = match self {
             Self::Text(text) => text.parse().ok(),
             Self::Json(value) => value.as_i64(),
         };
         match number {
             Some(number) if (least..=most).contains(&number) => Ok(number),
-            Some(_) => Err(Reason::Range { found: self.shown(), least, most }),
+            Some(_) => Err(SettingError::Range { found: self.shown(), least, most }),
             None => Err(self.wrong("a whole number")),
         }
     }
 
     /// `2s`, `500ms`, `1m30s`; in JSON a whole number counts nanoseconds.
-    pub(super) fn duration(self) -> Result<Duration, Reason> {
+    pub(super) fn duration(self) -> Result<Duration, SettingError> {
         let duration = match self {
             Self::Json(Value::Number(number)) => number.as_u64().map(Duration::from_nanos),
             Self::Text(text) => parse_duration(text),
@@ -139,15 +139,17 @@ impl<'a> Input<'a> {
     }
 
     /// A list: text with commas, or a JSON array of strings.
-    pub(super) fn list(self) -> Result<Vec<&'a str>, Reason> {
+    pub(super) fn list(self) -> Result<Vec<&'a str>, SettingError> {
         match self {
-            Self::Json(Value::Array(items)) => items.iter().map(|item| Input::Json(item).text()).collect(),
+            Self::Json(Value::Array(items)) => {
+                items.iter().map(|item| SettingInput::Json(item).text()).collect()
+            }
             _ => Ok(self.text()?.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
         }
     }
 
     /// Addresses with a port; `default_port` allows to leave it out.
-    pub(super) fn addresses(self, default_port: Option<u16>) -> Result<Vec<SocketAddr>, Reason> {
+    pub(super) fn addresses(self, default_port: Option<u16>) -> Result<Vec<SocketAddr>, SettingError> {
         self.list()?
             .into_iter()
             .map(|item| {
@@ -156,13 +158,13 @@ impl<'a> Input<'a> {
                     let ip = item.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()?;
                     Some(SocketAddr::new(ip, default_port?))
                 };
-                whole.or_else(bare).ok_or_else(|| Reason::Address(item.to_owned()))
+                whole.or_else(bare).ok_or_else(|| SettingError::Address(item.to_owned()))
             })
             .collect()
     }
 
     /// An absolute domain name; `None` for an empty text.
-    pub(super) fn name(self) -> Result<Option<Name>, Reason> {
+    pub(super) fn name(self) -> Result<Option<Name>, SettingError> {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(None);
@@ -172,12 +174,12 @@ impl<'a> Input<'a> {
                 name.set_fqdn(true);
                 Ok(Some(name))
             }
-            _ => Err(Reason::Name(text.to_owned())),
+            _ => Err(SettingError::Name(text.to_owned())),
         }
     }
 
-    fn wrong(self, expected: &'static str) -> Reason {
-        Reason::Type { found: self.shown(), expected }
+    fn wrong(self, expected: &'static str) -> SettingError {
+        SettingError::Type { found: self.shown(), expected }
     }
 
     fn shown(self) -> String {
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        let of = |text| Input::Text(text).duration().ok();
+        let of = |text| SettingInput::Text(text).duration().ok();
         assert_eq!(of("2s"), Some(Duration::from_secs(2)));
         assert_eq!(of("1m30s"), Some(Duration::from_secs(90)));
         assert_eq!(of("1.5h"), Some(Duration::from_secs(5400)));
@@ -228,19 +230,19 @@ mod tests {
         for wrong in ["", "2", "s", "2 s", "-1s", "1d", "1e400s", "9999999999999999999h"] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
-        assert_eq!(Input::Json(&Value::from(2_000_000_000u64)).duration(), Ok(Duration::from_secs(2)));
-        assert_eq!(Input::Json(&Value::from("2s")).duration(), Ok(Duration::from_secs(2)));
-        assert!(Input::Json(&Value::from(-1)).duration().is_err());
+        assert_eq!(SettingInput::Json(&Value::from(2_000_000_000u64)).duration(), Ok(Duration::from_secs(2)));
+        assert_eq!(SettingInput::Json(&Value::from("2s")).duration(), Ok(Duration::from_secs(2)));
+        assert!(SettingInput::Json(&Value::from(-1)).duration().is_err());
     }
 
     #[test]
     fn addresses_need_ip_and_port() {
-        let of = |text| Input::Text(text).addresses(None);
+        let of = |text| SettingInput::Text(text).addresses(None);
         assert_eq!(of("127.0.0.1:53, [::1]:5353").map(|list| list.len()), Ok(2));
         for wrong in ["localhost:53", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", ":53", "::1:x"] {
-            assert_eq!(of(wrong), Err(Reason::Address(wrong.to_owned())));
+            assert_eq!(of(wrong), Err(SettingError::Address(wrong.to_owned())));
         }
-        let with = |text| Input::Text(text).addresses(Some(53));
+        let with = |text| SettingInput::Text(text).addresses(Some(53));
         assert_eq!(with("8.8.8.8").map(|list| list[0].to_string()), Ok("8.8.8.8:53".to_owned()));
         assert_eq!(with("[2001:db8::1]").map(|list| list[0].to_string()), Ok("[2001:db8::1]:53".to_owned()));
     }

@@ -4,7 +4,7 @@ use hickory_proto::rr::Name;
 
 /// What is known of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
+pub struct HostIdentity {
     /// Its name, as `hostname` prints it.
     pub hostname: String,
     /// The text of /etc/machine-id, if it could be read (machine-id(5)).
@@ -26,7 +26,7 @@ pub enum TemplateError {
 }
 
 /// Fills a template in.
-pub(super) fn expand(template: &str, host: &Host) -> Result<Name, TemplateError> {
+pub(super) fn expand(template: &str, host: &HostIdentity) -> Result<Name, TemplateError> {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn templates_are_filled_in() {
-        let host = Host { hostname: "Web7.example.org".into(), machine_id: Some("0123abcd".into()) };
+        let host = HostIdentity { hostname: "Web7.example.org".into(), machine_id: Some("0123abcd".into()) };
         let expand = |template: &str| expand(template, &host).map(|name| name.to_ascii());
         assert_eq!(
             expand("{hostname}.hosts.skydns.local"),
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(expand("{host}.x"), Err(TemplateError::Unknown("host".into())));
         assert_eq!(expand("{hostname.x"), Err(TemplateError::Unknown("hostname.x".into())));
         assert_eq!(expand("a..b"), Err(TemplateError::NotAName("a..b".into())));
-        let bare = Host { hostname: "a".into(), machine_id: None };
+        let bare = HostIdentity { hostname: "a".into(), machine_id: None };
         assert_eq!(super::expand("{machine_id}.x", &bare), Err(TemplateError::NoMachineId));
     }
 }

@@ -14,8 +14,8 @@ mod variables;
 
 pub use allow::Allow;
 pub use args::{Arguments, COMMANDS, Command, FlagHelp, UsageError, flags, usage};
-pub use input::{Origin, Problem, Reason};
-pub use local::{Host, TemplateError};
+pub use input::{SettingError, SettingOrigin, SettingProblem};
+pub use local::{HostIdentity, TemplateError};
 pub use spec::{LogTarget, Spec};
 pub use store::{StoreProblem, StoreSettings};
 pub use variables::{LineProblem, Variables, read as read_variables};
@@ -87,16 +87,16 @@ impl Config {
     ///
     /// # Errors
     /// The template of `local` makes no name on this host.
-    pub fn new(spec: &Spec, host: &Host) -> Result<Self, Problem> {
+    pub fn new(spec: &Spec, host: &HostIdentity) -> Result<Self, SettingProblem> {
         let mut zone = Zone::new(&spec.domain);
         if let Some(hostmaster) = &spec.hostmaster {
             zone.hostmaster = hostmaster.clone();
         }
         zone.local = match &spec.local {
             None => None,
-            Some(template) => Some(local::expand(template, host).map_err(|source| Problem {
+            Some(template) => Some(local::expand(template, host).map_err(|source| SettingProblem {
                 origin: spec.local_origin.clone(),
-                reason: Reason::Template(source),
+                reason: SettingError::Template(source),
             })?),
         };
         zone.ttl = spec.ttl;

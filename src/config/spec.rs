@@ -1,7 +1,7 @@
 //! The settings as they are merged, before anything is made of them.
 
 use super::allow::Allow;
-use super::input::Origin;
+use super::input::SettingOrigin;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
@@ -55,7 +55,7 @@ pub struct Spec {
     /// Template of the host's own name.
     pub local: Option<String>,
     /// Where the template stands.
-    pub local_origin: Origin,
+    pub local_origin: SettingOrigin,
     /// Private key of the client certificate for etcd.
     pub tls_key: Option<PathBuf>,
     /// Client certificate for etcd.
@@ -143,7 +143,7 @@ impl Default for Spec {
             machines: Vec::new(),
             dnssec: Vec::new(),
             local: None,
-            local_origin: Origin::Default,
+            local_origin: SettingOrigin::Default,
             tls_key: None,
             tls_pem: None,
             ca_cert: None,

@@ -1,7 +1,7 @@
 //! The configuration in the store: `/skydns/config`, a JSON object over the flags.
 
 use super::fields::Field;
-use super::input::{Input, Origin, Problem};
+use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::spec::Spec;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub enum StoreProblem {
     },
     /// Fields that cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Fields(Vec<Problem>),
+    Fields(Vec<SettingProblem>),
 }
 
 impl Spec {
@@ -50,9 +50,9 @@ impl Spec {
             if value.is_null() {
                 continue;
             }
-            let origin = Origin::Store { key: key.to_owned(), field: name.clone() };
-            if let Err(reason) = (field.set)(&mut settings.spec, Input::Json(value), &origin) {
-                problems.push(Problem { origin, reason });
+            let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
+            if let Err(reason) = (field.set)(&mut settings.spec, SettingInput::Json(value), &origin) {
+                problems.push(SettingProblem { origin, reason });
             }
         }
         if problems.is_empty() { Ok(settings) } else { Err(StoreProblem::Fields(problems)) }

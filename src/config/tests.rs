@@ -16,8 +16,8 @@ fn spec(args: &[&str]) -> Spec {
     parsed.spec
 }
 
-fn host() -> Host {
-    Host { hostname: "host7".into(), machine_id: None }
+fn host() -> HostIdentity {
+    HostIdentity { hostname: "host7".into(), machine_id: None }
 }
 
 #[test]

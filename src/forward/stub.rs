@@ -2,7 +2,7 @@
 
 use crate::answer::{Dependencies, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, Node, Path, Tree, VersionSlot};
+use crate::tree::{DataKinds, Found, Node, Tree, TreePath, VersionSlot};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ impl StubTable {
     ) -> Option<Arc<StubZone>> {
         let root = stub_root(zone)?;
         dependencies.add(VersionSlot::of_name(&root));
-        let node = tree.exact(&Path::new(&root));
+        let node = tree.exact(&TreePath::new(&root));
         let mut made = self.made.load_full();
         let same = match (node, &made.from) {
             (Some(node), Some(from)) => Arc::ptr_eq(node, from),
@@ -65,7 +65,7 @@ fn stub_root(zone: &Zone) -> Option<Name> {
 }
 
 fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
-    let Found::Services(found) = tree.services(&Path::new(root), DataKinds::HOST, |_| false) else {
+    let Found::Services(found) = tree.services(&TreePath::new(root), DataKinds::HOST, |_| false) else {
         return Vec::new();
     };
     let mut zones: Vec<StubZone> = Vec::new();

@@ -4,9 +4,9 @@
 //! no more than a bounded number of lines is written in a second, whatever asks for them; logged queries
 //! (`-verbose`) are not bounded.
 
-mod seldom;
+mod rate_limit;
 
-pub use seldom::Seldom;
+pub use rate_limit::RateLimitedLog;
 
 use crate::config::LogTarget;
 use crate::lock::lock;
@@ -36,15 +36,15 @@ pub enum LogError {
 /// # Errors
 /// A log was set up before.
 pub fn init(target: LogTarget) -> Result<(), LogError> {
-    let stderr = || if on_journal() { Sink::Journal } else { Sink::Stderr };
+    let stderr = || if on_journal() { LogSink::Journal } else { LogSink::Stderr };
     let (sink, problem) = match target {
         LogTarget::Stderr => (stderr(), None),
         LogTarget::Syslog => match syslog::unix(formatter()) {
-            Ok(syslog) => (Sink::Syslog(Box::new(Mutex::new(syslog))), None),
+            Ok(syslog) => (LogSink::Syslog(Box::new(Mutex::new(syslog))), None),
             Err(problem) => (stderr(), Some(problem)),
         },
     };
-    let logger = OurLogger { sink, brake: Mutex::new(Brake::default()) };
+    let logger = OurLogger { sink, line_limit: Mutex::new(LineLimit::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
     log::set_max_level(LevelFilter::Info);
     if let Some(problem) = problem {
@@ -53,15 +53,15 @@ pub fn init(target: LogTarget) -> Result<(), LogError> {
     Ok(())
 }
 
-enum Sink {
+enum LogSink {
     Stderr,
     Journal,
     Syslog(Box<Mutex<Logger<LoggerBackend, Formatter5424>>>),
 }
 
 struct OurLogger {
-    sink: Sink,
-    brake: Mutex<Brake>,
+    sink: LogSink,
+    line_limit: Mutex<LineLimit>,
 }
 
 impl Log for OurLogger {
@@ -76,11 +76,11 @@ impl Log for OurLogger {
             return;
         }
         if record.target() != QUERIES {
-            let passed = lock(&self.brake).pass(Instant::now());
-            match passed {
-                Passed::No => return,
-                Passed::Yes => {}
-                Passed::After(missed) => {
+            let allowed = lock(&self.line_limit).pass(Instant::now());
+            match allowed {
+                Allowed::No => return,
+                Allowed::Yes => {}
+                Allowed::After(missed) => {
                     self.sink.write(Level::Warn, &format!("{missed} log lines left out"));
                 }
             }
@@ -91,7 +91,7 @@ impl Log for OurLogger {
     fn flush(&self) {}
 }
 
-impl Sink {
+impl LogSink {
     fn write(&self, level: Level, line: &str) {
         // There is nobody to tell when the log itself fails.
         let _ = match self {
@@ -175,33 +175,33 @@ fn one_line(text: &str) -> String {
 
 /// Lets a bounded number of lines through in each second.
 #[derive(Debug, Default)]
-struct Brake {
+struct LineLimit {
     second: Option<Instant>,
     lines: u32,
     missed: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Passed {
+enum Allowed {
     Yes,
     No,
     /// Yes, and so many before did not.
     After(u32),
 }
 
-impl Brake {
-    fn pass(&mut self, now: Instant) -> Passed {
+impl LineLimit {
+    fn pass(&mut self, now: Instant) -> Allowed {
         if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.lines) = (Some(now), 0);
         }
         if self.lines >= MOST_LINES {
             self.missed += 1;
-            return Passed::No;
+            return Allowed::No;
         }
         self.lines += 1;
         match std::mem::take(&mut self.missed) {
-            0 => Passed::Yes,
-            missed => Passed::After(missed),
+            0 => Allowed::Yes,
+            missed => Allowed::After(missed),
         }
     }
 }
@@ -223,11 +223,11 @@ mod tests {
 
     #[test]
     fn floods_are_cut_and_counted() {
-        let mut brake = Brake::default();
+        let mut line_limit = LineLimit::default();
         let start = Instant::now();
-        let passed = (0..1_000).filter(|_| brake.pass(start) == Passed::Yes).count();
-        assert_eq!(passed, 200);
-        assert_eq!(brake.pass(start + Duration::from_secs(1)), Passed::After(800));
-        assert_eq!(brake.pass(start + Duration::from_secs(1)), Passed::Yes);
+        let allowed = (0..1_000).filter(|_| line_limit.pass(start) == Allowed::Yes).count();
+        assert_eq!(allowed, 200);
+        assert_eq!(line_limit.pass(start + Duration::from_secs(1)), Allowed::After(800));
+        assert_eq!(line_limit.pass(start + Duration::from_secs(1)), Allowed::Yes);
     }
 }

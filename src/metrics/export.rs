@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the names of all metrics begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct MetricNames {
     /// `PROMETHEUS_NAMESPACE`.
     pub namespace: String,
     /// `PROMETHEUS_SUBSYSTEM`.
     pub subsystem: String,
 }
 
-impl Default for Names {
+impl Default for MetricNames {
     fn default() -> Self {
         Self { namespace: "skydns".to_owned(), subsystem: "skydns".to_owned() }
     }
@@ -24,14 +24,14 @@ impl Default for Names {
 /// A page in the making.
 struct Page<'a> {
     text: String,
-    names: &'a Names,
+    names: &'a MetricNames,
 }
 
 impl Metrics {
     /// The whole page.
     pub fn page(
         &self,
-        names: &Names,
+        names: &MetricNames,
         status: &Status,
         upstreams: &[UpstreamReport],
         refused: usize,
@@ -58,7 +58,7 @@ impl Metrics {
         }
         let help = "Size of the last snapshot that was written.";
         page.single("snapshot_size_bytes", "gauge", help, self.snapshot_octets.load(Relaxed));
-        page.single("names", "gauge", "Names with a service.", status.names as u64);
+        page.single("names", "gauge", "MetricNames with a service.", status.names as u64);
         page.single("refused_records", "gauge", "Records that are not served.", refused as u64);
         page.head("source_up", "gauge", "Whether a source can be reached and was read.");
         for (id, state) in &status.sources {
@@ -114,7 +114,7 @@ impl Metrics {
 
 impl Page<'_> {
     fn full(&self, name: &str) -> String {
-        let Names { namespace, subsystem } = self.names;
+        let MetricNames { namespace, subsystem } = self.names;
         [namespace.as_str(), subsystem, name]
             .iter()
             .filter(|part| !part.is_empty())
@@ -186,7 +186,7 @@ mod tests {
         metrics.replied(&counted(70, None), Duration::from_secs(99));
         metrics.missed_cache();
         let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
-        let page = metrics.page(&Names::default(), &Status::default(), &[upstream], 3);
+        let page = metrics.page(&MetricNames::default(), &Status::default(), &[upstream], 3);
         for line in [
             "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
             "skydns_skydns_dns_request_count_total{system=\"stub\"} 0",
@@ -205,13 +205,13 @@ mod tests {
         ] {
             assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
-        let bare = Names { namespace: String::new(), subsystem: "x".to_owned() };
+        let bare = MetricNames { namespace: String::new(), subsystem: "x".to_owned() };
         assert!(metrics.page(&bare, &Status::default(), &[], 0).contains("\nx_names 0\n"));
     }
 
     #[test]
     fn counters_end_in_total_and_every_metric_has_help() {
-        let page = Metrics::default().page(&Names::default(), &Status::default(), &[], 0);
+        let page = Metrics::default().page(&MetricNames::default(), &Status::default(), &[], 0);
         for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
             let words: Vec<_> = line.split(' ').collect();
             assert_eq!(words[3] == "counter", words[2].ends_with("_total"), "{line}");

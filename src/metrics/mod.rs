@@ -8,9 +8,9 @@ mod http;
 mod push;
 mod tally;
 
-pub use export::Names;
+pub use export::MetricNames;
 pub use http::{listen, serve};
-pub use push::{Sink, push};
+pub use push::{StatisticsSink, push};
 pub use tally::{Counted, Tally};
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

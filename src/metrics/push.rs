@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where statistics are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
+pub enum StatisticsSink {
     /// `GRAPHITE_SERVER`, plain text protocol, names below `GRAPHITE_PREFIX`.
     Graphite {
         /// Host and port.
@@ -55,7 +55,7 @@ pub enum Sink {
 /// Where StatHat listens; `STATHAT_SERVER` names another place, such as a relay.
 const STATHAT: &str = "api.stathat.com:80";
 
-impl Sink {
+impl StatisticsSink {
     /// The sinks that SkyDNS's variables name.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Vec<Self> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
@@ -126,7 +126,7 @@ impl Sink {
 }
 
 /// Sends statistics to a sink, for ever. What goes wrong is told once until it goes well again.
-pub async fn push(sink: Sink, metrics: Arc<Metrics>) {
+pub async fn push(sink: StatisticsSink, metrics: Arc<Metrics>) {
     let mut period = interval(PERIOD);
     let mut well = true;
     loop {

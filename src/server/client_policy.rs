@@ -6,7 +6,7 @@
 
 use super::reach;
 use crate::config::Allow;
-use crate::logging::Seldom;
+use crate::logging::RateLimitedLog;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -103,7 +103,7 @@ pub struct ClientPolicy {
     begun: Instant,
     /// Milliseconds from the beginning to the last look at the interfaces.
     looked: AtomicU64,
-    told: Seldom,
+    failures: RateLimitedLog,
 }
 
 impl ClientPolicy {
@@ -113,7 +113,7 @@ impl ClientPolicy {
             allowed_clients: ArcSwap::default(),
             begun: Instant::now(),
             looked: AtomicU64::new(0),
-            told: Seldom::default(),
+            failures: RateLimitedLog::default(),
         };
         client_policy.refresh(allow);
         client_policy
@@ -140,7 +140,7 @@ impl ClientPolicy {
             }
             Ok(_) => {}
             Err(error) => {
-                let level = self.told.level(log::Level::Warn);
+                let level = self.failures.level(log::Level::Warn);
                 log::log!(
                     level,
                     "the interfaces of this host cannot be listed, the clients of before stay: {error}"

@@ -3,9 +3,9 @@
 use super::fast_path::FastPath;
 use super::handler::{Handled, Handler, Protocol};
 use crate::clock::unix_time;
-use crate::config::{Config, Host, Spec};
+use crate::config::{Config, HostIdentity, Spec};
 use crate::forward::Forwarder;
-use crate::service::{Keyspace, Place, Service};
+use crate::service::{KeyTarget, Keyspace, Service};
 use crate::source::Published;
 use crate::tree::{Entry, Layer, Tree};
 use arc_swap::ArcSwap;
@@ -29,7 +29,7 @@ impl BothPaths {
     /// A site whose answers stand in the same order each time.
     pub fn new() -> Self {
         let spec = Spec { round_robin: false, ..Spec::default() };
-        let config = Config::new(&spec, &Host::default()).expect("a configuration");
+        let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
         let forwarder = Forwarder::new(config.forward.clone());
         let mut tree = Tree::tracked();
         for (key, value) in [
@@ -39,7 +39,7 @@ impl BothPaths {
             ("/skydns/local/skydns/_c/d", r#"{"host":"2001:db8::1"}"#),
             ("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"rev.skydns.local"}"#),
         ] {
-            let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(key.as_bytes()) else {
+            let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(key.as_bytes()) else {
                 continue;
             };
             let service = Service::from_json(value.as_bytes()).expect("a service");

@@ -9,7 +9,7 @@ use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{Signer, UnsignedAnswer};
 use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
-use crate::logging::{QUERIES, Seldom};
+use crate::logging::{QUERIES, RateLimitedLog};
 use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
 use crate::wire::{self, Reply, Request, Screened, Transport, Validity};
@@ -34,7 +34,7 @@ pub struct Handler {
     metrics: Arc<Metrics>,
     client_policy: Arc<ClientPolicy>,
     limiter: Limiter,
-    pub(super) unsigned_told: Seldom,
+    pub(super) unsigned_log: RateLimitedLog,
     /// For answers that are signed on the slow path.
     pub(super) signing: Semaphore,
     /// What we ask ourselves; nobody else can know it.
@@ -104,7 +104,7 @@ impl Handler {
         let probe = Name::from_labels([token.as_bytes(), b"probe"]).unwrap_or_default();
         let client_policy = Arc::new(ClientPolicy::new(&config.load().allow));
         let (stubs, limiter) = (StubTable::default(), Limiter::default());
-        let unsigned_told = Seldom::default();
+        let unsigned_log = RateLimitedLog::default();
         let signing = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
         Self {
             published,
@@ -115,7 +115,7 @@ impl Handler {
             metrics,
             client_policy,
             limiter,
-            unsigned_told,
+            unsigned_log,
             signing,
             probe,
         }

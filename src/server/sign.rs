@@ -117,7 +117,7 @@ impl Handler {
     /// An answer never goes out without the signatures that belong to it.
     fn unsigned(&self, request: &Request, error: &SigningError) -> Reply {
         self.metrics().unsigned();
-        let level = self.unsigned_told.level(log::Level::Warn);
+        let level = self.unsigned_log.level(log::Level::Warn);
         log::log!(level, "signing {} {}: {error}", request.query.name(), request.query.query_type());
         let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
         Reply::failure(ResponseCode::ServFail, error)

@@ -2,7 +2,7 @@
 
 use super::connections::{Connections, Open, Room};
 use super::handler::{Handled, Handler, Protocol};
-use crate::logging::Seldom;
+use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
 use std::io;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let told = Seldom::default();
+    let failures = RateLimitedLog::default();
     loop {
         while let Some(ended) = connections.try_join_next() {
             if ended.is_err() {
@@ -75,7 +75,7 @@ pub async fn serve(
             }
             Err(error) => {
                 // Peers can cause it by opening many.
-                log::log!(told.level(log::Level::Warn), "accepting a connection: {error}");
+                log::log!(failures.level(log::Level::Warn), "accepting a connection: {error}");
                 handler.metrics().socket_failed(SocketWork::Accept, 1);
                 tokio::time::sleep(REST).await;
             }

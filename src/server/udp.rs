@@ -7,7 +7,7 @@ use super::reach::Reach;
 use super::slow_path::{PendingQueries, SlowPath};
 use crate::clock::unix_time;
 use crate::heartbeat::{Heartbeat, Heartbeats};
-use crate::logging::Seldom;
+use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
@@ -139,7 +139,7 @@ impl<'a, P: Peer> Worker<'a, P> {
     }
 
     fn work(mut self, stop: &AtomicBool, heartbeat: &Heartbeat) {
-        let told = Seldom::default();
+        let failures = RateLimitedLog::default();
         while !stop.load(Ordering::Relaxed) {
             heartbeat.beat();
             match self.batch.receive() {
@@ -150,7 +150,11 @@ impl<'a, P: Peer> Worker<'a, P> {
                 }
                 Err(error) => {
                     // The network may provoke some of these, so they are nothing to end for.
-                    log::log!(told.level(log::Level::Warn), "receiving at {}: {error}", self.batch.local());
+                    log::log!(
+                        failures.level(log::Level::Warn),
+                        "receiving at {}: {error}",
+                        self.batch.local()
+                    );
                     self.handler.metrics().socket_failed(SocketWork::Receive, 1);
                     thread::sleep(REST);
                 }
@@ -250,7 +254,7 @@ mod tests {
     use super::super::handler::tests::{handler, packet};
     use super::super::slow_paths;
     use super::*;
-    use crate::metrics::Names;
+    use crate::metrics::MetricNames;
     use crate::source::{Published, Status};
     use crate::tree::Tree;
     use hickory_proto::op::{Message, ResponseCode};
@@ -278,7 +282,7 @@ mod tests {
             Some(Message::from_vec(&reply[..len]).expect("a reply").metadata.response_code)
         };
         let panics = || {
-            let page = handler.metrics().page(&Names::default(), &Status::default(), &[], 0);
+            let page = handler.metrics().page(&MetricNames::default(), &Status::default(), &[], 0);
             let line =
                 page.lines().find(|line| line.starts_with("skydns_skydns_panics_total")).expect("a line");
             line.rsplit(' ').next().and_then(|count| count.parse::<u32>().ok()).expect("a count")

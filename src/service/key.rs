@@ -41,10 +41,10 @@ impl Keyspace {
     ///
     /// # Errors
     /// The key is outside the prefix, or no name can be made of it (RFC 1035 §2.3.4).
-    pub fn place(&self, raw: &[u8]) -> Result<Place, KeyError> {
+    pub fn target_of(&self, raw: &[u8]) -> Result<KeyTarget, KeyError> {
         let inner = raw.strip_prefix(self.root.as_bytes()).ok_or(KeyError::Outside)?;
         if inner == b"config" {
-            return Ok(Place::Config);
+            return Ok(KeyTarget::Config);
         }
         Key::from_path(inner)
     }
@@ -52,7 +52,7 @@ impl Keyspace {
 
 /// What a key of the store is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum KeyTarget {
     /// The agent's configuration.
     Config,
     /// A service.
@@ -140,7 +140,7 @@ impl Key {
         &self.wire
     }
 
-    fn from_path(path: &[u8]) -> Result<Place, KeyError> {
+    fn from_path(path: &[u8]) -> Result<KeyTarget, KeyError> {
         let mut wire = Vec::with_capacity(path.len() + 1);
         let mut oddity = None;
         for label in path.split(|&octet| octet == b'/') {
@@ -156,7 +156,7 @@ impl Key {
         if wire.len() + 1 > 255 {
             return Err(KeyError::LongName(wire.len() + 1));
         }
-        Ok(Place::Service { key: Self { wire: wire.into() }, oddity })
+        Ok(KeyTarget::Service { key: Self { wire: wire.into() }, oddity })
     }
 
     /// The labels, root first.
@@ -240,13 +240,13 @@ mod tests {
     use super::*;
     use std::str::FromStr;
 
-    fn place(prefix: &str, raw: &str) -> Result<Place, KeyError> {
-        Keyspace::new(prefix).place(raw.as_bytes())
+    fn place(prefix: &str, raw: &str) -> Result<KeyTarget, KeyError> {
+        Keyspace::new(prefix).target_of(raw.as_bytes())
     }
 
     #[test]
     fn a_key_is_the_reversed_name() {
-        let Ok(Place::Service { key, oddity: None }) =
+        let Ok(KeyTarget::Service { key, oddity: None }) =
             place("skydns", "/skydns/local/skydns/staging/service")
         else {
             panic!("a service");
@@ -263,7 +263,7 @@ mod tests {
             assert_eq!(Keyspace::new(prefix).config_key(), "/a/b/config");
         }
         assert_eq!(Keyspace::new("").root(), "/");
-        assert_eq!(place("a/b", "/a/b/config"), Ok(Place::Config));
+        assert_eq!(place("a/b", "/a/b/config"), Ok(KeyTarget::Config));
         assert_eq!(place("a/b", "/a/config"), Err(KeyError::Outside));
     }
 
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn odd_keys_are_served_and_told() {
         let oddity = |raw: &str| match place("skydns", raw) {
-            Ok(Place::Service { oddity, .. }) => oddity,
+            Ok(KeyTarget::Service { oddity, .. }) => oddity,
             other => panic!("{raw}: {other:?}"),
         };
         assert_eq!(oddity("/skydns/local/a-b/_tcp"), None);
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn key_order_is_label_by_label() {
         let key = |raw: &str| match place("skydns", raw) {
-            Ok(Place::Service { key, .. }) => key,
+            Ok(KeyTarget::Service { key, .. }) => key,
             other => panic!("{raw}: {other:?}"),
         };
         assert!(key("/skydns/a") < key("/skydns/a/b"));

@@ -8,7 +8,7 @@ mod scan;
 
 use super::{Change, Closed, Event, Feed};
 use crate::heartbeat::Heartbeat;
-use crate::service::{Keyspace, Place, Service};
+use crate::service::{KeyTarget, Keyspace, Service};
 use notify::{RecursiveMode, Watcher};
 use scan::{Scan, Seen};
 use std::collections::BTreeMap;
@@ -237,9 +237,9 @@ impl Files {
     fn is_half_written(&self, key: &[u8], value: &[u8], modified: SystemTime) -> bool {
         let young = self.patient && modified.elapsed().is_ok_and(|age| age < HALF_WRITTEN);
         young
-            && match self.keyspace.place(key) {
-                Ok(Place::Service { .. }) => Service::from_json(value).is_err(),
-                Ok(Place::Config) => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err(),
+            && match self.keyspace.target_of(key) {
+                Ok(KeyTarget::Service { .. }) => Service::from_json(value).is_err(),
+                Ok(KeyTarget::Config) => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err(),
                 Err(_) => false,
             }
     }

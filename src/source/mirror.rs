@@ -8,7 +8,7 @@ use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
-use crate::service::{Key, Keyspace, Place, Service};
+use crate::service::{Key, KeyTarget, Keyspace, Service};
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -318,12 +318,12 @@ impl Mirror {
     }
 
     fn remove(&mut self, id: SourceId, raw: &[u8]) -> bool {
-        match self.keyspace.place(raw) {
-            Ok(Place::Config) => {
+        match self.keyspace.target_of(raw) {
+            Ok(KeyTarget::Config) => {
                 self.configs.remove(&id);
                 false
             }
-            Ok(Place::Service { key, .. }) => self.set(id, raw, &key, None),
+            Ok(KeyTarget::Service { key, .. }) => self.set(id, raw, &key, None),
             Err(_) => false,
         }
     }
@@ -365,14 +365,14 @@ impl Mirror {
     fn try_read(&mut self, id: SourceId, raw: &[u8], value: &[u8]) -> Read {
         #[cfg(test)]
         assert!(value != tests::FAULT);
-        let place = match self.keyspace.place(raw) {
+        let place = match self.keyspace.target_of(raw) {
             Ok(place) => place,
             Err(error) => {
                 self.refuse(id, raw, &error.to_string(), false);
                 return Read::Nothing;
             }
         };
-        let Place::Service { key, oddity } = place else {
+        let KeyTarget::Service { key, oddity } = place else {
             return Read::Config;
         };
         match Service::from_json(value) {

@@ -19,11 +19,11 @@ pub const MAX_VISITED: usize = 1 << 20;
 
 /// A question's name as a path into the tree: labels in lower case, root first.
 #[derive(Clone, Debug)]
-pub struct Path {
+pub struct TreePath {
     name: Name,
 }
 
-impl Path {
+impl TreePath {
     /// The path of a name.
     pub fn new(name: &Name) -> Self {
         Self { name: name.to_lowercase() }
@@ -86,7 +86,7 @@ pub enum Found<'t> {
 
 impl Tree {
     /// The service on exactly a name. Below a leaf, wildcards count as the leaf itself.
-    pub fn leaf(&self, path: &Path) -> Option<&Arc<Entry>> {
+    pub fn leaf(&self, path: &TreePath) -> Option<&Arc<Entry>> {
         let labels = path.labels();
         let fixed = labels.iter().take_while(|label| !is_wildcard(label)).count();
         let node = self.node(labels[..fixed].iter().copied())?;
@@ -97,7 +97,7 @@ impl Tree {
     }
 
     /// The node of a name without wildcards.
-    pub fn exact(&self, path: &Path) -> Option<&Arc<Node>> {
+    pub fn exact(&self, path: &TreePath) -> Option<&Arc<Node>> {
         self.node(path.name.iter().rev())
     }
 
@@ -110,7 +110,7 @@ impl Tree {
     /// services may drop out again.
     pub fn services<'t>(
         &'t self,
-        path: &Path,
+        path: &TreePath,
         wanted: DataKinds,
         mut enough: impl FnMut(&'t Entry) -> bool,
     ) -> Found<'t> {

@@ -13,7 +13,7 @@ mod lookup;
 mod node;
 mod versions;
 
-pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, Path};
+pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, TreePath};
 pub use node::{DataKinds, Node};
 pub use versions::{VersionSlot, Versions};
 

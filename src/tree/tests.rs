@@ -1,7 +1,7 @@
 //! The tree against a plain sorted map.
 
 use super::*;
-use crate::service::{Keyspace, Place};
+use crate::service::{KeyTarget, Keyspace};
 use hickory_proto::rr::Name;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ const ETCD: Layer = Layer(1);
 const FILES: Layer = Layer(3);
 
 fn key(path: &str) -> Key {
-    match Keyspace::new("skydns").place(format!("/skydns/{path}").as_bytes()) {
-        Ok(Place::Service { key, .. }) => key,
+    match Keyspace::new("skydns").target_of(format!("/skydns/{path}").as_bytes()) {
+        Ok(KeyTarget::Service { key, .. }) => key,
         other => panic!("{path}: {other:?}"),
     }
 }
@@ -23,7 +23,7 @@ fn at(port: u16) -> Entry {
 }
 
 fn ports(tree: &Tree, name: &str) -> Option<Vec<u16>> {
-    let path = Path::new(&Name::from_str(name).expect("a name"));
+    let path = TreePath::new(&Name::from_str(name).expect("a name"));
     match tree.services(&path, DataKinds::HOST, |_| false) {
         Found::NoName => None,
         Found::Services(found) => Some(found.iter().map(|m| m.entry.service.port).collect()),

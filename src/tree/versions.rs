@@ -4,7 +4,7 @@ use crate::service::Key;
 use hickory_proto::rr::Name;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Number of slots. Names whose hashes share a slot share its version: such a name may look changed when it is not, which
+/// Number of slots. MetricNames whose hashes share a slot share its version: such a name may look changed when it is not, which
 /// costs a cached reply, but never looks unchanged when it is.
 const SLOTS: usize = 1 << 14;
 

@@ -245,7 +245,7 @@ mod tests {
         }
         let mut next = 1_000_000;
         for round in 0..100 {
-            // Names that never come again, and names that come twice, five and two for each popular one.
+            // MetricNames that never come again, and names that come twice, five and two for each popular one.
             for _ in 0..10_000 {
                 ask(&mut cache, &tree, next, 0);
                 next += 1;

@@ -3,9 +3,9 @@
 use super::*;
 use std::os::unix::fs::MetadataExt;
 
-struct Host(tempfile::TempDir);
+struct HostIdentity(tempfile::TempDir);
 
-impl Host {
+impl HostIdentity {
     fn new() -> Self {
         let host = Self(tempfile::tempdir().expect("a directory"));
         fs::create_dir(host.path("")).expect("a directory");
@@ -34,7 +34,7 @@ impl Host {
 
 #[test]
 fn a_file_comes_back_as_it_was() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n search a b\noptions ndots:2\n# x\n").expect("a file");
     fs::set_permissions(&resolv, fs::Permissions::from_mode(0o640)).expect("a mode");
@@ -56,7 +56,7 @@ fn a_file_comes_back_as_it_was() {
 
 #[test]
 fn a_link_comes_back_as_it_was() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     symlink("../run/systemd/resolve/stub-resolv.conf", host.path("resolv.conf")).expect("a link");
     host.run("enable --force").expect("enabled");
     assert_eq!(host.files(), ["resolv.conf", "resolv.conf.before-skydns", "skydns"]);
@@ -67,7 +67,7 @@ fn a_link_comes_back_as_it_was() {
 
 #[test]
 fn nothing_there_is_nothing_there_again() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     host.run("enable --force").expect("enabled");
     host.run("disable").expect("disabled");
     assert_eq!(host.files(), ["skydns"]);
@@ -75,7 +75,7 @@ fn nothing_there_is_nothing_there_again() {
 
 #[test]
 fn what_another_program_wrote_stays() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n").expect("a file");
     host.run("enable --force").expect("enabled");
@@ -91,7 +91,7 @@ fn what_another_program_wrote_stays() {
 
 #[test]
 fn without_an_agent_nothing_changes() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     let error = host.run("enable 192.0.2.1").expect_err("an error").to_string();
     assert!(error.starts_with("nothing answers at 192.0.2.1:53, so resolv.conf stays"), "{error}");
     assert_eq!(host.files(), [""; 0]);
@@ -108,7 +108,7 @@ fn without_an_agent_nothing_changes() {
 
 #[test]
 fn what_was_kept_survives_a_link_that_is_gone() {
-    let host = Host::new();
+    let host = HostIdentity::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n").expect("a file");
     host.run("enable --force").expect("enabled");

@@ -2,7 +2,7 @@
 
 use super::super::handler::{Handled, Protocol};
 use super::*;
-use crate::config::{Host, Spec};
+use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
 use crate::forward::Forwarder;
 use crate::service::{Key, Service};
@@ -36,7 +36,7 @@ impl Site {
     fn new(denial: Option<DenialKind>, round_robin: bool) -> Self {
         let local = Some("a.east.skydns.local".to_owned());
         let spec = Spec { round_robin, stub_zones: true, local, ..Spec::default() };
-        let config = Config::new(&spec, &Host::default()).expect("a configuration");
+        let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
         let forwarder = Forwarder::new(config.forward.clone());
         let published =
             Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::source::snapshot::Header;
-use crate::tree::{DataKinds, Found, Path};
+use crate::tree::{DataKinds, Found, TreePath};
 use hickory_proto::rr::Name;
 
 /// A value that the reading of panics.
@@ -27,7 +27,7 @@ fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
 
 fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
     let published = mirror.front().published();
-    let path = Path::new(&Name::from_ascii(name).expect("a name"));
+    let path = TreePath::new(&Name::from_ascii(name).expect("a name"));
     match published.tree.services(&path, DataKinds::ALL, |_| false) {
         Found::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
         _ => Vec::new(),
@@ -136,7 +136,7 @@ fn the_configuration_of_the_higher_source_counts() {
 /// A snapshot of some records, in two parts, with an event of the store between them.
 fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let entry = |key: &str, host: &str| {
-        let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(key.as_bytes()) else {
+        let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(key.as_bytes()) else {
             panic!("{key}")
         };
         let service = Service::from_json(format!(r#"{{"host":"{host}"}}"#).as_bytes()).expect("a service");
@@ -159,7 +159,7 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
 #[test]
 fn half_a_snapshot_never_shows() {
     let mut mirror = mirror();
-    let Ok(Place::Service { key, .. }) = Keyspace::new("skydns").place(b"/skydns/t/a") else {
+    let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(b"/skydns/t/a") else {
         panic!("a key")
     };
     let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");

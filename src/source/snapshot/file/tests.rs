@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::{Host, Keyspace, Place, Service};
+use crate::service::{Host, KeyTarget, Keyspace, Service};
 use crate::tree::Lease;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ fn header() -> Header {
 }
 
 fn key(path: &str) -> Key {
-    match Keyspace::new("skydns").place(format!("/skydns/{path}").as_bytes()) {
-        Ok(Place::Service { key, .. }) => key,
+    match Keyspace::new("skydns").target_of(format!("/skydns/{path}").as_bytes()) {
+        Ok(KeyTarget::Service { key, .. }) => key,
         other => panic!("{path}: {other:?}"),
     }
 }
