@@ -160,7 +160,7 @@ mod tests {
         let heartbeats = Heartbeats::default();
         let (woken, wakes) = std::sync::mpsc::channel();
         let sleeper = heartbeats
-            .monitor_sleeper("monitor_sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
+            .monitor_sleeper("sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
         let seen = heartbeats.counts();
         assert_eq!(seen.stalled(), ["sleeper"]);
         wakes.recv().expect("a wake");
