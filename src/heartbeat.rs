@@ -159,8 +159,8 @@ mod tests {
     fn a_sleeper_is_woken() {
         let heartbeats = Heartbeats::default();
         let (woken, wakes) = std::sync::mpsc::channel();
-        let sleeper = heartbeats
-            .monitor_sleeper("sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
+        let sleeper =
+            heartbeats.monitor_sleeper("sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
         let seen = heartbeats.counts();
         assert_eq!(seen.stalled(), ["sleeper"]);
         wakes.recv().expect("a wake");

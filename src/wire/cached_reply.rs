@@ -1,6 +1,10 @@
-//! CachedReply replies: octets that were sent before and may be sent again.
+//! Cached replies: the octets of a reply that was sent, kept so that they can be sent to whoever asks the same question.
+//!
+//! Owns when such a reply is still valid, and what of it has to be written anew each time: the id and the question come
+//! from the query, TTLs count down, the addresses of an RRset are shuffled.
 
 use super::HEADER;
+use super::rewrites::{AddressRotation, Rewrites};
 use super::shared_authority::EncodedAuthority;
 use crate::answer::{Rng, SharedAuthority};
 use crate::tree::{Tree, VersionSlot};
@@ -25,85 +29,74 @@ pub struct Validity {
     pub rotates: bool,
 }
 
-/// A reply to one question, whoever asks it.
+/// A reply to one question, to be sent to any client that asks it; `T` is what the owner of the cache notes about it.
 #[derive(Debug)]
 pub struct CachedReply<T> {
-    /// The key of the question, octets 3 to 12 of the reply, and all behind its question, or behind the shared authority section.
+    /// The question key; octets 2 to 11 of the reply's header; the octets behind the question, or, if the reply begins with
+    /// a shared authority section, behind that.
     octets: Box<[u8]>,
-    key: usize,
-    /// What stands behind the question in common with other replies.
+    /// Length of the question key.
+    key_len: usize,
+    /// The records right behind the question, if the reply shares them with others.
     shared: Option<Arc<EncodedAuthority>>,
     validity: Validity,
     /// The latest version of the tree at which the dependencies were found unchanged.
     checked: u64,
-    places: Places,
-    /// What else the owner wants to know about it.
+    rewrites: Rewrites,
+    /// The owner's note, such as what to count when the reply is sent.
     pub note: T,
 }
 
-/// Where a reply differs from time to time, counted from the end of the question.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Places {
-    ttls: Box<[u16]>,
-    addresses: Box<[Rotation]>,
-}
-
-/// The addresses of one RRset.
-#[derive(Debug, PartialEq, Eq)]
-struct Rotation {
-    /// Octets of each.
-    len: usize,
-    at: Box<[u16]>,
-}
-
-/// Octets of the header behind the id.
+/// Octets of the header behind the message id.
 const HEAD: usize = HEADER - 2;
 
 impl<T> CachedReply<T> {
-    /// Takes a reply that is sent now; `question_end` as in the query. `None` if the reply has another form than
-    /// ours have.
+    /// Takes a reply that is sent now; its question ends at the offset `question_end`. `None` if the reply has not the form
+    /// that our own replies have.
     pub fn new(key: &[u8], reply: &[u8], question_end: usize, validity: Validity, note: T) -> Option<Self> {
         let head = reply.get(2..HEADER)?;
         let tail = reply.get(question_end..)?;
-        let places = Places::of(reply, question_end, &validity)?;
+        let rewrites = Rewrites::of(reply, question_end, &validity)?;
         let octets = [key, head, tail].concat().into();
-        Some(Self { octets, key: key.len(), shared: None, checked: validity.version, validity, places, note })
+        let (key_len, checked) = (key.len(), validity.version);
+        Some(Self { octets, key_len, shared: None, checked, validity, rewrites, note })
     }
 
-    /// Takes what the reply has in common with others from there. `question_end` as in the query.
-    pub fn sharing(mut self, shared_authority: Option<Arc<SharedAuthority>>, question_end: usize) -> Self {
-        let shared = shared_authority.filter(|_| self.places == Places::default());
-        let Some(written) = shared.as_deref().and_then(EncodedAuthority::of) else { return self };
-        let front = self.key + HEAD;
-        let (behind, tail) = self.octets.split_at(front);
-        // As it would be placed, behind the question.
-        let mut placed = vec![0; question_end + written.octets.len()];
-        let same = written
-            .copy_into(&mut placed, question_end)
-            .and_then(|end| tail.strip_prefix(&placed[question_end..end]));
-        if let Some(rest) = same {
-            self.octets = [behind, rest].concat().into();
-            self.shared = Some(Arc::clone(written));
+    /// The same reply without its own copy of the records that it shares with others; the question of the reply ends at the
+    /// offset `question_end`.
+    pub fn sharing(mut self, shared: Option<Arc<SharedAuthority>>, question_end: usize) -> Self {
+        // Offsets of rewrites count from the question, so they would be wrong behind records that are copied in.
+        let shared = shared.filter(|_| self.rewrites == Rewrites::default());
+        let Some(encoded) = shared.as_deref().and_then(EncodedAuthority::of) else { return self };
+        let (front, tail) = self.octets.split_at(self.key_len + HEAD);
+        let mut copy = vec![0; question_end + encoded.octets.len()];
+        let rest = encoded
+            .copy_into(&mut copy, question_end)
+            .and_then(|end| tail.strip_prefix(&copy[question_end..end]));
+        if let Some(rest) = rest {
+            self.octets = [front, rest].concat().into();
+            self.shared = Some(Arc::clone(encoded));
         }
         self
     }
 
-    /// The key of its question.
+    /// The question key.
     pub fn key(&self) -> &[u8] {
-        &self.octets[..self.key]
+        &self.octets[..self.key_len]
     }
 
-    /// About the memory it takes at most, in octets: what it has in common with others counts for each, because the others
-    /// may go before it.
+    /// Upper bound of the memory that the reply takes, in octets. Shared records count for each reply that holds them,
+    /// because it may become the last one.
     pub fn size(&self) -> usize {
-        let rotations = self.places.addresses.iter().map(|set| size_of::<Rotation>() + 2 * set.at.len());
+        let rotations =
+            self.rewrites.rotations.iter().map(|set| size_of::<AddressRotation>() + 2 * set.offsets.len());
         let slots = self.validity.slots.capacity() * size_of::<VersionSlot>();
-        let shared = self.shared.as_ref().map_or(0, |written| written.octets.len());
+        let shared = self.shared.as_ref().map_or(0, |encoded| encoded.octets.len());
         size_of::<Self>()
             + self.octets.len()
             + shared
             + slots
-            + 2 * self.places.ttls.len()
+            + 2 * self.rewrites.ttls.len()
             + rotations.sum::<usize>()
     }
 
@@ -125,12 +118,12 @@ impl<T> CachedReply<T> {
         same_serial && unchanged
     }
 
-    /// Makes the reply out of the query in a buffer, header and question of which end at `question_end`; gives its
-    /// octets, or `None` if the buffer is too short.
+    /// Turns the query in a buffer, whose question ends at `question_end`, into the reply, and returns the reply's length;
+    /// `None` if the buffer is too short.
     pub fn write(&self, buffer: &mut [u8], question_end: usize, now: u64, rng: &mut Rng) -> Option<usize> {
-        let (head, tail) = self.octets[self.key..].split_at(HEAD);
+        let (head, tail) = self.octets[self.key_len..].split_at(HEAD);
         let start = match &self.shared {
-            Some(written) => written.copy_into(buffer, question_end)?,
+            Some(encoded) => encoded.copy_into(buffer, question_end)?,
             None => question_end,
         };
         let len = start + tail.len();
@@ -139,12 +132,12 @@ impl<T> CachedReply<T> {
         out.copy_from_slice(tail);
         if self.validity.ages && now > self.validity.from {
             let age = u32::try_from(now - self.validity.from).unwrap_or(u32::MAX);
-            for at in &self.places.ttls {
+            for at in &self.rewrites.ttls {
                 count_down(out, usize::from(*at), age);
             }
         }
-        for set in &self.places.addresses {
-            rng.shuffle(set.at.len(), |a, b| swap(out, set.at[a], set.at[b], set.len));
+        for set in &self.rewrites.rotations {
+            rng.shuffle(set.offsets.len(), |a, b| swap(out, set.offsets[a], set.offsets[b], set.len));
         }
         Some(len)
     }
@@ -162,72 +155,6 @@ fn swap(octets: &mut [u8], a: u16, b: u16, len: usize) {
         let (before, behind) = octets.split_at_mut(b);
         before[a..a + len].swap_with_slice(&mut behind[..len]);
     }
-}
-
-impl Places {
-    /// Walks a reply. `None` if that is not possible.
-    fn of(reply: &[u8], question_end: usize, validity: &Validity) -> Option<Self> {
-        let mut places = (Vec::new(), Vec::<Rotation>::new());
-        if !validity.ages && !validity.rotates {
-            return Some(Self::default());
-        }
-        let count = |at: usize| Some(u16::from_be_bytes([*reply.get(at)?, *reply.get(at + 1)?]));
-        let answers = count(6)?;
-        let all = u32::from(answers) + u32::from(count(8)?) + u32::from(count(10)?);
-        let mut at = question_end;
-        let mut last = None;
-        for number in 0..all {
-            let owner = at;
-            at = name_end(reply, at)?;
-            let fixed = reply.get(at..at + 10)?;
-            let rtype = u16::from_be_bytes([fixed[0], fixed[1]]);
-            let len = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
-            let data = at + 10;
-            if validity.ages && rtype != 41 {
-                places.0.push(u16::try_from(at + 4 - question_end).ok()?);
-            }
-            let is_address = matches!((rtype, len), (1, 4) | (28, 16));
-            let set = (owner_of(reply, owner)?, rtype);
-            if validity.rotates && is_address && number < u32::from(answers) {
-                let place = u16::try_from(data - question_end).ok()?;
-                match places.1.last_mut().filter(|_| last == Some(set)) {
-                    Some(rotation) => {
-                        let mut all = std::mem::take(&mut rotation.at).into_vec();
-                        all.push(place);
-                        rotation.at = all.into();
-                    }
-                    None => places.1.push(Rotation { len, at: Box::new([place]) }),
-                }
-            }
-            last = Some(set);
-            at = data + len;
-        }
-        places.1.retain(|rotation| rotation.at.len() > 1);
-        (at == reply.len()).then(|| Self { ttls: places.0.into(), addresses: places.1.into() })
-    }
-}
-
-/// Where the name ends that begins at a place.
-fn name_end(reply: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match usize::from(*reply.get(at)?) {
-            0 => return Some(at + 1),
-            len @ 1..=63 => at += 1 + len,
-            192.. => return Some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-/// Where the name that begins at a place stands: there, or where its pointers lead. In our replies the owners of an RRset
-/// lead to the same place.
-fn owner_of(reply: &[u8], mut at: usize) -> Option<usize> {
-    while let high @ 192.. = *reply.get(at)? {
-        let to = usize::from(u16::from_be_bytes([high & 0x3f, *reply.get(at + 1)?]));
-        // Pointers lead back (RFC 1035 §4.1.4), so this ends.
-        at = Some(to).filter(|to| *to < at)?;
-    }
-    Some(at)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod question_key;
 mod reply;
 mod reply_cache;
 mod request;
+mod rewrites;
 mod shared_authority;
 mod writer;
 
