@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 /// Times that each work is measured.
 const ROUNDS: usize = 15;
-/// MetricNames in the tree.
+/// Names in the tree.
 const NAMES: usize = 10_000;
 /// The time of all signatures.
 const NOW: u64 = 1_795_000_000;

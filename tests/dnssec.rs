@@ -39,7 +39,7 @@ const RECORDS: [(&str, &str); 20] = [
     ("groups/g", r#"{"host":"10.0.4.1","group":"g1"}"#),
 ];
 
-/// MetricNames that exist, each at another kind of place.
+/// Names that exist, each at another kind of place.
 const NAMES: [&str; 26] = [
     "",
     "leaf.",
@@ -69,7 +69,7 @@ const NAMES: [&str; 26] = [
     "*.rails.any.",
 ];
 
-/// MetricNames that do not, at every depth.
+/// Names that do not, at every depth.
 const MISSING: [&str; 8] = [
     "nope.",
     "a.b.c.nope.",

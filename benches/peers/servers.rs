@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// MetricNames that are asked for again and again.
+/// Names that are asked for again and again.
 pub(crate) const NAMES: u64 = 10_000;
 
 /// A server that runs; it ends with this.

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::{Agent, Process, Setup, ask, query};
 
-/// MetricNames that are asked for.
+/// Names that are asked for.
 const ASKED: u64 = 10_000;
 
 /// How long each rate is measured.
@@ -78,7 +78,7 @@ fn change(endpoint: String, names: usize, rate: u64, stop: Arc<AtomicBool>) -> t
                 let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
                 let puts = (done..due.min(done + 64)).map(|number| {
                     let mut client = client.clone();
-                    // MetricNames that nobody asks for: what is cached has to stay.
+                    // Names that nobody asks for: what is cached has to stay.
                     let at = key(ASKED as usize + number as usize % (names - ASKED as usize));
                     let value = format!(r#"{{"host":"10.1.0.1","port":{}}}"#, number % 60_000);
                     async move { client.put(at, value, None).await }

@@ -138,7 +138,7 @@ fn chains_that_fan_out_at_every_step_end() {
     // Services that lead to the same are one CNAME, followed once.
     let same = ask(&|level, _| format!("l{level}.skydns.test"));
     assert_eq!((same.too_large, same.answers.len()), (false, 9));
-    // MetricNames of every level in every one before: 20^8 ways.
+    // Names of every level in every one before: 20^8 ways.
     let mut services = Vec::new();
     for level in 0..8 {
         for branch in 0..20 {

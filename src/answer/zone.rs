@@ -44,7 +44,7 @@ pub struct Identity {
 impl Zone {
     /// A zone with SkyDNS's defaults.
     ///
-    /// MetricNames that would grow beyond 255 octets fall back to the domain itself.
+    /// Names that would grow beyond 255 octets fall back to the domain itself.
     pub fn new(domain: &Name) -> Self {
         let mut domain = domain.to_lowercase();
         domain.set_fqdn(true);

@@ -175,7 +175,7 @@ enum MetricsProblem {
     Name(String),
 }
 
-/// MetricNames who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
+/// Names who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
 fn port_holders(words: &[String]) -> ExitCode {
     let default = ["127.0.0.1:53".to_owned(), "[::1]:53".to_owned()];
     let mut held = false;

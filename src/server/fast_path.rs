@@ -1,14 +1,14 @@
 //! The fast path of one worker: questions that were asked before are answered from cached replies.
 
 use super::client_policy::{AllowedClients, ClientClass};
-use super::handler::{CacheHint, Handler};
-use crate::answer::{Freshness, Rng};
+use super::handler::Handler;
+use crate::answer::Freshness;
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Versions;
-use crate::wire::{self, CachedReply, MAX_QUESTION_KEY, ReplyCache};
+use crate::wire::{CacheHint, ReplyCache};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct FastPath {
     cache: ReplyCache<Counted>,
-    key: [u8; MAX_QUESTION_KEY],
-    rng: Rng,
     tally: Tally,
     settings: Settings,
     published: Arc<Published>,
@@ -38,13 +36,11 @@ struct Settings {
 }
 
 impl FastPath {
-    /// One whose cached replies take so many octets at most.
-    pub(super) fn new(handler: &Handler, most: usize) -> Self {
+    /// A fast path whose cached replies take at most `capacity` octets.
+    pub(super) fn new(handler: &Handler, capacity: usize) -> Self {
         let published = handler.published();
         Self {
-            cache: ReplyCache::with_capacity(most),
-            key: [0; MAX_QUESTION_KEY],
-            rng: Rng::new(rand::random()),
+            cache: ReplyCache::new(capacity, rand::random()),
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
             published,
@@ -66,40 +62,26 @@ impl FastPath {
         }
     }
 
-    /// Answers the packet that the first octets of a buffer hold, if its reply is cached: then the reply stands in the
-    /// buffer, so many octets long.
+    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
-        // Each query is logged on the full path, and each client judged that is not one of ours.
+        // The full path logs queries, and limits clients that are not trusted.
         if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
             return None;
         }
-        let question = wire::question_key(&buffer[..len], &mut self.key)?;
-        let key = &self.key[..question.len];
-        let hash = self.cache.hash_key(key);
-        let cached = self.cache.find(hash, key, &self.published.tree, self.now)?;
         #[cfg(test)]
-        super::fault::strike("fast", key);
-        let len = cached.write(buffer, question.question_end, self.now, &mut self.rng)?;
-        self.tally.add(&cached.note);
+        let query = buffer[..len].to_vec();
+        let (len, note) = self.cache.answer(buffer, len, &self.published.tree, self.now)?;
+        #[cfg(test)]
+        super::fault::strike("fast", &query);
+        self.tally.add(note);
         Some(len)
     }
 
-    /// Keeps the reply to a packet that was answered in full, if it is worth it.
-    pub(super) fn keep(&mut self, packet: &[u8], reply: &[u8], hint: CacheHint) {
-        // Between two looks at it the state may have changed there and back.
-        if hint.freshness != self.settings.freshness {
-            return;
-        }
-        let Some(question) = wire::question_key(packet, &mut self.key) else { return };
-        let key = &self.key[..question.len];
-        let hash = self.cache.hash_key(key);
-        if !self.cache.wants(hash) {
-            return;
-        }
-        let cached = CachedReply::new(key, reply, question.question_end, hint.validity, hint.counted);
-        if let Some(cached) = cached {
-            let cached = cached.sharing(hint.shared_authority, question.question_end);
-            self.cache.put(hash, cached);
+    /// Offers the reply that the full path gave to the cache.
+    pub(super) fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<Counted>) {
+        // The state may have changed since the batch began, and back again.
+        if hint.freshness == self.settings.freshness {
+            self.cache.offer(query, reply, hint);
         }
     }
 

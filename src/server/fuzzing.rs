@@ -68,7 +68,7 @@ impl BothPaths {
                 assert_eq!(buffer[..len], reply, "fast and full path");
             }
             if let Some(hint) = hint {
-                self.fast.keep(packet, &reply, hint);
+                self.fast.offer(packet, &reply, hint);
             }
             assert_eq!(*full.get_or_insert_with(|| reply.clone()), reply, "the same each time");
         }

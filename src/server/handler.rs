@@ -4,7 +4,7 @@ use super::client_policy::{ClientClass, ClientPolicy};
 use super::limit::Limiter;
 use super::making::{Making, Standing};
 use super::sign::Signed;
-use crate::answer::{Dependencies, Ede, Externals, Freshness, Lookup, Outcome, SharedAuthority};
+use crate::answer::{Dependencies, Ede, Externals, Lookup, Outcome};
 use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{Signer, UnsignedAnswer};
@@ -12,7 +12,7 @@ use crate::forward::{Forwarder, LookedUp, StubTable, StubZone};
 use crate::logging::{QUERIES, RateLimitedLog};
 use crate::metrics::{Cause, Counted, Metrics, System};
 use crate::source::Published;
-use crate::wire::{self, Reply, Request, Screened, Transport, Validity};
+use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport, Validity};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use hickory_proto::op::{Query, ResponseCode};
@@ -47,22 +47,9 @@ pub enum Handled {
     /// Nothing is sent.
     Drop,
     /// This is sent; with a hint it may be cached and sent again.
-    Reply(Vec<u8>, Option<CacheHint>),
+    Reply(Vec<u8>, Option<CacheHint<Counted>>),
     /// The reply takes waiting.
     Pending(PendingQuery),
-}
-
-/// What the fast path needs to keep a reply and to send it again.
-#[derive(Debug)]
-pub struct CacheHint {
-    /// When the reply may be sent again.
-    pub(super) validity: Validity,
-    /// What is counted each time the reply is sent.
-    pub(super) counted: Counted,
-    /// The freshness of the tree that the reply was made from.
-    pub(super) freshness: Freshness,
-    /// The part of the authority section that the reply shares with others.
-    pub(super) shared_authority: Option<Arc<SharedAuthority>>,
 }
 
 /// A query whose reply takes waiting.
@@ -223,7 +210,12 @@ impl Handler {
                     let shared_authority = reply.shared_authority;
                     Handled::Reply(
                         octets,
-                        validity.map(|validity| CacheHint { validity, counted, freshness, shared_authority }),
+                        validity.map(|validity| CacheHint {
+                            validity,
+                            freshness,
+                            shared_authority,
+                            note: counted,
+                        }),
                     )
                 }
                 Signed::Later(unsigned) => Handled::Pending(PendingQuery {
@@ -304,9 +296,9 @@ impl Handler {
                     octets,
                     validity.map(|validity| CacheHint {
                         validity,
-                        counted,
                         freshness,
                         shared_authority: None,
+                        note: counted,
                     }),
                 )
             }

@@ -27,7 +27,7 @@ mod udp;
 
 pub use client_policy::ClientPolicy;
 pub use connections::Connections;
-pub use handler::{CacheHint, Handled, Handler, PendingQuery};
+pub use handler::{Handled, Handler, PendingQuery};
 pub use holders::{Holder, holders};
 pub use listen::{BindError, Bound, bind};
 pub use probe::{Probe, Silent, answers_at};

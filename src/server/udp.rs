@@ -240,7 +240,7 @@ impl<'a, P: Peer> Worker<'a, P> {
             Handled::Drop => {}
             Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
-                    self.fast.keep(packet, &reply, hint);
+                    self.fast.offer(packet, &reply, hint);
                 }
                 self.batch.reply(at, &reply);
             }

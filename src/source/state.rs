@@ -100,7 +100,7 @@ pub struct Status {
     pub configs: BTreeMap<SourceId, Vec<u8>>,
     /// How often each source came to each state, in the order of [`SourceState::NAMES`].
     pub changes: BTreeMap<SourceId, [u64; SourceState::NAMES.len()]>,
-    /// MetricNames in the tree.
+    /// Names in the tree.
     pub names: usize,
     /// The sources that nothing asks for: they count if they are there.
     pub optional: BTreeSet<SourceId>,

@@ -15,7 +15,7 @@ mod writer;
 pub use cached_reply::{CachedReply, Validity};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport, encode, header_only};
-pub use reply_cache::{KeyHash, ReplyCache};
+pub use reply_cache::{CacheHint, ReplyCache};
 pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
 
 /// Octets of a message's header.

@@ -1,30 +1,48 @@
 //! The reply cache: a bounded number of replies to send once more, those that are asked for most.
 //!
-//! One worker owns it, so nothing is locked. A reply gets a place when its question came a second time within a while, so
-//! questions that never come again leave it alone. A new reply takes the place of one that nobody asked for since it was
-//! last weighed; those that are asked for again and again stay, whatever comes by.
+//! One worker owns a cache, so nothing is locked. A reply is cached when its question comes a second time within a while,
+//! so questions that never come again leave the cache alone. A new reply takes the place of one that was not asked for
+//! since its set was weighed last; replies that are asked for again and again stay, whatever comes by.
 
 use super::CachedReply;
+use super::cached_reply::Validity;
+use super::question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
+use crate::answer::{Freshness, Rng, SharedAuthority};
 use crate::tree::Tree;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
-/// Replies that may take each other's place, and questions asked once that are remembered with them.
+/// Replies of one set, which can take each other's place; also the number of questions asked once that a set remembers.
 const WAYS: usize = 8;
 
-/// Sets of so many.
+/// Number of sets.
 const SETS: usize = 4_096;
 
-/// Most sets that are weighed to make room for one reply.
+/// Maximum number of sets that are weighed to make room for one reply.
 const MAX_WEIGHED_SETS: usize = 64;
 
 /// Default bound of the memory of all replies in a cache, in octets.
 const DEFAULT_CAPACITY: usize = 16 << 20;
 
-/// More questions than that say nothing new about a reply.
+/// Maximum of the hits that are counted for a reply: more say nothing new.
 const MAX_HITS: u8 = 15;
 
-/// CachedReply replies by the keys of their questions.
+/// What it takes to send a reply again, once its octets are known.
+#[derive(Debug)]
+pub struct CacheHint<T> {
+    /// When the reply may be sent again.
+    pub validity: Validity,
+    /// The freshness of the tree that the reply was made from. The cache does not look at it: its owner clears the cache
+    /// whenever the freshness changes.
+    pub freshness: Freshness,
+    /// The beginning of the authority section, if the reply shares it with others.
+    pub shared_authority: Option<Arc<SharedAuthority>>,
+    /// The owner's note, such as what to count each time the reply is sent.
+    pub note: T,
+}
+
+/// Replies by their question keys; `T` is the owner's note on each.
 #[derive(Debug)]
 pub struct ReplyCache<T> {
     sets: Vec<Set<T>>,
@@ -33,99 +51,113 @@ pub struct ReplyCache<T> {
     octets: usize,
     capacity: usize,
     hasher: RandomState,
+    rng: Rng,
+    /// The key of the present question.
+    key: [u8; MAX_QUESTION_KEY],
 }
 
-/// The hash of a question key, by which its set and its tag are found.
+/// The hash of a question key: its set and its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHash {
-    hash: u64,
-}
+struct KeyHash(u64);
 
 #[derive(Debug)]
 struct Set<T> {
     tags: [u32; WAYS],
     hits: [u8; WAYS],
-    /// Questions that were asked once, and the place of the next one.
-    once: [u32; WAYS],
+    /// Tags of questions that were asked once, and the index of the next one.
+    asked_once: [u32; WAYS],
     next: usize,
     replies: [Option<Box<CachedReply<T>>>; WAYS],
 }
 
 impl<T> Default for Set<T> {
     fn default() -> Self {
-        Self { tags: [0; WAYS], hits: [0; WAYS], once: [0; WAYS], next: 0, replies: [const { None }; WAYS] }
+        let replies = [const { None }; WAYS];
+        Self { tags: [0; WAYS], hits: [0; WAYS], asked_once: [0; WAYS], next: 0, replies }
     }
 }
 
 impl KeyHash {
     fn set(self) -> usize {
-        usize::try_from(self.hash % SETS as u64).unwrap_or(0)
+        usize::try_from(self.0 % SETS as u64).unwrap_or(0)
     }
 
     fn tag(self) -> u32 {
-        u32::try_from(self.hash >> 32).unwrap_or(0)
+        u32::try_from(self.0 >> 32).unwrap_or(0)
     }
 }
 
 impl<T> Default for ReplyCache<T> {
     fn default() -> Self {
-        Self {
-            sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
-            hand: 0,
-            octets: 0,
-            capacity: DEFAULT_CAPACITY,
-            hasher: RandomState::default(),
-        }
+        Self::new(DEFAULT_CAPACITY, 0)
     }
 }
 
 impl<T> ReplyCache<T> {
-    /// A cache whose replies take at most `capacity` octets.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { capacity, ..Self::default() }
+    /// A cache whose replies take at most `capacity` octets; `seed` is for the order of addresses.
+    pub fn new(capacity: usize, seed: u64) -> Self {
+        Self {
+            sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
+            hand: 0,
+            octets: 0,
+            capacity,
+            hasher: RandomState::default(),
+            rng: Rng::new(seed),
+            key: [0; MAX_QUESTION_KEY],
+        }
     }
 
-    /// The hash of a question key.
-    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
-        KeyHash { hash: self.hasher.hash_one(key) }
-    }
-
-    /// The reply to the question of a key, if it may be sent now (Unix time, in seconds) and with this tree. One that may
-    /// not is dropped.
-    pub fn find(&mut self, hash: KeyHash, key: &[u8], tree: &Tree, now: u64) -> Option<&CachedReply<T>> {
+    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached, may be sent at `now`
+    /// (Unix time, in seconds) while `tree` is served, and fits the buffer. Returns the reply's length and its note.
+    ///
+    /// A reply that is not valid any more is dropped.
+    pub fn answer(&mut self, buffer: &mut [u8], len: usize, tree: &Tree, now: u64) -> Option<(usize, &T)> {
+        let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], &mut self.key)?;
+        let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
         let set = &mut self.sets[hash.set()];
-        let way = set.find(hash, key)?;
-        let reply = set.replies[way].as_mut()?;
-        if !reply.is_valid(tree, now) {
-            self.octets -= reply.size();
-            set.replies[way] = None;
-            // It was wanted before.
-            set.note(hash);
+        let way = set.find(hash, &self.key[..len])?;
+        if !set.replies[way].as_mut()?.is_valid(tree, now) {
+            self.octets -= set.replies[way].take().map_or(0, |reply| reply.size());
+            // The next reply to this question is cached at once.
+            set.remember(hash);
             return None;
         }
         set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
-        set.replies[way].as_deref()
+        let reply = set.replies[way].as_deref()?;
+        Some((reply.write(buffer, question_end, now, &mut self.rng)?, &reply.note))
     }
 
-    /// Whether the reply to a question is worth caching: it was asked before.
-    pub fn wants(&mut self, hash: KeyHash) -> bool {
+    /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
+    pub fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<T>) {
+        let Some(QuestionKey { len, question_end, .. }) = question_key(query, &mut self.key) else { return };
+        let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
+        if !self.was_asked_before(hash) {
+            return;
+        }
+        let CacheHint { validity, shared_authority, note, .. } = hint;
+        if let Some(reply) = CachedReply::new(&self.key[..len], reply, question_end, validity, note) {
+            self.insert(hash, reply.sharing(shared_authority, question_end));
+        }
+    }
+
+    /// Whether a question was asked a while ago; remembers that it was asked.
+    fn was_asked_before(&mut self, hash: KeyHash) -> bool {
         let set = &mut self.sets[hash.set()];
-        let before = set.once.contains(&hash.tag());
+        let before = set.asked_once.contains(&hash.tag());
         if !before {
-            set.note(hash);
+            set.remember(hash);
         }
         before
     }
 
-    /// Takes a reply if there is room for it among those that are wanted more.
-    pub fn put(&mut self, hash: KeyHash, reply: CachedReply<T>) {
+    fn insert(&mut self, hash: KeyHash, reply: CachedReply<T>) {
         let size = reply.size();
         self.make_room(size);
         let set = &mut self.sets[hash.set()];
         let same = set.find(hash, reply.key());
         let free = || set.replies.iter().position(Option::is_none);
-        let place = same.or_else(free).or_else(|| set.hits.iter().position(|hits| *hits == 0));
-        let Some(way) = place else {
+        let not_asked_for = || set.hits.iter().position(|hits| *hits == 0);
+        let Some(way) = same.or_else(free).or_else(not_asked_for) else {
             set.age();
             return;
         };
@@ -138,8 +170,8 @@ impl<T> ReplyCache<T> {
         }
     }
 
-    /// Drops replies that nobody asked for since they were last weighed, until so many octets are free or enough was
-    /// looked at.
+    /// Drops replies that were not asked for since their set was weighed last, until `size` octets are free or enough sets
+    /// were weighed.
     fn make_room(&mut self, size: usize) {
         for _ in 0..MAX_WEIGHED_SETS {
             if self.octets + size <= self.capacity {
@@ -170,15 +202,21 @@ impl<T> ReplyCache<T> {
     pub fn octets(&self) -> usize {
         self.octets
     }
+
+    /// The bound of the memory of all replies, in octets.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
 }
 
 impl<T> Set<T> {
-    /// Remembers that a question was asked.
-    fn note(&mut self, hash: KeyHash) {
-        self.once[self.next] = hash.tag();
+    /// Remembers that a question was asked once.
+    fn remember(&mut self, hash: KeyHash) {
+        self.asked_once[self.next] = hash.tag();
         self.next = (self.next + 1) % WAYS;
     }
 
+    /// Takes one hit from each reply.
     fn age(&mut self) {
         self.hits.iter_mut().for_each(|hits| *hits = hits.saturating_sub(1));
     }
@@ -195,26 +233,35 @@ impl<T> Set<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Validity;
 
-    /// Asks for the reply to a question as a worker does; `true` if it was there.
+    /// A query for a name that only has this number, in a buffer with room for its reply.
+    fn buffer(number: u32) -> (Vec<u8>, usize) {
+        let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8];
+        query.extend(format!("{number:08x}").bytes());
+        query.extend([0, 0, 1, 0, 1]);
+        let len = query.len();
+        query.resize(5_000, 0);
+        (query, len)
+    }
+
+    /// Asks for the reply to a question as a worker does; `true` if it was cached.
     fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
-        let key = number.to_be_bytes();
-        let hash = cache.hash_key(&key);
-        if let Some(reply) = cache.find(hash, &key, tree, 1) {
-            assert_eq!(reply.note, number);
+        let (mut buffer, len) = buffer(number);
+        let query = buffer[..len].to_vec();
+        if let Some((_, note)) = cache.answer(&mut buffer, len, tree, 1) {
+            assert_eq!(*note, number);
             return true;
         }
-        if cache.wants(hash) {
-            let validity = Validity { until: 10, ..Validity::default() };
-            let reply = vec![0; 12 + octets];
-            cache.put(hash, CachedReply::new(&key, &reply, 12, validity, number).expect("a reply of ours"));
-        }
+        let validity = Validity { until: 10, ..Validity::default() };
+        let reply = [query.clone(), vec![0; octets]].concat();
+        let hint =
+            CacheHint { validity, freshness: Freshness::Current, shared_authority: None, note: number };
+        cache.offer(&query, &reply, hint);
         false
     }
 
     #[test]
-    fn what_is_asked_twice_is_kept() {
+    fn what_is_asked_twice_is_cached() {
         let (mut cache, tree) = (ReplyCache::default(), Tree::new());
         assert_eq!([1, 1, 1, 2, 1].map(|n| ask(&mut cache, &tree, n, 0)), [false, false, true, false, true]);
         assert!(cache.octets() > 0);
@@ -229,13 +276,23 @@ mod tests {
         for _ in 0..3 {
             ask(&mut cache, &tree, 1, 0);
         }
-        let key = 1u32.to_be_bytes();
-        let hash = cache.hash_key(&key);
-        assert!(cache.find(hash, &key, &tree, 10).is_none(), "its time is over");
+        let (mut query, len) = buffer(1);
+        assert!(cache.answer(&mut query, len, &tree, 10).is_none(), "its time is over");
         assert_eq!(cache.octets(), 0);
-        assert!(cache.wants(hash));
+        assert!(!ask(&mut cache, &tree, 1, 0));
+        assert!(ask(&mut cache, &tree, 1, 0), "the next one is cached");
     }
 
+    #[test]
+    fn a_reply_that_does_not_fit_is_left_to_the_full_path() {
+        let (mut cache, tree) = (ReplyCache::default(), Tree::new());
+        for _ in 0..3 {
+            ask(&mut cache, &tree, 1, 100);
+        }
+        let (mut query, len) = buffer(1);
+        assert!(cache.answer(&mut query[..len + 99], len, &tree, 1).is_none());
+        assert_eq!(cache.answer(&mut query, len, &tree, 1), Some((len + 100, &1)));
+    }
     #[test]
     fn floods_do_not_push_out_what_is_popular() {
         let (mut cache, tree) = (ReplyCache::default(), Tree::new());
@@ -245,7 +302,7 @@ mod tests {
         }
         let mut next = 1_000_000;
         for round in 0..100 {
-            // MetricNames that never come again, and names that come twice, five and two for each popular one.
+            // Names that never come again, and names that come twice, five and two for each popular one.
             for _ in 0..10_000 {
                 ask(&mut cache, &tree, next, 0);
                 next += 1;

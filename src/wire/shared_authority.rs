@@ -117,7 +117,7 @@ mod tests {
         (shared, whole)
     }
 
-    /// MetricNames of all lengths, with ends that stand in the records as well, in any letter case.
+    /// Names of all lengths, with ends that stand in the records as well, in any letter case.
     const ASKED: [&str; 6] = [
         "n.skydns.local.",
         "hostmaster.skydns.local.",

@@ -7,7 +7,7 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 /// The two bits that tell a pointer from a label, and what the others can reach.
 const POINTER: u16 = 0xc000;
 
-/// MetricNames and their ends that are remembered for pointers: those in front, which are the question's and the domain's, serve
+/// Names and their ends that are remembered for pointers: those in front, which are the question's and the domain's, serve
 /// nearly all.
 const MOST_KNOWN: usize = 64;
 
@@ -168,7 +168,7 @@ impl Writer {
         Ok(())
     }
 
-    /// MetricNames are compressed in data of the types that RFC 1035 knows, and in no others (RFC 3597 §4).
+    /// Names are compressed in data of the types that RFC 1035 knows, and in no others (RFC 3597 §4).
     fn data(&mut self, data: &RData) -> Result<(), ProtoError> {
         match data {
             RData::A(address) => self.octets.extend_from_slice(&address.octets()),

@@ -37,7 +37,7 @@ use support::{Agent, Setup, eventually};
 const STORE: &str = "198.51.100.2";
 const AGENT: &str = "198.51.100.1";
 
-/// MetricNames that never change, names that do, and names of elsewhere.
+/// Names that never change, names that do, and names of elsewhere.
 const FIXED: usize = 300;
 /// Longest until all is in sync again. Where nothing can be heard, what notices that is a keep-alive of ten seconds, and a
 /// pause of five between attempts comes on top.

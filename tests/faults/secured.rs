@@ -16,7 +16,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// MetricNames that never change.
+/// Names that never change.
 const FIXED: u8 = 100;
 
 /// The most that the store may hold, in octets.

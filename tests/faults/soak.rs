@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// MetricNames that come and go.
+/// Names that come and go.
 const COMING: u64 = 5_000;
 
 /// Part of the full rate that the load has.
@@ -36,7 +36,7 @@ struct Bustle {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// MetricNames of the site, names that come and go, and one in sixteen that never comes again.
+/// Names of the site, names that come and go, and one in sixteen that never comes again.
 fn question(number: u64, packet: &mut Vec<u8>) {
     let (label, rtype) = match number % 16 {
         0 => (format!("never{number}"), 1),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// MetricNames that are asked for: `n0.skydns.local` and on.
+/// Names that are asked for: `n0.skydns.local` and on.
 pub const NAMES: usize = 10_000;
 
 /// Queries a second over UDP.

@@ -93,7 +93,7 @@ impl Site {
         match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
             Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
-                    self.fast.keep(packet, &reply, hint);
+                    self.fast.offer(packet, &reply, hint);
                 }
                 Some(Message::from_vec(&reply).expect("a reply"))
             }

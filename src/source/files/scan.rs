@@ -188,7 +188,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// MetricNames that editors and tools leave behind: hidden files, `x~`, `#x#`.
+/// Names that editors and tools leave behind: hidden files, `x~`, `#x#`.
 fn is_passed_over(name: &[u8]) -> bool {
     name.starts_with(b".") || name.ends_with(b"~") || (name.starts_with(b"#") && name.ends_with(b"#"))
 }
