@@ -73,7 +73,7 @@ impl FastPath {
         let (len, note) = self.cache.answer(buffer, len, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", &query);
-        self.tally.add(note);
+        self.tally.add(&note);
         Some(len)
     }
 

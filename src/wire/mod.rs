@@ -4,6 +4,7 @@
 //! let two servers talk to each other for ever get no reply.
 
 mod cached_reply;
+mod encode;
 mod question_key;
 mod reply;
 mod reply_cache;
@@ -13,8 +14,9 @@ mod shared_authority;
 mod writer;
 
 pub use cached_reply::{CachedReply, Validity};
+pub use encode::{encode, header_only};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
-pub use reply::{Reply, Transport, encode, header_only};
+pub use reply::{Reply, Transport};
 pub use reply_cache::{CacheHint, ReplyCache};
 pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
 

@@ -87,13 +87,13 @@ impl KeyHash {
     }
 }
 
-impl<T> Default for ReplyCache<T> {
+impl<T: Copy> Default for ReplyCache<T> {
     fn default() -> Self {
         Self::new(DEFAULT_CAPACITY, 0)
     }
 }
 
-impl<T> ReplyCache<T> {
+impl<T: Copy> ReplyCache<T> {
     /// A cache whose replies take at most `capacity` octets; `seed` is for the order of addresses.
     pub fn new(capacity: usize, seed: u64) -> Self {
         Self {
@@ -111,20 +111,23 @@ impl<T> ReplyCache<T> {
     /// (Unix time, in seconds) while `tree` is served, and fits the buffer. Returns the reply's length and its note.
     ///
     /// A reply that is not valid any more is dropped.
-    pub fn answer(&mut self, buffer: &mut [u8], len: usize, tree: &Tree, now: u64) -> Option<(usize, &T)> {
+    pub fn answer(&mut self, buffer: &mut [u8], len: usize, tree: &Tree, now: u64) -> Option<(usize, T)> {
         let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], &mut self.key)?;
         let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
         let set = &mut self.sets[hash.set()];
         let way = set.find(hash, &self.key[..len])?;
-        if !set.replies[way].as_mut()?.is_valid(tree, now) {
-            self.octets -= set.replies[way].take().map_or(0, |reply| reply.size());
-            // The next reply to this question is cached at once.
-            set.remember(hash);
-            return None;
+        let reply = set.replies[way].as_deref_mut()?;
+        if reply.is_valid(tree, now) {
+            let written = reply.write(buffer, question_end, now, &mut self.rng)?;
+            let note = reply.note;
+            set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
+            return Some((written, note));
         }
-        set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
-        let reply = set.replies[way].as_deref()?;
-        Some((reply.write(buffer, question_end, now, &mut self.rng)?, &reply.note))
+        self.octets -= reply.size();
+        set.replies[way] = None;
+        // The next reply to this question is cached at once.
+        set.remember(hash);
+        None
     }
 
     /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
@@ -249,7 +252,7 @@ mod tests {
         let (mut buffer, len) = buffer(number);
         let query = buffer[..len].to_vec();
         if let Some((_, note)) = cache.answer(&mut buffer, len, tree, 1) {
-            assert_eq!(*note, number);
+            assert_eq!(note, number);
             return true;
         }
         let validity = Validity { until: 10, ..Validity::default() };
@@ -291,7 +294,7 @@ mod tests {
         }
         let (mut query, len) = buffer(1);
         assert!(cache.answer(&mut query[..len + 99], len, &tree, 1).is_none());
-        assert_eq!(cache.answer(&mut query, len, &tree, 1), Some((len + 100, &1)));
+        assert_eq!(cache.answer(&mut query, len, &tree, 1), Some((len + 100, 1)));
     }
     #[test]
     fn floods_do_not_push_out_what_is_popular() {

@@ -1,7 +1,6 @@
 //! Shared authority sections as octets: written once, then copied into every reply that begins with them.
 
 use super::HEADER;
-use super::reply::write_records;
 use super::writer::Writer;
 use crate::answer::SharedAuthority;
 use hickory_proto::rr::Name;
@@ -38,7 +37,9 @@ impl EncodedAuthority {
         writer.octets.extend_from_slice(&[0; 4]);
         let start = writer.octets.len();
         writer.note_pointers();
-        write_records(&mut writer, shared.records()).ok()?;
+        if !writer.records(shared.records()) {
+            return None;
+        }
         let octets: Box<[u8]> = writer.octets.get(start..).filter(|octets| octets.len() < MAX_OCTETS)?.into();
         let offsets = writer.noted().iter().map(|pointer| u16::try_from(pointer - start));
         Some(Self { octets, pointers: offsets.collect::<Result<_, _>>().ok()?, start })

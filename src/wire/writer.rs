@@ -1,7 +1,9 @@
 //! Writing names and records, with names compressed (RFC 1035 §4.1.4).
 
+use super::HEADER;
+use crate::answer::same_name;
 use hickory_proto::ProtoError;
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
 /// The two bits that tell a pointer from a label, and what the others can reach.
@@ -26,7 +28,7 @@ pub(super) struct Writer {
 
 /// A place to go back to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+struct Mark {
     octets: usize,
     known: usize,
 }
@@ -47,18 +49,18 @@ impl Writer {
     }
 
     /// Writes a pointer.
-    pub(super) fn pointer(&mut self, pointer: u16) {
+    fn pointer(&mut self, pointer: u16) {
         let here = self.octets.len();
         self.pointers.iter_mut().for_each(|pointers| pointers.push(here));
         self.u16(pointer);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    fn mark(&self) -> Mark {
         Mark { octets: self.octets.len(), known: self.known.len() }
     }
 
     /// Takes back all that was written since.
-    pub(super) fn back_to(&mut self, mark: Mark) {
+    fn back_to(&mut self, mark: Mark) {
         self.octets.truncate(mark.octets);
         self.known.truncate(mark.known);
     }
@@ -72,7 +74,7 @@ impl Writer {
     }
 
     /// Points at a place where a name stands. `None` if it is too far behind.
-    pub(super) fn pointer_to(at: usize) -> Option<u16> {
+    fn pointer_to(at: usize) -> Option<u16> {
         u16::try_from(at).ok().filter(|at| *at < !POINTER).map(|at| POINTER | at)
     }
 
@@ -151,11 +153,49 @@ impl Writer {
         at
     }
 
+    /// Writes an RRset with its signatures; `false`, and nothing written, if it reaches beyond `max_octets` or cannot be
+    /// written. The question's name, which is stored right behind the header, serves as owner name where it is the same.
+    pub(super) fn rrset(&mut self, rrset: &[Record], qname: &Name, max_octets: usize) -> bool {
+        let mark = self.mark();
+        // The root is shorter than a pointer.
+        let is_qname = rrset.first().is_some_and(|first| same_name(&first.name, qname) && !qname.is_root());
+        let mut owner = if is_qname { Self::pointer_to(HEADER) } else { None };
+        let fits =
+            rrset.iter().all(|record| self.record(record, &mut owner) && self.octets.len() <= max_octets);
+        if !fits {
+            self.back_to(mark);
+        }
+        fits
+    }
+
+    /// Writes records that belong to no question yet; `false` if one cannot be written.
+    pub(super) fn records(&mut self, records: &[Record]) -> bool {
+        let mut rrsets = records.chunk_by(belong_together);
+        rrsets.all(|rrset| {
+            let mut owner = None;
+            rrset.iter().all(|record| self.record(record, &mut owner))
+        })
+    }
+
+    /// Writes a record whose owner name is stored where `owner` points to, or else here, to which `owner` then points: only
+    /// the first names of a message are remembered, so the records of an RRset refer to the first of them this way.
+    fn record(&mut self, record: &Record, owner: &mut Option<u16>) -> bool {
+        match owner {
+            Some(pointer) => self.pointer(*pointer),
+            None => {
+                let start = self.octets.len();
+                self.name(&record.name);
+                *owner = Self::pointer_to(start).filter(|_| !record.name.is_root());
+            }
+        }
+        self.rest(record).is_ok()
+    }
+
     /// Writes type, class, TTL and data of a record (RFC 1035 §3.2.1).
     ///
     /// # Errors
     /// Its data cannot be written.
-    pub(super) fn rest(&mut self, record: &Record) -> Result<(), ProtoError> {
+    fn rest(&mut self, record: &Record) -> Result<(), ProtoError> {
         self.u16(record.record_type().into());
         self.u16(record.dns_class.into());
         self.u32(record.ttl);
@@ -204,6 +244,13 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Whether two records that follow each other are of one RRset, or signatures behind the RRset that they are for
+/// (RFC 4035 §3.1.1): one is of no use without the other.
+pub(super) fn belong_together(a: &Record, b: &Record) -> bool {
+    (a.record_type() == b.record_type() || b.record_type() == RecordType::RRSIG)
+        && same_name(&a.name, &b.name)
 }
 
 /// The hash of a name from the one of its parent and its first label; the letter case makes no difference.
