@@ -119,24 +119,16 @@ impl ClientPolicy {
         client_policy
     }
 
-    /// The present clients of ours.
-    pub(super) fn allowed_clients(&self) -> Arc<AllowedClients> {
-        self.allowed_clients.load_full()
-    }
-
-    /// Brings a handle of them up to date.
-    pub(super) fn allowed_clients_into(&self, handle: &mut Arc<AllowedClients>) {
-        let present = self.allowed_clients.load();
-        if !Arc::ptr_eq(&present, handle) {
-            *handle = arc_swap::Guard::into_inner(present);
-        }
+    /// The allowed clients of the moment.
+    pub(super) fn allowed_clients(&self) -> &ArcSwap<AllowedClients> {
+        &self.allowed_clients
     }
 
     /// Looks at the interfaces again. If the system does not tell, what was known stays.
     pub fn refresh(&self, allow: &Allow) {
         match AllowedClients::new(allow) {
             Ok(allowed_clients) if **self.allowed_clients.load() != allowed_clients => {
-                self.allowed_clients.store(Arc::new(allowed_clients))
+                self.allowed_clients.store(Arc::new(allowed_clients));
             }
             Ok(_) => {}
             Err(error) => {
@@ -202,6 +194,6 @@ mod tests {
         for own in reach::own_addresses().expect("addresses") {
             assert_eq!(client_policy.class_of(own, &none), ClientClass::Trusted, "{own}");
         }
-        assert!(client_policy.allowed_clients().networks.is_empty());
+        assert!(client_policy.allowed_clients().load().networks.is_empty());
     }
 }

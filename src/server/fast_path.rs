@@ -9,11 +9,12 @@ use crate::metrics::{Counted, Tally};
 use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, ReplyCache};
+use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// See the module's text.
+/// The cached replies of one worker, and the state that they are valid in.
 #[derive(Debug)]
 pub(super) struct FastPath {
     cache: ReplyCache<Counted>,
@@ -25,7 +26,7 @@ pub(super) struct FastPath {
     now: u64,
 }
 
-/// What all cached replies depend on: when any of it changes, none holds.
+/// What all cached replies depend on: when any of it changes, all are dropped.
 #[derive(Debug)]
 struct Settings {
     config: Arc<Config>,
@@ -38,25 +39,26 @@ struct Settings {
 impl FastPath {
     /// A fast path whose cached replies take at most `capacity` octets.
     pub(super) fn new(handler: &Handler, capacity: usize) -> Self {
-        let published = handler.published();
+        let published = handler.published.load_full();
         Self {
             cache: ReplyCache::new(capacity, rand::random()),
             tally: Tally::default(),
             settings: Settings::of(handler, &published),
             published,
-            allowed_clients: handler.client_policy().allowed_clients(),
+            allowed_clients: handler.client_policy().allowed_clients().load_full(),
             now: 0,
         }
     }
 
-    /// Takes note of the present state; what is answered until the next time is answered out of it.
+    /// Takes over the present state of tree, settings and keys, from which replies are sent until the next call. Cached
+    /// replies are dropped if the settings that all of them depend on have changed.
     pub(super) fn begin(&mut self, handler: &Handler, now: u64) {
-        // What counts down by the clock does not know that it was set back.
-        let set_back = now < self.now;
+        // TTLs that counted down would go up again.
+        let clock_was_set_back = now < self.now;
         self.now = now;
-        handler.published_into(&mut self.published);
-        handler.client_policy().allowed_clients_into(&mut self.allowed_clients);
-        if set_back || !self.settings.hold(handler, &self.published) {
+        update(&mut self.published, &handler.published);
+        update(&mut self.allowed_clients, handler.client_policy().allowed_clients());
+        if clock_was_set_back || !self.settings.are_current(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
             self.cache.clear();
         }
@@ -94,20 +96,29 @@ impl FastPath {
 impl Settings {
     fn of(handler: &Handler, published: &Published) -> Self {
         Self {
-            config: handler.config(),
-            forward: handler.forward_config(),
-            signer: handler.signer().load_full(),
+            config: handler.config.load_full(),
+            forward: handler.forwarder.config(),
+            signer: handler.signer.load_full(),
             freshness: published.freshness,
             versions: published.tree.versions().cloned(),
         }
     }
 
-    fn hold(&self, handler: &Handler, published: &Published) -> bool {
-        handler.is_config(&self.config)
-            && handler.is_forward_config(&self.forward)
-            && handler.is_signer(self.signer.as_ref())
+    /// Whether all of this is still served. Compares addresses, which touches no reference counter that workers share.
+    fn are_current(&self, handler: &Handler, published: &Published) -> bool {
+        Arc::ptr_eq(&handler.config.load(), &self.config)
+            && handler.forwarder.is_config(&self.forward)
+            && same(handler.signer.load().as_ref(), self.signer.as_ref())
             && self.freshness == published.freshness
             && same(self.versions.as_ref(), published.tree.versions())
+    }
+}
+
+/// Brings a handle up to date; touches the shared reference counter only if there is something new.
+fn update<T>(handle: &mut Arc<T>, present: &ArcSwap<T>) {
+    let present = present.load();
+    if !Arc::ptr_eq(&present, handle) {
+        *handle = arc_swap::Guard::into_inner(present);
     }
 }
 

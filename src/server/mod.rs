@@ -16,12 +16,9 @@ mod handler;
 mod holders;
 mod limit;
 mod listen;
-mod making;
 mod probe;
 mod reach;
-mod sign;
 mod slow_path;
-mod state;
 mod tcp;
 mod udp;
 

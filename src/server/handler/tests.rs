@@ -75,7 +75,7 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
     let zone = Name::from_ascii("other.example.").expect("a name");
     let cache = Arc::new(SignatureCache::new(10));
     let signer = Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, unix_time());
-    handler.signer().store(Some(Arc::new(signer)));
+    handler.signer.store(Some(Arc::new(signer)));
     let mut message = Message::from_vec(&packet("a.skydns.local.")).expect("a query");
     let plain = message.to_vec().expect("octets");
     let mut edns = Edns::new();

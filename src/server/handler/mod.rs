@@ -1,0 +1,258 @@
+//! One query: who answers it, and what is sent back.
+//!
+//! [`Handler::handle`] takes a packet as far as it goes without waiting: answers for our own names are made and signed in
+//! [`own`], forwarded names are looked for in the response cache; what has to wait becomes a [`PendingQuery`], which the
+//! slow path [finishes](Handler::finish). A panic costs the query that it happened in, which gets SERVFAIL.
+
+mod own;
+mod pending;
+
+pub use pending::PendingQuery;
+
+use super::client_policy::{ClientClass, ClientPolicy};
+use super::limit::Limiter;
+use crate::answer::Ede;
+use crate::clock::unix_time;
+use crate::config::Config;
+use crate::dnssec::Signer;
+use crate::forward::{Forwarder, StubTable};
+use crate::logging::{QUERIES, RateLimitedLog};
+use crate::metrics::{Cause, Counted, Metrics, System};
+use crate::source::Published;
+use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{DNSClass, Name};
+use own::AnswerInputs;
+use pending::PendingWork;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// Answers queries; shared by all workers and connections.
+#[derive(Debug)]
+pub struct Handler {
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) signer: Arc<ArcSwapOption<Signer>>,
+    pub(super) forwarder: Arc<Forwarder>,
+    stubs: StubTable,
+    metrics: Arc<Metrics>,
+    client_policy: Arc<ClientPolicy>,
+    limiter: Limiter,
+    unsigned_log: RateLimitedLog,
+    /// Permits to sign on the slow path.
+    signing: Semaphore,
+    /// The question of our own probes, whose name nobody else can know.
+    probe: Name,
+}
+
+/// What becomes of a packet without waiting.
+#[derive(Debug)]
+pub enum Handled {
+    /// Nothing is sent.
+    Drop,
+    /// These octets are sent; with a hint they may be cached and sent again.
+    Reply(Vec<u8>, Option<CacheHint<Counted>>),
+    /// The reply has to wait for something.
+    Pending(PendingQuery),
+}
+
+/// How a query came in. Its [`Transport`] follows once the limit of the reply is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// A question of a client on its way to an answer.
+#[derive(Debug)]
+struct ClientQuery {
+    request: Request,
+    transport: Transport,
+    client: ClientClass,
+    /// When the packet came in.
+    received: Instant,
+}
+
+impl Handler {
+    /// A handler over the published states of tree, configuration and keys.
+    pub fn new(
+        published: Arc<ArcSwap<Published>>,
+        config: Arc<ArcSwap<Config>>,
+        signer: Arc<ArcSwapOption<Signer>>,
+        forwarder: Arc<Forwarder>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let token = format!("{:032x}", rand::random::<u128>());
+        let probe = Name::from_labels([token.as_bytes(), b"probe"]);
+        debug_assert!(probe.is_ok(), "the token is a label");
+        let client_policy = Arc::new(ClientPolicy::new(&config.load().allow));
+        Self {
+            published,
+            config,
+            signer,
+            forwarder,
+            stubs: StubTable::default(),
+            metrics,
+            client_policy,
+            limiter: Limiter::default(),
+            unsigned_log: RateLimitedLog::default(),
+            signing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            probe: probe.unwrap_or_default(),
+        }
+    }
+
+    /// The name of a question of class CH that only we ask: it is answered with the SOA of our domain, as a client's
+    /// question for the SOA would be, but neither logged nor counted.
+    pub fn probe(&self) -> &Name {
+        &self.probe
+    }
+
+    /// Which clients are forwarded for.
+    pub fn client_policy(&self) -> &Arc<ClientPolicy> {
+        &self.client_policy
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Handles a packet as far as it goes without waiting. Never panics.
+    pub(super) fn handle(&self, packet: &[u8], peer: SocketAddr, protocol: Protocol) -> Handled {
+        let received = Instant::now();
+        catch_unwind(AssertUnwindSafe(|| match wire::screen(packet) {
+            Screened::Drop => {
+                self.metrics.dropped();
+                Handled::Drop
+            }
+            Screened::Reply(reply) => {
+                self.metrics.rejected();
+                Handled::Reply(reply, None)
+            }
+            Screened::Ask(request) => {
+                let transport = match protocol {
+                    Protocol::Udp => Transport::Udp { limit: request.udp_limit() },
+                    Protocol::Tcp => Transport::Tcp,
+                };
+                // Nothing is known of the client yet.
+                let client = ClientClass::AuthoritativeOnly;
+                self.admit(ClientQuery { request, transport, client, received }, peer)
+            }
+        }))
+        .unwrap_or_else(|_| self.panicked(packet))
+    }
+
+    /// Judges the client: a client that may be anyone is limited over UDP.
+    fn admit(&self, mut query: ClientQuery, peer: SocketAddr) -> Handled {
+        #[cfg(test)]
+        super::fault::strike("now", query.request.query.name().to_ascii().as_bytes());
+        let config = self.config.load();
+        if query.class() == DNSClass::CH && *query.name() == self.probe {
+            return self.answer_probe(query, &config);
+        }
+        query.client = self.client_policy.class_of(peer.ip(), &config.allow);
+        let over_udp = query.transport != Transport::Tcp;
+        if query.client != ClientClass::Trusted && over_udp && !self.limiter.take(peer.ip()) {
+            self.metrics.limited();
+            let reply = Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) };
+            return Handled::Reply(wire::encode(&query.request, &reply, query.transport), None);
+        }
+        if config.verbose {
+            let (question, how) = (&query.request.query, if over_udp { "udp" } else { "tcp" });
+            log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", question.name(), question.query_class(), question.query_type());
+        }
+        self.answer(query, &config)
+    }
+
+    /// Answers from a stub zone, from the tree, or by forwarding.
+    fn answer(&self, query: ClientQuery, config: &Config) -> Handled {
+        let published = self.published.load();
+        let inputs = AnswerInputs::new(config, &published, unix_time());
+        if config.forward.stub_zones
+            && query.class() == DNSClass::IN
+            && let Some(zone) = inputs.stub_zone(&self.stubs, query.name())
+        {
+            return self.forward(query, PendingWork::Stub(zone), inputs);
+        }
+        self.answer_own(query, inputs)
+    }
+
+    /// Answers a name that is not our own from the response cache, or leaves it to the slow path to ask upstreams.
+    fn forward(&self, query: ClientQuery, work: PendingWork, inputs: AnswerInputs<'_>) -> Handled {
+        let zone = match &work {
+            PendingWork::Stub(zone) => Some(&**zone),
+            _ if self.forwarder.is_own_probe(query.name()) => {
+                let reply = Reply::empty(ResponseCode::NXDomain);
+                return Handled::Reply(self.encode(&query, System::Recursive, &reply).0, None);
+            }
+            _ => None,
+        };
+        if query.client == ClientClass::AuthoritativeOnly {
+            let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
+            let reply = Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
+            return Handled::Reply(self.encode(&query, System::Recursive, &reply).0, None);
+        }
+        let Some((reply, seconds_left)) = self.forwarder.cached(&query.request, zone) else {
+            self.metrics.missed_cache();
+            return Handled::Pending(PendingQuery { query, work });
+        };
+        let (octets, note) = self.encode(&query, System::Cache, &reply);
+        let hint = inputs.cache_hint_of_forwarded(seconds_left, note);
+        Handled::Reply(octets, hint)
+    }
+
+    /// Writes a reply and counts it; also returns what is counted of it.
+    fn encode(&self, query: &ClientQuery, system: System, reply: &Reply) -> (Vec<u8>, Counted) {
+        let octets = wire::encode(&query.request, reply, query.transport);
+        let counted = Counted {
+            system,
+            cause: cause(&octets, reply),
+            no_data: reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large,
+            dnssec_ok: query.request.dnssec_ok(),
+            octets: octets.len(),
+        };
+        self.metrics.replied(&counted, query.received.elapsed());
+        (octets, counted)
+    }
+
+    /// SERVFAIL for a packet whose handling panicked.
+    fn panicked(&self, packet: &[u8]) -> Handled {
+        self.metrics.panicked();
+        log::error!("a fault in handling a packet of {} octets", packet.len());
+        match packet.first_chunk() {
+            Some(header) => Handled::Reply(wire::header_only(header, ResponseCode::ServFail), None),
+            None => Handled::Drop,
+        }
+    }
+}
+
+impl ClientQuery {
+    fn name(&self) -> &Name {
+        self.request.query.name()
+    }
+
+    fn class(&self) -> DNSClass {
+        self.request.query.query_class()
+    }
+}
+
+/// What is wrong with a reply, as the metrics count it.
+fn cause(octets: &[u8], reply: &Reply) -> Option<Cause> {
+    let truncated = octets.get(2).is_some_and(|flags| flags & 0x02 != 0);
+    let sent = octets.get(3).map_or(0, |flags| flags & 0x0f);
+    match sent {
+        _ if truncated => Some(Cause::Truncated),
+        2 if reply.rcode != ResponseCode::ServFail => Some(Cause::Overflow),
+        2 => Some(Cause::Servfail),
+        3 => Some(Cause::Nxdomain),
+        5 => Some(Cause::Refused),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,278 @@
+//! Answers for our own names: made from one state of tree, configuration and keys, and signed.
+
+use super::{ClientQuery, Handled, Handler, PendingQuery, PendingWork};
+use crate::answer::{
+    self, Answer, Dependencies, DnssecView, Ede, Externals, Lookup, Outcome, SharedAuthority, TypeCache, View,
+};
+use crate::clock::unix_time;
+use crate::config::Config;
+use crate::dnssec::{DenialKind, KeyState, Signer, SigningError, SigningRequest, UnsignedAnswer};
+use crate::forward::{StubTable, StubZone};
+use crate::metrics::{Counted, System};
+use crate::source::Published;
+use crate::wire::{self, CacheHint, Reply, Validity};
+use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use std::sync::Arc;
+
+/// Signatures that a worker makes for one answer: its other clients wait no longer than one signature takes.
+const MAX_FRESH_SIGNATURES: usize = 1;
+
+/// RRSIGs Missing (RFC 8914 §4.11).
+const RRSIGS_MISSING: u16 = 10;
+
+/// Octets of the smallest record that a reply holds: a pointer for its owner name, and hardly any data.
+const SMALLEST_RECORD: usize = 12;
+
+/// What one answer is made from. None of it may change before the answer is signed.
+pub(super) struct AnswerInputs<'a> {
+    config: &'a Config,
+    published: &'a Published,
+    dependencies: Dependencies,
+    /// For round robin and choices between CNAMEs.
+    seed: u64,
+    /// Unix time in seconds.
+    now: u64,
+}
+
+/// The keys that an answer is made and signed with, whatever changes meanwhile.
+#[derive(Clone, Debug)]
+struct AnswerKeys {
+    signer: Arc<Signer>,
+    state: Arc<KeyState>,
+    /// Whether the keys are those of the domain. After a change of the domain they are those of the other domain for a
+    /// moment: then nothing is answered that would have to be signed.
+    sign_domain: bool,
+    dnssec_ok: bool,
+}
+
+/// What came of signing.
+enum Signed {
+    /// The reply can be sent, and again until this time (Unix time, in seconds).
+    Complete(Reply, u64),
+    /// It takes more signatures than a worker makes.
+    Unfinished(Box<UnsignedAnswer>),
+}
+
+impl<'a> AnswerInputs<'a> {
+    pub(super) fn new(config: &'a Config, published: &'a Published, now: u64) -> Self {
+        Self { config, published, dependencies: Dependencies::default(), seed: rand::random(), now }
+    }
+
+    /// The stub zone that a name is in; what was read to find out becomes a dependency.
+    pub(super) fn stub_zone(&self, stubs: &StubTable, name: &Name) -> Option<Arc<StubZone>> {
+        stubs.find(name, &self.published.tree, &self.config.zone, &self.dependencies)
+    }
+
+    fn answer(&self, query: &ClientQuery, keys: Option<&AnswerKeys>, externals: &Externals) -> Outcome {
+        let view = View {
+            zone: &self.config.zone,
+            tree: &self.published.tree,
+            dependencies: &self.dependencies,
+            freshness: self.published.freshness,
+            now: self.now,
+            seed: self.seed,
+            externals,
+            room: query.transport.limit() / SMALLEST_RECORD,
+            dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
+        };
+        // The reply takes the letter case of names from the question; nothing else may depend on it.
+        let mut question = query.request.query.clone();
+        question.set_name(question.name().to_lowercase());
+        answer::answer(&question, &view)
+    }
+
+    /// When a reply may be sent again, at most until a time (Unix time, in seconds); `None` if it may not.
+    fn validity(self, until: u64) -> Option<Validity> {
+        let tree = &self.published.tree;
+        tree.versions()?;
+        // The TTLs of services on a lease count down.
+        let end = if self.dependencies.has_lease() { self.now.saturating_add(1) } else { u64::MAX };
+        let validity = Validity {
+            version: tree.version(),
+            serial: self.dependencies.has_serial().then(|| tree.serial()),
+            from: self.now,
+            until: until.min(end),
+            slots: self.dependencies.into_slots()?,
+            ..Validity::default()
+        };
+        Some(validity).filter(|validity| validity.from < validity.until)
+    }
+
+    /// How a reply of our own can be sent again, at most until a time.
+    fn cache_hint(
+        self,
+        until: u64,
+        shared_authority: Option<Arc<SharedAuthority>>,
+        note: Counted,
+    ) -> Option<CacheHint<Counted>> {
+        let (freshness, rotates) = (self.published.freshness, self.config.zone.round_robin);
+        let validity = Validity { rotates, ..self.validity(until)? };
+        Some(CacheHint { validity, freshness, shared_authority, note })
+    }
+
+    /// How a reply out of the response cache can be sent again, for as many seconds as it has left there.
+    pub(super) fn cache_hint_of_forwarded(self, left: u64, note: Counted) -> Option<CacheHint<Counted>> {
+        let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
+        let validity = Validity { ages: true, ..self.validity(until)? };
+        Some(CacheHint { validity, freshness, shared_authority: None, note })
+    }
+}
+
+impl AnswerKeys {
+    /// What the answer needs to know of the keys.
+    fn view<'a>(&'a self, type_cache: &'a TypeCache) -> Option<DnssecView<'a>> {
+        let compact = self.signer.denial() == DenialKind::Compact;
+        let view = || DnssecView { apex: self.state.apex(), dnssec_ok: self.dnssec_ok, compact, type_cache };
+        self.sign_domain.then(view)
+    }
+}
+
+impl Handler {
+    /// Answers a name of our own; any other is forwarded.
+    pub(super) fn answer_own(&self, query: ClientQuery, inputs: AnswerInputs<'_>) -> Handled {
+        let keys = self.keys(&query, &inputs);
+        let answer = match inputs.answer(&query, keys.as_ref(), &Externals::new()) {
+            Outcome::Answered(answer) => answer,
+            Outcome::Lookup(lookups) => {
+                let work = PendingWork::Lookup(lookups, inputs.seed);
+                return Handled::Pending(PendingQuery { query, work });
+            }
+            Outcome::Forward => return self.forward(query, PendingWork::Forward, inputs),
+        };
+        match self.sign(&query, keys, answer, inputs.now) {
+            Signed::Complete(reply, until) => {
+                let (octets, note) = self.encode(&query, system_of(&reply), &reply);
+                Handled::Reply(octets, inputs.cache_hint(until, reply.shared_authority, note))
+            }
+            Signed::Unfinished(answer) => {
+                Handled::Pending(PendingQuery { query, work: PendingWork::Sign(answer) })
+            }
+        }
+    }
+
+    /// Answers our own probe with the SOA of the domain.
+    pub(super) fn answer_probe(&self, mut query: ClientQuery, config: &Config) -> Handled {
+        query.request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
+        let published = self.published.load();
+        match AnswerInputs::new(config, &published, unix_time()).answer(&query, None, &Externals::new()) {
+            Outcome::Answered(answer) => {
+                Handled::Reply(wire::encode(&query.request, &Reply::from(answer), query.transport), None)
+            }
+            // The apex is always ours.
+            Outcome::Lookup(_) | Outcome::Forward => Handled::Drop,
+        }
+    }
+
+    /// The reply once the names outside of the tree are known that its answer needs.
+    pub(super) async fn answer_with(&self, query: &ClientQuery, externals: Externals, seed: u64) -> Reply {
+        match self.make_with(query, externals, seed) {
+            Signed::Complete(reply, _) => reply,
+            Signed::Unfinished(answer) => self.finish_signing(query, answer).await,
+        }
+    }
+
+    fn make_with(&self, query: &ClientQuery, mut externals: Externals, seed: u64) -> Signed {
+        let (config, published) = (self.config.load(), self.published.load());
+        let inputs = AnswerInputs { seed, ..AnswerInputs::new(&config, &published, unix_time()) };
+        let keys = self.keys(query, &inputs);
+        let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
+        if let Outcome::Lookup(more) = outcome {
+            // The tree changed meanwhile. One look-up upstream is enough: other names count as not found.
+            more.into_iter().for_each(|lookup: Lookup| externals.insert(lookup, None));
+            outcome = inputs.answer(query, keys.as_ref(), &externals);
+        }
+        let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));
+        match outcome {
+            Outcome::Answered(answer) => self.sign(query, keys, answer, inputs.now),
+            Outcome::Lookup(_) => Signed::Complete(failure("the data changed"), 0),
+            Outcome::Forward => Signed::Complete(failure("the configuration changed"), 0),
+        }
+    }
+
+    /// The keys to answer with; `None` if the zone is not signed, or if the answer does not depend on them.
+    fn keys(&self, query: &ClientQuery, inputs: &AnswerInputs<'_>) -> Option<AnswerKeys> {
+        let dnssec_ok = query.request.dnssec_ok();
+        // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
+        if !dnssec_ok && !inputs.config.zone.is_apex(query.name()) {
+            return None;
+        }
+        let signer = self.signer.load_full()?;
+        let state = signer.state(inputs.now);
+        let sign_domain = signer.zone() == inputs.config.zone.domain();
+        Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
+    }
+
+    /// Signs an answer of ours if the client wants that, with at most one fresh signature.
+    fn sign(&self, query: &ClientQuery, keys: Option<AnswerKeys>, answer: Answer, now: u64) -> Signed {
+        let until = keys.as_ref().map_or(u64::MAX, |keys| keys.state.until());
+        let Some(keys) = keys.filter(|keys| keys.dnssec_ok && !answer.too_large) else {
+            return Signed::Complete(answer.into(), until);
+        };
+        if !keys.sign_domain {
+            let error = SigningError::NoKey(keys.signer.zone().clone());
+            return Signed::Complete(self.refuse_unsigned(query, &error), 0);
+        }
+        let request = &query.request;
+        let signing = SigningRequest {
+            rtype: request.query.query_type(),
+            now,
+            compact_ok: request.compact_ok(),
+            room: query.transport.limit(),
+        };
+        match keys.signer.prepare(answer, &keys.state, signing) {
+            Ok(unsigned) if unsigned.missing() > MAX_FRESH_SIGNATURES => {
+                Signed::Unfinished(Box::new(unsigned))
+            }
+            Ok(unsigned) => {
+                let (reply, until) = self.complete(query, unsigned);
+                Signed::Complete(reply, until)
+            }
+            Err(error) => Signed::Complete(self.refuse_unsigned(query, &error), 0),
+        }
+    }
+
+    /// Makes the missing signatures of an answer, and lets other tasks run after each.
+    ///
+    /// As many answers are signed at once as there are cores, so that queries which wait for upstreams are held up by no
+    /// more signatures than that.
+    pub(super) async fn finish_signing(&self, query: &ClientQuery, mut answer: Box<UnsignedAnswer>) -> Reply {
+        let _permit = self.signing.acquire().await;
+        loop {
+            match answer.sign_next() {
+                Ok(true) => tokio::task::yield_now().await,
+                Ok(false) => return self.complete(query, *answer).0,
+                Err(error) => return self.refuse_unsigned(query, &error),
+            }
+        }
+    }
+
+    /// The signed reply, and until when it may be sent again.
+    fn complete(&self, query: &ClientQuery, mut answer: UnsignedAnswer) -> (Reply, u64) {
+        let compact = query.request.compact_ok() && answer.is_compact();
+        let signed = move || {
+            while answer.sign_next()? {}
+            let until = answer.until();
+            Ok((answer.finish()?, until))
+        };
+        match signed() {
+            Ok((answer, until)) => (Reply { compact, ..answer.into() }, until),
+            Err(error) => (self.refuse_unsigned(query, &error), 0),
+        }
+    }
+
+    /// SERVFAIL in the place of an answer that cannot be signed: an answer is never sent without the signatures that
+    /// belong to it.
+    fn refuse_unsigned(&self, query: &ClientQuery, error: &SigningError) -> Reply {
+        self.metrics.unsigned();
+        let level = self.unsigned_log.level(log::Level::Warn);
+        log::log!(level, "signing {} {}: {error}", query.name(), query.request.query.query_type());
+        let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
+        Reply::failure(ResponseCode::ServFail, error)
+    }
+}
+
+/// Who gave an answer of our own: without AA it came from the reverse keys.
+fn system_of(reply: &Reply) -> System {
+    if !reply.authoritative && reply.rcode == ResponseCode::NoError { System::Reverse } else { System::Auth }
+}

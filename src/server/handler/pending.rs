@@ -1,0 +1,99 @@
+//! Queries whose reply has to wait: for upstreams, or for more than one signature.
+
+use super::{ClientQuery, Handler};
+use crate::answer::{Ede, Externals, Lookup};
+use crate::dnssec::UnsignedAnswer;
+use crate::forward::{LookedUp, StubZone};
+use crate::metrics::System;
+use crate::wire::{self, Reply};
+use futures_util::FutureExt;
+use hickory_proto::op::ResponseCode;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// A query whose reply has to wait.
+#[derive(Debug)]
+pub struct PendingQuery {
+    pub(super) query: ClientQuery,
+    pub(super) work: PendingWork,
+}
+
+/// What a pending query waits for.
+#[derive(Debug)]
+pub(super) enum PendingWork {
+    /// The reply of an upstream.
+    Forward,
+    /// The reply of a stub zone's server.
+    Stub(Arc<StubZone>),
+    /// Addresses of names outside of the tree; then the answer is made once more, with the same seed.
+    Lookup(Vec<Lookup>, u64),
+    /// Signatures.
+    Sign(Box<UnsignedAnswer>),
+}
+
+impl Handler {
+    /// Finishes a query that waits. Never panics, and ends in bounded time.
+    pub async fn finish(&self, pending: PendingQuery) -> Vec<u8> {
+        let PendingQuery { query, work } = pending;
+        let finished = async {
+            #[cfg(test)]
+            crate::server::fault::strike("later", query.name().to_ascii().as_bytes());
+            let (system, reply) = match work {
+                PendingWork::Forward => (System::Recursive, self.forwarder.forward(&query.request).await),
+                PendingWork::Stub(zone) => {
+                    (System::Stub, self.forwarder.forward_stub(&query.request, &zone).await)
+                }
+                PendingWork::Lookup(lookups, seed) => {
+                    let externals = self.look_up(lookups).await;
+                    (System::Auth, self.answer_with(&query, externals, seed).await)
+                }
+                PendingWork::Sign(answer) => (System::Auth, self.finish_signing(&query, answer).await),
+            };
+            if system != System::Auth && reply.is_stale() {
+                self.metrics.stale();
+            }
+            self.encode(&query, system, &reply).0
+        };
+        let finished = AssertUnwindSafe(finished).catch_unwind().await;
+        finished.unwrap_or_else(|_| {
+            self.metrics.panicked();
+            log::error!("a fault in answering {} {}", query.name(), query.request.query.query_type());
+            let error = Ede::new(Ede::OTHER, "internal error");
+            wire::encode(&query.request, &Reply::failure(ResponseCode::ServFail, error), query.transport)
+        })
+    }
+
+    /// Looks names up upstream that an answer of our own needs.
+    async fn look_up(&self, lookups: Vec<Lookup>) -> Externals {
+        self.metrics.looked_up(lookups.len());
+        let found = lookups.iter().map(|lookup| self.forwarder.lookup(lookup));
+        let found = futures_util::future::join_all(found).await;
+        let mut externals = Externals::new();
+        for (lookup, found) in lookups.into_iter().zip(found) {
+            match found {
+                Ok(LookedUp { records, is_stale }) => {
+                    externals.insert(lookup, records);
+                    if is_stale {
+                        externals.note_stale();
+                    }
+                }
+                Err(_) => externals.insert_failure(lookup),
+            }
+        }
+        if externals.any_stale() {
+            self.metrics.stale();
+        }
+        externals
+    }
+
+    /// The reply to a query that is given up because too many are pending.
+    pub(in crate::server) fn overloaded(&self, pending: &PendingQuery) -> Vec<u8> {
+        self.metrics.overloaded();
+        let (system, text) = match pending.work {
+            PendingWork::Sign(_) => (System::Auth, "too many answers wait to be signed"),
+            _ => (System::Recursive, "too many queries wait for upstreams"),
+        };
+        let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));
+        self.encode(&pending.query, system, &reply).0
+    }
+}
