@@ -4,7 +4,7 @@
 //! connected to, and for those that are named. A client that is none of these may be anyone, its address forged: what it
 //! is sent over UDP is [limited](super::limit).
 
-use super::reach;
+use super::own_socket;
 use crate::config::Allow;
 use crate::logging::RateLimitedLog;
 use arc_swap::ArcSwap;
@@ -46,7 +46,7 @@ impl AllowedClients {
         }
         networks.sort();
         networks.dedup();
-        Ok(Self { own: reach::own_addresses()?, networks, any: allow.any })
+        Ok(Self { own: own_socket::own_addresses()?, networks, any: allow.any })
     }
 
     /// What a client may.
@@ -191,7 +191,7 @@ mod tests {
     fn this_host_is_always_ours() {
         let none = Allow { local: false, any: false, networks: Vec::new() };
         let client_policy = ClientPolicy::new(&none);
-        for own in reach::own_addresses().expect("addresses") {
+        for own in own_socket::own_addresses().expect("addresses") {
             assert_eq!(client_policy.class_of(own, &none), ClientClass::Trusted, "{own}");
         }
         assert!(client_policy.allowed_clients().load().networks.is_empty());

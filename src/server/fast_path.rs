@@ -1,8 +1,10 @@
 //! The fast path of one worker: questions that were asked before are answered from cached replies.
 
 use super::client_policy::{AllowedClients, ClientClass};
+use super::datagrams::{BATCH, Batch, Peer};
 use super::handler::Handler;
 use crate::answer::Freshness;
+use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
 use crate::metrics::{Counted, Tally};
@@ -11,14 +13,16 @@ use crate::tree::Versions;
 use crate::wire::{CacheHint, ReplyCache};
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The cached replies of one worker, and the state that they are valid in.
 #[derive(Debug)]
 pub(super) struct FastPath {
     cache: ReplyCache<Counted>,
-    tally: Tally,
+    /// What to count of the replies of this batch.
+    sent: Vec<Counted>,
     settings: Settings,
     published: Arc<Published>,
     allowed_clients: Arc<AllowedClients>,
@@ -42,12 +46,54 @@ impl FastPath {
         let published = handler.published.load_full();
         Self {
             cache: ReplyCache::new(capacity, rand::random()),
-            tally: Tally::default(),
+            sent: Vec::with_capacity(BATCH),
             settings: Settings::of(handler, &published),
             published,
             allowed_clients: handler.client_policy().allowed_clients().load_full(),
             now: 0,
         }
+    }
+
+    /// Starts anew, without cached replies: after a panic they may be damaged.
+    pub(super) fn reset(&mut self, handler: &Handler) {
+        *self = Self::new(handler, self.cache.capacity());
+    }
+
+    /// Answers the datagrams of a batch whose replies are cached, and counts these replies; `unanswered` gets the numbers of
+    /// the others.
+    pub(super) fn answer_batch<P: Peer>(
+        &mut self,
+        handler: &Handler,
+        batch: &mut Batch<P>,
+        received: usize,
+        unanswered: &mut Vec<usize>,
+    ) {
+        let begun = Instant::now();
+        self.begin(handler, unix_time());
+        unanswered.clear();
+        for number in 0..received {
+            let client = batch.peer(number).ip();
+            let (buffer, len) = batch.datagram(number);
+            match catch_unwind(AssertUnwindSafe(|| self.answer(buffer, len, client))) {
+                Ok(Some(len)) => batch.replied(number, len),
+                Ok(None) => unanswered.push(number),
+                // The reply may be half written over its query. The client will ask again.
+                Err(_) => {
+                    handler.metrics().panicked();
+                    log::error!("a fault in answering from a cached reply");
+                    self.reset(handler);
+                    self.begin(handler, unix_time());
+                }
+            }
+        }
+        self.count_sent(handler, begun.elapsed());
+    }
+
+    /// Counts the replies that were sent, none of which took longer than `took`.
+    fn count_sent(&mut self, handler: &Handler, took: Duration) {
+        let mut tally = Tally::default();
+        self.sent.drain(..).for_each(|reply| tally.add(&reply));
+        handler.metrics().replied_together(&mut tally, took);
     }
 
     /// Takes over the present state of tree, settings and keys, from which replies are sent until the next call. Cached
@@ -65,7 +111,7 @@ impl FastPath {
     }
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
-    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
+    fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
         if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
             return None;
@@ -75,7 +121,7 @@ impl FastPath {
         let (len, note) = self.cache.answer(buffer, len, &self.published.tree, self.now)?;
         #[cfg(test)]
         super::fault::strike("fast", &query);
-        self.tally.add(&note);
+        self.sent.push(note);
         Some(len)
     }
 
@@ -85,11 +131,6 @@ impl FastPath {
         if hint.freshness == self.settings.freshness {
             self.cache.offer(query, reply, hint);
         }
-    }
-
-    /// Counts what was answered, none of which took longer than that.
-    pub(super) fn end(&mut self, handler: &Handler, took: Duration) {
-        handler.metrics().replied_together(&mut self.tally, took);
     }
 }
 

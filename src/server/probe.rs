@@ -1,7 +1,7 @@
 //! A question that the program puts to its own sockets, through the kernel, as a client would.
 
 use super::listen::Bound;
-use super::reach::Reach;
+use super::own_socket::OwnSocket;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Probe {
     name: Name,
-    targets: Vec<(Protocol, Reach)>,
+    targets: Vec<(Protocol, OwnSocket)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +41,14 @@ impl Probe {
         let tcp = bound.tcp.iter().map(|socket| (Protocol::Tcp, socket.local_addr(), socket.as_fd()));
         let targets = udp
             .chain(tcp)
-            .filter_map(|(protocol, local, socket)| Some((protocol, Reach::of(&socket, local.ok()?))));
+            .filter_map(|(protocol, local, socket)| Some((protocol, OwnSocket::of(&socket, local.ok()?))));
         Self { name, targets: targets.collect() }
     }
 
     /// The sockets that cannot be asked now: the host has no such address, or only one device may use them.
     pub fn unreachable(&self) -> Vec<SocketAddr> {
-        let targets = self.targets.iter().filter(|(_, reach)| reach.address().is_none());
-        targets.map(|(_, reach)| reach.local()).collect()
+        let targets = self.targets.iter().filter(|(_, socket)| socket.address().is_none());
+        targets.map(|(_, socket)| socket.local()).collect()
     }
 
     /// Asks each socket that can be reached and waits for the replies, whatever they say.
@@ -57,8 +57,8 @@ impl Probe {
     /// The first socket that does not reply in time.
     pub fn ask(&self, most: Duration) -> Result<(), Silent> {
         let end = Instant::now() + most;
-        for (protocol, reach) in &self.targets {
-            let Some(address) = reach.address() else { continue };
+        for (protocol, socket) in &self.targets {
+            let Some(address) = socket.address() else { continue };
             let left = end.saturating_duration_since(Instant::now()).max(AGAIN);
             let asked = question(self.name.clone()).and_then(|packet| match protocol {
                 Protocol::Udp => udp(address, &packet, left),

@@ -3,7 +3,7 @@
 use super::datagrams::{BATCH, Batch, Peer, Socket};
 use super::fast_path::FastPath;
 use super::handler::{Handled, Handler, Protocol};
-use super::reach::Reach;
+use super::own_socket::OwnSocket;
 use super::slow_path::{PendingQueries, SlowPath};
 use crate::clock::unix_time;
 use crate::heartbeat::{Heartbeat, Heartbeats};
@@ -19,34 +19,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a worker without work beats, in milliseconds, and looks whether it should stop.
-const IDLE_PERIOD: i64 = 200;
+/// How long a worker waits for a datagram until it beats and looks whether it should stop, in milliseconds.
+const RECEIVE_TIMEOUT: i64 = 200;
 
-/// How long a reply that is ready waits for others to be sent with.
-const LONGEST_WAIT: Duration = Duration::from_micros(200);
+/// Maximum time that a reply waits for others to be sent with.
+const MAX_SEND_DELAY: Duration = Duration::from_micros(200);
 
-/// Time for a worker to take the datagram that wakes it, until it is sent another.
+/// Time for a worker to take the datagram that wakes it, until another is sent.
 const WAKE_PERIOD: Duration = Duration::from_millis(2);
 
-/// Times that a worker is woken: then it is busy, and sees by itself that it should stop.
-const MOST_WAKES: usize = 20;
+/// Maximum number of datagrams that wake a worker: after that the worker is busy, and sees by itself that it should stop.
+const MAX_WAKES: usize = 20;
 
-/// Octets that the cached replies of all workers take at most, as long as each has its least.
+/// Memory of the cached replies of all workers, in octets, as long as each worker may have its minimum.
 const CACHED_OCTETS: usize = 256 << 20;
 
-/// The least and the most of one worker.
+/// Minimum and maximum of one worker's share, in octets.
 const CACHED_OCTETS_OF_WORKER: (usize, usize) = (2 << 20, 16 << 20);
 
-/// Rest after an error that is not a packet's.
-const REST: Duration = Duration::from_millis(10);
+/// Pause after an error of receiving that concerns the socket.
+const RECEIVE_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The workers of all UDP sockets.
 #[derive(Debug)]
 pub struct UdpWorkers {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    /// Where an empty datagram wakes a worker; one for each.
-    wake: Vec<Reach>,
+    /// The socket of each worker, where an empty datagram wakes it.
+    sockets: Vec<OwnSocket>,
 }
 
 impl UdpWorkers {
@@ -55,13 +55,13 @@ impl UdpWorkers {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Ends the workers once each has answered what it holds.
+    /// Ends the workers once each has answered the batch that it received.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        // One worker may take what was meant for several, so they are woken until the last one is.
-        for _ in 0..MOST_WAKES {
-            let waiting = self.threads.iter().zip(&self.wake).filter(|(thread, _)| !thread.is_finished());
-            let addresses: Vec<_> = waiting.filter_map(|(_, reach)| reach.address()).collect();
+        // A worker may take a datagram that was meant for another one of its socket, so they are woken until all have ended.
+        for _ in 0..MAX_WAKES {
+            let running = self.threads.iter().zip(&self.sockets).filter(|(thread, _)| !thread.is_finished());
+            let addresses: Vec<_> = running.filter_map(|(_, socket)| socket.address()).collect();
             if addresses.is_empty() {
                 break;
             }
@@ -76,7 +76,7 @@ impl UdpWorkers {
     }
 }
 
-/// Starts workers, so many for each socket, each with a slow path of its own.
+/// Starts `workers` workers for each socket, each with a slow path of its own out of `slow_paths`.
 ///
 /// # Errors
 /// A socket cannot be set up, or a thread not be started.
@@ -84,141 +84,124 @@ pub fn spawn(
     sockets: Vec<UdpSocket>,
     workers: usize,
     handler: &Arc<Handler>,
-    slow: Vec<SlowPath>,
+    slow_paths: Vec<SlowPath>,
     heartbeats: &Heartbeats,
 ) -> io::Result<UdpWorkers> {
     let stop = Arc::new(AtomicBool::new(false));
-    let (mut threads, mut wake) = (Vec::new(), Vec::new());
-    let most = (CACHED_OCTETS / (workers * sockets.len()).max(1))
-        .clamp(CACHED_OCTETS_OF_WORKER.0, CACHED_OCTETS_OF_WORKER.1);
-    let mut slow = slow.into_iter();
+    let (mut threads, mut own_sockets) = (Vec::new(), Vec::new());
+    let (least, most) = CACHED_OCTETS_OF_WORKER;
+    let capacity = (CACHED_OCTETS / (workers * sockets.len()).max(1)).clamp(least, most);
+    let mut slow_paths = slow_paths.into_iter();
     for socket in sockets {
         let local = socket.local_addr()?;
-        let reach = Reach::of(&socket, local);
-        let socket = Arc::new(Socket::new(socket, IDLE_PERIOD)?);
-        for (number, slow) in slow.by_ref().take(workers).enumerate() {
-            wake.push(reach);
+        let own_socket = OwnSocket::of(&socket, local);
+        let socket = Arc::new(Socket::new(socket, RECEIVE_TIMEOUT)?);
+        for (number, slow_path) in slow_paths.by_ref().take(workers).enumerate() {
+            own_sockets.push(own_socket);
             let (socket, handler) = (Arc::clone(&socket), Arc::clone(handler));
             let stop = Arc::clone(&stop);
             let heartbeat = heartbeats.monitor(format!("UDP worker {number} of {local}"));
-            let worker = move || match socket.is_v4() {
-                true => Worker::<SockaddrIn>::new(socket, &handler, &slow, most).work(&stop, &heartbeat),
-                false => Worker::<SockaddrIn6>::new(socket, &handler, &slow, most).work(&stop, &heartbeat),
-            };
+            let worker =
+                move || match socket.is_v4() {
+                    true => Worker::<SockaddrIn>::new(socket, &handler, &slow_path, capacity)
+                        .run(&stop, &heartbeat),
+                    false => Worker::<SockaddrIn6>::new(socket, &handler, &slow_path, capacity)
+                        .run(&stop, &heartbeat),
+                };
             threads.push(thread::Builder::new().name(format!("udp-{number}")).spawn(worker)?);
         }
     }
-    Ok(UdpWorkers { stop, threads, wake })
+    Ok(UdpWorkers { stop, threads, sockets: own_sockets })
 }
 
-/// Sends an empty datagram. A worker that waits takes it and sees that it should stop; one that nobody
-/// takes is nothing to the next program.
+/// Sends an empty datagram. A worker that waits takes it and sees that it should stop; if no worker takes it, the next
+/// process drops it as too short for a query.
 fn wake(address: SocketAddr) {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // A worker that is not woken sees it a little later.
+    // A worker that is not woken sees a little later that it should stop.
     let _ = UdpSocket::bind((any, 0)).and_then(|socket| socket.send_to(&[], address));
 }
 
-/// One thread's way with packets: it receives a batch, answers what it can, and sends the replies.
+/// One thread that receives batches of datagrams, answers what it can without waiting, and sends the replies.
 struct Worker<'a, P> {
     handler: &'a Handler,
-    slow: &'a SlowPath,
+    slow_path: &'a SlowPath,
     batch: Batch<P>,
-    fast: FastPath,
-    /// Octets that its cached replies take at most.
-    most: usize,
-    /// What goes the slow path next.
-    later: PendingQueries,
+    fast_path: FastPath,
+    /// Datagrams of the batch that the fast path did not answer.
+    unanswered: Vec<usize>,
+    /// Queries to hand to the slow path with the next replies.
+    pending: PendingQueries,
 }
 
 impl<'a, P: Peer> Worker<'a, P> {
-    fn new(socket: Arc<Socket>, handler: &'a Handler, slow: &'a SlowPath, most: usize) -> Self {
-        let fast = FastPath::new(handler, most);
-        Self { handler, slow, batch: Batch::new(socket), fast, most, later: PendingQueries::new() }
+    fn new(socket: Arc<Socket>, handler: &'a Handler, slow_path: &'a SlowPath, capacity: usize) -> Self {
+        Self {
+            handler,
+            slow_path,
+            batch: Batch::new(socket),
+            fast_path: FastPath::new(handler, capacity),
+            unanswered: Vec::with_capacity(BATCH),
+            pending: PendingQueries::new(),
+        }
     }
 
-    fn work(mut self, stop: &AtomicBool, heartbeat: &Heartbeat) {
+    fn run(mut self, stop: &AtomicBool, heartbeat: &Heartbeat) {
         let failures = RateLimitedLog::default();
         while !stop.load(Ordering::Relaxed) {
             heartbeat.beat();
             match self.batch.receive() {
-                Ok(received) => self.contained(|worker| worker.answer(received, heartbeat)),
-                // Without a query as well: an old tree is let go of.
+                Ok(received) => self.contain(|worker| worker.answer(received, heartbeat)),
+                // Without a query as well the state is brought up to date, so that an old tree is freed.
                 Err(Errno::EAGAIN | Errno::EINTR) => {
-                    self.contained(|worker| worker.fast.begin(worker.handler, unix_time()));
+                    self.contain(|worker| worker.fast_path.begin(worker.handler, unix_time()));
                 }
                 Err(error) => {
-                    // The network may provoke some of these, so they are nothing to end for.
-                    log::log!(
-                        failures.level(log::Level::Warn),
-                        "receiving at {}: {error}",
-                        self.batch.local()
-                    );
+                    // The network may provoke some of these errors, so none ends the worker.
+                    let level = failures.level(log::Level::Warn);
+                    log::log!(level, "receiving at {}: {error}", self.batch.local());
                     self.handler.metrics().socket_failed(SocketWork::Receive, 1);
-                    thread::sleep(REST);
+                    thread::sleep(RECEIVE_RETRY_PAUSE);
                 }
             }
         }
     }
 
-    /// Does some of the work. A panic costs the replies of this batch, and what is cached; the worker goes on.
-    fn contained(&mut self, work: impl FnOnce(&mut Self)) {
+    /// Does a piece of work. A panic in it costs the replies of this batch and the cached replies; the worker goes on.
+    fn contain(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.handler.metrics().panicked();
             log::error!("a fault in a UDP worker of {}", self.batch.local());
-            self.fast = FastPath::new(self.handler, self.most);
-            self.later.clear();
+            self.fast_path.reset(self.handler);
+            self.pending.clear();
             self.batch.forget();
         }
     }
 
-    /// Answers what is cached, and sends that before the rest takes its time.
+    /// Answers a batch. Replies of the fast path are sent before the full path takes its time.
     fn answer(&mut self, received: usize, heartbeat: &Heartbeat) {
-        let begun = Instant::now();
-        self.fast.begin(self.handler, unix_time());
-        let mut unknown = [0; BATCH];
-        let mut unknowns = 0;
-        for at in 0..received {
-            let client = self.batch.peer(at).ip();
-            let (buffer, len) = self.batch.datagram(at);
-            let fast = catch_unwind(AssertUnwindSafe(|| self.fast.answer(buffer, len, client)));
-            match fast {
-                Ok(Some(len)) => self.batch.replied(at, len),
-                Ok(None) => {
-                    unknown[unknowns] = at;
-                    unknowns += 1;
-                }
-                // The query may be half overwritten by its reply. Whoever asked will ask again.
-                Err(_) => {
-                    self.handler.metrics().panicked();
-                    log::error!("a fault in answering from a cached reply");
-                    self.fast = FastPath::new(self.handler, self.most);
-                    self.fast.begin(self.handler, unix_time());
-                }
-            }
-        }
-        if unknowns < received {
-            self.fast.end(self.handler, begun.elapsed());
+        self.fast_path.answer_batch(self.handler, &mut self.batch, received, &mut self.unanswered);
+        if self.unanswered.len() < received {
             self.send_replies();
         }
-        let mut waiting = Instant::now();
-        for at in &unknown[..unknowns] {
+        let mut last_sent = Instant::now();
+        for index in 0..self.unanswered.len() {
             heartbeat.beat();
-            self.answer_in_full(*at);
-            if waiting.elapsed() > LONGEST_WAIT {
+            self.answer_in_full(self.unanswered[index]);
+            if last_sent.elapsed() > MAX_SEND_DELAY {
                 self.send();
-                waiting = Instant::now();
+                last_sent = Instant::now();
             }
         }
         self.send();
     }
 
-    /// Sends the replies there are, and hands over what takes waiting.
+    /// Hands pending queries to the slow path, and sends the replies that are ready.
     fn send(&mut self) {
-        if !self.later.is_empty() {
-            self.slow.take(&mut self.later);
-            for (query, reply_to) in self.later.drain(..) {
+        if !self.pending.is_empty() {
+            self.slow_path.take(&mut self.pending);
+            for (query, reply_to) in self.pending.drain(..) {
                 reply_to.send(&self.handler.overloaded(&query));
             }
         }
@@ -232,19 +215,19 @@ impl<'a, P: Peer> Worker<'a, P> {
         }
     }
 
-    fn answer_in_full(&mut self, at: usize) {
-        let peer = self.batch.peer(at);
-        let (buffer, len) = self.batch.datagram(at);
-        let packet = &buffer[..len];
-        match self.handler.handle(packet, peer, Protocol::Udp) {
+    fn answer_in_full(&mut self, number: usize) {
+        let peer = self.batch.peer(number);
+        let (buffer, len) = self.batch.datagram(number);
+        let query = &buffer[..len];
+        match self.handler.handle(query, peer, Protocol::Udp) {
             Handled::Drop => {}
             Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
-                    self.fast.offer(packet, &reply, hint);
+                    self.fast_path.offer(query, &reply, hint);
                 }
-                self.batch.reply(at, &reply);
+                self.batch.reply(number, &reply);
             }
-            Handled::Pending(query) => self.later.push((query, self.batch.reply_to(at))),
+            Handled::Pending(query) => self.pending.push((query, self.batch.reply_to(number))),
         }
     }
 }

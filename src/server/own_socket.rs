@@ -8,14 +8,14 @@ use std::os::fd::AsFd;
 
 /// A socket of ours, as far as it matters to who would reach it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
+pub(super) struct OwnSocket {
     local: SocketAddr,
     /// Only one device may use it: what this host sends to itself may not get there.
     device: bool,
     v6_only: bool,
 }
 
-impl Reach {
+impl OwnSocket {
     /// Looks at a socket.
     pub(super) fn of(socket: &impl AsFd, local: SocketAddr) -> Self {
         let device = getsockopt(socket, sockopt::BindToDevice).is_ok_and(|device| !device.is_empty());
@@ -87,7 +87,7 @@ mod tests {
     fn only_what_is_here_is_reached() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let of = |text: &str| {
-            let reach = Reach::of(&socket, text.parse().expect("an address"));
+            let reach = OwnSocket::of(&socket, text.parse().expect("an address"));
             reach.address().map(|address| address.to_string())
         };
         assert_eq!(of("127.0.0.53:53").as_deref(), Some("127.0.0.53:53"));
