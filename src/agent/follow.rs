@@ -6,7 +6,7 @@ use super::upstreams::Upstreams;
 use crate::config::{Config, HostIdentity, Spec};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
-use crate::server::{Bound, ClientPolicy};
+use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
 use crate::source::{SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -96,7 +96,7 @@ impl Follower {
     }
 
     /// Notes where we listen, and says so as SkyDNS did.
-    pub(super) fn listens_on(&mut self, bound: &Bound) {
+    pub(super) fn listens_on(&mut self, bound: &BoundSockets) {
         let config = self.config.load();
         let mut say = |protocol: &str, address: std::io::Result<SocketAddr>| {
             let Ok(address) = address else { return };

@@ -22,7 +22,7 @@ pub use sources::{Sources, SourcesError};
 use crate::config::Spec;
 use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
-use crate::server::{BindError, Bound, Connections, Handler, Probe};
+use crate::server::{BindError, BoundSockets, Connections, Handler, Probe};
 use crate::source::Stage;
 use crate::source::snapshot::Keeper;
 use crate::systemd::{self, SocketError, Sockets};
@@ -205,7 +205,7 @@ impl Phase {
 
 /// A probe of all sockets that this host can reach.
 fn prober(
-    bound: &Bound,
+    bound: &BoundSockets,
     handler: &Handler,
     notes: Notes,
     counters: Arc<Metrics>,

@@ -3,7 +3,7 @@
 use super::AgentError;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
-use crate::server::{self, Bound, Connections, Handler, UdpWorkers};
+use crate::server::{self, BoundSockets, Connections, Handler, UdpWorkers};
 use crate::systemd::{SocketError, Sockets};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The sockets to serve: systemd's, or our own.
-pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<Bound, AgentError> {
+pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, AgentError> {
     if passed.is_empty() {
         if config.systemd {
             return Err(SocketError::None.into());
@@ -38,7 +38,7 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<Bound, AgentEr
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         log::warn!("-addr (dns_addr) {} does not count: the sockets of systemd rule", listen.join(", "));
     }
-    Ok(Bound { udp: passed.udp, tcp: passed.tcp })
+    Ok(BoundSockets { udp: passed.udp, tcp: passed.tcp })
 }
 
 /// The serving parts, which have to finish what they began.
@@ -49,7 +49,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start(
-        bound: Bound,
+        bound: BoundSockets,
         workers: Option<usize>,
         handler: &Arc<Handler>,
         table: &Arc<Connections>,

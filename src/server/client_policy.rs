@@ -1,8 +1,8 @@
-//! Which clients are forwarded for, so that the agent is never an open resolver.
+//! The client policy: for whom questions are forwarded, so that the agent is never an open resolver.
 //!
-//! Everyone is answered from the tree. Forwarded is for this host, for clients in private networks that it is directly
-//! connected to, and for those that are named. A client that is none of these may be anyone, its address forged: what it
-//! is sent over UDP is [limited](super::limit).
+//! Every client is answered from the tree. Questions are forwarded for this host, for clients in private networks that the
+//! host is directly connected to, and for clients that the setting `allow` names. The address of any other client may be
+//! forged, so its UDP replies are [limited](super::limit).
 
 use super::own_socket;
 use crate::config::Allow;
@@ -16,21 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Least time between two looks at the interfaces for the sake of a client that is not known.
-const REST: Duration = Duration::from_millis(200);
+/// Minimum pause between two listings of the interfaces that are caused by clients which are not trusted.
+const MIN_REFRESH_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a client may.
+/// What a client may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientClass {
-    /// It is one of ours.
+    /// Anything: its address is this host's, in a connected private network, or named.
     Trusted,
-    /// It may ask for anything, and be anyone.
+    /// Anything, because the setting `allow` says `any`; its address may be forged.
     Open,
-    /// It is answered from the tree alone, and may be anyone.
+    /// Names of our own; its address may be forged.
     AuthoritativeOnly,
 }
 
-/// The clients of ours at one time.
+/// The clients that questions are forwarded for, at one time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AllowedClients {
     own: Vec<IpAddr>,
@@ -49,7 +49,7 @@ impl AllowedClients {
         Ok(Self { own: own_socket::own_addresses()?, networks, any: allow.any })
     }
 
-    /// What a client may.
+    /// The class of a client.
     pub(super) fn class_of(&self, client: IpAddr) -> ClientClass {
         let client = client.to_canonical();
         let ours = client.is_loopback()
@@ -73,11 +73,11 @@ fn private(interface: &InterfaceAddress) -> Option<IpNet> {
         None => v6().map(|(ip, mask)| IpNet::with_netmask(ip.into(), mask.into()))?,
     };
     let network = network.ok()?.trunc();
-    PRIVATE.iter().any(|private| private.contains(&network)).then_some(network)
+    PRIVATE_NETWORKS.iter().any(|private| private.contains(&network)).then_some(network)
 }
 
-/// Networks whose addresses nobody outside can have: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
-const PRIVATE: [IpNet; 7] = [
+/// Networks whose addresses no host outside of the site can have: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
+const PRIVATE_NETWORKS: [IpNet; 7] = [
     v4([10, 0, 0, 0], 8),
     v4([172, 16, 0, 0], 12),
     v4([192, 168, 0, 0], 16),
@@ -96,23 +96,23 @@ const fn v6(first: u16, len: u8) -> IpNet {
     IpNet::V6(ipnet::Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), len))
 }
 
-/// The present clients of ours: interfaces come and go.
+/// The allowed clients, brought up to date as interfaces come and go.
 #[derive(Debug)]
 pub struct ClientPolicy {
     allowed_clients: ArcSwap<AllowedClients>,
-    begun: Instant,
-    /// Milliseconds from the beginning to the last look at the interfaces.
-    looked: AtomicU64,
+    started: Instant,
+    /// When a client last caused a listing of the interfaces, in milliseconds since the start.
+    refreshed: AtomicU64,
     failures: RateLimitedLog,
 }
 
 impl ClientPolicy {
-    /// Looks at the interfaces.
+    /// A policy for the interfaces that the host has now.
     pub(super) fn new(allow: &Allow) -> Self {
         let client_policy = Self {
             allowed_clients: ArcSwap::default(),
-            begun: Instant::now(),
-            looked: AtomicU64::new(0),
+            started: Instant::now(),
+            refreshed: AtomicU64::new(0),
             failures: RateLimitedLog::default(),
         };
         client_policy.refresh(allow);
@@ -124,7 +124,7 @@ impl ClientPolicy {
         &self.allowed_clients
     }
 
-    /// Looks at the interfaces again. If the system does not tell, what was known stays.
+    /// Lists the interfaces again. If that fails, the allowed clients stay as they are.
     pub fn refresh(&self, allow: &Allow) {
         match AllowedClients::new(allow) {
             Ok(allowed_clients) if **self.allowed_clients.load() != allowed_clients => {
@@ -141,22 +141,23 @@ impl ClientPolicy {
         }
     }
 
-    /// What a client may. One that is not known may be in a network that this host was connected to just now.
+    /// The class of a client. If the client is not trusted, the interfaces are listed again, at most every 200 ms: it may be
+    /// in a network that this host was connected to just now.
     pub(super) fn class_of(&self, client: IpAddr, allow: &Allow) -> ClientClass {
         let client_class = self.allowed_clients.load().class_of(client);
-        if client_class == ClientClass::Trusted || !self.may_look() {
+        if client_class == ClientClass::Trusted || !self.may_refresh() {
             return client_class;
         }
         self.refresh(allow);
         self.allowed_clients.load().class_of(client)
     }
 
-    fn may_look(&self) -> bool {
+    fn may_refresh(&self) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (now, looked) = (millis(self.begun.elapsed()), self.looked.load(Ordering::Relaxed));
+        let (now, refreshed) = (millis(self.started.elapsed()), self.refreshed.load(Ordering::Relaxed));
         let claim =
-            || self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        now.saturating_sub(looked) >= millis(REST) && claim()
+            || self.refreshed.compare_exchange(refreshed, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        now.saturating_sub(refreshed) >= millis(MIN_REFRESH_PAUSE) && claim()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The TCP connections that are open: how many there may be, and which has to go for a new one.
+//! The open TCP connections: how many there may be, which one is closed for a new one, and how much memory their replies
+//! may take.
 
 use crate::lock::lock;
 use nix::sys::resource::{Resource, getrlimit};
@@ -11,49 +12,49 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// Connections open at once, of all listeners. Each holds a buffer and a descriptor.
-const MOST: usize = 1_000;
+/// Maximum number of open connections of all listeners. Each holds a buffer and a descriptor.
+const MAX_CONNECTIONS: usize = 1_000;
 
-/// See the module's text.
+/// All open connections.
 #[derive(Debug)]
 pub struct Connections {
     began: Instant,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
     most: usize,
-    /// Octets that replies of all connections may take until they are written.
+    /// Permits for the octets of replies until these are written, for all connections together.
     budget: Arc<Semaphore>,
-    /// Replies larger than usual that may wait for more room.
+    /// Permits for replies that are larger than usual and wait for more octets.
     large: Semaphore,
 }
 
-/// Octets of replies that wait to be written, for all connections together: 64 MiB. Clients that do not read
-/// can take no more.
-const UNWRITTEN: usize = 64 << 20;
+/// Maximum octets of replies that wait to be written, for all connections together: 64 MiB. Clients that do not read their
+/// replies can take no more.
+const MAX_UNWRITTEN: usize = 64 << 20;
 
-/// The part of it that one connection may hold: as much as all that may wait at once reserve, and as much again.
-const UNWRITTEN_OF_ONE: usize = 512 << 10;
+/// The part of these that one connection may hold: twice what the queries that may be pending on it reserve.
+const MAX_UNWRITTEN_OF_CONNECTION: usize = 512 << 10;
 
-/// Octets that a query reserves before it is answered. Most replies are smaller; more is asked for when it is needed, so
-/// that queries which wait for upstreams do not take the room of others.
-const USUAL: usize = 4 << 10;
+/// Octets that a query reserves before it is answered. Most replies are smaller; a larger reply reserves more once it is
+/// there, so that queries which wait for upstreams do not take the memory that other replies need.
+const USUAL_REPLY: usize = 4 << 10;
 
-/// Replies larger than that which wait for more room at once: 32 MiB beside the 64.
-const LARGE: usize = 512;
+/// Maximum number of larger replies that wait for more octets at once: 32 MiB beside the 64.
+const MAX_LARGE_REPLIES: usize = 512;
 
-/// Time for a client to make room by reading.
-const SLOW: Duration = Duration::from_secs(5);
+/// Time for a client to read replies, so that another one may take memory.
+const READ_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Room for one reply, held until it is written.
+/// The octets that one reply may take, held until the reply is written.
 #[derive(Debug)]
-pub(super) struct Room {
-    of_all: OwnedSemaphorePermit,
-    of_one: OwnedSemaphorePermit,
+pub(super) struct ReplyPermit {
+    of_table: OwnedSemaphorePermit,
+    of_connection: OwnedSemaphorePermit,
 }
 
-/// One open connection; it is closed in the table when this is dropped.
+/// One open connection; it leaves the table when this is dropped.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct OpenConnection {
     table: Arc<Connections>,
     number: u64,
     connection: Arc<Connection>,
@@ -63,10 +64,10 @@ pub(super) struct Open {
 #[derive(Debug)]
 struct Connection {
     peer: IpAddr,
-    /// Milliseconds from the table's beginning to the last query.
+    /// When the last query came in, in milliseconds since the table was made.
     last: AtomicU64,
-    /// Queries under way.
-    busy: AtomicUsize,
+    /// Queries that are not answered yet.
+    pending: AtomicUsize,
     evicted: Notify,
 }
 
@@ -82,24 +83,24 @@ impl Connections {
             open: Mutex::default(),
             next: AtomicU64::new(0),
             most,
-            budget: Arc::new(Semaphore::new(UNWRITTEN)),
-            large: Semaphore::new(LARGE),
+            budget: Arc::new(Semaphore::new(MAX_UNWRITTEN)),
+            large: Semaphore::new(MAX_LARGE_REPLIES),
         })
     }
 
-    /// Adds a connection; if there are too many, another has to go: one without a query under way, of the client that
-    /// has the most of these, the one idle for the longest.
-    pub(super) fn open(self: &Arc<Self>, peer: IpAddr) -> Open {
+    /// Adds a connection. If there are too many, another one is closed: preferably one without a pending query, then one of the
+    /// client with the most such connections, then the one idle for the longest.
+    pub(super) fn open(self: &Arc<Self>, peer: IpAddr) -> OpenConnection {
         let connection = Arc::new(Connection {
             peer,
             last: AtomicU64::new(self.now()),
-            busy: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
             evicted: Notify::new(),
         });
         let number = self.next.fetch_add(1, Relaxed);
         let mut open = self.lock();
         if open.len() >= self.most {
-            let is_busy = |c: &Connection| c.busy.load(Relaxed) > 0;
+            let is_busy = |c: &Connection| c.pending.load(Relaxed) > 0;
             let mut idle: HashMap<IpAddr, usize> = HashMap::new();
             open.values().filter(|c| !is_busy(c)).for_each(|c| *idle.entry(c.peer).or_default() += 1);
             let badness = |c: &Connection| {
@@ -114,13 +115,13 @@ impl Connections {
             }
         }
         open.insert(number, Arc::clone(&connection));
-        let budget = Arc::new(Semaphore::new(UNWRITTEN_OF_ONE));
-        Open { table: Arc::clone(self), number, connection, budget }
+        let budget = Arc::new(Semaphore::new(MAX_UNWRITTEN_OF_CONNECTION));
+        OpenConnection { table: Arc::clone(self), number, connection, budget }
     }
 
-    /// Whether all room for replies is taken, so that a query has to wait.
+    /// Whether all octets for replies are taken, so that a query has to wait.
     pub fn is_full(&self) -> bool {
-        self.budget.available_permits() < USUAL
+        self.budget.available_permits() < USUAL_REPLY
     }
 
     fn now(&self) -> u64 {
@@ -132,82 +133,84 @@ impl Connections {
     }
 }
 
-/// A quarter of the files the process may open, and [`MOST`] at most: upstreams and sources need theirs.
+/// A quarter of the files that the process may open, at most [`MAX_CONNECTIONS`]: upstreams and sources need files as well.
 fn most() -> usize {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    usize::try_from(files / 4).unwrap_or(MOST).clamp(1, MOST)
+    usize::try_from(files / 4).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
 }
 
-impl Open {
-    /// Reserves room for the reply to the next query; `None` if the client does not read the replies it has.
-    pub(super) async fn room(&self) -> Option<Room> {
-        timeout(SLOW, self.reserve(USUAL)).await.ok()?
+impl OpenConnection {
+    /// Reserves octets for the reply to the next query; `None` if the client does not read its replies.
+    pub(super) async fn reserve_usual(&self) -> Option<ReplyPermit> {
+        timeout(READ_REPLIES_TIMEOUT, self.reserve(USUAL_REPLY)).await.ok()?
     }
 
-    /// Fits the room to a reply; `false` if there is no more, because the client does not read.
-    pub(super) async fn fit(&self, room: &mut Room, octets: usize) -> bool {
-        let Some(more) = octets.checked_sub(USUAL).filter(|more| *more > 0) else {
-            let surplus = USUAL.saturating_sub(octets);
-            drop((room.of_all.split(surplus), room.of_one.split(surplus)));
+    /// Fits a permit to the size of its reply; `false` if there are not enough octets, because clients do not read.
+    pub(super) async fn fit(&self, room: &mut ReplyPermit, octets: usize) -> bool {
+        let Some(more) = octets.checked_sub(USUAL_REPLY).filter(|more| *more > 0) else {
+            let surplus = USUAL_REPLY.saturating_sub(octets);
+            drop((room.of_table.split(surplus), room.of_connection.split(surplus)));
             return true;
         };
         let more = match self.try_reserve(more) {
             Some(more) => more,
             None => {
-                // It takes its memory while it waits.
+                // The reply takes its memory while it waits.
                 let Ok(_place) = self.table.large.try_acquire() else { return false };
-                let Ok(Some(more)) = timeout(SLOW, self.reserve(more)).await else { return false };
+                let Ok(Some(more)) = timeout(READ_REPLIES_TIMEOUT, self.reserve(more)).await else {
+                    return false;
+                };
                 more
             }
         };
-        room.of_all.merge(more.of_all);
-        room.of_one.merge(more.of_one);
+        room.of_table.merge(more.of_table);
+        room.of_connection.merge(more.of_connection);
         true
     }
 
-    /// The room, if it is there now.
-    fn try_reserve(&self, octets: usize) -> Option<Room> {
+    /// A permit for so many octets, if they are free now.
+    fn try_reserve(&self, octets: usize) -> Option<ReplyPermit> {
         let octets = u32::try_from(octets).ok()?;
-        let of_one = Arc::clone(&self.budget).try_acquire_many_owned(octets).ok()?;
-        let of_all = Arc::clone(&self.table.budget).try_acquire_many_owned(octets).ok()?;
-        Some(Room { of_all, of_one })
+        let of_connection = Arc::clone(&self.budget).try_acquire_many_owned(octets).ok()?;
+        let of_table = Arc::clone(&self.table.budget).try_acquire_many_owned(octets).ok()?;
+        Some(ReplyPermit { of_table, of_connection })
     }
 
-    async fn reserve(&self, octets: usize) -> Option<Room> {
+    async fn reserve(&self, octets: usize) -> Option<ReplyPermit> {
         let octets = u32::try_from(octets).ok()?;
-        let of_one = Arc::clone(&self.budget).acquire_many_owned(octets).await.ok()?;
-        let of_all = Arc::clone(&self.table.budget).acquire_many_owned(octets).await.ok()?;
-        Some(Room { of_all, of_one })
+        let of_connection = Arc::clone(&self.budget).acquire_many_owned(octets).await.ok()?;
+        let of_table = Arc::clone(&self.table.budget).acquire_many_owned(octets).await.ok()?;
+        Some(ReplyPermit { of_table, of_connection })
     }
 
-    /// Closes the connection.
-    pub(super) fn cut(&self) {
+    /// Has the connection closed.
+    pub(super) fn close(&self) {
         self.connection.evicted.notify_one();
     }
 
-    /// Notes a query that came in.
-    pub(super) fn query(&self) {
+    /// Counts a query that came in.
+    pub(super) fn query_received(&self) {
         self.connection.last.store(self.table.now(), Relaxed);
-        self.connection.busy.fetch_add(1, Relaxed);
+        self.connection.pending.fetch_add(1, Relaxed);
     }
 
-    /// Notes that a query was answered.
-    pub(super) fn answered(&self) {
-        self.connection.busy.fetch_sub(1, Relaxed);
+    /// Counts a query that was answered.
+    pub(super) fn query_answered(&self) {
+        self.connection.pending.fetch_sub(1, Relaxed);
     }
 
-    /// Whether queries are under way.
+    /// Whether queries are pending.
     pub(super) fn is_busy(&self) -> bool {
-        self.connection.busy.load(Relaxed) > 0
+        self.connection.pending.load(Relaxed) > 0
     }
 
-    /// Completes when the connection has to go: a new one took its place, or it was cut.
+    /// Completes when the connection has to be closed: a new one took its place, or [`close`](Self::close) was called.
     pub(super) async fn evicted(&self) {
         self.connection.evicted.notified().await;
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.table.lock().remove(&self.number);
     }
@@ -227,9 +230,9 @@ mod tests {
             open.push(table.open(US));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        open[0].query();
+        open[0].query_received();
         let fourth = table.open(US);
-        let gone = |open: &Open| !table.lock().contains_key(&open.number);
+        let gone = |open: &OpenConnection| !table.lock().contains_key(&open.number);
         assert_eq!(open.iter().map(gone).collect::<Vec<_>>(), [false, true, false]);
         open[1].evicted().await;
         drop(fourth);
@@ -245,7 +248,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let _fifth = table.open([192, 0, 2, 3].into());
-        let gone = |open: &Open| !table.lock().contains_key(&open.number);
+        let gone = |open: &OpenConnection| !table.lock().contains_key(&open.number);
         assert_eq!(open.iter().map(gone).collect::<Vec<_>>(), [false, true, false, false]);
     }
 
@@ -255,21 +258,25 @@ mod tests {
         let open = table.open(US);
         let free = || (table.budget.available_permits(), open.budget.available_permits());
         let before = free();
-        let mut usual = open.room().await.expect("room");
+        let mut usual = open.reserve_usual().await.expect("room");
         assert!(open.fit(&mut usual, 100).await);
         assert_eq!(before.0 - free().0, 100);
-        let mut large = open.room().await.expect("room");
+        let mut large = open.reserve_usual().await.expect("room");
         assert!(open.fit(&mut large, 65_535).await);
         assert_eq!(before.1 - free().1, 100 + 65_535);
         let mut held = Vec::new();
-        while let Some(room) = open.room().await {
+        while let Some(room) = open.reserve_usual().await {
             held.push(room);
         }
-        assert_eq!(held.len(), (UNWRITTEN_OF_ONE - 65_635) / USUAL, "until the client is too slow");
+        assert_eq!(
+            held.len(),
+            (MAX_UNWRITTEN_OF_CONNECTION - 65_635) / USUAL_REPLY,
+            "until the client is too slow"
+        );
         let mut last = held.pop().expect("room");
         assert!(!open.fit(&mut last, 65_535).await);
         drop((usual, large, held, last));
         assert_eq!(free(), before, "all is given back");
-        assert_eq!(table.large.available_permits(), LARGE);
+        assert_eq!(table.large.available_permits(), MAX_LARGE_REPLIES);
     }
 }

@@ -1,4 +1,4 @@
-//! Batches of datagrams: many come in and go out with one system call each.
+//! Batches of datagrams: up to 32 are received with one system call, and sent with another.
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -16,33 +16,33 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-/// Most datagrams of a batch.
+/// Maximum number of datagrams in a batch.
 pub(super) const BATCH: usize = 32;
 
-/// Octets between two buffers: the largest datagram has room, and the first lines of all buffers do not compete for the
-/// same places of the processor's cache.
-const STRIDE: usize = (64 << 10) + 64;
+/// Octets from the start of one buffer to the next: the largest datagram fits, and the first cache lines of the buffers fall
+/// into different sets of the processor's cache.
+const BUFFER_STRIDE: usize = (64 << 10) + 64;
 
-/// A socket, and whether replies have to name the address they leave from.
+/// A socket that clients send queries to.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct ServerSocket {
     socket: UdpSocket,
     local: SocketAddr,
     wildcard: bool,
 }
 
-/// The address of a peer as the kernel gives it, for one family of sockets.
-pub(super) trait Peer: SockaddrLike + Copy + Debug {
+/// The address of a peer as the kernel returns it, for sockets of one address family.
+pub(super) trait PeerAddress: SockaddrLike + Copy + Debug {
     fn address(self) -> SocketAddr;
 }
 
-impl Peer for SockaddrIn {
+impl PeerAddress for SockaddrIn {
     fn address(self) -> SocketAddr {
         SocketAddrV4::from(self).into()
     }
 }
 
-impl Peer for SockaddrIn6 {
+impl PeerAddress for SockaddrIn6 {
     fn address(self) -> SocketAddr {
         SocketAddrV6::from(self).into()
     }
@@ -51,44 +51,44 @@ impl Peer for SockaddrIn6 {
 /// Where a reply goes, and from which of our addresses.
 #[derive(Clone, Debug)]
 pub(super) struct ReplyTo {
-    socket: Arc<Socket>,
+    socket: Arc<ServerSocket>,
     peer: SocketAddr,
-    from: Option<From>,
+    from: Option<SentTo>,
 }
 
-/// The address a packet was sent to.
+/// The address that a query was sent to; its reply must leave from the same.
 #[derive(Clone, Copy, Debug)]
-enum From {
+enum SentTo {
     V4(in_pktinfo),
     V6(in6_pktinfo),
 }
 
-/// A batch of datagrams; replies are written over the queries.
+/// A batch of datagrams and their replies, which are written over the queries.
 #[derive(Debug)]
 pub(super) struct Batch<P> {
-    socket: Arc<Socket>,
+    socket: Arc<ServerSocket>,
     headers: MultiHeaders<P>,
     buffers: Box<[u8]>,
-    received: Vec<Received<P>>,
-    /// Which buffers hold replies, of how many octets.
+    received: Vec<ReceivedDatagram<P>>,
+    /// The numbers of buffers that hold replies, and the lengths of these.
     replies: Vec<(usize, usize)>,
     peers: Vec<SocketAddrAny>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Received<P> {
+struct ReceivedDatagram<P> {
     len: usize,
     peer: P,
-    from: Option<From>,
+    from: Option<SentTo>,
 }
 
-impl Socket {
-    /// A socket that waits no longer than `patience`, in milliseconds.
-    pub(super) fn new(socket: UdpSocket, patience: i64) -> io::Result<Self> {
+impl ServerSocket {
+    /// A socket that waits no longer than `timeout`, in milliseconds.
+    pub(super) fn new(socket: UdpSocket, timeout: i64) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let wildcard = local.ip().is_unspecified();
         socket.set_nonblocking(false)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(patience))?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(timeout))?;
         if wildcard {
             match local {
                 SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -103,12 +103,12 @@ impl Socket {
     }
 }
 
-impl<P: Peer> Batch<P> {
-    pub(super) fn new(socket: Arc<Socket>) -> Self {
+impl<P: PeerAddress> Batch<P> {
+    pub(super) fn new(socket: Arc<ServerSocket>) -> Self {
         Self {
             headers: headers(&socket),
             socket,
-            buffers: vec![0; BATCH * STRIDE].into(),
+            buffers: vec![0; BATCH * BUFFER_STRIDE].into(),
             received: Vec::with_capacity(BATCH),
             replies: Vec::with_capacity(BATCH),
             peers: Vec::with_capacity(BATCH),
@@ -120,11 +120,11 @@ impl<P: Peer> Batch<P> {
         self.socket.local
     }
 
-    /// Waits for datagrams; takes those that are there, and gives how many.
+    /// Waits for datagrams (SO_RCVTIMEO), takes those that are there, and returns how many.
     pub(super) fn receive(&mut self) -> nix::Result<usize> {
         self.received.clear();
         self.replies.clear();
-        let mut buffers = self.buffers.chunks_exact_mut(STRIDE);
+        let mut buffers = self.buffers.chunks_exact_mut(BUFFER_STRIDE);
         let mut slices: [_; BATCH] =
             array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
         let descriptor = self.socket.socket.as_raw_fd();
@@ -135,59 +135,61 @@ impl<P: Peer> Batch<P> {
             let from = if self.socket.wildcard { asked_at(&message) } else { None };
             whole &= from.is_some() || !self.socket.wildcard;
             let peer = message.address.ok_or(Errno::EAFNOSUPPORT)?;
-            self.received.push(Received { len: message.bytes, peer, from });
+            self.received.push(ReceivedDatagram { len: message.bytes, peer, from });
         }
         if !whole {
-            // The library keeps the size of the last control message; after one without there would be room for none.
+            // The library keeps the size of the last control message: after a datagram without one, the headers would have
+            // no room for the next.
             self.headers = headers(&self.socket);
         }
         Ok(self.received.len())
     }
 
-    /// The buffer of a datagram, of which the first octets are the datagram: its number, and how many octets.
-    pub(super) fn datagram(&mut self, at: usize) -> (&mut [u8], usize) {
-        let len = self.received[at].len;
-        (&mut self.buffers[at * STRIDE..(at + 1) * STRIDE], len)
+    /// The buffer of a datagram, and how many octets at its beginning are the datagram.
+    pub(super) fn datagram(&mut self, number: usize) -> (&mut [u8], usize) {
+        let len = self.received[number].len;
+        (&mut self.buffers[number * BUFFER_STRIDE..(number + 1) * BUFFER_STRIDE], len)
     }
 
     /// Who sent a datagram.
-    pub(super) fn peer(&self, at: usize) -> SocketAddr {
-        self.received[at].peer.address()
+    pub(super) fn peer(&self, number: usize) -> SocketAddr {
+        self.received[number].peer.address()
     }
 
-    /// Where the reply to a datagram goes that is not sent with the batch.
-    pub(super) fn reply_to(&self, at: usize) -> ReplyTo {
-        let Received { peer, from, .. } = self.received[at];
+    /// Where the reply to a datagram goes, for a reply that is not sent with the batch.
+    pub(super) fn reply_to(&self, number: usize) -> ReplyTo {
+        let ReceivedDatagram { peer, from, .. } = self.received[number];
         ReplyTo { socket: Arc::clone(&self.socket), peer: peer.address(), from }
     }
 
     /// Notes that a buffer holds the reply to its datagram.
-    pub(super) fn replied(&mut self, at: usize, len: usize) {
+    pub(super) fn replied(&mut self, number: usize, len: usize) {
         // A port of 0 cannot be answered.
-        if self.received[at].peer.address().port() != 0 {
-            self.replies.push((at, len));
+        if self.received[number].peer.address().port() != 0 {
+            self.replies.push((number, len));
         }
     }
 
     /// Writes a reply into the buffer of its datagram.
-    pub(super) fn reply(&mut self, at: usize, reply: &[u8]) {
-        let (buffer, _) = self.datagram(at);
+    pub(super) fn reply(&mut self, number: usize, reply: &[u8]) {
+        let (buffer, _) = self.datagram(number);
         if let Some(room) = buffer.get_mut(..reply.len()) {
             room.copy_from_slice(reply);
-            self.replied(at, reply.len());
+            self.replied(number, reply.len());
         }
     }
 
-    /// Lets go of the replies that were not sent.
+    /// Drops the replies that were not sent.
     pub(super) fn forget(&mut self) {
         self.replies.clear();
     }
 
-    /// Sends all replies; one that cannot be sent is like one that is lost on its way. Gives how many these are.
+    /// Sends all replies and returns how many could not be sent: clients treat such a reply like one that the network lost.
     pub(super) fn send(&mut self) -> usize {
         if self.socket.wildcard {
-            let sent = |(at, len): &(usize, usize)| {
-                self.reply_to(*at).send(&self.buffers[at * STRIDE..at * STRIDE + len])
+            let sent = |(number, len): &(usize, usize)| {
+                self.reply_to(*number)
+                    .send(&self.buffers[number * BUFFER_STRIDE..number * BUFFER_STRIDE + len])
             };
             let failed = self.replies.iter().filter(|reply| !sent(reply)).count();
             self.replies.clear();
@@ -196,9 +198,9 @@ impl<P: Peer> Batch<P> {
         if self.replies.is_empty() {
             return 0;
         }
-        let replies = self.replies.iter().map(|(at, len)| {
-            let peer = self.received[*at].peer.address();
-            (peer, &self.buffers[at * STRIDE..at * STRIDE + len])
+        let replies = self.replies.iter().map(|(number, len)| {
+            let peer = self.received[*number].peer.address();
+            (peer, &self.buffers[number * BUFFER_STRIDE..number * BUFFER_STRIDE + len])
         });
         let failed = send_batch(&self.socket.socket, replies, &mut self.peers);
         self.replies.clear();
@@ -206,8 +208,8 @@ impl<P: Peer> Batch<P> {
     }
 }
 
-/// Sends up to a batch of replies with as few calls as it takes, and gives how many cannot be sent; `room` keeps its memory
-/// for the next time.
+/// Sends up to a batch of replies with as few system calls as possible, and returns how many could not be sent. `room` is
+/// memory for the addresses, to be used again.
 fn send_batch<'a>(
     socket: &UdpSocket,
     replies: impl Iterator<Item = (SocketAddr, &'a [u8])>,
@@ -228,7 +230,7 @@ fn send_batch<'a>(
         match sendmmsg(socket.as_fd(), &mut messages[done..], SendFlags::DONTWAIT) {
             Ok(more) => done += more.max(1),
             Err(error) => {
-                // Of the network or the peer, mostly; the next one may do better.
+                // Most errors are about the network or the peer, so the next reply may be sent.
                 log::debug!("sending a reply: {error}");
                 (done, failed) = (done + 1, failed + 1);
             }
@@ -237,7 +239,7 @@ fn send_batch<'a>(
     failed
 }
 
-/// Sends replies that are ready together, all of one socket; gives how many cannot be sent.
+/// Sends replies of one socket that are ready together, and returns how many could not be sent.
 pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
     let Some((ReplyTo { socket, .. }, _)) = replies.first() else { return 0 };
     if socket.wildcard {
@@ -251,8 +253,8 @@ pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
     replies.chunks(BATCH).map(&mut send).sum()
 }
 
-/// Headers with room for what tells the address a packet was sent to.
-fn headers<P: Peer>(socket: &Socket) -> MultiHeaders<P> {
+/// Headers with room for the control message that holds the address a datagram was sent to.
+fn headers<P: PeerAddress>(socket: &ServerSocket) -> MultiHeaders<P> {
     let space = match (socket.wildcard, socket.is_v4()) {
         (false, _) => None,
         (true, true) => Some(cmsg_space!(in_pktinfo)),
@@ -261,18 +263,18 @@ fn headers<P: Peer>(socket: &Socket) -> MultiHeaders<P> {
     MultiHeaders::preallocate(BATCH, space)
 }
 
-/// The address that a packet was sent to, as the one its reply leaves from.
-fn asked_at<P: Peer>(message: &RecvMsg<'_, '_, P>) -> Option<From> {
+/// The address that a datagram was sent to, in the form in which its reply is sent from there.
+fn asked_at<P: PeerAddress>(message: &RecvMsg<'_, '_, P>) -> Option<SentTo> {
     let link_local = |peer: SocketAddr| matches!(peer, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
     let needs_interface = message.address.is_some_and(|peer| link_local(peer.address()));
     message.cmsgs().ok()?.find_map(|info| match info {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(From::V4(in_pktinfo {
-            // The interface is the route's business, the address is ours.
+        ControlMessageOwned::Ipv4PacketInfo(info) => Some(SentTo::V4(in_pktinfo {
+            // The route decides about the interface.
             ipi_ifindex: 0,
             ipi_spec_dst: info.ipi_addr,
             ..info
         })),
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(From::V6(in6_pktinfo {
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(SentTo::V6(in6_pktinfo {
             // Only a link-local address needs its interface.
             ipi6_ifindex: if needs_interface { info.ipi6_ifindex } else { 0 },
             ..info
@@ -282,15 +284,15 @@ fn asked_at<P: Peer>(message: &RecvMsg<'_, '_, P>) -> Option<From> {
 }
 
 impl ReplyTo {
-    /// Sends a reply; one that cannot be sent is like one that is lost on its way. `false` if that is so.
+    /// Sends a reply; `false` if it could not be sent.
     pub(super) fn send(&self, reply: &[u8]) -> bool {
         if self.peer.port() == 0 {
             return true;
         }
         let slices = [IoSlice::new(reply)];
         let control = match &self.from {
-            Some(From::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
-            Some(From::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
+            Some(SentTo::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
+            Some(SentTo::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
             None => None,
         };
         let peer = SockaddrStorage::from(self.peer);

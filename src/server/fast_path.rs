@@ -1,7 +1,7 @@
 //! The fast path of one worker: questions that were asked before are answered from cached replies.
 
 use super::client_policy::{AllowedClients, ClientClass};
-use super::datagrams::{BATCH, Batch, Peer};
+use super::datagrams::{BATCH, Batch, PeerAddress};
 use super::handler::Handler;
 use crate::answer::Freshness;
 use crate::clock::unix_time;
@@ -61,7 +61,7 @@ impl FastPath {
 
     /// Answers the datagrams of a batch whose replies are cached, and counts these replies; `unanswered` gets the numbers of
     /// the others.
-    pub(super) fn answer_batch<P: Peer>(
+    pub(super) fn answer_batch<P: PeerAddress>(
         &mut self,
         handler: &Handler,
         batch: &mut Batch<P>,

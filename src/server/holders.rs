@@ -1,4 +1,4 @@
-//! Who holds an address that we cannot have: sockets out of /proc/net, programs out of /proc/PID/fd (proc(5)).
+//! Who holds an address that we cannot bind: sockets from /proc/net, programs from /proc/PID/fd (proc(5)).
 
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
@@ -7,18 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A socket that keeps others from an address, and the program behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct PortHolder {
     /// UDP or TCP.
     pub protocol: &'static str,
     /// Where it is bound.
     pub address: SocketAddr,
     /// The programs; none if they cannot be seen, which takes root.
-    pub programs: Vec<Program>,
+    pub programs: Vec<HoldingProgram>,
 }
 
 /// A program that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub struct HoldingProgram {
     /// Its name, as `ps` prints it.
     pub name: String,
     /// Its process id.
@@ -27,7 +27,7 @@ pub struct Program {
     pub unit: Option<String>,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for PortHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} is held by ", self.protocol, self.address)?;
         if self.programs.is_empty() {
@@ -46,7 +46,7 @@ impl fmt::Display for Holder {
 }
 
 /// The sockets that keep an address from being bound. What cannot be read is left out.
-pub fn holders(wanted: SocketAddr) -> Vec<Holder> {
+pub fn holders(wanted: SocketAddr) -> Vec<PortHolder> {
     let mut sockets: Vec<(&'static str, SocketAddr, u64)> = Vec::new();
     for entry in [procfs::net::udp(), procfs::net::udp6()].into_iter().flatten().flatten() {
         sockets.push(("UDP", entry.local_address, entry.inode));
@@ -63,7 +63,7 @@ pub fn holders(wanted: SocketAddr) -> Vec<Holder> {
     let programs: Vec<_> = all_processes().into_iter().flatten().flatten().collect();
     let holder = |(protocol, address, inode): (&'static str, SocketAddr, u64)| {
         let programs = programs.iter().filter(|process| holds(process, inode)).map(program).collect();
-        Holder { protocol, address, programs }
+        PortHolder { protocol, address, programs }
     };
     sockets.into_iter().map(holder).collect()
 }
@@ -82,13 +82,13 @@ fn holds(process: &Process, inode: u64) -> bool {
     descriptors.into_iter().any(|fd| matches!(fd.target, FDTarget::Socket(socket) if socket == inode))
 }
 
-fn program(process: &Process) -> Program {
+fn program(process: &Process) -> HoldingProgram {
     let groups = process.cgroups().into_iter().flatten();
     let unit = groups.filter_map(|group| {
         let last = group.pathname.rsplit('/').find(|part| part.contains('.'))?.to_owned();
         [".service", ".socket", ".scope"].iter().any(|kind| last.ends_with(kind)).then_some(last)
     });
-    Program {
+    HoldingProgram {
         name: process.stat().map_or_else(|_| "?".to_owned(), |stat| stat.comm),
         pid: process.pid(),
         unit: unit.into_iter().next(),

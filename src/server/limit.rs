@@ -1,7 +1,7 @@
-//! Response rate limiting for clients that may be anyone: nobody is flooded with our replies.
+//! Response rate limiting for clients whose addresses may be forged.
 //!
-//! The address of a UDP query may be forged, and the reply goes to its victim. So each network has a budget of replies;
-//! beyond it a client is told to ask over TCP, in no more octets than its query has.
+//! The reply to a UDP query with a forged address floods a victim. So each network has a budget of replies; beyond it a
+//! client is told to ask over TCP (TC), in no more octets than its query has.
 
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -9,39 +9,41 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Budgets. Networks that share one by chance, which nobody outside can bring about, are limited together.
+/// Number of budgets. Networks whose hashes share a budget are limited together; the hash has a secret seed, so nobody can
+/// bring that about.
 const BUDGETS: usize = 16_384;
 
-/// Replies a second.
-const RATE: u64 = 50;
+/// Replies that each network gets in a second.
+const REPLIES_PER_SECOND: u64 = 50;
 
-/// Replies at once.
-const BURST: u64 = 125;
+/// Replies that a network gets at once after a pause.
+const BURST_REPLIES: u64 = 125;
 
 /// The budgets of all networks. Bounded: 128 KiB.
 #[derive(Debug)]
-pub(super) struct Limiter {
-    /// For each the time in milliseconds (upper 32 bits) at which so many thousandths of a reply (lower 32) were left.
+pub(super) struct ResponseRateLimiter {
+    /// For each budget the time of its last use, in milliseconds (upper 32 bits), and the thousandths of a reply that were
+    /// left then (lower 32 bits).
     budgets: Box<[AtomicU64]>,
     hasher: RandomState,
-    begun: Instant,
+    started: Instant,
 }
 
-impl Default for Limiter {
+impl Default for ResponseRateLimiter {
     fn default() -> Self {
         Self {
-            budgets: std::iter::repeat_with(|| AtomicU64::new(1000 * BURST)).take(BUDGETS).collect(),
+            budgets: std::iter::repeat_with(|| AtomicU64::new(1000 * BURST_REPLIES)).take(BUDGETS).collect(),
             hasher: RandomState::default(),
-            begun: Instant::now(),
+            started: Instant::now(),
         }
     }
 }
 
-impl Limiter {
-    /// Whether a client may be sent a reply now; then it is one less.
+impl ResponseRateLimiter {
+    /// Takes one reply from the budget of a client's network; `false` if none is left.
     pub(super) fn take(&self, client: IpAddr) -> bool {
-        // It turns over after seven weeks, and fills a budget that was not used.
-        let now = self.begun.elapsed().as_millis() & u128::from(u32::MAX);
+        // The milliseconds wrap after seven weeks, which fills a budget that was not used meanwhile.
+        let now = self.started.elapsed().as_millis() & u128::from(u32::MAX);
         self.take_at(client, u64::try_from(now).unwrap_or(0))
     }
 
@@ -50,20 +52,21 @@ impl Limiter {
         let budget = &self.budgets[usize::try_from(hash % BUDGETS as u64).unwrap_or(0)];
         let spend = |state: u64| {
             let (at, left) = (state >> 32, state & u64::from(u32::MAX));
-            // Thousandths: so many for each millisecond.
+            // Replies per second are thousandths of a reply per millisecond.
             let passed = now.wrapping_sub(at) & u64::from(u32::MAX);
-            let left = passed.saturating_mul(RATE).saturating_add(left).min(1000 * BURST);
+            let left =
+                passed.saturating_mul(REPLIES_PER_SECOND).saturating_add(left).min(1000 * BURST_REPLIES);
             left.checked_sub(1000).map(|left| now << 32 | left)
         };
         budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 }
 
-/// The network that a client is taken for: /24, or /56.
+/// The network that a client's budget is for: /24, or /56.
 fn network(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(ip) => u64::from(u32::from(ip) >> 8),
-        // Never one of the above: those have their upper half free.
+        // The highest bit keeps these apart from IPv4 networks.
         IpAddr::V6(ip) => u64::try_from(u128::from(ip) >> 72).unwrap_or(0) | 1 << 63,
     }
 }
@@ -76,13 +79,13 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn taken(limiter: &Limiter, client: &str, now: u64) -> usize {
+    fn taken(limiter: &ResponseRateLimiter, client: &str, now: u64) -> usize {
         (0..1000).filter(|_| limiter.take_at(ip(client), now)).count()
     }
 
     #[test]
     fn a_network_has_a_burst_and_then_its_rate() {
-        let limiter = Limiter::default();
+        let limiter = ResponseRateLimiter::default();
         assert_eq!(taken(&limiter, "198.51.100.1", 0), 125);
         assert_eq!(taken(&limiter, "198.51.100.200", 0), 0, "the same network");
         assert_eq!(taken(&limiter, "::ffff:198.51.100.7", 0), 0, "the same in other words");
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_turn_over() {
-        let limiter = Limiter::default();
+        let limiter = ResponseRateLimiter::default();
         let end = u64::from(u32::MAX);
         assert_eq!(taken(&limiter, "198.51.100.1", end), 125);
         assert_eq!(taken(&limiter, "198.51.100.1", 999), 50);

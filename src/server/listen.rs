@@ -13,11 +13,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1_024;
+const LISTEN_BACKLOG: i32 = 1_024;
 
 /// The sockets of all addresses.
 #[derive(Debug, Default)]
-pub struct Bound {
+pub struct BoundSockets {
     /// Datagram sockets.
     pub udp: Vec<UdpSocket>,
     /// Listening stream sockets.
@@ -42,8 +42,8 @@ pub struct BindError {
 ///
 /// # Errors
 /// One of them cannot be listened on.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Bound, BindError> {
-    let mut bound = Bound::default();
+pub fn bind(addresses: &[SocketAddr]) -> Result<BoundSockets, BindError> {
+    let mut bound = BoundSockets::default();
     for address in addresses {
         // With the IPv4 wildcard of the port listed as well, the IPv6 one must leave it alone.
         let both = addresses.contains(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
@@ -76,7 +76,7 @@ fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedF
     }
     bind_fd(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     if kind == SockType::Stream {
-        listen(&fd, Backlog::new(BACKLOG)?)?;
+        listen(&fd, Backlog::new(LISTEN_BACKLOG)?)?;
     }
     Ok(fd)
 }

@@ -1,4 +1,4 @@
-//! How our own sockets can be reached from this host.
+//! Our own sockets, and how they can be reached from this host.
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -6,17 +6,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-/// A socket of ours, as far as it matters to who would reach it.
+/// What decides how a socket of ours can be reached.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnSocket {
     local: SocketAddr,
-    /// Only one device may use it: what this host sends to itself may not get there.
+    /// Whether the socket is bound to one device: what this host sends to itself may not get there.
     device: bool,
     v6_only: bool,
 }
 
 impl OwnSocket {
-    /// Looks at a socket.
+    /// Asks the system about a socket.
     pub(super) fn of(socket: &impl AsFd, local: SocketAddr) -> Self {
         let device = getsockopt(socket, sockopt::BindToDevice).is_ok_and(|device| !device.is_empty());
         let v6_only = getsockopt(socket, sockopt::Ipv6V6Only).unwrap_or(false);
@@ -28,9 +28,9 @@ impl OwnSocket {
         self.local
     }
 
-    /// Where a packet has to go to reach it now; `None` if it cannot be told, or is not here.
+    /// The address at which this host reaches the socket now; `None` if there is none.
     ///
-    /// An address that the host has not got (yet, or any more) must not be asked: another host may have it.
+    /// An address that the host does not have (yet, or any more) must not be used: another host may have it.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         if self.device {
             return None;
@@ -59,7 +59,7 @@ fn is_here(ip: &IpAddr) -> bool {
     own_addresses().is_ok_and(|own| own.contains(ip))
 }
 
-/// All of 127.0.0.0/8 is here, though only one of them is listed.
+/// All of 127.0.0.0/8 is on this host, though only one of these addresses is listed.
 fn is_loopback_v4(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V4(v4) if v4.is_loopback())
 }

@@ -1,6 +1,7 @@
-//! A question that the program puts to its own sockets, through the kernel, as a client would.
+//! Probes of our own sockets: a question that goes through the kernel, as a client's does.
 
-use super::listen::Bound;
+use super::handler::Protocol;
+use super::listen::BoundSockets;
 use super::own_socket::OwnSocket;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -9,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How soon a question over UDP is asked again.
-const AGAIN: Duration = Duration::from_millis(50);
+/// How soon a question over UDP is sent again.
+const UDP_RETRY_PERIOD: Duration = Duration::from_millis(50);
 
 /// The sockets to ask, and what to ask them.
 #[derive(Clone, Debug)]
@@ -19,16 +20,10 @@ pub struct Probe {
     targets: Vec<(Protocol, OwnSocket)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Protocol {
-    Udp,
-    Tcp,
-}
-
 /// A socket that gave no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{protocol} {address} does not answer: {source}")]
-pub struct Silent {
+pub struct NoReply {
     protocol: &'static str,
     address: SocketAddr,
     source: io::Error,
@@ -36,7 +31,7 @@ pub struct Silent {
 
 impl Probe {
     /// A probe of all sockets, with the handler's [name](super::Handler::probe).
-    pub fn new(bound: &Bound, name: Name) -> Self {
+    pub fn new(bound: &BoundSockets, name: Name) -> Self {
         let udp = bound.udp.iter().map(|socket| (Protocol::Udp, socket.local_addr(), socket.as_fd()));
         let tcp = bound.tcp.iter().map(|socket| (Protocol::Tcp, socket.local_addr(), socket.as_fd()));
         let targets = udp
@@ -45,7 +40,7 @@ impl Probe {
         Self { name, targets: targets.collect() }
     }
 
-    /// The sockets that cannot be asked now: the host has no such address, or only one device may use them.
+    /// The sockets that cannot be probed now: the host has no such address, or the socket is bound to one device.
     pub fn unreachable(&self) -> Vec<SocketAddr> {
         let targets = self.targets.iter().filter(|(_, socket)| socket.address().is_none());
         targets.map(|(_, socket)| socket.local()).collect()
@@ -55,11 +50,11 @@ impl Probe {
     ///
     /// # Errors
     /// The first socket that does not reply in time.
-    pub fn ask(&self, most: Duration) -> Result<(), Silent> {
-        let end = Instant::now() + most;
+    pub fn ask(&self, timeout: Duration) -> Result<(), NoReply> {
+        let end = Instant::now() + timeout;
         for (protocol, socket) in &self.targets {
             let Some(address) = socket.address() else { continue };
-            let left = end.saturating_duration_since(Instant::now()).max(AGAIN);
+            let left = end.saturating_duration_since(Instant::now()).max(UDP_RETRY_PERIOD);
             let asked = question(self.name.clone()).and_then(|packet| match protocol {
                 Protocol::Udp => udp(address, &packet, left),
                 Protocol::Tcp => tcp(address, &packet, left),
@@ -69,7 +64,7 @@ impl Probe {
                     Protocol::Udp => "udp",
                     Protocol::Tcp => "tcp",
                 };
-                Silent { protocol, address, source: plain(source) }
+                NoReply { protocol, address, source: plain(source) }
             })?;
         }
         Ok(())
@@ -89,24 +84,24 @@ fn question(name: Name) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// None came in time.
-pub fn answers_at(address: SocketAddr, most: Duration) -> io::Result<()> {
+pub fn answers_at(address: SocketAddr, timeout: Duration) -> io::Result<()> {
     let name = Name::from_ascii("version.bind.").map_err(io::Error::other)?;
-    udp(address, &question(name)?, most).map_err(plain)
+    udp(address, &question(name)?, timeout).map_err(plain)
 }
 
-/// The system's word for a time-out is EAGAIN.
+/// The error for a person: the system reports a time-out as EAGAIN.
 fn plain(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
-/// Asks again and again: a socket whose buffer a flood has filled loses most of what comes.
-fn udp(server: SocketAddr, packet: &[u8], most: Duration) -> io::Result<()> {
+/// Sends a question until a reply comes: a socket whose buffer a flood has filled loses most datagrams.
+fn udp(server: SocketAddr, packet: &[u8], timeout: Duration) -> io::Result<()> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
-    socket.set_read_timeout(Some(AGAIN))?;
-    let end = Instant::now() + most;
+    socket.set_read_timeout(Some(UDP_RETRY_PERIOD))?;
+    let end = Instant::now() + timeout;
     loop {
         socket.send(packet)?;
         let mut reply = [0; 512];
@@ -120,10 +115,10 @@ fn udp(server: SocketAddr, packet: &[u8], most: Duration) -> io::Result<()> {
     }
 }
 
-fn tcp(server: SocketAddr, packet: &[u8], most: Duration) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&server, most)?;
-    stream.set_read_timeout(Some(most))?;
-    stream.set_write_timeout(Some(most))?;
+fn tcp(server: SocketAddr, packet: &[u8], timeout: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&server, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     let len = u16::try_from(packet.len()).map_err(io::Error::other)?;
     stream.write_all(&[&len.to_be_bytes(), packet].concat())?;
     let mut len = [0; 2];

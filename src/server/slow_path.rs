@@ -1,5 +1,5 @@
-//! The slow path: queries that wait. Each UDP worker hands them over by the batch to a task of its own on the runtime, and
-//! replies that are ready together go out together.
+//! The slow path: pending queries of UDP clients. Each worker hands them over by the batch to a task of its own on the
+//! runtime, and replies that are ready together are sent together.
 
 use super::datagrams::{self, BATCH, ReplyTo};
 use super::handler::{Handler, PendingQuery};
@@ -13,13 +13,13 @@ use std::task::Poll;
 use tokio::sync::mpsc;
 use tokio::task::{unconstrained, yield_now};
 
-/// Queries of UDP clients that wait at once, of all workers together; more are told SERVFAIL.
-const MOST_WAITING: usize = 4_096;
+/// Maximum number of pending queries of UDP clients, of all workers together; more get SERVFAIL.
+const MAX_PENDING: usize = 4_096;
 
-/// Queries, and where their replies go.
+/// Pending queries, and where their replies go.
 pub(super) type PendingQueries = Vec<(PendingQuery, ReplyTo)>;
 
-/// The entrance to the slow path, for one UDP worker.
+/// One UDP worker's way to hand queries over.
 #[derive(Debug)]
 pub struct SlowPath {
     queries: mpsc::Sender<PendingQueries>,
@@ -27,9 +27,9 @@ pub struct SlowPath {
 }
 
 impl SlowPath {
-    /// Hands queries over; what is left behind is too many.
+    /// Hands queries over; those that are left in `queries` are too many.
     pub(super) fn take(&self, queries: &mut PendingQueries) {
-        let free = MOST_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed));
+        let free = MAX_PENDING.saturating_sub(self.waiting.load(Ordering::Relaxed));
         let taken: PendingQueries = queries.drain(..queries.len().min(free)).collect();
         let count = taken.len();
         if count == 0 {
@@ -45,15 +45,16 @@ impl SlowPath {
     }
 }
 
-/// So many entrances, each with the task that serves it until the entrance is dropped; what is under way then is finished.
+/// `count` slow paths, each with the task that serves it until the [`SlowPath`] is dropped; queries that are pending then are
+/// finished.
 pub fn slow_paths(
     handler: &Arc<Handler>,
     count: usize,
 ) -> Vec<(SlowPath, impl Future<Output = ()> + Send + use<>)> {
     let waiting = Arc::new(AtomicUsize::new(0));
     let path = || {
-        // As many as may wait, so it is never full.
-        let (queries, queue) = mpsc::channel(MOST_WAITING);
+        // As many as may be pending, so it is never full.
+        let (queries, queue) = mpsc::channel(MAX_PENDING);
         (
             SlowPath { queries, waiting: Arc::clone(&waiting) },
             serve(Arc::clone(handler), queue, Arc::clone(&waiting)),
@@ -63,26 +64,26 @@ pub fn slow_paths(
 }
 
 async fn serve(handler: Arc<Handler>, mut queue: mpsc::Receiver<PendingQueries>, waiting: Arc<AtomicUsize>) {
-    let mut under_way = FuturesUnordered::new();
+    let mut running = FuturesUnordered::new();
     let (mut open, mut finished) = (true, Vec::with_capacity(BATCH));
-    while open || !under_way.is_empty() {
+    while open || !running.is_empty() {
         tokio::select! {
             queries = queue.recv(), if open => match queries {
-                Some(queries) => under_way.extend(queries.into_iter().map(|(query, reply_to)| {
+                Some(queries) => running.extend(queries.into_iter().map(|(query, reply_to)| {
                     let handler = &handler;
                     async move { (reply_to, handler.finish(query).await) }
                 })),
                 None => open = false,
             },
-            // Not by the budget that the runtime gives a task: without any left each of thousands would be asked in vain.
+            // Not within tokio's cooperative budget: once it is used up, each of thousands of futures would be polled in vain.
             () = unconstrained(poll_fn(|cx| {
                 while finished.len() < BATCH
-                    && let Poll::Ready(Some(one)) = under_way.poll_next_unpin(cx)
+                    && let Poll::Ready(Some(one)) = running.poll_next_unpin(cx)
                 {
                     finished.push(one);
                 }
                 if finished.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-            })), if !under_way.is_empty() => {
+            })), if !running.is_empty() => {
                 waiting.fetch_sub(finished.len(), Ordering::Relaxed);
                 let failed = datagrams::send_all(&finished);
                 handler.metrics().socket_failed(SocketWork::Send, failed);

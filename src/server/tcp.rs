@@ -1,6 +1,6 @@
-//! TCP: many queries on one connection, replies in the order they are ready (RFC 7766).
+//! TCP: many queries on one connection, replies in the order in which they are ready (RFC 7766).
 
-use super::connections::{Connections, Open, Room};
+use super::connections::{Connections, OpenConnection, ReplyPermit};
 use super::handler::{Handled, Handler, Protocol};
 use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
@@ -17,27 +17,27 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a connection without a query stays open (RFC 7766 §6.2.3).
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for the rest of a query that began, and for a client to take replies.
-const SLOW: Duration = Duration::from_secs(5);
+/// Time for the rest of a query whose first octet came in, and for a client to take replies.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Queries of one connection that wait at once; the next is read when one is answered.
-const PIPELINED: usize = 64;
+/// Maximum number of pending queries of one connection; the next query is read when one of them is answered.
+const MAX_PENDING_QUERIES: usize = 64;
 
-/// Replies of one connection that wait to be written; their octets are bounded as well.
-const UNWRITTEN: usize = 64;
+/// Maximum number of replies of one connection that wait to be written; [`ReplyPermit`] bounds their octets.
+const MAX_UNWRITTEN_REPLIES: usize = 64;
 
-/// Octets that are written at once.
-const AT_ONCE: usize = 64 << 10;
+/// Maximum octets of one write, unless a single reply is larger.
+const MAX_WRITE: usize = 64 << 10;
 
-/// How long queries that were sent before the program was told to stop are still read.
-const LAST: Duration = Duration::from_millis(20);
+/// How long queries are still read once the program is to stop: those that were sent before.
+const LAST_READ_PERIOD: Duration = Duration::from_millis(20);
 
-/// Rest after an error of accepting, such as too many open files.
-const REST: Duration = Duration::from_millis(50);
+/// Pause after an error of accepting, such as too many open files.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a listener until `stop` says so; what is under way then is finished.
+/// Serves a listener until `stop` is true; queries that are pending then are finished.
 pub async fn serve(
     listener: TcpListener,
     handler: Arc<Handler>,
@@ -66,7 +66,7 @@ pub async fn serve(
                     let served = tokio::select! {
                         biased;
                         () = open.evicted() => Err(io::ErrorKind::QuotaExceeded.into()),
-                        served = connection(stream, peer, handler, Arc::clone(&open), stop) => served,
+                        served = serve_connection(stream, peer, handler, Arc::clone(&open), stop) => served,
                     };
                     if let Err(error) = served {
                         log::debug!("connection of {peer}: {error}");
@@ -74,10 +74,10 @@ pub async fn serve(
                 });
             }
             Err(error) => {
-                // Peers can cause it by opening many.
+                // Clients can cause it by opening many connections.
                 log::log!(failures.level(log::Level::Warn), "accepting a connection: {error}");
                 handler.metrics().socket_failed(SocketWork::Accept, 1);
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
             }
         }
     }
@@ -85,68 +85,70 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     handler: Arc<Handler>,
-    open: Arc<Open>,
+    open: Arc<OpenConnection>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut last_call = LastCall { stop, end: None };
+    let mut reader = StoppableReader { stop, end: None };
     let (read, write) = stream.into_split();
-    let (replies, unwritten) = mpsc::channel(UNWRITTEN);
+    let (replies, unwritten) = mpsc::channel(MAX_UNWRITTEN_REPLIES);
     let reading = async move {
         let mut read = BufReader::new(read);
-        let permits = Arc::new(Semaphore::new(PIPELINED));
+        let pending = Arc::new(Semaphore::new(MAX_PENDING_QUERIES));
         let mut waiting = JoinSet::new();
         loop {
             while waiting.try_join_next().is_some() {}
-            let Some(packet) = last_call.next(next(&mut read, &open)).await? else { break };
-            // A client that does not read its replies waits here until it is cut off.
-            let Some(mut room) = open.room().await else { break };
-            open.query();
+            let Some(packet) = reader.next(read_query(&mut read, &open)).await? else { break };
+            // A client that does not read its replies waits here until its connection is closed.
+            let Some(mut permit) = open.reserve_usual().await else { break };
+            open.query_received();
             match handler.handle(&packet, peer, Protocol::Tcp) {
-                Handled::Drop => open.answered(),
+                Handled::Drop => open.query_answered(),
                 Handled::Reply(reply, _) => {
-                    open.answered();
-                    if !open.fit(&mut room, reply.len()).await || replies.send((reply, room)).await.is_err() {
+                    open.query_answered();
+                    if !open.fit(&mut permit, reply.len()).await
+                        || replies.send((reply, permit)).await.is_err()
+                    {
                         break;
                     }
                 }
                 Handled::Pending(query) => {
-                    let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+                    let Ok(slot) = Arc::clone(&pending).acquire_owned().await else { break };
                     let (handler, open, replies) = (Arc::clone(&handler), Arc::clone(&open), replies.clone());
                     waiting.spawn(async move {
-                        let _permit = permit;
+                        let _slot = slot;
                         let reply = handler.finish(query).await;
-                        open.answered();
-                        if open.fit(&mut room, reply.len()).await {
-                            // A client that is gone needs no reply.
-                            let _ = replies.send((reply, room)).await;
+                        open.query_answered();
+                        if open.fit(&mut permit, reply.len()).await {
+                            // A client that closed the connection needs no reply.
+                            let _ = replies.send((reply, permit)).await;
                         } else {
-                            open.cut();
+                            open.close();
                         }
                     });
                 }
             }
         }
-        // A client may have closed its half and still wait for replies.
+        // A client may have closed its sending half and still wait for replies.
         while waiting.join_next().await.is_some() {}
         Ok(())
     };
-    // When writing fails nobody is left to read for.
-    tokio::try_join!(reading, writing(write, unwritten)).map(|_| ())
+    // When writing fails there is no reason to read on.
+    tokio::try_join!(reading, write_replies(write, unwritten)).map(|_| ())
 }
 
-/// What is still read once the program is to stop: only what was sent before.
-struct LastCall {
+/// Reads on for a moment once the program is to stop.
+struct StoppableReader {
     stop: watch::Receiver<bool>,
     end: Option<Instant>,
 }
 
-impl LastCall {
-    /// The next query, `None` if no more is to be read.
+impl StoppableReader {
+    /// The next query; `None` if no more is to be read.
     async fn next(
         &mut self,
         next: impl Future<Output = io::Result<Option<Vec<u8>>>>,
@@ -156,7 +158,7 @@ impl LastCall {
             tokio::select! {
                 biased;
                 packet = &mut next => return packet,
-                _ = self.stop.wait_for(|stop| *stop) => self.end = Some(Instant::now() + LAST),
+                _ = self.stop.wait_for(|stop| *stop) => self.end = Some(Instant::now() + LAST_READ_PERIOD),
             }
         }
         match self.end {
@@ -167,10 +169,13 @@ impl LastCall {
 }
 
 /// The next query; `None` at the end of the stream.
-async fn next(read: &mut BufReader<OwnedReadHalf>, open: &Open) -> io::Result<Option<Vec<u8>>> {
+async fn read_query(
+    read: &mut BufReader<OwnedReadHalf>,
+    open: &OpenConnection,
+) -> io::Result<Option<Vec<u8>>> {
     let mut len = [0; 2];
     loop {
-        match timeout(IDLE, read.read(&mut len[..1])).await {
+        match timeout(IDLE_TIMEOUT, read.read(&mut len[..1])).await {
             Ok(Ok(0)) => return Ok(None),
             Ok(Ok(_)) => break,
             Ok(Err(error)) => return Err(error),
@@ -179,39 +184,39 @@ async fn next(read: &mut BufReader<OwnedReadHalf>, open: &Open) -> io::Result<Op
         }
     }
     let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
-    timeout(SLOW, read.read_exact(&mut len[1..])).await.map_err(slow)??;
+    timeout(TRANSFER_TIMEOUT, read.read_exact(&mut len[1..])).await.map_err(slow)??;
     let mut packet = vec![0; usize::from(u16::from_be_bytes(len))];
-    timeout(SLOW, read.read_exact(&mut packet)).await.map_err(slow)??;
+    timeout(TRANSFER_TIMEOUT, read.read_exact(&mut packet)).await.map_err(slow)??;
     Ok(Some(packet))
 }
 
-/// Writes replies, those that are ready together up to a limit.
-async fn writing(
+/// Writes replies; those that are ready together in one write.
+async fn write_replies(
     mut write: OwnedWriteHalf,
-    mut unwritten: mpsc::Receiver<(Vec<u8>, Room)>,
+    mut unwritten: mpsc::Receiver<(Vec<u8>, ReplyPermit)>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
-    let mut rooms = Vec::new();
-    while let Some((reply, room)) = unwritten.recv().await {
+    let mut permits = Vec::new();
+    while let Some((reply, permit)) = unwritten.recv().await {
         frame(&mut buffer, &reply);
-        rooms.push(room);
-        while buffer.len() < AT_ONCE {
-            let Ok((reply, room)) = unwritten.try_recv() else { break };
+        permits.push(permit);
+        while buffer.len() < MAX_WRITE {
+            let Ok((reply, permit)) = unwritten.try_recv() else { break };
             frame(&mut buffer, &reply);
-            rooms.push(room);
+            permits.push(permit);
         }
-        match timeout(SLOW, write.write_all(&buffer)).await {
+        match timeout(TRANSFER_TIMEOUT, write.write_all(&buffer)).await {
             Ok(written) => written?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
         buffer.clear();
-        rooms.clear();
+        permits.clear();
     }
     write.shutdown().await
 }
 
 fn frame(buffer: &mut Vec<u8>, reply: &[u8]) {
-    // Replies are cut to 65,535 octets when they are made.
+    // A reply has at most 65,535 octets: the encoder sees to it.
     let len = u16::try_from(reply.len()).unwrap_or(u16::MAX);
     buffer.extend_from_slice(&len.to_be_bytes());
     buffer.extend_from_slice(&reply[..usize::from(len)]);

@@ -1,6 +1,6 @@
 //! UDP: worker threads that receive, answer, and send.
 
-use super::datagrams::{BATCH, Batch, Peer, Socket};
+use super::datagrams::{BATCH, Batch, PeerAddress, ServerSocket};
 use super::fast_path::FastPath;
 use super::handler::{Handled, Handler, Protocol};
 use super::own_socket::OwnSocket;
@@ -95,7 +95,7 @@ pub fn spawn(
     for socket in sockets {
         let local = socket.local_addr()?;
         let own_socket = OwnSocket::of(&socket, local);
-        let socket = Arc::new(Socket::new(socket, RECEIVE_TIMEOUT)?);
+        let socket = Arc::new(ServerSocket::new(socket, RECEIVE_TIMEOUT)?);
         for (number, slow_path) in slow_paths.by_ref().take(workers).enumerate() {
             own_sockets.push(own_socket);
             let (socket, handler) = (Arc::clone(&socket), Arc::clone(handler));
@@ -135,8 +135,13 @@ struct Worker<'a, P> {
     pending: PendingQueries,
 }
 
-impl<'a, P: Peer> Worker<'a, P> {
-    fn new(socket: Arc<Socket>, handler: &'a Handler, slow_path: &'a SlowPath, capacity: usize) -> Self {
+impl<'a, P: PeerAddress> Worker<'a, P> {
+    fn new(
+        socket: Arc<ServerSocket>,
+        handler: &'a Handler,
+        slow_path: &'a SlowPath,
+        capacity: usize,
+    ) -> Self {
         Self {
             handler,
             slow_path,

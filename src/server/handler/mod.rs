@@ -10,7 +10,7 @@ mod pending;
 pub use pending::PendingQuery;
 
 use super::client_policy::{ClientClass, ClientPolicy};
-use super::limit::Limiter;
+use super::limit::ResponseRateLimiter;
 use crate::answer::Ede;
 use crate::clock::unix_time;
 use crate::config::Config;
@@ -41,7 +41,7 @@ pub struct Handler {
     stubs: StubTable,
     metrics: Arc<Metrics>,
     client_policy: Arc<ClientPolicy>,
-    limiter: Limiter,
+    limiter: ResponseRateLimiter,
     unsigned_log: RateLimitedLog,
     /// Permits to sign on the slow path.
     signing: Semaphore,
@@ -98,7 +98,7 @@ impl Handler {
             stubs: StubTable::default(),
             metrics,
             client_policy,
-            limiter: Limiter::default(),
+            limiter: ResponseRateLimiter::default(),
             unsigned_log: RateLimitedLog::default(),
             signing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             probe: probe.unwrap_or_default(),
