@@ -1,7 +1,7 @@
 //! The response cache: replies of upstreams, for as long as their TTLs allow, and answers for longer if no upstream
 //! gives another (RFC 8767).
 
-use super::Ask;
+use super::UpstreamQuestion;
 use crate::answer::Ede;
 use crate::wire::Reply;
 use hickory_proto::op::ResponseCode;
@@ -38,7 +38,7 @@ const POPULAR: u32 = 3;
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct ResponseCache {
-    entries: Option<Cache<Ask, Arc<Entry>, Places>>,
+    entries: Option<Cache<UpstreamQuestion, Arc<Entry>, Places>>,
     /// Longest that a reply is kept, in seconds.
     longest: u32,
 }
@@ -130,8 +130,8 @@ fn millis(time: Duration) -> u64 {
 #[derive(Clone, Debug)]
 struct Places;
 
-impl Weighter<Ask, Arc<Entry>> for Places {
-    fn weight(&self, _: &Ask, entry: &Arc<Entry>) -> u64 {
+impl Weighter<UpstreamQuestion, Arc<Entry>> for Places {
+    fn weight(&self, _: &UpstreamQuestion, entry: &Arc<Entry>) -> u64 {
         entry.places
     }
 }
@@ -144,8 +144,8 @@ impl ResponseCache {
     }
 
     /// What is kept for a question.
-    pub(super) fn get(&self, ask: &Ask, now: Instant) -> Option<Kept> {
-        let entry = self.entries.as_ref()?.get(ask)?;
+    pub(super) fn get(&self, question: &UpstreamQuestion, now: Instant) -> Option<Kept> {
+        let entry = self.entries.as_ref()?.get(question)?;
         let age_exact = now.saturating_duration_since(entry.stored);
         if age_exact >= entry.lifetime {
             let may = entry.outlives() && age_exact < entry.lifetime + MOST_STALE;
@@ -163,7 +163,7 @@ impl ResponseCache {
     }
 
     /// Keeps a reply if it may be kept.
-    pub(super) fn insert(&self, ask: &Ask, reply: &Reply, now: Instant) {
+    pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, now: Instant) {
         let Some(entries) = &self.entries else { return };
         let Some(ttl) = lifetime(reply).map(|ttl| ttl.min(self.longest)).filter(|ttl| *ttl > 0) else {
             return;
@@ -176,7 +176,7 @@ impl ResponseCache {
             hits: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
         };
-        entries.insert(ask.clone(), Arc::new(entry));
+        entries.insert(question.clone(), Arc::new(entry));
     }
 }
 
@@ -229,8 +229,8 @@ mod tests {
         Name::from_ascii(text).expect("a name")
     }
 
-    fn ask(text: &str) -> Ask {
-        Ask {
+    fn question_of(text: &str) -> UpstreamQuestion {
+        UpstreamQuestion {
             query: Query::query(name(text), RecordType::A),
             dnssec_ok: false,
             checking_disabled: false,
@@ -259,13 +259,15 @@ mod tests {
     async fn ttls_count_down_to_the_end() {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
-        cache.insert(&ask("a.example.org."), &address(300), start);
-        let ttl = |after: u64| match cache.get(&ask("A.Example.ORG."), start + Duration::from_secs(after)) {
+        cache.insert(&question_of("a.example.org."), &address(300), start);
+        let ttl = |after: u64| match cache
+            .get(&question_of("A.Example.ORG."), start + Duration::from_secs(after))
+        {
             Some(Kept::Fresh { reply, .. }) => Some(reply.answers[0].ttl),
             _ => None,
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
-        cache.insert(&ask("a.example.org."), &address(5), start);
+        cache.insert(&question_of("a.example.org."), &address(5), start);
         assert_eq!((ttl(4), ttl(5)), (Some(1), None), "records' own TTLs rule");
     }
 
@@ -274,40 +276,47 @@ mod tests {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        cache.insert(&ask("a.example.org."), &address(60), start);
-        cache.insert(&ask("n.example.org."), &negative(ResponseCode::NXDomain, Some((60, 60))), start);
-        cache.insert(&ask("o.example.org."), &negative(ResponseCode::NoError, Some((60, 60))), start);
+        cache.insert(&question_of("a.example.org."), &address(60), start);
+        cache.insert(
+            &question_of("n.example.org."),
+            &negative(ResponseCode::NXDomain, Some((60, 60))),
+            start,
+        );
+        cache.insert(&question_of("o.example.org."), &negative(ResponseCode::NoError, Some((60, 60))), start);
         for denied in ["n.example.org.", "o.example.org."] {
-            assert!(matches!(cache.get(&ask(denied), at(59)), Some(Kept::Fresh { .. })));
-            assert!(cache.get(&ask(denied), at(60)).is_none());
+            assert!(matches!(cache.get(&question_of(denied), at(59)), Some(Kept::Fresh { .. })));
+            assert!(cache.get(&question_of(denied), at(60)).is_none());
         }
-        let Some(Kept::Stale(stale)) = cache.get(&ask("a.example.org."), at(60)) else { panic!("stale") };
+        let Some(Kept::Stale(stale)) = cache.get(&question_of("a.example.org."), at(60)) else {
+            panic!("stale")
+        };
         let reply = stale.reply();
         assert_eq!((reply.answers[0].ttl, reply.errors[0].code), (30, Ede::STALE));
         assert!(!stale.rests(at(60)));
         stale.rest(at(60));
         assert!(stale.rests(at(64)) && !stale.rests(at(65)));
-        assert!(cache.get(&ask("a.example.org."), at(60 + 24 * 60 * 60)).is_none());
+        assert!(cache.get(&question_of("a.example.org."), at(60 + 24 * 60 * 60)).is_none());
     }
 
     #[test]
     fn a_popular_reply_is_fetched_ahead_by_one_of_those_who_ask() {
         let cache = ResponseCache::new(100, 100);
         let start = Instant::now();
-        let get = |name: &str, millis: u64| match cache.get(&ask(name), start + Duration::from_millis(millis))
+        let get = |name: &str, millis: u64| match cache
+            .get(&question_of(name), start + Duration::from_millis(millis))
         {
             Some(Kept::Fresh { left, due, .. }) => (left, due),
             other => panic!("{other:?}"),
         };
-        cache.insert(&ask("a.example.org."), &address(100), start);
+        cache.insert(&question_of("a.example.org."), &address(100), start);
         assert_eq!(get("a.example.org.", 0), (90, false));
         assert_eq!(get("a.example.org.", 89_000), (1, false));
         assert_eq!(get("a.example.org.", 90_000), (0, true), "the third who asks");
         assert_eq!(get("a.example.org.", 90_001), (0, false), "one is enough");
         assert_eq!(get("a.example.org.", 95_000), (0, true), "until it is known that it failed");
-        cache.insert(&ask("b.example.org."), &address(100), start);
+        cache.insert(&question_of("b.example.org."), &address(100), start);
         assert_eq!(get("b.example.org.", 95_000), (0, false), "nobody else asked for it");
-        cache.insert(&ask("c.example.org."), &address(9), start);
+        cache.insert(&question_of("c.example.org."), &address(9), start);
         assert_eq!([0, 0, 0, 8_500].map(|at| get("c.example.org.", at).1), [false; 4], "too short");
     }
 
@@ -327,14 +336,16 @@ mod tests {
         let cache = ResponseCache::new(100, 60);
         let now = Instant::now();
         let kept = |cache: &ResponseCache| {
-            (0..10_000).filter(|n| cache.get(&ask(&format!("n{n}.example.org.")), now).is_some()).count()
+            (0..10_000)
+                .filter(|n| cache.get(&question_of(&format!("n{n}.example.org.")), now).is_some())
+                .count()
         };
         for n in 0..10_000 {
-            cache.insert(&ask(&format!("n{n}.example.org.")), &address(60), now);
+            cache.insert(&question_of(&format!("n{n}.example.org.")), &address(60), now);
         }
         assert!((50..=100).contains(&kept(&cache)));
         let off = ResponseCache::new(0, 60);
-        off.insert(&ask("n1.example.org."), &address(60), now);
+        off.insert(&question_of("n1.example.org."), &address(60), now);
         assert_eq!(kept(&off), 0);
     }
 

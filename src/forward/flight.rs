@@ -1,6 +1,6 @@
 //! Equal questions in flight: the first asks, the others wait for its reply.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use crate::lock::lock;
 use crate::wire::Reply;
 use futures_util::FutureExt;
@@ -17,7 +17,7 @@ pub(super) type Flight = Shared<Exchange>;
 /// The questions in flight.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    under_way: Mutex<HashMap<Ask, UnderWay>>,
+    under_way: Mutex<HashMap<UpstreamQuestion, UnderWay>>,
 }
 
 #[derive(Debug)]
@@ -40,19 +40,24 @@ impl Flights {
     /// The exchange under way for the question, or the one that `begin` makes.
     ///
     /// It goes on as long as anyone waits for it.
-    pub(super) fn join<F>(self: &Arc<Self>, ask: Ask, begin: impl FnOnce(Followers) -> F) -> Flight
+    pub(super) fn join<F>(
+        self: &Arc<Self>,
+        question: UpstreamQuestion,
+        begin: impl FnOnce(Followers) -> F,
+    ) -> Flight
     where
         F: Future<Output = Reply> + Send + 'static,
     {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(&ask)
+        if let Some(flight) = under_way.get(&question)
             && let Some(exchange) = flight.exchange.upgrade()
         {
             flight.followers.0.fetch_add(1, Ordering::Relaxed);
             return exchange;
         }
         let followers = Followers::default();
-        let landing = Landing { flights: Arc::clone(self), ask: ask.clone(), followers: followers.clone() };
+        let landing =
+            Landing { flights: Arc::clone(self), question: question.clone(), followers: followers.clone() };
         let work = begin(followers.clone());
         let exchange = async move {
             let _landing = landing;
@@ -61,12 +66,12 @@ impl Flights {
         .boxed()
         .shared();
         if let Some(weak) = exchange.downgrade() {
-            under_way.insert(ask, UnderWay { exchange: weak, followers });
+            under_way.insert(question, UnderWay { exchange: weak, followers });
         }
         exchange
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, UnderWay>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UpstreamQuestion, UnderWay>> {
         lock(&self.under_way)
     }
 }
@@ -74,7 +79,7 @@ impl Flights {
 /// Takes an exchange out of the table when it ends, or when nobody waits for it any more.
 struct Landing {
     flights: Arc<Flights>,
-    ask: Ask,
+    question: UpstreamQuestion,
     followers: Followers,
 }
 
@@ -83,10 +88,10 @@ impl Drop for Landing {
         let mut under_way = self.flights.lock();
         // Another exchange may have taken the place.
         let own = under_way
-            .get(&self.ask)
+            .get(&self.question)
             .is_some_and(|flight| Arc::ptr_eq(&flight.followers.0, &self.followers.0));
         if own {
-            under_way.remove(&self.ask);
+            under_way.remove(&self.question);
         }
     }
 }
@@ -98,8 +103,8 @@ mod tests {
     use hickory_proto::rr::{Name, RecordType};
     use std::time::Duration;
 
-    fn ask() -> Ask {
-        Ask {
+    fn question_of() -> UpstreamQuestion {
+        UpstreamQuestion {
             query: Query::query(Name::root(), RecordType::A),
             dnssec_ok: false,
             checking_disabled: false,
@@ -114,7 +119,7 @@ mod tests {
         let begun = Arc::new(AtomicUsize::new(0));
         let join = || {
             let begun = Arc::clone(&begun);
-            flights.join(ask(), move |_| async move {
+            flights.join(question_of(), move |_| async move {
                 begun.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Reply::empty(ResponseCode::NoError)

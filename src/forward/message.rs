@@ -1,6 +1,6 @@
 //! Messages to and from upstreams.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use crate::answer::Ede;
 use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -10,17 +10,17 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 const EDE_OPTION: u16 = 15;
 
 /// A question to an upstream, with an id that nobody can guess (RFC 5452 §4.3).
-pub(super) fn query(ask: &Ask, with_edns: bool) -> Message {
+pub(super) fn query(question: &UpstreamQuestion, with_edns: bool) -> Message {
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = ask.recursion_desired;
-    message.metadata.checking_disabled = ask.checking_disabled;
+    message.metadata.recursion_desired = question.recursion_desired;
+    message.metadata.checking_disabled = question.checking_disabled;
     // RFC 6840 §5.7: AD in a query asks for AD in the reply.
     message.metadata.authentic_data = true;
-    message.add_query(ask.query.clone());
+    message.add_query(question.query.clone());
     if with_edns {
         let mut edns = Edns::new();
-        edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(ask.dnssec_ok);
-        if ask.stub {
+        edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(question.dnssec_ok);
+        if question.stub {
             edns.options_mut().insert(EdnsOption::Unknown(STUB_MARKER.0, STUB_MARKER.1.to_vec()));
         }
         message.set_edns(edns);

@@ -66,7 +66,7 @@ pub struct LookedUp {
 
 /// What makes two questions to an upstream the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ask {
+pub(crate) struct UpstreamQuestion {
     /// Name, type and class; names compare without regard to letter case.
     pub(crate) query: Query,
     pub(crate) dnssec_ok: bool,
@@ -156,13 +156,13 @@ impl Forwarder {
         if comes_back || self.config.load().no_rec {
             return None;
         }
-        let ask = Ask::of(request, zone.is_some());
-        let Kept::Fresh { mut reply, left, due } = self.cache.load().get(&ask, Instant::now())? else {
+        let question = UpstreamQuestion::of(request, zone.is_some());
+        let Kept::Fresh { mut reply, left, due } = self.cache.load().get(&question, Instant::now())? else {
             return None;
         };
         if due {
             let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.servers(zone));
-            self.refresher.finish(self.exchange(ask, upstreams));
+            self.refresher.finish(self.exchange(question, upstreams));
         }
         // The servers of a stub zone are the site's own.
         if zone.is_none() && self.config.load().rebind_protection {
@@ -175,7 +175,7 @@ impl Forwarder {
     /// Keeps a reply as if an upstream had given it now.
     #[cfg(test)]
     pub(crate) fn remember(&self, request: &Request, reply: &Reply) {
-        self.cache.load().insert(&Ask::of(request, false), reply, Instant::now());
+        self.cache.load().insert(&UpstreamQuestion::of(request, false), reply, Instant::now());
     }
 
     /// The present settings.
@@ -205,7 +205,7 @@ impl Forwarder {
             return Reply::failure(ResponseCode::ServFail, Ede::new(Ede::PROHIBITED, text));
         }
         let upstreams = self.upstreams.load_full();
-        let mut reply = self.ask(Ask::of(request, false), upstreams).await;
+        let mut reply = self.ask(UpstreamQuestion::of(request, false), upstreams).await;
         if config.rebind_protection {
             rebind::protect(&mut reply);
         }
@@ -218,7 +218,7 @@ impl Forwarder {
             let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
             return Reply::failure(ResponseCode::Refused, error);
         }
-        let reply = self.ask(Ask::of(request, true), self.servers(zone)).await;
+        let reply = self.ask(UpstreamQuestion::of(request, true), self.servers(zone)).await;
         self.finished(reply, request)
     }
 
@@ -232,7 +232,7 @@ impl Forwarder {
     /// # Errors
     /// No upstream gave an answer in time.
     pub async fn lookup(&self, lookup: &Lookup) -> Result<LookedUp, LookupFailed> {
-        let ask = Ask {
+        let question = UpstreamQuestion {
             query: Query::query(lookup.name.clone(), lookup.rtype),
             dnssec_ok: false,
             checking_disabled: false,
@@ -242,7 +242,7 @@ impl Forwarder {
         let most = self.config.load().timeout;
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
         let reply =
-            timeout(most, self.ask(ask, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
+            timeout(most, self.ask(question, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
@@ -276,32 +276,37 @@ impl Forwarder {
         self.refresher.run().await;
     }
 
-    async fn ask(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
-        let kept = self.cache.load().get(&ask, Instant::now());
+    async fn ask(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
+        let kept = self.cache.load().get(&question, Instant::now());
         match kept {
             Some(Kept::Fresh { reply, due, .. }) => {
                 if due {
-                    self.refresher.finish(self.exchange(ask, upstreams));
+                    self.refresher.finish(self.exchange(question, upstreams));
                 }
                 reply
             }
-            Some(Kept::Stale(stale)) => self.ask_or_stale(ask, upstreams, stale).await,
+            Some(Kept::Stale(stale)) => self.ask_or_stale(question, upstreams, stale).await,
             None if upstreams.is_empty() => {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
                 Reply::failure(ResponseCode::ServFail, error)
             }
-            None => self.exchange(ask, upstreams).await,
+            None => self.exchange(question, upstreams).await,
         }
     }
 
     /// What upstreams say, if they say anything soon; else a stale answer, while they are still asked.
-    async fn ask_or_stale(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>, stale: Stale) -> Reply {
+    async fn ask_or_stale(
+        &self,
+        question: UpstreamQuestion,
+        upstreams: Arc<Vec<Arc<Upstream>>>,
+        stale: Stale,
+    ) -> Reply {
         if upstreams.is_empty() || stale.rests(Instant::now()) {
             return stale.reply();
         }
         let hopeless = !upstreams.iter().any(|upstream| upstream.standing().well && !upstream.is_looping());
         let most = STALE_PATIENCE.min(self.config.load().timeout * 9 / 10);
-        let exchange = self.exchange(ask, upstreams);
+        let exchange = self.exchange(question, upstreams);
         match timeout(if hopeless { Duration::ZERO } else { most }, exchange.clone()).await {
             Ok(reply) if is_answer(&reply) => reply,
             Ok(failure) => {
@@ -319,24 +324,24 @@ impl Forwarder {
     }
 
     /// The exchange under way for a question, or a new one; what comes of it is kept.
-    fn exchange(&self, ask: Ask, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
+    fn exchange(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
         let (cache, config) = (self.cache.load_full(), self.config.load_full());
         let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
         let permits = Arc::clone(&self.permits);
         let exchange = {
-            let ask = ask.clone();
+            let question = question.clone();
             move |followers| async move {
                 // Who follows an exchange takes no permit, so popular names get through a flood of others.
                 let Ok(_permit) = permits.try_acquire() else {
                     let error = Ede::new(Ede::OTHER, "too many questions wait for upstreams");
                     return Reply::failure(ResponseCode::ServFail, error);
                 };
-                let reply = race::run(&ask, &upstreams, turn, config.timeout, followers).await;
-                cache.insert(&ask, &reply, Instant::now());
+                let reply = race::run(&question, &upstreams, turn, config.timeout, followers).await;
+                cache.insert(&question, &reply, Instant::now());
                 reply
             }
         };
-        self.flights.join(ask, exchange)
+        self.flights.join(question, exchange)
     }
 
     /// What the client asked for decides about AD, and its letter case about names.
@@ -358,7 +363,7 @@ fn is_answer(reply: &Reply) -> bool {
     matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
 }
 
-impl Ask {
+impl UpstreamQuestion {
     fn of(request: &Request, stub: bool) -> Self {
         Self {
             query: request.query.clone(),

@@ -5,7 +5,7 @@
 //! and each question of an idle one has its own. Ports are the kernel's choice, at random out of the range that the host
 //! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use super::message;
 use super::upstream::ExchangeError;
 use crate::lock::lock;
@@ -104,11 +104,11 @@ impl Ports {
     /// No reply in time, one that makes no sense, or it cannot be sent.
     pub(super) async fn exchange(
         &self,
-        ask: &Ask,
+        question: &UpstreamQuestion,
         with_edns: bool,
         most: Duration,
     ) -> Result<Message, ExchangeError> {
-        let mut octets = message::query(ask, with_edns).to_vec().map_err(NetError::from)?;
+        let mut octets = message::query(question, with_edns).to_vec().map_err(NetError::from)?;
         let end = Instant::now() + most;
         let mut rest = REST;
         loop {
@@ -249,8 +249,8 @@ mod tests {
 
     const MOST: Duration = Duration::from_secs(2);
 
-    fn ask(text: &str) -> Ask {
-        Ask {
+    fn question_of(text: &str) -> UpstreamQuestion {
+        UpstreamQuestion {
             query: Query::query(Name::from_ascii(text).expect("a name"), RecordType::A),
             dnssec_ok: false,
             checking_disabled: false,
@@ -279,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn questions_of_a_moment_share_a_port_and_others_do_not() {
         let (upstream, ports) = upstream().await;
-        let asked: Vec<_> = (0..200).map(|n| ask(&format!("n{n}.example.org."))).collect();
+        let asked: Vec<_> = (0..200).map(|n| question_of(&format!("n{n}.example.org."))).collect();
         let all = futures_util::future::join_all(asked.iter().map(|one| ports.exchange(one, true, MOST)));
         let serve = async {
             let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
@@ -307,14 +307,14 @@ mod tests {
     #[tokio::test]
     async fn what_only_claims_to_be_the_reply_ends_no_wait() {
         let (upstream, ports) = upstream().await;
-        let asked = ask("a.example.org.");
+        let asked = question_of("a.example.org.");
         let serve = async {
             let (question, peer) = next(&upstream).await;
             let mut wrong_id = question.clone();
             wrong_id.metadata.id ^= 1;
             reply(&upstream, wrong_id, peer).await;
             let mut wrong_question = question.clone();
-            wrong_question.queries = vec![ask("b.example.org.").query];
+            wrong_question.queries = vec![question_of("b.example.org.").query];
             reply(&upstream, wrong_question, peer).await;
             upstream.send_to(&question.to_vec().expect("octets"), peer).await.expect("no reply at all");
             upstream.send_to(&question.metadata.id.to_be_bytes(), peer).await.expect("two octets");
@@ -322,7 +322,7 @@ mod tests {
             reply(&stranger, question.clone(), peer).await;
             let mut right = question;
             right.metadata.response_code = ResponseCode::NXDomain;
-            right.queries = vec![ask("A.EXAMPLE.org.").query];
+            right.queries = vec![question_of("A.EXAMPLE.org.").query];
             reply(&upstream, right, peer).await;
         };
         let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
@@ -332,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_question_is_sent_again_and_a_reply_that_makes_no_sense_is_an_error() {
         let (upstream, ports) = upstream().await;
-        let asked = ask("a.example.org.");
+        let asked = question_of("a.example.org.");
         let serve = async {
             let first = next(&upstream).await;
             let (question, peer) = next(&upstream).await;
@@ -354,7 +354,7 @@ mod tests {
         let (upstream, ports) = upstream().await;
         let address = upstream.local_addr().expect("an address");
         drop(upstream);
-        let asked = ask("a.example.org.");
+        let asked = question_of("a.example.org.");
         let serve = async {
             tokio::time::sleep(Duration::from_millis(120)).await;
             let upstream = UdpSocket::bind(address).await.expect("the same port");

@@ -1,6 +1,6 @@
 //! The questions that upstreams are probed with.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,8 +26,8 @@ pub(super) fn name(nonce: u64, address: SocketAddr) -> Name {
 }
 
 /// A question of our own.
-pub(super) fn ask(name: Name, rtype: RecordType) -> Ask {
-    Ask {
+pub(super) fn question(name: Name, rtype: RecordType) -> UpstreamQuestion {
+    UpstreamQuestion {
         query: Query::query(name, rtype),
         dnssec_ok: false,
         checking_disabled: false,

@@ -1,6 +1,6 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use super::choice::{self, Standing};
 use super::flight::Followers;
 use super::upstream::{ExchangeError, Upstream};
@@ -19,7 +19,7 @@ type Attempt = BoxFuture<'static, (Arc<Upstream>, Instant, Result<Reply, Exchang
 
 /// Asks upstreams until one gives an answer; a reply in any case, within twice the timeout.
 pub(super) async fn run(
-    ask: &Ask,
+    question: &UpstreamQuestion,
     upstreams: &[Arc<Upstream>],
     turn: Option<usize>,
     most: Duration,
@@ -31,7 +31,7 @@ pub(super) async fn run(
     let waiting =
         order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.is_looping()).collect();
     let mut race = Race {
-        ask,
+        question,
         waiting,
         running: FuturesUnordered::new(),
         slow: Vec::new(),
@@ -46,7 +46,7 @@ pub(super) async fn run(
 }
 
 struct Race<'a> {
-    ask: &'a Ask,
+    question: &'a UpstreamQuestion,
     /// Upstreams still to be asked, the next first.
     waiting: std::collections::VecDeque<Arc<Upstream>>,
     running: FuturesUnordered<Attempt>,
@@ -103,9 +103,9 @@ impl Race<'_> {
         let begun = Instant::now();
         let patience = begun + upstream.patience();
         self.slow.push(Arc::clone(&upstream));
-        let ask = self.ask.clone();
+        let question = self.question.clone();
         let attempt = async move {
-            let result = upstream.exchange(&ask).await;
+            let result = upstream.exchange(&question).await;
             (upstream, begun, result)
         };
         self.running.push(attempt.boxed());

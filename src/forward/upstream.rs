@@ -1,6 +1,6 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
-use super::Ask;
+use super::UpstreamQuestion;
 use super::choice::Standing;
 use super::message;
 use super::ports::Ports;
@@ -182,42 +182,46 @@ impl Upstream {
     }
 
     /// Asks; a truncated reply is asked for again over TCP.
-    pub(super) async fn exchange(&self, ask: &Ask) -> Result<Reply, ExchangeError> {
+    pub(super) async fn exchange(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
         tokio::select! {
             biased;
             () = self.loop_found.notified() => Err(ExchangeError::Loop),
-            reply = self.exchange_message(ask) => reply,
+            reply = self.exchange_message(question) => reply,
         }
     }
 
-    async fn exchange_message(&self, ask: &Ask) -> Result<Reply, ExchangeError> {
+    async fn exchange_message(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
         let mut with_edns = !self.plain.load(Ordering::Relaxed);
-        let mut message = self.over_udp(ask, with_edns).await?;
+        let mut message = self.over_udp(question, with_edns).await?;
         // A server that does not know EDNS says so without OPT (RFC 6891 §7).
         if with_edns && message::understood_nothing(&message) && message.edns.is_none() {
             with_edns = false;
-            message = self.over_udp(ask, false).await?;
+            message = self.over_udp(question, false).await?;
             // Some questions no server understands, with EDNS or without.
             self.plain.store(!message::understood_nothing(&message), Ordering::Relaxed);
         }
         if message.metadata.truncation {
             // Without TCP the truncated reply still tells the client to try TCP with us.
-            if let Ok(whole) = self.over_tcp(ask, with_edns).await {
+            if let Ok(whole) = self.over_tcp(question, with_edns).await {
                 message = whole;
             }
         }
         Ok(message::reply(message))
     }
 
-    async fn over_udp(&self, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
-        let message = self.ports.exchange(ask, with_edns, self.shared.timeout()).await?;
-        if message::answers(&ask.query, &message) { Ok(message) } else { Err(ExchangeError::NotTheReply) }
+    async fn over_udp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
+        let message = self.ports.exchange(question, with_edns, self.shared.timeout()).await?;
+        if message::answers(&question.query, &message) {
+            Ok(message)
+        } else {
+            Err(ExchangeError::NotTheReply)
+        }
     }
 
-    async fn over_tcp(&self, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
+    async fn over_tcp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
         let kept = lock(&self.tcp).clone();
         if let Some(exchange) = kept {
-            match self.over(exchange, ask, with_edns).await {
+            match self.over(exchange, question, with_edns).await {
                 // Servers close connections that are idle, and that is heard with the next question.
                 Err(ExchangeError::Net(_)) => {}
                 result => return result,
@@ -227,20 +231,25 @@ impl Upstream {
             Ok(exchange) => exchange?,
             Err(_) => return Err(ExchangeError::Timeout),
         };
-        self.over(exchange, ask, with_edns).await
+        self.over(exchange, question, with_edns).await
     }
 
     /// Asks over a connection.
-    async fn over(&self, exchange: Exchange, ask: &Ask, with_edns: bool) -> Result<Message, ExchangeError> {
+    async fn over(
+        &self,
+        exchange: Exchange,
+        question: &UpstreamQuestion,
+        with_edns: bool,
+    ) -> Result<Message, ExchangeError> {
         let most = self.shared.timeout();
-        let request = DnsRequest::new(message::query(ask, with_edns), DnsRequestOptions::default());
+        let request = DnsRequest::new(message::query(question, with_edns), DnsRequestOptions::default());
         let result = match timeout(most, exchange.send(request).first_answer()).await {
             Ok(Ok(response)) => Ok(response.into_parts().0),
             Ok(Err(NetError::Timeout)) | Err(_) => Err(ExchangeError::Timeout),
             Ok(Err(error)) => Err(error.into()),
         };
         match result {
-            Ok(message) if message::answers(&ask.query, &message) => Ok(message),
+            Ok(message) if message::answers(&question.query, &message) => Ok(message),
             Ok(_) => Err(ExchangeError::NotTheReply),
             Err(error) => {
                 // A connection that failed is made anew for the next question.
@@ -368,10 +377,10 @@ impl Upstream {
     ///
     /// Only a probe that fails is told: names that are slow everywhere say nothing about the upstream.
     async fn probe(&self) {
-        let ask = probe::ask(Name::root(), RecordType::NS);
+        let question = probe::question(Name::root(), RecordType::NS);
         for with_edns in [true, false] {
             let begun = tokio::time::Instant::now();
-            let reply = timeout(PROBE_TIMEOUT, self.over_udp(&ask, with_edns)).await;
+            let reply = timeout(PROBE_TIMEOUT, self.over_udp(&question, with_edns)).await;
             if let Ok(Ok(_)) = reply {
                 // Any reply will do: a server of internal zones may refuse the root.
                 self.plain.store(!with_edns, Ordering::Relaxed);
@@ -387,8 +396,8 @@ impl Upstream {
     /// Asks for a name that only this process knows; if it comes back to us, the upstream loops.
     async fn probe_loop(&self) {
         let before = self.looping_since.load(Ordering::Relaxed);
-        let ask = probe::ask(probe::name(self.shared.nonce, self.address), RecordType::HINFO);
-        let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&ask, true)).await, Ok(Ok(_)));
+        let question = probe::question(probe::name(self.shared.nonce, self.address), RecordType::HINFO);
+        let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await, Ok(Ok(_)));
         let untouched = self.looping_since.load(Ordering::Relaxed) == before;
         if before != 0 && answered && untouched {
             self.looping_since.store(0, Ordering::Relaxed);
