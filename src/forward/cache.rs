@@ -1,7 +1,7 @@
 //! The response cache: replies of upstreams, for as long as their TTLs allow, and answers for longer if no upstream
 //! gives another (RFC 8767).
 
-use super::UpstreamQuestion;
+use super::message::UpstreamQuestion;
 use crate::answer::Ede;
 use crate::wire::Reply;
 use hickory_proto::op::ResponseCode;

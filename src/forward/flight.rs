@@ -1,6 +1,6 @@
 //! Equal questions in flight: the first asks, the others wait for its reply.
 
-use super::UpstreamQuestion;
+use super::message::UpstreamQuestion;
 use crate::lock::lock;
 use crate::wire::Reply;
 use futures_util::FutureExt;

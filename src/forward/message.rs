@@ -1,13 +1,36 @@
 //! Messages to and from upstreams.
 
-use super::UpstreamQuestion;
 use crate::answer::Ede;
-use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, STUB_MARKER};
+use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
+
+/// What makes two questions to an upstream the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct UpstreamQuestion {
+    /// Name, type and class; names compare without regard to letter case.
+    pub(super) query: Query,
+    pub(super) dnssec_ok: bool,
+    pub(super) checking_disabled: bool,
+    pub(super) recursion_desired: bool,
+    /// Whether it goes to a stub zone's servers, marked.
+    pub(super) stub: bool,
+}
+
+impl UpstreamQuestion {
+    pub(super) fn of(request: &Request, stub: bool) -> Self {
+        Self {
+            query: request.query.clone(),
+            dnssec_ok: request.dnssec_ok(),
+            checking_disabled: request.checking_disabled,
+            recursion_desired: request.recursion_desired,
+            stub,
+        }
+    }
+}
 
 /// A question to an upstream, with an id that nobody can guess (RFC 5452 §4.3).
 pub(super) fn query(question: &UpstreamQuestion, with_edns: bool) -> Message {

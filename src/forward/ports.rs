@@ -5,8 +5,7 @@
 //! and each question of an idle one has its own. Ports are the kernel's choice, at random out of the range that the host
 //! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
 
-use super::UpstreamQuestion;
-use super::message;
+use super::message::{self, UpstreamQuestion};
 use super::upstream::ExchangeError;
 use crate::lock::lock;
 use hickory_proto::op::Message;

@@ -1,6 +1,6 @@
 //! The questions that upstreams are probed with.
 
-use super::UpstreamQuestion;
+use super::message::UpstreamQuestion;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,8 +1,8 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
-use super::UpstreamQuestion;
 use super::choice::{self, Standing};
 use super::flight::Followers;
+use super::message::UpstreamQuestion;
 use super::upstream::{ExchangeError, Upstream};
 use crate::answer::Ede;
 use crate::wire::Reply;

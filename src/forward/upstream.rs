@@ -1,8 +1,8 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
-use super::UpstreamQuestion;
 use super::choice::Standing;
 use super::message;
+use super::message::UpstreamQuestion;
 use super::ports::Ports;
 use super::probe;
 use crate::lock::lock;
