@@ -3,8 +3,8 @@
 use super::choice::Standing;
 use super::message;
 use super::message::UpstreamQuestion;
-use super::ports::Ports;
 use super::probe;
+use super::query_sockets::QuerySockets;
 use crate::lock::lock;
 use crate::wire::Reply;
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
@@ -83,7 +83,7 @@ impl ExchangeError {
 pub(super) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
-    ports: Ports,
+    sockets: QuerySockets,
     tcp: Mutex<Option<Exchange>>,
     /// Smoothed reply time in microseconds; 0 before the first.
     rtt: AtomicU32,
@@ -146,7 +146,7 @@ impl Upstream {
         Self {
             address,
             shared,
-            ports: Ports::new(address),
+            sockets: QuerySockets::new(address),
             tcp: Mutex::default(),
             rtt: AtomicU32::new(0),
             lost: AtomicU32::new(0),
@@ -210,7 +210,7 @@ impl Upstream {
     }
 
     async fn over_udp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
-        let message = self.ports.exchange(question, with_edns, self.shared.timeout()).await?;
+        let message = self.sockets.exchange(question, with_edns, self.shared.timeout()).await?;
         if message::answers(&question.query, &message) {
             Ok(message)
         } else {
@@ -350,13 +350,13 @@ impl Upstream {
 
     /// Drops the connections, so that the next question makes new ones.
     pub(super) fn disconnect(&self) {
-        self.ports.close();
+        self.sockets.close();
         *lock(&self.tcp) = None;
     }
 
     /// Closes what is not needed any more, and probes it if there is a doubt about it.
     pub(super) async fn tend(&self) {
-        self.ports.tidy();
+        self.sockets.close_idle();
         if self.wants_loop_probe() {
             self.probe_loop().await;
         } else if self.doubted.load(Ordering::Relaxed) && !self.is_looping() {

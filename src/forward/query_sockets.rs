@@ -22,41 +22,41 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Most questions that leave from one port.
-const MOST_QUESTIONS: usize = 64;
+const MAX_QUESTIONS_PER_SOCKET: usize = 64;
 
 /// How long questions leave from one port: too short a time to find it out.
-const LIFETIME: Duration = Duration::from_millis(50);
+const SOCKET_LIFETIME: Duration = Duration::from_millis(50);
 
 /// How long the last port of an upstream that nobody asks stays open.
-const IDLE: Duration = Duration::from_secs(10);
+const SOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most questions that wait at one port when no other can be opened.
-const MOST_WAITING: usize = 1_024;
+const MAX_PENDING_PER_SOCKET: usize = 1_024;
 
 /// Room for a reply. Ours is 1,232 octets by EDNS; some servers send more all the same.
-const ROOM: usize = 4_096;
+const REPLY_BUFFER_SIZE: usize = 4_096;
 
 /// How long until a question is sent once more; twice as long until the time after that. Networks lose datagrams.
-const AGAIN: Duration = Duration::from_millis(400);
+const RESEND_DELAY: Duration = Duration::from_millis(400);
 
 /// How long until one is sent once more to a host where nobody listens, for the server may just be starting anew; twice
 /// as long until the time after that.
-const REST: Duration = Duration::from_millis(50);
+const REFUSED_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause after an error of the socket.
-const PAUSE: Duration = Duration::from_millis(1);
+const RECEIVE_ERROR_PAUSE: Duration = Duration::from_millis(1);
 
 /// The present port to an upstream.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(super) struct QuerySockets {
     upstream: SocketAddr,
-    current: Mutex<Option<Arc<Port>>>,
+    current: Mutex<Option<Arc<QuerySocket>>>,
 }
 
 /// A socket, and who waits for what at it. It is closed when nobody does any more, and it is not the present one.
 #[derive(Debug)]
-struct Port {
-    desk: Arc<Desk>,
+struct QuerySocket {
+    pending: Arc<PendingReplies>,
     opened: Instant,
     questions: AtomicUsize,
     /// Holds the one task that receives; it ends with this.
@@ -64,35 +64,35 @@ struct Port {
 }
 
 #[derive(Debug)]
-struct Desk {
+struct PendingReplies {
     socket: UdpSocket,
-    waiting: Mutex<HashMap<u16, Waiting>>,
+    by_id: Mutex<HashMap<u16, PendingReply>>,
 }
 
 /// Who waits for the reply with some id.
 #[derive(Debug)]
-struct Waiting {
+struct PendingReply {
     /// The question as it was sent: letter case aside, the reply repeats it.
     question: Vec<u8>,
     /// Nothing once it is told: the place is free when who asked has heard it.
     reply: Option<oneshot::Sender<Result<Message, ExchangeError>>>,
 }
 
-type Reply = oneshot::Receiver<Result<Message, ExchangeError>>;
+type ReplyReceiver = oneshot::Receiver<Result<Message, ExchangeError>>;
 
 /// Takes a question off the desk when its exchange ends, however it does.
-struct Place<'a> {
-    desk: &'a Desk,
+struct PendingGuard<'a> {
+    replies: &'a PendingReplies,
     id: u16,
 }
 
-impl Drop for Place<'_> {
+impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.desk.waiting).remove(&self.id);
+        lock(&self.replies.by_id).remove(&self.id);
     }
 }
 
-impl Ports {
+impl QuerySockets {
     pub(super) fn new(upstream: SocketAddr) -> Self {
         Self { upstream, current: Mutex::default() }
     }
@@ -105,32 +105,32 @@ impl Ports {
         &self,
         question: &UpstreamQuestion,
         with_edns: bool,
-        most: Duration,
+        limit: Duration,
     ) -> Result<Message, ExchangeError> {
         let mut octets = message::query(question, with_edns).to_vec().map_err(NetError::from)?;
-        let end = Instant::now() + most;
-        let mut rest = REST;
+        let end = Instant::now() + limit;
+        let mut pause = REFUSED_RETRY_PAUSE;
         loop {
-            let port = self.port()?;
-            match port.desk.exchange(&mut octets, end).await {
-                Err(ExchangeError::NobodyListens) if Instant::now() + rest < end => sleep(rest).await,
+            let socket = self.socket()?;
+            match socket.pending.exchange(&mut octets, end).await {
+                Err(ExchangeError::NobodyListens) if Instant::now() + pause < end => sleep(pause).await,
                 result => return result,
             }
-            rest *= 2;
+            pause *= 2;
         }
     }
 
     /// The port for one more question.
-    fn port(&self) -> io::Result<Arc<Port>> {
+    fn socket(&self) -> io::Result<Arc<QuerySocket>> {
         let mut current = lock(&self.current);
-        if let Some(port) = current.as_ref()
-            && port.opened.elapsed() < LIFETIME
-            && port.questions.fetch_add(1, Ordering::Relaxed) < MOST_QUESTIONS
+        if let Some(socket) = current.as_ref()
+            && socket.opened.elapsed() < SOCKET_LIFETIME
+            && socket.questions.fetch_add(1, Ordering::Relaxed) < MAX_QUESTIONS_PER_SOCKET
         {
-            return Ok(Arc::clone(port));
+            return Ok(Arc::clone(socket));
         }
-        match Port::open(self.upstream) {
-            Ok(port) => Ok(Arc::clone(current.insert(Arc::new(port)))),
+        match QuerySocket::open(self.upstream) {
+            Ok(socket) => Ok(Arc::clone(current.insert(Arc::new(socket)))),
             // Without descriptors for another one, an old port is better than none.
             Err(error) => current.as_ref().map(Arc::clone).ok_or(error),
         }
@@ -142,13 +142,14 @@ impl Ports {
     }
 
     /// Lets go of the present port if nobody asked for a while. Until then it is there for when no other can be opened.
-    pub(super) fn tidy(&self) {
-        lock(&self.current)
-            .take_if(|port| port.opened.elapsed() > IDLE && lock(&port.desk.waiting).is_empty());
+    pub(super) fn close_idle(&self) {
+        lock(&self.current).take_if(|socket| {
+            socket.opened.elapsed() > SOCKET_IDLE_TIMEOUT && lock(&socket.pending.by_id).is_empty()
+        });
     }
 }
 
-impl Port {
+impl QuerySocket {
     fn open(upstream: SocketAddr) -> io::Result<Self> {
         let any: IpAddr =
             if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -156,17 +157,17 @@ impl Port {
         socket.connect(upstream)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
-        let desk = Arc::new(Desk { socket, waiting: Mutex::default() });
+        let pending = Arc::new(PendingReplies { socket, by_id: Mutex::default() });
         let mut receiver = JoinSet::new();
-        receiver.spawn(Arc::clone(&desk).receive());
-        Ok(Self { desk, opened: Instant::now(), questions: AtomicUsize::new(1), _receiver: receiver })
+        receiver.spawn(Arc::clone(&pending).receive_replies());
+        Ok(Self { pending, opened: Instant::now(), questions: AtomicUsize::new(1), _receiver: receiver })
     }
 }
 
-impl Desk {
+impl PendingReplies {
     async fn exchange(&self, octets: &mut [u8], end: Instant) -> Result<Message, ExchangeError> {
-        let (_place, mut reply) = self.take_place(octets)?;
-        let mut pause = AGAIN;
+        let (_guard, mut reply) = self.register(octets)?;
+        let mut pause = RESEND_DELAY;
         loop {
             self.send(octets).await?;
             let until = (Instant::now() + pause).min(end);
@@ -179,22 +180,22 @@ impl Desk {
     }
 
     /// Gives a question an id that is free here, and a place to wait at.
-    fn take_place(&self, octets: &mut [u8]) -> Result<(Place<'_>, Reply), ExchangeError> {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() >= MOST_WAITING {
+    fn register(&self, octets: &mut [u8]) -> Result<(PendingGuard<'_>, ReplyReceiver), ExchangeError> {
+        let mut by_id = lock(&self.by_id);
+        if by_id.len() >= MAX_PENDING_PER_SOCKET {
             return Err(ExchangeError::Crowded);
         }
         let id = loop {
             let id = rand::random();
-            if !waiting.contains_key(&id) {
+            if !by_id.contains_key(&id) {
                 break id;
             }
         };
         octets[..2].copy_from_slice(&id.to_be_bytes());
         let (sender, receiver) = oneshot::channel();
         let question = message::question(octets).to_vec();
-        waiting.insert(id, Waiting { question, reply: Some(sender) });
-        Ok((Place { desk: self, id }, receiver))
+        by_id.insert(id, PendingReply { question, reply: Some(sender) });
+        Ok((PendingGuard { replies: self, id }, receiver))
     }
 
     async fn send(&self, octets: &[u8]) -> io::Result<()> {
@@ -207,33 +208,33 @@ impl Desk {
     }
 
     /// Hands out replies, for ever.
-    async fn receive(self: Arc<Self>) {
-        let mut room = vec![0; ROOM];
+    async fn receive_replies(self: Arc<Self>) {
+        let mut buffer = vec![0; REPLY_BUFFER_SIZE];
         loop {
-            match self.socket.recv(&mut room).await {
-                Ok(len) => self.received(&room[..len]),
+            match self.socket.recv(&mut buffer).await {
+                Ok(len) => self.dispatch(&buffer[..len]),
                 Err(error) => {
                     log::debug!("receiving at {:?}: {error}", self.socket.local_addr());
-                    for reply in lock(&self.waiting).values_mut().filter_map(|one| one.reply.take()) {
+                    for reply in lock(&self.by_id).values_mut().filter_map(|pending| pending.reply.take()) {
                         let _ = reply.send(Err(ExchangeError::NobodyListens));
                     }
                     // An error that stays is no reason to spin.
-                    sleep(PAUSE).await;
+                    sleep(RECEIVE_ERROR_PAUSE).await;
                 }
             }
         }
     }
 
     /// Hands a reply to who waits for it. What only claims to be one ends nobody's wait.
-    fn received(&self, octets: &[u8]) {
+    fn dispatch(&self, octets: &[u8]) {
         let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
-        let mut waiting = lock(&self.waiting);
-        let Some(one) = waiting.get_mut(&id) else { return };
-        if !message::repeats(&one.question, octets) {
+        let mut by_id = lock(&self.by_id);
+        let Some(pending) = by_id.get_mut(&id) else { return };
+        if !message::repeats(&pending.question, octets) {
             return;
         }
-        if let Some(reply) = one.reply.take() {
-            drop(waiting);
+        if let Some(reply) = pending.reply.take() {
+            drop(by_id);
             let _ = reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
         }
     }
@@ -246,7 +247,7 @@ mod tests {
     use hickory_proto::rr::{Name, RecordType};
     use std::collections::HashSet;
 
-    const MOST: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(2);
 
     fn question_of(text: &str) -> UpstreamQuestion {
         UpstreamQuestion {
@@ -258,16 +259,16 @@ mod tests {
         }
     }
 
-    async fn upstream() -> (UdpSocket, Ports) {
+    async fn upstream() -> (UdpSocket, QuerySockets) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let ports = Ports::new(socket.local_addr().expect("an address"));
-        (socket, ports)
+        let sockets = QuerySockets::new(socket.local_addr().expect("an address"));
+        (socket, sockets)
     }
 
     async fn next(upstream: &UdpSocket) -> (Message, SocketAddr) {
-        let mut room = [0; 1_500];
-        let (len, peer) = upstream.recv_from(&mut room).await.expect("a question");
-        (Message::from_vec(&room[..len]).expect("a question"), peer)
+        let mut buffer = [0; 1_500];
+        let (len, peer) = upstream.recv_from(&mut buffer).await.expect("a question");
+        (Message::from_vec(&buffer[..len]).expect("a question"), peer)
     }
 
     async fn reply(upstream: &UdpSocket, mut message: Message, peer: SocketAddr) {
@@ -277,9 +278,9 @@ mod tests {
 
     #[tokio::test]
     async fn questions_of_a_moment_share_a_port_and_others_do_not() {
-        let (upstream, ports) = upstream().await;
+        let (upstream, sockets) = upstream().await;
         let asked: Vec<_> = (0..200).map(|n| question_of(&format!("n{n}.example.org."))).collect();
-        let all = futures_util::future::join_all(asked.iter().map(|one| ports.exchange(one, true, MOST)));
+        let all = futures_util::future::join_all(asked.iter().map(|one| sockets.exchange(one, true, LIMIT)));
         let serve = async {
             let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
             for _ in 0..200 {
@@ -296,16 +297,16 @@ mod tests {
             got.as_ref().is_ok_and(|message| message::answers(&asked.query, message))
         }));
         assert!((4..=40).contains(&seen), "{seen} ports");
-        tokio::time::sleep(LIFETIME).await;
-        let before = ports.port().expect("a port").desk.socket.local_addr().expect("an address");
-        tokio::time::sleep(LIFETIME).await;
-        let after = ports.port().expect("a port").desk.socket.local_addr().expect("an address");
+        tokio::time::sleep(SOCKET_LIFETIME).await;
+        let before = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
+        tokio::time::sleep(SOCKET_LIFETIME).await;
+        let after = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
         assert_ne!(before, after);
     }
 
     #[tokio::test]
     async fn what_only_claims_to_be_the_reply_ends_no_wait() {
-        let (upstream, ports) = upstream().await;
+        let (upstream, sockets) = upstream().await;
         let asked = question_of("a.example.org.");
         let serve = async {
             let (question, peer) = next(&upstream).await;
@@ -324,13 +325,13 @@ mod tests {
             right.queries = vec![question_of("A.EXAMPLE.org.").query];
             reply(&upstream, right, peer).await;
         };
-        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
         assert_eq!(got.expect("a reply").metadata.response_code, ResponseCode::NXDomain);
     }
 
     #[tokio::test]
     async fn a_lost_question_is_sent_again_and_a_reply_that_makes_no_sense_is_an_error() {
-        let (upstream, ports) = upstream().await;
+        let (upstream, sockets) = upstream().await;
         let asked = question_of("a.example.org.");
         let serve = async {
             let first = next(&upstream).await;
@@ -341,16 +342,16 @@ mod tests {
             octets[7] = 9;
             upstream.send_to(&octets, peer).await.expect("sent");
         };
-        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
         assert!(matches!(got, Err(ExchangeError::Net(_))), "{got:?}");
-        assert!(lock(&ports.port().expect("a port").desk.waiting).is_empty());
-        let got = ports.exchange(&asked, true, Duration::from_millis(20)).await;
+        assert!(lock(&sockets.socket().expect("a socket").pending.by_id).is_empty());
+        let got = sockets.exchange(&asked, true, Duration::from_millis(20)).await;
         assert!(matches!(got, Err(ExchangeError::Timeout)), "{got:?}");
     }
 
     #[tokio::test]
     async fn a_server_that_starts_anew_is_waited_for() {
-        let (upstream, ports) = upstream().await;
+        let (upstream, sockets) = upstream().await;
         let address = upstream.local_addr().expect("an address");
         drop(upstream);
         let asked = question_of("a.example.org.");
@@ -360,7 +361,7 @@ mod tests {
             let (question, peer) = next(&upstream).await;
             reply(&upstream, question, peer).await;
         };
-        let (got, ()) = tokio::join!(ports.exchange(&asked, true, MOST), serve);
+        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
         assert!(got.is_ok(), "{got:?}");
     }
 }
