@@ -15,74 +15,74 @@ use tokio::time::Instant;
 
 /// Octets that one place in the cache stands for: most replies are smaller, a larger one takes more
 /// places, and so the memory is bounded as well as the number.
-const PLACE: usize = 1_024;
+const OCTETS_PER_WEIGHT: usize = 1_024;
 
 /// How long an answer is good for where no upstream gives another (RFC 8767 §5: one to three days).
-const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// TTL of a stale answer, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
 
 /// How long no upstream is asked again that failed to refresh an answer. RFC 8767 §5 allows 30 s.
-const REST: Duration = Duration::from_secs(5);
+const REFRESH_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Replies with a shorter lifetime are not fetched ahead of their end.
-const SHORTEST_AHEAD: Duration = Duration::from_secs(10);
+const MIN_PREFETCH_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Least time ahead of its end that a reply is fetched anew; else a tenth of its lifetime.
-const LEAST_AHEAD: Duration = Duration::from_secs(2);
+const MIN_PREFETCH_LEAD: Duration = Duration::from_secs(2);
 
 /// Times that a reply is asked for on the full path until it counts as popular: after the first two the fast path answers.
-const POPULAR: u32 = 3;
+const POPULAR_HITS: u32 = 3;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct ResponseCache {
-    entries: Option<Cache<UpstreamQuestion, Arc<Entry>, Places>>,
+    responses: Option<Cache<UpstreamQuestion, Arc<CachedResponse>, CacheWeight>>,
     /// Longest that a reply is kept, in seconds.
-    longest: u32,
+    max_ttl: u32,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedResponse {
     reply: Reply,
     stored: Instant,
     lifetime: Duration,
-    places: u64,
+    weight: u64,
     hits: AtomicU32,
     /// Milliseconds after it was stored before which it is not fetched again.
-    rests_until: AtomicU64,
+    retry_after: AtomicU64,
 }
 
 /// What is kept for a question.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(super) enum Cached {
     /// A reply that still holds.
     Fresh {
         /// It, with its TTLs counted down.
         reply: Reply,
         /// Whole seconds for which nobody need look at it again.
-        left: u64,
+        fresh_for: u64,
         /// Whether it is to be fetched anew, ahead of its end. Only one of many who ask hears that.
-        due: bool,
+        refresh_due: bool,
     },
     /// An answer that no longer holds, but is better than none.
-    Stale(Stale),
+    Stale(StaleAnswer),
 }
 
 /// An answer whose time is over.
 #[derive(Debug)]
-pub(super) struct Stale(Arc<Entry>);
+pub(super) struct StaleAnswer(Arc<CachedResponse>);
 
-impl Stale {
+impl StaleAnswer {
     /// Whether upstreams failed to refresh it a moment ago.
-    pub(super) fn rests(&self, now: Instant) -> bool {
-        self.0.age(now) < self.0.rests_until.load(Ordering::Relaxed)
+    pub(super) fn is_retry_paused(&self, now: Instant) -> bool {
+        self.0.age(now) < self.0.retry_after.load(Ordering::Relaxed)
     }
 
     /// Notes that upstreams failed to refresh it.
-    pub(super) fn rest(&self, now: Instant) {
-        self.0.rests_until.store(self.0.age(now) + millis(REST), Ordering::Relaxed);
+    pub(super) fn pause_retry(&self, now: Instant) {
+        self.0.retry_after.store(self.0.age(now) + millis(REFRESH_RETRY_PAUSE), Ordering::Relaxed);
     }
 
     /// The answer, for want of another.
@@ -94,29 +94,33 @@ impl Stale {
     }
 }
 
-impl Entry {
+impl CachedResponse {
     /// Milliseconds since it was stored.
     fn age(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.stored))
     }
 
     /// How long ahead of its end it is fetched anew.
-    fn ahead(&self) -> Duration {
-        if self.lifetime < SHORTEST_AHEAD { Duration::ZERO } else { LEAST_AHEAD.max(self.lifetime / 10) }
+    fn prefetch_lead(&self) -> Duration {
+        if self.lifetime < MIN_PREFETCH_LIFETIME {
+            Duration::ZERO
+        } else {
+            MIN_PREFETCH_LEAD.max(self.lifetime / 10)
+        }
     }
 
     /// Whether it is to be fetched anew; whoever hears that has to see to it.
-    fn is_due(&self, now: Instant) -> bool {
-        let (age, rests_until) = (self.age(now), self.rests_until.load(Ordering::Relaxed));
+    fn claim_refresh(&self, now: Instant) -> bool {
+        let (age, retry_after) = (self.age(now), self.retry_after.load(Ordering::Relaxed));
         let claim = |from| {
-            let until = age + millis(REST);
-            self.rests_until.compare_exchange(from, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            let until = age + millis(REFRESH_RETRY_PAUSE);
+            self.retry_after.compare_exchange(from, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        self.hits.load(Ordering::Relaxed) >= POPULAR && age >= rests_until && claim(rests_until)
+        self.hits.load(Ordering::Relaxed) >= POPULAR_HITS && age >= retry_after && claim(retry_after)
     }
 
     /// Whether it may be given when its time is over. A denial may not: who made the name meanwhile wants it found.
-    fn outlives(&self) -> bool {
+    fn may_be_stale(&self) -> bool {
         let is_answer = |record: &Record| record.record_type() != RecordType::CNAME;
         self.reply.rcode == ResponseCode::NoError && self.reply.answers.iter().any(is_answer)
     }
@@ -128,55 +132,59 @@ fn millis(time: Duration) -> u64 {
 
 /// Counts the places that an entry takes.
 #[derive(Clone, Debug)]
-struct Places;
+struct CacheWeight;
 
-impl Weighter<UpstreamQuestion, Arc<Entry>> for Places {
-    fn weight(&self, _: &UpstreamQuestion, entry: &Arc<Entry>) -> u64 {
-        entry.places
+impl Weighter<UpstreamQuestion, Arc<CachedResponse>> for CacheWeight {
+    fn weight(&self, _: &UpstreamQuestion, response: &Arc<CachedResponse>) -> u64 {
+        response.weight
     }
 }
 
 impl ResponseCache {
     /// A cache of so many replies, none of which is kept longer than so many seconds; 0 keeps none.
-    pub(super) fn new(capacity: usize, longest: u32) -> Self {
-        let entries = (capacity > 0).then(|| Cache::with_weighter(capacity, capacity as u64, Places));
-        Self { entries, longest }
+    pub(super) fn new(capacity: usize, max_ttl: u32) -> Self {
+        let responses = (capacity > 0).then(|| Cache::with_weighter(capacity, capacity as u64, CacheWeight));
+        Self { responses, max_ttl }
     }
 
     /// What is kept for a question.
-    pub(super) fn get(&self, question: &UpstreamQuestion, now: Instant) -> Option<Kept> {
-        let entry = self.entries.as_ref()?.get(question)?;
-        let age_exact = now.saturating_duration_since(entry.stored);
-        if age_exact >= entry.lifetime {
-            let may = entry.outlives() && age_exact < entry.lifetime + MOST_STALE;
-            return may.then_some(Kept::Stale(Stale(entry)));
+    pub(super) fn get(&self, question: &UpstreamQuestion, now: Instant) -> Option<Cached> {
+        let response = self.responses.as_ref()?.get(question)?;
+        let age_exact = now.saturating_duration_since(response.stored);
+        if age_exact >= response.lifetime {
+            let may = response.may_be_stale() && age_exact < response.lifetime + MAX_STALE;
+            return may.then_some(Cached::Stale(StaleAnswer(response)));
         }
-        entry.hits.fetch_add(1, Ordering::Relaxed);
-        let left = entry.lifetime - age_exact;
-        let due = left <= entry.ahead() && entry.is_due(now);
-        let mut reply = entry.reply.clone();
+        response.hits.fetch_add(1, Ordering::Relaxed);
+        let fresh_for = response.lifetime - age_exact;
+        let refresh_due = fresh_for <= response.prefetch_lead() && response.claim_refresh(now);
+        let mut reply = response.reply.clone();
         let age = u32::try_from(age_exact.as_secs()).unwrap_or(u32::MAX);
         for record in records(&mut reply) {
             record.ttl = record.ttl.saturating_sub(age);
         }
-        Some(Kept::Fresh { reply, left: left.saturating_sub(entry.ahead()).as_secs(), due })
+        Some(Cached::Fresh {
+            reply,
+            fresh_for: fresh_for.saturating_sub(response.prefetch_lead()).as_secs(),
+            refresh_due,
+        })
     }
 
     /// Keeps a reply if it may be kept.
     pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, now: Instant) {
-        let Some(entries) = &self.entries else { return };
-        let Some(ttl) = lifetime(reply).map(|ttl| ttl.min(self.longest)).filter(|ttl| *ttl > 0) else {
+        let Some(responses) = &self.responses else { return };
+        let Some(ttl) = cacheable_for(reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0) else {
             return;
         };
-        let entry = Entry {
+        let response = CachedResponse {
             reply: reply.clone(),
             stored: now,
             lifetime: Duration::from_secs(u64::from(ttl)),
-            places: size(reply).div_ceil(PLACE) as u64,
+            weight: memory_of(reply).div_ceil(OCTETS_PER_WEIGHT) as u64,
             hits: AtomicU32::new(0),
-            rests_until: AtomicU64::new(0),
+            retry_after: AtomicU64::new(0),
         };
-        entries.insert(question.clone(), Arc::new(entry));
+        responses.insert(question.clone(), Arc::new(response));
     }
 }
 
@@ -185,19 +193,19 @@ fn records(reply: &mut Reply) -> impl Iterator<Item = &mut Record> {
 }
 
 /// About the memory of a reply: its frame, and the frame, owner name and data of each record.
-fn size(reply: &Reply) -> usize {
+fn memory_of(reply: &Reply) -> usize {
     let records = reply.answers.iter().chain(&reply.authorities).chain(&reply.additionals);
     // Whatever the type, its data take about as much memory as on the wire; small names are in the frame.
     let memory =
         |record: &Record| size_of::<Record>() + record.to_bytes().map_or(usize::from(u16::MAX), |o| o.len());
-    size_of::<Entry>() + records.map(memory).sum::<usize>()
+    size_of::<CachedResponse>() + records.map(memory).sum::<usize>()
 }
 
 /// How long a reply may be kept, in seconds; `None` if not at all.
 ///
 /// The least TTL of its records; without an answer the SOA's, and not longer than its MINIMUM, and
 /// without a SOA not at all (RFC 2308 §5).
-fn lifetime(reply: &Reply) -> Option<u32> {
+fn cacheable_for(reply: &Reply) -> Option<u32> {
     if reply.truncated || !matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) {
         return None;
     }
@@ -263,7 +271,7 @@ mod tests {
         let ttl = |after: u64| match cache
             .get(&question_of("A.Example.ORG."), start + Duration::from_secs(after))
         {
-            Some(Kept::Fresh { reply, .. }) => Some(reply.answers[0].ttl),
+            Some(Cached::Fresh { reply, .. }) => Some(reply.answers[0].ttl),
             _ => None,
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
@@ -272,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_outlives_its_time_and_a_denial_does_not() {
+    fn an_answer_may_be_served_stale_and_a_denial_may_not() {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
@@ -284,28 +292,28 @@ mod tests {
         );
         cache.insert(&question_of("o.example.org."), &negative(ResponseCode::NoError, Some((60, 60))), start);
         for denied in ["n.example.org.", "o.example.org."] {
-            assert!(matches!(cache.get(&question_of(denied), at(59)), Some(Kept::Fresh { .. })));
+            assert!(matches!(cache.get(&question_of(denied), at(59)), Some(Cached::Fresh { .. })));
             assert!(cache.get(&question_of(denied), at(60)).is_none());
         }
-        let Some(Kept::Stale(stale)) = cache.get(&question_of("a.example.org."), at(60)) else {
+        let Some(Cached::Stale(stale)) = cache.get(&question_of("a.example.org."), at(60)) else {
             panic!("stale")
         };
         let reply = stale.reply();
         assert_eq!((reply.answers[0].ttl, reply.errors[0].code), (30, Ede::STALE));
-        assert!(!stale.rests(at(60)));
-        stale.rest(at(60));
-        assert!(stale.rests(at(64)) && !stale.rests(at(65)));
+        assert!(!stale.is_retry_paused(at(60)));
+        stale.pause_retry(at(60));
+        assert!(stale.is_retry_paused(at(64)) && !stale.is_retry_paused(at(65)));
         assert!(cache.get(&question_of("a.example.org."), at(60 + 24 * 60 * 60)).is_none());
     }
 
     #[test]
-    fn a_popular_reply_is_fetched_ahead_by_one_of_those_who_ask() {
+    fn one_of_those_who_ask_for_a_popular_reply_refreshes_it() {
         let cache = ResponseCache::new(100, 100);
         let start = Instant::now();
         let get = |name: &str, millis: u64| match cache
             .get(&question_of(name), start + Duration::from_millis(millis))
         {
-            Some(Kept::Fresh { left, due, .. }) => (left, due),
+            Some(Cached::Fresh { fresh_for, refresh_due, .. }) => (fresh_for, refresh_due),
             other => panic!("{other:?}"),
         };
         cache.insert(&question_of("a.example.org."), &address(100), start);
@@ -321,21 +329,21 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_kept_is() {
-        assert_eq!(lifetime(&address(9)), Some(9));
-        assert_eq!(lifetime(&address(0)), Some(0));
-        assert_eq!(lifetime(&negative(ResponseCode::NXDomain, Some((100, 7)))), Some(7));
-        assert_eq!(lifetime(&negative(ResponseCode::NoError, Some((3, 70)))), Some(3));
-        assert_eq!(lifetime(&negative(ResponseCode::NXDomain, None)), None);
-        assert_eq!(lifetime(&negative(ResponseCode::ServFail, Some((9, 9)))), None);
-        assert_eq!(lifetime(&Reply { truncated: true, ..address(9) }), None);
+    fn only_cacheable_replies_are_cached() {
+        assert_eq!(cacheable_for(&address(9)), Some(9));
+        assert_eq!(cacheable_for(&address(0)), Some(0));
+        assert_eq!(cacheable_for(&negative(ResponseCode::NXDomain, Some((100, 7)))), Some(7));
+        assert_eq!(cacheable_for(&negative(ResponseCode::NoError, Some((3, 70)))), Some(3));
+        assert_eq!(cacheable_for(&negative(ResponseCode::NXDomain, None)), None);
+        assert_eq!(cacheable_for(&negative(ResponseCode::ServFail, Some((9, 9)))), None);
+        assert_eq!(cacheable_for(&Reply { truncated: true, ..address(9) }), None);
     }
 
     #[test]
     fn the_number_of_replies_is_bounded() {
         let cache = ResponseCache::new(100, 60);
         let now = Instant::now();
-        let kept = |cache: &ResponseCache| {
+        let count = |cache: &ResponseCache| {
             (0..10_000)
                 .filter(|n| cache.get(&question_of(&format!("n{n}.example.org.")), now).is_some())
                 .count()
@@ -343,21 +351,21 @@ mod tests {
         for n in 0..10_000 {
             cache.insert(&question_of(&format!("n{n}.example.org.")), &address(60), now);
         }
-        assert!((50..=100).contains(&kept(&cache)));
+        assert!((50..=100).contains(&count(&cache)));
         let off = ResponseCache::new(0, 60);
         off.insert(&question_of("n1.example.org."), &address(60), now);
-        assert_eq!(kept(&off), 0);
+        assert_eq!(count(&off), 0);
     }
 
     #[test]
-    fn a_large_reply_takes_the_places_of_many() {
+    fn a_large_reply_weighs_as_many() {
         let mut large = address(60);
         let rdata = hickory_proto::rr::rdata::NULL::with(vec![0; 60_000]);
         large.answers[0].data = RData::NULL(rdata);
-        assert!(size(&large) > 60_000);
+        assert!(memory_of(&large) > 60_000);
         let key = hickory_proto::rr::rdata::SSHFP::new(1u8.into(), 1u8.into(), vec![0; 60_000]);
         large.answers[0].data = RData::SSHFP(key);
-        assert!(size(&large) > 60_000);
-        assert!(size(&address(60)) <= PLACE);
+        assert!(memory_of(&large) > 60_000);
+        assert!(memory_of(&address(60)) <= OCTETS_PER_WEIGHT);
     }
 }

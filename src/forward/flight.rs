@@ -56,11 +56,14 @@ impl Flights {
             return exchange;
         }
         let followers = Followers::default();
-        let landing =
-            Landing { flights: Arc::clone(self), question: question.clone(), followers: followers.clone() };
+        let guard = FlightGuard {
+            flights: Arc::clone(self),
+            question: question.clone(),
+            followers: followers.clone(),
+        };
         let work = begin(followers.clone());
         let exchange = async move {
-            let _landing = landing;
+            let _guard = guard;
             work.await
         }
         .boxed()
@@ -77,13 +80,13 @@ impl Flights {
 }
 
 /// Takes an exchange out of the table when it ends, or when nobody waits for it any more.
-struct Landing {
+struct FlightGuard {
     flights: Arc<Flights>,
     question: UpstreamQuestion,
     followers: Followers,
 }
 
-impl Drop for Landing {
+impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut under_way = self.flights.lock();
         // Another exchange may have taken the place.

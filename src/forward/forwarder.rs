@@ -1,6 +1,6 @@
 //! The forwarder: what the server asks of this room.
 
-use super::cache::{Kept, ResponseCache, Stale};
+use super::cache::{Cached, ResponseCache, StaleAnswer};
 use super::flight::{Flight, Flights};
 use super::message::UpstreamQuestion;
 use super::pool::Pool;
@@ -22,13 +22,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 /// Exchanges under way at once. Each holds a socket and a message, so this bounds both.
-const MOST_EXCHANGES: usize = 2_048;
+const MAX_EXCHANGES: usize = 2_048;
 
 /// How often upstreams in doubt are probed.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
 
 /// How long a client waits for upstreams while there is a stale answer for it (RFC 8767 §5).
-const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
+const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
 
 /// No upstream gave an answer to a look-up of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +69,8 @@ impl Forwarder {
             upstreams: ArcSwap::default(),
             flights: Arc::default(),
             refresher: Refresher::default(),
-            permits: Arc::new(Semaphore::new(MOST_EXCHANGES)),
-            lookups: Semaphore::new(MOST_EXCHANGES / 4),
+            permits: Arc::new(Semaphore::new(MAX_EXCHANGES)),
+            lookups: Semaphore::new(MAX_EXCHANGES / 4),
             turn: AtomicUsize::new(0),
         })
     }
@@ -125,10 +125,12 @@ impl Forwarder {
             return None;
         }
         let question = UpstreamQuestion::of(request, zone.is_some());
-        let Kept::Fresh { mut reply, left, due } = self.cache.load().get(&question, Instant::now())? else {
+        let Cached::Fresh { mut reply, fresh_for, refresh_due } =
+            self.cache.load().get(&question, Instant::now())?
+        else {
             return None;
         };
-        if due {
+        if refresh_due {
             let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.servers(zone));
             self.refresher.finish(self.exchange(question, upstreams));
         }
@@ -137,7 +139,7 @@ impl Forwarder {
             rebind::protect(&mut reply);
         }
         // Only the authority itself may set AA (RFC 1035 §4.1.1).
-        Some((self.finished(Reply { authoritative: false, ..reply }, request), left))
+        Some((self.finished(Reply { authoritative: false, ..reply }, request), fresh_for))
     }
 
     /// Keeps a reply as if an upstream had given it now.
@@ -207,10 +209,10 @@ impl Forwarder {
             recursion_desired: true,
             stub: false,
         };
-        let most = self.config.load().timeout;
+        let limit = self.config.load().timeout;
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
         let reply =
-            timeout(most, self.ask(question, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
+            timeout(limit, self.ask(question, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
@@ -223,19 +225,19 @@ impl Forwarder {
 
     /// Probes upstreams in doubt, for ever; says when there is none left, and when there is again.
     pub async fn tend(&self) {
-        let mut dark = false;
+        let mut all_down = false;
         loop {
             tokio::time::sleep(PROBE_PERIOD).await;
             self.pool.probe().await;
-            let (well, all) = self.health();
-            match (well, dark) {
+            let (healthy, all) = self.health();
+            match (healthy, all_down) {
                 (0, false) if all > 0 => {
                     log::error!("upstreams: none of {all} answers; what is kept is given beyond its time");
                 }
-                (1.., true) => log::info!("upstreams: {well} of {all} answer again"),
+                (1.., true) => log::info!("upstreams: {healthy} of {all} answer again"),
                 _ => {}
             }
-            dark = well == 0 && all > 0;
+            all_down = healthy == 0 && all > 0;
         }
     }
 
@@ -245,15 +247,15 @@ impl Forwarder {
     }
 
     async fn ask(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
-        let kept = self.cache.load().get(&question, Instant::now());
-        match kept {
-            Some(Kept::Fresh { reply, due, .. }) => {
-                if due {
+        let cached = self.cache.load().get(&question, Instant::now());
+        match cached {
+            Some(Cached::Fresh { reply, refresh_due, .. }) => {
+                if refresh_due {
                     self.refresher.finish(self.exchange(question, upstreams));
                 }
                 reply
             }
-            Some(Kept::Stale(stale)) => self.ask_or_stale(question, upstreams, stale).await,
+            Some(Cached::Stale(stale)) => self.ask_or_stale(question, upstreams, stale).await,
             None if upstreams.is_empty() => {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
                 Reply::failure(ResponseCode::ServFail, error)
@@ -267,24 +269,24 @@ impl Forwarder {
         &self,
         question: UpstreamQuestion,
         upstreams: Arc<Vec<Arc<Upstream>>>,
-        stale: Stale,
+        stale: StaleAnswer,
     ) -> Reply {
-        if upstreams.is_empty() || stale.rests(Instant::now()) {
+        if upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
         let hopeless = !upstreams.iter().any(|upstream| upstream.standing().well && !upstream.is_looping());
-        let most = STALE_PATIENCE.min(self.config.load().timeout * 9 / 10);
+        let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
         let exchange = self.exchange(question, upstreams);
-        match timeout(if hopeless { Duration::ZERO } else { most }, exchange.clone()).await {
+        match timeout(if hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
             Ok(reply) if is_answer(&reply) => reply,
             Ok(failure) => {
-                stale.rest(Instant::now());
+                stale.pause_retry(Instant::now());
                 let mut reply = stale.reply();
                 reply.errors.extend(failure.errors);
                 reply
             }
             Err(_) => {
-                stale.rest(Instant::now());
+                stale.pause_retry(Instant::now());
                 self.refresher.finish(exchange);
                 stale.reply()
             }

@@ -15,15 +15,15 @@ pub(super) struct Pool {
     shared: Arc<Shared>,
     upstreams: Mutex<HashMap<SocketAddr, Weak<Upstream>>>,
     /// Stub zones name their upstreams question by question; this keeps what is known of them.
-    kept: Mutex<HashMap<SocketAddr, Arc<Upstream>>>,
+    remembered: Mutex<HashMap<SocketAddr, Arc<Upstream>>>,
 }
 
 /// Most upstreams of stub zones that are remembered.
-const MOST_KEPT: usize = 1_000;
+const MAX_REMEMBERED: usize = 1_000;
 
 impl Pool {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { shared: Shared::new(timeout), upstreams: Mutex::default(), kept: Mutex::default() }
+        Self { shared: Shared::new(timeout), upstreams: Mutex::default(), remembered: Mutex::default() }
     }
 
     pub(super) fn set_timeout(&self, timeout: Duration) {
@@ -40,9 +40,9 @@ impl Pool {
         }
         let upstream = Arc::new(Upstream::new(address, Arc::clone(&self.shared)));
         upstreams.insert(address, Arc::downgrade(&upstream));
-        let mut kept = lock(&self.kept);
-        if kept.len() < MOST_KEPT {
-            kept.insert(address, Arc::clone(&upstream));
+        let mut remembered = lock(&self.remembered);
+        if remembered.len() < MAX_REMEMBERED {
+            remembered.insert(address, Arc::clone(&upstream));
         }
         upstream
     }
@@ -54,7 +54,7 @@ impl Pool {
 
     /// Forgets upstreams that nobody uses any more.
     pub(super) fn sweep(&self) {
-        lock(&self.kept).retain(|_, upstream| Arc::strong_count(upstream) > 1);
+        lock(&self.remembered).retain(|_, upstream| Arc::strong_count(upstream) > 1);
         lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
     }
 

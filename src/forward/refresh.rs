@@ -9,24 +9,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Exchanges that may wait to be begun; of more, none is lost but the refreshing.
-const QUEUE: usize = 256;
+const MAX_QUEUED_REFRESHES: usize = 256;
 
 /// Exchanges under way at once.
-const MOST: usize = 256;
+const MAX_REFRESHES: usize = 256;
 
-type Work = BoxFuture<'static, ()>;
+type RefreshTask = BoxFuture<'static, ()>;
 
 /// Where such exchanges are handed in, from any thread.
 #[derive(Debug)]
 pub(super) struct Refresher {
-    work: mpsc::Sender<Work>,
-    queue: Mutex<Option<mpsc::Receiver<Work>>>,
+    tasks: mpsc::Sender<RefreshTask>,
+    queue: Mutex<Option<mpsc::Receiver<RefreshTask>>>,
 }
 
 impl Default for Refresher {
     fn default() -> Self {
-        let (work, queue) = mpsc::channel(QUEUE);
-        Self { work, queue: Mutex::new(Some(queue)) }
+        let (tasks, queue) = mpsc::channel(MAX_QUEUED_REFRESHES);
+        Self { tasks, queue: Mutex::new(Some(queue)) }
     }
 }
 
@@ -34,7 +34,7 @@ impl Refresher {
     /// Sees to it that an exchange is finished though nobody waits for it, if there is room.
     pub(super) fn finish(&self, exchange: impl Future<Output = Reply> + Send + 'static) {
         // The reply is in the cache; one that failed comes again with the next who asks.
-        let _ = self.work.try_send(exchange.map(drop).boxed());
+        let _ = self.tasks.try_send(exchange.map(drop).boxed());
     }
 
     /// Drives what is handed in, for ever. Only the first call does.
@@ -44,7 +44,7 @@ impl Refresher {
         let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
-                Some(work) = queue.recv(), if under_way.len() < MOST => drop(under_way.spawn(work)),
+                Some(task) = queue.recv(), if under_way.len() < MAX_REFRESHES => drop(under_way.spawn(task)),
                 Some(_) = under_way.join_next() => {}
                 else => return,
             }

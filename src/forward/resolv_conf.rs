@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Where local stub resolvers keep the upstreams that they forward to themselves.
 ///
 /// The last is what `skydns resolv-conf enable` found there.
-const BEHIND_STUBS: [&str; 4] = [
+const STUB_UPSTREAM_FILES: [&str; 4] = [
     "/run/systemd/resolve/resolv.conf",
     "/run/NetworkManager/no-stub-resolv.conf",
     "/run/NetworkManager/resolv.conf",
@@ -17,20 +17,20 @@ const BEHIND_STUBS: [&str; 4] = [
 ];
 
 /// The addresses of systemd-resolved's stub.
-const RESOLVED: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
+const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
 /// Reads upstreams from a file; see the module's text.
 #[derive(Clone, Debug)]
 pub struct ResolvConf {
     file: PathBuf,
-    behind: Vec<PathBuf>,
+    fallbacks: Vec<PathBuf>,
     own: HashSet<SocketAddr>,
 }
 
 impl ResolvConf {
     /// A reader of `file` that never gives the addresses that are our own.
     pub fn new(file: PathBuf, own: HashSet<SocketAddr>) -> Self {
-        Self { file, behind: BEHIND_STUBS.map(PathBuf::from).to_vec(), own }
+        Self { file, fallbacks: STUB_UPSTREAM_FILES.map(PathBuf::from).to_vec(), own }
     }
 
     /// The upstreams; none if the file does not exist or names only ourselves.
@@ -47,7 +47,7 @@ impl ResolvConf {
             return Ok(direct);
         }
         let (mut behind, mut error) = (Vec::new(), None);
-        for file in &self.behind {
+        for file in &self.fallbacks {
             match self.servers(file) {
                 Ok(servers) => behind.push(servers),
                 Err(unreadable) => error = Some(unreadable),
@@ -82,7 +82,7 @@ impl ResolvConf {
 }
 
 fn is_resolved(server: &SocketAddr) -> bool {
-    matches!(server.ip(), IpAddr::V4(v4) if RESOLVED.contains(&v4))
+    matches!(server.ip(), IpAddr::V4(v4) if RESOLVED_STUBS.contains(&v4))
 }
 
 /// The `nameserver` lines; a zone behind `%` is that of a link-local address.
@@ -120,7 +120,7 @@ mod tests {
             fs::write(&stub, text).expect("a file");
         }
         let own = own.iter().map(|own| own.parse().expect("an address")).collect();
-        let reader = ResolvConf { behind: vec![stub], ..ResolvConf::new(file, own) };
+        let reader = ResolvConf { fallbacks: vec![stub], ..ResolvConf::new(file, own) };
         reader.read().expect("readable").iter().map(ToString::to_string).collect()
     }
 

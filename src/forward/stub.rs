@@ -20,13 +20,13 @@ pub struct StubZone {
 /// The stub zones of the present tree, made anew only when their part of the tree changes.
 #[derive(Debug, Default)]
 pub struct StubTable {
-    made: ArcSwap<Made>,
+    current: ArcSwap<TreeStubZones>,
 }
 
 #[derive(Debug, Default)]
-struct Made {
-    /// What it was made from: the same node is the same data.
-    from: Option<Arc<Node>>,
+struct TreeStubZones {
+    /// What they were made from: the same node is the same data.
+    source: Option<Arc<Node>>,
     zones: Vec<Arc<StubZone>>,
 }
 
@@ -42,19 +42,19 @@ impl StubTable {
         let root = stub_root(zone)?;
         dependencies.add(VersionSlot::of_name(&root));
         let node = tree.exact(&TreePath::new(&root));
-        let mut made = self.made.load_full();
-        let same = match (node, &made.from) {
-            (Some(node), Some(from)) => Arc::ptr_eq(node, from),
+        let mut current = self.current.load_full();
+        let same = match (node, &current.source) {
+            (Some(node), Some(source)) => Arc::ptr_eq(node, source),
             (None, None) => true,
             _ => false,
         };
         if !same {
-            made = Arc::new(Made { from: node.cloned(), zones: zones(tree, zone, &root) });
-            self.made.store(Arc::clone(&made));
+            current = Arc::new(TreeStubZones { source: node.cloned(), zones: zones(tree, zone, &root) });
+            self.current.store(Arc::clone(&current));
         }
         // A zone above our own does not take our own names away.
         let ours = |stub: &StubZone| zone.contains(name) && stub.zone.zone_of(zone.domain());
-        let closest = made.zones.iter().filter(|stub| stub.zone.zone_of(name) && !ours(stub));
+        let closest = current.zones.iter().filter(|stub| stub.zone.zone_of(name) && !ours(stub));
         closest.max_by_key(|stub| stub.zone.iter().count()).cloned()
     }
 }
@@ -69,9 +69,9 @@ fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
         return Vec::new();
     };
     let mut zones: Vec<StubZone> = Vec::new();
-    for m in found {
-        let key = m.name();
-        let service = &m.entry.service;
+    for entry in found {
+        let key = entry.name();
+        let service = &entry.entry.service;
         let port = if service.port == 0 { 53 } else { service.port };
         let server = match service.host {
             Host::V4(v4) => SocketAddr::from((v4, port)),
