@@ -6,6 +6,7 @@
 
 mod cache;
 mod choice;
+mod exchange_error;
 mod flight;
 mod forwarder;
 mod message;

@@ -5,8 +5,8 @@
 //! and each question of an idle one has its own. Ports are the kernel's choice, at random out of the range that the host
 //! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
 
+use super::exchange_error::ExchangeError;
 use super::message::{self, UpstreamQuestion};
-use super::upstream::ExchangeError;
 use crate::lock::lock;
 use hickory_proto::op::Message;
 use hickory_resolver::net::NetError;

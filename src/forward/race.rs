@@ -1,9 +1,10 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
 use super::choice::{self, Standing};
+use super::exchange_error::ExchangeError;
 use super::flight::Followers;
 use super::message::UpstreamQuestion;
-use super::upstream::{ExchangeError, Upstream};
+use super::upstream::Upstream;
 use crate::answer::Ede;
 use crate::wire::Reply;
 use futures_util::FutureExt;

@@ -1,6 +1,7 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
 use super::choice::Standing;
+use super::exchange_error::ExchangeError;
 use super::message;
 use super::message::UpstreamQuestion;
 use super::probe;
@@ -15,7 +16,6 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
 use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,39 +45,6 @@ const LOOP_REST: Duration = Duration::from_secs(30);
 
 /// Questions that one TCP connection carries at once.
 const PIPELINED: usize = 256;
-
-/// Why an upstream gave no reply.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ExchangeError {
-    /// No reply in time.
-    #[error("no reply in time")]
-    Timeout,
-    /// The connection failed, or the reply makes no sense.
-    #[error("{0}")]
-    Net(#[from] NetError),
-    /// The question cannot be sent.
-    #[error("sending: {0}")]
-    Send(#[from] io::Error),
-    /// The host says that nobody listens there.
-    #[error("nobody listens there")]
-    NobodyListens,
-    /// There is no other port, and too many wait at this one.
-    #[error("too many wait for it at one port")]
-    Crowded,
-    /// A reply to something else.
-    #[error("the reply is not to the question")]
-    NotTheReply,
-    /// It forwards to us.
-    #[error("it forwards to this server")]
-    Loop,
-}
-
-impl ExchangeError {
-    /// Whether it is the network that failed, rather than the server.
-    pub(super) fn is_of_network(&self) -> bool {
-        matches!(self, Self::Send(_) | Self::NobodyListens | Self::Net(NetError::Io(_)))
-    }
-}
 
 /// A server that questions are forwarded to.
 pub(super) struct Upstream {
