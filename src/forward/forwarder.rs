@@ -1,6 +1,7 @@
 //! The forwarder: what the server asks of this room.
 
 use super::cache::{Cached, ResponseCache, StaleAnswer};
+use super::endpoint::Endpoint;
 use super::flight::{Flight, Flights};
 use super::message::UpstreamQuestion;
 use super::pool::Pool;
@@ -89,14 +90,15 @@ impl Forwarder {
 
     /// Takes the upstreams; those that stay keep what is known of them.
     pub fn set_upstreams(&self, addresses: &[SocketAddr]) {
-        let upstreams: Vec<_> = addresses.iter().map(|address| self.pool.upstream(*address)).collect();
+        let upstreams: Vec<_> =
+            addresses.iter().map(|address| self.pool.upstream(Endpoint::classic(*address))).collect();
         self.upstreams.store(Arc::new(upstreams));
         self.pool.sweep();
     }
 
     /// The present upstreams.
     pub fn upstreams(&self) -> Vec<SocketAddr> {
-        self.upstreams.load().iter().map(|upstream| upstream.address()).collect()
+        self.upstreams.load().iter().map(|upstream| upstream.endpoint().address).collect()
     }
 
     /// How many of the present upstreams are well, and how many there are.
@@ -193,7 +195,7 @@ impl Forwarder {
     }
 
     fn servers(&self, zone: &StubZone) -> Arc<Vec<Arc<Upstream>>> {
-        Arc::new(zone.servers.iter().map(|address| self.pool.upstream(*address)).collect())
+        Arc::new(zone.servers.iter().map(|server| self.pool.upstream(*server)).collect())
     }
 
     /// The answer section for a name outside the tree, within the timeout of one exchange; empty if the

@@ -6,6 +6,7 @@
 
 mod cache;
 mod choice;
+mod endpoint;
 mod exchange_error;
 mod flight;
 mod forwarder;
@@ -20,6 +21,7 @@ mod resolv_conf;
 mod stub;
 mod upstream;
 
+pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{Forwarder, LookedUp, LookupFailed};
 pub use message::{answers as is_reply_to, reply as reply_of};
 pub use resolv_conf::ResolvConf;

@@ -1,21 +1,21 @@
-//! All upstreams, by address.
+//! All upstreams, by endpoint.
 
+use super::endpoint::Endpoint;
 use super::probe::is_probe;
 use super::upstream::{Shared, Upstream};
 use crate::lock::lock;
 use hickory_proto::rr::Name;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-/// All upstreams by address, those of stub zones as well, as long as anyone uses them.
+/// All upstreams by endpoint, those of stub zones as well, as long as anyone uses them.
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    upstreams: Mutex<HashMap<SocketAddr, Weak<Upstream>>>,
+    upstreams: Mutex<HashMap<Endpoint, Weak<Upstream>>>,
     /// Stub zones name their upstreams question by question; this keeps what is known of them.
-    remembered: Mutex<HashMap<SocketAddr, Arc<Upstream>>>,
+    remembered: Mutex<HashMap<Endpoint, Arc<Upstream>>>,
 }
 
 /// Most upstreams of stub zones that are remembered.
@@ -32,17 +32,17 @@ impl Pool {
         self.all().iter().for_each(|upstream| upstream.disconnect());
     }
 
-    /// The upstream at an address.
-    pub(super) fn upstream(&self, address: SocketAddr) -> Arc<Upstream> {
+    /// The upstream at an endpoint.
+    pub(super) fn upstream(&self, endpoint: Endpoint) -> Arc<Upstream> {
         let mut upstreams = lock(&self.upstreams);
-        if let Some(upstream) = upstreams.get(&address).and_then(Weak::upgrade) {
+        if let Some(upstream) = upstreams.get(&endpoint).and_then(Weak::upgrade) {
             return upstream;
         }
-        let upstream = Arc::new(Upstream::new(address, Arc::clone(&self.shared)));
-        upstreams.insert(address, Arc::downgrade(&upstream));
+        let upstream = Arc::new(Upstream::new(endpoint, Arc::clone(&self.shared)));
+        upstreams.insert(endpoint, Arc::downgrade(&upstream));
         let mut remembered = lock(&self.remembered);
         if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(address, Arc::clone(&upstream));
+            remembered.insert(endpoint, Arc::clone(&upstream));
         }
         upstream
     }

@@ -1,10 +1,10 @@
 //! The questions that upstreams are probed with.
 
+use super::endpoint::Endpoint;
 use super::message::UpstreamQuestion;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 
 /// Top label of the names we probe with. It does not exist, and nothing is told by asking for it.
 const PROBE_TOP_LABEL: &[u8] = b"skydns-loop-check";
@@ -17,9 +17,9 @@ pub(super) fn is_probe(name: &Name) -> bool {
 }
 
 /// A name that only this process can know, for one upstream: when it is asked of us, that one forwards to us.
-pub(super) fn name(nonce: u64, address: SocketAddr) -> Name {
+pub(super) fn name(nonce: u64, endpoint: Endpoint) -> Name {
     let mut hasher = DefaultHasher::new();
-    (nonce, address).hash(&mut hasher);
+    (nonce, endpoint).hash(&mut hasher);
     let label = format!("{:016x}", hasher.finish());
     let mut name = Name::from_labels([label.as_bytes(), PROBE_TOP_LABEL]).unwrap_or_default();
     name.set_fqdn(true);

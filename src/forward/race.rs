@@ -1,6 +1,7 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
 use super::choice::{self, Standing};
+use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
 use super::message::UpstreamQuestion;
@@ -11,7 +12,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::ResponseCode;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -57,7 +57,7 @@ struct Race<'a> {
     /// The best of the replies that are failures.
     failed: Option<Reply>,
     /// Why the last one that failed gave no reply.
-    error: Option<(SocketAddr, ExchangeError)>,
+    error: Option<(Endpoint, ExchangeError)>,
 }
 
 impl Race<'_> {
@@ -78,11 +78,11 @@ impl Race<'_> {
                         }
                         Ok(reply) => {
                             upstream.gave_up();
-                            self.failed.get_or_insert_with(|| explained(reply, upstream.address()));
+                            self.failed.get_or_insert_with(|| explained(reply, upstream.endpoint()));
                         }
                         Err(error) => {
                             upstream.failed(&error);
-                            self.error = Some((upstream.address(), error));
+                            self.error = Some((upstream.endpoint(), error));
                         }
                     }
                     patience = self.start().or(patience);
@@ -121,8 +121,8 @@ impl Race<'_> {
                 _ if looping => {
                     Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
                 }
-                Some((address, error)) if error.is_of_network() => {
-                    Ede::new(Ede::NETWORK_ERROR, format!("{address}: {error}"))
+                Some((endpoint, error)) if error.is_of_network() => {
+                    Ede::new(Ede::NETWORK_ERROR, format!("{endpoint}: {error}"))
                 }
                 _ => Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
             };
@@ -132,7 +132,7 @@ impl Race<'_> {
 }
 
 /// A failure, with a word on whose it is if it has none of its own.
-fn explained(mut reply: Reply, upstream: SocketAddr) -> Reply {
+fn explained(mut reply: Reply, upstream: Endpoint) -> Reply {
     if reply.errors.is_empty() {
         let text = match reply.rcode {
             _ if reply.truncated => format!("{upstream} gave a truncated reply, over TCP as well"),

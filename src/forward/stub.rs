@@ -1,5 +1,6 @@
 //! Stub zones: `dns/stub/<zone>/<any>` names the servers of another zone.
 
+use super::endpoint::Endpoint;
 use crate::answer::{Dependencies, Zone};
 use crate::service::Host;
 use crate::tree::{DataKinds, Found, Node, Tree, TreePath, VersionSlot};
@@ -14,7 +15,7 @@ pub struct StubZone {
     /// The zone, absolute, in lower case.
     pub zone: Name,
     /// Its servers, in key order.
-    pub servers: Vec<SocketAddr>,
+    pub servers: Vec<Endpoint>,
 }
 
 /// The stub zones of the present tree, made anew only when their part of the tree changes.
@@ -74,8 +75,8 @@ fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
         let service = &entry.entry.service;
         let port = if service.port == 0 { 53 } else { service.port };
         let server = match service.host {
-            Host::V4(v4) => SocketAddr::from((v4, port)),
-            Host::V6(v6) => SocketAddr::from((v6, port)),
+            Host::V4(v4) => Endpoint::classic(SocketAddr::from((v4, port))),
+            Host::V6(v6) => Endpoint::classic(SocketAddr::from((v6, port))),
             Host::Name(_) | Host::None => {
                 log::warn!("stub zone: {key} names no IP address; it is left out");
                 continue;

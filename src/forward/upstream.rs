@@ -1,6 +1,7 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
 use super::choice::Standing;
+use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::message;
 use super::message::UpstreamQuestion;
@@ -48,7 +49,7 @@ const PIPELINED: usize = 256;
 
 /// A server that questions are forwarded to.
 pub(super) struct Upstream {
-    address: SocketAddr,
+    endpoint: Endpoint,
     shared: Arc<Shared>,
     sockets: QuerySockets,
     tcp: Mutex<Option<Exchange>>,
@@ -104,16 +105,16 @@ impl fmt::Debug for Shared {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({}, {:?})", self.address, self.standing())
+        write!(f, "Upstream({}, {:?})", self.endpoint, self.standing())
     }
 }
 
 impl Upstream {
-    pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(endpoint: Endpoint, shared: Arc<Shared>) -> Self {
         Self {
-            address,
+            endpoint,
             shared,
-            sockets: QuerySockets::new(address),
+            sockets: QuerySockets::new(endpoint.address),
             tcp: Mutex::default(),
             rtt: AtomicU32::new(0),
             lost: AtomicU32::new(0),
@@ -128,8 +129,8 @@ impl Upstream {
         }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -233,9 +234,9 @@ impl Upstream {
         options.max_active_requests = PIPELINED;
         let context = PoolContext::new(options, TlsConfig::new()?);
         let mut config = ConnectionConfig::tcp();
-        config.port = self.address.port();
+        config.port = self.endpoint.address.port();
         let provider = &self.shared.provider;
-        let exchange = provider.new_connection(self.address.ip(), &config, &context)?.await?;
+        let exchange = provider.new_connection(self.endpoint.address.ip(), &config, &context)?.await?;
         *lock(&self.tcp) = Some(exchange.clone());
         Ok(exchange)
     }
@@ -250,7 +251,7 @@ impl Upstream {
         self.failing.store(0, Ordering::Relaxed);
         self.doubt(false);
         if self.told.swap(false, Ordering::Relaxed) {
-            log::info!("upstream {}: answers again", self.address);
+            log::info!("upstream {}: answers again", self.endpoint);
         }
     }
 
@@ -263,7 +264,7 @@ impl Upstream {
 
     /// Notes an error in the place of a reply.
     pub(super) fn failed(&self, error: &ExchangeError) {
-        log::debug!("upstream {}: {error}", self.address);
+        log::debug!("upstream {}: {error}", self.endpoint);
         self.overtaken();
     }
 
@@ -287,7 +288,7 @@ impl Upstream {
     /// How it is doing, for people.
     pub(super) fn report(&self) -> UpstreamReport {
         UpstreamReport {
-            address: self.address,
+            address: self.endpoint.address,
             is_up: self.standing().well && !self.is_looping(),
             changes: self.changes.load(Ordering::Relaxed),
         }
@@ -307,7 +308,7 @@ impl Upstream {
         if self.looping_since.swap(self.shared.now(), Ordering::Relaxed) == 0 {
             log::error!(
                 "upstream {}: forwards to this server; it is not asked until that ends",
-                self.address
+                self.endpoint
             );
             self.changes.fetch_add(1, Ordering::Relaxed);
             self.shared.news.notify_one();
@@ -333,7 +334,7 @@ impl Upstream {
 
     /// Notes that it forwards to us if a name is the one that it is probed with.
     pub(super) fn probe_came_back(&self, name: &Name) -> bool {
-        let own = probe::name(self.shared.nonce, self.address) == *name;
+        let own = probe::name(self.shared.nonce, self.endpoint) == *name;
         if own {
             self.found_looping();
         }
@@ -356,21 +357,21 @@ impl Upstream {
             }
         }
         if !self.told.swap(true, Ordering::Relaxed) {
-            log::warn!("upstream {}: does not answer; asked last until it does", self.address);
+            log::warn!("upstream {}: does not answer; asked last until it does", self.endpoint);
         }
     }
 
     /// Asks for a name that only this process knows; if it comes back to us, the upstream loops.
     async fn probe_loop(&self) {
         let before = self.looping_since.load(Ordering::Relaxed);
-        let question = probe::question(probe::name(self.shared.nonce, self.address), RecordType::HINFO);
+        let question = probe::question(probe::name(self.shared.nonce, self.endpoint), RecordType::HINFO);
         let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await, Ok(Ok(_)));
         let untouched = self.looping_since.load(Ordering::Relaxed) == before;
         if before != 0 && answered && untouched {
             self.looping_since.store(0, Ordering::Relaxed);
             self.changes.fetch_add(1, Ordering::Relaxed);
             self.shared.news.notify_one();
-            log::info!("upstream {}: no longer forwards to this server", self.address);
+            log::info!("upstream {}: no longer forwards to this server", self.endpoint);
         }
     }
 
