@@ -6,6 +6,7 @@
 
 mod cache;
 mod choice;
+mod context;
 mod endpoint;
 mod exchange_error;
 mod flight;
@@ -19,6 +20,7 @@ mod rebind;
 mod refresh;
 mod resolv_conf;
 mod stub;
+mod tcp;
 mod upstream;
 
 pub use endpoint::{Endpoint, UpstreamTransport};

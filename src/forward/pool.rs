@@ -1,8 +1,9 @@
 //! All upstreams, by endpoint.
 
+use super::context::UpstreamContext;
 use super::endpoint::Endpoint;
 use super::probe::is_probe;
-use super::upstream::{Shared, Upstream};
+use super::upstream::Upstream;
 use crate::lock::lock;
 use hickory_proto::rr::Name;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// All upstreams by endpoint, those of stub zones as well, as long as anyone uses them.
 #[derive(Debug)]
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    context: Arc<UpstreamContext>,
     upstreams: Mutex<HashMap<Endpoint, Weak<Upstream>>>,
     /// Stub zones name their upstreams question by question; this keeps what is known of them.
     remembered: Mutex<HashMap<Endpoint, Arc<Upstream>>>,
@@ -23,11 +24,15 @@ const MAX_REMEMBERED: usize = 1_000;
 
 impl Pool {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { shared: Shared::new(timeout), upstreams: Mutex::default(), remembered: Mutex::default() }
+        Self {
+            context: UpstreamContext::new(timeout),
+            upstreams: Mutex::default(),
+            remembered: Mutex::default(),
+        }
     }
 
     pub(super) fn set_timeout(&self, timeout: Duration) {
-        self.shared.set_timeout(timeout);
+        self.context.set_timeout(timeout);
         // Connections have the old time built in.
         self.all().iter().for_each(|upstream| upstream.disconnect());
     }
@@ -38,7 +43,7 @@ impl Pool {
         if let Some(upstream) = upstreams.get(&endpoint).and_then(Weak::upgrade) {
             return upstream;
         }
-        let upstream = Arc::new(Upstream::new(endpoint, Arc::clone(&self.shared)));
+        let upstream = Arc::new(Upstream::new(endpoint, Arc::clone(&self.context)));
         upstreams.insert(endpoint, Arc::downgrade(&upstream));
         let mut remembered = lock(&self.remembered);
         if remembered.len() < MAX_REMEMBERED {
@@ -49,7 +54,7 @@ impl Pool {
 
     /// Waits until an upstream is in order, or not any more.
     pub(super) async fn news(&self) {
-        self.shared.news.notified().await;
+        self.context.news.notified().await;
     }
 
     /// Forgets upstreams that nobody uses any more.

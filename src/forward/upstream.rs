@@ -1,30 +1,23 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
 use super::choice::Standing;
+use super::context::{UpstreamContext, millis};
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
-use super::message;
-use super::message::UpstreamQuestion;
+use super::message::{self, UpstreamQuestion};
 use super::probe;
 use super::query_sockets::QuerySockets;
-use crate::lock::lock;
+use super::tcp::TcpTransport;
 use crate::wire::Reply;
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
-use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
-use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-
-type Exchange = DnsExchange<TokioRuntimeProvider>;
 
 /// Bounds of the time that an upstream has before the next is asked too.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
@@ -44,15 +37,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an upstream that forwards to us is left alone before it is tried again.
 const LOOP_REST: Duration = Duration::from_secs(30);
 
-/// Questions that one TCP connection carries at once.
-const PIPELINED: usize = 256;
-
 /// A server that questions are forwarded to.
 pub(super) struct Upstream {
     endpoint: Endpoint,
-    shared: Arc<Shared>,
+    context: Arc<UpstreamContext>,
     sockets: QuerySockets,
-    tcp: Mutex<Option<Exchange>>,
+    tcp: TcpTransport,
     /// Smoothed reply time in microseconds; 0 before the first.
     rtt: AtomicU32,
     /// Questions lost or overtaken since the last reply.
@@ -85,24 +75,6 @@ pub struct UpstreamReport {
     pub changes: u64,
 }
 
-/// What all upstreams share.
-pub(super) struct Shared {
-    /// Owns the tasks behind all connections: they end when it is dropped.
-    provider: TokioRuntimeProvider,
-    timeout: Mutex<Duration>,
-    began: tokio::time::Instant,
-    /// Marks the probes of this process.
-    nonce: u64,
-    /// Told when an upstream is in order, or not any more.
-    pub(super) news: Notify,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared({:?})", self.timeout())
-    }
-}
-
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({}, {:?})", self.endpoint, self.standing())
@@ -110,12 +82,12 @@ impl fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(endpoint: Endpoint, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(endpoint: Endpoint, context: Arc<UpstreamContext>) -> Self {
         Self {
             endpoint,
-            shared,
+            context,
             sockets: QuerySockets::new(endpoint.address),
-            tcp: Mutex::default(),
+            tcp: TcpTransport::new(endpoint.address),
             rtt: AtomicU32::new(0),
             lost: AtomicU32::new(0),
             failing: AtomicU32::new(0),
@@ -170,7 +142,7 @@ impl Upstream {
         }
         if message.metadata.truncation {
             // Without TCP the truncated reply still tells the client to try TCP with us.
-            if let Ok(whole) = self.over_tcp(question, with_edns).await {
+            if let Ok(whole) = self.tcp.exchange(question, with_edns, &self.context).await {
                 message = whole;
             }
         }
@@ -178,67 +150,12 @@ impl Upstream {
     }
 
     async fn over_udp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
-        let message = self.sockets.exchange(question, with_edns, self.shared.timeout()).await?;
+        let message = self.sockets.exchange(question, with_edns, self.context.timeout()).await?;
         if message::answers(&question.query, &message) {
             Ok(message)
         } else {
             Err(ExchangeError::NotTheReply)
         }
-    }
-
-    async fn over_tcp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
-        let kept = lock(&self.tcp).clone();
-        if let Some(exchange) = kept {
-            match self.over(exchange, question, with_edns).await {
-                // Servers close connections that are idle, and that is heard with the next question.
-                Err(ExchangeError::Net(_)) => {}
-                result => return result,
-            }
-        }
-        let exchange = match timeout(self.shared.timeout(), self.connect()).await {
-            Ok(exchange) => exchange?,
-            Err(_) => return Err(ExchangeError::Timeout),
-        };
-        self.over(exchange, question, with_edns).await
-    }
-
-    /// Asks over a connection.
-    async fn over(
-        &self,
-        exchange: Exchange,
-        question: &UpstreamQuestion,
-        with_edns: bool,
-    ) -> Result<Message, ExchangeError> {
-        let most = self.shared.timeout();
-        let request = DnsRequest::new(message::query(question, with_edns), DnsRequestOptions::default());
-        let result = match timeout(most, exchange.send(request).first_answer()).await {
-            Ok(Ok(response)) => Ok(response.into_parts().0),
-            Ok(Err(NetError::Timeout)) | Err(_) => Err(ExchangeError::Timeout),
-            Ok(Err(error)) => Err(error.into()),
-        };
-        match result {
-            Ok(message) if message::answers(&question.query, &message) => Ok(message),
-            Ok(_) => Err(ExchangeError::NotTheReply),
-            Err(error) => {
-                // A connection that failed is made anew for the next question.
-                *lock(&self.tcp) = None;
-                Err(error)
-            }
-        }
-    }
-
-    /// A new connection, for those who come next as well.
-    async fn connect(&self) -> Result<Exchange, NetError> {
-        let mut options = ResolverOpts::default();
-        options.timeout = self.shared.timeout();
-        options.max_active_requests = PIPELINED;
-        let context = PoolContext::new(options, TlsConfig::new()?);
-        let mut config = ConnectionConfig::tcp();
-        config.port = self.endpoint.address.port();
-        let provider = &self.shared.provider;
-        let exchange = provider.new_connection(self.endpoint.address.ip(), &config, &context)?.await?;
-        *lock(&self.tcp) = Some(exchange.clone());
-        Ok(exchange)
     }
 
     /// Notes a reply and the time it took.
@@ -281,7 +198,7 @@ impl Upstream {
             && self.doubted.swap(doubted, Ordering::Relaxed) != doubted
         {
             self.changes.fetch_add(1, Ordering::Relaxed);
-            self.shared.news.notify_one();
+            self.context.news.notify_one();
         }
     }
 
@@ -305,13 +222,13 @@ impl Upstream {
     }
 
     fn found_looping(&self) {
-        if self.looping_since.swap(self.shared.now(), Ordering::Relaxed) == 0 {
+        if self.looping_since.swap(self.context.now(), Ordering::Relaxed) == 0 {
             log::error!(
                 "upstream {}: forwards to this server; it is not asked until that ends",
                 self.endpoint
             );
             self.changes.fetch_add(1, Ordering::Relaxed);
-            self.shared.news.notify_one();
+            self.context.news.notify_one();
         }
         self.loop_found.notify_waiters();
     }
@@ -319,7 +236,7 @@ impl Upstream {
     /// Drops the connections, so that the next question makes new ones.
     pub(super) fn disconnect(&self) {
         self.sockets.close();
-        *lock(&self.tcp) = None;
+        self.tcp.close();
     }
 
     /// Closes what is not needed any more, and probes it if there is a doubt about it.
@@ -334,7 +251,7 @@ impl Upstream {
 
     /// Notes that it forwards to us if a name is the one that it is probed with.
     pub(super) fn probe_came_back(&self, name: &Name) -> bool {
-        let own = probe::name(self.shared.nonce, self.endpoint) == *name;
+        let own = probe::name(self.context.nonce, self.endpoint) == *name;
         if own {
             self.found_looping();
         }
@@ -364,48 +281,20 @@ impl Upstream {
     /// Asks for a name that only this process knows; if it comes back to us, the upstream loops.
     async fn probe_loop(&self) {
         let before = self.looping_since.load(Ordering::Relaxed);
-        let question = probe::question(probe::name(self.shared.nonce, self.endpoint), RecordType::HINFO);
+        let question = probe::question(probe::name(self.context.nonce, self.endpoint), RecordType::HINFO);
         let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await, Ok(Ok(_)));
         let untouched = self.looping_since.load(Ordering::Relaxed) == before;
         if before != 0 && answered && untouched {
             self.looping_since.store(0, Ordering::Relaxed);
             self.changes.fetch_add(1, Ordering::Relaxed);
-            self.shared.news.notify_one();
+            self.context.news.notify_one();
             log::info!("upstream {}: no longer forwards to this server", self.endpoint);
         }
     }
 
     fn wants_loop_probe(&self) -> bool {
         let since = self.looping_since.load(Ordering::Relaxed);
-        let rested = since != 0 && self.shared.now().saturating_sub(since) >= millis(LOOP_REST);
+        let rested = since != 0 && self.context.now().saturating_sub(since) >= millis(LOOP_REST);
         self.loop_suspected.swap(false, Ordering::Relaxed) || rested
     }
-}
-
-impl Shared {
-    pub(super) fn new(timeout: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            provider: TokioRuntimeProvider::default(),
-            timeout: Mutex::new(timeout),
-            began: tokio::time::Instant::now(),
-            nonce: rand::random(),
-            news: Notify::new(),
-        })
-    }
-
-    pub(super) fn set_timeout(&self, timeout: Duration) {
-        *lock(&self.timeout) = timeout;
-    }
-
-    fn timeout(&self) -> Duration {
-        *lock(&self.timeout)
-    }
-
-    fn now(&self) -> u64 {
-        millis(self.began.elapsed()) + 1
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
