@@ -12,7 +12,6 @@ pub(super) struct UpstreamContext {
     /// Owns the tasks behind all connections: they end when it is dropped.
     pub(super) provider: TokioRuntimeProvider,
     timeout: Mutex<Duration>,
-    began: tokio::time::Instant,
     /// Marks the probes of this process.
     pub(super) nonce: u64,
     /// Told when an upstream is in order, or not any more.
@@ -30,7 +29,6 @@ impl UpstreamContext {
         Arc::new(Self {
             provider: TokioRuntimeProvider::default(),
             timeout: Mutex::new(timeout),
-            began: tokio::time::Instant::now(),
             nonce: rand::random(),
             news: Notify::new(),
         })
@@ -43,12 +41,4 @@ impl UpstreamContext {
     pub(super) fn timeout(&self) -> Duration {
         *lock(&self.timeout)
     }
-
-    pub(super) fn now(&self) -> u64 {
-        millis(self.began.elapsed()) + 1
-    }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

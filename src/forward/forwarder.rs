@@ -276,7 +276,7 @@ impl Forwarder {
         if upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
-        let hopeless = !upstreams.iter().any(|upstream| upstream.standing().well && !upstream.is_looping());
+        let hopeless = !upstreams.iter().any(|upstream| upstream.summary().is_up());
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
         let exchange = self.exchange(question, upstreams);
         match timeout(if hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {

@@ -22,6 +22,7 @@ mod resolv_conf;
 mod stub;
 mod tcp;
 mod upstream;
+mod upstream_state;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{Forwarder, LookedUp, LookupFailed};

@@ -1,6 +1,6 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
-use super::choice::{self, Standing};
+use super::choice;
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
@@ -26,11 +26,11 @@ pub(super) async fn run(
     most: Duration,
     followers: Followers,
 ) -> Reply {
-    let standings: Vec<Standing> = upstreams.iter().map(|upstream| upstream.standing()).collect();
+    let summaries: Vec<_> = upstreams.iter().map(|upstream| upstream.summary()).collect();
     let count = usize::from(rand::random::<u16>());
-    let order = choice::order(&standings, turn, count);
+    let order = choice::order(&summaries, turn, count);
     let waiting =
-        order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.is_looping()).collect();
+        order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.summary().is_looping).collect();
     let mut race = Race {
         question,
         waiting,
@@ -116,7 +116,8 @@ impl Race<'_> {
     fn failure(&mut self, text: &str) -> Reply {
         self.slow.iter().filter(|_| self.failed.is_none()).for_each(|upstream| upstream.overtaken());
         self.failed.take().unwrap_or_else(|| {
-            let looping = self.slow.is_empty() || self.slow.iter().all(|upstream| upstream.is_looping());
+            let looping =
+                self.slow.is_empty() || self.slow.iter().all(|upstream| upstream.summary().is_looping);
             let ede = match self.error.take() {
                 _ if looping => {
                     Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")

@@ -1,23 +1,26 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
-use super::choice::Standing;
-use super::context::{UpstreamContext, millis};
+use super::context::UpstreamContext;
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::message::{self, UpstreamQuestion};
 use super::probe;
 use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
+use super::upstream_state::{
+    EdnsSupport, Effects, ProbeKind, UpstreamNotice, UpstreamState, UpstreamSummary,
+};
+use crate::lock::lock;
 use crate::wire::Reply;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Bounds of the time that an upstream has before the next is asked too.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
@@ -25,17 +28,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// The same for one that never answered yet.
 const FIRST_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Questions in a row that were lost or overtaken before an upstream is in doubt.
-const DOUBT: u32 = 2;
-
-/// SERVFAIL or REFUSED in a row before an upstream is in doubt: some names fail everywhere.
-const FAILING: u32 = 5;
-
 /// Time for the reply to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long an upstream that forwards to us is left alone before it is tried again.
-const LOOP_REST: Duration = Duration::from_secs(30);
 
 /// A server that questions are forwarded to.
 pub(super) struct Upstream {
@@ -43,25 +37,11 @@ pub(super) struct Upstream {
     context: Arc<UpstreamContext>,
     sockets: QuerySockets,
     tcp: TcpTransport,
-    /// Smoothed reply time in microseconds; 0 before the first.
-    rtt: AtomicU32,
-    /// Questions lost or overtaken since the last reply.
-    lost: AtomicU32,
-    /// SERVFAIL and REFUSED since the last answer.
-    failing: AtomicU32,
-    /// In doubt: asked last until a probe is answered.
-    doubted: AtomicBool,
-    /// Whether the doubt was told.
-    told: AtomicBool,
-    /// Whether it answers only questions without EDNS.
-    plain: AtomicBool,
-    /// Maybe forwards to us: to be probed for it.
-    loop_suspected: AtomicBool,
-    /// When it was found to forward to us, in milliseconds since the pool began; 0 for never.
-    looping_since: AtomicU64,
+    state: Mutex<UpstreamState>,
+    /// The summary of the state, as a word that each question reads without the lock.
+    summary: AtomicU64,
+    /// Wakes the exchanges under way when the upstream is found to forward to us.
     loop_found: Notify,
-    /// Changes of whether it is in order.
-    changes: AtomicU64,
 }
 
 /// An upstream, and how it is doing.
@@ -77,27 +57,21 @@ pub struct UpstreamReport {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({}, {:?})", self.endpoint, self.standing())
+        write!(f, "Upstream({}, {:?})", self.endpoint, self.summary())
     }
 }
 
 impl Upstream {
     pub(super) fn new(endpoint: Endpoint, context: Arc<UpstreamContext>) -> Self {
+        let state = UpstreamState::new();
         Self {
             endpoint,
             context,
             sockets: QuerySockets::new(endpoint.address),
             tcp: TcpTransport::new(endpoint.address),
-            rtt: AtomicU32::new(0),
-            lost: AtomicU32::new(0),
-            failing: AtomicU32::new(0),
-            doubted: AtomicBool::new(false),
-            told: AtomicBool::new(false),
-            plain: AtomicBool::new(false),
-            loop_suspected: AtomicBool::new(false),
-            looping_since: AtomicU64::new(0),
+            summary: AtomicU64::new(state.summary().to_word()),
+            state: Mutex::new(state),
             loop_found: Notify::new(),
-            changes: AtomicU64::new(0),
         }
     }
 
@@ -105,17 +79,44 @@ impl Upstream {
         self.endpoint
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        let rtt = self.rtt.load(Ordering::Relaxed);
-        Standing {
-            well: !self.doubted.load(Ordering::Relaxed),
-            rtt: (rtt > 0).then(|| Duration::from_micros(u64::from(rtt))),
+    /// What is known of the upstream, in short.
+    pub(super) fn summary(&self) -> UpstreamSummary {
+        UpstreamSummary::from_word(self.summary.load(Ordering::Relaxed))
+    }
+
+    /// Changes the state, and carries out what follows from the change.
+    fn note(&self, event: impl FnOnce(&mut UpstreamState) -> Effects) {
+        let effects = {
+            let mut state = lock(&self.state);
+            let effects = event(&mut state);
+            self.summary.store(state.summary().to_word(), Ordering::Relaxed);
+            effects
+        };
+        let endpoint = self.endpoint;
+        match effects.log {
+            Some(UpstreamNotice::DoesNotAnswer) => {
+                log::warn!("upstream {endpoint}: does not answer; asked last until it does");
+            }
+            Some(UpstreamNotice::AnswersAgain) => log::info!("upstream {endpoint}: answers again"),
+            Some(UpstreamNotice::LoopFound) => {
+                log::error!("upstream {endpoint}: forwards to this server; it is not asked until that ends");
+            }
+            Some(UpstreamNotice::LoopEnded) => {
+                log::info!("upstream {endpoint}: no longer forwards to this server");
+            }
+            None => {}
+        }
+        if effects.notify {
+            self.context.news.notify_one();
+        }
+        if effects.end_exchanges {
+            self.loop_found.notify_waiters();
         }
     }
 
     /// How long to wait for it before another is asked as well.
     pub(super) fn patience(&self) -> Duration {
-        match self.standing().rtt {
+        match self.summary().rtt {
             Some(rtt) => (3 * rtt).clamp(PATIENCE.0, PATIENCE.1),
             None => FIRST_PATIENCE,
         }
@@ -131,14 +132,14 @@ impl Upstream {
     }
 
     async fn exchange_message(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
-        let mut with_edns = !self.plain.load(Ordering::Relaxed);
+        let mut with_edns = self.summary().edns == EdnsSupport::Supported;
         let mut message = self.over_udp(question, with_edns).await?;
         // A server that does not know EDNS says so without OPT (RFC 6891 §7).
         if with_edns && message::understood_nothing(&message) && message.edns.is_none() {
             with_edns = false;
             message = self.over_udp(question, false).await?;
-            // Some questions no server understands, with EDNS or without.
-            self.plain.store(!message::understood_nothing(&message), Ordering::Relaxed);
+            let understood = !message::understood_nothing(&message);
+            self.note(|state| state.on_retry_without_edns(understood));
         }
         if message.metadata.truncation {
             // Without TCP the truncated reply still tells the client to try TCP with us.
@@ -158,25 +159,14 @@ impl Upstream {
         }
     }
 
-    /// Notes a reply and the time it took.
+    /// Notes an answer and the time it took.
     pub(super) fn answered(&self, took: Duration) {
-        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
-        let before = self.rtt.load(Ordering::Relaxed);
-        let smooth = if before == 0 { took } else { before - before / 8 + took / 8 };
-        self.rtt.store(smooth.max(1), Ordering::Relaxed);
-        self.lost.store(0, Ordering::Relaxed);
-        self.failing.store(0, Ordering::Relaxed);
-        self.doubt(false);
-        if self.told.swap(false, Ordering::Relaxed) {
-            log::info!("upstream {}: answers again", self.endpoint);
-        }
+        self.note(|state| state.on_answer(took));
     }
 
     /// Notes SERVFAIL or REFUSED: quick, but no answer.
     pub(super) fn gave_up(&self) {
-        if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= FAILING {
-            self.doubt(true);
-        }
+        self.note(UpstreamState::on_failure_reply);
     }
 
     /// Notes an error in the place of a reply.
@@ -187,50 +177,21 @@ impl Upstream {
 
     /// Notes that there was no reply when it was due.
     pub(super) fn overtaken(&self) {
-        if self.lost.fetch_add(1, Ordering::Relaxed) + 1 >= DOUBT {
-            self.doubt(true);
-        }
+        self.note(UpstreamState::on_loss);
     }
 
-    fn doubt(&self, doubted: bool) {
-        // Most replies change nothing, and then nothing is written that others read.
-        if self.doubted.load(Ordering::Relaxed) != doubted
-            && self.doubted.swap(doubted, Ordering::Relaxed) != doubted
-        {
-            self.changes.fetch_add(1, Ordering::Relaxed);
-            self.context.news.notify_one();
-        }
+    /// Has the upstream probed for forwarding to us.
+    pub(super) fn suspect_loop(&self) {
+        self.note(UpstreamState::on_loop_suspected);
     }
 
-    /// How it is doing, for people.
+    /// How the upstream is doing, for people.
     pub(super) fn report(&self) -> UpstreamReport {
         UpstreamReport {
             address: self.endpoint.address,
-            is_up: self.standing().well && !self.is_looping(),
-            changes: self.changes.load(Ordering::Relaxed),
+            is_up: self.summary().is_up(),
+            changes: lock(&self.state).changes(),
         }
-    }
-
-    /// Has it probed for forwarding to us.
-    pub(super) fn suspect_loop(&self) {
-        self.loop_suspected.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was found to forward to us.
-    pub(super) fn is_looping(&self) -> bool {
-        self.looping_since.load(Ordering::Relaxed) != 0
-    }
-
-    fn found_looping(&self) {
-        if self.looping_since.swap(self.context.now(), Ordering::Relaxed) == 0 {
-            log::error!(
-                "upstream {}: forwards to this server; it is not asked until that ends",
-                self.endpoint
-            );
-            self.changes.fetch_add(1, Ordering::Relaxed);
-            self.context.news.notify_one();
-        }
-        self.loop_found.notify_waiters();
     }
 
     /// Drops the connections, so that the next question makes new ones.
@@ -239,62 +200,47 @@ impl Upstream {
         self.tcp.close();
     }
 
-    /// Closes what is not needed any more, and probes it if there is a doubt about it.
+    /// Closes sockets that nobody uses, and probes the upstream if it is suspect or may forward to us.
     pub(super) async fn tend(&self) {
         self.sockets.close_idle();
-        if self.wants_loop_probe() {
-            self.probe_loop().await;
-        } else if self.doubted.load(Ordering::Relaxed) && !self.is_looping() {
-            self.probe().await;
+        let probe = lock(&self.state).take_probe(Instant::now());
+        match probe {
+            Some(ProbeKind::Loop { known_since }) => self.probe_loop(known_since).await,
+            Some(ProbeKind::Health) => self.probe_health().await,
+            None => {}
         }
     }
 
-    /// Notes that it forwards to us if a name is the one that it is probed with.
+    /// Whether a name is the one that this upstream is probed with; if so, notes that the upstream forwards to us.
     pub(super) fn probe_came_back(&self, name: &Name) -> bool {
-        let own = probe::name(self.context.nonce, self.endpoint) == *name;
-        if own {
-            self.found_looping();
+        let is_own = probe::name(self.context.nonce, self.endpoint) == *name;
+        if is_own {
+            self.note(|state| state.on_loop_found(Instant::now()));
         }
-        own
+        is_own
     }
 
-    /// Asks what every resolver can answer, with EDNS and without; an answer ends the doubt.
-    ///
-    /// Only a probe that fails is told: names that are slow everywhere say nothing about the upstream.
-    async fn probe(&self) {
+    /// Asks what every resolver can answer, with EDNS and without.
+    async fn probe_health(&self) {
         let question = probe::question(Name::root(), RecordType::NS);
-        for with_edns in [true, false] {
-            let begun = tokio::time::Instant::now();
+        for edns in [EdnsSupport::Supported, EdnsSupport::Unsupported] {
+            let with_edns = edns == EdnsSupport::Supported;
+            let begun = Instant::now();
             let reply = timeout(PROBE_TIMEOUT, self.over_udp(&question, with_edns)).await;
             if let Ok(Ok(_)) = reply {
                 // Any reply will do: a server of internal zones may refuse the root.
-                self.plain.store(!with_edns, Ordering::Relaxed);
-                self.answered(begun.elapsed());
+                self.note(|state| state.on_probe_reply(begun.elapsed(), edns));
                 return;
             }
         }
-        if !self.told.swap(true, Ordering::Relaxed) {
-            log::warn!("upstream {}: does not answer; asked last until it does", self.endpoint);
-        }
+        self.note(UpstreamState::on_probe_failure);
     }
 
-    /// Asks for a name that only this process knows; if it comes back to us, the upstream loops.
-    async fn probe_loop(&self) {
-        let before = self.looping_since.load(Ordering::Relaxed);
+    /// Asks for a name that only this process knows; if the question comes back to us, the upstream forwards to us.
+    async fn probe_loop(&self, known_before: Option<Instant>) {
         let question = probe::question(probe::name(self.context.nonce, self.endpoint), RecordType::HINFO);
-        let answered = matches!(timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await, Ok(Ok(_)));
-        let untouched = self.looping_since.load(Ordering::Relaxed) == before;
-        if before != 0 && answered && untouched {
-            self.looping_since.store(0, Ordering::Relaxed);
-            self.changes.fetch_add(1, Ordering::Relaxed);
-            self.context.news.notify_one();
-            log::info!("upstream {}: no longer forwards to this server", self.endpoint);
+        if let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await {
+            self.note(|state| state.on_loop_probe_reply(known_before));
         }
-    }
-
-    fn wants_loop_probe(&self) -> bool {
-        let since = self.looping_since.load(Ordering::Relaxed);
-        let rested = since != 0 && self.context.now().saturating_sub(since) >= millis(LOOP_REST);
-        self.loop_suspected.swap(false, Ordering::Relaxed) || rested
     }
 }
