@@ -5,7 +5,6 @@
 //! our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
 
 mod cache;
-mod choice;
 mod context;
 mod endpoint;
 mod exchange_error;

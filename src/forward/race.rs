@@ -1,20 +1,33 @@
 //! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
 
-use super::choice;
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
 use super::message::UpstreamQuestion;
 use super::upstream::Upstream;
+use super::upstream_state::{Health, UpstreamSummary};
 use crate::answer::Ede;
 use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::ResponseCode;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
+
+/// Bounds of the time that an upstream has before the next one is asked too; within them three times its reply time.
+const HEDGE_DELAY: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(400);
+
+/// The same time for an upstream that never answered yet.
+const FIRST_HEDGE_DELAY: Duration = Duration::from_millis(200);
+
+/// Upstreams within twice the time of the fastest, and this, share the questions.
+const NEAR_RTT: Duration = Duration::from_millis(10);
+
+/// One in so many questions goes first to another than the fastest, so that its time stays known.
+const EXPLORE_PERIOD: usize = 64;
 
 type Attempt = BoxFuture<'static, (Arc<Upstream>, Instant, Result<Reply, ExchangeError>)>;
 
@@ -28,7 +41,7 @@ pub(super) async fn run(
 ) -> Reply {
     let summaries: Vec<_> = upstreams.iter().map(|upstream| upstream.summary()).collect();
     let count = usize::from(rand::random::<u16>());
-    let order = choice::order(&summaries, turn, count);
+    let order = order(&summaries, turn, count);
     let waiting =
         order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.summary().is_looping).collect();
     let mut race = Race {
@@ -102,7 +115,7 @@ impl Race<'_> {
     fn start(&mut self) -> Option<Instant> {
         let upstream = self.waiting.pop_front()?;
         let begun = Instant::now();
-        let patience = begun + upstream.patience();
+        let patience = begun + hedge_delay(&upstream.summary());
         self.slow.push(Arc::clone(&upstream));
         let question = self.question.clone();
         let attempt = async move {
@@ -162,4 +175,71 @@ async fn wait(until: Option<Instant>) {
 /// Whether another upstream may do better. What comes truncated was truncated over TCP as well.
 fn is_failure(reply: &Reply) -> bool {
     reply.truncated || matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
+}
+
+/// How long to wait for an upstream before another one is asked as well.
+fn hedge_delay(upstream: &UpstreamSummary) -> Duration {
+    match upstream.rtt {
+        Some(rtt) => (3 * rtt).clamp(*HEDGE_DELAY.start(), *HEDGE_DELAY.end()),
+        None => FIRST_HEDGE_DELAY,
+    }
+}
+
+/// Positions of the upstreams in the order to ask them.
+///
+/// Those that are well come first, fastest first; one without a reply yet counts as fast. `turn` counts
+/// questions and spreads them over the well ones that are about as fast as the fastest.
+fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Vec<usize> {
+    let rtt = |at: usize| upstreams[at].rtt.unwrap_or_default();
+    let mut order: Vec<usize> = (0..upstreams.len()).collect();
+    order.sort_by_key(|at| (upstreams[*at].health == Health::Suspect, rtt(*at), *at));
+    let healthy = order.iter().filter(|at| upstreams[**at].health == Health::Healthy).count();
+    if healthy < 2 {
+        return order;
+    }
+    let limit = 2 * rtt(order[0]) + NEAR_RTT;
+    let near = order[..healthy].iter().filter(|at| rtt(**at) <= limit).count();
+    match turn {
+        Some(turn) => {
+            order[..near].sort_unstable();
+            order[..near].rotate_left(turn % near);
+        }
+        None if count % EXPLORE_PERIOD == EXPLORE_PERIOD - 1 => order[..healthy].rotate_left(1),
+        None => {}
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(is_healthy: bool, millis: u64) -> UpstreamSummary {
+        let health = if is_healthy { Health::Healthy } else { Health::Suspect };
+        let rtt = (millis > 0).then(|| Duration::from_millis(millis));
+        UpstreamSummary { health, rtt, ..UpstreamSummary::from_word(0) }
+    }
+
+    #[test]
+    fn the_fastest_healthy_upstream_comes_first() {
+        let upstreams = [upstream(true, 90), upstream(false, 1), upstream(true, 20), upstream(true, 40)];
+        assert_eq!(order(&upstreams, None, 0), [2, 3, 0, 1]);
+        assert_eq!(order(&upstreams, None, EXPLORE_PERIOD - 1), [3, 0, 2, 1]);
+    }
+
+    #[test]
+    fn turns_spread_over_those_about_as_fast() {
+        let upstreams = [upstream(true, 20), upstream(true, 90), upstream(true, 40), upstream(false, 1)];
+        assert_eq!(order(&upstreams, Some(0), 0), [0, 2, 1, 3]);
+        assert_eq!(order(&upstreams, Some(1), 0), [2, 0, 1, 3]);
+        assert_eq!(order(&upstreams, Some(2), 0), [0, 2, 1, 3]);
+    }
+
+    #[test]
+    fn one_that_was_never_asked_gets_its_chance() {
+        let upstreams = [upstream(true, 20), upstream(true, 0)];
+        assert_eq!(order(&upstreams, None, 0), [1, 0]);
+        assert_eq!(order(&[upstream(false, 5), upstream(false, 2)], Some(3), 0), [1, 0]);
+        assert!(order(&[], Some(1), 0).is_empty());
+    }
 }

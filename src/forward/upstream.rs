@@ -22,12 +22,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// Bounds of the time that an upstream has before the next is asked too.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
-
-/// The same for one that never answered yet.
-const FIRST_PATIENCE: Duration = Duration::from_millis(200);
-
 /// Time for the reply to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -111,14 +105,6 @@ impl Upstream {
         }
         if effects.end_exchanges {
             self.loop_found.notify_waiters();
-        }
-    }
-
-    /// How long to wait for it before another is asked as well.
-    pub(super) fn patience(&self) -> Duration {
-        match self.summary().rtt {
-            Some(rtt) => (3 * rtt).clamp(PATIENCE.0, PATIENCE.1),
-            None => FIRST_PATIENCE,
         }
     }
 
