@@ -1,7 +1,8 @@
 //! Messages to and from upstreams.
 
+use super::exchange_error::ExchangeError;
 use crate::answer::Ede;
-use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
+use crate::wire::{OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 
@@ -30,60 +31,58 @@ impl UpstreamQuestion {
             stub,
         }
     }
-}
 
-/// A question to an upstream, with an id that nobody can guess (RFC 5452 §4.3).
-pub(super) fn query(question: &UpstreamQuestion, with_edns: bool) -> Message {
-    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = question.recursion_desired;
-    message.metadata.checking_disabled = question.checking_disabled;
-    // RFC 6840 §5.7: AD in a query asks for AD in the reply.
-    message.metadata.authentic_data = true;
-    message.add_query(question.query.clone());
-    if with_edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(question.dnssec_ok);
-        if question.stub {
-            edns.options_mut().insert(EdnsOption::Unknown(STUB_MARKER.0, STUB_MARKER.1.to_vec()));
+    /// As a message, with an id that nobody can guess (RFC 5452 §4.3).
+    pub(super) fn to_message(&self, with_edns: bool) -> Message {
+        let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = self.recursion_desired;
+        message.metadata.checking_disabled = self.checking_disabled;
+        // RFC 6840 §5.7: AD in a query asks for AD in the reply.
+        message.metadata.authentic_data = true;
+        message.add_query(self.query.clone());
+        if with_edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(self.dnssec_ok);
+            if self.stub {
+                edns.options_mut().insert(EdnsOption::Unknown(STUB_MARKER.0, STUB_MARKER.1.to_vec()));
+            }
+            message.set_edns(edns);
         }
-        message.set_edns(edns);
+        message
     }
-    message
 }
 
-/// The one question of a message of ours, as octets.
-pub(super) fn question(octets: &[u8]) -> &[u8] {
-    let behind = octets.get(HEADER..).unwrap_or_default();
-    let mut end = 0;
-    while let Some(label) = behind.get(end).filter(|label| **label != 0) {
-        end += 1 + usize::from(*label);
-    }
-    behind.get(..end + 5).unwrap_or_default()
+/// A reply of an upstream that repeats the question.
+#[derive(Debug)]
+pub(super) struct UpstreamReply {
+    pub(super) reply: Reply,
+    /// Whether it has an OPT record.
+    pub(super) has_edns: bool,
 }
 
-/// Whether a message is a response that repeats a question, in any letter case.
-///
-/// A server that understood nothing may leave the question out when it says so (RFC 6891 §7).
-pub(super) fn repeats(question: &[u8], response: &[u8]) -> bool {
-    let Some((header, behind)) = response.split_first_chunk::<HEADER>() else { return false };
-    let understood_nothing = matches!(header[3] & 0x0f, 1 | 4);
-    let same = |repeated: &[u8]| {
-        let ends = question.len().saturating_sub(4);
-        repeated[..ends].eq_ignore_ascii_case(&question[..ends]) && repeated[ends..] == question[ends..]
-    };
-    header[2] & 0x80 != 0
-        && match header[4..6] {
-            [0, 1] => behind.get(..question.len()).is_some_and(same),
-            [0, 0] => understood_nothing,
-            _ => false,
+impl UpstreamReply {
+    /// Reads a message that came for a question.
+    ///
+    /// # Errors
+    /// The message is not a reply to the question.
+    pub(super) fn read(question: &UpstreamQuestion, message: Message) -> Result<Self, ExchangeError> {
+        if !is_reply_to(&question.query, &message) {
+            return Err(ExchangeError::NotTheReply);
         }
+        Ok(Self { has_edns: message.edns.is_some(), reply: reply_of(message) })
+    }
+
+    /// Whether the server says that it cannot read the question.
+    pub(super) fn is_not_understood(&self) -> bool {
+        is_not_understood(self.reply.rcode)
+    }
 }
 
 /// Whether a message is a reply to the question. The id was checked by the exchange.
-pub fn answers(query: &Query, message: &Message) -> bool {
+pub fn is_reply_to(query: &Query, message: &Message) -> bool {
     let repeated = match message.queries.as_slice() {
         [only] => only == query,
-        [] => understood_nothing(message),
+        [] => is_not_understood(message.metadata.response_code),
         _ => false,
     };
     message.metadata.message_type == MessageType::Response
@@ -91,13 +90,13 @@ pub fn answers(query: &Query, message: &Message) -> bool {
         && repeated
 }
 
-/// Whether a message says that a server cannot read the question.
-pub(super) fn understood_nothing(message: &Message) -> bool {
-    matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp)
+/// Whether a server says by an rcode that it cannot read a question.
+fn is_not_understood(rcode: ResponseCode) -> bool {
+    matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp)
 }
 
 /// The reply that a message of an upstream holds.
-pub fn reply(message: Message) -> Reply {
+pub fn reply_of(message: Message) -> Reply {
     let errors =
         message.edns.iter().flat_map(|edns| edns.options().as_ref()).filter_map(|(_, option)| match option {
             EdnsOption::Unknown(EDE_OPTION, data) => error(data),

@@ -25,7 +25,7 @@ mod upstream_state;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{Forwarder, LookedUp, LookupFailed};
-pub use message::{answers as is_reply_to, reply as reply_of};
+pub use message::{is_reply_to, reply_of};
 pub use resolv_conf::ResolvConf;
 pub use stub::{StubTable, StubZone};
 pub use upstream::UpstreamReport;

@@ -6,8 +6,9 @@
 //! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
 
 use super::exchange_error::ExchangeError;
-use super::message::{self, UpstreamQuestion};
+use super::message::{UpstreamQuestion, UpstreamReply};
 use crate::lock::lock;
+use crate::wire::HEADER;
 use hickory_proto::op::Message;
 use hickory_resolver::net::NetError;
 use std::collections::HashMap;
@@ -106,15 +107,15 @@ impl QuerySockets {
         question: &UpstreamQuestion,
         with_edns: bool,
         limit: Duration,
-    ) -> Result<Message, ExchangeError> {
-        let mut octets = message::query(question, with_edns).to_vec().map_err(NetError::from)?;
+    ) -> Result<UpstreamReply, ExchangeError> {
+        let mut octets = question.to_message(with_edns).to_vec().map_err(NetError::from)?;
         let end = Instant::now() + limit;
         let mut pause = REFUSED_RETRY_PAUSE;
         loop {
             let socket = self.socket()?;
             match socket.pending.exchange(&mut octets, end).await {
                 Err(ExchangeError::NobodyListens) if Instant::now() + pause < end => sleep(pause).await,
-                result => return result,
+                result => return UpstreamReply::read(question, result?),
             }
             pause *= 2;
         }
@@ -193,7 +194,7 @@ impl PendingReplies {
         };
         octets[..2].copy_from_slice(&id.to_be_bytes());
         let (sender, receiver) = oneshot::channel();
-        let question = message::question(octets).to_vec();
+        let question = question_octets(octets).to_vec();
         by_id.insert(id, PendingReply { question, reply: Some(sender) });
         Ok((PendingGuard { replies: self, id }, receiver))
     }
@@ -230,7 +231,7 @@ impl PendingReplies {
         let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
         let mut by_id = lock(&self.by_id);
         let Some(pending) = by_id.get_mut(&id) else { return };
-        if !message::repeats(&pending.question, octets) {
+        if !repeats_question(&pending.question, octets) {
             return;
         }
         if let Some(reply) = pending.reply.take() {
@@ -238,6 +239,34 @@ impl PendingReplies {
             let _ = reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
         }
     }
+}
+
+/// The one question of a message of ours, as octets.
+fn question_octets(octets: &[u8]) -> &[u8] {
+    let behind = octets.get(HEADER..).unwrap_or_default();
+    let mut end = 0;
+    while let Some(label) = behind.get(end).filter(|label| **label != 0) {
+        end += 1 + usize::from(*label);
+    }
+    behind.get(..end + 5).unwrap_or_default()
+}
+
+/// Whether a message is a response that repeats a question, in any letter case.
+///
+/// A server that understood nothing may leave the question out when it says so (RFC 6891 §7).
+fn repeats_question(question: &[u8], response: &[u8]) -> bool {
+    let Some((header, behind)) = response.split_first_chunk::<HEADER>() else { return false };
+    let understood_nothing = matches!(header[3] & 0x0f, 1 | 4);
+    let same = |repeated: &[u8]| {
+        let ends = question.len().saturating_sub(4);
+        repeated[..ends].eq_ignore_ascii_case(&question[..ends]) && repeated[ends..] == question[ends..]
+    };
+    header[2] & 0x80 != 0
+        && match header[4..6] {
+            [0, 1] => behind.get(..question.len()).is_some_and(same),
+            [0, 0] => understood_nothing,
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -293,9 +322,7 @@ mod tests {
             seen.len()
         };
         let (replies, seen) = tokio::join!(all, serve);
-        assert!(replies.iter().zip(&asked).all(|(got, asked)| {
-            got.as_ref().is_ok_and(|message| message::answers(&asked.query, message))
-        }));
+        assert!(replies.iter().all(Result::is_ok), "each the reply to its question");
         assert!((4..=40).contains(&seen), "{seen} ports");
         tokio::time::sleep(SOCKET_LIFETIME).await;
         let before = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
@@ -326,7 +353,7 @@ mod tests {
             reply(&upstream, right, peer).await;
         };
         let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
-        assert_eq!(got.expect("a reply").metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(got.expect("a reply").reply.rcode, ResponseCode::NXDomain);
     }
 
     #[tokio::test]

@@ -2,9 +2,9 @@
 
 use super::context::UpstreamContext;
 use super::exchange_error::ExchangeError;
-use super::message::{self, UpstreamQuestion};
+use super::message::{UpstreamQuestion, UpstreamReply};
 use crate::lock::lock;
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions};
 use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -42,7 +42,7 @@ impl TcpTransport {
         question: &UpstreamQuestion,
         with_edns: bool,
         context: &UpstreamContext,
-    ) -> Result<Message, ExchangeError> {
+    ) -> Result<UpstreamReply, ExchangeError> {
         let open = lock(&self.connection).clone();
         if let Some(exchange) = open {
             match self.over(exchange, question, with_edns, context).await {
@@ -65,20 +65,19 @@ impl TcpTransport {
         question: &UpstreamQuestion,
         with_edns: bool,
         context: &UpstreamContext,
-    ) -> Result<Message, ExchangeError> {
+    ) -> Result<UpstreamReply, ExchangeError> {
         let limit = context.timeout();
-        let request = DnsRequest::new(message::query(question, with_edns), DnsRequestOptions::default());
+        let request = DnsRequest::new(question.to_message(with_edns), DnsRequestOptions::default());
         let result = match timeout(limit, exchange.send(request).first_answer()).await {
             Ok(Ok(response)) => Ok(response.into_parts().0),
             Ok(Err(NetError::Timeout)) | Err(_) => Err(ExchangeError::Timeout),
             Ok(Err(error)) => Err(error.into()),
         };
         match result {
-            Ok(message) if message::answers(&question.query, &message) => Ok(message),
-            Ok(_) => Err(ExchangeError::NotTheReply),
+            Ok(message) => UpstreamReply::read(question, message),
             Err(error) => {
                 // A connection that failed is made anew for the next question.
-                *lock(&self.connection) = None;
+                self.close();
                 Err(error)
             }
         }

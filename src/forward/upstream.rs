@@ -1,9 +1,9 @@
 //! Upstreams: connections, and what is known of how each is doing.
 
 use super::context::UpstreamContext;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, UpstreamTransport};
 use super::exchange_error::ExchangeError;
-use super::message::{self, UpstreamQuestion};
+use super::message::{UpstreamQuestion, UpstreamReply};
 use super::probe;
 use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
@@ -12,7 +12,6 @@ use super::upstream_state::{
 };
 use crate::lock::lock;
 use crate::wire::Reply;
-use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 use std::fmt;
 use std::net::SocketAddr;
@@ -113,36 +112,40 @@ impl Upstream {
         tokio::select! {
             biased;
             () = self.loop_found.notified() => Err(ExchangeError::Loop),
-            reply = self.exchange_message(question) => reply,
+            reply = async {
+                match self.endpoint.transport {
+                    UpstreamTransport::Classic => self.exchange_classic(question).await,
+                }
+            } => reply,
         }
     }
 
-    async fn exchange_message(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
+    /// Asks over UDP, and over TCP what UDP truncates.
+    async fn exchange_classic(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
         let mut with_edns = self.summary().edns == EdnsSupport::Supported;
-        let mut message = self.over_udp(question, with_edns).await?;
+        let mut received = self.over_udp(question, with_edns).await?;
         // A server that does not know EDNS says so without OPT (RFC 6891 §7).
-        if with_edns && message::understood_nothing(&message) && message.edns.is_none() {
+        if with_edns && received.is_not_understood() && !received.has_edns {
             with_edns = false;
-            message = self.over_udp(question, false).await?;
-            let understood = !message::understood_nothing(&message);
+            received = self.over_udp(question, false).await?;
+            let understood = !received.is_not_understood();
             self.note(|state| state.on_retry_without_edns(understood));
         }
-        if message.metadata.truncation {
-            // Without TCP the truncated reply still tells the client to try TCP with us.
-            if let Ok(whole) = self.tcp.exchange(question, with_edns, &self.context).await {
-                message = whole;
-            }
+        // Without TCP the truncated reply still tells the client to try TCP with us.
+        if received.reply.truncated
+            && let Ok(whole) = self.tcp.exchange(question, with_edns, &self.context).await
+        {
+            received = whole;
         }
-        Ok(message::reply(message))
+        Ok(received.reply)
     }
 
-    async fn over_udp(&self, question: &UpstreamQuestion, with_edns: bool) -> Result<Message, ExchangeError> {
-        let message = self.sockets.exchange(question, with_edns, self.context.timeout()).await?;
-        if message::answers(&question.query, &message) {
-            Ok(message)
-        } else {
-            Err(ExchangeError::NotTheReply)
-        }
+    async fn over_udp(
+        &self,
+        question: &UpstreamQuestion,
+        with_edns: bool,
+    ) -> Result<UpstreamReply, ExchangeError> {
+        self.sockets.exchange(question, with_edns, self.context.timeout()).await
     }
 
     /// Notes an answer and the time it took.
