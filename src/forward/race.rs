@@ -4,7 +4,7 @@ use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
 use super::message::UpstreamQuestion;
-use super::upstream::Upstream;
+use super::upstream::{NoAnswer, Upstream};
 use super::upstream_state::{Health, UpstreamSummary};
 use crate::answer::Ede;
 use crate::wire::Reply;
@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::ResponseCode;
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,123 +30,143 @@ const NEAR_RTT: Duration = Duration::from_millis(10);
 /// One in so many questions goes first to another than the fastest, so that its time stays known.
 const EXPLORE_PERIOD: usize = 64;
 
-type Attempt = BoxFuture<'static, (Arc<Upstream>, Instant, Result<Reply, ExchangeError>)>;
+/// A question to one upstream that is under way.
+type Attempt = BoxFuture<'static, (Arc<Upstream>, Result<Reply, NoAnswer>)>;
 
 /// Asks upstreams until one gives an answer; a reply in any case, within twice the timeout.
+///
+/// `turn` counts questions if they are to be spread over the upstreams.
 pub(super) async fn run(
     question: &UpstreamQuestion,
     upstreams: &[Arc<Upstream>],
     turn: Option<usize>,
-    most: Duration,
+    limit: Duration,
     followers: Followers,
 ) -> Reply {
     let summaries: Vec<_> = upstreams.iter().map(|upstream| upstream.summary()).collect();
     let count = usize::from(rand::random::<u16>());
     let order = order(&summaries, turn, count);
-    let waiting =
-        order.into_iter().map(|at| Arc::clone(&upstreams[at])).filter(|u| !u.summary().is_looping).collect();
+    let waiting = order.into_iter().map(|at| Arc::clone(&upstreams[at]));
     let mut race = Race {
         question,
-        waiting,
-        running: FuturesUnordered::new(),
-        slow: Vec::new(),
+        waiting: waiting.filter(|upstream| !upstream.summary().is_looping).collect(),
+        asked: Vec::new(),
+        attempts: FuturesUnordered::new(),
         followers,
-        failed: None,
-        error: None,
+        failure: Failure::None,
     };
-    match timeout(2 * most, race.run()).await {
-        Ok(reply) => reply,
-        Err(_) => race.failure("no upstream answered in time"),
+    match timeout(2 * limit, race.run()).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => race.failed("all upstreams failed"),
+        Err(_) => race.failed("no upstream answered in time"),
     }
 }
 
 struct Race<'a> {
     question: &'a UpstreamQuestion,
-    /// Upstreams still to be asked, the next first.
-    waiting: std::collections::VecDeque<Arc<Upstream>>,
-    running: FuturesUnordered<Attempt>,
-    /// Asked, and overtaken by the one asked after it.
-    slow: Vec<Arc<Upstream>>,
+    /// Upstreams still to be asked, the next one first.
+    waiting: VecDeque<Arc<Upstream>>,
+    /// Upstreams that were asked, whether they failed since or not.
+    asked: Vec<Arc<Upstream>>,
+    attempts: FuturesUnordered<Attempt>,
     followers: Followers,
-    /// The best of the replies that are failures.
-    failed: Option<Reply>,
-    /// Why the last one that failed gave no reply.
-    error: Option<(Endpoint, ExchangeError)>,
+    /// What the client gets unless an upstream answers.
+    failure: Failure,
+}
+
+/// The failure to report of those so far: the first reply, else the last error.
+#[derive(Debug)]
+enum Failure {
+    None,
+    Error(Endpoint, ExchangeError),
+    Reply(Reply),
 }
 
 impl Race<'_> {
-    async fn run(&mut self) -> Reply {
-        let mut patience = self.start();
-        loop {
-            if self.running.is_empty() {
-                return self.failure("all upstreams failed");
-            }
+    /// The first answer; `None` when all upstreams failed.
+    async fn run(&mut self) -> Option<Reply> {
+        let mut hedge_at = self.ask_next();
+        while !self.attempts.is_empty() {
             tokio::select! {
                 biased;
-                Some((upstream, begun, result)) = self.running.next() => {
+                Some((upstream, result)) = self.attempts.next() => {
                     match result {
-                        Ok(reply) if !is_failure(&reply) => {
-                            upstream.answered(begun.elapsed());
-                            self.slow.iter().filter(|slow| !Arc::ptr_eq(slow, &upstream)).for_each(|slow| slow.overtaken());
-                            return reply;
+                        Ok(answer) => {
+                            self.note_losses(Some(&upstream));
+                            return Some(answer);
                         }
-                        Ok(reply) => {
-                            upstream.gave_up();
-                            self.failed.get_or_insert_with(|| explained(reply, upstream.endpoint()));
-                        }
-                        Err(error) => {
-                            upstream.failed(&error);
-                            self.error = Some((upstream.endpoint(), error));
-                        }
+                        Err(no_answer) => self.failure.add(upstream.endpoint(), no_answer),
                     }
-                    patience = self.start().or(patience);
+                    hedge_at = self.ask_next().or(hedge_at);
                 }
-                () = wait(patience) => {
+                () = sleep_until_if_any(hedge_at) => {
                     if self.followers.any() {
                         // The same question came in again: perhaps because an upstream forwards to us.
-                        self.slow.iter().for_each(|upstream| upstream.suspect_loop());
+                        self.asked.iter().for_each(|upstream| upstream.suspect_loop());
                     }
-                    patience = self.start();
+                    hedge_at = self.ask_next();
                 }
             }
         }
+        None
     }
 
-    /// Asks the next upstream; gives the time to wait for it before another is asked.
-    fn start(&mut self) -> Option<Instant> {
+    /// Asks the next upstream; gives the time at which another one is to be asked as well.
+    fn ask_next(&mut self) -> Option<Instant> {
         let upstream = self.waiting.pop_front()?;
-        let begun = Instant::now();
-        let patience = begun + hedge_delay(&upstream.summary());
-        self.slow.push(Arc::clone(&upstream));
+        let hedge_at = Instant::now() + hedge_delay(&upstream.summary());
+        self.asked.push(Arc::clone(&upstream));
         let question = self.question.clone();
         let attempt = async move {
-            let result = upstream.exchange(&question).await;
-            (upstream, begun, result)
+            let result = upstream.ask(&question).await;
+            (upstream, result)
         };
-        self.running.push(attempt.boxed());
-        Some(patience)
+        self.attempts.push(attempt.boxed());
+        Some(hedge_at)
     }
 
-    fn failure(&mut self, text: &str) -> Reply {
-        self.slow.iter().filter(|_| self.failed.is_none()).for_each(|upstream| upstream.overtaken());
-        self.failed.take().unwrap_or_else(|| {
-            let looping =
-                self.slow.is_empty() || self.slow.iter().all(|upstream| upstream.summary().is_looping);
-            let ede = match self.error.take() {
-                _ if looping => {
-                    Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
-                }
-                Some((endpoint, error)) if error.is_of_network() => {
-                    Ede::new(Ede::NETWORK_ERROR, format!("{endpoint}: {error}"))
-                }
-                _ => Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
-            };
-            Reply::failure(ResponseCode::ServFail, ede)
-        })
+    /// Notes a loss for each upstream that was asked, but for the one that answered.
+    ///
+    /// Each upstream asked counts, in whatever state its attempt is: one that is still awaited was too slow, and one
+    /// that gave an error, which was noted when it came, counts a second time.
+    fn note_losses(&self, answered: Option<&Arc<Upstream>>) {
+        let is_answered = |upstream: &Arc<Upstream>| answered.is_some_and(|one| Arc::ptr_eq(one, upstream));
+        self.asked.iter().filter(|upstream| !is_answered(upstream)).for_each(|upstream| upstream.note_loss());
+    }
+
+    /// The reply when no upstream gave an answer.
+    ///
+    /// A failure reply shows that the question fails, so no loss is noted then.
+    fn failed(self, text: &str) -> Reply {
+        if let Failure::Reply(reply) = self.failure {
+            return reply;
+        }
+        self.note_losses(None);
+        let ede = match self.failure {
+            // None was asked because all are looping, or all were found looping when they were asked.
+            _ if self.asked.iter().all(|upstream| upstream.summary().is_looping) => {
+                Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
+            }
+            Failure::Error(endpoint, error) if error.is_of_network() => {
+                Ede::new(Ede::NETWORK_ERROR, format!("{endpoint}: {error}"))
+            }
+            _ => Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
+        };
+        Reply::failure(ResponseCode::ServFail, ede)
     }
 }
 
-/// A failure, with a word on whose it is if it has none of its own.
+impl Failure {
+    fn add(&mut self, endpoint: Endpoint, no_answer: NoAnswer) {
+        match no_answer {
+            _ if matches!(self, Self::Reply(_)) => {}
+            NoAnswer::Reply(reply) => *self = Self::Reply(explained(reply, endpoint)),
+            NoAnswer::Error(error) => *self = Self::Error(endpoint, error),
+        }
+    }
+}
+
+/// A failure reply, with an extended error that names the upstream if the reply has no extended error.
 fn explained(mut reply: Reply, upstream: Endpoint) -> Reply {
     if reply.errors.is_empty() {
         let text = match reply.rcode {
@@ -165,16 +186,12 @@ fn rcode_name(rcode: ResponseCode) -> &'static str {
     if rcode == ResponseCode::Refused { "REFUSED" } else { "SERVFAIL" }
 }
 
-async fn wait(until: Option<Instant>) {
+/// Sleeps until a time; for ever if there is none.
+async fn sleep_until_if_any(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether another upstream may do better. What comes truncated was truncated over TCP as well.
-fn is_failure(reply: &Reply) -> bool {
-    reply.truncated || matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
 }
 
 /// How long to wait for an upstream before another one is asked as well.

@@ -12,6 +12,7 @@ use super::upstream_state::{
 };
 use crate::lock::lock;
 use crate::wire::Reply;
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,6 +36,15 @@ pub(super) struct Upstream {
     summary: AtomicU64,
     /// Wakes the exchanges under way when the upstream is found to forward to us.
     loop_found: Notify,
+}
+
+/// What an upstream gave in the place of an answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// A reply that another upstream may do better than.
+    Reply(Reply),
+    /// No reply.
+    Error(ExchangeError),
 }
 
 /// An upstream, and how it is doing.
@@ -107,16 +117,38 @@ impl Upstream {
         }
     }
 
-    /// Asks; a truncated reply is asked for again over TCP.
-    pub(super) async fn exchange(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
+    /// Asks a question, and notes what came of it.
+    ///
+    /// # Errors
+    /// What came is no answer, and another upstream may have one.
+    pub(super) async fn ask(&self, question: &UpstreamQuestion) -> Result<Reply, NoAnswer> {
+        let begun = Instant::now();
+        match self.exchange(question).await {
+            Ok(reply) if is_failure(&reply) => {
+                self.note(UpstreamState::on_failure_reply);
+                Err(NoAnswer::Reply(reply))
+            }
+            Ok(answer) => {
+                self.note(|state| state.on_answer(begun.elapsed()));
+                Ok(answer)
+            }
+            Err(error) => {
+                log::debug!("upstream {}: {error}", self.endpoint);
+                self.note(UpstreamState::on_loss);
+                Err(NoAnswer::Error(error))
+            }
+        }
+    }
+
+    /// Asks, until the upstream is found to forward to us.
+    async fn exchange(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
+        let exchange = match self.endpoint.transport {
+            UpstreamTransport::Classic => self.exchange_classic(question),
+        };
         tokio::select! {
             biased;
             () = self.loop_found.notified() => Err(ExchangeError::Loop),
-            reply = async {
-                match self.endpoint.transport {
-                    UpstreamTransport::Classic => self.exchange_classic(question).await,
-                }
-            } => reply,
+            reply = exchange => reply,
         }
     }
 
@@ -148,24 +180,8 @@ impl Upstream {
         self.sockets.exchange(question, with_edns, self.context.timeout()).await
     }
 
-    /// Notes an answer and the time it took.
-    pub(super) fn answered(&self, took: Duration) {
-        self.note(|state| state.on_answer(took));
-    }
-
-    /// Notes SERVFAIL or REFUSED: quick, but no answer.
-    pub(super) fn gave_up(&self) {
-        self.note(UpstreamState::on_failure_reply);
-    }
-
-    /// Notes an error in the place of a reply.
-    pub(super) fn failed(&self, error: &ExchangeError) {
-        log::debug!("upstream {}: {error}", self.endpoint);
-        self.overtaken();
-    }
-
-    /// Notes that there was no reply when it was due.
-    pub(super) fn overtaken(&self) {
+    /// Notes that another upstream answered first, or that the time for an answer is over.
+    pub(super) fn note_loss(&self) {
         self.note(UpstreamState::on_loss);
     }
 
@@ -232,4 +248,9 @@ impl Upstream {
             self.note(|state| state.on_loop_probe_reply(known_before));
         }
     }
+}
+
+/// Whether another upstream may do better. A reply that is truncated here was truncated over TCP as well.
+fn is_failure(reply: &Reply) -> bool {
+    reply.truncated || matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
 }
