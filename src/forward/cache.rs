@@ -229,7 +229,6 @@ fn cacheable_for(reply: &Reply) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::Query;
     use hickory_proto::rr::Name;
     use hickory_proto::rr::rdata::{A, SOA};
 
@@ -238,13 +237,7 @@ mod tests {
     }
 
     fn question_of(text: &str) -> UpstreamQuestion {
-        UpstreamQuestion {
-            query: Query::query(name(text), RecordType::A),
-            dnssec_ok: false,
-            checking_disabled: false,
-            recursion_desired: true,
-            stub: false,
-        }
+        UpstreamQuestion::own(name(text), RecordType::A)
     }
 
     fn address(ttl: u32) -> Reply {

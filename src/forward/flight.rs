@@ -102,18 +102,12 @@ impl Drop for FlightGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::{Query, ResponseCode};
+    use hickory_proto::op::ResponseCode;
     use hickory_proto::rr::{Name, RecordType};
     use std::time::Duration;
 
     fn question_of() -> UpstreamQuestion {
-        UpstreamQuestion {
-            query: Query::query(Name::root(), RecordType::A),
-            dnssec_ok: false,
-            checking_disabled: false,
-            recursion_desired: true,
-            stub: false,
-        }
+        UpstreamQuestion::own(Name::root(), RecordType::A)
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::answer::{Ede, Lookup};
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request};
 use arc_swap::ArcSwap;
-use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -204,13 +204,7 @@ impl Forwarder {
     /// # Errors
     /// No upstream gave an answer in time.
     pub async fn lookup(&self, lookup: &Lookup) -> Result<LookedUp, LookupFailed> {
-        let question = UpstreamQuestion {
-            query: Query::query(lookup.name.clone(), lookup.rtype),
-            dnssec_ok: false,
-            checking_disabled: false,
-            recursion_desired: true,
-            stub: false,
-        };
+        let question = UpstreamQuestion::own(lookup.name.clone(), lookup.rtype);
         let limit = self.config.load().timeout;
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
         let reply =

@@ -5,6 +5,7 @@ use crate::answer::Ede;
 use crate::wire::{OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::{Name, RecordType};
 
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
@@ -29,6 +30,17 @@ impl UpstreamQuestion {
             checking_disabled: request.checking_disabled,
             recursion_desired: request.recursion_desired,
             stub,
+        }
+    }
+
+    /// A question that no client asked: for a name that an answer needs, or to probe an upstream.
+    pub(super) fn own(name: Name, rtype: RecordType) -> Self {
+        Self {
+            query: Query::query(name, rtype),
+            dnssec_ok: false,
+            checking_disabled: false,
+            recursion_desired: true,
+            stub: false,
         }
     }
 

@@ -1,9 +1,7 @@
 //! The questions that upstreams are probed with.
 
 use super::endpoint::Endpoint;
-use super::message::UpstreamQuestion;
-use hickory_proto::op::Query;
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Top label of the names we probe with. It does not exist, and nothing is told by asking for it.
@@ -24,15 +22,4 @@ pub(super) fn name(nonce: u64, endpoint: Endpoint) -> Name {
     let mut name = Name::from_labels([label.as_bytes(), PROBE_TOP_LABEL]).unwrap_or_default();
     name.set_fqdn(true);
     name
-}
-
-/// A question of our own.
-pub(super) fn question(name: Name, rtype: RecordType) -> UpstreamQuestion {
-    UpstreamQuestion {
-        query: Query::query(name, rtype),
-        dnssec_ok: false,
-        checking_disabled: false,
-        recursion_desired: true,
-        stub: false,
-    }
 }

@@ -272,20 +272,14 @@ fn repeats_question(question: &[u8], response: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::{MessageType, Query, ResponseCode};
+    use hickory_proto::op::{MessageType, ResponseCode};
     use hickory_proto::rr::{Name, RecordType};
     use std::collections::HashSet;
 
     const LIMIT: Duration = Duration::from_secs(2);
 
     fn question_of(text: &str) -> UpstreamQuestion {
-        UpstreamQuestion {
-            query: Query::query(Name::from_ascii(text).expect("a name"), RecordType::A),
-            dnssec_ok: false,
-            checking_disabled: false,
-            recursion_desired: true,
-            stub: false,
-        }
+        UpstreamQuestion::own(Name::from_ascii(text).expect("a name"), RecordType::A)
     }
 
     async fn upstream() -> (UdpSocket, QuerySockets) {

@@ -227,7 +227,7 @@ impl Upstream {
 
     /// Asks what every resolver can answer, with EDNS and without.
     async fn probe_health(&self) {
-        let question = probe::question(Name::root(), RecordType::NS);
+        let question = UpstreamQuestion::own(Name::root(), RecordType::NS);
         for edns in [EdnsSupport::Supported, EdnsSupport::Unsupported] {
             let with_edns = edns == EdnsSupport::Supported;
             let begun = Instant::now();
@@ -243,7 +243,8 @@ impl Upstream {
 
     /// Asks for a name that only this process knows; if the question comes back to us, the upstream forwards to us.
     async fn probe_loop(&self, known_before: Option<Instant>) {
-        let question = probe::question(probe::name(self.context.nonce, self.endpoint), RecordType::HINFO);
+        let question =
+            UpstreamQuestion::own(probe::name(self.context.nonce, self.endpoint), RecordType::HINFO);
         if let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await {
             self.note(|state| state.on_loop_probe_reply(known_before));
         }
