@@ -1,5 +1,8 @@
-//! The response cache: replies of upstreams, for as long as their TTLs allow, and answers for longer if no upstream
-//! gives another (RFC 8767).
+//! The response cache: replies of upstreams.
+//!
+//! A reply is fresh for as long as its TTLs allow (RFC 1035 §3.2.1, RFC 2308 §5). An answer stays a day longer as a
+//! stale answer, for when no upstream gives a new one (RFC 8767). A popular reply is due for a refresh before its TTL
+//! ends. This module asks nobody: the caller runs the exchanges.
 
 use super::message::UpstreamQuestion;
 use crate::answer::Ede;
@@ -13,36 +16,39 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Octets that one place in the cache stands for: most replies are smaller, a larger one takes more
-/// places, and so the memory is bounded as well as the number.
+/// Octets of a reply that count as one of the `capacity` of the cache. Most replies are smaller; larger ones count
+/// several times, so the memory is bounded as well as the number of replies.
 const OCTETS_PER_WEIGHT: usize = 1_024;
 
-/// How long an answer is good for where no upstream gives another (RFC 8767 §5: one to three days).
+/// How long after its TTL an answer may be served stale (RFC 8767 §5: one to three days).
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// TTL of a stale answer, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
 
-/// How long no upstream is asked again that failed to refresh an answer. RFC 8767 §5 allows 30 s.
+/// Pause before upstreams that failed to refresh an answer are asked for it again. RFC 8767 §5 allows 30 s.
 const REFRESH_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Replies with a shorter lifetime are not fetched ahead of their end.
+/// Replies with a shorter lifetime are not refreshed before it ends.
 const MIN_PREFETCH_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Least time ahead of its end that a reply is fetched anew; else a tenth of its lifetime.
+/// Minimum time before the end of its lifetime at which a popular reply is refreshed; a tenth of the lifetime if that
+/// is longer.
 const MIN_PREFETCH_LEAD: Duration = Duration::from_secs(2);
 
-/// Times that a reply is asked for on the full path until it counts as popular: after the first two the fast path answers.
+/// Hits that make a reply popular. Only the full path counts: after two hits the fast path answers for a while.
 const POPULAR_HITS: u32 = 3;
 
-/// See the module's text.
+/// The response cache; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct ResponseCache {
+    /// `None` if the cache is switched off.
     responses: Option<Cache<UpstreamQuestion, Arc<CachedResponse>, CacheWeight>>,
-    /// Longest that a reply is kept, in seconds.
+    /// Maximum time that a reply is fresh, in seconds.
     max_ttl: u32,
 }
 
+/// A reply in the cache.
 #[derive(Debug)]
 struct CachedResponse {
     reply: Reply,
@@ -50,42 +56,42 @@ struct CachedResponse {
     lifetime: Duration,
     weight: u64,
     hits: AtomicU32,
-    /// Milliseconds after it was stored before which it is not fetched again.
+    /// Milliseconds since `stored` before which the reply is not refreshed again.
     retry_after: AtomicU64,
 }
 
-/// What is kept for a question.
+/// What the cache has for a question.
 #[derive(Debug)]
 pub(super) enum Cached {
-    /// A reply that still holds.
+    /// A reply whose TTLs have not ended.
     Fresh {
-        /// It, with its TTLs counted down.
+        /// The reply, with its TTLs counted down.
         reply: Reply,
-        /// Whole seconds for which nobody need look at it again.
+        /// Whole seconds for which the caller may use the reply without asking the cache again.
         fresh_for: u64,
-        /// Whether it is to be fetched anew, ahead of its end. Only one of many who ask hears that.
+        /// Whether the caller is to refresh the reply. Only one of several callers gets `true`.
         refresh_due: bool,
     },
-    /// An answer that no longer holds, but is better than none.
+    /// An answer whose TTLs have ended, for when upstreams fail.
     Stale(StaleAnswer),
 }
 
-/// An answer whose time is over.
+/// An answer whose TTLs have ended.
 #[derive(Debug)]
 pub(super) struct StaleAnswer(Arc<CachedResponse>);
 
 impl StaleAnswer {
-    /// Whether upstreams failed to refresh it a moment ago.
+    /// Whether upstreams failed to refresh the answer a moment ago.
     pub(super) fn is_retry_paused(&self, now: Instant) -> bool {
         self.0.age(now) < self.0.retry_after.load(Ordering::Relaxed)
     }
 
-    /// Notes that upstreams failed to refresh it.
+    /// Notes that upstreams failed to refresh the answer.
     pub(super) fn pause_retry(&self, now: Instant) {
         self.0.retry_after.store(self.0.age(now) + millis(REFRESH_RETRY_PAUSE), Ordering::Relaxed);
     }
 
-    /// The answer, for want of another.
+    /// The answer with the TTL of stale answers, and an extended error that says that it is stale.
     pub(super) fn reply(&self) -> Reply {
         let mut reply = self.0.reply.clone();
         records(&mut reply).for_each(|record| record.ttl = STALE_TTL);
@@ -95,12 +101,12 @@ impl StaleAnswer {
 }
 
 impl CachedResponse {
-    /// Milliseconds since it was stored.
+    /// Milliseconds since the reply was stored.
     fn age(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.stored))
     }
 
-    /// How long ahead of its end it is fetched anew.
+    /// How long before the end of its lifetime the reply is refreshed.
     fn prefetch_lead(&self) -> Duration {
         if self.lifetime < MIN_PREFETCH_LIFETIME {
             Duration::ZERO
@@ -109,7 +115,7 @@ impl CachedResponse {
         }
     }
 
-    /// Whether it is to be fetched anew; whoever hears that has to see to it.
+    /// Whether the reply is to be refreshed; the caller that gets `true` has to do so.
     fn claim_refresh(&self, now: Instant) -> bool {
         let (age, retry_after) = (self.age(now), self.retry_after.load(Ordering::Relaxed));
         let claim = |from| {
@@ -119,7 +125,7 @@ impl CachedResponse {
         self.hits.load(Ordering::Relaxed) >= POPULAR_HITS && age >= retry_after && claim(retry_after)
     }
 
-    /// Whether it may be given when its time is over. A denial may not: who made the name meanwhile wants it found.
+    /// Whether the reply may be served stale. A denial may not: the name may have been made since.
     fn may_be_stale(&self) -> bool {
         let is_answer = |record: &Record| record.record_type() != RecordType::CNAME;
         self.reply.rcode == ResponseCode::NoError && self.reply.answers.iter().any(is_answer)
@@ -130,7 +136,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Counts the places that an entry takes.
+/// The weight of replies in the cache.
 #[derive(Clone, Debug)]
 struct CacheWeight;
 
@@ -141,13 +147,13 @@ impl Weighter<UpstreamQuestion, Arc<CachedResponse>> for CacheWeight {
 }
 
 impl ResponseCache {
-    /// A cache of so many replies, none of which is kept longer than so many seconds; 0 keeps none.
+    /// A cache of at most `capacity` replies that are fresh for at most `max_ttl` seconds; with a capacity of 0 it is off.
     pub(super) fn new(capacity: usize, max_ttl: u32) -> Self {
         let responses = (capacity > 0).then(|| Cache::with_weighter(capacity, capacity as u64, CacheWeight));
         Self { responses, max_ttl }
     }
 
-    /// What is kept for a question.
+    /// The reply to a question, fresh or stale.
     pub(super) fn get(&self, question: &UpstreamQuestion, now: Instant) -> Option<Cached> {
         let response = self.responses.as_ref()?.get(question)?;
         let age_exact = now.saturating_duration_since(response.stored);
@@ -170,7 +176,7 @@ impl ResponseCache {
         })
     }
 
-    /// Keeps a reply if it may be kept.
+    /// Caches a reply if it may be cached.
     pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, now: Instant) {
         let Some(responses) = &self.responses else { return };
         let Some(ttl) = cacheable_for(reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0) else {
@@ -192,19 +198,19 @@ fn records(reply: &mut Reply) -> impl Iterator<Item = &mut Record> {
     reply.answers.iter_mut().chain(&mut reply.authorities).chain(&mut reply.additionals)
 }
 
-/// About the memory of a reply: its frame, and the frame, owner name and data of each record.
+/// Octets of memory of a reply, estimated: its struct, and the struct, owner name and data of each record.
 fn memory_of(reply: &Reply) -> usize {
     let records = reply.answers.iter().chain(&reply.authorities).chain(&reply.additionals);
-    // Whatever the type, its data take about as much memory as on the wire; small names are in the frame.
+    // The data of a record take about as much memory as on the wire, whatever the type; small names are in the struct.
     let memory =
         |record: &Record| size_of::<Record>() + record.to_bytes().map_or(usize::from(u16::MAX), |o| o.len());
     size_of::<CachedResponse>() + records.map(memory).sum::<usize>()
 }
 
-/// How long a reply may be kept, in seconds; `None` if not at all.
+/// How long a reply may be cached, in seconds; `None` if not at all.
 ///
-/// The least TTL of its records; without an answer the SOA's, and not longer than its MINIMUM, and
-/// without a SOA not at all (RFC 2308 §5).
+/// The least TTL of its records. A negative reply counts the MINIMUM of its SOA record as well, and may not be cached
+/// without a SOA record (RFC 2308 §5).
 fn cacheable_for(reply: &Reply) -> Option<u32> {
     if reply.truncated || !matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) {
         return None;

@@ -1,4 +1,4 @@
-//! What all upstreams share.
+//! What all upstreams share: the runtime of connections, the timeout, the mark of probes, and who is woken by changes.
 
 use crate::lock::lock;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// What all upstreams share.
+/// What all upstreams share; one for the forwarder.
 pub(super) struct UpstreamContext {
-    /// Owns the tasks behind all connections: they end when it is dropped.
+    /// Owns the tasks of all TCP connections: they end when this is dropped.
     pub(super) provider: TokioRuntimeProvider,
+    /// Time for the reply to a question, by one upstream.
     timeout: Mutex<Duration>,
-    /// Marks the probes of this process.
+    /// Part of the names that upstreams are probed with, so that no other process uses them.
     pub(super) nonce: u64,
-    /// Told when an upstream is in order, or not any more.
+    /// Notified when an upstream goes up or down.
     pub(super) news: Notify,
 }
 

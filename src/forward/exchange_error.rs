@@ -3,10 +3,10 @@
 use hickory_resolver::net::NetError;
 use std::io;
 
-/// Why an upstream gave no reply.
+/// Why an exchange with an upstream gave no reply. Clients may read the text, in an extended error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
-    /// No reply in time.
+    /// No reply came within the timeout.
     #[error("no reply in time")]
     Timeout,
     /// The connection failed, or the reply makes no sense.
@@ -18,19 +18,19 @@ pub(super) enum ExchangeError {
     /// The host says that nobody listens there.
     #[error("nobody listens there")]
     NobodyListens,
-    /// There is no other port, and too many wait at this one.
+    /// No new socket can be opened, and too many questions wait at the current one.
     #[error("too many wait for it at one port")]
     Crowded,
-    /// A reply to something else.
+    /// The message is not a reply to the question.
     #[error("the reply is not to the question")]
     NotTheReply,
-    /// It forwards to us.
+    /// The upstream was found to forward to us.
     #[error("it forwards to this server")]
     Loop,
 }
 
 impl ExchangeError {
-    /// Whether it is the network that failed, rather than the server.
+    /// Whether the network failed, rather than the server.
     pub(super) fn is_of_network(&self) -> bool {
         matches!(self, Self::Send(_) | Self::NobodyListens | Self::Net(NetError::Io(_)))
     }

@@ -1,4 +1,4 @@
-//! Equal questions in flight: the first asks, the others wait for its reply.
+//! Equal questions at one time: the first begins an exchange with upstreams, the others wait for the reply of that.
 
 use super::message::UpstreamQuestion;
 use crate::lock::lock;
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 type Exchange = BoxFuture<'static, Reply>;
 
-/// An exchange that several may wait for.
+/// An exchange whose reply several questions may wait for. It goes on as long as one of them waits.
 pub(super) type Flight = Shared<Exchange>;
 
-/// The questions in flight.
+/// The exchanges under way, by question.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     under_way: Mutex<HashMap<UpstreamQuestion, UnderWay>>,
@@ -26,7 +26,7 @@ struct UnderWay {
     followers: Followers,
 }
 
-/// How many wait for an exchange besides the one that began it.
+/// The number of questions that joined an exchange after the one that began it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Followers(Arc<AtomicUsize>);
 
@@ -37,9 +37,7 @@ impl Followers {
 }
 
 impl Flights {
-    /// The exchange under way for the question, or the one that `begin` makes.
-    ///
-    /// It goes on as long as anyone waits for it.
+    /// The exchange under way for the question, else the one that `begin` makes.
     pub(super) fn join<F>(
         self: &Arc<Self>,
         question: UpstreamQuestion,
@@ -79,7 +77,7 @@ impl Flights {
     }
 }
 
-/// Takes an exchange out of the table when it ends, or when nobody waits for it any more.
+/// Takes an exchange out of the table when it ends, or when no question waits for it any more.
 struct FlightGuard {
     flights: Arc<Flights>,
     question: UpstreamQuestion,
@@ -89,7 +87,7 @@ struct FlightGuard {
 impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut under_way = self.flights.lock();
-        // Another exchange may have taken the place.
+        // Since nobody waited for this exchange any more, another one for the same question may have begun.
         let own = under_way
             .get(&self.question)
             .is_some_and(|flight| Arc::ptr_eq(&flight.followers.0, &self.followers.0));
@@ -128,6 +126,6 @@ mod tests {
         assert_eq!(begun.load(Ordering::Relaxed), 2);
         let given_up = tokio::time::timeout(Duration::from_millis(10), join()).await;
         assert!(given_up.is_err());
-        assert!(flights.lock().is_empty(), "nothing is left of an exchange that nobody waits for");
+        assert!(flights.lock().is_empty(), "an exchange that nobody waits for is removed");
     }
 }

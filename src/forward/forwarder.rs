@@ -1,4 +1,7 @@
-//! The forwarder: what the server asks of this room.
+//! The forwarder: the one type of this room that the server and the agent call.
+//!
+//! A question is answered from the response cache, else by the exchange under way for an equal question, else by a new
+//! exchange with upstreams. Every question gets a reply, within twice `timeout`.
 
 use super::cache::{Cached, ResponseCache, StaleAnswer};
 use super::endpoint::Endpoint;
@@ -22,41 +25,44 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-/// Exchanges under way at once. Each holds a socket and a message, so this bounds both.
+/// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
 const MAX_EXCHANGES: usize = 2_048;
 
-/// How often upstreams in doubt are probed.
+/// How often suspect and looping upstreams are probed.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
 
-/// How long a client waits for upstreams while there is a stale answer for it (RFC 8767 §5).
+/// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
 const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
 
-/// No upstream gave an answer to a look-up of our own.
+/// No upstream gave an answer to a question of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no upstream gave an answer")]
 pub struct LookupFailed;
 
-/// What came of a look-up of our own.
+/// The answer to a question of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookedUp {
-    /// The answer section; `None` if the name does not exist.
+    /// The answer section, with TTLs in seconds; `None` if the name does not exist.
     pub records: Option<Vec<Record>>,
-    /// Whether it was given beyond its time.
+    /// Whether the answer came from the cache after its TTL had ended, because no upstream answered (RFC 8767).
     pub is_stale: bool,
 }
 
-/// The forwarder; shared by all that serve.
+/// The forwarder; all workers and connections share it.
 #[derive(Debug)]
 pub struct Forwarder {
     config: ArcSwap<ForwardConfig>,
     pool: Pool,
+    /// The upstreams of questions outside of stub zones.
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     cache: ArcSwap<ResponseCache>,
     flights: Arc<Flights>,
     refresher: Refresher,
+    /// One permit for each exchange with upstreams.
     permits: Arc<Semaphore>,
-    /// For names that our own answers need, so that these leave room for what clients ask.
+    /// One permit for each name that an answer of ours needs: fewer, so that questions of clients get through.
     lookups: Semaphore,
+    /// Counts questions for `ns_rotate`.
     turn: AtomicUsize,
 }
 
@@ -76,7 +82,7 @@ impl Forwarder {
         })
     }
 
-    /// Takes new settings. What is cached stays unless the cache itself changes.
+    /// Takes new settings. Cached replies stay unless the settings of the cache change.
     pub fn configure(&self, config: ForwardConfig) {
         let before = self.config.load();
         if (before.cache_size, before.cache_ttl) != (config.cache_size, config.cache_ttl) {
@@ -88,7 +94,7 @@ impl Forwarder {
         self.config.store(Arc::new(config));
     }
 
-    /// Takes the upstreams; those that stay keep what is known of them.
+    /// Takes the addresses of the upstreams. The state of an upstream that was there before is not lost.
     pub fn set_upstreams(&self, addresses: &[SocketAddr]) {
         let upstreams: Vec<_> =
             addresses.iter().map(|address| self.pool.upstream(Endpoint::classic(*address))).collect();
@@ -96,34 +102,34 @@ impl Forwarder {
         self.pool.sweep();
     }
 
-    /// The present upstreams.
+    /// The addresses of the present upstreams.
     pub fn upstreams(&self) -> Vec<SocketAddr> {
         self.upstreams.load().iter().map(|upstream| upstream.endpoint().address).collect()
     }
 
-    /// How many of the present upstreams are well, and how many there are.
+    /// How many of the present upstreams are up, and how many there are.
     pub fn health(&self) -> (usize, usize) {
         let reports = self.reports();
         (reports.iter().filter(|report| report.is_up).count(), reports.len())
     }
 
-    /// How the present upstreams are doing.
+    /// The state of each present upstream.
     pub fn reports(&self) -> Vec<UpstreamReport> {
         self.upstreams.load().iter().map(|upstream| upstream.report()).collect()
     }
 
-    /// Waits until it changes how one is doing; one waiter hears it.
+    /// Waits until an upstream goes up or down. Each change wakes one waiter.
     pub async fn news(&self) {
         self.pool.news().await;
     }
 
-    /// The reply to a question from the cache alone, and the whole seconds that it may be given again without a look.
-    /// A stub zone's servers answer for its names.
+    /// The reply to a question from the cache alone, without waiting, and for how many whole seconds the caller may
+    /// send that reply again without asking here. `zone` is the stub zone that the name is in.
     ///
-    /// A popular reply whose end is near is fetched anew behind the client's back.
+    /// A popular reply whose TTL is about to end is refreshed in the background.
     pub fn cached(&self, request: &Request, zone: Option<&StubZone>) -> Option<(Reply, u64)> {
-        let comes_back = zone.is_some() && request.edns.is_some_and(|edns| edns.stub_marker);
-        if comes_back || self.config.load().no_rec {
+        let is_from_stub_zone = zone.is_some() && request.edns.is_some_and(|edns| edns.stub_marker);
+        if is_from_stub_zone || self.config.load().no_rec {
             return None;
         }
         let question = UpstreamQuestion::of(request, zone.is_some());
@@ -133,18 +139,18 @@ impl Forwarder {
             return None;
         };
         if refresh_due {
-            let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.servers(zone));
-            self.refresher.finish(self.exchange(question, upstreams));
+            let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.upstreams_of(zone));
+            self.refresher.finish(self.join_exchange(question, upstreams));
         }
-        // The servers of a stub zone are the site's own.
+        // The servers of a stub zone belong to the site, and may give addresses of the site.
         if zone.is_none() && self.config.load().rebind_protection {
             rebind::protect(&mut reply);
         }
         // Only the authority itself may set AA (RFC 1035 §4.1.1).
-        Some((self.finished(Reply { authoritative: false, ..reply }, request), fresh_for))
+        Some((self.fit_to_client(Reply { authoritative: false, ..reply }, request), fresh_for))
     }
 
-    /// Keeps a reply as if an upstream had given it now.
+    /// Caches a reply as if an upstream had given it now.
     #[cfg(test)]
     pub(crate) fn remember(&self, request: &Request, reply: &Reply) {
         self.cache.load().insert(&UpstreamQuestion::of(request, false), reply, Instant::now());
@@ -160,12 +166,16 @@ impl Forwarder {
         Arc::ptr_eq(&self.config.load(), config)
     }
 
-    /// Whether the question is a probe of ours that came back: then its upstream forwards to us.
+    /// Whether a name is one that an upstream is probed with for a loop. Then the question came back, and the upstream
+    /// counts as forwarding to us.
     pub fn is_own_probe(&self, name: &Name) -> bool {
         self.pool.probe_came_back(name)
     }
 
-    /// Forwards a question; always gives a reply, and in bounded time.
+    /// Forwards a question to the upstreams; gives a reply in any case, within twice `timeout`.
+    ///
+    /// The cache is asked again, though [`cached`](Self::cached) found nothing there: an equal question may have been
+    /// answered since, and that reply is used.
     pub async fn forward(&self, request: &Request) -> Reply {
         let config = self.config.load_full();
         if config.no_rec {
@@ -177,29 +187,28 @@ impl Forwarder {
             return Reply::failure(ResponseCode::ServFail, Ede::new(Ede::PROHIBITED, text));
         }
         let upstreams = self.upstreams.load_full();
-        let mut reply = self.ask(UpstreamQuestion::of(request, false), upstreams).await;
+        let mut reply = self.reply_to(UpstreamQuestion::of(request, false), upstreams).await;
         if config.rebind_protection {
             rebind::protect(&mut reply);
         }
-        self.finished(reply, request)
+        self.fit_to_client(reply, request)
     }
 
-    /// Forwards a question to the servers of a stub zone.
+    /// Forwards a question to the servers of a stub zone; see [`forward`](Self::forward).
     pub async fn forward_stub(&self, request: &Request, zone: &StubZone) -> Reply {
         if request.edns.is_some_and(|edns| edns.stub_marker) {
             let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
             return Reply::failure(ResponseCode::Refused, error);
         }
-        let reply = self.ask(UpstreamQuestion::of(request, true), self.servers(zone)).await;
-        self.finished(reply, request)
+        let reply = self.reply_to(UpstreamQuestion::of(request, true), self.upstreams_of(zone)).await;
+        self.fit_to_client(reply, request)
     }
 
-    fn servers(&self, zone: &StubZone) -> Arc<Vec<Arc<Upstream>>> {
+    fn upstreams_of(&self, zone: &StubZone) -> Arc<Vec<Arc<Upstream>>> {
         Arc::new(zone.servers.iter().map(|server| self.pool.upstream(*server)).collect())
     }
 
-    /// The answer section for a name outside the tree, within the timeout of one exchange; empty if the
-    /// name does not exist.
+    /// The answer section for a name outside of the tree that an answer of ours needs, within `timeout`.
     ///
     /// # Errors
     /// No upstream gave an answer in time.
@@ -207,8 +216,9 @@ impl Forwarder {
         let question = UpstreamQuestion::own(lookup.name.clone(), lookup.rtype);
         let limit = self.config.load().timeout;
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
-        let reply =
-            timeout(limit, self.ask(question, self.upstreams.load_full())).await.map_err(|_| LookupFailed)?;
+        let reply = timeout(limit, self.reply_to(question, self.upstreams.load_full()))
+            .await
+            .map_err(|_| LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
@@ -219,7 +229,7 @@ impl Forwarder {
         }
     }
 
-    /// Probes upstreams in doubt, for ever; says when there is none left, and when there is again.
+    /// Probes suspect and looping upstreams, for ever; logs when no upstream is up any more, and when one is again.
     pub async fn tend(&self) {
         let mut all_down = false;
         loop {
@@ -237,31 +247,32 @@ impl Forwarder {
         }
     }
 
-    /// Fetches replies anew that are popular or stale, for ever.
+    /// Runs the exchanges that no client waits for, for ever: they refresh popular and stale replies.
     pub async fn refresh(&self) {
         self.refresher.run().await;
     }
 
-    async fn ask(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
+    /// The reply to a question: from the cache, from upstreams, or a failure.
+    async fn reply_to(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
         let cached = self.cache.load().get(&question, Instant::now());
         match cached {
             Some(Cached::Fresh { reply, refresh_due, .. }) => {
                 if refresh_due {
-                    self.refresher.finish(self.exchange(question, upstreams));
+                    self.refresher.finish(self.join_exchange(question, upstreams));
                 }
                 reply
             }
-            Some(Cached::Stale(stale)) => self.ask_or_stale(question, upstreams, stale).await,
+            Some(Cached::Stale(stale)) => self.reply_or_stale(question, upstreams, stale).await,
             None if upstreams.is_empty() => {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
                 Reply::failure(ResponseCode::ServFail, error)
             }
-            None => self.exchange(question, upstreams).await,
+            None => self.join_exchange(question, upstreams).await,
         }
     }
 
-    /// What upstreams say, if they say anything soon; else a stale answer, while they are still asked.
-    async fn ask_or_stale(
+    /// The answer of upstreams if it comes soon, else the stale answer; the exchange then goes on in the background.
+    async fn reply_or_stale(
         &self,
         question: UpstreamQuestion,
         upstreams: Arc<Vec<Arc<Upstream>>>,
@@ -270,10 +281,10 @@ impl Forwarder {
         if upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
-        let hopeless = !upstreams.iter().any(|upstream| upstream.summary().is_up());
+        let is_hopeless = !upstreams.iter().any(|upstream| upstream.summary().is_up());
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
-        let exchange = self.exchange(question, upstreams);
-        match timeout(if hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
+        let exchange = self.join_exchange(question, upstreams);
+        match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
             Ok(reply) if is_answer(&reply) => reply,
             Ok(failure) => {
                 stale.pause_retry(Instant::now());
@@ -289,15 +300,15 @@ impl Forwarder {
         }
     }
 
-    /// The exchange under way for a question, or a new one; what comes of it is kept.
-    fn exchange(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
+    /// The exchange under way for a question, or a new one, whose reply goes into the cache.
+    fn join_exchange(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
         let (cache, config) = (self.cache.load_full(), self.config.load_full());
         let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
         let permits = Arc::clone(&self.permits);
         let exchange = {
             let question = question.clone();
             move |followers| async move {
-                // Who follows an exchange takes no permit, so popular names get through a flood of others.
+                // A question that joins an exchange takes no permit, so popular names get through a flood of others.
                 let Ok(_permit) = permits.try_acquire() else {
                     let error = Ede::new(Ede::OTHER, "too many questions wait for upstreams");
                     return Reply::failure(ResponseCode::ServFail, error);
@@ -310,8 +321,9 @@ impl Forwarder {
         self.flights.join(question, exchange)
     }
 
-    /// What the client asked for decides about AD, and its letter case about names.
-    fn finished(&self, mut reply: Reply, request: &Request) -> Reply {
+    /// Fits a reply to the request of a client: AD only if the client wants AD (RFC 6840 §5.8), and owner names in
+    /// the letter case of the question.
+    fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
         let wanted = request.authentic_data || request.dnssec_ok();
         reply.authentic_data &= wanted && self.config.load().trust_ad;
         let asked = request.query.name();
@@ -324,7 +336,7 @@ impl Forwarder {
     }
 }
 
-/// Whether a reply may take the place of an answer that was right before.
+/// Whether a reply is better than a stale answer.
 fn is_answer(reply: &Reply) -> bool {
     matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
 }

@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RecordType};
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
 
-/// What makes two questions to an upstream the same.
+/// A question to upstreams. Equal questions share one exchange and one cached reply.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UpstreamQuestion {
     /// Name, type and class; names compare without regard to letter case.
@@ -18,11 +18,12 @@ pub(super) struct UpstreamQuestion {
     pub(super) dnssec_ok: bool,
     pub(super) checking_disabled: bool,
     pub(super) recursion_desired: bool,
-    /// Whether it goes to a stub zone's servers, marked.
+    /// Whether the question goes to the servers of a stub zone, with an option that says so.
     pub(super) stub: bool,
 }
 
 impl UpstreamQuestion {
+    /// The question of a client; `stub` says whether it goes to the servers of a stub zone.
     pub(super) fn of(request: &Request, stub: bool) -> Self {
         Self {
             query: request.query.clone(),
@@ -90,7 +91,7 @@ impl UpstreamReply {
     }
 }
 
-/// Whether a message is a reply to the question. The id was checked by the exchange.
+/// Whether a message is a reply to the question. The transport has checked the id.
 pub fn is_reply_to(query: &Query, message: &Message) -> bool {
     let repeated = match message.queries.as_slice() {
         [only] => only == query,
@@ -107,7 +108,7 @@ fn is_not_understood(rcode: ResponseCode) -> bool {
     matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp)
 }
 
-/// The reply that a message of an upstream holds.
+/// The reply in a message of an upstream; options other than extended errors (RFC 8914) are left out.
 pub fn reply_of(message: Message) -> Reply {
     let errors =
         message.edns.iter().flat_map(|edns| edns.options().as_ref()).filter_map(|(_, option)| match option {
@@ -130,6 +131,7 @@ pub fn reply_of(message: Message) -> Reply {
     }
 }
 
+/// An extended error as it is in its option: two octets of code, then text (RFC 8914 §2).
 fn error(data: &[u8]) -> Option<Ede> {
     let (code, text) = data.split_first_chunk::<2>()?;
     let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();

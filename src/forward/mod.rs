@@ -1,8 +1,12 @@
-//! Forwarding: questions for other domains go to upstreams, whole messages come back.
+//! Forwarding: questions for other domains go to upstreams, whole replies come back.
 //!
-//! Owns the choice of upstream, failover, the response cache, equal questions in flight, stub zones and
-//! loops. Only this room knows hickory-resolver. A forwarded message is a new one: fresh id and port,
-//! our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
+//! Owns the choice of upstream, failover, the state of each upstream, the response cache, equal questions under way,
+//! stub zones and the detection of forwarding loops. Only this room knows hickory-resolver. A forwarded message is a
+//! new one: fresh id and port, our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
+//!
+//! The way of a question: `forwarder` → `cache` → `flight` (equal questions share one exchange) → `race` (several
+//! upstreams) → `upstream` → `query_sockets` (UDP) or `tcp` → `message`, and back. `upstream_state` has the rules of
+//! when an upstream is suspect; `refresh` runs the exchanges that no client waits for.
 
 mod cache;
 mod context;

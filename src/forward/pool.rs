@@ -1,4 +1,4 @@
-//! All upstreams, by endpoint.
+//! All upstreams by endpoint, so that the state of a server is known once, however many zones and settings name it.
 
 use super::context::UpstreamContext;
 use super::endpoint::Endpoint;
@@ -10,16 +10,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-/// All upstreams by endpoint, those of stub zones as well, as long as anyone uses them.
+/// All upstreams by endpoint, those of stub zones as well.
 #[derive(Debug)]
 pub(super) struct Pool {
     context: Arc<UpstreamContext>,
+    /// Upstreams that are in use.
     upstreams: Mutex<HashMap<Endpoint, Weak<Upstream>>>,
-    /// Stub zones name their upstreams question by question; this keeps what is known of them.
+    /// Keeps upstreams, and so their state, between questions: those of stub zones are looked up for each question.
     remembered: Mutex<HashMap<Endpoint, Arc<Upstream>>>,
 }
 
-/// Most upstreams of stub zones that are remembered.
+/// Maximum number of upstreams whose state is kept between questions.
 const MAX_REMEMBERED: usize = 1_000;
 
 impl Pool {
@@ -33,11 +34,11 @@ impl Pool {
 
     pub(super) fn set_timeout(&self, timeout: Duration) {
         self.context.set_timeout(timeout);
-        // Connections have the old time built in.
+        // Open connections keep the timeout that they were made with.
         self.all().iter().for_each(|upstream| upstream.disconnect());
     }
 
-    /// The upstream at an endpoint.
+    /// The upstream at an endpoint, with the state that is known of it.
     pub(super) fn upstream(&self, endpoint: Endpoint) -> Arc<Upstream> {
         let mut upstreams = lock(&self.upstreams);
         if let Some(upstream) = upstreams.get(&endpoint).and_then(Weak::upgrade) {
@@ -52,24 +53,24 @@ impl Pool {
         upstream
     }
 
-    /// Waits until an upstream is in order, or not any more.
+    /// Waits until an upstream goes up or down.
     pub(super) async fn news(&self) {
         self.context.news.notified().await;
     }
 
-    /// Forgets upstreams that nobody uses any more.
+    /// Drops upstreams that neither settings nor questions use any more.
     pub(super) fn sweep(&self) {
         lock(&self.remembered).retain(|_, upstream| Arc::strong_count(upstream) > 1);
         lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
     }
 
-    /// Probes the upstreams in doubt.
+    /// Probes suspect and looping upstreams, and closes idle sockets.
     pub(super) async fn probe(&self) {
         let all = self.all();
         futures_util::future::join_all(all.iter().map(|upstream| upstream.tend())).await;
     }
 
-    /// Whether a name is one that we probe with; notes the loop that it shows.
+    /// Whether a name is one that an upstream is probed with; if so, notes that the upstream forwards to us.
     pub(super) fn probe_came_back(&self, name: &Name) -> bool {
         is_probe(name) && self.all().iter().any(|upstream| upstream.probe_came_back(name))
     }

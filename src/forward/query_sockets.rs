@@ -1,9 +1,10 @@
 //! Questions to one upstream over UDP, from ports and with ids that nobody can guess (RFC 5452).
 //!
 //! hickory-resolver takes a socket, a task and several copies of the message for each question, which is most of what a
-//! forwarded question costs. Here a port serves the questions of one moment: a busy agent opens one for dozens of them,
-//! and each question of an idle one has its own. Ports are the kernel's choice, at random out of the range that the host
-//! sets aside for that. Sockets are connected, so what others than the upstream send is not received.
+//! forwarded question costs. Here one socket serves the questions of some milliseconds: a busy agent sends dozens of
+//! questions from one socket, an idle agent sends each question from a socket of its own. The kernel chooses the port of
+//! a socket at random out of the host's range of ephemeral ports. Sockets are connected, so datagrams of other hosts
+//! than the upstream are not received.
 
 use super::exchange_error::ExchangeError;
 use super::message::{UpstreamQuestion, UpstreamReply};
@@ -22,66 +23,68 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Most questions that leave from one port.
+/// Maximum number of questions that are sent from one socket.
 const MAX_QUESTIONS_PER_SOCKET: usize = 64;
 
-/// How long questions leave from one port: too short a time to find it out.
+/// How long questions are sent from one socket: too short a time for an attacker to find out its port.
 const SOCKET_LIFETIME: Duration = Duration::from_millis(50);
 
-/// How long the last port of an upstream that nobody asks stays open.
+/// How long the last socket of an upstream that nobody asks stays open.
 const SOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most questions that wait at one port when no other can be opened.
+/// Maximum number of questions that wait at one socket when no other socket can be opened.
 const MAX_PENDING_PER_SOCKET: usize = 1_024;
 
-/// Room for a reply. Ours is 1,232 octets by EDNS; some servers send more all the same.
+/// Octets of the buffer for a reply. Our OPT allows 1,232 octets; some servers send more all the same.
 const REPLY_BUFFER_SIZE: usize = 4_096;
 
-/// How long until a question is sent once more; twice as long until the time after that. Networks lose datagrams.
+/// How long until a question is sent a second time, because networks lose datagrams. The pause doubles each time.
 const RESEND_DELAY: Duration = Duration::from_millis(400);
 
-/// How long until one is sent once more to a host where nobody listens, for the server may just be starting anew; twice
-/// as long until the time after that.
+/// How long until a question is sent again to a host that says that nobody listens: the server may just be starting
+/// again. The pause doubles each time.
 const REFUSED_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Pause after an error of the socket.
+/// Pause after an error of the socket, so that an error that lasts does not take a whole processor.
 const RECEIVE_ERROR_PAUSE: Duration = Duration::from_millis(1);
 
-/// The present port to an upstream.
+/// The sockets to one upstream. New questions are sent from the current socket.
 #[derive(Debug)]
 pub(super) struct QuerySockets {
     upstream: SocketAddr,
     current: Mutex<Option<Arc<QuerySocket>>>,
 }
 
-/// A socket, and who waits for what at it. It is closed when nobody does any more, and it is not the present one.
+/// A socket and the questions that wait for replies there. It is closed when it is no longer the current socket and no
+/// question waits.
 #[derive(Debug)]
 struct QuerySocket {
     pending: Arc<PendingReplies>,
     opened: Instant,
     questions: AtomicUsize,
-    /// Holds the one task that receives; it ends with this.
+    /// The one task that receives replies; it is aborted when this value is dropped.
     _receiver: JoinSet<()>,
 }
 
+/// The questions that wait at a socket, by id.
 #[derive(Debug)]
 struct PendingReplies {
     socket: UdpSocket,
     by_id: Mutex<HashMap<u16, PendingReply>>,
 }
 
-/// Who waits for the reply with some id.
+/// A question that waits for its reply.
 #[derive(Debug)]
 struct PendingReply {
-    /// The question as it was sent: letter case aside, the reply repeats it.
+    /// The question section as it was sent: the reply repeats it, in any letter case.
     question: Vec<u8>,
-    /// Nothing once it is told: the place is free when who asked has heard it.
+    /// Where the reply goes; `None` once it was sent there. The id is free when the exchange has ended.
     reply: Option<oneshot::Sender<Result<Message, ExchangeError>>>,
 }
 
 type ReplyReceiver = oneshot::Receiver<Result<Message, ExchangeError>>;
 
-/// Takes a question off the desk when its exchange ends, however it does.
+/// Frees the id of a question when its exchange ends, by a reply or otherwise.
 struct PendingGuard<'a> {
     replies: &'a PendingReplies,
     id: u16,
@@ -98,10 +101,10 @@ impl QuerySockets {
         Self { upstream, current: Mutex::default() }
     }
 
-    /// Sends a question, and again if no reply comes soon; gives the reply.
+    /// Sends a question, again if no reply comes soon, and gives the reply.
     ///
     /// # Errors
-    /// No reply in time, one that makes no sense, or it cannot be sent.
+    /// No reply came within `limit`, the reply makes no sense, or the question cannot be sent.
     pub(super) async fn exchange(
         &self,
         question: &UpstreamQuestion,
@@ -121,7 +124,7 @@ impl QuerySockets {
         }
     }
 
-    /// The port for one more question.
+    /// The socket for one more question.
     fn socket(&self) -> io::Result<Arc<QuerySocket>> {
         let mut current = lock(&self.current);
         if let Some(socket) = current.as_ref()
@@ -132,17 +135,18 @@ impl QuerySockets {
         }
         match QuerySocket::open(self.upstream) {
             Ok(socket) => Ok(Arc::clone(current.insert(Arc::new(socket)))),
-            // Without descriptors for another one, an old port is better than none.
+            // Without a file descriptor for a new socket, an old socket is better than none.
             Err(error) => current.as_ref().map(Arc::clone).ok_or(error),
         }
     }
 
-    /// Lets go of the present port.
+    /// Gives up the current socket: the next question opens a new one.
     pub(super) fn close(&self) {
         *lock(&self.current) = None;
     }
 
-    /// Lets go of the present port if nobody asked for a while. Until then it is there for when no other can be opened.
+    /// Gives up the current socket if it is old and no question waits there. Until then it serves when no other socket
+    /// can be opened.
     pub(super) fn close_idle(&self) {
         lock(&self.current).take_if(|socket| {
             socket.opened.elapsed() > SOCKET_IDLE_TIMEOUT && lock(&socket.pending.by_id).is_empty()
@@ -166,6 +170,7 @@ impl QuerySocket {
 }
 
 impl PendingReplies {
+    /// Sends a question until a reply comes or the time is over.
     async fn exchange(&self, octets: &mut [u8], end: Instant) -> Result<Message, ExchangeError> {
         let (_guard, mut reply) = self.register(octets)?;
         let mut pause = RESEND_DELAY;
@@ -180,7 +185,7 @@ impl PendingReplies {
         }
     }
 
-    /// Gives a question an id that is free here, and a place to wait at.
+    /// Gives a question an id that is free at this socket, and the receiver of its reply.
     fn register(&self, octets: &mut [u8]) -> Result<(PendingGuard<'_>, ReplyReceiver), ExchangeError> {
         let mut by_id = lock(&self.by_id);
         if by_id.len() >= MAX_PENDING_PER_SOCKET {
@@ -201,14 +206,14 @@ impl PendingReplies {
 
     async fn send(&self, octets: &[u8]) -> io::Result<()> {
         match self.socket.send(octets).await {
-            // That was about an earlier question; the receiver may not have heard it yet.
+            // The error is about an earlier question, and the receiving task may not have seen it yet.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(octets).await,
             sent => sent,
         }
         .map(drop)
     }
 
-    /// Hands out replies, for ever.
+    /// Receives replies and gives each to its question, for ever.
     async fn receive_replies(self: Arc<Self>) {
         let mut buffer = vec![0; REPLY_BUFFER_SIZE];
         loop {
@@ -219,14 +224,14 @@ impl PendingReplies {
                     for reply in lock(&self.by_id).values_mut().filter_map(|pending| pending.reply.take()) {
                         let _ = reply.send(Err(ExchangeError::NobodyListens));
                     }
-                    // An error that stays is no reason to spin.
                     sleep(RECEIVE_ERROR_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Hands a reply to who waits for it. What only claims to be one ends nobody's wait.
+    /// Gives a reply to the question that waits for it. A datagram that does not repeat the question is ignored: it may
+    /// be forged.
     fn dispatch(&self, octets: &[u8]) {
         let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
         let mut by_id = lock(&self.by_id);
@@ -241,7 +246,7 @@ impl PendingReplies {
     }
 }
 
-/// The one question of a message of ours, as octets.
+/// The question section of a message of ours, which holds one question.
 fn question_octets(octets: &[u8]) -> &[u8] {
     let behind = octets.get(HEADER..).unwrap_or_default();
     let mut end = 0;
@@ -253,10 +258,10 @@ fn question_octets(octets: &[u8]) -> &[u8] {
 
 /// Whether a message is a response that repeats a question, in any letter case.
 ///
-/// A server that understood nothing may leave the question out when it says so (RFC 6891 §7).
+/// A response with FORMERR or NOTIMP may leave the question out (RFC 6891 §7).
 fn repeats_question(question: &[u8], response: &[u8]) -> bool {
     let Some((header, behind)) = response.split_first_chunk::<HEADER>() else { return false };
-    let understood_nothing = matches!(header[3] & 0x0f, 1 | 4);
+    let is_not_understood = matches!(header[3] & 0x0f, 1 | 4);
     let same = |repeated: &[u8]| {
         let ends = question.len().saturating_sub(4);
         repeated[..ends].eq_ignore_ascii_case(&question[..ends]) && repeated[ends..] == question[ends..]
@@ -264,7 +269,7 @@ fn repeats_question(question: &[u8], response: &[u8]) -> bool {
     header[2] & 0x80 != 0
         && match header[4..6] {
             [0, 1] => behind.get(..question.len()).is_some_and(same),
-            [0, 0] => understood_nothing,
+            [0, 0] => is_not_understood,
             _ => false,
         }
 }
@@ -300,24 +305,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_of_a_moment_share_a_port_and_others_do_not() {
+    async fn questions_of_one_moment_share_a_socket_and_later_ones_do_not() {
         let (upstream, sockets) = upstream().await;
         let asked: Vec<_> = (0..200).map(|n| question_of(&format!("n{n}.example.org."))).collect();
         let all = futures_util::future::join_all(asked.iter().map(|one| sockets.exchange(one, true, LIMIT)));
         let serve = async {
-            let (mut seen, mut ids) = (HashSet::new(), HashSet::new());
+            let (mut ports, mut ids) = (HashSet::new(), HashSet::new());
             for _ in 0..200 {
                 let (message, peer) = next(&upstream).await;
-                seen.insert(peer.port());
+                ports.insert(peer.port());
                 ids.insert((peer.port(), message.metadata.id));
                 reply(&upstream, message, peer).await;
             }
             assert_eq!(ids.len(), 200, "no id twice at one port");
-            seen.len()
+            ports.len()
         };
-        let (replies, seen) = tokio::join!(all, serve);
+        let (replies, ports) = tokio::join!(all, serve);
         assert!(replies.iter().all(Result::is_ok), "each the reply to its question");
-        assert!((4..=40).contains(&seen), "{seen} ports");
+        assert!((4..=40).contains(&ports), "{ports} ports");
         tokio::time::sleep(SOCKET_LIFETIME).await;
         let before = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
         tokio::time::sleep(SOCKET_LIFETIME).await;
@@ -326,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_only_claims_to_be_the_reply_ends_no_wait() {
+    async fn a_forged_reply_is_ignored() {
         let (upstream, sockets) = upstream().await;
         let asked = question_of("a.example.org.");
         let serve = async {

@@ -1,4 +1,7 @@
-//! One question to several upstreams: the next is asked when one fails, refuses, or takes too long.
+//! One question to several upstreams: the next one is asked when one fails, refuses, or takes too long.
+//!
+//! Owns the order of upstreams, the time that each has before the next one is asked as well, and the failure that the
+//! client gets when no upstream answers.
 
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
@@ -24,10 +27,10 @@ const HEDGE_DELAY: RangeInclusive<Duration> = Duration::from_millis(50)..=Durati
 /// The same time for an upstream that never answered yet.
 const FIRST_HEDGE_DELAY: Duration = Duration::from_millis(200);
 
-/// Upstreams within twice the time of the fastest, and this, share the questions.
+/// Upstreams share the questions if their reply time is at most twice that of the fastest one plus this time.
 const NEAR_RTT: Duration = Duration::from_millis(10);
 
-/// One in so many questions goes first to another than the fastest, so that its time stays known.
+/// One in so many questions goes first to the second fastest upstream, so that its reply time stays known.
 const EXPLORE_PERIOD: usize = 64;
 
 /// A question to one upstream that is under way.
@@ -62,6 +65,7 @@ pub(super) async fn run(
     }
 }
 
+/// A question and the upstreams for it.
 struct Race<'a> {
     question: &'a UpstreamQuestion,
     /// Upstreams still to be asked, the next one first.
@@ -69,6 +73,7 @@ struct Race<'a> {
     /// Upstreams that were asked, whether they failed since or not.
     asked: Vec<Arc<Upstream>>,
     attempts: FuturesUnordered<Attempt>,
+    /// Who waits for the same exchange.
     followers: Followers,
     /// What the client gets unless an upstream answers.
     failure: Failure,
@@ -182,6 +187,7 @@ fn explained(mut reply: Reply, upstream: Endpoint) -> Reply {
     reply
 }
 
+/// The name of the rcode of a failure reply.
 fn rcode_name(rcode: ResponseCode) -> &'static str {
     if rcode == ResponseCode::Refused { "REFUSED" } else { "SERVFAIL" }
 }
@@ -204,8 +210,9 @@ fn hedge_delay(upstream: &UpstreamSummary) -> Duration {
 
 /// Positions of the upstreams in the order to ask them.
 ///
-/// Those that are well come first, fastest first; one without a reply yet counts as fast. `turn` counts
-/// questions and spreads them over the well ones that are about as fast as the fastest.
+/// Healthy upstreams come first, the fastest one first; an upstream without a reply so far counts as fast. With `turn`,
+/// a count of questions, these are spread over the healthy upstreams that are about as fast as the fastest one.
+/// `count` is random, and decides without `turn` whether another upstream than the fastest one comes first.
 fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Vec<usize> {
     let rtt = |at: usize| upstreams[at].rtt.unwrap_or_default();
     let mut order: Vec<usize> = (0..upstreams.len()).collect();
@@ -245,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_spread_over_those_about_as_fast() {
+    fn turns_spread_questions_over_upstreams_about_as_fast() {
         let upstreams = [upstream(true, 20), upstream(true, 90), upstream(true, 40), upstream(false, 1)];
         assert_eq!(order(&upstreams, Some(0), 0), [0, 2, 1, 3]);
         assert_eq!(order(&upstreams, Some(1), 0), [2, 0, 1, 3]);
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_never_asked_gets_its_chance() {
+    fn an_upstream_that_was_never_asked_comes_first() {
         let upstreams = [upstream(true, 20), upstream(true, 0)];
         assert_eq!(order(&upstreams, None, 0), [1, 0]);
         assert_eq!(order(&[upstream(false, 5), upstream(false, 2)], Some(3), 0), [1, 0]);

@@ -1,51 +1,52 @@
-//! Rebinding protection: what upstreams say leads nobody to a host of ours.
+//! DNS rebinding protection: private addresses are taken out of replies of upstreams.
 //!
-//! A page from outside that gets a browser to believe that its own name is now an address within could speak to hosts that
-//! the outside cannot reach.
+//! The attack: a web page from outside makes its own domain name resolve to an address inside of the site, and so gets
+//! the browser that runs it to talk to hosts that the outside cannot reach.
 
 use crate::answer::Ede;
 use crate::wire::Reply;
 use hickory_proto::rr::{RData, Record};
 use std::net::IpAddr;
 
-/// Takes addresses out of a reply that nobody outside can have.
+/// Takes private addresses out of a reply.
 pub(super) fn protect(reply: &mut Reply) {
     let sections = [&mut reply.answers, &mut reply.authorities, &mut reply.additionals];
     let before: usize = sections.iter().map(|section| section.len()).sum();
     let mut after = 0;
     for section in sections {
-        section.retain(|record| !leads_within(record));
+        section.retain(|record| !has_private_address(record));
         after += section.len();
     }
     if after < before {
-        // Without them it is not what the upstream believed.
+        // The reply is no longer the one that the upstream validated (RFC 6840 §5.8).
         reply.authentic_data = false;
         reply.errors.push(Ede::new(Ede::BLOCKED, "private addresses were taken out (rebind_protection)"));
     }
 }
 
-fn leads_within(record: &Record) -> bool {
+fn has_private_address(record: &Record) -> bool {
     match &record.data {
-        RData::A(a) => is_within(a.0.into()),
-        RData::AAAA(aaaa) => is_within(aaaa.0.into()),
-        // Hints would be followed as well (RFC 9460 §7.3).
-        RData::SVCB(svcb) => hints_within(svcb),
-        RData::HTTPS(https) => hints_within(&https.0),
+        RData::A(a) => is_private(a.0.into()),
+        RData::AAAA(aaaa) => is_private(aaaa.0.into()),
+        // Clients connect to the addresses of hints as well (RFC 9460 §7.3).
+        RData::SVCB(svcb) => has_private_hint(svcb),
+        RData::HTTPS(https) => has_private_hint(&https.0),
         _ => false,
     }
 }
 
-fn hints_within(svcb: &hickory_proto::rr::rdata::SVCB) -> bool {
+fn has_private_hint(svcb: &hickory_proto::rr::rdata::SVCB) -> bool {
     use hickory_proto::rr::rdata::svcb::SvcParamValue;
     svcb.svc_params.iter().any(|(_, value)| match value {
-        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|a| is_within(a.0.into())),
-        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|aaaa| is_within(aaaa.0.into())),
+        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|a| is_private(a.0.into())),
+        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|aaaa| is_private(aaaa.0.into())),
         _ => false,
     })
 }
 
-/// Whether nobody outside can have an address.
-fn is_within(address: IpAddr) -> bool {
+/// Whether an address is unspecified, loopback, private, shared (RFC 6598), unique local or link-local: no host outside
+/// of the site can have it.
+fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
@@ -65,7 +66,7 @@ mod tests {
     use hickory_proto::rr::{Name, rdata};
 
     #[test]
-    fn addresses_within_are_taken_out() {
+    fn private_addresses_are_taken_out() {
         let mut reply = Reply::empty(ResponseCode::NoError);
         let addresses =
             ["192.0.2.1", "10.0.0.1", "127.0.0.1", "0.0.0.0", "172.31.0.1", "192.168.1.1", "100.64.0.1"];

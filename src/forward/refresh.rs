@@ -1,4 +1,5 @@
-//! Questions to upstreams that nobody waits for: replies are fetched anew ahead of their end, and stale ones after it.
+//! Exchanges with upstreams that no client waits for: they refresh popular replies before their TTLs end, and stale
+//! answers after that.
 
 use crate::lock::lock;
 use crate::wire::Reply;
@@ -8,15 +9,15 @@ use std::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Exchanges that may wait to be begun; of more, none is lost but the refreshing.
+/// Maximum number of exchanges that wait to begin. Further ones are dropped: only a refresh is lost.
 const MAX_QUEUED_REFRESHES: usize = 256;
 
-/// Exchanges under way at once.
+/// Maximum number of such exchanges under way at once.
 const MAX_REFRESHES: usize = 256;
 
 type RefreshTask = BoxFuture<'static, ()>;
 
-/// Where such exchanges are handed in, from any thread.
+/// Takes such exchanges, from any thread, and runs them.
 #[derive(Debug)]
 pub(super) struct Refresher {
     tasks: mpsc::Sender<RefreshTask>,
@@ -31,13 +32,13 @@ impl Default for Refresher {
 }
 
 impl Refresher {
-    /// Sees to it that an exchange is finished though nobody waits for it, if there is room.
+    /// Finishes an exchange in the background; drops it if too many wait.
     pub(super) fn finish(&self, exchange: impl Future<Output = Reply> + Send + 'static) {
-        // The reply is in the cache; one that failed comes again with the next who asks.
+        // The exchange itself caches its reply. If it is dropped here, the next question begins it again.
         let _ = self.tasks.try_send(exchange.map(drop).boxed());
     }
 
-    /// Drives what is handed in, for ever. Only the first call does.
+    /// Runs the exchanges, for ever. Only the first call does; others return at once.
     pub(super) async fn run(&self) {
         let queue = lock(&self.queue).take();
         let Some(mut queue) = queue else { return };

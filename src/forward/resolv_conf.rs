@@ -1,4 +1,6 @@
-//! The upstreams of the host: resolv.conf, without ourselves (resolv.conf(5)).
+//! The upstreams of the host, from resolv.conf(5), without the addresses of this server.
+//!
+//! Where resolv.conf names a stub resolver on this host, the file in which that stub keeps its own upstreams is read.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,9 +8,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Where local stub resolvers keep the upstreams that they forward to themselves.
+/// Files in which stub resolvers of this host keep their upstreams.
 ///
-/// The last is what `skydns resolv-conf enable` found there.
+/// The last one is the resolv.conf that `skydns resolv-conf enable` replaced.
 const STUB_UPSTREAM_FILES: [&str; 4] = [
     "/run/systemd/resolve/resolv.conf",
     "/run/NetworkManager/no-stub-resolv.conf",
@@ -16,10 +18,10 @@ const STUB_UPSTREAM_FILES: [&str; 4] = [
     "/etc/resolv.conf.before-skydns",
 ];
 
-/// The addresses of systemd-resolved's stub.
+/// The addresses of systemd-resolved's stub resolver.
 const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
-/// Reads upstreams from a file; see the module's text.
+/// Reads upstreams from a file; see the module's documentation.
 #[derive(Clone, Debug)]
 pub struct ResolvConf {
     file: PathBuf,
@@ -33,35 +35,34 @@ impl ResolvConf {
         Self { file, fallbacks: STUB_UPSTREAM_FILES.map(PathBuf::from).to_vec(), own }
     }
 
-    /// The upstreams; none if the file does not exist or names only ourselves.
+    /// The upstreams; none if the file does not exist or names only this server.
     ///
-    /// In the place of systemd-resolved's stub come the servers behind it; without any other, those
-    /// behind the stubs known.
+    /// The address of systemd-resolved's stub is replaced by the upstreams of a stub resolver. So is an empty list.
     ///
     /// # Errors
-    /// A file is there and cannot be read, and no other names any.
+    /// A file exists and cannot be read, and no other file names an upstream.
     pub fn read(&self) -> io::Result<Vec<SocketAddr>> {
         let named = self.servers(&self.file)?;
         let direct: Vec<_> = named.iter().filter(|server| !is_resolved(server)).copied().collect();
         if named.len() == direct.len() && !direct.is_empty() {
             return Ok(direct);
         }
-        let (mut behind, mut error) = (Vec::new(), None);
+        let (mut fallbacks, mut error) = (Vec::new(), None);
         for file in &self.fallbacks {
             match self.servers(file) {
-                Ok(servers) => behind.push(servers),
+                Ok(servers) => fallbacks.push(servers),
                 Err(unreadable) => error = Some(unreadable),
             }
         }
         let real = |servers: &&Vec<SocketAddr>| servers.iter().any(|server| !is_resolved(server));
-        Ok(match behind.iter().find(real) {
+        Ok(match fallbacks.iter().find(real) {
             Some(servers) => {
                 let more = servers.iter().filter(|server| !is_resolved(server) && !direct.contains(server));
                 direct.iter().chain(more).copied().collect()
             }
-            // A stub is better than nothing.
+            // A stub resolver as the upstream is better than none.
             None if named.is_empty() => {
-                let stub = behind.into_iter().find(|servers| !servers.is_empty());
+                let stub = fallbacks.into_iter().find(|servers| !servers.is_empty());
                 stub.map_or_else(|| error.map_or(Ok(Vec::new()), Err), Ok)?
             }
             None => named,
@@ -85,7 +86,7 @@ fn is_resolved(server: &SocketAddr) -> bool {
     matches!(server.ip(), IpAddr::V4(v4) if RESOLVED_STUBS.contains(&v4))
 }
 
-/// The `nameserver` lines; a zone behind `%` is that of a link-local address.
+/// The addresses of the `nameserver` lines; `%` and the interface may follow a link-local address.
 fn parse(text: &str) -> Vec<SocketAddr> {
     let mut servers = Vec::new();
     for line in text.lines() {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn we_are_never_our_own_upstream() {
+    fn this_server_is_never_its_own_upstream() {
         let text = "nameserver 127.0.0.1\nnameserver 192.0.2.1\n";
         assert_eq!(read(text, None, &["127.0.0.1:53"]), ["192.0.2.1:53"]);
         assert_eq!(
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_stub_its_own_upstreams_are_read() {
+    fn the_upstreams_of_a_stub_resolver_take_its_place() {
         let behind = Some("nameserver 192.0.2.7\n");
         assert_eq!(read("nameserver 127.0.0.53\n", behind, &[]), ["192.0.2.7:53"]);
         assert_eq!(read("nameserver 127.0.0.53\n", None, &[]), ["127.0.0.53:53"]);

@@ -1,4 +1,4 @@
-//! Stub zones: `dns/stub/<zone>/<any>` names the servers of another zone.
+//! Stub zones: services below `dns/stub/<zone>/` name the servers of a zone that is not ours.
 
 use super::endpoint::Endpoint;
 use crate::answer::{Dependencies, Zone};
@@ -18,21 +18,22 @@ pub struct StubZone {
     pub servers: Vec<Endpoint>,
 }
 
-/// The stub zones of the present tree, made anew only when their part of the tree changes.
+/// The stub zones of the present tree. They are computed again only when their part of the tree changes.
 #[derive(Debug, Default)]
 pub struct StubTable {
     current: ArcSwap<TreeStubZones>,
 }
 
+/// The stub zones below one node of the tree.
 #[derive(Debug, Default)]
 struct TreeStubZones {
-    /// What they were made from: the same node is the same data.
+    /// The node: a node never changes, so the same node has the same stub zones.
     source: Option<Arc<Node>>,
     zones: Vec<Arc<StubZone>>,
 }
 
 impl StubTable {
-    /// The stub zone that a name is in, the closest of several; what was read to know it is noted.
+    /// The stub zone that a name is in, the closest of several. What was read of the tree is added to `dependencies`.
     pub fn find(
         &self,
         name: &Name,
@@ -53,7 +54,7 @@ impl StubTable {
             current = Arc::new(TreeStubZones { source: node.cloned(), zones: zones(tree, zone, &root) });
             self.current.store(Arc::clone(&current));
         }
-        // A zone above our own does not take our own names away.
+        // A stub zone that encloses our domain is not asked for names of our domain.
         let ours = |stub: &StubZone| zone.contains(name) && stub.zone.zone_of(zone.domain());
         let closest = current.zones.iter().filter(|stub| stub.zone.zone_of(name) && !ours(stub));
         closest.max_by_key(|stub| stub.zone.iter().count()).cloned()

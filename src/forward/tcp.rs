@@ -43,10 +43,10 @@ impl TcpTransport {
         with_edns: bool,
         context: &UpstreamContext,
     ) -> Result<UpstreamReply, ExchangeError> {
-        let open = lock(&self.connection).clone();
-        if let Some(exchange) = open {
+        let current = lock(&self.connection).clone();
+        if let Some(exchange) = current {
             match self.over(exchange, question, with_edns, context).await {
-                // Servers close connections that are idle, and that is heard with the next question.
+                // Servers close idle connections, and only the next question shows that.
                 Err(ExchangeError::Net(_)) => {}
                 result => return result,
             }
@@ -58,7 +58,7 @@ impl TcpTransport {
         self.over(exchange, question, with_edns, context).await
     }
 
-    /// Asks over a connection.
+    /// Asks over a connection, which is given up when it fails.
     async fn over(
         &self,
         exchange: TcpExchange,
@@ -76,14 +76,13 @@ impl TcpTransport {
         match result {
             Ok(message) => UpstreamReply::read(question, message),
             Err(error) => {
-                // A connection that failed is made anew for the next question.
                 self.close();
                 Err(error)
             }
         }
     }
 
-    /// A new connection, for those who come next as well.
+    /// A new connection, which stays open for the questions after this one.
     async fn connect(&self, context: &UpstreamContext) -> Result<TcpExchange, NetError> {
         let mut options = ResolverOpts::default();
         options.timeout = context.timeout();

@@ -1,4 +1,7 @@
-//! Upstreams: connections, and what is known of how each is doing.
+//! One upstream: its sockets and connection, its state, and the probes that bring the state up to date.
+//!
+//! The rules of the state are in `upstream_state`; here the events of the network are noted, and their effects carried
+//! out. How long an upstream has, and which one is asked, is for the race to say.
 
 use super::context::UpstreamContext;
 use super::endpoint::{Endpoint, UpstreamTransport};
@@ -22,10 +25,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// Time for the reply to a probe.
+/// Time for the reply to a probe, shorter than the timeout of questions.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A server that questions are forwarded to.
+/// A server that questions are forwarded to, with what is known of it.
 pub(super) struct Upstream {
     endpoint: Endpoint,
     context: Arc<UpstreamContext>,
@@ -47,14 +50,14 @@ pub(super) enum NoAnswer {
     Error(ExchangeError),
 }
 
-/// An upstream, and how it is doing.
+/// The state of an upstream, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamReport {
-    /// Where it is.
+    /// Where the upstream listens.
     pub address: SocketAddr,
-    /// Whether it is in order, as far as is known.
+    /// Whether the upstream is healthy and does not forward to us, as far as is known.
     pub is_up: bool,
-    /// How often that changed.
+    /// How often `is_up` changed.
     pub changes: u64,
 }
 
@@ -172,6 +175,7 @@ impl Upstream {
         Ok(received.reply)
     }
 
+    /// Asks over UDP.
     async fn over_udp(
         &self,
         question: &UpstreamQuestion,
@@ -185,12 +189,12 @@ impl Upstream {
         self.note(UpstreamState::on_loss);
     }
 
-    /// Has the upstream probed for forwarding to us.
+    /// Has the upstream probed for a loop at the next turn.
     pub(super) fn suspect_loop(&self) {
         self.note(UpstreamState::on_loop_suspected);
     }
 
-    /// How the upstream is doing, for people.
+    /// The state of the upstream, for people.
     pub(super) fn report(&self) -> UpstreamReport {
         UpstreamReport {
             address: self.endpoint.address,
@@ -199,7 +203,7 @@ impl Upstream {
         }
     }
 
-    /// Drops the connections, so that the next question makes new ones.
+    /// Gives up sockets and connection: the next question makes new ones.
     pub(super) fn disconnect(&self) {
         self.sockets.close();
         self.tcp.close();
