@@ -236,7 +236,12 @@ fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use super::super::context::UpstreamContext;
     use super::*;
+    use hickory_proto::op::{Message, MessageType};
+    use hickory_proto::rr::{Name, RecordType};
+    use tokio::net::UdpSocket;
+    use tokio::task::JoinSet;
 
     fn upstream(is_healthy: bool, millis: u64) -> UpstreamSummary {
         let health = if is_healthy { Health::Healthy } else { Health::Suspect };
@@ -265,5 +270,51 @@ mod tests {
         assert_eq!(order(&upstreams, None, 0), [1, 0]);
         assert_eq!(order(&[upstream(false, 5), upstream(false, 2)], Some(3), 0), [1, 0]);
         assert!(order(&[], Some(1), 0).is_empty());
+    }
+
+    fn upstream_at(socket: &UdpSocket, timeout: Duration) -> Arc<Upstream> {
+        let endpoint = Endpoint::classic(socket.local_addr().expect("an address"));
+        Arc::new(Upstream::new(endpoint, UpstreamContext::new(timeout)))
+    }
+
+    /// Replies to each question with an rcode.
+    async fn serve(socket: UdpSocket, rcode: ResponseCode) {
+        let mut buffer = [0; 1_500];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer).await {
+            let mut message = Message::from_vec(&buffer[..len]).expect("a question");
+            message.metadata.message_type = MessageType::Response;
+            message.metadata.response_code = rcode;
+            socket.send_to(&message.to_vec().expect("octets"), peer).await.expect("sent");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_fails_where_another_answers_is_suspect_after_two_questions() {
+        let limit = Duration::from_secs(2);
+        let (mut servers, mut upstreams) = (JoinSet::new(), Vec::new());
+        for rcode in [ResponseCode::ServFail, ResponseCode::NXDomain] {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+            upstreams.push(upstream_at(&socket, limit));
+            servers.spawn(serve(socket, rcode));
+        }
+        let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+        for health in [Health::Healthy, Health::Suspect] {
+            let reply = run(&question, &upstreams, Some(0), limit, Followers::default()).await;
+            assert_eq!(reply.rcode, ResponseCode::NXDomain);
+            assert_eq!(upstreams[0].summary().health, health);
+        }
+        assert_eq!(upstreams[1].summary().health, Health::Healthy);
+    }
+
+    #[tokio::test]
+    async fn an_upstream_is_suspect_after_one_question_that_only_errors_came_of() {
+        let limit = Duration::from_millis(100);
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let upstreams = [upstream_at(&socket, limit)];
+        drop(socket);
+        let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+        let reply = run(&question, &upstreams, None, limit, Followers::default()).await;
+        assert_eq!(reply.rcode, ResponseCode::ServFail);
+        assert_eq!(upstreams[0].summary().health, Health::Suspect, "the error and the end both counted");
     }
 }
