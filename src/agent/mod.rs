@@ -23,7 +23,7 @@ use crate::config::Spec;
 use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
 use crate::server::{BindError, BoundSockets, Connections, Handler, Probe};
-use crate::source::Stage;
+use crate::source::Publisher;
 use crate::source::snapshot::Keeper;
 use crate::systemd::{self, SocketError, Sockets};
 use follow::Follower;
@@ -105,7 +105,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let (mut signals, mut hangup) = signals().map_err(AgentError::system("waiting for signals"))?;
     let passed = Sockets::take()?;
     let mut tasks = Tasks::default();
-    let (stage, notes) = (Stage::new(), Notes::default());
+    let (stage, notes) = (Publisher::new(), Notes::default());
     let counters = Arc::new(Metrics::default());
     let file = snapshot::file(&spec);
     let mut sources = Sources::start(&spec, file.as_deref(), &stage, &mut tasks)?;
@@ -257,7 +257,7 @@ impl Hangup {
 fn serve_metrics(
     settings: MetricsSettings,
     counters: Arc<Metrics>,
-    stage: &Arc<Stage>,
+    stage: &Arc<Publisher>,
     forwarder: Arc<Forwarder>,
     tasks: &mut Tasks,
 ) {

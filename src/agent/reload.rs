@@ -6,7 +6,7 @@ use super::sources::Sources;
 use super::status::{Notes, StatusLine};
 use super::tasks::Tasks;
 use crate::config::{Config, Spec};
-use crate::source::Stage;
+use crate::source::Publisher;
 use crate::systemd;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ pub(super) struct Reload {
     /// The settings that count now.
     pub(super) spec: Spec,
     pub(super) reread: Reread,
-    pub(super) stage: Arc<Stage>,
+    pub(super) stage: Arc<Publisher>,
     pub(super) sources: Sources,
     /// To the follower of the configuration.
     pub(super) rebase: mpsc::Sender<Rebase>,

@@ -9,7 +9,7 @@ use crate::service::Keyspace;
 use crate::source::etcd::{Etcd, EtcdError, Settings, TlsFiles};
 use crate::source::files::{Files, Nudge};
 use crate::source::snapshot::{Keeper, Origin};
-use crate::source::{Feed, Front, Holds, Mirror, SourceId, SourceState, Stage, Status};
+use crate::source::{Feed, Mirror, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub enum SourcesError {
 /// The running sources, which feed one tree.
 #[derive(Debug)]
 pub struct Sources {
-    front: Front,
+    front: MirrorHandle,
     settings: Asked,
     files: Option<mpsc::Sender<Nudge>>,
     etcd: Option<AbortHandle>,
@@ -115,7 +115,7 @@ impl Asked {
         Some(Origin { root: self.keyspace.root().to_owned(), endpoints })
     }
 
-    fn mirror(&self, stage: &Arc<Stage>) -> Mirror {
+    fn mirror(&self, stage: &Arc<Publisher>) -> Mirror {
         let mut sources = Vec::new();
         if self.etcd.is_some() {
             sources.push((SourceId::Etcd, self.etcd_required));
@@ -145,7 +145,7 @@ impl Sources {
     pub fn start(
         spec: &Spec,
         snapshot: Option<&Path>,
-        stage: &Arc<Stage>,
+        stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, AgentError> {
         let settings = Asked::new(spec)?;
@@ -155,12 +155,12 @@ impl Sources {
     fn start_asked(
         settings: Asked,
         snapshot: Option<&Path>,
-        stage: &Arc<Stage>,
+        stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, AgentError> {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
-        let (front, retired) = (mirror.front(), Retired::default());
+        let (front, retired) = (mirror.handle(), Retired::default());
         let heartbeat =
             tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).poke());
         let mut sources = Self {
@@ -219,7 +219,7 @@ impl Sources {
     pub async fn reload(
         &mut self,
         spec: &Spec,
-        stage: &Arc<Stage>,
+        stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Option<Self>, AgentError> {
         let asked = Asked::new(spec)?;
@@ -237,8 +237,8 @@ impl Sources {
     }
 
     /// Puts other sources in the place of these.
-    pub fn take(&mut self, mut next: Self, stage: &Stage) {
-        stage.raise(&next.front);
+    pub fn take(&mut self, mut next: Self, stage: &Publisher) {
+        stage.promote(&next.front);
         std::mem::swap(self, &mut next);
         if let Some(keeper) = next.keeper.take() {
             self.keep(keeper);
@@ -274,10 +274,10 @@ impl Sources {
     pub async fn first_read(&mut self) {
         let mut status = self.front.status();
         if let Some(loading) = self.loading.take() {
-            let all = |holds: fn(Holds) -> bool| {
-                move |status: &Status| status.sources.values().all(|state| holds(state.holds()))
+            let all = |is_wanted: fn(ServedFrom) -> bool| {
+                move |status: &Status| status.sources.values().all(|state| is_wanted(state.served_from()))
             };
-            let listed = all(|holds| matches!(holds, Holds::Listing { .. }));
+            let listed = all(|served_from| matches!(served_from, ServedFrom::Listing { .. }));
             tokio::select! {
                 // What is read at its source needs no snapshot.
                 _ = status.wait_for(listed) => {}
@@ -300,19 +300,19 @@ impl Sources {
     }
 
     /// Waits until every source was read that the tree needs, or that was read before.
-    async fn read_through(&self, before: &Front, most: Duration) -> Result<(), String> {
+    async fn read_through(&self, before: &MirrorHandle, most: Duration) -> Result<(), String> {
         let mut status = self.front.status();
         let before = before.status().borrow().clone();
         let needed = |id: SourceId, status: &Status| {
             let required = |status: &Status| !status.optional.contains(&id);
             let old = before.sources.get(&id);
             // What could not be read before need not be now.
-            old.is_some_and(SourceState::is_known)
+            old.is_some_and(SourceState::is_served)
                 || (required(status) && !old.is_some_and(|_| required(&before)))
         };
         let unread = |status: &Status| {
             let unread =
-                status.sources.iter().filter(|(id, state)| needed(**id, status) && !state.is_known());
+                status.sources.iter().filter(|(id, state)| needed(**id, status) && !state.is_served());
             unread.map(|(id, state)| (*id, state.clone())).collect::<Vec<_>>()
         };
         if timeout(most, status.wait_for(|status| unread(status).is_empty()))
@@ -322,7 +322,7 @@ impl Sources {
             return Ok(());
         }
         let reasons = unread(&status.borrow().clone()).into_iter().map(|(id, state)| match state {
-            SourceState::Lost { reason, .. } => format!("{}: {reason}", id.name()),
+            SourceState::Unreachable { reason, .. } => format!("{}: {reason}", id.name()),
             _ => format!("{}: no answer within {} s", id.name(), most.as_secs()),
         });
         Err(reasons.collect::<Vec<_>>().join("; "))
@@ -333,9 +333,9 @@ impl Sources {
     /// # Errors
     /// A source cannot be set up. The rest of the result are what cannot be read though it should, and
     /// what cannot be read and need not be.
-    pub async fn check(spec: &Spec) -> Result<(Arc<Stage>, Vec<String>, Vec<String>), SourcesError> {
+    pub async fn check(spec: &Spec) -> Result<(Arc<Publisher>, Vec<String>, Vec<String>), SourcesError> {
         let asked = Asked::new(spec)?;
-        let stage = Stage::new();
+        let stage = Publisher::new();
         let (feed, events) = Feed::channel();
         let mirror = asked.mirror(&stage);
         let heartbeat = Heartbeats::default().monitor("the mirror");

@@ -1,7 +1,7 @@
 //! How things are, in one line for a person: `systemctl status` shows it.
 
 use crate::forward::Forwarder;
-use crate::source::{Holds, SourceState, Status};
+use crate::source::{ServedFrom, SourceState, Status};
 use crate::systemd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -101,16 +101,16 @@ fn state(status: &Status, (well, all): (usize, usize)) -> String {
         }
         SourceState::Synced { revision: None, .. } => format!("{} in sync", id.name()),
         SourceState::Snapshot { known } => format!("snapshot of {} of {}", id.name(), clock(*known)),
-        SourceState::Lost { reason, holds: Holds::Listing { .. }, since } => {
+        SourceState::Unreachable { reason, served_from: ServedFrom::Listing { .. }, since } => {
             format!("{} stale since {}: {reason}", id.name(), clock(*since))
         }
-        SourceState::Lost { reason, holds: Holds::Snapshot(known), .. } => {
+        SourceState::Unreachable { reason, served_from: ServedFrom::Snapshot(known), .. } => {
             format!("snapshot of {} of {}: {reason}", id.name(), clock(*known))
         }
-        SourceState::Lost { holds: Holds::Nothing, .. } if status.optional.contains(id) => {
+        SourceState::Unreachable { served_from: ServedFrom::Nothing, .. } if status.optional.contains(id) => {
             format!("no {} on this host", id.name())
         }
-        SourceState::Lost { reason, holds: Holds::Nothing, .. } => {
+        SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, .. } => {
             format!("waiting for {}: {reason}", id.name())
         }
     });
@@ -147,18 +147,22 @@ mod tests {
             line(synced, (1, 2)),
             "7 names; etcd in sync at revision 42 of 2023-11-14 22:13:20Z; 1 of 2 upstreams well"
         );
-        let lost = |holds| SourceState::Lost { reason: "refused".to_owned(), holds, since: at };
+        let lost =
+            |served_from| SourceState::Unreachable { reason: "refused".to_owned(), served_from, since: at };
         assert_eq!(
-            line(lost(Holds::Listing { revision: None }), (0, 2)),
+            line(lost(ServedFrom::Listing { revision: None }), (0, 2)),
             "7 names; etcd stale since 2023-11-14 22:13:20Z: refused; none of 2 upstreams answers"
         );
-        assert_eq!(line(lost(Holds::Nothing), (0, 0)), "7 names; waiting for etcd: refused; no upstream");
+        assert_eq!(
+            line(lost(ServedFrom::Nothing), (0, 0)),
+            "7 names; waiting for etcd: refused; no upstream"
+        );
         assert_eq!(
             line(SourceState::Snapshot { known: at }, (1, 1)),
             "7 names; snapshot of etcd of 2023-11-14 22:13:20Z; 1 of 1 upstreams well"
         );
         assert_eq!(
-            line(lost(Holds::Snapshot(at)), (0, 0)),
+            line(lost(ServedFrom::Snapshot(at)), (0, 0)),
             "7 names; snapshot of etcd of 2023-11-14 22:13:20Z: refused; no upstream"
         );
         assert_eq!(

@@ -6,7 +6,7 @@ use crate::agent::{Keys, Sources, host};
 use crate::answer::Zone;
 use crate::config::{Arguments, Config, Spec};
 use crate::service::Keyspace;
-use crate::source::Stage;
+use crate::source::Publisher;
 use std::process::ExitCode;
 
 /// Prints every problem and notice; exits 0 if there is no problem, else 78.
@@ -75,7 +75,7 @@ impl Report {
 }
 
 /// Tells of every record that is not served as it stands.
-fn refusals(stage: &Stage, report: &mut Report) {
+fn refusals(stage: &Publisher, report: &mut Report) {
     for refusal in stage.refusals().all() {
         let text = format!("{}: {}: {}", refusal.source.name(), refusal.key, refusal.reason);
         if refusal.served {
@@ -87,7 +87,7 @@ fn refusals(stage: &Stage, report: &mut Report) {
 }
 
 /// The settings with the store's configuration over them, as far as it can be used.
-fn stored(base: &Spec, stage: &Stage, report: &mut Report) -> Spec {
+fn stored(base: &Spec, stage: &Publisher, report: &mut Report) -> Spec {
     let key = Keyspace::new(&base.path_prefix).config_key();
     let Some((source, json)) = stage.status().borrow().config() else {
         return base.clone();

@@ -172,7 +172,7 @@ impl Files {
             self.problems.clear();
             self.listed = false;
             let reason = format!("cannot read {}: {error}", self.root.display());
-            self.feed.push_blocking(Event::Lost(reason))?;
+            self.feed.push_blocking(Event::Unreachable(reason))?;
             return Ok(false);
         }
         let Scan { mut found, problems, changing, .. } = scan;

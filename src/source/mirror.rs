@@ -1,9 +1,9 @@
 //! The one writer of the tree: takes what the sources push, and publishes whole states.
 
 use super::layers::{Folded, is_folded, layers};
+use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::snapshot::Restored;
-use super::stage::{Act, Front, Stage};
-use super::state::{Holds, Published, SourceState, Status};
+use super::state::{Published, ServedFrom, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
 use crate::clock::unix_time;
@@ -37,7 +37,7 @@ pub struct Mirror {
     tree: Tree,
     sources: BTreeMap<SourceId, Source>,
     configs: BTreeMap<SourceId, Vec<u8>>,
-    act: Act,
+    writer: MirrorWriter,
     told: usize,
     heartbeat: Option<Heartbeat>,
 }
@@ -72,7 +72,7 @@ struct Listing {
 
 impl Mirror {
     /// A mirror of sources; without one that is `required`, names are never denied.
-    pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], stage: &Arc<Stage>) -> Self {
+    pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], publisher: &Arc<Publisher>) -> Self {
         let mirror = Self {
             keyspace,
             tree: Tree::tracked(),
@@ -92,7 +92,7 @@ impl Mirror {
                 })
                 .collect(),
             configs: BTreeMap::new(),
-            act: stage.act(),
+            writer: publisher.writer(),
             told: 0,
             heartbeat: None,
         };
@@ -101,8 +101,8 @@ impl Mirror {
     }
 
     /// What others may know of it.
-    pub fn front(&self) -> Front {
-        self.act.front()
+    pub fn handle(&self) -> MirrorHandle {
+        self.writer.handle()
     }
 
     /// Takes events until every feed is closed.
@@ -172,7 +172,7 @@ impl Mirror {
                 0
             }
             Event::Poke => 0,
-            Event::Lost(reason) => {
+            Event::Unreachable(reason) => {
                 self.lose(id, reason);
                 0
             }
@@ -249,7 +249,7 @@ impl Mirror {
             Some(config) => self.configs.insert(id, config),
             None => self.configs.remove(&id),
         };
-        self.act.refusals().retain(id, |key| listing.raw.contains(key));
+        self.writer.refusals().retain(id, |key| listing.raw.contains(key));
         if let Some(source) = self.sources.get_mut(&id) {
             source.reasons.clear();
         }
@@ -260,7 +260,7 @@ impl Mirror {
 
     /// Stages a part of a snapshot, unless the store itself has told what it holds. Nobody sees a part.
     fn restore(&mut self, id: SourceId, entries: Vec<(bool, Key, Entry)>) {
-        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.state.is_known()) {
+        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.state.is_served()) {
             source.restored.extend(entries);
         }
     }
@@ -272,8 +272,12 @@ impl Mirror {
         let known = snapshot.known;
         let state = match &source.state {
             SourceState::Waiting => SourceState::Snapshot { known },
-            SourceState::Lost { reason, holds: Holds::Nothing, since } => {
-                SourceState::Lost { reason: reason.clone(), holds: Holds::Snapshot(known), since: *since }
+            SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, since } => {
+                SourceState::Unreachable {
+                    reason: reason.clone(),
+                    served_from: ServedFrom::Snapshot(known),
+                    since: *since,
+                }
             }
             _ => return,
         };
@@ -308,7 +312,7 @@ impl Mirror {
                 Read::Nothing => self.remove(id, &change.key),
             },
             None => {
-                self.act.refusals().forget(id, &change.key);
+                self.writer.refusals().forget(id, &change.key);
                 self.remove(id, &change.key)
             }
         };
@@ -379,7 +383,7 @@ impl Mirror {
             Ok(service) => {
                 match oddity {
                     Some(oddity) => self.refuse(id, raw, &oddity.to_string(), true),
-                    None => self.act.refusals().forget(id, raw),
+                    None => self.writer.refusals().forget(id, raw),
                 }
                 Read::Service { key, service }
             }
@@ -391,7 +395,7 @@ impl Mirror {
     }
 
     fn refuse(&mut self, id: SourceId, key: &[u8], reason: &str, served: bool) {
-        if !self.act.refusals().note(id, key, reason, served) {
+        if !self.writer.refusals().note(id, key, reason, served) {
             return;
         }
         self.told += 1;
@@ -404,19 +408,22 @@ impl Mirror {
     fn lose(&mut self, id: SourceId, reason: String) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         source.listing = None;
-        let holds = source.state.holds();
+        let served_from = source.state.served_from();
         let since = match &source.state {
-            SourceState::Lost { reason: same, .. } if *same == reason => return,
-            SourceState::Lost { since, .. } => *since,
+            SourceState::Unreachable { reason: same, .. } if *same == reason => return,
+            SourceState::Unreachable { since, .. } => *since,
             _ => SystemTime::now(),
         };
         // Endpoints fail in turn, each for its own reason, and go on failing.
         if source.reasons.len() < MOST_REASONS && source.reasons.insert(reason.clone()) {
-            let level =
-                if source.required || holds != Holds::Nothing { log::Level::Warn } else { log::Level::Info };
+            let level = if source.required || served_from != ServedFrom::Nothing {
+                log::Level::Warn
+            } else {
+                log::Level::Info
+            };
             log::log!(level, "{}: {reason}", id.name());
         }
-        self.set_state(id, SourceState::Lost { reason, holds, since });
+        self.set_state(id, SourceState::Unreachable { reason, served_from, since });
     }
 
     /// Notes a change of a source that is in step. Its configuration may come ahead of its listing.
@@ -430,16 +437,16 @@ impl Mirror {
 
     fn set_state(&mut self, id: SourceId, state: SourceState) {
         if let Some(source) = self.sources.get_mut(&id) {
-            let place = state.place();
-            source.changes[place] += u64::from(source.state.place() != place);
+            let place = state.index();
+            source.changes[place] += u64::from(source.state.index() != place);
             source.state = state;
         }
     }
 
     fn freshness(&self) -> Freshness {
         let required = || self.sources.values().filter(|source| source.required);
-        let stale = |state: &SourceState| state.is_known() && !matches!(state, SourceState::Synced { .. });
-        if required().any(|source| !source.state.is_known()) {
+        let stale = |state: &SourceState| state.is_served() && !matches!(state, SourceState::Synced { .. });
+        if required().any(|source| !source.state.is_served()) {
             Freshness::Incomplete
         } else if self.sources.values().any(|source| stale(&source.state)) {
             Freshness::Stale
@@ -458,7 +465,7 @@ impl Mirror {
             names: self.tree.names(),
             optional: self.sources.iter().filter(|(_, s)| !s.required).map(|(id, _)| *id).collect(),
         };
-        self.act.publish(published, &status);
+        self.writer.publish(published, &status);
     }
 }
 

@@ -7,15 +7,15 @@ pub mod etcd;
 pub mod files;
 mod layers;
 mod mirror;
+mod publisher;
 mod refusals;
 pub mod snapshot;
-mod stage;
 mod state;
 
 pub use mirror::Mirror;
+pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
-pub use stage::{Front, Stage};
-pub use state::{Holds, Published, SourceState, Status};
+pub use state::{Published, ServedFrom, SourceState, Status};
 
 use crate::service::Key;
 use crate::tree::{Entry, Lease};
@@ -48,7 +48,7 @@ pub enum Event {
     /// Changes since the listing, in the store's order, and the revision they lead to.
     Changed(Vec<Change>, Option<i64>),
     /// The store cannot be reached; the reason is for a person.
-    Lost(String),
+    Unreachable(String),
     /// A key that the source itself had to pass over, or its trouble with it.
     Refused {
         /// The key, or the path of a file.

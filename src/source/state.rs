@@ -37,11 +37,11 @@ pub enum SourceState {
         changed: SystemTime,
     },
     /// Cannot be reached now.
-    Lost {
+    Unreachable {
         /// Why, for a person.
         reason: String,
         /// What is served of it all the same.
-        holds: Holds,
+        served_from: ServedFrom,
         /// Since when.
         since: SystemTime,
     },
@@ -49,7 +49,7 @@ pub enum SourceState {
 
 /// What is served of a source that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
+pub enum ServedFrom {
     /// It was never read: nobody knows what it has.
     Nothing,
     /// What a snapshot held, as the store was last known at a time.
@@ -62,32 +62,32 @@ pub enum Holds {
 }
 
 impl SourceState {
-    /// The names for a machine, in the order of [`place`](Self::place).
+    /// The names for a machine, in the order of [`place`](Self::index).
     pub const NAMES: [&str; 4] = ["waiting", "snapshot", "synced", "lost"];
 
     /// Which of [`NAMES`](Self::NAMES) it has.
-    pub fn place(&self) -> usize {
+    pub fn index(&self) -> usize {
         match self {
             Self::Waiting => 0,
             Self::Snapshot { .. } => 1,
             Self::Synced { .. } => 2,
-            Self::Lost { .. } => 3,
+            Self::Unreachable { .. } => 3,
         }
     }
 
     /// What is served of the source.
-    pub fn holds(&self) -> Holds {
+    pub fn served_from(&self) -> ServedFrom {
         match self {
-            Self::Waiting => Holds::Nothing,
-            Self::Snapshot { known } => Holds::Snapshot(*known),
-            Self::Synced { revision, .. } => Holds::Listing { revision: *revision },
-            Self::Lost { holds, .. } => *holds,
+            Self::Waiting => ServedFrom::Nothing,
+            Self::Snapshot { known } => ServedFrom::Snapshot(*known),
+            Self::Synced { revision, .. } => ServedFrom::Listing { revision: *revision },
+            Self::Unreachable { served_from, .. } => *served_from,
         }
     }
 
     /// Whether it is known what the source has, or had.
-    pub fn is_known(&self) -> bool {
-        self.holds() != Holds::Nothing
+    pub fn is_served(&self) -> bool {
+        self.served_from() != ServedFrom::Nothing
     }
 }
 

@@ -75,7 +75,7 @@ impl Etcd {
             let since = *lost_at.get_or_insert_with(Instant::now);
             let round = failed % endpoints.len() == 0;
             if (round || since.elapsed() > GRACE)
-                && let Err(closed) = self.feed.push(Event::Lost(error.to_string())).await
+                && let Err(closed) = self.feed.push(Event::Unreachable(error.to_string())).await
             {
                 return closed;
             }

@@ -49,7 +49,7 @@ impl Rig {
                     }));
                 }
                 Event::Restored(_) | Event::RestoreEnd { .. } => told.push("restored".to_owned()),
-                Event::Lost(_) => told.push("lost".to_owned()),
+                Event::Unreachable(_) => told.push("lost".to_owned()),
                 Event::Refused { key, reason } => {
                     told.push(format!("refused {} {reason}", key.escape_ascii()));
                 }

@@ -15,7 +15,11 @@ fn delete(key: &str) -> Change {
 }
 
 fn mirror() -> Mirror {
-    Mirror::new(Keyspace::new("skydns"), &[(SourceId::Etcd, true), (SourceId::Files, true)], &Stage::new())
+    Mirror::new(
+        Keyspace::new("skydns"),
+        &[(SourceId::Etcd, true), (SourceId::Files, true)],
+        &Publisher::new(),
+    )
 }
 
 fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
@@ -26,7 +30,7 @@ fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
 }
 
 fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
-    let published = mirror.front().published();
+    let published = mirror.handle().published();
     let path = TreePath::new(&Name::from_ascii(name).expect("a name"));
     match published.tree.services(&path, DataKinds::ALL, |_| false) {
         Found::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
@@ -52,7 +56,7 @@ fn half_a_listing_never_shows() {
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
     mirror.take(SourceId::Etcd, Event::ListBegin);
     mirror.take(SourceId::Etcd, Event::Listed(vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]));
-    mirror.take(SourceId::Etcd, Event::Lost("gone".into()));
+    mirror.take(SourceId::Etcd, Event::Unreachable("gone".into()));
     mirror.take(SourceId::Etcd, Event::ListEnd(None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
@@ -61,15 +65,15 @@ fn half_a_listing_never_shows() {
 #[test]
 fn freshness_follows_the_sources() {
     let mut mirror = mirror();
-    let freshness = |mirror: &Mirror| mirror.front().published().freshness;
+    let freshness = |mirror: &Mirror| mirror.handle().published().freshness;
     listing(&mut mirror, SourceId::Files, vec![]);
     assert_eq!(freshness(&mirror), Freshness::Incomplete);
-    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(freshness(&mirror), Freshness::Incomplete);
     listing(&mut mirror, SourceId::Etcd, vec![]);
     assert_eq!(freshness(&mirror), Freshness::Current);
-    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(freshness(&mirror), Freshness::Stale);
 }
@@ -84,7 +88,7 @@ fn a_bad_value_costs_its_record_only_and_is_remembered() {
     ];
     listing(&mut mirror, SourceId::Etcd, keys);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.3)"]);
-    let told: Vec<_> = mirror.act.refusals().all().into_iter().map(|r| (r.key, r.served)).collect();
+    let told: Vec<_> = mirror.writer.refusals().all().into_iter().map(|r| (r.key, r.served)).collect();
     let expected = [("/skydns/t//b", false), ("/skydns/t/C", true), ("/skydns/t/a", false)];
     assert_eq!(told, expected.map(|(key, served)| (key.to_owned(), served)));
     let mend = vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), delete("/skydns/t//b")];
@@ -92,7 +96,7 @@ fn a_bad_value_costs_its_record_only_and_is_remembered() {
     mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/C", "[]")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
-    assert_eq!(mirror.act.refusals().all().len(), 1);
+    assert_eq!(mirror.writer.refusals().all().len(), 1);
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
 #[test]
 fn the_configuration_of_the_higher_source_counts() {
     let mut mirror = mirror();
-    let config = |mirror: &Mirror| mirror.front().status.borrow().config();
+    let config = |mirror: &Mirror| mirror.handle().status.borrow().config();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
     assert_eq!(config(&mirror), Some((SourceId::Etcd, b"{\"ttl\":1}".to_vec())));
     mirror.take(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
@@ -177,18 +181,18 @@ fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
     listing(&mut mirror, SourceId::Files, vec![]);
     restore(&mut mirror, vec![], Some("{}"));
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
-    assert_eq!(mirror.front().published().freshness, Freshness::Stale);
-    let status = mirror.front().status().borrow().clone();
+    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { known: SystemTime::UNIX_EPOCH });
     assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
-    mirror.take(SourceId::Etcd, Event::Lost("refused".into()));
+    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
-    assert_eq!(mirror.front().published().freshness, Freshness::Stale);
+    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
-    assert_eq!(mirror.front().published().freshness, Freshness::Current);
-    let status = mirror.front().status().borrow().clone();
+    assert_eq!(mirror.handle().published().freshness, Freshness::Current);
+    let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.config(), None, "the store has none");
     assert_eq!(status.changes[&SourceId::Etcd], [0, 1, 1, 1]);
 }
@@ -197,12 +201,12 @@ fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
 fn a_store_in_sync_with_its_snapshot_changes_nothing() {
     let mut mirror = mirror();
     restore(&mut mirror, vec![], None);
-    let before = mirror.front().published();
+    let before = mirror.handle().published();
     assert_eq!(before.tree.serial(), 77);
     let same =
         vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/B", r#"{"host":"10.0.0.2"}"#)];
     listing(&mut mirror, SourceId::Etcd, same);
-    let after = mirror.front().published();
+    let after = mirror.handle().published();
     assert_eq!((after.tree.serial(), after.tree.version()), (before.tree.serial(), before.tree.version()));
     mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/B")], None));
     mirror.publish();
@@ -218,7 +222,7 @@ fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
         (vec![], listing(), vec![end()]),
         (listing(), vec![], vec![end()]),
         (listing(), vec![end()], vec![]),
-        (listing(), vec![end(), Event::Lost("gone".into())], vec![]),
+        (listing(), vec![end(), Event::Unreachable("gone".into())], vec![]),
         (listing().into_iter().chain([end()]).collect(), vec![], vec![]),
     ] {
         let mut mirror = mirror();
@@ -231,9 +235,9 @@ fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
         });
         mirror.publish();
         assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.9)"]);
-        let status = mirror.front().status().borrow().clone();
+        let status = mirror.handle().status().borrow().clone();
         assert_eq!(status.config(), Some((SourceId::Etcd, br#"{"ttl":1}"#.to_vec())));
-        assert!(matches!(status.sources[&SourceId::Etcd].holds(), Holds::Listing { .. }));
+        assert!(matches!(status.sources[&SourceId::Etcd].served_from(), ServedFrom::Listing { .. }));
     }
 }
 
@@ -247,5 +251,5 @@ fn a_fault_in_one_record_costs_that_record() {
     mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/b", fault)], None));
     mirror.publish();
     assert!(hosts(&mirror, "t.").is_empty());
-    assert_eq!(mirror.act.refusals().count(), 2);
+    assert_eq!(mirror.writer.refusals().count(), 2);
 }

@@ -24,7 +24,7 @@ const MAGIC: &[u8; 8] = b"skydns\0S";
 const VERSION: u32 = 1;
 
 /// Magic and version.
-const FRONT: usize = MAGIC.len() + size_of::<u32>();
+const HEAD_OCTETS: usize = MAGIC.len() + size_of::<u32>();
 
 /// Most octets of a snapshot: 20 times what a million services take. Bounds what a foreign file costs.
 const MOST: u64 = 2 << 30;
@@ -240,17 +240,17 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
     if about.len() > MOST {
         return Err(SnapshotError::TooLarge(about.len()));
     }
-    let mut octets = Vec::with_capacity(FRONT);
+    let mut octets = Vec::with_capacity(HEAD_OCTETS);
     // A large file of another program is not read to its end.
-    (&file).take(FRONT as u64).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
-    front(&octets)?;
-    octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(FRONT));
+    (&file).take(HEAD_OCTETS as u64).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
+    check_head(&octets)?;
+    octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(HEAD_OCTETS));
     file.take(MOST).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
     Ok((octets, about.modified().map_err(SnapshotError::system("reading its time"))?))
 }
 
 /// Whether the first octets are those of a snapshot that can be read here.
-fn front(octets: &[u8]) -> Result<(), SnapshotError> {
+fn check_head(octets: &[u8]) -> Result<(), SnapshotError> {
     let behind = octets.strip_prefix(MAGIC).ok_or(SnapshotError::NotSnapshot)?;
     let (version, _) = behind.split_first_chunk().ok_or(SnapshotError::Damaged)?;
     let version = u32::from_be_bytes(*version);
@@ -258,13 +258,13 @@ fn front(octets: &[u8]) -> Result<(), SnapshotError> {
     if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(()) }
 }
 
-/// What stands between front and checksum, if the file can be believed.
+/// What stands between head and checksum, if the file can be believed.
 fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
     let (all, sum) = octets.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or(SnapshotError::Damaged)?;
     if digest(&SHA256, all).as_ref() != sum {
         return Err(SnapshotError::Damaged);
     }
-    all.get(FRONT..).ok_or(SnapshotError::Damaged)
+    all.get(HEAD_OCTETS..).ok_or(SnapshotError::Damaged)
 }
 
 #[cfg(test)]

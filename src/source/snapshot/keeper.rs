@@ -2,8 +2,8 @@
 
 use super::file::{SnapshotError, save};
 use super::{Header, Origin, Saved};
-use crate::source::stage::Front;
-use crate::source::state::{Holds, SourceState};
+use crate::source::publisher::MirrorHandle;
+use crate::source::state::{ServedFrom, SourceState};
 use crate::source::{SourceId, Status};
 use std::fs::File;
 use std::io;
@@ -37,7 +37,7 @@ pub struct Keeper {
 
 enum Order {
     /// From now on keep this.
-    Keep(Origin, Front),
+    Keep(Origin, MirrorHandle),
     /// There is nothing to keep any more; the file stays as it is.
     Rest,
     /// Save what is not saved, say that it is done, and end.
@@ -58,9 +58,9 @@ impl Keeper {
     }
 
     /// Keeps what these sources have from now on.
-    pub fn keep(&self, origin: Origin, front: Front) {
+    pub fn keep(&self, origin: Origin, handle: MirrorHandle) {
         // One that ended by a fault costs the snapshot, nothing else.
-        let _ = self.orders.send(Order::Keep(origin, front));
+        let _ = self.orders.send(Order::Keep(origin, handle));
     }
 
     /// Keeps nothing from now on, and leaves the file as it is.
@@ -85,7 +85,7 @@ struct Work<R> {
 /// What is kept, and what of it is on disk.
 struct Keeping {
     origin: Origin,
-    front: Front,
+    handle: MirrorHandle,
     /// The state that is on disk.
     saved: Option<(u64, Option<Vec<u8>>)>,
     /// Not before then anything is written.
@@ -98,9 +98,9 @@ impl<R: Fn(&Kept)> Work<R> {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
         loop {
             match orders.recv_timeout(LOOK) {
-                Ok(Order::Keep(origin, front)) => {
+                Ok(Order::Keep(origin, handle)) => {
                     let now = Instant::now();
-                    self.kept = Some(Keeping { origin, front, saved: None, rest: now, dated: now });
+                    self.kept = Some(Keeping { origin, handle, saved: None, rest: now, dated: now });
                 }
                 Ok(Order::Rest) => self.kept = None,
                 Ok(Order::Finish(done)) => {
@@ -122,9 +122,9 @@ impl<R: Fn(&Kept)> Work<R> {
             return;
         }
         // The status first: the tree is published before it.
-        let status = kept.front.status().borrow().clone();
+        let status = kept.handle.status().borrow().clone();
         let Some((known, revision)) = known(&status) else { return };
-        let published = kept.front.published();
+        let published = kept.handle.published();
         let config = status.configs.get(&SourceId::Etcd).cloned();
         let state = Some((published.tree.version(), config.clone()));
         if kept.saved == state {
@@ -152,7 +152,9 @@ impl<R: Fn(&Kept)> Work<R> {
 fn known(status: &Status) -> Option<(SystemTime, Option<i64>)> {
     match status.sources.get(&SourceId::Etcd)? {
         SourceState::Synced { revision, .. } => Some((SystemTime::now(), *revision)),
-        SourceState::Lost { holds: Holds::Listing { revision }, since, .. } => Some((*since, *revision)),
+        SourceState::Unreachable { served_from: ServedFrom::Listing { revision }, since, .. } => {
+            Some((*since, *revision))
+        }
         _ => None,
     }
 }

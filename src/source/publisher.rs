@@ -1,7 +1,7 @@
-//! Where readers see the tree, whichever mirror makes it.
+//! Where readers see the tree, whichever mirror fills it.
 //!
-//! When the sources change at a reload, a new mirror fills its tree out of sight; it comes on the stage whole, and the
-//! one before goes. Readers keep their handles.
+//! When a reload changes the sources, a new mirror fills a tree that readers do not see yet; [`Publisher::promote`]
+//! puts it in the place of the one before. Readers keep their handles.
 
 use super::refusals::Refusals;
 use super::state::{Published, Status};
@@ -12,39 +12,39 @@ use tokio::sync::watch;
 
 /// See the module's text.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Publisher {
     published: Arc<ArcSwap<Published>>,
     refusals: ArcSwap<Refusals>,
     status: watch::Sender<Status>,
-    acts: Mutex<Acts>,
+    numbers: Mutex<MirrorNumbers>,
 }
 
 #[derive(Debug, Default)]
-struct Acts {
+struct MirrorNumbers {
     /// Mirrors so far.
     count: u64,
-    /// The one that is seen.
-    seen: u64,
+    /// The one that is visible.
+    visible: u64,
 }
 
-/// A mirror's place: what it publishes is seen while it is its turn.
+/// A mirror's place: what it publishes is visible while it is its turn.
 #[derive(Debug)]
-pub(super) struct Act {
-    stage: Arc<Stage>,
+pub(super) struct MirrorWriter {
+    publisher: Arc<Publisher>,
     number: u64,
     latest: Arc<ArcSwap<Published>>,
     refusals: Arc<Refusals>,
     status: watch::Sender<Status>,
 }
 
-impl Stage {
-    /// An empty stage.
+impl Publisher {
+    /// An empty publisher.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             published: Arc::default(),
             refusals: ArcSwap::default(),
             status: watch::Sender::new(Status::default()),
-            acts: Mutex::default(),
+            numbers: Mutex::default(),
         })
     }
 
@@ -63,62 +63,62 @@ impl Stage {
         self.status.subscribe()
     }
 
-    /// A place for one more mirror. The first one is seen at once, another when it is [raised](Self::raise).
-    pub(super) fn act(self: &Arc<Self>) -> Act {
-        let mut acts = self.lock();
-        acts.count += 1;
-        let act = Act {
-            stage: Arc::clone(self),
-            number: acts.count,
+    /// A place for one more mirror. The first one is visible at once, another when it is [raised](Self::raise).
+    pub(super) fn writer(self: &Arc<Self>) -> MirrorWriter {
+        let mut numbers = self.lock();
+        numbers.count += 1;
+        let writer = MirrorWriter {
+            publisher: Arc::clone(self),
+            number: numbers.count,
             latest: Arc::default(),
             refusals: Arc::default(),
             status: watch::Sender::new(Status::default()),
         };
-        if acts.count == 1 {
-            acts.seen = 1;
-            self.refusals.store(Arc::clone(&act.refusals));
+        if numbers.count == 1 {
+            numbers.visible = 1;
+            self.refusals.store(Arc::clone(&writer.refusals));
         }
-        act
+        writer
     }
 
-    /// Shows a mirror in the place of the one that is seen.
-    pub fn raise(&self, front: &Front) {
-        let mut acts = self.lock();
-        acts.seen = front.number;
-        self.refusals.store(Arc::clone(&front.refusals));
-        self.published.store(front.latest.load_full());
-        self.status.send_replace(front.status.borrow().clone());
+    /// Shows a mirror in the place of the one that is visible.
+    pub fn promote(&self, handle: &MirrorHandle) {
+        let mut numbers = self.lock();
+        numbers.visible = handle.number;
+        self.refusals.store(Arc::clone(&handle.refusals));
+        self.published.store(handle.latest.load_full());
+        self.status.send_replace(handle.status.borrow().clone());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Acts> {
-        lock(&self.acts)
+    fn lock(&self) -> MutexGuard<'_, MirrorNumbers> {
+        lock(&self.numbers)
     }
 }
 
 /// What others know of a mirror that runs.
 #[derive(Clone, Debug)]
-pub struct Front {
+pub struct MirrorHandle {
     number: u64,
     latest: Arc<ArcSwap<Published>>,
     refusals: Arc<Refusals>,
     pub(super) status: watch::Receiver<Status>,
 }
 
-impl Front {
-    /// Its latest state, whether it is seen or not.
+impl MirrorHandle {
+    /// Its latest state, whether it is visible or not.
     pub(super) fn published(&self) -> Arc<Published> {
         self.latest.load_full()
     }
 
-    /// How its sources are doing, whether it is seen or not.
+    /// How its sources are doing, whether it is visible or not.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 }
 
-impl Act {
-    pub(super) fn front(&self) -> Front {
-        Front {
+impl MirrorWriter {
+    pub(super) fn handle(&self) -> MirrorHandle {
+        MirrorHandle {
             number: self.number,
             latest: Arc::clone(&self.latest),
             refusals: Arc::clone(&self.refusals),
@@ -138,13 +138,13 @@ impl Act {
             present.clone_from(status);
             news
         };
-        let acts = self.stage.lock();
-        let seen = acts.seen == self.number;
+        let numbers = self.publisher.lock();
+        let visible = numbers.visible == self.number;
         self.latest.store(Arc::clone(&published));
         // The tree before the word of it: who hears that a source is in step begins to answer.
-        if seen {
-            self.stage.published.store(published);
-            self.stage.status.send_if_modified(replace);
+        if visible {
+            self.publisher.published.store(published);
+            self.publisher.status.send_if_modified(replace);
         }
         self.status.send_if_modified(replace);
     }
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn the_tree_is_there_before_the_word_of_it() {
-        let stage = Stage::new();
-        let act = stage.act();
-        let front = act.front();
+        let publisher = Publisher::new();
+        let writer = publisher.writer();
+        let handle = writer.handle();
         const TIMES: u32 = 5_000;
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -167,14 +167,14 @@ mod tests {
                     let mut tree = Tree::new();
                     tree.set_serial(time);
                     let status = Status { names: time as usize, ..Status::default() };
-                    act.publish(Published { tree, ..Published::default() }, &status);
+                    writer.publish(Published { tree, ..Published::default() }, &status);
                 }
             });
-            let status = front.status();
+            let status = handle.status();
             loop {
                 let names = status.borrow().names;
-                assert!(stage.published().load().tree.serial() as usize >= names);
-                assert!(stage.status().borrow().names >= names);
+                assert!(publisher.published().load().tree.serial() as usize >= names);
+                assert!(publisher.status().borrow().names >= names);
                 if names == TIMES as usize {
                     break;
                 }
@@ -184,15 +184,15 @@ mod tests {
 
     #[test]
     fn another_mirror_is_seen_whole_or_not_at_all() {
-        let stage = Stage::new();
-        let (first, second) = (stage.act(), stage.act());
+        let publisher = Publisher::new();
+        let (first, second) = (publisher.writer(), publisher.writer());
         let names = |names| Status { names, ..Status::default() };
         first.publish(Published::default(), &names(1));
         second.publish(Published::default(), &names(2));
-        assert_eq!(stage.status().borrow().names, 1);
-        stage.raise(&second.front());
-        assert_eq!(stage.status().borrow().names, 2);
+        assert_eq!(publisher.status().borrow().names, 1);
+        publisher.promote(&second.handle());
+        assert_eq!(publisher.status().borrow().names, 2);
         first.publish(Published::default(), &names(3));
-        assert_eq!(stage.status().borrow().names, 2);
+        assert_eq!(publisher.status().borrow().names, 2);
     }
 }
