@@ -6,8 +6,8 @@ use super::tasks::{Retired, Tasks};
 use crate::config::Spec;
 use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
-use crate::source::etcd::{Etcd, EtcdError, Settings, TlsFiles};
-use crate::source::files::{Files, Nudge};
+use crate::source::etcd::{Etcd, EtcdError, EtcdSettings, TlsFiles};
+use crate::source::files::{Files, FilesCommand};
 use crate::source::snapshot::{Keeper, Origin};
 use crate::source::{Feed, Mirror, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
@@ -73,7 +73,7 @@ pub enum SourcesError {
 pub struct Sources {
     front: MirrorHandle,
     settings: Asked,
-    files: Option<mpsc::Sender<Nudge>>,
+    files: Option<mpsc::Sender<FilesCommand>>,
     etcd: Option<AbortHandle>,
     /// Closed when the snapshot is served, or there is none.
     loading: Option<oneshot::Receiver<()>>,
@@ -86,7 +86,7 @@ pub struct Sources {
 struct Asked {
     keyspace: Keyspace,
     records: Option<PathBuf>,
-    etcd: Option<Settings>,
+    etcd: Option<EtcdSettings>,
     etcd_required: bool,
     /// What the files for TLS hold: a renewed certificate is another setting.
     tls: Vec<Option<Vec<u8>>>,
@@ -127,12 +127,12 @@ impl Asked {
     }
 }
 
-fn settings(spec: &Spec) -> Result<Settings, SourcesError> {
+fn settings(spec: &Spec) -> Result<EtcdSettings, SourcesError> {
     let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
     let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };
     let password = || spec.password.clone().unwrap_or_default();
     let user = spec.username.clone().map(|name| (name, password()));
-    let settings = Settings::new(&spec.machines, tls, user, spec.discover)?;
+    let settings = EtcdSettings::new(&spec.machines, tls, user, spec.discover)?;
     settings.check_tls()?;
     Ok(settings)
 }
@@ -162,7 +162,7 @@ impl Sources {
         let mirror = settings.mirror(stage);
         let (front, retired) = (mirror.handle(), Retired::default());
         let heartbeat =
-            tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).poke());
+            tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).waker());
         let mut sources = Self {
             front,
             settings,
@@ -193,10 +193,10 @@ impl Sources {
         if let Some(dir) = &sources.settings.records {
             log::info!("records from {}", dir.display());
             let files = Files::new(dir.clone(), keyspace.clone(), feed(SourceId::Files));
-            let nudger = files.nudger();
-            sources.files = Some(nudger.clone());
-            let poke = move || nudger.send(Nudge::Poke).unwrap_or_default();
-            let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, poke);
+            let commands = files.commands();
+            sources.files = Some(commands.clone());
+            let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
+            let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, wake);
             let thread = spawn("files", move || files.run(heartbeat)).map_err(failed)?;
             tasks.watch_thread("the follower of files", &retired, thread);
         }
@@ -224,7 +224,7 @@ impl Sources {
     ) -> Result<Option<Self>, AgentError> {
         let asked = Asked::new(spec)?;
         if asked == self.settings {
-            self.files.iter().for_each(|files| files.send(Nudge::Look).unwrap_or_default());
+            self.files.iter().for_each(|files| files.send(FilesCommand::Rescan).unwrap_or_default());
             return Ok(None);
         }
         log::info!("other sources are asked for");
@@ -249,7 +249,7 @@ impl Sources {
     /// Ends the sources, which nobody needs any more.
     pub(super) fn retire(&self) {
         self.retired.set();
-        self.files.iter().for_each(|files| files.send(Nudge::Stop).unwrap_or_default());
+        self.files.iter().for_each(|files| files.send(FilesCommand::Stop).unwrap_or_default());
         self.etcd.iter().for_each(AbortHandle::abort);
     }
 

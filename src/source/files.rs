@@ -47,18 +47,18 @@ pub struct Files {
     listed: bool,
     /// Whether a half-written file is given time.
     patient: bool,
-    nudge: mpsc::Sender<Nudge>,
-    nudges: mpsc::Receiver<Nudge>,
+    commands: mpsc::Sender<FilesCommand>,
+    received: mpsc::Receiver<FilesCommand>,
     heartbeat: Option<Heartbeat>,
 }
 
 /// What wakes the follower of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nudge {
+pub enum FilesCommand {
     /// Something changed, or may have.
-    Look,
+    Rescan,
     /// Nothing: the follower is asked whether it moves.
-    Poke,
+    Wake,
     /// No more files are wanted.
     Stop,
 }
@@ -66,10 +66,10 @@ pub enum Nudge {
 impl Files {
     /// The source for a directory.
     pub fn new(root: PathBuf, keyspace: Keyspace, feed: Feed) -> Self {
-        let (nudge, nudges) = mpsc::channel();
+        let (commands, received) = mpsc::channel();
         Self {
-            nudge,
-            nudges,
+            commands,
+            received,
             heartbeat: None,
             root,
             keyspace,
@@ -82,8 +82,8 @@ impl Files {
     }
 
     /// What wakes it from other threads.
-    pub fn nudger(&self) -> mpsc::Sender<Nudge> {
-        self.nudge.clone()
+    pub fn commands(&self) -> mpsc::Sender<FilesCommand> {
+        self.commands.clone()
     }
 
     /// Reads the directory once and ends.
@@ -95,16 +95,16 @@ impl Files {
         self.read().map(|_| ())
     }
 
-    /// Follows the directory until the mirror ends or [`Nudge::Stop`].
+    /// Follows the directory until the mirror ends or [`FilesCommand::Stop`].
     pub fn run(mut self, heartbeat: Heartbeat) {
         self.heartbeat = Some(heartbeat);
-        let told = self.nudge.clone();
+        let told = self.commands.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading the files does not count as a change of them.
             if !event
                 .is_ok_and(|event| matches!(event.kind, notify::EventKind::Access(kind) if !is_write(kind)))
             {
-                let _ = told.send(Nudge::Look);
+                let _ = told.send(FilesCommand::Rescan);
             }
         });
         let mut watcher = match watcher {
@@ -132,35 +132,35 @@ impl Files {
                 (false, true) => LOOK_AGAIN,
                 (false, false) => POLL,
             };
-            if self.wait(wait) == Nudge::Stop {
+            if self.wait(wait) == FilesCommand::Stop {
                 return;
             }
         }
     }
 
     /// Waits until it is time to look, or to stop.
-    fn wait(&self, most: Duration) -> Nudge {
+    fn wait(&self, most: Duration) -> FilesCommand {
         let end = Instant::now() + most;
         let moves = || self.heartbeat.iter().for_each(Heartbeat::beat);
         loop {
             moves();
-            match self.nudges.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Nudge::Poke) => {}
-                Ok(Nudge::Look) => break,
-                Ok(Nudge::Stop) => return Nudge::Stop,
-                Err(_) => return Nudge::Look,
+            match self.received.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(FilesCommand::Wake) => {}
+                Ok(FilesCommand::Rescan) => break,
+                Ok(FilesCommand::Stop) => return FilesCommand::Stop,
+                Err(_) => return FilesCommand::Rescan,
             }
         }
         // A burst is read once, but not put off for ever.
         let end = Instant::now() + 5 * SETTLE;
         while Instant::now() < end {
-            match self.nudges.recv_timeout(SETTLE) {
-                Ok(Nudge::Stop) => return Nudge::Stop,
+            match self.received.recv_timeout(SETTLE) {
+                Ok(FilesCommand::Stop) => return FilesCommand::Stop,
                 Ok(_) => moves(),
                 Err(_) => break,
             }
         }
-        Nudge::Look
+        FilesCommand::Rescan
     }
 
     /// Reads what changed and tells the mirror; says whether to look again soon.

@@ -111,7 +111,7 @@ impl Mirror {
         let mut published = Instant::now();
         while let Some((id, event)) = events.blocking_recv() {
             self.moves();
-            if matches!(event, Event::Poke) {
+            if matches!(event, Event::Wake) {
                 continue;
             }
             self.told = 0;
@@ -171,7 +171,7 @@ impl Mirror {
                 drop(seen);
                 0
             }
-            Event::Poke => 0,
+            Event::Wake => 0,
             Event::Unreachable(reason) => {
                 self.lose(id, reason);
                 0

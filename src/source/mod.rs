@@ -66,7 +66,7 @@ pub enum Event {
         seen: oneshot::Sender<()>,
     },
     /// Nothing: the mirror is asked whether it moves.
-    Poke,
+    Wake,
 }
 
 /// Which source speaks. The order is that of precedence: on one key the greater wins.
@@ -117,12 +117,12 @@ impl Feed {
     }
 
     /// Asks the mirror whether it moves, as long as there is room and a mirror; the closure keeps no mirror alive.
-    pub fn poke(&self) -> impl Fn() + Send + Sync + 'static {
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let (id, events) = (self.id, self.events.downgrade());
         move || {
             if let Some(events) = events.upgrade() {
                 // A full queue is work enough.
-                let _ = events.try_send((id, Event::Poke));
+                let _ = events.try_send((id, Event::Wake));
             }
         }
     }

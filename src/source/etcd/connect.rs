@@ -21,7 +21,7 @@ const DEFAULT_ENDPOINTS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1
 
 /// How to reach etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct EtcdSettings {
     /// URLs without a slash at the end; at least one.
     pub endpoints: Vec<String>,
     /// Files for TLS.
@@ -43,7 +43,7 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
-impl Settings {
+impl EtcdSettings {
     /// Checks endpoints, which may come without a scheme; none means the local machine.
     ///
     /// # Errors
@@ -176,9 +176,9 @@ fn endpoint(machine: &str) -> Result<String, EtcdError> {
 mod tests {
     use super::*;
 
-    fn settings(machines: &[&str]) -> Result<Settings, EtcdError> {
+    fn settings(machines: &[&str]) -> Result<EtcdSettings, EtcdError> {
         let machines: Vec<_> = machines.iter().map(|m| (*m).to_owned()).collect();
-        Settings::new(&machines, TlsFiles::default(), None, false)
+        EtcdSettings::new(&machines, TlsFiles::default(), None, false)
     }
 
     #[test]
@@ -204,6 +204,6 @@ mod tests {
         std::fs::write(&file, "hello").expect("a file");
         assert!(error(with(&file)).contains("no certificate in PEM form"));
         let half = TlsFiles { cert: Some(file), ..TlsFiles::default() };
-        assert!(matches!(Settings::new(&[], half, None, false), Err(EtcdError::HalfIdentity)));
+        assert!(matches!(EtcdSettings::new(&[], half, None, false), Err(EtcdError::HalfIdentity)));
     }
 }

@@ -9,7 +9,7 @@ mod error;
 mod leases;
 mod session;
 
-pub use connect::{Settings, TlsFiles};
+pub use connect::{EtcdSettings, TlsFiles};
 pub use error::EtcdError;
 
 use super::{Closed, Event, Feed};
@@ -34,14 +34,14 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The source; see the module's text.
 #[derive(Debug)]
 pub struct Etcd {
-    settings: Settings,
+    settings: EtcdSettings,
     keyspace: Keyspace,
     feed: Feed,
 }
 
 impl Etcd {
     /// A source that speaks to the endpoints of the settings.
-    pub fn new(settings: Settings, keyspace: Keyspace, feed: Feed) -> Self {
+    pub fn new(settings: EtcdSettings, keyspace: Keyspace, feed: Feed) -> Self {
         Self { settings, keyspace, feed }
     }
 

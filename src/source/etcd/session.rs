@@ -1,7 +1,7 @@
 //! One session with one endpoint: connect, list, watch, until something goes wrong.
 
 use super::super::{Change, Event, Feed};
-use super::connect::Settings;
+use super::connect::EtcdSettings;
 use super::error::EtcdError;
 use super::leases::Leases;
 use crate::service::Keyspace;
@@ -56,7 +56,7 @@ impl Default for Memory {
 
 /// See the module's text.
 pub(super) struct Session<'a> {
-    settings: &'a Settings,
+    settings: &'a EtcdSettings,
     keyspace: &'a Keyspace,
     feed: &'a Feed,
     endpoint: &'a str,
@@ -69,7 +69,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(
-        settings: &'a Settings,
+        settings: &'a EtcdSettings,
         keyspace: &'a Keyspace,
         feed: &'a Feed,
         memory: &'a mut Memory,

@@ -41,7 +41,7 @@ impl Rig {
             match event {
                 Event::ListBegin => told.push("begin".to_owned()),
                 Event::ListEnd(_) => told.push("end".to_owned()),
-                Event::Poke => {}
+                Event::Wake => {}
                 Event::Listed(changes) | Event::Changed(changes, _) => {
                     told.extend(changes.into_iter().map(|change| {
                         let value = change.value.map(|value| String::from_utf8_lossy(&value).into_owned());
