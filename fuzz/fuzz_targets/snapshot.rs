@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use ring::digest::{SHA256, digest};
 use skydns::source::SourceId;
-use skydns::source::snapshot::{Header, Origin, restore, save};
+use skydns::source::snapshot::{SnapshotHeader, StoreIdentity, restore, save};
 use skydns::tree::{Layer, Tree};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| std::env::temp_dir().join(format!("skydns-fuzz-{}", std::process::id())));
 
-fn read(path: &Path, origin: &Origin) -> Option<(Header, Tree)> {
+fn read(path: &Path, origin: &StoreIdentity) -> Option<(SnapshotHeader, Tree)> {
     let mut tree = Tree::new();
     let restored = restore(path, origin, |part| {
         for (folded, key, entry) in part {
@@ -25,10 +25,10 @@ fn read(path: &Path, origin: &Origin) -> Option<(Header, Tree)> {
 
 fuzz_target!(|data: &[u8]| {
     let Some((mode, data)) = data.split_first() else { return };
-    let origin = Origin { root: "/skydns/".to_owned(), endpoints: ["http://127.0.0.1:2379".to_owned()].into() };
+    let origin = StoreIdentity { root: "/skydns/".to_owned(), endpoints: ["http://127.0.0.1:2379".to_owned()].into() };
     let mut file = data.to_vec();
     if mode % 2 == 1 {
-        let header = Header { origin: origin.clone(), ..Header::default() };
+        let header = SnapshotHeader { store: origin.clone(), ..SnapshotHeader::default() };
         let header = if mode % 4 == 1 { postcard::to_allocvec(&header).expect("a header") } else { Vec::new() };
         file = [b"skydns\0S\0\0\0\x01".as_slice(), &header, data].concat();
         file.extend(digest(&SHA256, &file).as_ref());

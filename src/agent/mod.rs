@@ -24,7 +24,7 @@ use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
 use crate::server::{BindError, BoundSockets, Connections, Handler, Probe};
 use crate::source::Publisher;
-use crate::source::snapshot::Keeper;
+use crate::source::snapshot::SnapshotWriter;
 use crate::systemd::{self, SocketError, Sockets};
 use follow::Follower;
 use futures_util::FutureExt;
@@ -112,7 +112,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     sources.first_read().await;
     if let Some(file) = file {
         let report = snapshot::report(file.clone(), notes.clone(), Arc::clone(&counters));
-        sources.keep(Keeper::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
+        sources.keep(SnapshotWriter::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
     }
     let mut follower = Follower::new(spec.clone(), host(), stage.status())?;
     let (config, signer) = (follower.config(), follower.signer());

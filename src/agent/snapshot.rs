@@ -4,7 +4,7 @@ use super::status::Notes;
 use crate::config::Spec;
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::source::snapshot::{self, Kept, Origin, SnapshotError};
+use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
 use crate::source::{Event, Feed};
 use crate::systemd;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,11 @@ pub(super) fn file(spec: &Spec) -> Option<PathBuf> {
 }
 
 /// Hears of each save: counts it, and tells a person of trouble and of its end.
-pub(super) fn report(file: PathBuf, notes: Notes, counters: Arc<Metrics>) -> impl Fn(&Kept) + Send + 'static {
+pub(super) fn report(
+    file: PathBuf,
+    notes: Notes,
+    counters: Arc<Metrics>,
+) -> impl Fn(&SaveResult) + Send + 'static {
     let told = Mutex::new(None);
     move |kept| {
         counters.snapshot_saved(kept.as_ref().ok().map(|saved| saved.octets));
@@ -37,7 +41,7 @@ pub(super) fn report(file: PathBuf, notes: Notes, counters: Arc<Metrics>) -> imp
 }
 
 /// Reads the snapshot into the tree; `seen` is dropped when what it holds is served, or nothing will come.
-pub(super) fn load(file: &Path, origin: &Origin, feed: &Feed, seen: oneshot::Sender<()>) {
+pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, seen: oneshot::Sender<()>) {
     let part = |part| {
         // Without a mirror the program ends.
         let _ = feed.push_blocking(Event::Restored(part));

@@ -8,7 +8,7 @@ use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
 use crate::source::etcd::{Etcd, EtcdError, EtcdSettings, TlsFiles};
 use crate::source::files::{Files, FilesCommand};
-use crate::source::snapshot::{Keeper, Origin};
+use crate::source::snapshot::{SnapshotWriter, StoreIdentity};
 use crate::source::{Feed, Mirror, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
 use std::io;
@@ -77,7 +77,7 @@ pub struct Sources {
     etcd: Option<AbortHandle>,
     /// Closed when the snapshot is served, or there is none.
     loading: Option<oneshot::Receiver<()>>,
-    keeper: Option<Keeper>,
+    keeper: Option<SnapshotWriter>,
     retired: Retired,
 }
 
@@ -110,9 +110,9 @@ impl Asked {
     }
 
     /// What a snapshot of etcd is of; `None` without etcd.
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self) -> Option<StoreIdentity> {
         let endpoints = self.etcd.as_ref()?.endpoints.iter().cloned().collect();
-        Some(Origin { root: self.keyspace.root().to_owned(), endpoints })
+        Some(StoreIdentity { root: self.keyspace.root().to_owned(), endpoints })
     }
 
     fn mirror(&self, stage: &Arc<Publisher>) -> Mirror {
@@ -254,10 +254,10 @@ impl Sources {
     }
 
     /// Has what etcd holds kept on disk from now on.
-    pub fn keep(&mut self, keeper: Keeper) {
+    pub fn keep(&mut self, keeper: SnapshotWriter) {
         match self.settings.origin() {
-            Some(origin) => keeper.keep(origin, self.front.clone()),
-            None => keeper.rest(),
+            Some(origin) => keeper.start_saving(origin, self.front.clone()),
+            None => keeper.stop_saving(),
         }
         self.keeper = Some(keeper);
     }

@@ -2,7 +2,7 @@
 
 use super::layers::{Folded, is_folded, layers};
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
-use super::snapshot::Restored;
+use super::snapshot::RestoredSnapshot;
 use super::state::{Published, ServedFrom, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
@@ -266,7 +266,7 @@ impl Mirror {
     }
 
     /// Makes a complete snapshot the state of its source, unless the store itself has told what it holds.
-    fn end_restoring(&mut self, id: SourceId, snapshot: Restored) {
+    fn end_restoring(&mut self, id: SourceId, snapshot: RestoredSnapshot) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let restored = std::mem::take(&mut source.restored);
         let known = snapshot.known;
@@ -293,7 +293,7 @@ impl Mirror {
         }
         self.tree.set_serial(snapshot.header.serial);
         let age = known.elapsed().unwrap_or_default().as_secs();
-        log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.records);
+        log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.services);
     }
 
     /// Applies one change.

@@ -19,7 +19,7 @@ pub use state::{Published, ServedFrom, SourceState, Status};
 
 use crate::service::Key;
 use crate::tree::{Entry, Lease};
-use snapshot::Restored;
+use snapshot::RestoredSnapshot;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,7 +61,7 @@ pub enum Event {
     /// The snapshot is complete. It counts only as long as the store itself was not read.
     RestoreEnd {
         /// What the snapshot is.
-        snapshot: Restored,
+        snapshot: RestoredSnapshot,
         /// Dropped as soon as it is published.
         seen: oneshot::Sender<()>,
     },

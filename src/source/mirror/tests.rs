@@ -1,5 +1,5 @@
 use super::*;
-use crate::source::snapshot::Header;
+use crate::source::snapshot::SnapshotHeader;
 use crate::tree::{DataKinds, Found, TreePath};
 use hickory_proto::rr::Name;
 
@@ -154,8 +154,8 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let (key, value) = entry("/skydns/t/b", "10.0.0.2");
     mirror.take(SourceId::Etcd, Event::Restored(vec![(true, key, value)]));
     let config = config.map(|config| config.as_bytes().to_vec());
-    let header = Header { serial: 77, config, ..Header::default() };
-    let snapshot = Restored { header, known: SystemTime::UNIX_EPOCH, records: 2 };
+    let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
+    let snapshot = RestoredSnapshot { header, known: SystemTime::UNIX_EPOCH, services: 2 };
     mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, seen: tokio::sync::oneshot::channel().0 });
     mirror.publish();
 }

@@ -3,8 +3,8 @@
 //! Eight octets of magic, the version of the format, the header, the records, and SHA-256 of all before. Numbers are in
 //! network order; header and records are in the form of postcard.
 
-use super::record::{Leases, Record};
-use super::{Header, Origin};
+use super::stored_service::{Leases, StoredService};
+use super::{SnapshotHeader, StoreIdentity};
 use crate::service::Key;
 use crate::source::SourceId;
 use crate::source::layers::layers;
@@ -88,22 +88,22 @@ impl SnapshotError {
 
 /// What a save took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedSnapshot {
     /// Services.
-    pub records: usize,
+    pub services: usize,
     /// Size of the file.
     pub octets: u64,
 }
 
 /// What a snapshot holds beside its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredSnapshot {
     /// What it says of itself.
-    pub header: Header,
+    pub header: SnapshotHeader,
     /// When its store was last known to hold this, never in the future.
     pub known: SystemTime,
     /// Services.
-    pub records: usize,
+    pub services: usize,
 }
 
 /// Writes a snapshot of what etcd holds in a tree, beside `path` and then in its place.
@@ -112,7 +112,12 @@ pub struct Restored {
 ///
 /// # Errors
 /// The system refuses to write; the snapshot before stays.
-pub fn save(path: &Path, header: &Header, tree: &Tree, known: SystemTime) -> Result<Saved, SnapshotError> {
+pub fn save(
+    path: &Path,
+    header: &SnapshotHeader,
+    tree: &Tree,
+    known: SystemTime,
+) -> Result<SavedSnapshot, SnapshotError> {
     let beside = path.with_extension("new");
     let saved = write(&beside, header, tree, known);
     let saved = saved.and_then(|saved| {
@@ -129,7 +134,12 @@ pub fn save(path: &Path, header: &Header, tree: &Tree, known: SystemTime) -> Res
     saved
 }
 
-fn write(path: &Path, header: &Header, tree: &Tree, known: SystemTime) -> Result<Saved, SnapshotError> {
+fn write(
+    path: &Path,
+    header: &SnapshotHeader,
+    tree: &Tree,
+    known: SystemTime,
+) -> Result<SavedSnapshot, SnapshotError> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let file = file.map_err(SnapshotError::system("creating it"))?;
     let mut out =
@@ -137,13 +147,15 @@ fn write(path: &Path, header: &Header, tree: &Tree, known: SystemTime) -> Result
     out.piece.extend(MAGIC);
     out.piece.extend(VERSION.to_be_bytes());
     out.push(header)?;
-    let mut records = 0;
+    let mut services = 0;
     for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
         let mut result = Ok(());
         tree.entries(layer, |key, entry| {
-            let Some(record) = Record::new(folded, &key, entry) else { return ControlFlow::Continue(()) };
-            records += 1;
-            result = out.push(&record);
+            let Some(service) = StoredService::new(folded, &key, entry) else {
+                return ControlFlow::Continue(());
+            };
+            services += 1;
+            result = out.push(&service);
             if result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         result?;
@@ -151,7 +163,7 @@ fn write(path: &Path, header: &Header, tree: &Tree, known: SystemTime) -> Result
     let octets = out.finish()?;
     file.set_modified(known).map_err(SnapshotError::system("dating it"))?;
     file.sync_all().map_err(SnapshotError::system("writing it to disk"))?;
-    Ok(Saved { records, octets })
+    Ok(SavedSnapshot { services, octets })
 }
 
 /// A file that is written in pieces, and summed up on the way.
@@ -200,32 +212,34 @@ impl Summed<'_> {
 /// [unreadable](SnapshotError::Unreadable): what was handed on does not count either.
 pub fn restore(
     path: &Path,
-    origin: &Origin,
+    store: &StoreIdentity,
     mut each: impl FnMut(Vec<(bool, Key, Entry)>),
-) -> Result<Restored, SnapshotError> {
+) -> Result<RestoredSnapshot, SnapshotError> {
     let (octets, modified) = read(path)?;
     let body = checked(&octets)?;
     let unreadable = |rest: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - rest.len());
-    let (header, mut rest) = postcard::take_from_bytes::<Header>(body).map_err(|_| unreadable(body))?;
-    if header.origin.root != origin.root {
-        return Err(SnapshotError::OtherRoot { found: header.origin.root, asked: origin.root.clone() });
+    let (header, mut rest) =
+        postcard::take_from_bytes::<SnapshotHeader>(body).map_err(|_| unreadable(body))?;
+    if header.store.root != store.root {
+        return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
     }
-    if header.origin.endpoints.is_disjoint(&origin.endpoints) {
-        return Err(SnapshotError::OtherStore(header.origin.endpoints));
+    if header.store.endpoints.is_disjoint(&store.endpoints) {
+        return Err(SnapshotError::OtherStore(header.store.endpoints));
     }
-    let (mut leases, mut part, mut records) = (Leases::new(), Vec::with_capacity(PART), 0);
+    let (mut leases, mut part, mut services) = (Leases::new(), Vec::with_capacity(PART), 0);
     while !rest.is_empty() {
-        let (record, behind) = postcard::take_from_bytes::<Record<'_>>(rest).map_err(|_| unreadable(rest))?;
-        let (key, entry) = record.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
-        part.push((record.folded, key, entry));
-        records += 1;
+        let (service, behind) =
+            postcard::take_from_bytes::<StoredService<'_>>(rest).map_err(|_| unreadable(rest))?;
+        let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
+        part.push((service.folded, key, entry));
+        services += 1;
         rest = behind;
         if part.len() == PART {
             each(std::mem::replace(&mut part, Vec::with_capacity(PART)));
         }
     }
     each(part);
-    Ok(Restored { header, known: modified.min(SystemTime::now()), records })
+    Ok(RestoredSnapshot { header, known: modified.min(SystemTime::now()), services })
 }
 
 /// The whole file, and when it was modified.

@@ -5,18 +5,18 @@
 //! the file's time of modification. It holds what is public in DNS, and the configuration out of the store.
 
 mod file;
-mod keeper;
-mod record;
+mod stored_service;
+mod writer;
 
-pub use file::{Restored, Saved, SnapshotError, restore, save};
-pub use keeper::{Keeper, Kept};
+pub use file::{RestoredSnapshot, SavedSnapshot, SnapshotError, restore, save};
+pub use writer::{SaveResult, SnapshotWriter};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Which store, and which part of it, a snapshot is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct StoreIdentity {
     /// What all its keys begin with, slashes included.
     pub root: String,
     /// URLs of the store's endpoints.
@@ -25,9 +25,9 @@ pub struct Origin {
 
 /// What a snapshot says of itself ahead of its records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct SnapshotHeader {
     /// Where its records come from.
-    pub origin: Origin,
+    pub store: StoreIdentity,
     /// The serial of the zone's SOA.
     pub serial: u32,
     /// The store's revision, if it counts any.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
-fn origin() -> Origin {
+fn store() -> StoreIdentity {
     let endpoints = ["http://10.0.0.1:2379", "http://10.0.0.2:2379"].map(str::to_owned).into();
-    Origin { root: "/skydns/".to_owned(), endpoints }
+    StoreIdentity { root: "/skydns/".to_owned(), endpoints }
 }
 
-fn header() -> Header {
-    Header { origin: origin(), serial: 1_700_000_000, revision: Some(42), config: Some(b"{}".to_vec()) }
+fn header() -> SnapshotHeader {
+    SnapshotHeader { store: store(), serial: 1_700_000_000, revision: Some(42), config: Some(b"{}".to_vec()) }
 }
 
 fn key(path: &str) -> Key {
@@ -56,9 +56,9 @@ fn known() -> SystemTime {
 
 type Found = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
 
-fn found(path: &Path, origin: &Origin) -> Result<(Restored, Found), SnapshotError> {
+fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, Found), SnapshotError> {
     let mut found = Found::new();
-    let restored = restore(path, origin, |part| {
+    let restored = restore(path, store, |part| {
         for (folded, key, entry) in part {
             let lease = entry.lease.map(|lease| (lease.id, lease.end()));
             found.insert(format!("{key:?}"), (folded, entry.service, lease));
@@ -71,12 +71,12 @@ fn found(path: &Path, origin: &Origin) -> Result<(Restored, Found), SnapshotErro
 fn what_is_saved_comes_back() {
     let (dir, path) = place();
     let saved = save(&path, &header(), &tree(), known()).expect("saved");
-    assert_eq!(saved.records, 5);
+    assert_eq!(saved.services, 5);
     let about = std::fs::metadata(&path).expect("a file");
     assert_eq!(about.len(), saved.octets);
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
-    let (restored, found) = found(&path, &origin()).expect("restored");
-    assert_eq!(restored, Restored { header: header(), known: known(), records: 5 });
+    let (restored, found) = found(&path, &store()).expect("restored");
+    assert_eq!(restored, RestoredSnapshot { header: header(), known: known(), services: 5 });
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
     for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
         tree().entries(layer, |key, entry| {
@@ -91,13 +91,13 @@ fn what_is_saved_comes_back() {
 }
 
 #[test]
-fn records_on_one_lease_share_it() {
+fn services_on_one_lease_share_it() {
     let (_dir, path) = place();
     save(&path, &header(), &tree(), known()).expect("saved");
     let mut leases = Vec::new();
     let each =
         |part: Vec<(bool, Key, Entry)>| leases.extend(part.into_iter().filter_map(|(_, _, e)| e.lease));
-    restore(&path, &origin(), each).expect("restored");
+    restore(&path, &store(), each).expect("restored");
     assert_eq!(leases.len(), 2);
     assert!(Arc::ptr_eq(&leases[0], &leases[1]));
 }
@@ -106,17 +106,17 @@ fn records_on_one_lease_share_it() {
 fn of_another_store_or_prefix_nothing_is_taken() {
     let (_dir, path) = place();
     save(&path, &header(), &tree(), known()).expect("saved");
-    let refused = |origin: Origin| match restore(&path, &origin, |_| panic!("handed on")) {
+    let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("handed on")) {
         Err(error) => error.to_string(),
         Ok(restored) => panic!("{restored:?}"),
     };
-    let other = Origin { endpoints: ["http://10.9.9.9:2379".to_owned()].into(), ..origin() };
+    let other = StoreIdentity { endpoints: ["http://10.9.9.9:2379".to_owned()].into(), ..store() };
     assert_eq!(refused(other), "it is of another store: http://10.0.0.1:2379, http://10.0.0.2:2379");
-    let other = Origin { root: "/b/".to_owned(), ..origin() };
+    let other = StoreIdentity { root: "/b/".to_owned(), ..store() };
     assert_eq!(refused(other), "it is of keys below /skydns/, not below /b/");
     let grown = ["http://10.0.0.2:2379", "http://10.0.0.3:2379"].map(str::to_owned).into();
     assert!(
-        found(&path, &Origin { endpoints: grown, ..origin() }).is_ok(),
+        found(&path, &StoreIdentity { endpoints: grown, ..store() }).is_ok(),
         "one endpoint in common is enough"
     );
 }
@@ -128,7 +128,7 @@ fn what_is_cut_short_or_changed_anywhere_is_refused() {
     let whole = std::fs::read(&path).expect("read");
     let refused = |octets: &[u8]| {
         std::fs::write(&path, octets).expect("written");
-        match restore(&path, &origin(), |_| panic!("handed on")) {
+        match restore(&path, &store(), |_| panic!("handed on")) {
             Err(error) => error,
             Ok(restored) => panic!("{restored:?}"),
         }
@@ -166,17 +166,17 @@ fn a_later_version_and_a_foreign_content_are_told_apart() {
     let (_dir, path) = place();
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
-    let error = found(&path, &origin()).expect_err("refused").to_string();
+    let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it has version 7 of the format, this program reads up to 1");
     std::fs::write(&path, summed(b"\xff\xff")).expect("written");
-    let error = found(&path, &origin()).expect_err("refused").to_string();
+    let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it cannot be read from octet 12 on");
 }
 
 #[test]
 fn a_directory_or_a_pipe_is_no_snapshot() {
     let (dir, path) = place();
-    let refused = |path: &Path| found(path, &origin()).expect_err("refused").to_string();
+    let refused = |path: &Path| found(path, &store()).expect_err("refused").to_string();
     assert_eq!(refused(dir.path()), "it is not a regular file");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     assert_eq!(refused(&path), "it is not a regular file");
@@ -200,7 +200,7 @@ fn a_full_disk_leaves_the_snapshot_before() {
 fn a_time_to_come_is_not_believed() {
     let (_dir, path) = place();
     save(&path, &header(), &tree(), SystemTime::now() + Duration::from_secs(3600)).expect("saved");
-    assert!(found(&path, &origin()).expect("restored").0.known <= SystemTime::now());
+    assert!(found(&path, &store()).expect("restored").0.known <= SystemTime::now());
 }
 
 proptest! {
@@ -212,7 +212,7 @@ proptest! {
         all.extend(&contents);
         std::fs::write(&path, summed(&all)).expect("written");
         let mut handed = 0;
-        let _ = restore(&path, &origin(), |part| handed += part.len());
+        let _ = restore(&path, &store(), |part| handed += part.len());
         prop_assert!(handed <= contents.len());
     }
 }

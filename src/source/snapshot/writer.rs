@@ -1,7 +1,7 @@
 //! The thread that keeps the snapshot up to date, at its own pace: nobody waits for a disk.
 
 use super::file::{SnapshotError, save};
-use super::{Header, Origin, Saved};
+use super::{SavedSnapshot, SnapshotHeader, StoreIdentity};
 use crate::source::publisher::MirrorHandle;
 use crate::source::state::{ServedFrom, SourceState};
 use crate::source::{SourceId, Status};
@@ -27,29 +27,29 @@ const PACE: u64 = 1 << 20;
 const DATE: Duration = Duration::from_secs(30);
 
 /// What became of a save.
-pub type Kept = Result<Saved, SnapshotError>;
+pub type SaveResult = Result<SavedSnapshot, SnapshotError>;
 
 /// The keeper's other end. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Keeper {
-    orders: mpsc::Sender<Order>,
+pub struct SnapshotWriter {
+    orders: mpsc::Sender<WriterCommand>,
 }
 
-enum Order {
+enum WriterCommand {
     /// From now on keep this.
-    Keep(Origin, MirrorHandle),
+    StartSaving(StoreIdentity, MirrorHandle),
     /// There is nothing to keep any more; the file stays as it is.
-    Rest,
+    StopSaving,
     /// Save what is not saved, say that it is done, and end.
     Finish(oneshot::Sender<()>),
 }
 
-impl Keeper {
+impl SnapshotWriter {
     /// Starts it; it has nothing to keep yet. `report` hears of each save.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(path: PathBuf, report: impl Fn(&Kept) + Send + 'static) -> io::Result<Self> {
+    pub fn start(path: PathBuf, report: impl Fn(&SaveResult) + Send + 'static) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         thread::Builder::new()
             .name("snapshot".to_owned())
@@ -58,20 +58,20 @@ impl Keeper {
     }
 
     /// Keeps what these sources have from now on.
-    pub fn keep(&self, origin: Origin, handle: MirrorHandle) {
+    pub fn start_saving(&self, store: StoreIdentity, handle: MirrorHandle) {
         // One that ended by a fault costs the snapshot, nothing else.
-        let _ = self.orders.send(Order::Keep(origin, handle));
+        let _ = self.orders.send(WriterCommand::StartSaving(store, handle));
     }
 
     /// Keeps nothing from now on, and leaves the file as it is.
-    pub fn rest(&self) {
-        let _ = self.orders.send(Order::Rest);
+    pub fn stop_saving(&self) {
+        let _ = self.orders.send(WriterCommand::StopSaving);
     }
 
     /// Saves what is not saved yet, and ends; completes when that is done.
     pub async fn finish(self) {
         let (done, hear) = oneshot::channel();
-        let _ = self.orders.send(Order::Finish(done));
+        let _ = self.orders.send(WriterCommand::Finish(done));
         let _ = hear.await;
     }
 }
@@ -84,7 +84,7 @@ struct Work<R> {
 
 /// What is kept, and what of it is on disk.
 struct Keeping {
-    origin: Origin,
+    store: StoreIdentity,
     handle: MirrorHandle,
     /// The state that is on disk.
     saved: Option<(u64, Option<Vec<u8>>)>,
@@ -94,16 +94,16 @@ struct Keeping {
     dated: Instant,
 }
 
-impl<R: Fn(&Kept)> Work<R> {
-    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+impl<R: Fn(&SaveResult)> Work<R> {
+    fn run(mut self, orders: &mpsc::Receiver<WriterCommand>) {
         loop {
             match orders.recv_timeout(LOOK) {
-                Ok(Order::Keep(origin, handle)) => {
+                Ok(WriterCommand::StartSaving(store, handle)) => {
                     let now = Instant::now();
-                    self.kept = Some(Keeping { origin, handle, saved: None, rest: now, dated: now });
+                    self.kept = Some(Keeping { store, handle, saved: None, rest: now, dated: now });
                 }
-                Ok(Order::Rest) => self.kept = None,
-                Ok(Order::Finish(done)) => {
+                Ok(WriterCommand::StopSaving) => self.kept = None,
+                Ok(WriterCommand::Finish(done)) => {
                     self.look(true);
                     // Nobody left to hear it is no error.
                     let _ = done.send(());
@@ -136,7 +136,7 @@ impl<R: Fn(&Kept)> Work<R> {
             return;
         }
         let serial = published.tree.serial();
-        let header = Header { origin: kept.origin.clone(), serial, revision, config };
+        let header = SnapshotHeader { store: kept.store.clone(), serial, revision, config };
         let save = || save(&self.path, &header, &published.tree, known);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let pace = result.as_ref().map_or(0, |saved| saved.octets / PACE);

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 /// A service, its key and its lease. The order of the fields is the format: another order is another version of it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record<'a> {
+pub(super) struct StoredService<'a> {
     /// Whether the key only becomes a name in lower case.
     pub(super) folded: bool,
     key: &'a [u8],
-    host: Place<'a>,
+    host: StoredHost<'a>,
     port: u16,
     priority: u16,
     weight: u64,
@@ -29,7 +29,7 @@ pub(super) struct Record<'a> {
 
 /// A host. Its name is in wire format, which borrows from nowhere.
 #[derive(Debug, Serialize, Deserialize)]
-enum Place<'a> {
+enum StoredHost<'a> {
     None,
     V4([u8; 4]),
     V6([u8; 16]),
@@ -45,15 +45,15 @@ struct Octets<'a>(#[serde(borrow)] std::borrow::Cow<'a, [u8]>);
 /// Leases by id: all records on one lease share it.
 pub(super) type Leases = HashMap<i64, Arc<Lease>>;
 
-impl<'a> Record<'a> {
+impl<'a> StoredService<'a> {
     /// The record of an entry; `None` if its host cannot be written, which no entry's is.
     pub(super) fn new(folded: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
         let service = &entry.service;
         let host = match &service.host {
-            Host::None => Place::None,
-            Host::V4(ip) => Place::V4(ip.octets()),
-            Host::V6(ip) => Place::V6(ip.octets()),
-            Host::Name(name) => Place::Name(Octets(name.to_bytes().ok()?.into())),
+            Host::None => StoredHost::None,
+            Host::V4(ip) => StoredHost::V4(ip.octets()),
+            Host::V6(ip) => StoredHost::V6(ip.octets()),
+            Host::Name(name) => StoredHost::Name(Octets(name.to_bytes().ok()?.into())),
         };
         Some(Self {
             folded,
@@ -74,10 +74,10 @@ impl<'a> Record<'a> {
     /// The entry and its key; `None` if no service is like that.
     pub(super) fn entry(&self, leases: &mut Leases) -> Option<(Key, Entry)> {
         let host = match &self.host {
-            Place::None => Host::None,
-            Place::V4(octets) => Host::V4((*octets).into()),
-            Place::V6(octets) => Host::V6((*octets).into()),
-            Place::Name(Octets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
+            StoredHost::None => Host::None,
+            StoredHost::V4(octets) => Host::V4((*octets).into()),
+            StoredHost::V6(octets) => Host::V6((*octets).into()),
+            StoredHost::Name(Octets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
         };
         let lease = self.lease.map(|(id, end)| {
             let lease = leases.entry(id).or_insert_with(|| Arc::new(Lease::new(id)));
