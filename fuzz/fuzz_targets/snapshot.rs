@@ -36,8 +36,8 @@ fuzz_target!(|data: &[u8]| {
     std::fs::write(&*FILE, &file).expect("written");
     assert_eq!(SourceId::ALL[0], SourceId::Etcd, "whose layers are 0 and 1");
     if let Some((header, tree)) = read(&FILE, &origin) {
-        let known = std::time::SystemTime::now();
-        save(&FILE, &header, &tree, known).expect("saved");
+        let as_of = std::time::SystemTime::now();
+        save(&FILE, &header, &tree, as_of).expect("saved");
         let (again, same) = read(&FILE, &origin).expect("restored");
         assert_eq!((again, same.names()), (header, tree.names()));
     }

@@ -40,15 +40,15 @@ pub(super) fn report(
     }
 }
 
-/// Reads the snapshot into the tree; `seen` is dropped when what it holds is served, or nothing will come.
-pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, seen: oneshot::Sender<()>) {
+/// Reads the snapshot into the tree; `visible` is dropped when what it holds is served, or nothing will come.
+pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: oneshot::Sender<()>) {
     let part = |part| {
         // Without a mirror the program ends.
         let _ = feed.push_blocking(Event::Restored(part));
     };
     match snapshot::restore(file, origin, part) {
         Ok(snapshot) => {
-            let _ = feed.push_blocking(Event::RestoreEnd { snapshot, seen });
+            let _ = feed.push_blocking(Event::RestoreEnd { snapshot, visible });
         }
         Err(SnapshotError::System { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             log::info!("there is no snapshot in {}", file.display());

@@ -184,9 +184,9 @@ impl Sources {
         );
         if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
             let (file, feed) = (file.to_owned(), feed(SourceId::Etcd));
-            let (seen, loading) = oneshot::channel();
+            let (visible, loading) = oneshot::channel();
             // Its end is no fault, and a fault in it costs the snapshot alone.
-            spawn("loading", move || snapshot::load(&file, &origin, &feed, seen)).map_err(failed)?;
+            spawn("loading", move || snapshot::load(&file, &origin, &feed, visible)).map_err(failed)?;
             sources.loading = Some(loading);
         }
         let keyspace = sources.settings.keyspace.clone();
@@ -292,7 +292,7 @@ impl Sources {
             log::warn!("not all sources answered within {} s, going on without", FIRST_READ.as_secs());
         }
         let is_old = |state: &SourceState| match state {
-            SourceState::Snapshot { known } => known.elapsed().is_ok_and(|age| age > YOUNG),
+            SourceState::Snapshot { as_of } => as_of.elapsed().is_ok_and(|age| age > YOUNG),
             _ => false,
         };
         // A store that is there tells more than an old snapshot, and soon.

@@ -100,12 +100,12 @@ fn state(status: &Status, (well, all): (usize, usize)) -> String {
             format!("{} in sync at revision {revision} of {}", id.name(), clock(*changed))
         }
         SourceState::Synced { revision: None, .. } => format!("{} in sync", id.name()),
-        SourceState::Snapshot { known } => format!("snapshot of {} of {}", id.name(), clock(*known)),
+        SourceState::Snapshot { as_of } => format!("snapshot of {} of {}", id.name(), clock(*as_of)),
         SourceState::Unreachable { reason, served_from: ServedFrom::Listing { .. }, since } => {
             format!("{} stale since {}: {reason}", id.name(), clock(*since))
         }
-        SourceState::Unreachable { reason, served_from: ServedFrom::Snapshot(known), .. } => {
-            format!("snapshot of {} of {}: {reason}", id.name(), clock(*known))
+        SourceState::Unreachable { reason, served_from: ServedFrom::Snapshot(as_of), .. } => {
+            format!("snapshot of {} of {}: {reason}", id.name(), clock(*as_of))
         }
         SourceState::Unreachable { served_from: ServedFrom::Nothing, .. } if status.optional.contains(id) => {
             format!("no {} on this host", id.name())
@@ -158,7 +158,7 @@ mod tests {
             "7 names; waiting for etcd: refused; no upstream"
         );
         assert_eq!(
-            line(SourceState::Snapshot { known: at }, (1, 1)),
+            line(SourceState::Snapshot { as_of: at }, (1, 1)),
             "7 names; snapshot of etcd of 2023-11-14 22:13:20Z; 1 of 1 upstreams well"
         );
         assert_eq!(

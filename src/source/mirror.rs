@@ -164,11 +164,11 @@ impl Mirror {
                 self.restore(id, entries);
                 count
             }
-            Event::RestoreEnd { snapshot, seen } => {
+            Event::RestoreEnd { snapshot, visible } => {
                 self.end_restoring(id, snapshot);
                 // Who waits for it begins to answer.
                 self.publish();
-                drop(seen);
+                drop(visible);
                 0
             }
             Event::Wake => 0,
@@ -269,13 +269,13 @@ impl Mirror {
     fn end_restoring(&mut self, id: SourceId, snapshot: RestoredSnapshot) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let restored = std::mem::take(&mut source.restored);
-        let known = snapshot.known;
+        let as_of = snapshot.as_of;
         let state = match &source.state {
-            SourceState::Waiting => SourceState::Snapshot { known },
+            SourceState::Waiting => SourceState::Snapshot { as_of },
             SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, since } => {
                 SourceState::Unreachable {
                     reason: reason.clone(),
-                    served_from: ServedFrom::Snapshot(known),
+                    served_from: ServedFrom::Snapshot(as_of),
                     since: *since,
                 }
             }
@@ -292,7 +292,7 @@ impl Mirror {
             self.configs.entry(id).or_insert(config);
         }
         self.tree.set_serial(snapshot.header.serial);
-        let age = known.elapsed().unwrap_or_default().as_secs();
+        let age = as_of.elapsed().unwrap_or_default().as_secs();
         log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.services);
     }
 

@@ -63,7 +63,7 @@ pub enum Event {
         /// What the snapshot is.
         snapshot: RestoredSnapshot,
         /// Dropped as soon as it is published.
-        seen: oneshot::Sender<()>,
+        visible: oneshot::Sender<()>,
     },
     /// Nothing: the mirror is asked whether it moves.
     Wake,

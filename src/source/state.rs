@@ -27,7 +27,7 @@ pub enum SourceState {
     /// Not read since the start; served is what a snapshot held.
     Snapshot {
         /// When the store was last known to hold it.
-        known: SystemTime,
+        as_of: SystemTime,
     },
     /// Read, and telling of changes.
     Synced {
@@ -79,7 +79,7 @@ impl SourceState {
     pub fn served_from(&self) -> ServedFrom {
         match self {
             Self::Waiting => ServedFrom::Nothing,
-            Self::Snapshot { known } => ServedFrom::Snapshot(*known),
+            Self::Snapshot { as_of } => ServedFrom::Snapshot(*as_of),
             Self::Synced { revision, .. } => ServedFrom::Listing { revision: *revision },
             Self::Unreachable { served_from, .. } => *served_from,
         }

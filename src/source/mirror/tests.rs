@@ -155,8 +155,8 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     mirror.take(SourceId::Etcd, Event::Restored(vec![(true, key, value)]));
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
-    let snapshot = RestoredSnapshot { header, known: SystemTime::UNIX_EPOCH, services: 2 };
-    mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, seen: tokio::sync::oneshot::channel().0 });
+    let snapshot = RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 2 };
+    mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, visible: tokio::sync::oneshot::channel().0 });
     mirror.publish();
 }
 
@@ -183,7 +183,7 @@ fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
     assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
     let status = mirror.handle().status().borrow().clone();
-    assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { known: SystemTime::UNIX_EPOCH });
+    assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { as_of: SystemTime::UNIX_EPOCH });
     assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
     mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();

@@ -101,14 +101,14 @@ pub struct RestoredSnapshot {
     /// What it says of itself.
     pub header: SnapshotHeader,
     /// When its store was last known to hold this, never in the future.
-    pub known: SystemTime,
+    pub as_of: SystemTime,
     /// Services.
     pub services: usize,
 }
 
 /// Writes a snapshot of what etcd holds in a tree, beside `path` and then in its place.
 ///
-/// `known` is when the store was last known to hold this.
+/// `as_of` is when the store was last known to hold this.
 ///
 /// # Errors
 /// The system refuses to write; the snapshot before stays.
@@ -116,10 +116,10 @@ pub fn save(
     path: &Path,
     header: &SnapshotHeader,
     tree: &Tree,
-    known: SystemTime,
+    as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
     let beside = path.with_extension("new");
-    let saved = write(&beside, header, tree, known);
+    let saved = write(&beside, header, tree, as_of);
     let saved = saved.and_then(|saved| {
         std::fs::rename(&beside, path).map_err(SnapshotError::system("putting it in its place"))?;
         // The name is on disk when its directory is.
@@ -138,7 +138,7 @@ fn write(
     path: &Path,
     header: &SnapshotHeader,
     tree: &Tree,
-    known: SystemTime,
+    as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let file = file.map_err(SnapshotError::system("creating it"))?;
@@ -161,7 +161,7 @@ fn write(
         result?;
     }
     let octets = out.finish()?;
-    file.set_modified(known).map_err(SnapshotError::system("dating it"))?;
+    file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;
     file.sync_all().map_err(SnapshotError::system("writing it to disk"))?;
     Ok(SavedSnapshot { services, octets })
 }
@@ -239,7 +239,7 @@ pub fn restore(
         }
     }
     each(part);
-    Ok(RestoredSnapshot { header, known: modified.min(SystemTime::now()), services })
+    Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services })
 }
 
 /// The whole file, and when it was modified.

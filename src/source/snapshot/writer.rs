@@ -123,7 +123,7 @@ impl<R: Fn(&SaveResult)> Work<R> {
         }
         // The status first: the tree is published before it.
         let status = kept.handle.status().borrow().clone();
-        let Some((known, revision)) = known(&status) else { return };
+        let Some((as_of, revision)) = as_of(&status) else { return };
         let published = kept.handle.published();
         let config = status.configs.get(&SourceId::Etcd).cloned();
         let state = Some((published.tree.version(), config.clone()));
@@ -131,13 +131,13 @@ impl<R: Fn(&SaveResult)> Work<R> {
             if at_end || kept.dated.elapsed() >= DATE {
                 kept.dated = Instant::now();
                 // At worst it counts as older than it is; the next save tells of a disk's trouble.
-                let _ = date(&self.path, known);
+                let _ = date(&self.path, as_of);
             }
             return;
         }
         let serial = published.tree.serial();
         let header = SnapshotHeader { store: kept.store.clone(), serial, revision, config };
-        let save = || save(&self.path, &header, &published.tree, known);
+        let save = || save(&self.path, &header, &published.tree, as_of);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let pace = result.as_ref().map_or(0, |saved| saved.octets / PACE);
         kept.rest = Instant::now() + REST.max(Duration::from_secs(pace));
@@ -149,7 +149,7 @@ impl<R: Fn(&SaveResult)> Work<R> {
 }
 
 /// When etcd was last known to hold what the tree has, and its revision; `None` if it was not read.
-fn known(status: &Status) -> Option<(SystemTime, Option<i64>)> {
+fn as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
     match status.sources.get(&SourceId::Etcd)? {
         SourceState::Synced { revision, .. } => Some((SystemTime::now(), *revision)),
         SourceState::Unreachable { served_from: ServedFrom::Listing { revision }, since, .. } => {
@@ -159,6 +159,6 @@ fn known(status: &Status) -> Option<(SystemTime, Option<i64>)> {
     }
 }
 
-fn date(path: &Path, known: SystemTime) -> io::Result<()> {
-    File::options().write(true).open(path)?.set_modified(known)
+fn date(path: &Path, as_of: SystemTime) -> io::Result<()> {
+    File::options().write(true).open(path)?.set_modified(as_of)
 }

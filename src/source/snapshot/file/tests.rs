@@ -50,7 +50,7 @@ fn place() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-fn known() -> SystemTime {
+fn as_of() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
@@ -70,13 +70,13 @@ fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, Found)
 #[test]
 fn what_is_saved_comes_back() {
     let (dir, path) = place();
-    let saved = save(&path, &header(), &tree(), known()).expect("saved");
+    let saved = save(&path, &header(), &tree(), as_of()).expect("saved");
     assert_eq!(saved.services, 5);
     let about = std::fs::metadata(&path).expect("a file");
     assert_eq!(about.len(), saved.octets);
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
     let (restored, found) = found(&path, &store()).expect("restored");
-    assert_eq!(restored, RestoredSnapshot { header: header(), known: known(), services: 5 });
+    assert_eq!(restored, RestoredSnapshot { header: header(), as_of: as_of(), services: 5 });
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
     for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
         tree().entries(layer, |key, entry| {
@@ -93,7 +93,7 @@ fn what_is_saved_comes_back() {
 #[test]
 fn services_on_one_lease_share_it() {
     let (_dir, path) = place();
-    save(&path, &header(), &tree(), known()).expect("saved");
+    save(&path, &header(), &tree(), as_of()).expect("saved");
     let mut leases = Vec::new();
     let each =
         |part: Vec<(bool, Key, Entry)>| leases.extend(part.into_iter().filter_map(|(_, _, e)| e.lease));
@@ -105,7 +105,7 @@ fn services_on_one_lease_share_it() {
 #[test]
 fn of_another_store_or_prefix_nothing_is_taken() {
     let (_dir, path) = place();
-    save(&path, &header(), &tree(), known()).expect("saved");
+    save(&path, &header(), &tree(), as_of()).expect("saved");
     let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("handed on")) {
         Err(error) => error.to_string(),
         Ok(restored) => panic!("{restored:?}"),
@@ -124,7 +124,7 @@ fn of_another_store_or_prefix_nothing_is_taken() {
 #[test]
 fn what_is_cut_short_or_changed_anywhere_is_refused() {
     let (_dir, path) = place();
-    save(&path, &header(), &tree(), known()).expect("saved");
+    save(&path, &header(), &tree(), as_of()).expect("saved");
     let whole = std::fs::read(&path).expect("read");
     let refused = |octets: &[u8]| {
         std::fs::write(&path, octets).expect("written");
@@ -186,21 +186,21 @@ fn a_directory_or_a_pipe_is_no_snapshot() {
 #[test]
 fn a_full_disk_leaves_the_snapshot_before() {
     let (dir, path) = place();
-    save(&path, &header(), &tree(), known()).expect("saved");
+    save(&path, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&path).expect("read");
     std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).expect("a link");
     let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("no room").to_string();
     assert!(error.starts_with("writing it: No space left on device"), "{error}");
     assert_eq!(std::fs::read(&path).expect("read"), before);
     assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left over");
-    assert!(save(&path, &header(), &tree(), known()).is_ok());
+    assert!(save(&path, &header(), &tree(), as_of()).is_ok());
 }
 
 #[test]
 fn a_time_to_come_is_not_believed() {
     let (_dir, path) = place();
     save(&path, &header(), &tree(), SystemTime::now() + Duration::from_secs(3600)).expect("saved");
-    assert!(found(&path, &store()).expect("restored").0.known <= SystemTime::now());
+    assert!(found(&path, &store()).expect("restored").0.as_of <= SystemTime::now());
 }
 
 proptest! {
