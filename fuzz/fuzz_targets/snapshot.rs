@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use ring::digest::{SHA256, digest};
 use skydns::source::SourceId;
-use skydns::source::snapshot::{SnapshotHeader, StoreIdentity, restore, save};
+use skydns::source::snapshot::{RestoredService, SnapshotHeader, StoreIdentity, restore, save};
 use skydns::tree::{Layer, Tree};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -15,9 +15,9 @@ static FILE: LazyLock<PathBuf> =
 fn read(path: &Path, origin: &StoreIdentity) -> Option<(SnapshotHeader, Tree)> {
     let mut tree = Tree::new();
     let restored = restore(path, origin, |part| {
-        for (folded, key, entry) in part {
+        for RestoredService { case_folded, key, entry } in part {
             assert!(key.name().len() <= 255);
-            tree.put(&key, Layer(u8::from(!folded)), entry);
+            tree.put(&key, Layer(u8::from(!case_folded)), entry);
         }
     });
     restored.ok().map(|restored| (restored.header, tree))

@@ -2,7 +2,7 @@
 
 use super::layers::{Folded, is_folded, layers};
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
-use super::snapshot::RestoredSnapshot;
+use super::snapshot::{RestoredService, RestoredSnapshot};
 use super::state::{Published, ServedFrom, SourceState, Status};
 use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
@@ -54,7 +54,7 @@ struct Source {
     reasons: HashSet<String>,
     listing: Option<Listing>,
     /// A snapshot on its way in.
-    restored: Vec<(bool, Key, Entry)>,
+    restored: Vec<RestoredService>,
     /// Keys that are the same only in lower case: which of them there are.
     folded: Folded,
 }
@@ -259,7 +259,7 @@ impl Mirror {
     }
 
     /// Stages a part of a snapshot, unless the store itself has told what it holds. Nobody sees a part.
-    fn restore(&mut self, id: SourceId, entries: Vec<(bool, Key, Entry)>) {
+    fn restore(&mut self, id: SourceId, entries: Vec<RestoredService>) {
         if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.state.is_served()) {
             source.restored.extend(entries);
         }
@@ -282,9 +282,9 @@ impl Mirror {
             _ => return,
         };
         let layers = layers(id);
-        for (folded, key, entry) in restored {
+        for RestoredService { case_folded, key, entry } in restored {
             self.moves();
-            self.tree.put(&key, if folded { layers.folded } else { layers.exact }, entry);
+            self.tree.put(&key, if case_folded { layers.folded } else { layers.exact }, entry);
         }
         self.set_state(id, state);
         // What the store says of its configuration comes ahead of its listing.

@@ -17,9 +17,8 @@ pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
 pub use state::{Published, ServedFrom, SourceState, Status};
 
-use crate::service::Key;
-use crate::tree::{Entry, Lease};
-use snapshot::RestoredSnapshot;
+use crate::tree::Lease;
+use snapshot::{RestoredService, RestoredSnapshot};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,8 +55,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A part of a snapshot of the store: whether a key is a name only in lower case, the key, and what stands there.
-    Restored(Vec<(bool, Key, Entry)>),
+    /// A part of a snapshot of the store.
+    Restored(Vec<RestoredService>),
     /// The snapshot is complete. It counts only as long as the store itself was not read.
     RestoreEnd {
         /// What the snapshot is.

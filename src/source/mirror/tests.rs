@@ -1,5 +1,5 @@
 use super::*;
-use crate::source::snapshot::SnapshotHeader;
+use crate::source::snapshot::{RestoredService, SnapshotHeader};
 use crate::tree::{DataKinds, Found, TreePath};
 use hickory_proto::rr::Name;
 
@@ -147,12 +147,18 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
         (key, Entry::new(service))
     };
     let (key, value) = entry("/skydns/t/a", "10.0.0.1");
-    mirror.take(SourceId::Etcd, Event::Restored(vec![(false, key, value)]));
+    mirror.take(
+        SourceId::Etcd,
+        Event::Restored(vec![RestoredService { case_folded: false, key, entry: value }]),
+    );
     for event in between {
         mirror.take(SourceId::Etcd, event);
     }
     let (key, value) = entry("/skydns/t/b", "10.0.0.2");
-    mirror.take(SourceId::Etcd, Event::Restored(vec![(true, key, value)]));
+    mirror.take(
+        SourceId::Etcd,
+        Event::Restored(vec![RestoredService { case_folded: true, key, entry: value }]),
+    );
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
     let snapshot = RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 2 };
@@ -167,7 +173,10 @@ fn half_a_snapshot_never_shows() {
         panic!("a key")
     };
     let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
-    mirror.take(SourceId::Etcd, Event::Restored(vec![(false, key, Entry::new(service))]));
+    mirror.take(
+        SourceId::Etcd,
+        Event::Restored(vec![RestoredService { case_folded: false, key, entry: Entry::new(service) }]),
+    );
     mirror.publish();
     assert!(hosts(&mirror, "t.").is_empty());
     // The rest of it could not be read, and the store is back.

@@ -4,11 +4,10 @@
 //! network order; header and records are in the form of postcard.
 
 use super::stored_service::{Leases, StoredService};
-use super::{SnapshotHeader, StoreIdentity};
-use crate::service::Key;
+use super::{RestoredService, SnapshotHeader, StoreIdentity};
 use crate::source::SourceId;
 use crate::source::layers::layers;
-use crate::tree::{Entry, Tree};
+use crate::tree::Tree;
 use nix::fcntl::OFlag;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 use std::fs::{File, OpenOptions};
@@ -213,7 +212,7 @@ impl Summed<'_> {
 pub fn restore(
     path: &Path,
     store: &StoreIdentity,
-    mut each: impl FnMut(Vec<(bool, Key, Entry)>),
+    mut each: impl FnMut(Vec<RestoredService>),
 ) -> Result<RestoredSnapshot, SnapshotError> {
     let (octets, modified) = read(path)?;
     let body = checked(&octets)?;
@@ -231,7 +230,7 @@ pub fn restore(
         let (service, behind) =
             postcard::take_from_bytes::<StoredService<'_>>(rest).map_err(|_| unreadable(rest))?;
         let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
-        part.push((service.folded, key, entry));
+        part.push(RestoredService { case_folded: service.folded, key, entry });
         services += 1;
         rest = behind;
         if part.len() == PART {

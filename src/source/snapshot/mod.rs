@@ -11,6 +11,8 @@ mod writer;
 pub use file::{RestoredSnapshot, SavedSnapshot, SnapshotError, restore, save};
 pub use writer::{SaveResult, SnapshotWriter};
 
+use crate::service::Key;
+use crate::tree::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -21,6 +23,17 @@ pub struct StoreIdentity {
     pub root: String,
     /// URLs of the store's endpoints.
     pub endpoints: BTreeSet<String>,
+}
+
+/// A service out of a snapshot.
+#[derive(Clone, Debug)]
+pub struct RestoredService {
+    /// Whether its key became a name only in lower case.
+    pub case_folded: bool,
+    /// Its key in the tree.
+    pub key: Key,
+    /// The service and its lease.
+    pub entry: Entry,
 }
 
 /// What a snapshot says of itself ahead of its records.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::service::{Host, KeyTarget, Keyspace, Service};
-use crate::tree::Lease;
+use crate::service::{Host, Key, KeyTarget, Keyspace, Service};
+use crate::tree::{Entry, Lease};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,9 +59,9 @@ type Found = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
 fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, Found), SnapshotError> {
     let mut found = Found::new();
     let restored = restore(path, store, |part| {
-        for (folded, key, entry) in part {
+        for RestoredService { case_folded, key, entry } in part {
             let lease = entry.lease.map(|lease| (lease.id, lease.end()));
-            found.insert(format!("{key:?}"), (folded, entry.service, lease));
+            found.insert(format!("{key:?}"), (case_folded, entry.service, lease));
         }
     })?;
     Ok((restored, found))
@@ -95,8 +95,9 @@ fn services_on_one_lease_share_it() {
     let (_dir, path) = place();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let mut leases = Vec::new();
-    let each =
-        |part: Vec<(bool, Key, Entry)>| leases.extend(part.into_iter().filter_map(|(_, _, e)| e.lease));
+    let each = |part: Vec<RestoredService>| {
+        leases.extend(part.into_iter().filter_map(|service| service.entry.lease));
+    };
     restore(&path, &store(), each).expect("restored");
     assert_eq!(leases.len(), 2);
     assert!(Arc::ptr_eq(&leases[0], &leases[1]));
