@@ -6,9 +6,10 @@
 
 mod scan;
 
-use super::{Change, Closed, Event, Feed};
 use crate::heartbeat::Heartbeat;
 use crate::service::{KeyTarget, Keyspace, Service};
+use crate::source::event::{Change, Event, MAX_CHANGES_PER_EVENT};
+use crate::source::feed::{Closed, Feed};
 use notify::{RecursiveMode, Watcher};
 use scan::{Scan, Seen};
 use std::collections::BTreeMap;
@@ -27,9 +28,6 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// A file that makes no sense and changed less than this ago is taken as half written.
 const HALF_WRITTEN: Duration = Duration::from_secs(2);
-
-/// Keys pushed to the mirror at once.
-const PART: usize = 1_000;
 
 /// How soon to look at a half-written file again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -248,7 +246,7 @@ impl Files {
 /// Changes in parts that the mirror takes one after another.
 fn parts(mut changes: Vec<Change>) -> impl Iterator<Item = Vec<Change>> {
     std::iter::from_fn(move || {
-        let rest = changes.split_off(changes.len().min(PART));
+        let rest = changes.split_off(changes.len().min(MAX_CHANGES_PER_EVENT));
         let part = std::mem::replace(&mut changes, rest);
         (!part.is_empty()).then_some(part)
     })

@@ -1,10 +1,10 @@
 //! The one writer of the tree: takes what the sources push, and publishes whole states.
 
-use super::layers::{Folded, is_folded, layers};
+use super::event::{Change, Event};
+use super::id::SourceId;
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::snapshot::{RestoredService, RestoredSnapshot};
 use super::state::{Published, ServedFrom, SourceState, Status};
-use super::{Change, Event, SourceId};
 use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
@@ -42,6 +42,9 @@ pub struct Mirror {
     heartbeat: Option<Heartbeat>,
 }
 
+/// Entries by the key they are served under and the key of the store, which differ in letter case; the first is served.
+type CaseFolded = BTreeMap<Key, BTreeMap<Vec<u8>, Entry>>;
+
 /// What the mirror keeps of one source.
 #[derive(Debug)]
 struct Source {
@@ -56,7 +59,7 @@ struct Source {
     /// A snapshot on its way in.
     restored: Vec<RestoredService>,
     /// Keys that are the same only in lower case: which of them there are.
-    folded: Folded,
+    case_folded: CaseFolded,
 }
 
 /// A listing on its way in.
@@ -65,7 +68,7 @@ struct Listing {
     /// What is new or different.
     fresh: Vec<(Key, Entry)>,
     seen: HashSet<Key>,
-    folded: Folded,
+    case_folded: CaseFolded,
     raw: HashSet<Vec<u8>>,
     config: Option<Vec<u8>>,
 }
@@ -86,7 +89,7 @@ impl Mirror {
                         reasons: HashSet::new(),
                         listing: None,
                         restored: Vec::new(),
-                        folded: Folded::new(),
+                        case_folded: CaseFolded::new(),
                     };
                     (*id, source)
                 })
@@ -194,10 +197,10 @@ impl Mirror {
             Read::Config => listing.config = change.value,
             Read::Service { key, service } => {
                 let entry = Entry { service, lease: change.lease };
-                if is_folded(&self.keyspace, &change.key) {
-                    listing.folded.entry(key).or_default().insert(change.key.clone(), entry);
+                if is_case_folded(&self.keyspace, &change.key) {
+                    listing.case_folded.entry(key).or_default().insert(change.key.clone(), entry);
                 } else {
-                    if !self.tree.has(&key, layers(id).exact, &entry) {
+                    if !self.tree.has(&key, id.layers().exact, &entry) {
                         listing.fresh.push((key.clone(), entry));
                     }
                     listing.seen.insert(key);
@@ -212,13 +215,13 @@ impl Mirror {
     fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
         let Some(source) = self.sources.get_mut(&id) else { return 0 };
         let Some(listing) = source.listing.take() else { return 0 };
-        let layers = layers(id);
+        let layers = id.layers();
         let mut gone = Vec::new();
-        for (layer, exact) in [(layers.exact, true), (layers.folded, false)] {
+        for (layer, exact) in [(layers.exact, true), (layers.case_folded, false)] {
             self.tree.entries(layer, |key, _| {
                 self.heartbeat.iter().for_each(Heartbeat::beat);
                 let stays =
-                    if exact { listing.seen.contains(&key) } else { listing.folded.contains_key(&key) };
+                    if exact { listing.seen.contains(&key) } else { listing.case_folded.contains_key(&key) };
                 if !stays {
                     gone.push((key, layer));
                 }
@@ -234,12 +237,12 @@ impl Mirror {
             self.heartbeat.iter().for_each(Heartbeat::beat);
             self.tree.put(&key, layers.exact, entry);
         }
-        source.folded = listing.folded;
+        source.case_folded = listing.case_folded;
         source.restored = Vec::new();
-        for (key, entries) in &source.folded {
+        for (key, entries) in &source.case_folded {
             self.heartbeat.iter().for_each(Heartbeat::beat);
             if let Some(entry) = entries.values().next() {
-                changes += usize::from(self.tree.put(key, layers.folded, entry.clone()));
+                changes += usize::from(self.tree.put(key, layers.case_folded, entry.clone()));
             }
         }
         if changes > 0 || self.tree.serial() == 0 {
@@ -281,10 +284,10 @@ impl Mirror {
             }
             _ => return,
         };
-        let layers = layers(id);
+        let layers = id.layers();
         for RestoredService { case_folded, key, entry } in restored {
             self.moves();
-            self.tree.put(&key, if case_folded { layers.folded } else { layers.exact }, entry);
+            self.tree.put(&key, if case_folded { layers.case_folded } else { layers.exact }, entry);
         }
         self.set_state(id, state);
         // What the store says of its configuration comes ahead of its listing.
@@ -334,19 +337,19 @@ impl Mirror {
 
     /// Sets what stands on a raw key, or takes it off; `true` if the tree changed.
     fn set(&mut self, id: SourceId, raw: &[u8], key: &Key, entry: Option<Entry>) -> bool {
-        let layers = layers(id);
-        let (layer, shown) = if is_folded(&self.keyspace, raw) {
+        let layers = id.layers();
+        let (layer, shown) = if is_case_folded(&self.keyspace, raw) {
             let Some(source) = self.sources.get_mut(&id) else { return false };
-            let entries = source.folded.entry(key.clone()).or_default();
+            let entries = source.case_folded.entry(key.clone()).or_default();
             match entry {
                 Some(entry) => drop(entries.insert(raw.to_vec(), entry)),
                 None => drop(entries.remove(raw)),
             }
             let first = entries.values().next().cloned();
             if first.is_none() {
-                source.folded.remove(key);
+                source.case_folded.remove(key);
             }
-            (layers.folded, first)
+            (layers.case_folded, first)
         } else {
             (layers.exact, entry)
         };
@@ -474,6 +477,11 @@ enum Read {
     Config,
     Service { key: Key, service: Service },
     Nothing,
+}
+
+/// Whether a key only becomes a name in lower case; the path prefix does not count.
+fn is_case_folded(keyspace: &Keyspace, raw: &[u8]) -> bool {
+    raw.iter().skip(keyspace.root().len()).any(u8::is_ascii_uppercase)
 }
 
 /// The serial of the SOA for a change of data now: Unix time, modulo 2^32 (RFC 1982).

@@ -1,6 +1,6 @@
 //! Records that are not served, with the reason for each.
 
-use super::SourceId;
+use super::id::SourceId;
 use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

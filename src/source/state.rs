@@ -1,6 +1,6 @@
 //! What the mirror tells: the state that readers see, and how each source is doing.
 
-use super::SourceId;
+use super::id::SourceId;
 use crate::answer::{Freshness, TypeCache};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};

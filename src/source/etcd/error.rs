@@ -1,6 +1,6 @@
 //! What goes wrong between us and etcd, told with the endpoint and the cause behind it.
 
-use super::super::Closed;
+use crate::source::feed::Closed;
 use std::error::Error as _;
 use std::path::PathBuf;
 

@@ -12,8 +12,9 @@ mod session;
 pub use connect::{EtcdSettings, TlsFiles};
 pub use error::EtcdError;
 
-use super::{Closed, Event, Feed};
 use crate::service::Keyspace;
+use crate::source::event::Event;
+use crate::source::feed::{Closed, Feed};
 use rand::Rng;
 use session::{Memory, Session};
 use std::time::Duration;

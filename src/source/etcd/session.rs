@@ -1,10 +1,11 @@
 //! One session with one endpoint: connect, list, watch, until something goes wrong.
 
-use super::super::{Change, Event, Feed};
 use super::connect::EtcdSettings;
 use super::error::EtcdError;
 use super::leases::Leases;
 use crate::service::Keyspace;
+use crate::source::event::{Change, Event, MAX_CHANGES_PER_EVENT};
+use crate::source::feed::Feed;
 use etcd_client::{
     Client, Error, EventType, GetOptions, GetResponse, KeyValue, KvClient, WatchOptions, WatchResponse,
 };
@@ -31,9 +32,6 @@ const QUICK: Duration = Duration::from_secs(1);
 
 /// Octets that a page should not exceed, going by the one before.
 const PAGE_OCTETS: usize = 8 << 20;
-
-/// Keys pushed to the mirror at once.
-const PART: usize = 1_000;
 
 /// Most octets of one answer. A page of large values is asked for again in halves.
 const MOST_OCTETS: usize = 64 << 20;
@@ -151,7 +149,7 @@ impl<'a> Session<'a> {
             if let Some(last) = keys.last() {
                 start = [last.key(), b"\0"].concat();
             }
-            for part in keys.chunks(PART) {
+            for part in keys.chunks(MAX_CHANGES_PER_EVENT) {
                 let changes = part.iter().map(|kv| self.put(kv)).collect();
                 self.feed.push(Event::Listed(changes)).await?;
             }

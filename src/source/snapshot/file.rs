@@ -5,8 +5,8 @@
 
 use super::stored_service::{Leases, StoredService};
 use super::{RestoredService, SnapshotHeader, StoreIdentity};
-use crate::source::SourceId;
-use crate::source::layers::layers;
+use crate::source::event::MAX_CHANGES_PER_EVENT;
+use crate::source::id::SourceId;
 use crate::tree::Tree;
 use nix::fcntl::OFlag;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
@@ -27,9 +27,6 @@ const HEAD_OCTETS: usize = MAGIC.len() + size_of::<u32>();
 
 /// Most octets of a snapshot: 20 times what a million services take. Bounds what a foreign file costs.
 const MOST: u64 = 2 << 30;
-
-/// Records that are handed on together.
-const PART: usize = 1000;
 
 /// Octets that are written at once.
 const PIECE: usize = 64 << 10;
@@ -147,10 +144,12 @@ fn write(
     out.piece.extend(VERSION.to_be_bytes());
     out.push(header)?;
     let mut services = 0;
-    for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
+    for (layer, case_folded) in
+        [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
+    {
         let mut result = Ok(());
         tree.entries(layer, |key, entry| {
-            let Some(service) = StoredService::new(folded, &key, entry) else {
+            let Some(service) = StoredService::new(case_folded, &key, entry) else {
                 return ControlFlow::Continue(());
             };
             services += 1;
@@ -225,16 +224,16 @@ pub fn restore(
     if header.store.endpoints.is_disjoint(&store.endpoints) {
         return Err(SnapshotError::OtherStore(header.store.endpoints));
     }
-    let (mut leases, mut part, mut services) = (Leases::new(), Vec::with_capacity(PART), 0);
+    let (mut leases, mut part, mut services) = (Leases::new(), Vec::with_capacity(MAX_CHANGES_PER_EVENT), 0);
     while !rest.is_empty() {
         let (service, behind) =
             postcard::take_from_bytes::<StoredService<'_>>(rest).map_err(|_| unreadable(rest))?;
         let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
-        part.push(RestoredService { case_folded: service.folded, key, entry });
+        part.push(RestoredService { case_folded: service.case_folded, key, entry });
         services += 1;
         rest = behind;
-        if part.len() == PART {
-            each(std::mem::replace(&mut part, Vec::with_capacity(PART)));
+        if part.len() == MAX_CHANGES_PER_EVENT {
+            each(std::mem::replace(&mut part, Vec::with_capacity(MAX_CHANGES_PER_EVENT)));
         }
     }
     each(part);

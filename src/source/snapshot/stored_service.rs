@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredService<'a> {
     /// Whether the key only becomes a name in lower case.
-    pub(super) folded: bool,
+    pub(super) case_folded: bool,
     key: &'a [u8],
     host: StoredHost<'a>,
     port: u16,
@@ -47,7 +47,7 @@ pub(super) type Leases = HashMap<i64, Arc<Lease>>;
 
 impl<'a> StoredService<'a> {
     /// The record of an entry; `None` if its host cannot be written, which no entry's is.
-    pub(super) fn new(folded: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
+    pub(super) fn new(case_folded: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
         let service = &entry.service;
         let host = match &service.host {
             Host::None => StoredHost::None,
@@ -56,7 +56,7 @@ impl<'a> StoredService<'a> {
             Host::Name(name) => StoredHost::Name(Octets(name.to_bytes().ok()?.into())),
         };
         Some(Self {
-            folded,
+            case_folded,
             key: key.as_wire(),
             host,
             port: service.port,

@@ -2,9 +2,9 @@
 
 use super::file::{SnapshotError, save};
 use super::{SavedSnapshot, SnapshotHeader, StoreIdentity};
+use crate::source::id::SourceId;
 use crate::source::publisher::MirrorHandle;
-use crate::source::state::{ServedFrom, SourceState};
-use crate::source::{SourceId, Status};
+use crate::source::state::{ServedFrom, SourceState, Status};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

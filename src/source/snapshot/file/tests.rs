@@ -27,19 +27,19 @@ fn tree() -> Tree {
     let mut tree = Tree::new();
     let lease = Arc::new(Lease::new(7));
     lease.set_end(1_700_000_060);
-    let (exact, folded) = (layers(SourceId::Etcd).exact, layers(SourceId::Etcd).folded);
+    let (exact, case_folded) = (SourceId::Etcd.layers().exact, SourceId::Etcd.layers().case_folded);
     for (path, layer, json, leased) in [
         ("t/a", exact, r#"{"host":"10.0.0.1","port":80,"priority":7,"weight":3,"ttl":9}"#, true),
         ("t/b", exact, r#"{"host":"2001:db8::1","text":"words","group":"g","mail":true}"#, true),
         ("t/c", exact, r#"{"host":"WWW.a\\.b.example.net","targetstrip":2}"#, false),
         ("t", exact, r#"{"text":""}"#, false),
-        ("t/d", folded, r#"{"host":"10.0.0.4"}"#, false),
+        ("t/d", case_folded, r#"{"host":"10.0.0.4"}"#, false),
     ] {
         let service = Service::from_json(json.as_bytes()).expect("a service");
         tree.put(&key(path), layer, Entry { service, lease: leased.then(|| Arc::clone(&lease)) });
     }
     let other = Service::from_json(br#"{"host":"10.9.9.9"}"#).expect("a service");
-    tree.put(&key("t/files"), layers(SourceId::Files).exact, Entry::new(other));
+    tree.put(&key("t/files"), SourceId::Files.layers().exact, Entry::new(other));
     tree
 }
 
@@ -78,10 +78,12 @@ fn what_is_saved_comes_back() {
     let (restored, found) = found(&path, &store()).expect("restored");
     assert_eq!(restored, RestoredSnapshot { header: header(), as_of: as_of(), services: 5 });
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
-    for (layer, folded) in [(layers(SourceId::Etcd).exact, false), (layers(SourceId::Etcd).folded, true)] {
+    for (layer, case_folded) in
+        [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
+    {
         tree().entries(layer, |key, entry| {
             let lease = entry.lease.as_ref().map(|lease| (lease.id, lease.end()));
-            assert_eq!(found[&format!("{key:?}")], (folded, entry.service.clone(), lease));
+            assert_eq!(found[&format!("{key:?}")], (case_folded, entry.service.clone(), lease));
             ControlFlow::Continue(())
         });
     }
