@@ -58,7 +58,7 @@ impl Metrics {
         }
         let help = "Size of the last snapshot that was written.";
         page.single("snapshot_size_bytes", "gauge", help, self.snapshot_octets.load(Relaxed));
-        page.single("names", "gauge", "MetricNames with a service.", status.names as u64);
+        page.single("names", "gauge", "Names with a service.", status.names as u64);
         page.single("refused_records", "gauge", "Records that are not served.", refused as u64);
         page.head("source_up", "gauge", "Whether a source can be reached and was read.");
         for (id, state) in &status.sources {
