@@ -1,6 +1,6 @@
 //! The counters as Prometheus reads them (text format 0.0.4).
 
-use super::{CAUSES, Histogram, Metrics, SIZES, SOCKET_WORK, SYSTEMS, TIMES};
+use super::{ANSWERERS, ERROR_CAUSES, Histogram, Metrics, SIZE_BOUNDS, SOCKET_WORKS, TIME_BOUNDS};
 use crate::forward::UpstreamReport;
 use crate::source::{SourceState, Status};
 use std::fmt::Write;
@@ -53,7 +53,7 @@ impl Metrics {
             page.single(name, "counter", help, counter.load(Relaxed));
         }
         page.head("socket_errors_total", "counter", "Errors of sockets that clients are served at.");
-        for ((_, work), count) in SOCKET_WORK.iter().zip(&self.socket_errors) {
+        for ((_, work), count) in SOCKET_WORKS.iter().zip(&self.socket_errors) {
             page.sample("socket_errors_total", &[("work", work)], count.load(Relaxed));
         }
         let help = "Size of the last snapshot that was written.";
@@ -86,21 +86,21 @@ impl Metrics {
 
     fn skydns(&self, page: &mut Page<'_>) {
         page.head("dns_request_count_total", "counter", "Counter of DNS requests made.");
-        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
+        for ((_, system), counters) in ANSWERERS.iter().zip(&self.answerers) {
             page.sample("dns_request_count_total", &[("system", system)], counters.requests.load(Relaxed));
         }
         let help = "Histogram of the time (in seconds) each request took to resolve.";
         page.head("dns_request_duration_seconds", "histogram", help);
-        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
-            page.histogram("dns_request_duration_seconds", system, &TIMES, &counters.times, 1e6);
+        for ((_, system), counters) in ANSWERERS.iter().zip(&self.answerers) {
+            page.histogram("dns_request_duration_seconds", system, &TIME_BOUNDS, &counters.times, 1e6);
         }
         page.head("dns_response_size_bytes", "histogram", "Size of the returns response in bytes.");
-        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
-            page.histogram("dns_response_size_bytes", system, &SIZES, &counters.sizes, 1.0);
+        for ((_, system), counters) in ANSWERERS.iter().zip(&self.answerers) {
+            page.histogram("dns_response_size_bytes", system, &SIZE_BOUNDS, &counters.sizes, 1.0);
         }
         page.head("dns_error_count_total", "counter", "Counter of DNS requests resulting in an error.");
-        for ((_, system), counters) in SYSTEMS.iter().zip(&self.systems) {
-            for ((_, cause), count) in CAUSES.iter().zip(&counters.errors) {
+        for ((_, system), counters) in ANSWERERS.iter().zip(&self.answerers) {
+            for ((_, cause), count) in ERROR_CAUSES.iter().zip(&counters.errors) {
                 let labels = [("system", *system), ("cause", *cause)];
                 page.sample("dns_error_count_total", &labels, count.load(Relaxed));
             }
@@ -172,18 +172,23 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cause, System};
+    use super::super::{AnsweredBy, ErrorCause};
     use super::*;
-    use crate::metrics::Counted;
+    use crate::metrics::ReplyStats;
     use std::time::Duration;
 
     #[test]
     fn names_and_labels_are_skydnss() {
         let metrics = Metrics::default();
-        let counted =
-            |octets, cause| Counted { system: System::Auth, cause, no_data: false, dnssec_ok: false, octets };
-        metrics.replied(&counted(600, Some(Cause::Nxdomain)), Duration::from_millis(2));
-        metrics.replied(&counted(70, None), Duration::from_secs(99));
+        let stats = |octets, cause| ReplyStats {
+            answered_by: AnsweredBy::Auth,
+            cause,
+            no_data: false,
+            dnssec_ok: false,
+            octets,
+        };
+        metrics.replied(&stats(600, Some(ErrorCause::Nxdomain)), Duration::from_millis(2));
+        metrics.replied(&stats(70, None), Duration::from_secs(99));
         metrics.missed_cache();
         let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
         let page = metrics.page(&MetricNames::default(), &Status::default(), &[upstream], 3);

@@ -11,14 +11,14 @@ mod tally;
 pub use export::MetricNames;
 pub use http::{listen, serve};
 pub use push::{StatisticsSink, push};
-pub use tally::{Counted, Tally};
+pub use tally::{ReplyStats, ReplyTally};
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Who answered: the label `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum System {
+pub enum AnsweredBy {
     /// The tree.
     Auth,
     /// The response cache.
@@ -33,7 +33,7 @@ pub enum System {
 
 /// What was wrong with an answer: the label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum ErrorCause {
     /// The name does not exist.
     Nxdomain,
     /// TC was set.
@@ -46,30 +46,30 @@ pub enum Cause {
     Servfail,
 }
 
-const SYSTEMS: [(System, &str); 5] = [
-    (System::Auth, "auth"),
-    (System::Cache, "cache"),
-    (System::Recursive, "recursive"),
-    (System::Reverse, "reverse"),
-    (System::Stub, "stub"),
+const ANSWERERS: [(AnsweredBy, &str); 5] = [
+    (AnsweredBy::Auth, "auth"),
+    (AnsweredBy::Cache, "cache"),
+    (AnsweredBy::Recursive, "recursive"),
+    (AnsweredBy::Reverse, "reverse"),
+    (AnsweredBy::Stub, "stub"),
 ];
 
-const CAUSES: [(Cause, &str); 5] = [
-    (Cause::Nxdomain, "nxdomain"),
-    (Cause::Truncated, "truncated"),
-    (Cause::Refused, "refused"),
-    (Cause::Overflow, "overflow"),
-    (Cause::Servfail, "servfail"),
+const ERROR_CAUSES: [(ErrorCause, &str); 5] = [
+    (ErrorCause::Nxdomain, "nxdomain"),
+    (ErrorCause::Truncated, "truncated"),
+    (ErrorCause::Refused, "refused"),
+    (ErrorCause::Overflow, "overflow"),
+    (ErrorCause::Servfail, "servfail"),
 ];
 
 /// Upper bounds of the buckets of times, in microseconds (SkyDNS's, which are in seconds).
-const TIMES: [u64; 13] = [
+const TIME_BOUNDS: [u64; 13] = [
     1_000, 3_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
 ];
 
 /// Upper bounds of the buckets of sizes, in octets (SkyDNS's).
-const SIZES: [u64; 21] = [
+const SIZE_BOUNDS: [u64; 21] = [
     0, 512, 1024, 1500, 2048, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768, 36864, 40960, 45056,
     49152, 53248, 57344, 61440, 65536,
 ];
@@ -77,7 +77,7 @@ const SIZES: [u64; 21] = [
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    systems: [PerSystem; SYSTEMS.len()],
+    answerers: [AnswererCounters; ANSWERERS.len()],
     cache_misses: AtomicU64,
     dropped: AtomicU64,
     rejected: AtomicU64,
@@ -92,7 +92,7 @@ pub struct Metrics {
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
     snapshot_octets: AtomicU64,
-    socket_errors: [AtomicU64; SOCKET_WORK.len()],
+    socket_errors: [AtomicU64; SOCKET_WORKS.len()],
 }
 
 /// What a socket of ours failed to do: the label `work`.
@@ -106,15 +106,15 @@ pub enum SocketWork {
     Send,
 }
 
-const SOCKET_WORK: [(SocketWork, &str); 3] =
+const SOCKET_WORKS: [(SocketWork, &str); 3] =
     [(SocketWork::Accept, "accept"), (SocketWork::Receive, "receive"), (SocketWork::Send, "send")];
 
 #[derive(Debug, Default)]
-struct PerSystem {
+struct AnswererCounters {
     requests: AtomicU64,
-    times: Histogram<{ TIMES.len() }>,
-    sizes: Histogram<{ SIZES.len() }>,
-    errors: [AtomicU64; CAUSES.len()],
+    times: Histogram<{ TIME_BOUNDS.len() }>,
+    sizes: Histogram<{ SIZE_BOUNDS.len() }>,
+    errors: [AtomicU64; ERROR_CAUSES.len()],
 }
 
 /// Counts by bucket; what exceeds the last bound is in the sum and the count only.
@@ -148,25 +148,25 @@ impl<const N: usize> Histogram<N> {
 
 impl Metrics {
     /// Counts a reply, and how long it took.
-    pub fn replied(&self, counted: &Counted, took: Duration) {
-        let counters = &self.systems[counted.system as usize];
+    pub fn replied(&self, stats: &ReplyStats, took: Duration) {
+        let counters = &self.answerers[stats.answered_by as usize];
         counters.requests.fetch_add(1, Relaxed);
-        counters.times.observe(&TIMES, u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
-        counters.sizes.observe(&SIZES, counted.octets as u64, 1);
-        if let Some(cause) = counted.cause {
+        counters.times.observe(&TIME_BOUNDS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
+        counters.sizes.observe(&SIZE_BOUNDS, stats.octets as u64, 1);
+        if let Some(cause) = stats.cause {
             counters.errors[cause as usize].fetch_add(1, Relaxed);
         }
-        if counted.no_data {
+        if stats.no_data {
             self.nodata.fetch_add(1, Relaxed);
         }
-        if counted.dnssec_ok {
+        if stats.dnssec_ok {
             self.dnssec_ok.fetch_add(1, Relaxed);
         }
     }
 
     /// Packets so far that something was done with, if only to drop them.
     pub fn activity(&self) -> u64 {
-        let answered: u64 = self.systems.iter().map(|counters| counters.requests.load(Relaxed)).sum();
+        let answered: u64 = self.answerers.iter().map(|counters| counters.requests.load(Relaxed)).sum();
         [&self.dropped, &self.rejected, &self.limited]
             .iter()
             .map(|counter| counter.load(Relaxed))

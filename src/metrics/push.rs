@@ -2,7 +2,7 @@
 //!
 //! Every ten seconds the totals since the start go out. A server that is away costs that round only.
 
-use super::{Cause, Metrics, System};
+use super::{AnsweredBy, ErrorCause, Metrics};
 use crate::clock::unix_time;
 use http_body_util::Full;
 use hyper::Request;
@@ -181,16 +181,17 @@ fn escape(text: &str) -> String {
 impl Metrics {
     /// The totals that SkyDNS 2.0 sent, under its names.
     fn totals(&self) -> Vec<(&'static str, u64)> {
-        let requests = |system: System| self.systems[system as usize].requests.load(Relaxed);
-        let all: u64 = self.systems.iter().map(|system| system.requests.load(Relaxed)).sum();
-        let errors = |cause: Cause| self.systems.iter().map(|s| s.errors[cause as usize].load(Relaxed)).sum();
+        let requests = |system: AnsweredBy| self.answerers[system as usize].requests.load(Relaxed);
+        let all: u64 = self.answerers.iter().map(|system| system.requests.load(Relaxed)).sum();
+        let errors =
+            |cause: ErrorCause| self.answerers.iter().map(|s| s.errors[cause as usize].load(Relaxed)).sum();
         vec![
             ("skydns-requests", all),
-            ("skydns-forward-requests", requests(System::Recursive)),
-            ("skydns-stub-forward-requests", requests(System::Stub)),
+            ("skydns-forward-requests", requests(AnsweredBy::Recursive)),
+            ("skydns-stub-forward-requests", requests(AnsweredBy::Stub)),
             ("skydns-internal-lookups", self.lookups.load(Relaxed)),
             ("skydns-dnssecok-requests", self.dnssec_ok.load(Relaxed)),
-            ("skydns-nameerror-responses", errors(Cause::Nxdomain)),
+            ("skydns-nameerror-responses", errors(ErrorCause::Nxdomain)),
             ("skydns-nodata-responses", self.nodata.load(Relaxed)),
         ]
     }

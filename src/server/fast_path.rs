@@ -7,7 +7,7 @@ use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
-use crate::metrics::{Counted, Tally};
+use crate::metrics::{ReplyStats, ReplyTally};
 use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, ReplyCache};
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 /// The cached replies of one worker, and the state that they are valid in.
 #[derive(Debug)]
 pub(super) struct FastPath {
-    cache: ReplyCache<Counted>,
+    cache: ReplyCache<ReplyStats>,
     /// What to count of the replies of this batch.
-    sent: Vec<Counted>,
+    sent: Vec<ReplyStats>,
     settings: Settings,
     published: Arc<Published>,
     allowed_clients: Arc<AllowedClients>,
@@ -91,7 +91,7 @@ impl FastPath {
 
     /// Counts the replies that were sent, none of which took longer than `took`.
     fn count_sent(&mut self, handler: &Handler, took: Duration) {
-        let mut tally = Tally::default();
+        let mut tally = ReplyTally::default();
         self.sent.drain(..).for_each(|reply| tally.add(&reply));
         handler.metrics().replied_together(&mut tally, took);
     }
@@ -126,7 +126,7 @@ impl FastPath {
     }
 
     /// Offers the reply that the full path gave to the cache.
-    pub(super) fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<Counted>) {
+    pub(super) fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<ReplyStats>) {
         // The state may have changed since the batch began, and back again.
         if hint.freshness == self.settings.freshness {
             self.cache.offer(query, reply, hint);

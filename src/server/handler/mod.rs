@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::dnssec::Signer;
 use crate::forward::{Forwarder, StubTable};
 use crate::logging::{QUERIES, RateLimitedLog};
-use crate::metrics::{Cause, Counted, Metrics, System};
+use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
 use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -55,7 +55,7 @@ pub enum Handled {
     /// Nothing is sent.
     Drop,
     /// These octets are sent; with a hint they may be cached and sent again.
-    Reply(Vec<u8>, Option<CacheHint<Counted>>),
+    Reply(Vec<u8>, Option<CacheHint<ReplyStats>>),
     /// The reply has to wait for something.
     Pending(PendingQuery),
 }
@@ -187,36 +187,36 @@ impl Handler {
             PendingWork::Stub(zone) => Some(&**zone),
             _ if self.forwarder.is_own_probe(query.name()) => {
                 let reply = Reply::empty(ResponseCode::NXDomain);
-                return Handled::Reply(self.encode(&query, System::Recursive, &reply).0, None);
+                return Handled::Reply(self.encode(&query, AnsweredBy::Recursive, &reply).0, None);
             }
             _ => None,
         };
         if query.client == ClientClass::AuthoritativeOnly {
             let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
             let reply = Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
-            return Handled::Reply(self.encode(&query, System::Recursive, &reply).0, None);
+            return Handled::Reply(self.encode(&query, AnsweredBy::Recursive, &reply).0, None);
         }
         let Some((reply, seconds_left)) = self.forwarder.cached(&query.request, zone) else {
             self.metrics.missed_cache();
             return Handled::Pending(PendingQuery { query, work });
         };
-        let (octets, note) = self.encode(&query, System::Cache, &reply);
+        let (octets, note) = self.encode(&query, AnsweredBy::Cache, &reply);
         let hint = inputs.cache_hint_of_forwarded(seconds_left, note);
         Handled::Reply(octets, hint)
     }
 
     /// Writes a reply and counts it; also returns what is counted of it.
-    fn encode(&self, query: &ClientQuery, system: System, reply: &Reply) -> (Vec<u8>, Counted) {
+    fn encode(&self, query: &ClientQuery, answered_by: AnsweredBy, reply: &Reply) -> (Vec<u8>, ReplyStats) {
         let octets = wire::encode(&query.request, reply, query.transport);
-        let counted = Counted {
-            system,
+        let stats = ReplyStats {
+            answered_by,
             cause: cause(&octets, reply),
             no_data: reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large,
             dnssec_ok: query.request.dnssec_ok(),
             octets: octets.len(),
         };
-        self.metrics.replied(&counted, query.received.elapsed());
-        (octets, counted)
+        self.metrics.replied(&stats, query.received.elapsed());
+        (octets, stats)
     }
 
     /// SERVFAIL for a packet whose handling panicked.
@@ -241,15 +241,15 @@ impl ClientQuery {
 }
 
 /// What is wrong with a reply, as the metrics count it.
-fn cause(octets: &[u8], reply: &Reply) -> Option<Cause> {
+fn cause(octets: &[u8], reply: &Reply) -> Option<ErrorCause> {
     let truncated = octets.get(2).is_some_and(|flags| flags & 0x02 != 0);
     let sent = octets.get(3).map_or(0, |flags| flags & 0x0f);
     match sent {
-        _ if truncated => Some(Cause::Truncated),
-        2 if reply.rcode != ResponseCode::ServFail => Some(Cause::Overflow),
-        2 => Some(Cause::Servfail),
-        3 => Some(Cause::Nxdomain),
-        5 => Some(Cause::Refused),
+        _ if truncated => Some(ErrorCause::Truncated),
+        2 if reply.rcode != ResponseCode::ServFail => Some(ErrorCause::Overflow),
+        2 => Some(ErrorCause::Servfail),
+        3 => Some(ErrorCause::Nxdomain),
+        5 => Some(ErrorCause::Refused),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{DenialKind, KeyState, Signer, SigningError, SigningRequest, UnsignedAnswer};
 use crate::forward::{StubTable, StubZone};
-use crate::metrics::{Counted, System};
+use crate::metrics::{AnsweredBy, ReplyStats};
 use crate::source::Published;
 use crate::wire::{self, CacheHint, Reply, Validity};
 use hickory_proto::op::{Query, ResponseCode};
@@ -104,15 +104,19 @@ impl<'a> AnswerInputs<'a> {
         self,
         until: u64,
         shared_authority: Option<Arc<SharedAuthority>>,
-        note: Counted,
-    ) -> Option<CacheHint<Counted>> {
+        note: ReplyStats,
+    ) -> Option<CacheHint<ReplyStats>> {
         let (freshness, rotates) = (self.published.freshness, self.config.zone.round_robin);
         let validity = Validity { rotates, ..self.validity(until)? };
         Some(CacheHint { validity, freshness, shared_authority, note })
     }
 
     /// How a reply out of the response cache can be sent again, for as many seconds as it has left there.
-    pub(super) fn cache_hint_of_forwarded(self, left: u64, note: Counted) -> Option<CacheHint<Counted>> {
+    pub(super) fn cache_hint_of_forwarded(
+        self,
+        left: u64,
+        note: ReplyStats,
+    ) -> Option<CacheHint<ReplyStats>> {
         let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
         let validity = Validity { ages: true, ..self.validity(until)? };
         Some(CacheHint { validity, freshness, shared_authority: None, note })
@@ -142,7 +146,7 @@ impl Handler {
         };
         match self.sign(&query, keys, answer, inputs.now) {
             Signed::Complete(reply, until) => {
-                let (octets, note) = self.encode(&query, system_of(&reply), &reply);
+                let (octets, note) = self.encode(&query, answered_by(&reply), &reply);
                 Handled::Reply(octets, inputs.cache_hint(until, reply.shared_authority, note))
             }
             Signed::Unfinished(answer) => {
@@ -273,6 +277,10 @@ impl Handler {
 }
 
 /// Who gave an answer of our own: without AA it came from the reverse keys.
-fn system_of(reply: &Reply) -> System {
-    if !reply.authoritative && reply.rcode == ResponseCode::NoError { System::Reverse } else { System::Auth }
+fn answered_by(reply: &Reply) -> AnsweredBy {
+    if !reply.authoritative && reply.rcode == ResponseCode::NoError {
+        AnsweredBy::Reverse
+    } else {
+        AnsweredBy::Auth
+    }
 }

@@ -4,7 +4,7 @@ use super::{ClientQuery, Handler};
 use crate::answer::{Ede, Externals, Lookup};
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
-use crate::metrics::System;
+use crate::metrics::AnsweredBy;
 use crate::wire::{self, Reply};
 use futures_util::FutureExt;
 use hickory_proto::op::ResponseCode;
@@ -38,21 +38,21 @@ impl Handler {
         let finished = async {
             #[cfg(test)]
             crate::server::fault::strike("later", query.name().to_ascii().as_bytes());
-            let (system, reply) = match work {
-                PendingWork::Forward => (System::Recursive, self.forwarder.forward(&query.request).await),
+            let (answered_by, reply) = match work {
+                PendingWork::Forward => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
                 PendingWork::Stub(zone) => {
-                    (System::Stub, self.forwarder.forward_stub(&query.request, &zone).await)
+                    (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone).await)
                 }
                 PendingWork::Lookup(lookups, seed) => {
                     let externals = self.look_up(lookups).await;
-                    (System::Auth, self.answer_with(&query, externals, seed).await)
+                    (AnsweredBy::Auth, self.answer_with(&query, externals, seed).await)
                 }
-                PendingWork::Sign(answer) => (System::Auth, self.finish_signing(&query, answer).await),
+                PendingWork::Sign(answer) => (AnsweredBy::Auth, self.finish_signing(&query, answer).await),
             };
-            if system != System::Auth && reply.is_stale() {
+            if answered_by != AnsweredBy::Auth && reply.is_stale() {
                 self.metrics.stale();
             }
-            self.encode(&query, system, &reply).0
+            self.encode(&query, answered_by, &reply).0
         };
         let finished = AssertUnwindSafe(finished).catch_unwind().await;
         finished.unwrap_or_else(|_| {
@@ -89,11 +89,11 @@ impl Handler {
     /// The reply to a query that is given up because too many are pending.
     pub(in crate::server) fn overloaded(&self, pending: &PendingQuery) -> Vec<u8> {
         self.metrics.overloaded();
-        let (system, text) = match pending.work {
-            PendingWork::Sign(_) => (System::Auth, "too many answers wait to be signed"),
-            _ => (System::Recursive, "too many queries wait for upstreams"),
+        let (answered_by, text) = match pending.work {
+            PendingWork::Sign(_) => (AnsweredBy::Auth, "too many answers wait to be signed"),
+            _ => (AnsweredBy::Recursive, "too many queries wait for upstreams"),
         };
         let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));
-        self.encode(&pending.query, system, &reply).0
+        self.encode(&pending.query, answered_by, &reply).0
     }
 }
