@@ -1,6 +1,8 @@
 //! The counters as Prometheus reads them (text format 0.0.4).
 
-use super::{ANSWERERS, ERROR_CAUSES, Histogram, Metrics, SIZE_BOUNDS, SOCKET_WORKS, TIME_BOUNDS};
+use super::counters::Metrics;
+use super::histogram::{Histogram, SIZE_BOUNDS, TIME_BOUNDS};
+use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS};
 use crate::forward::UpstreamReport;
 use crate::source::{SourceState, Status};
 use std::fmt::Write;
@@ -172,7 +174,7 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AnsweredBy, ErrorCause};
+    use super::super::labels::{AnsweredBy, ErrorCause};
     use super::*;
     use crate::metrics::ReplyStats;
     use std::time::Duration;

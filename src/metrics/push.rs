@@ -2,7 +2,8 @@
 //!
 //! Every ten seconds the totals since the start go out. A server that is away costs that round only.
 
-use super::{AnsweredBy, ErrorCause, Metrics};
+use super::counters::Metrics;
+use super::labels::{AnsweredBy, ErrorCause};
 use crate::clock::unix_time;
 use http_body_util::Full;
 use hyper::Request;
