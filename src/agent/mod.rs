@@ -265,7 +265,7 @@ fn serve_metrics(
     let names = settings.names;
     let page = move || {
         let status = status.borrow().clone();
-        counters.page(&names, &status, &forwarder.reports(), stage.refusals().count())
+        metrics::page(&counters, &names, &status, &forwarder.reports(), stage.refusals().count())
     };
     tasks.spawn("the metrics page", async move {
         // No host loses its DNS because somebody else has the port of the page.

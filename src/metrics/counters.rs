@@ -1,6 +1,6 @@
 //! The counters, and what adds to them.
 
-use super::histogram::{Histogram, SIZE_BOUNDS, TIME_BOUNDS};
+use super::histogram::{Histogram, SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS, SocketWork};
 use super::reply_stats::{AnswererTally, ReplyStats, ReplyTally};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,8 +30,8 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 pub(super) struct AnswererCounters {
     pub(super) requests: AtomicU64,
-    pub(super) times: Histogram<{ TIME_BOUNDS.len() }>,
-    pub(super) sizes: Histogram<{ SIZE_BOUNDS.len() }>,
+    pub(super) times: Histogram<{ TIME_BUCKETS.bounds.len() }>,
+    pub(super) sizes: Histogram<{ SIZE_BUCKETS.bounds.len() }>,
     pub(super) errors: [AtomicU64; ERROR_CAUSES.len()],
 }
 
@@ -40,8 +40,8 @@ impl Metrics {
     pub fn replied(&self, stats: &ReplyStats, took: Duration) {
         let counters = &self.answerers[stats.answered_by as usize];
         counters.requests.fetch_add(1, Relaxed);
-        counters.times.observe(&TIME_BOUNDS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
-        counters.sizes.observe(&SIZE_BOUNDS, stats.octets as u64, 1);
+        counters.times.observe(&TIME_BUCKETS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
+        counters.sizes.observe(&SIZE_BUCKETS, stats.octets as u64, 1);
         if let Some(cause) = stats.cause {
             counters.errors[cause as usize].fetch_add(1, Relaxed);
         }
@@ -61,7 +61,7 @@ impl Metrics {
                 continue;
             }
             counters.requests.fetch_add(of.replies, Relaxed);
-            counters.times.observe(&TIME_BOUNDS, took, of.replies);
+            counters.times.observe(&TIME_BUCKETS, took, of.replies);
             counters.sizes.sum.fetch_add(of.octets, Relaxed);
             counters.sizes.count.fetch_add(of.replies, Relaxed);
             let sizes = of.sizes.iter().zip(&counters.sizes.buckets);

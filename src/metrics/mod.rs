@@ -4,16 +4,18 @@
 //! seconds, sizes in octets.
 
 mod counters;
-mod export;
 mod histogram;
 mod http;
 mod labels;
+mod page;
 mod push;
 mod reply_stats;
+mod text_format;
 
 pub use counters::Metrics;
-pub use export::MetricNames;
 pub use http::{listen, serve};
 pub use labels::{AnsweredBy, ErrorCause, SocketWork};
+pub use page::page;
 pub use push::{StatisticsSink, push};
 pub use reply_stats::{ReplyStats, ReplyTally};
+pub use text_format::MetricNames;

@@ -132,7 +132,7 @@ pub async fn push(sink: StatisticsSink, metrics: Arc<Metrics>) {
     let mut well = true;
     loop {
         period.tick().await;
-        let result = match timeout(TIMEOUT, sink.send(&metrics.totals())).await {
+        let result = match timeout(TIMEOUT, sink.send(&totals(&metrics))).await {
             Ok(result) => result,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -179,21 +179,19 @@ fn escape(text: &str) -> String {
     })
 }
 
-impl Metrics {
-    /// The totals that SkyDNS 2.0 sent, under its names.
-    fn totals(&self) -> Vec<(&'static str, u64)> {
-        let requests = |system: AnsweredBy| self.answerers[system as usize].requests.load(Relaxed);
-        let all: u64 = self.answerers.iter().map(|system| system.requests.load(Relaxed)).sum();
-        let errors =
-            |cause: ErrorCause| self.answerers.iter().map(|s| s.errors[cause as usize].load(Relaxed)).sum();
-        vec![
-            ("skydns-requests", all),
-            ("skydns-forward-requests", requests(AnsweredBy::Recursive)),
-            ("skydns-stub-forward-requests", requests(AnsweredBy::Stub)),
-            ("skydns-internal-lookups", self.lookups.load(Relaxed)),
-            ("skydns-dnssecok-requests", self.dnssec_ok.load(Relaxed)),
-            ("skydns-nameerror-responses", errors(ErrorCause::Nxdomain)),
-            ("skydns-nodata-responses", self.nodata.load(Relaxed)),
-        ]
-    }
+/// The totals that SkyDNS 2.0 sent, under its names.
+fn totals(metrics: &Metrics) -> Vec<(&'static str, u64)> {
+    let answerers = &metrics.answerers;
+    let requests = |answerer: AnsweredBy| answerers[answerer as usize].requests.load(Relaxed);
+    let all: u64 = answerers.iter().map(|counters| counters.requests.load(Relaxed)).sum();
+    let errors = |cause: ErrorCause| answerers.iter().map(|c| c.errors[cause as usize].load(Relaxed)).sum();
+    vec![
+        ("skydns-requests", all),
+        ("skydns-forward-requests", requests(AnsweredBy::Recursive)),
+        ("skydns-stub-forward-requests", requests(AnsweredBy::Stub)),
+        ("skydns-internal-lookups", metrics.lookups.load(Relaxed)),
+        ("skydns-dnssecok-requests", metrics.dnssec_ok.load(Relaxed)),
+        ("skydns-nameerror-responses", errors(ErrorCause::Nxdomain)),
+        ("skydns-nodata-responses", metrics.nodata.load(Relaxed)),
+    ]
 }

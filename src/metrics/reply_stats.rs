@@ -1,6 +1,6 @@
 //! Replies that are counted together: a worker adds them up by itself and tells the counters that all share once.
 
-use super::histogram::SIZE_BOUNDS;
+use super::histogram::SIZE_BUCKETS;
 use super::labels::{ANSWERERS, AnsweredBy, ERROR_CAUSES, ErrorCause};
 
 /// What is counted of a reply.
@@ -30,7 +30,7 @@ pub struct ReplyTally {
 pub(super) struct AnswererTally {
     pub(super) replies: u64,
     pub(super) octets: u64,
-    pub(super) sizes: [u64; SIZE_BOUNDS.len()],
+    pub(super) sizes: [u64; SIZE_BUCKETS.bounds.len()],
     pub(super) causes: [u64; ERROR_CAUSES.len()],
 }
 
@@ -41,7 +41,7 @@ impl ReplyTally {
         let octets = stats.octets as u64;
         of.replies += 1;
         of.octets += octets;
-        if let Some(bucket) = SIZE_BOUNDS.iter().position(|bound| octets <= *bound) {
+        if let Some(bucket) = SIZE_BUCKETS.bounds.iter().position(|bound| octets <= *bound) {
             of.sizes[bucket] += 1;
         }
         if let Some(cause) = stats.cause {

@@ -1,0 +1,163 @@
+//! The page of metrics: SkyDNS's, under its names and labels, and those of this program.
+
+use super::counters::Metrics;
+use super::histogram::{SIZE_BUCKETS, TIME_BUCKETS};
+use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS};
+use super::text_format::{MetricNames, TextWriter};
+use crate::forward::UpstreamReport;
+use crate::source::{SourceState, Status};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Writes the whole page in Prometheus's text format; `refused` records are not served.
+pub fn page(
+    metrics: &Metrics,
+    names: &MetricNames,
+    status: &Status,
+    upstreams: &[UpstreamReport],
+    refused: usize,
+) -> String {
+    let mut text = TextWriter::new(names);
+    write_skydns(metrics, &mut text);
+    write_own(metrics, &mut text);
+    text.single("names", "gauge", "Names with a service.", status.names as u64);
+    text.single("refused_records", "gauge", "Records that are not served.", refused as u64);
+    write_sources(status, &mut text);
+    write_upstreams(upstreams, &mut text);
+    text.finish()
+}
+
+/// Writes the metrics of SkyDNS 2.5.
+fn write_skydns(metrics: &Metrics, text: &mut TextWriter<'_>) {
+    text.head("dns_request_count_total", "counter", "Counter of DNS requests made.");
+    for ((_, system), counters) in ANSWERERS.iter().zip(&metrics.answerers) {
+        text.sample("dns_request_count_total", &[("system", system)], counters.requests.load(Relaxed));
+    }
+    let help = "Histogram of the time (in seconds) each request took to resolve.";
+    text.head("dns_request_duration_seconds", "histogram", help);
+    for ((_, system), counters) in ANSWERERS.iter().zip(&metrics.answerers) {
+        text.histogram("dns_request_duration_seconds", system, &TIME_BUCKETS, &counters.times);
+    }
+    text.head("dns_response_size_bytes", "histogram", "Size of the returns response in bytes.");
+    for ((_, system), counters) in ANSWERERS.iter().zip(&metrics.answerers) {
+        text.histogram("dns_response_size_bytes", system, &SIZE_BUCKETS, &counters.sizes);
+    }
+    text.head("dns_error_count_total", "counter", "Counter of DNS requests resulting in an error.");
+    for ((_, system), counters) in ANSWERERS.iter().zip(&metrics.answerers) {
+        for ((_, cause), count) in ERROR_CAUSES.iter().zip(&counters.errors) {
+            let labels = [("system", *system), ("cause", *cause)];
+            text.sample("dns_error_count_total", &labels, count.load(Relaxed));
+        }
+    }
+    let help = "Counter of DNS requests that result in a cache miss.";
+    text.head("dns_cachemiss_count_total", "counter", help);
+    let misses = metrics.cache_misses.load(Relaxed);
+    text.sample("dns_cachemiss_count_total", &[("cache", "response")], misses);
+}
+
+/// Writes the counters that SkyDNS does not have.
+fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
+    let counters = [
+        ("dropped_packets_total", "Packets that got no reply: too short, or responses.", &metrics.dropped),
+        ("rejected_packets_total", "Packets that got an error for their form.", &metrics.rejected),
+        ("unsigned_total", "Answers that could not be signed.", &metrics.unsigned),
+        ("panics_total", "Queries that failed by a fault of this program.", &metrics.panics),
+        ("overloads_total", "Queries given up because too many were under way.", &metrics.overloads),
+        ("limited_total", "Replies put off to TCP for networks that had their share.", &metrics.limited),
+        ("stale_answers_total", "Forwarded answers given after their time.", &metrics.stale),
+        ("snapshots_total", "Snapshots of etcd that were written to disk.", &metrics.snapshots),
+        ("snapshot_failures_total", "Snapshots that could not be written.", &metrics.snapshot_failures),
+    ];
+    for (name, help, counter) in counters {
+        text.single(name, "counter", help, counter.load(Relaxed));
+    }
+    text.head("socket_errors_total", "counter", "Errors of sockets that clients are served at.");
+    for ((_, work), count) in SOCKET_WORKS.iter().zip(&metrics.socket_errors) {
+        text.sample("socket_errors_total", &[("work", work)], count.load(Relaxed));
+    }
+    let help = "Size of the last snapshot that was written.";
+    text.single("snapshot_size_bytes", "gauge", help, metrics.snapshot_octets.load(Relaxed));
+}
+
+/// Writes how the sources of the tree are doing.
+fn write_sources(status: &Status, text: &mut TextWriter<'_>) {
+    text.head("source_up", "gauge", "Whether a source can be reached and was read.");
+    for (id, state) in &status.sources {
+        let up = u64::from(matches!(state, SourceState::Synced { .. }));
+        text.sample("source_up", &[("source", id.name())], up);
+    }
+    text.head("source_changes_total", "counter", "Changes of a source's state, by the state it came to.");
+    for (id, changes) in &status.changes {
+        for (state, count) in SourceState::NAMES.iter().zip(changes) {
+            text.sample("source_changes_total", &[("source", id.name()), ("state", state)], count);
+        }
+    }
+}
+
+/// Writes how the upstreams are doing.
+fn write_upstreams(upstreams: &[UpstreamReport], text: &mut TextWriter<'_>) {
+    text.head("upstream_up", "gauge", "Whether an upstream answers.");
+    for upstream in upstreams {
+        let address = upstream.address.to_string();
+        text.sample("upstream_up", &[("address", &address)], u64::from(upstream.is_up));
+    }
+    text.head("upstream_changes_total", "counter", "Changes of whether an upstream answers.");
+    for upstream in upstreams {
+        let address = upstream.address.to_string();
+        text.sample("upstream_changes_total", &[("address", &address)], upstream.changes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::labels::{AnsweredBy, ErrorCause};
+    use super::super::reply_stats::ReplyStats;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_and_labels_are_skydnss() {
+        let metrics = Metrics::default();
+        let stats = |octets, cause| ReplyStats {
+            answered_by: AnsweredBy::Auth,
+            cause,
+            no_data: false,
+            dnssec_ok: false,
+            octets,
+        };
+        metrics.replied(&stats(600, Some(ErrorCause::Nxdomain)), Duration::from_millis(2));
+        metrics.replied(&stats(70, None), Duration::from_secs(99));
+        metrics.missed_cache();
+        let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
+        let page = page(&metrics, &MetricNames::default(), &Status::default(), &[upstream], 3);
+        for line in [
+            "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
+            "skydns_skydns_dns_request_count_total{system=\"stub\"} 0",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"0.001\"} 0",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"0.003\"} 1",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"10\"} 1",
+            "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"+Inf\"} 2",
+            "skydns_skydns_dns_request_duration_seconds_sum{system=\"auth\"} 99.002",
+            "skydns_skydns_dns_response_size_bytes_bucket{system=\"auth\",le=\"512\"} 1",
+            "skydns_skydns_dns_response_size_bytes_count{system=\"auth\"} 2",
+            "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
+            "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
+            "skydns_skydns_refused_records 3",
+            "skydns_skydns_upstream_up{address=\"192.0.2.1:53\"} 1",
+            "skydns_skydns_upstream_changes_total{address=\"192.0.2.1:53\"} 4",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+        }
+        let bare = MetricNames { namespace: String::new(), subsystem: "x".to_owned() };
+        assert!(super::page(&metrics, &bare, &Status::default(), &[], 0).contains("\nx_names 0\n"));
+    }
+
+    #[test]
+    fn counters_end_in_total_and_every_metric_has_help() {
+        let page = page(&Metrics::default(), &MetricNames::default(), &Status::default(), &[], 0);
+        for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
+            let words: Vec<_> = line.split(' ').collect();
+            assert_eq!(words[3] == "counter", words[2].ends_with("_total"), "{line}");
+            assert!(page.contains(&format!("# HELP {} ", words[2])));
+        }
+    }
+}
