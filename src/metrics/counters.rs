@@ -1,4 +1,4 @@
-//! The counters, and what adds to them.
+//! The counters, which all threads share, and the methods that add to them.
 
 use super::histogram::{Histogram, SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS, SocketWork};
@@ -15,10 +15,12 @@ pub struct Metrics {
     pub(super) rejected: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) overloads: AtomicU64,
+    /// Names outside of the tree that answers needed.
     pub(super) lookups: AtomicU64,
     pub(super) dnssec_ok: AtomicU64,
     pub(super) nodata: AtomicU64,
     pub(super) unsigned: AtomicU64,
+    /// Truncated replies to networks that were over their limit.
     pub(super) limited: AtomicU64,
     pub(super) stale: AtomicU64,
     pub(super) snapshots: AtomicU64,
@@ -27,6 +29,7 @@ pub struct Metrics {
     pub(super) socket_errors: [AtomicU64; SOCKET_WORKS.len()],
 }
 
+/// The counters of the replies that one answerer gave.
 #[derive(Debug, Default)]
 pub(super) struct AnswererCounters {
     pub(super) requests: AtomicU64,
@@ -53,24 +56,24 @@ impl Metrics {
         }
     }
 
-    /// Counts all replies of a tally, which took at most so long, and empties it.
+    /// Counts all replies of a tally, each of which took at most `took`, and empties the tally.
     pub fn replied_together(&self, tally: &mut ReplyTally, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        for (of, counters) in tally.answerers.iter_mut().zip(&self.answerers) {
-            if of.replies == 0 {
+        for (sums, counters) in tally.answerers.iter_mut().zip(&self.answerers) {
+            if sums.replies == 0 {
                 continue;
             }
-            counters.requests.fetch_add(of.replies, Relaxed);
-            counters.times.observe(&TIME_BUCKETS, took, of.replies);
-            counters.sizes.sum.fetch_add(of.octets, Relaxed);
-            counters.sizes.count.fetch_add(of.replies, Relaxed);
-            let sizes = of.sizes.iter().zip(&counters.sizes.buckets);
-            for (count, counter) in sizes.chain(of.causes.iter().zip(&counters.errors)) {
+            counters.requests.fetch_add(sums.replies, Relaxed);
+            counters.times.observe(&TIME_BUCKETS, took, sums.replies);
+            counters.sizes.sum.fetch_add(sums.octets, Relaxed);
+            counters.sizes.count.fetch_add(sums.replies, Relaxed);
+            let sizes = sums.sizes.iter().zip(&counters.sizes.buckets);
+            for (count, counter) in sizes.chain(sums.causes.iter().zip(&counters.errors)) {
                 if *count > 0 {
                     counter.fetch_add(*count, Relaxed);
                 }
             }
-            *of = AnswererTally::default();
+            *sums = AnswererTally::default();
         }
         for (count, counter) in [(&mut tally.no_data, &self.nodata), (&mut tally.dnssec_ok, &self.dnssec_ok)]
         {
@@ -80,7 +83,7 @@ impl Metrics {
         }
     }
 
-    /// Packets so far that something was done with, if only to drop them.
+    /// The number of packets so far that were replied to, rejected, limited or dropped.
     pub fn activity(&self) -> u64 {
         let answered: u64 = self.answerers.iter().map(|counters| counters.requests.load(Relaxed)).sum();
         [&self.dropped, &self.rejected, &self.limited]
@@ -90,7 +93,7 @@ impl Metrics {
             + answered
     }
 
-    /// Counts errors of our sockets that no query is to blame for.
+    /// Counts errors of this program's sockets that no query caused.
     pub fn socket_failed(&self, work: SocketWork, times: usize) {
         self.socket_errors[work as usize].fetch_add(times as u64, Relaxed);
     }
@@ -100,7 +103,7 @@ impl Metrics {
         self.cache_misses.fetch_add(1, Relaxed);
     }
 
-    /// Counts names outside the tree that an answer needed.
+    /// Counts names outside of the tree that an answer needed.
     pub fn looked_up(&self, names: usize) {
         self.lookups.fetch_add(names as u64, Relaxed);
     }
@@ -110,27 +113,27 @@ impl Metrics {
         self.dropped.fetch_add(1, Relaxed);
     }
 
-    /// Counts a packet that got an error for its form.
+    /// Counts a packet that was replied to with an error, because of its form.
     pub fn rejected(&self) {
         self.rejected.fetch_add(1, Relaxed);
     }
 
-    /// An answer of ours could not be signed.
+    /// Counts an answer of the tree that could not be signed.
     pub fn unsigned(&self) {
         self.unsigned.fetch_add(1, Relaxed);
     }
 
-    /// Counts a reply that a client was told to fetch over TCP, as its network had its share.
+    /// Counts a truncated reply to a network that is over its limit: the client asks again over TCP.
     pub fn limited(&self) {
         self.limited.fetch_add(1, Relaxed);
     }
 
-    /// Counts an answer of an upstream that was given after its time.
+    /// Counts an answer of an upstream that was served stale (RFC 8767).
     pub fn stale(&self) {
         self.stale.fetch_add(1, Relaxed);
     }
 
-    /// Counts a snapshot that was written, with its size in octets, or one that could not be.
+    /// Counts a snapshot that was written, with its size in octets, or (`None`) one that could not be written.
     pub fn snapshot_saved(&self, octets: Option<u64>) {
         match octets {
             Some(octets) => {

@@ -1,4 +1,6 @@
-//! The page that Prometheus fetches.
+//! The HTTP server of the metrics page, which Prometheus fetches.
+//!
+//! Owns its listener and connections; the text of the page is made elsewhere, for each request.
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -17,43 +19,49 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Connections at once: one scraper or a few.
-const MOST_CONNECTIONS: usize = 16;
+/// Maximum number of connections at once: there is one scraper, or a few.
+const MAX_CONNECTIONS: usize = 16;
 
-/// Time for one whole connection.
+/// Maximum duration of a connection, with all its requests.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two attempts to listen.
-const REST: Duration = Duration::from_secs(5);
+/// Pause between two attempts to listen.
+const LISTEN_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Listens on a port of all addresses, as SkyDNS does; tries until it can.
+/// Pause after a connection could not be accepted: the cause, such as too many open files, lasts for a while.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on a TCP port of all addresses, as SkyDNS does; tries again until the port is free.
+///
+/// The first failure is logged.
 pub async fn listen(port: u16) -> TcpListener {
-    let mut told = false;
+    let mut logged = false;
     loop {
         match bind(port).await {
             Ok(listener) => return listener,
-            Err(error) if !told => {
+            Err(error) if !logged => {
                 log::error!("PROMETHEUS_PORT: cannot listen on port {port}, which is tried again: {error}");
-                told = true;
+                logged = true;
             }
             Err(_) => {}
         }
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(LISTEN_RETRY_PAUSE).await;
     }
 }
 
+/// Binds a port for IPv6 and IPv4.
 async fn bind(port: u16) -> io::Result<TcpListener> {
     match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
         Ok(listener) => Ok(listener),
-        // A host without IPv6.
+        // The host may have no IPv6.
         Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
     }
 }
 
-/// Serves the page under a path, for ever.
+/// Serves the page at a path, for ever; `page` makes its text for each request.
 pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> String + Send + Sync + 'static) {
     let (path, page) = (Arc::new(path), Arc::new(page));
-    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -62,7 +70,7 @@ pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> Strin
             Ok((stream, _)) => stream,
             Err(error) => {
                 log::debug!("metrics: accepting: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                 continue;
             }
         };
@@ -74,6 +82,7 @@ pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> Strin
     }
 }
 
+/// Serves one connection until the client closes it.
 async fn connection(stream: TcpStream, path: &str, page: &(impl Fn() -> String + Sync)) {
     let service =
         service_fn(
@@ -86,6 +95,7 @@ async fn connection(stream: TcpStream, path: &str, page: &(impl Fn() -> String +
     }
 }
 
+/// Responds to one request: with the page, or 404 or 405.
 fn respond(request: &Request<Incoming>, path: &str, page: &impl Fn() -> String) -> Response<Full<Bytes>> {
     let (status, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, asked) if asked == path => (StatusCode::OK, page()),

@@ -1,9 +1,9 @@
-//! The values of the labels of metrics.
+//! The labels of metrics and their values.
 
-/// Who answered: the label `system`.
+/// Where an answer came from: the label `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnsweredBy {
-    /// The tree.
+    /// The record tree.
     Auth,
     /// The response cache.
     Cache,
@@ -11,25 +11,26 @@ pub enum AnsweredBy {
     Recursive,
     /// The reverse keys of the store.
     Reverse,
-    /// A server of a stub zone.
+    /// An upstream of a stub zone.
     Stub,
 }
 
 /// What was wrong with an answer: the label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCause {
-    /// The name does not exist.
+    /// The rcode is NXDOMAIN.
     Nxdomain,
-    /// TC was set.
+    /// The flag TC was set.
     Truncated,
-    /// REFUSED.
+    /// The rcode is REFUSED.
     Refused,
-    /// More than a message holds.
+    /// SERVFAIL, because the answer does not fit into a message.
     Overflow,
-    /// SERVFAIL.
+    /// SERVFAIL, for any other reason.
     Servfail,
 }
 
+/// The values of the label `system`, in the order of the variants.
 pub(super) const ANSWERERS: [(AnsweredBy, &str); 5] = [
     (AnsweredBy::Auth, "auth"),
     (AnsweredBy::Cache, "cache"),
@@ -38,6 +39,7 @@ pub(super) const ANSWERERS: [(AnsweredBy, &str); 5] = [
     (AnsweredBy::Stub, "stub"),
 ];
 
+/// The values of the label `cause`, in the order of the variants.
 pub(super) const ERROR_CAUSES: [(ErrorCause, &str); 5] = [
     (ErrorCause::Nxdomain, "nxdomain"),
     (ErrorCause::Truncated, "truncated"),
@@ -46,10 +48,10 @@ pub(super) const ERROR_CAUSES: [(ErrorCause, &str); 5] = [
     (ErrorCause::Servfail, "servfail"),
 ];
 
-/// What a socket of ours failed to do: the label `work`.
+/// What one of this program's sockets failed to do: the label `work`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketWork {
-    /// Taking a connection.
+    /// Accepting a connection.
     Accept,
     /// Receiving datagrams.
     Receive,
@@ -57,5 +59,6 @@ pub enum SocketWork {
     Send,
 }
 
+/// The values of the label `work`, in the order of the variants.
 pub(super) const SOCKET_WORKS: [(SocketWork, &str); 3] =
     [(SocketWork::Accept, "accept"), (SocketWork::Receive, "receive"), (SocketWork::Send, "send")];

@@ -1,7 +1,8 @@
-//! Counters: SkyDNS 2.5's, under its names, and a few about ourselves.
+//! Metrics: the counters of SkyDNS 2.5, under its names, and a few of this program's own.
 //!
-//! Counting is a relaxed addition; nothing on the way of a query takes a lock. Times are told in
-//! seconds, sizes in octets.
+//! Counting is a relaxed atomic addition: no query takes a lock for it. What reads the counters makes text of them:
+//! a page for Prometheus, and messages for Graphite, InfluxDB and StatHat. Durations are counted in microseconds and
+//! shown in seconds, sizes are in octets.
 
 mod counters;
 mod histogram;

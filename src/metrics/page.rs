@@ -115,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn names_and_labels_are_skydnss() {
+    fn names_and_labels_are_those_of_skydns() {
         let metrics = Metrics::default();
         let stats = |octets, cause| ReplyStats {
             answered_by: AnsweredBy::Auth,

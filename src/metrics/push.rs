@@ -1,6 +1,7 @@
-//! Statistics sent to Graphite, InfluxDB and StatHat, under SkyDNS 2.0's names and variables.
+//! Statistics that are sent to Graphite, InfluxDB and StatHat, under SkyDNS 2.0's names and variables.
 //!
-//! Every ten seconds the totals since the start go out. A server that is away costs that round only.
+//! Every ten seconds the totals since the start of the program are sent. While a server cannot be reached nothing is
+//! queued for it: the next totals include those that were not sent.
 
 use super::counters::Metrics;
 use super::labels::{AnsweredBy, ErrorCause};
@@ -19,20 +20,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-/// How often statistics are sent, as in SkyDNS.
-const PERIOD: Duration = Duration::from_secs(10);
+/// Time from one sending to the next, as in SkyDNS.
+const PUSH_PERIOD: Duration = Duration::from_secs(10);
 
-/// Time for one server to take them.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time for one sending.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where statistics are sent.
+/// A server that statistics are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatisticsSink {
     /// `GRAPHITE_SERVER`, plain text protocol, names below `GRAPHITE_PREFIX`.
     Graphite {
         /// Host and port.
         server: String,
-        /// What names begin with.
+        /// What the names of statistics begin with, before a dot.
         prefix: String,
     },
     /// `INFLUX_SERVER`, the write request of InfluxDB 1.
@@ -53,8 +54,8 @@ pub enum StatisticsSink {
     },
 }
 
-/// Where StatHat listens; `STATHAT_SERVER` names another place, such as a relay.
-const STATHAT: &str = "api.stathat.com:80";
+/// Host and port of StatHat; `STATHAT_SERVER` replaces them, by those of a relay for example.
+const STATHAT_SERVER: &str = "api.stathat.com:80";
 
 impl StatisticsSink {
     /// The sinks that SkyDNS's variables name.
@@ -70,13 +71,13 @@ impl StatisticsSink {
             user: variable("INFLUX_USER").map(|user| (user, variable("INFLUX_PASSWORD").unwrap_or_default())),
         });
         let stathat = variable("STATHAT_USER").map(|user| Self::StatHat {
-            server: variable("STATHAT_SERVER").unwrap_or_else(|| STATHAT.to_owned()),
+            server: variable("STATHAT_SERVER").unwrap_or_else(|| STATHAT_SERVER.to_owned()),
             user,
         });
         graphite.into_iter().chain(influx).chain(stathat).collect()
     }
 
-    /// The kind of server, for a person.
+    /// The kind of server, for log messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Graphite { .. } => "graphite",
@@ -85,6 +86,7 @@ impl StatisticsSink {
         }
     }
 
+    /// Host and port.
     fn server(&self) -> &str {
         match self {
             Self::Graphite { server, .. } | Self::Influx { server, .. } | Self::StatHat { server, .. } => {
@@ -93,6 +95,7 @@ impl StatisticsSink {
         }
     }
 
+    /// Sends all totals once, in the form that the kind of server takes.
     async fn send(&self, totals: &[(&'static str, u64)]) -> io::Result<()> {
         match self {
             Self::Graphite { prefix, .. } => {
@@ -126,27 +129,28 @@ impl StatisticsSink {
     }
 }
 
-/// Sends statistics to a sink, for ever. What goes wrong is told once until it goes well again.
+/// Sends statistics to a sink, for ever. Of failures in a row the first is logged.
 pub async fn push(sink: StatisticsSink, metrics: Arc<Metrics>) {
-    let mut period = interval(PERIOD);
-    let mut well = true;
+    let mut period = interval(PUSH_PERIOD);
+    let mut succeeded = true;
     loop {
         period.tick().await;
-        let result = match timeout(TIMEOUT, sink.send(&totals(&metrics))).await {
+        let result = match timeout(SEND_TIMEOUT, sink.send(&totals(&metrics))).await {
             Ok(result) => result,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         match result {
-            Ok(()) => well = true,
-            Err(error) if well => {
+            Ok(()) => succeeded = true,
+            Err(error) if succeeded => {
                 log::warn!("{}: sending statistics to {}: {error}", sink.name(), sink.server());
-                well = false;
+                succeeded = false;
             }
             Err(_) => {}
         }
     }
 }
 
+/// Sends a body in a request of its own, and returns an error unless the status says success.
 async fn post(server: &str, path: &str, kind: &str, body: String) -> io::Result<()> {
     let stream = TcpStream::connect(server).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -167,7 +171,7 @@ async fn post(server: &str, path: &str, kind: &str, body: String) -> io::Result<
     response
 }
 
-/// Escapes what a URL's query cannot hold (RFC 3986 §2.1).
+/// Percent-encodes all octets that are not unreserved in a URL (RFC 3986 §2.1, §2.3).
 fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut escaped, octet| {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
