@@ -1,15 +1,15 @@
 //! What the host is called, and what it allows.
 
 use crate::config::HostIdentity;
+use crate::systemd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Reads the host's name and machine id.
 pub fn host() -> HostIdentity {
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let machine_id = std::fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned());
     HostIdentity {
         hostname: hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned()),
-        machine_id: machine_id.filter(|id| !id.is_empty() && id != "uninitialized"),
+        machine_id: systemd::machine_id(),
     }
 }
 

@@ -29,11 +29,7 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, 
         }
         return Ok(server::bind(&config.listen)?);
     }
-    log::info!(
-        "systemd passed {} sockets: {}",
-        passed.udp.len() + passed.tcp.len(),
-        passed.names().join(", ")
-    );
+    log::info!("{passed}");
     if config.listen != Spec::default().listen {
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         log::warn!("-addr (dns_addr) {} does not count: the sockets of systemd rule", listen.join(", "));

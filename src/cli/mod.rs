@@ -60,7 +60,7 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
             Ok((again.unwrap_or(arguments), environment))
         }
         // systemd read it as root, and gave its variables along.
-        Err(problem) if std::env::var_os("NOTIFY_SOCKET").is_some() => {
+        Err(problem) if crate::systemd::is_supervised() => {
             eprintln!("skydns: {problem}; a reload will fail on it");
             Ok((arguments, Environment::default()))
         }

@@ -10,9 +10,9 @@ pub use rate_limit::RateLimitedLog;
 
 use crate::config::LogTarget;
 use crate::lock::lock;
+use crate::systemd;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter5424, Logger, LoggerBackend};
@@ -36,7 +36,7 @@ pub enum LogError {
 /// # Errors
 /// A log was set up before.
 pub fn init(target: LogTarget) -> Result<(), LogError> {
-    let stderr = || if on_journal() { LogSink::Journal } else { LogSink::Stderr };
+    let stderr = || if systemd::stderr_is_journal() { LogSink::Journal } else { LogSink::Stderr };
     let (sink, problem) = match target {
         LogTarget::Stderr => (stderr(), None),
         LogTarget::Syslog => match syslog::unix(formatter()) {
@@ -96,7 +96,7 @@ impl LogSink {
         // There is nobody to tell when the log itself fails.
         let _ = match self {
             Self::Stderr => writeln!(std::io::stderr(), "{} {}: {line}", timestamp(), word(level)),
-            Self::Journal => writeln!(std::io::stderr(), "<{}>{line}", priority(level)),
+            Self::Journal => writeln!(std::io::stderr(), "{}{line}", systemd::journal_prefix(level)),
             Self::Syslog(logger) => {
                 let mut logger = lock(logger);
                 if emit(&mut logger, level, line).is_err() {
@@ -128,22 +128,6 @@ fn emit(
 
 fn formatter() -> Formatter5424 {
     Formatter5424 { facility: Facility::LOG_DAEMON, process: "skydns".to_owned(), ..Formatter5424::default() }
-}
-
-/// Whether standard error is the journal: systemd names its device and inode (systemd.exec(5)).
-fn on_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let stderr = std::fs::metadata("/proc/self/fd/2");
-    stderr.is_ok_and(|meta| stream == format!("{}:{}", meta.dev(), meta.ino()))
-}
-
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
 }
 
 fn word(level: Level) -> &'static str {

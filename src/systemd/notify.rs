@@ -3,6 +3,11 @@
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+/// Whether a service manager started this program and waits for its notifications (`NOTIFY_SOCKET`).
+pub fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Tells that queries are answered, or are again after a reload, and in one line how things are.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);

@@ -3,6 +3,7 @@
 use listenfd::ListenFd;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use std::fmt;
 use std::net::{TcpListener, UdpSocket};
 
 /// The sockets that systemd passed.
@@ -85,8 +86,8 @@ impl Sockets {
         self.udp.is_empty() && self.tcp.is_empty()
     }
 
-    /// All of them, as `udp 127.0.0.1:53`.
-    pub fn names(&self) -> Vec<String> {
+    /// The protocol and address of each socket, as `udp 127.0.0.1:53`.
+    fn names(&self) -> Vec<String> {
         let udp = self.udp.iter().map(|socket| ("udp", socket.local_addr()));
         let tcp = self.tcp.iter().map(|socket| ("tcp", socket.local_addr()));
         let named = udp.chain(tcp).map(|(protocol, address)| match address {
@@ -94,6 +95,14 @@ impl Sockets {
             Err(error) => format!("{protocol} ({error})"),
         });
         named.collect()
+    }
+}
+
+/// Names all sockets, for the log.
+impl fmt::Display for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names();
+        write!(f, "systemd passed {} sockets: {}", names.len(), names.join(", "))
     }
 }
 
