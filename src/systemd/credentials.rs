@@ -1,34 +1,36 @@
-//! Files that systemd hands to the unit alone (`LoadCredential=`, systemd.exec(5)).
+//! Credentials: files that systemd passes to this unit alone (`LoadCredential=`, systemd.exec(5)).
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// What the unit's credentials are made of.
-const KEYS: &str = "/etc/skydns/keys";
+/// The directory that the unit's `LoadCredential=keys:` names.
+const CREDENTIALS_ORIGIN: &str = "/etc/skydns/keys";
 
-/// Where a configured file is: a bare name that is among the unit's credentials is meant to be that one.
+/// The path of a configured file: a bare name means the unit's credential of that name, if there is one.
 ///
-/// `LoadCredential=keys:/etc/skydns/keys` makes `keys_NAME` of each file in that directory. Without systemd, as in
-/// `skydns check`, the directory itself is looked into.
+/// `LoadCredential=keys:/etc/skydns/keys` makes a credential `keys_NAME` of each file in that directory. Without
+/// systemd, as in `skydns check`, the file is looked for in the directory itself.
 pub fn credential(file: &Path) -> PathBuf {
-    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| KEYS.into(), PathBuf::from);
+    let directory =
+        std::env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| CREDENTIALS_ORIGIN.into(), PathBuf::from);
     find(&directory, file).unwrap_or_else(|| file.to_owned())
 }
 
 /// The files of a directory of credentials: with `LoadCredential=keys:/etc/skydns/keys` those of `keys`.
 ///
-/// Each comes with the name that it has in the directory. Without systemd the directory below `/etc/skydns` is
-/// looked into.
+/// Each path comes with the file's name in the directory. Without systemd the files are those of the directory `name`
+/// in `/etc/skydns`.
 ///
 /// # Errors
 /// The directory cannot be read.
 pub fn credentials(name: &str) -> io::Result<Vec<(String, PathBuf)>> {
     match std::env::var_os("CREDENTIALS_DIRECTORY") {
         Some(directory) => files(Path::new(&directory), &format!("{name}_")),
-        None => files(&Path::new(KEYS).with_file_name(name), ""),
+        None => files(&Path::new(CREDENTIALS_ORIGIN).with_file_name(name), ""),
     }
 }
 
+/// The files of a directory whose names begin with a prefix, sorted, with the rest of their names.
 fn files(directory: &Path, prefix: &str) -> io::Result<Vec<(String, PathBuf)>> {
     let named = std::fs::read_dir(directory)?.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
@@ -39,6 +41,7 @@ fn files(directory: &Path, prefix: &str) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
+/// The file of a credential directory that a bare name means.
 fn find(directory: &Path, file: &Path) -> Option<PathBuf> {
     let mut parts = file.components();
     let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_are_told_apart_by_their_names() {
+    fn credentials_of_a_directory_have_its_name_as_prefix() {
         let dir = tempfile::tempdir().expect("a directory");
         for file in ["keys_b", "keys_a", "others_c"] {
             std::fs::write(dir.path().join(file), "").expect("a file");
@@ -68,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_names_are_looked_for() {
+    fn only_bare_names_are_credentials() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("keys_a.pem"), "").expect("a file");
         std::fs::write(dir.path().join("b.pem"), "").expect("a file");

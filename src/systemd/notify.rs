@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)). Without systemd all of it does nothing.
+//! Notifications to systemd (sd_notify(3), sd_watchdog_enabled(3)). Without systemd they do nothing.
 
 use sd_notify::NotifyState;
 use std::time::Duration;
@@ -8,47 +8,47 @@ pub fn is_supervised() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Tells that queries are answered, or are again after a reload, and in one line how things are.
+/// Notifies that queries are answered, or that a reload is over; `status` is one line for `systemctl status`.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// Tells in one line how things are.
+/// Replaces the line that `systemctl status` shows.
 pub fn status(status: &str) {
-    tell(&[NotifyState::Status(&one_line(status))]);
+    notify(&[NotifyState::Status(&one_line(status))]);
 }
 
-/// A newline would begin another message; reasons may come out of a store's mouth.
+/// Replaces control characters: a line break would begin another notification, and a status may quote a store.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// Tells that a reload begins; [`ready`] ends it.
+/// Notifies that a reload begins; [`ready`] ends it.
 ///
-/// The time goes along, as `Type=notify-reload` demands.
+/// The message has the monotonic time, as `Type=notify-reload` demands.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]),
+        Ok(now) => notify(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]),
         Err(error) => log::warn!("systemd: the clock cannot be read: {error}"),
     }
 }
 
-/// Tells that the program ends.
+/// Notifies that the program ends.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }
 
-/// Tells the watchdog that all is well.
+/// Notifies the watchdog that the program works.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
-/// Within what time [`alive`] has to come again; `None` without a watchdog.
+/// The maximum time between two calls of [`alive`] (`WatchdogSec=`); `None` without a watchdog.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::debug!("systemd: {error}");
     }

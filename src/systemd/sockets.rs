@@ -1,4 +1,4 @@
-//! The sockets that systemd passes (sd_listen_fds(3)).
+//! The sockets that systemd passes (sd_listen_fds(3)), checked for their kind.
 
 use listenfd::ListenFd;
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ pub struct Sockets {
 /// Why the sockets cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SocketError {
-    /// Sockets were asked for.
+    /// systemd passed none, though the configuration demands it.
     #[error(
         "-systemd (SKYDNS_SYSTEMD): systemd passed no socket; is skydns.socket enabled and started, and the \
          program started by systemd?"
@@ -30,22 +30,22 @@ pub enum SocketError {
          IP addresses can be served, with Accept=no"
     )]
     WrongKind {
-        /// Its place among those passed, from 1.
+        /// Its position among the sockets passed, from 1.
         number: usize,
         /// `FileDescriptorName=` of its unit, which is the unit's name by default.
         name: String,
-        /// What it is.
+        /// What kind of socket or file it is.
         kind: String,
     },
 }
 
 impl Sockets {
-    /// Takes the sockets that systemd passed; none is no error.
+    /// Takes the sockets that systemd passed. It is no error if there are none.
     ///
     /// # Errors
-    /// One of them is of the wrong kind; then none is taken.
+    /// One of them is of the wrong kind; then none is returned.
     pub fn take() -> Result<Self, SocketError> {
-        // listenfd removes its variables, but not this one.
+        // listenfd removes LISTEN_FDS and LISTEN_PID from the environment, but leaves the names.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
         let mut names = names.split(':');
@@ -61,6 +61,7 @@ impl Sockets {
         Ok(sockets)
     }
 
+    /// Takes the socket at an index; the error is the kind of a socket that cannot be served.
     fn take_one(&mut self, passed: &mut ListenFd, index: usize) -> Result<(), String> {
         if let Ok(Some(udp)) = passed.take_udp_socket(index) {
             self.udp.push(udp);
@@ -81,7 +82,7 @@ impl Sockets {
         }
     }
 
-    /// Whether there is none.
+    /// Whether systemd passed no socket.
     pub fn is_empty(&self) -> bool {
         self.udp.is_empty() && self.tcp.is_empty()
     }
@@ -106,7 +107,7 @@ impl fmt::Display for Sockets {
     }
 }
 
-/// What a descriptor that cannot be served is.
+/// Names the kind of a descriptor that cannot be served.
 fn kind(fd: std::os::fd::RawFd) -> String {
     match getsockname::<SockaddrStorage>(fd) {
         Err(Errno::ENOTSOCK) => "not a socket".to_owned(),

@@ -1,14 +1,15 @@
-//! The directory that systemd keeps for the unit (`StateDirectory=`, systemd.exec(5)).
+//! The unit's directory for persistent data (`StateDirectory=`, systemd.exec(5)).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The directory for what outlives the process, the first if there are several.
+/// The first directory of `STATE_DIRECTORY`, if there is one.
 pub fn state_directory() -> Option<PathBuf> {
     first(&std::env::var_os("STATE_DIRECTORY")?)
 }
 
+/// The first of directories that colons separate.
 fn first(directories: &OsStr) -> Option<PathBuf> {
     let first = directories.as_bytes().split(|octet| *octet == b':').next()?;
     (!first.is_empty()).then(|| OsStr::from_bytes(first).into())
