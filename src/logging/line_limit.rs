@@ -1,39 +1,44 @@
-//! A bound for the lines of the log.
+//! The line limit: a maximum number of log lines per second, whatever causes them.
 
 use std::time::{Duration, Instant};
 
-/// Lines in a second; more are counted and told of when it is over.
-const MOST_LINES: u32 = 200;
+/// Maximum number of lines per second. The others are counted, and their number is logged in a later second.
+const MAX_LINES_PER_SECOND: u32 = 200;
 
-/// Lets a bounded number of lines through in each second.
+/// Allows a limited number of lines in each second.
 #[derive(Debug, Default)]
 pub(super) struct LineLimit {
+    /// When the present second began.
     second: Option<Instant>,
+    /// Lines allowed in the present second.
     lines: u32,
-    missed: u32,
+    /// Lines not allowed since the last allowed one.
+    dropped: u32,
 }
 
+/// Whether a line may be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
     Yes,
     No,
-    /// Yes, and so many before did not.
+    /// Yes, and this number of lines before it was dropped.
     After(u32),
 }
 
 impl LineLimit {
+    /// Asks for a line at a time, and counts it.
     pub(super) fn pass(&mut self, now: Instant) -> Allowed {
         if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.lines) = (Some(now), 0);
         }
-        if self.lines >= MOST_LINES {
-            self.missed += 1;
+        if self.lines >= MAX_LINES_PER_SECOND {
+            self.dropped += 1;
             return Allowed::No;
         }
         self.lines += 1;
-        match std::mem::take(&mut self.missed) {
+        match std::mem::take(&mut self.dropped) {
             0 => Allowed::Yes,
-            missed => Allowed::After(missed),
+            dropped => Allowed::After(dropped),
         }
     }
 }
@@ -43,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floods_are_cut_and_counted() {
+    fn lines_above_the_limit_are_dropped_and_counted() {
         let mut line_limit = LineLimit::default();
         let start = Instant::now();
         let allowed = (0..1_000).filter(|_| line_limit.pass(start) == Allowed::Yes).count();

@@ -1,8 +1,8 @@
-//! The log: one line an event, to standard error or to syslog.
+//! The log: one line per event, to standard error or to syslog.
 //!
-//! On the journal each line carries its priority (sd-daemon(3)). A line never holds a line break, and
-//! no more than a bounded number of lines is written in a second, whatever asks for them; logged queries
-//! (`-verbose`) are not bounded.
+//! Two limits keep events that clients, stores or upstreams can cause from filling the log. [`RateLimitedLog`] logs one
+//! kind of event at most once a minute; the line limit drops the lines of all kinds beyond a number per second. Logged
+//! queries (`-verbose`) have no limit.
 
 mod line_limit;
 mod rate_limit;
@@ -18,24 +18,24 @@ use sink::{LogSink, one_line};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// The target of records that tell of queries.
+/// The log target of logged queries (`-verbose`), which the line limit does not count.
 pub const QUERIES: &str = "queries";
 
-/// Why the log could not be opened.
+/// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// There is a logger already.
+    /// The process has a logger already.
     #[error("logging is set up twice")]
     Twice,
 }
 
-/// Sets the log up for the whole process. Where nobody takes messages at /dev/log they go to standard error.
+/// Sets up the log of the process. If syslog is the target and nothing listens at /dev/log, standard error is used.
 ///
 /// # Errors
 /// A log was set up before.
 pub fn init(target: LogTarget) -> Result<(), LogError> {
     let (sink, problem) = LogSink::open(target);
-    let logger = OurLogger { sink, line_limit: Mutex::new(LineLimit::default()) };
+    let logger = ProcessLogger { sink, line_limit: Mutex::new(LineLimit::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
     log::set_max_level(LevelFilter::Info);
     if let Some(problem) = problem {
@@ -44,14 +44,15 @@ pub fn init(target: LogTarget) -> Result<(), LogError> {
     Ok(())
 }
 
-struct OurLogger {
+/// The logger of the process.
+struct ProcessLogger {
     sink: LogSink,
     line_limit: Mutex<LineLimit>,
 }
 
-impl Log for OurLogger {
+impl Log for ProcessLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries speak of their own matters; what concerns the operator we say ourselves.
+        // Libraries log their own details; this program itself logs what concerns the operator.
         metadata.level() <= log::max_level()
             && (metadata.target() == QUERIES || metadata.target().starts_with(env!("CARGO_CRATE_NAME")))
     }
@@ -65,8 +66,8 @@ impl Log for OurLogger {
             match allowed {
                 Allowed::No => return,
                 Allowed::Yes => {}
-                Allowed::After(missed) => {
-                    self.sink.write(Level::Warn, &format!("{missed} log lines left out"));
+                Allowed::After(dropped) => {
+                    self.sink.write(Level::Warn, &format!("{dropped} log lines left out"));
                 }
             }
         }

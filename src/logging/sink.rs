@@ -1,4 +1,4 @@
-//! Where the lines of the log go, and what they look like there.
+//! The sinks of the log (standard error, the journal, syslog), and the form of a line in each.
 
 use crate::config::LogTarget;
 use crate::lock::lock;
@@ -8,9 +8,13 @@ use std::io::Write;
 use std::sync::Mutex;
 use syslog::{Facility, Formatter5424, Logger, LoggerBackend};
 
+/// An open sink of log lines.
 pub(super) enum LogSink {
+    /// Standard error: each line has time and level.
     Stderr,
+    /// Standard error, which is the journal: it adds the time itself, each line has its priority.
     Journal,
+    /// The local syslog (RFC 5424).
     Syslog(Box<Mutex<Logger<LoggerBackend, Formatter5424>>>),
 }
 
@@ -27,17 +31,18 @@ impl LogSink {
         }
     }
 
+    /// Writes one line.
     pub(super) fn write(&self, level: Level, line: &str) {
-        // There is nobody to tell when the log itself fails.
+        // A log that fails has no other place to report it.
         let _ = match self {
-            Self::Stderr => writeln!(std::io::stderr(), "{} {}: {line}", timestamp(), word(level)),
+            Self::Stderr => writeln!(std::io::stderr(), "{} {}: {line}", timestamp(), level_word(level)),
             Self::Journal => writeln!(std::io::stderr(), "{}{line}", systemd::journal_prefix(level)),
             Self::Syslog(logger) => {
                 let mut logger = lock(logger);
                 if emit(&mut logger, level, line).is_err() {
-                    // syslogd was restarted: /dev/log is another socket now.
-                    if let Ok(again) = syslog::unix(formatter()) {
-                        *logger = again;
+                    // After a restart of the syslog server /dev/log is another socket.
+                    if let Ok(reopened) = syslog::unix(formatter()) {
+                        *logger = reopened;
                         let _ = emit(&mut logger, level, line);
                     }
                 }
@@ -47,6 +52,7 @@ impl LogSink {
     }
 }
 
+/// Sends one line to syslog.
 fn emit(
     logger: &mut Logger<LoggerBackend, Formatter5424>,
     level: Level,
@@ -61,11 +67,13 @@ fn emit(
     }
 }
 
+/// The form of messages to syslog.
 fn formatter() -> Formatter5424 {
     Formatter5424 { facility: Facility::LOG_DAEMON, process: "skydns".to_owned(), ..Formatter5424::default() }
 }
 
-fn word(level: Level) -> &'static str {
+/// The word for a level in lines on standard error.
+fn level_word(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
         Level::Warn => "warning",
@@ -81,7 +89,7 @@ fn timestamp() -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Control characters would let what a peer or a store sends forge lines.
+/// Escapes control characters: the data of a client or a store must not be able to forge log lines.
 pub(super) fn one_line(text: &str) -> String {
     if text.chars().any(char::is_control) {
         text.chars()
