@@ -1,7 +1,8 @@
-//! Heartbeats of the long-lived threads and tasks: each counts up whenever its loop comes round, and the watchdog compares
-//! the counts over time.
+//! Heartbeats of the long-lived threads and tasks, by which the watchdog finds those that have stalled.
 //!
-//! Nothing here knows systemd: the watchdog asks [`HeartbeatCounts::stalled`] and decides.
+//! A heartbeat is a counter that its thread or task increases in each round of its loop. The watchdog reads all counters
+//! ([`Heartbeats::counts`]), and some time later asks which of them have not changed ([`HeartbeatCounts::stalled`]).
+//! What follows from a stall is the watchdog's decision.
 
 use crate::lock::lock;
 use std::convert::Infallible;
@@ -23,14 +24,16 @@ pub struct Heartbeats {
 #[derive(Debug)]
 pub struct Heartbeat(Arc<Monitored>);
 
+/// A heartbeat as the monitoring side has it.
 struct Monitored {
     name: String,
     count: AtomicU64,
+    /// Gives a sleeping thread work that ends in a beat.
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     /// How long the count may stay the same before the thread or task has stalled.
     max_pause: Duration,
-    /// The count when it was last seen to differ, and when that was.
-    moved: Mutex<(u64, Instant)>,
+    /// The last count that differed from the one before, and when the difference was found.
+    last_change: Mutex<(u64, Instant)>,
 }
 
 impl fmt::Debug for Monitored {
@@ -52,9 +55,10 @@ impl Heartbeats {
         self.add(name.into(), None, Duration::ZERO)
     }
 
-    /// Monitors a thread that sleeps until there is work: `wake` must give it work that ends in a beat, without waiting.
+    /// Monitors a thread that sleeps until there is work: `wake` must give it work that ends in a beat, and not wait.
     ///
-    /// The thread may pause for as long as `max_pause`: a disk may hang, and that is no reason to end what works.
+    /// The thread may go without a beat for `max_pause`, on a slow disk for example: a restart would not make the disk
+    /// faster.
     pub fn monitor_sleeper(
         &self,
         name: impl Into<String>,
@@ -65,13 +69,13 @@ impl Heartbeats {
     }
 
     fn add(&self, name: String, wake: Option<Box<dyn Fn() + Send + Sync>>, max_pause: Duration) -> Heartbeat {
-        let moved = Mutex::new((0, Instant::now()));
-        let monitored = Arc::new(Monitored { name, count: AtomicU64::new(0), wake, max_pause, moved });
+        let last_change = Mutex::new((0, Instant::now()));
+        let monitored = Arc::new(Monitored { name, count: AtomicU64::new(0), wake, max_pause, last_change });
         self.lock().push(Arc::downgrade(&monitored));
         Heartbeat(monitored)
     }
 
-    /// The present counts; wakes the threads that sleep, so that they beat before the next look.
+    /// Reads all counts, and wakes the threads that sleep, so that they beat before the counts are compared.
     pub fn counts(&self) -> HeartbeatCounts {
         let mut monitored = self.lock();
         monitored.retain(|monitored| monitored.strong_count() > 0);
@@ -104,33 +108,34 @@ impl HeartbeatCounts {
 }
 
 impl Monitored {
-    /// Whether the count is still `count`, and has been for longer than allowed.
+    /// Whether the count is still `count`, and has not changed for longer than `max_pause`.
     fn has_stalled(&self, count: u64) -> bool {
         let now = self.count.load(Relaxed);
-        let mut moved = lock(&self.moved);
-        if moved.0 != now {
-            *moved = (now, Instant::now());
+        let mut last_change = lock(&self.last_change);
+        if last_change.0 != now {
+            *last_change = (now, Instant::now());
         }
-        now == count && moved.1.elapsed() >= self.max_pause
+        now == count && last_change.1.elapsed() >= self.max_pause
     }
 }
 
 impl Heartbeat {
-    /// Counts up. Only one thread calls this, so no locked instruction is needed.
+    /// Increases the count. Only one thread calls this, so no atomic read-modify-write is needed.
     pub fn beat(&self) {
         self.0.count.store(self.0.count.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// Runs a future and beats beside it in the same task: while the future blocks the task, the heartbeat stops.
+    /// Runs a future, and beats beside it in the same task: while the future blocks the task, the heartbeat stops.
     pub async fn beat_beside<T>(self, task: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
             result = task => result,
-            // A busy future may use up the cooperative budget that the runtime gives the task.
+            // Unconstrained, because a busy future may use up the cooperative budget that the runtime gives the task.
             never = tokio::task::unconstrained(self.beat_forever()) => match never {},
         }
     }
 
+    /// Beats every [`TASK_PERIOD`].
     async fn beat_forever(&self) -> Infallible {
         loop {
             self.beat();
@@ -144,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_stalls_is_named() {
+    fn a_thread_that_stalls_is_named() {
         let heartbeats = Heartbeats::default();
         let (moving, still) = (heartbeats.monitor("moving"), heartbeats.monitor("still"));
-        let seen = heartbeats.counts();
+        let counts = heartbeats.counts();
         moving.beat();
-        assert_eq!(seen.stalled(), ["still"]);
+        assert_eq!(counts.stalled(), ["still"]);
         drop(still);
-        assert_eq!(seen.stalled(), [""; 0]);
+        assert_eq!(counts.stalled(), [""; 0]);
         assert_eq!(heartbeats.counts().stalled(), ["moving"]);
     }
 
@@ -161,11 +166,11 @@ mod tests {
         let (woken, wakes) = std::sync::mpsc::channel();
         let sleeper =
             heartbeats.monitor_sleeper("sleeper", Duration::ZERO, move || woken.send(()).unwrap_or_default());
-        let seen = heartbeats.counts();
-        assert_eq!(seen.stalled(), ["sleeper"]);
+        let counts = heartbeats.counts();
+        assert_eq!(counts.stalled(), ["sleeper"]);
         wakes.recv().expect("a wake");
         sleeper.beat();
-        assert_eq!(seen.stalled(), [""; 0]);
+        assert_eq!(counts.stalled(), [""; 0]);
     }
 
     #[test]
@@ -184,9 +189,9 @@ mod tests {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(heartbeat.beat_beside(std::future::pending::<()>()));
         tokio::time::sleep(TASK_PERIOD).await;
-        let seen = heartbeats.counts();
+        let counts = heartbeats.counts();
         tokio::time::sleep(2 * TASK_PERIOD).await;
-        assert_eq!(seen.stalled(), [""; 0]);
+        assert_eq!(counts.stalled(), [""; 0]);
     }
 
     #[tokio::test]
@@ -194,16 +199,16 @@ mod tests {
         let heartbeats = Heartbeats::default();
         let heartbeat = heartbeats.monitor("busy");
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (looks, stopped) = (heartbeats.clone(), Arc::clone(&stop));
+        let (heartbeats, stopped) = (heartbeats.clone(), Arc::clone(&stop));
         let watch = std::thread::spawn(move || {
             std::thread::sleep(TASK_PERIOD);
-            let seen = looks.counts();
+            let counts = heartbeats.counts();
             std::thread::sleep(3 * TASK_PERIOD);
-            let stalled = seen.stalled();
+            let stalled = counts.stalled();
             stopped.store(true, Relaxed);
             stalled
         });
-        // It uses up all the time that the runtime gives it, each time.
+        // Uses up the cooperative budget at each poll.
         heartbeat
             .beat_beside(async {
                 while !stop.load(Relaxed) {
@@ -211,6 +216,6 @@ mod tests {
                 }
             })
             .await;
-        assert!(watch.join().expect("a look").is_empty());
+        assert!(watch.join().expect("the names").is_empty());
     }
 }
