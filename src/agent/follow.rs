@@ -1,6 +1,6 @@
 //! Settings that change while the agent runs: the store's configuration and the host's upstreams.
 
-use super::AgentError;
+use super::error::AgentError;
 use super::keys::{self, KeysError};
 use super::upstreams::Upstreams;
 use crate::config::{Config, HostIdentity, Spec};

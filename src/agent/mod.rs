@@ -2,6 +2,7 @@
 //!
 //! A task that ends without being asked to ends the process, so that systemd starts it anew.
 
+mod error;
 mod follow;
 mod host;
 mod keys;
@@ -14,18 +15,19 @@ mod tasks;
 mod upstreams;
 mod watchdog;
 
+pub use error::{AgentError, SourcesError};
 pub use host::host;
 pub use keys::{KeyProblem, Keys, KeysError};
 pub use reload::Reread;
-pub use sources::{Sources, SourcesError};
+pub use sources::Sources;
 
 use crate::config::Spec;
 use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
-use crate::server::{BindError, BoundSockets, Connections, Handler, Probe};
+use crate::server::{BoundSockets, Connections, Handler, Probe};
 use crate::source::Publisher;
 use crate::source::snapshot::SnapshotWriter;
-use crate::systemd::{self, SocketError, Sockets};
+use crate::systemd::{self, Sockets};
 use follow::Follower;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -57,43 +59,6 @@ pub struct Statistics {
     pub page: Option<MetricsSettings>,
     /// The servers that they are sent to.
     pub sinks: Vec<StatisticsSink>,
-}
-
-/// Why the agent could not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// A source cannot be set up.
-    #[error(transparent)]
-    Sources(#[from] SourcesError),
-    /// DNSSEC keys that are configured cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// A setting cannot be used on this host.
-    #[error(transparent)]
-    Config(#[from] crate::config::SettingProblem),
-    /// An address cannot be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// systemd's sockets cannot be used.
-    #[error(transparent)]
-    Sockets(#[from] SocketError),
-    /// The system refuses something.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A task ended that never should.
-    #[error("{0} ended by a fault")]
-    Ended(&'static str),
-}
-
-impl AgentError {
-    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::System { what, source }
-    }
 }
 
 /// Runs until a signal says stop.
@@ -151,8 +116,8 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
         tokio::select! {
             biased;
             () = signals.stop() => break Ok(()),
-            error = tasks.failed() => break Err(error),
-            error = server.failed() => break Err(error),
+            name = tasks.failed() => break Err(AgentError::Ended(name)),
+            name = server.failed() => break Err(AgentError::Ended(name)),
             () = phase.ready() => {
                 systemd::ready(&line.text());
                 log::info!("ready: {}", line.text());

@@ -1,6 +1,6 @@
 //! The serving parts: their sockets, their start, and an end that loses no query.
 
-use super::AgentError;
+use super::error::AgentError;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
 use crate::server::{self, BoundSockets, Connections, Handler, UdpWorkers};
@@ -76,15 +76,15 @@ impl Server {
         Ok(Self { udp, tasks })
     }
 
-    /// Waits until a part ends that never should.
-    pub(super) async fn failed(&mut self) -> AgentError {
+    /// Waits until a task or thread ends, which none should, and returns what it is.
+    pub(super) async fn failed(&mut self) -> &'static str {
         loop {
             tokio::select! {
-                _ = self.tasks.join_next() => return AgentError::Ended("a server task"),
+                _ = self.tasks.join_next() => return "a server task",
                 () = tokio::time::sleep(LOOK) => {}
             }
             if self.udp.any_ended() {
-                return AgentError::Ended("a UDP worker");
+                return "a UDP worker";
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Which sources there are, and their start.
 
-use super::AgentError;
+use super::error::SourcesError;
 use super::snapshot;
 use super::tasks::{Retired, Tasks};
 use crate::config::Spec;
 use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
-use crate::source::etcd::{Etcd, EtcdError, EtcdSettings, TlsFiles};
+use crate::source::etcd::{Etcd, EtcdSettings, TlsFiles};
 use crate::source::files::{Files, FilesCommand};
 use crate::source::snapshot::{SnapshotWriter, StoreIdentity};
 use crate::source::{Feed, Mirror, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
@@ -45,28 +45,6 @@ const RELOAD_READ: Duration = Duration::from_secs(10);
 
 /// Where the package keeps records; used, if it is there, when no other directory is configured.
 const DEFAULT_RECORDS: &str = "/etc/skydns/records";
-
-/// A source that cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SourcesError {
-    /// etcd's settings.
-    #[error("etcd: {0}")]
-    Etcd(#[from] EtcdError),
-    /// The directory of records.
-    #[error("-records (SKYDNS_RECORDS): cannot read {}: {source}", dir.display())]
-    Records {
-        /// The directory.
-        dir: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Sources that a reload asks for and that cannot be read.
-    #[error("the new sources cannot be read, those before stay: {0}")]
-    Unread(String),
-    /// No thread to be had.
-    #[error("starting a thread: {0}")]
-    Thread(#[source] io::Error),
-}
 
 /// The running sources, which feed one tree.
 #[derive(Debug)]
@@ -147,7 +125,7 @@ impl Sources {
         snapshot: Option<&Path>,
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
-    ) -> Result<Self, AgentError> {
+    ) -> Result<Self, SourcesError> {
         let settings = Asked::new(spec)?;
         Self::start_asked(settings, snapshot, stage, tasks)
     }
@@ -157,7 +135,7 @@ impl Sources {
         snapshot: Option<&Path>,
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
-    ) -> Result<Self, AgentError> {
+    ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
         let (front, retired) = (mirror.handle(), Retired::default());
@@ -221,7 +199,7 @@ impl Sources {
         spec: &Spec,
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
-    ) -> Result<Option<Self>, AgentError> {
+    ) -> Result<Option<Self>, SourcesError> {
         let asked = Asked::new(spec)?;
         if asked == self.settings {
             self.files.iter().for_each(|files| files.send(FilesCommand::Rescan).unwrap_or_default());
@@ -231,7 +209,7 @@ impl Sources {
         let next = Self::start_asked(asked, None, stage, tasks)?;
         if let Err(unread) = next.read_through(&self.front, RELOAD_READ).await {
             next.retire();
-            return Err(SourcesError::Unread(unread).into());
+            return Err(SourcesError::Unread(unread));
         }
         Ok(Some(next))
     }

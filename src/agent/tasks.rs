@@ -1,6 +1,5 @@
 //! The long-lived tasks and threads: each has a name and a heartbeat, and none may end unasked.
 
-use super::AgentError;
 use crate::heartbeat::Heartbeats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,15 +66,15 @@ impl Tasks {
         });
     }
 
-    /// Waits until one ends that was not asked to.
-    pub(super) async fn failed(&mut self) -> AgentError {
+    /// Waits until a task ends that was not asked to, and returns its name.
+    pub(super) async fn failed(&mut self) -> &'static str {
         loop {
             match self.set.join_next().await {
                 Some(Ok(None)) => {}
-                Some(Ok(Some(name))) => return AgentError::Ended(name),
+                Some(Ok(Some(name))) => return name,
                 // Only retired sources are aborted.
                 Some(Err(error)) if error.is_cancelled() => {}
-                Some(Err(_)) => return AgentError::Ended("a task"),
+                Some(Err(_)) => return "a task",
                 None => std::future::pending().await,
             }
         }
