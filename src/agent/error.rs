@@ -1,6 +1,6 @@
 //! Why the agent cannot start, or ends.
 
-use super::keys::KeysError;
+use super::key_files::KeysError;
 use crate::server::BindError;
 use crate::source::etcd::EtcdError;
 use crate::systemd::SocketError;

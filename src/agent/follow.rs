@@ -1,7 +1,8 @@
 //! Settings that change while the agent runs: the store's configuration and the host's upstreams.
 
 use super::error::AgentError;
-use super::keys::{self, KeysError};
+use super::key_files::KeysError;
+use super::signer;
 use super::upstreams::Upstreams;
 use crate::config::{Config, HostIdentity, Spec};
 use crate::dnssec::{SignatureCache, Signer};
@@ -76,7 +77,7 @@ impl Follower {
             Err(NotMade::Config(problem)) => {
                 log::error!("the configuration of the store is not taken: {problem}");
                 let config = follower.config.load_full();
-                let signer = keys::signer(&config, &follower.signatures)?;
+                let signer = signer::new_signer(&config, &follower.signatures)?;
                 ((*config).clone(), signer)
             }
             Err(NotMade::Keys(problem)) => return Err(problem.into()),
@@ -183,7 +184,7 @@ impl Follower {
                 );
                 let config = Config::new(&self.base, &self.host);
                 let config = config.map_err(|problem| NotMade::Config(problem.to_string()))?;
-                let signer = keys::signer(&config, &self.signatures)?;
+                let signer = signer::new_signer(&config, &self.signatures)?;
                 Ok((config, signer))
             }
             keys @ NotMade::Keys(_) => Err(keys),
@@ -212,7 +213,7 @@ impl Follower {
         if config.dnssec.cache_size != self.config.load().dnssec.cache_size {
             self.signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
         }
-        let signer = keys::signer(&config, &self.signatures)?;
+        let signer = signer::new_signer(&config, &self.signatures)?;
         Ok((config, signer))
     }
 
@@ -242,10 +243,10 @@ impl Follower {
     /// Says with which keys is signed, whenever that changes.
     fn tell_keys(&mut self) {
         let signer = self.signer.load_full();
-        let told = signer.as_ref().map(|signer| keys::description(signer));
+        let told = signer.as_ref().map(|signer| signer::describe(signer));
         if told != self.keys_told {
             match &signer {
-                Some(signer) => keys::tell(signer),
+                Some(signer) => signer::log_signer(signer),
                 None => log::info!("dnssec: answers are not signed any more"),
             }
             self.keys_told = told;

@@ -5,9 +5,10 @@
 mod error;
 mod follow;
 mod host;
-mod keys;
+mod key_files;
 mod reload;
 mod serve;
+mod signer;
 mod snapshot;
 mod sources;
 mod status;
@@ -17,7 +18,7 @@ mod watchdog;
 
 pub use error::{AgentError, SourcesError};
 pub use host::host;
-pub use keys::{KeyProblem, Keys, KeysError};
+pub use key_files::{KeyProblem, Keys, KeysError};
 pub use reload::Reread;
 pub use sources::Sources;
 

@@ -1,7 +1,7 @@
 //! A reload: everything is read anew and checked, and counts only if all of it can be used.
 
 use super::follow::Rebase;
-use super::keys;
+use super::signer;
 use super::sources::Sources;
 use super::status::{Notes, StatusLine};
 use super::tasks::Tasks;
@@ -50,7 +50,7 @@ impl Reload {
         // The host may have another name by now.
         let host = super::host();
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
-        keys::readable(&config).map_err(|problem| problem.to_string())?;
+        signer::check_keys(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
         let (done, taken) = oneshot::channel();
         let rebase = Rebase { spec: spec.clone(), host, done };

@@ -1,15 +1,12 @@
-//! The files of DNSSEC keys: found, read, and told about.
+//! The files of DNSSEC keys: found and read.
 
-use crate::clock::unix_time;
-use crate::config::Config;
-use crate::dnssec::{Key, KeyError, KeyFiles, KeySet, SignatureCache, Signer};
+use crate::dnssec::{Key, KeyError, KeyFiles};
 use crate::systemd;
 use hickory_proto::rr::Name;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A key that cannot be used; the text names the file and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -174,73 +171,4 @@ fn directory(name: &str) -> Result<Option<Directory>, KeyProblem> {
 fn at(base: &str, error: &KeyError) -> String {
     let text = error.to_string();
     if text.starts_with('.') { format!("{base}{text}") } else { format!("{base}: {text}") }
-}
-
-/// The signer that a configuration asks for, if any.
-pub(super) fn signer(config: &Config, cache: &Arc<SignatureCache>) -> Result<Option<Arc<Signer>>, KeysError> {
-    let dnssec = &config.dnssec;
-    if dnssec.keys.is_empty() {
-        return Ok(None);
-    }
-    let domain = config.zone.domain();
-    let Keys { keys, problems, notes } = Keys::read(&dnssec.keys, domain);
-    if !problems.is_empty() {
-        return Err(KeysError(problems));
-    }
-    notes.iter().for_each(|note| log::warn!("{note}"));
-    let keys = KeySet::new(keys).with_ttl(config.zone.ttl);
-    Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), unix_time()))))
-}
-
-/// Whether the keys that a configuration asks for can be used.
-pub(super) fn readable(config: &Config) -> Result<(), KeysError> {
-    let problems = Keys::read(&config.dnssec.keys, config.zone.domain()).problems;
-    if problems.is_empty() { Ok(()) } else { Err(KeysError(problems)) }
-}
-
-/// What signs now, for the log.
-pub(super) fn description(signer: &Signer) -> String {
-    let now = unix_time();
-    let state = signer.state(now);
-    let keys: Vec<_> = signer
-        .keys()
-        .keys()
-        .iter()
-        .map(|key| {
-            let (public, times) = (&key.public, &key.times);
-            let zsk = |other: &Key| other.public.algorithm == public.algorithm && !other.public.is_sep();
-            let kind = match public.is_sep() {
-                false => "ZSK",
-                true if signer.keys().keys().iter().any(zsk) => "KSK",
-                true => "CSK",
-            };
-            let phase = match (times.is_published(now), times.is_active(now)) {
-                _ if times.is_revoked(now) => ", revoked",
-                (true, true) => "",
-                (true, false) => ", published only",
-                (false, true) => ", signs before it is published",
-                (false, false) => ", not in use",
-            };
-            format!("{} ({}, {kind}{phase})", public.tag(), public.algorithm.name())
-        })
-        .collect();
-    let late =
-        if state.is_out_of_time() { "; by their times none is active now, so all are used" } else { "" };
-    format!("{} is signed with {}{late}", signer.zone(), keys.join(", "))
-}
-
-/// Says with what is signed, and what an operator should know of it.
-pub(super) fn tell(signer: &Signer) {
-    log::info!("dnssec: {}", description(signer));
-    for key in signer.keys().keys().iter().filter(|key| key.public.algorithm.is_sha1()) {
-        let (tag, name) = (key.public.tag(), key.public.algorithm.name());
-        log::warn!(
-            "dnssec: key {tag} uses {name}: SHA-1 is not to be used any more (RFC 9905), validators may refuse it"
-        );
-        if key.public.algorithm.number() == 5 && signer.denial() == crate::dnssec::DenialKind::Nsec3 {
-            log::warn!(
-                "dnssec: key {tag}: {name} (5) announces NSEC, absence is proven with NSEC3: use NSEC3RSASHA1 (7) or better"
-            );
-        }
-    }
 }
