@@ -1,4 +1,7 @@
-//! The files of DNSSEC keys: found and read.
+//! DNSSEC keys: from the names in the configuration to key files, and from the files to keys.
+//!
+//! A name is the base name of two files (`K<domain>+<algorithm>+<tag>`, as dnssec-keygen writes them) or a directory of
+//! such files, either on disk or among the unit's credentials. What the files hold is checked in `dnssec`.
 
 use crate::dnssec::{Key, KeyError, KeyFiles};
 use crate::systemd;
@@ -8,10 +11,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A key that cannot be used; the text names the file and the cause.
+/// Why a key cannot be used; the text names the file and the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
-    /// A file that cannot be read.
+    /// The file or directory cannot be read.
     #[error("dnssec: {}: cannot be read: {source}", file.display())]
     Unreadable {
         /// The file.
@@ -19,15 +22,15 @@ pub enum KeyProblem {
         /// The system's reason.
         source: io::Error,
     },
-    /// Files that make no key of the domain.
-    #[error("dnssec: {}", at(base, error))]
+    /// The two files are no key of the domain.
+    #[error("dnssec: {}", with_base(base, error))]
     Key {
-        /// The base name of the two.
+        /// The base name of the two files.
         base: String,
         /// What is wrong.
         error: KeyError,
     },
-    /// A directory without keys of the domain.
+    /// The directory has no keys of the domain.
     #[error(
         "dnssec: {directory}: there is no key of {domain} in the directory, such as K{domain}+013+12345.key"
     )]
@@ -39,7 +42,7 @@ pub enum KeyProblem {
     },
 }
 
-/// All that is wrong with the keys.
+/// All problems of the configured keys.
 #[derive(Debug, thiserror::Error)]
 pub struct KeysError(pub Vec<KeyProblem>);
 
@@ -50,40 +53,42 @@ impl fmt::Display for KeysError {
     }
 }
 
-/// What the configured names of keys lead to.
+/// The keys that the configuration names.
 #[derive(Debug, Default)]
 pub struct Keys {
     /// The keys that can be used.
     pub keys: Vec<Key>,
-    /// What is wrong with the others.
+    /// Why the other keys cannot be used.
     pub problems: Vec<KeyProblem>,
-    /// What to tell about those that can.
+    /// Warnings about the keys that can be used.
     pub notes: Vec<String>,
 }
 
-/// A directory of keys.
-struct Directory {
+/// A directory of key files.
+struct KeyDirectory {
+    /// Name and path of each file.
     files: Vec<(String, PathBuf)>,
-    /// Whether it has the name itself, and is not one of credentials.
-    own: bool,
+    /// Whether the directory is on disk, and not made of credentials.
+    is_on_disk: bool,
 }
 
 /// The two files of a key.
-struct Pair {
+struct KeyFilePair {
+    /// Their name without ending, for messages.
     base: String,
     public: PathBuf,
     private: PathBuf,
 }
 
 impl Keys {
-    /// Reads the keys of a domain: base names of key files, or directories of them.
+    /// Reads the keys of a domain. Each name is the base name of key files, or a directory of them.
     ///
-    /// A bare name of a key is looked for among the unit's credentials first; one of a directory that the working
-    /// directory does not have, there as well.
+    /// The base name of a key without a directory is looked for among the unit's credentials first, and then in the
+    /// working directory; a directory without a path in the working directory first.
     pub fn read(names: &[String], domain: &Name) -> Self {
         let mut keys = Self::default();
         for name in names {
-            match pairs(name, domain) {
+            match find_pairs(name, domain) {
                 Err(problem) => keys.problems.push(problem),
                 Ok(Some(pairs)) if pairs.is_empty() => {
                     let (directory, domain) = (name.clone(), domain.to_ascii());
@@ -93,14 +98,15 @@ impl Keys {
                 Ok(None) => {
                     let file = |ending| systemd::credential(Path::new(&format!("{name}.{ending}")));
                     let (public, private) = (file("key"), file("private"));
-                    keys.read_pair(&Pair { base: name.clone(), public, private }, domain);
+                    keys.read_pair(&KeyFilePair { base: name.clone(), public, private }, domain);
                 }
             }
         }
         keys
     }
 
-    fn read_pair(&mut self, pair: &Pair, domain: &Name) {
+    /// Reads the key of two files, and adds the key or the problem.
+    fn read_pair(&mut self, pair: &KeyFilePair, domain: &Name) {
         let (public, private) = (self.content(&pair.public), self.content(&pair.private));
         let (Some(public), Some(private)) = (public, private) else { return };
         let base = pair.base.clone();
@@ -115,60 +121,64 @@ impl Keys {
         }
     }
 
+    /// Reads a file; if it cannot be read, that is a problem.
     fn content(&mut self, file: &Path) -> Option<Vec<u8>> {
         let read = std::fs::read(file);
-        let told = |source| self.problems.push(KeyProblem::Unreadable { file: file.to_owned(), source });
-        read.map_err(told).ok()
+        let add_problem =
+            |source| self.problems.push(KeyProblem::Unreadable { file: file.to_owned(), source });
+        read.map_err(add_problem).ok()
     }
 }
 
-/// The keys of a domain in a directory; nothing if the name is that of a key.
-fn pairs(name: &str, domain: &Name) -> Result<Option<Vec<Pair>>, KeyProblem> {
+/// Finds the key files of a domain in a directory; `None` if the name is the base name of a key.
+fn find_pairs(name: &str, domain: &Name) -> Result<Option<Vec<KeyFilePair>>, KeyProblem> {
     let of_domain = format!("K{}+", domain.to_lowercase().to_ascii()).to_ascii_lowercase();
-    let Some(Directory { files, own }) = directory(name)? else { return Ok(None) };
-    let mut pairs: Vec<Pair> = Vec::new();
+    let Some(KeyDirectory { files, is_on_disk }) = list_directory(name)? else { return Ok(None) };
+    let mut pairs: Vec<KeyFilePair> = Vec::new();
     for (file, path) in files {
-        // One half makes a pair of which the other is missed.
+        // A file without the other makes a pair too, so that the missing file is reported.
         let base = file.strip_suffix(".key").or_else(|| file.strip_suffix(".private"));
         let Some(base) = base.filter(|base| base.to_ascii_lowercase().starts_with(&of_domain)) else {
             continue;
         };
-        // Credentials have other names than the files they are made of.
-        let base = if own { path.with_extension("").display().to_string() } else { base.to_owned() };
+        // The file of a credential has another name: messages use the name that the operator gave the file.
+        let base = if is_on_disk { path.with_extension("").display().to_string() } else { base.to_owned() };
         if pairs.iter().all(|pair| pair.base != base) {
             let (public, private) = (path.with_extension("key"), path.with_extension("private"));
-            pairs.push(Pair { base, public, private });
+            pairs.push(KeyFilePair { base, public, private });
         }
     }
     pairs.sort_by(|a, b| a.base.cmp(&b.base));
     Ok(Some(pairs))
 }
 
-/// The directory of a name; nothing if the name is that of a key.
-fn directory(name: &str) -> Result<Option<Directory>, KeyProblem> {
+/// Lists the directory that has a name; `None` if the name is the base name of a key.
+fn list_directory(name: &str) -> Result<Option<KeyDirectory>, KeyProblem> {
     let missing =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let unreadable = |source| KeyProblem::Unreadable { file: name.into(), source };
     let error = match std::fs::read_dir(name) {
         Ok(entries) => {
             let named = entries.flatten().filter_map(|e| Some((e.file_name().into_string().ok()?, e.path())));
-            return Ok(Some(Directory { files: named.collect(), own: true }));
+            return Ok(Some(KeyDirectory { files: named.collect(), is_on_disk: true }));
         }
         Err(error) => error,
     };
     if name.contains('/') || name.starts_with('K') {
         return if missing(&error) { Ok(None) } else { Err(unreadable(error)) };
     }
-    // Whatever the working directory is, it may be one that nobody can look into.
+    // The working directory may be unreadable to this user: then credentials of that name count all the same.
     match systemd::credentials(name) {
-        Ok(files) if missing(&error) || !files.is_empty() => Ok(Some(Directory { files, own: false })),
+        Ok(files) if missing(&error) || !files.is_empty() => {
+            Ok(Some(KeyDirectory { files, is_on_disk: false }))
+        }
         Err(credentials) if missing(&error) => Err(unreadable(credentials)),
         Ok(_) | Err(_) => Err(unreadable(error)),
     }
 }
 
-/// An error behind a base name: it begins with the ending of the file, or is about the name itself.
-fn at(base: &str, error: &KeyError) -> String {
+/// The text of an error with the base name before it: the text begins with the ending of a file, or is about the name.
+fn with_base(base: &str, error: &KeyError) -> String {
     let text = error.to_string();
     if text.starts_with('.') { format!("{base}{text}") } else { format!("{base}: {text}") }
 }
