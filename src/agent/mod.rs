@@ -8,9 +8,11 @@ mod host;
 mod key_files;
 mod reload;
 mod serve;
+mod signals;
 mod signer;
 mod snapshot;
 mod sources;
+mod statistics;
 mod status;
 mod tasks;
 mod upstreams;
@@ -21,10 +23,11 @@ pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};
 pub use reload::Reread;
 pub use sources::Sources;
+pub use statistics::{MetricsSettings, Statistics};
 
 use crate::config::Spec;
 use crate::forward::Forwarder;
-use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
+use crate::metrics::Metrics;
 use crate::server::{BoundSockets, Connections, Handler, Probe};
 use crate::source::Publisher;
 use crate::source::snapshot::SnapshotWriter;
@@ -35,32 +38,10 @@ use futures_util::future::BoxFuture;
 use reload::Reload;
 use serve::Server;
 use status::{Notes, StatusLine};
-use std::io;
 use std::sync::Arc;
 use tasks::Tasks;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use watchdog::Prober;
-
-/// What the metrics page needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricsSettings {
-    /// `PROMETHEUS_PORT`.
-    pub port: u16,
-    /// `PROMETHEUS_PATH`.
-    pub path: String,
-    /// `PROMETHEUS_NAMESPACE` and `PROMETHEUS_SUBSYSTEM`.
-    pub names: MetricNames,
-}
-
-/// How statistics leave the agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// The page that Prometheus fetches.
-    pub page: Option<MetricsSettings>,
-    /// The servers that they are sent to.
-    pub sinks: Vec<StatisticsSink>,
-}
 
 /// Runs until a signal says stop.
 ///
@@ -68,7 +49,8 @@ pub struct Statistics {
 /// The agent cannot start, or a part of it ended by a fault.
 pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(), AgentError> {
     host::allow_files();
-    let (mut signals, mut hangup) = signals().map_err(AgentError::system("waiting for signals"))?;
+    let (mut stop_signals, mut reload_signal) =
+        signals::listen().map_err(AgentError::system("waiting for signals"))?;
     let passed = Sockets::take()?;
     let mut tasks = Tasks::default();
     let (stage, notes) = (Publisher::new(), Notes::default());
@@ -99,12 +81,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let prober = prober(&bound, &handler, notes.clone(), Arc::clone(&counters), Arc::clone(&connections));
     let (stop, stopped) = watch::channel(false);
     let mut server = Server::start(bound, workers, &handler, &connections, &stopped, tasks.heartbeats())?;
-    for sink in statistics.sinks {
-        tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(&counters)));
-    }
-    if let Some(settings) = statistics.page {
-        serve_metrics(settings, counters, &stage, Arc::clone(&forwarder), &mut tasks);
-    }
+    statistics::start(statistics, &counters, &stage, &forwarder, &mut tasks);
     let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
     tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
     tasks.spawn("the prober of upstreams", async move { tending.tend().await });
@@ -116,7 +93,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let result = loop {
         tokio::select! {
             biased;
-            () = signals.stop() => break Ok(()),
+            () = stop_signals.received() => break Ok(()),
             name = tasks.failed() => break Err(AgentError::Ended(name)),
             name = server.failed() => break Err(AgentError::Ended(name)),
             () = phase.ready() => {
@@ -127,11 +104,11 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
                 phase = Phase::Ready(watchdog.map_err(AgentError::system("starting the watchdog"))?);
             }
             // Before it is ready a reload would tell systemd that it is.
-            () = hangup.next(), if phase.is_ready() => {
+            () = reload_signal.received(), if phase.is_ready() => {
                 // A stop must not wait for sources that do not answer.
                 tokio::select! {
                     biased;
-                    () = signals.stop() => break Ok(()),
+                    () = stop_signals.received() => break Ok(()),
                     () = reload.run(&mut tasks) => {}
                 }
             }
@@ -186,57 +163,4 @@ fn prober(
         );
     }
     Prober { probe, notes, counters, connections }
-}
-
-/// The signals that end the agent.
-struct Stops {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-/// The signal that asks for a reload.
-struct Hangup(Signal);
-
-fn signals() -> io::Result<(Stops, Hangup)> {
-    let stops =
-        Stops { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    Ok((stops, Hangup(signal(SignalKind::hangup())?)))
-}
-
-impl Stops {
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => log::info!("stopping (SIGTERM)"),
-            _ = self.interrupt.recv() => log::info!("stopping (SIGINT)"),
-        }
-    }
-}
-
-impl Hangup {
-    async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-fn serve_metrics(
-    settings: MetricsSettings,
-    counters: Arc<Metrics>,
-    stage: &Arc<Publisher>,
-    forwarder: Arc<Forwarder>,
-    tasks: &mut Tasks,
-) {
-    let (stage, status) = (Arc::clone(stage), stage.status());
-    let names = settings.names;
-    let page = move || {
-        let status = status.borrow().clone();
-        metrics::page(&counters, &names, &status, &forwarder.reports(), stage.refusals().count())
-    };
-    tasks.spawn("the metrics page", async move {
-        // No host loses its DNS because somebody else has the port of the page.
-        let listener = metrics::listen(settings.port).await;
-        log::info!("metrics on :{}{}", settings.port, settings.path);
-        metrics::serve(listener, settings.path, page).await;
-    });
 }

@@ -1,0 +1,65 @@
+//! Statistics that leave the agent: the metrics page, and servers that they are sent to.
+
+use super::tasks::Tasks;
+use crate::forward::Forwarder;
+use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
+use crate::source::Publisher;
+use std::sync::Arc;
+
+/// The settings of the metrics page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// TCP port: `PROMETHEUS_PORT`.
+    pub port: u16,
+    /// Path of the URL: `PROMETHEUS_PATH`.
+    pub path: String,
+    /// What names begin with: `PROMETHEUS_NAMESPACE` and `PROMETHEUS_SUBSYSTEM`.
+    pub names: MetricNames,
+}
+
+/// The settings of all statistics that leave the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// The page that Prometheus fetches, if there is one.
+    pub page: Option<MetricsSettings>,
+    /// The servers that statistics are sent to.
+    pub sinks: Vec<StatisticsSink>,
+}
+
+/// Starts the senders of statistics and the metrics page.
+pub(super) fn start(
+    statistics: Statistics,
+    counters: &Arc<Metrics>,
+    stage: &Arc<Publisher>,
+    forwarder: &Arc<Forwarder>,
+    tasks: &mut Tasks,
+) {
+    for sink in statistics.sinks {
+        tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(counters)));
+    }
+    if let Some(settings) = statistics.page {
+        serve_page(settings, Arc::clone(counters), stage, Arc::clone(forwarder), tasks);
+    }
+}
+
+/// Starts the metrics page.
+fn serve_page(
+    settings: MetricsSettings,
+    counters: Arc<Metrics>,
+    stage: &Arc<Publisher>,
+    forwarder: Arc<Forwarder>,
+    tasks: &mut Tasks,
+) {
+    let (stage, status) = (Arc::clone(stage), stage.status());
+    let names = settings.names;
+    let page = move || {
+        let status = status.borrow().clone();
+        metrics::page(&counters, &names, &status, &forwarder.reports(), stage.refusals().count())
+    };
+    tasks.spawn("the metrics page", async move {
+        // A port that another program has must not end the DNS of the host, so the page waits for the port.
+        let listener = metrics::listen(settings.port).await;
+        log::info!("metrics on :{}{}", settings.port, settings.path);
+        metrics::serve(listener, settings.path, page).await;
+    });
+}
