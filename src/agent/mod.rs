@@ -3,11 +3,11 @@
 //! A task that ends without being asked to ends the process, so that systemd starts it anew.
 
 mod error;
-mod follow;
 mod host;
 mod key_files;
 mod reload;
 mod serve;
+mod settings_follower;
 mod signals;
 mod signer;
 mod snapshot;
@@ -21,7 +21,7 @@ mod watchdog;
 pub use error::{AgentError, SourcesError};
 pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};
-pub use reload::Reread;
+pub use reload::SettingsReader;
 pub use sources::Sources;
 pub use statistics::{MetricsSettings, Statistics};
 
@@ -32,12 +32,12 @@ use crate::server::{BoundSockets, Connections, Handler, Probe};
 use crate::source::Publisher;
 use crate::source::snapshot::SnapshotWriter;
 use crate::systemd::{self, Sockets};
-use follow::Follower;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reload::Reload;
 use serve::Server;
-use status::{Notes, StatusLine};
+use settings_follower::SettingsFollower;
+use status::{StatusLine, StatusNotes};
 use std::sync::Arc;
 use tasks::Tasks;
 use tokio::sync::{mpsc, watch};
@@ -47,13 +47,13 @@ use watchdog::Prober;
 ///
 /// # Errors
 /// The agent cannot start, or a part of it ended by a fault.
-pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(), AgentError> {
+pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> Result<(), AgentError> {
     host::allow_files();
     let (mut stop_signals, mut reload_signal) =
         signals::listen().map_err(AgentError::system("waiting for signals"))?;
     let passed = Sockets::take()?;
     let mut tasks = Tasks::default();
-    let (stage, notes) = (Publisher::new(), Notes::default());
+    let (stage, notes) = (Publisher::new(), StatusNotes::default());
     let counters = Arc::new(Metrics::default());
     let file = snapshot::file(&spec);
     let mut sources = Sources::start(&spec, file.as_deref(), &stage, &mut tasks)?;
@@ -62,7 +62,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
         let report = snapshot::report(file.clone(), notes.clone(), Arc::clone(&counters));
         sources.keep(SnapshotWriter::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
     }
-    let mut follower = Follower::new(spec.clone(), host(), stage.status())?;
+    let mut follower = SettingsFollower::new(spec.clone(), host(), stage.status())?;
     let (config, signer) = (follower.config(), follower.signer());
     let workers = config.load().workers;
     let bound = serve::sockets(passed, &config.load())?;
@@ -85,10 +85,13 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: Reread) -> Result<(
     let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
     tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
     tasks.spawn("the prober of upstreams", async move { tending.tend().await });
-    let (rebase, rebases) = mpsc::channel(1);
+    let (new_settings, taken_settings) = mpsc::channel(1);
     let line = StatusLine { status: stage.status(), forwarder: Arc::clone(&forwarder), notes: notes.clone() };
-    tasks.spawn("the follower of the configuration", follower.follow(forwarder, client_policy, rebases));
-    let mut reload = Reload { spec, reread, stage, sources, rebase, notes, line: line.clone() };
+    tasks.spawn(
+        "the follower of the configuration",
+        follower.follow(forwarder, client_policy, taken_settings),
+    );
+    let mut reload = Reload { spec, reread, stage, sources, new_settings, notes, line: line.clone() };
     let mut phase = Phase::Starting(prober.clone().ready().boxed());
     let result = loop {
         tokio::select! {
@@ -150,7 +153,7 @@ impl Phase {
 fn prober(
     bound: &BoundSockets,
     handler: &Handler,
-    notes: Notes,
+    notes: StatusNotes,
     counters: Arc<Metrics>,
     connections: Arc<Connections>,
 ) -> Prober {

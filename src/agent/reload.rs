@@ -1,9 +1,9 @@
 //! A reload: everything is read anew and checked, and counts only if all of it can be used.
 
-use super::follow::Rebase;
+use super::settings_follower::NewSettings;
 use super::signer;
 use super::sources::Sources;
-use super::status::{Notes, StatusLine};
+use super::status::{StatusLine, StatusNotes};
 use super::tasks::Tasks;
 use crate::config::{Config, Spec};
 use crate::source::Publisher;
@@ -12,18 +12,18 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Reads flags, variables and the variables file again; the error is for a person.
-pub type Reread = Box<dyn Fn() -> Result<Spec, String> + Send + Sync>;
+pub type SettingsReader = Box<dyn Fn() -> Result<Spec, String> + Send + Sync>;
 
 /// What a reload needs of the agent.
 pub(super) struct Reload {
     /// The settings that count now.
     pub(super) spec: Spec,
-    pub(super) reread: Reread,
+    pub(super) reread: SettingsReader,
     pub(super) stage: Arc<Publisher>,
     pub(super) sources: Sources,
     /// To the follower of the configuration.
-    pub(super) rebase: mpsc::Sender<Rebase>,
-    pub(super) notes: Notes,
+    pub(super) new_settings: mpsc::Sender<NewSettings>,
+    pub(super) notes: StatusNotes,
     pub(super) line: StatusLine,
 }
 
@@ -53,13 +53,13 @@ impl Reload {
         signer::check_keys(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
         let (done, taken) = oneshot::channel();
-        let rebase = Rebase { spec: spec.clone(), host, done };
+        let new_settings = NewSettings { spec: spec.clone(), host, done };
         // The follower ends only with the program.
-        self.rebase.send(rebase).await.map_err(|_| "the agent ends".to_owned())?;
+        self.new_settings.send(new_settings).await.map_err(|_| "the agent ends".to_owned())?;
         // A configuration in the store that cannot be used is told there, as at the start; keys that it names and that
         // cannot be read leave all as it was.
         if let Err(problem) = taken.await.unwrap_or(Ok(())) {
-            next.iter().for_each(Sources::retire);
+            next.iter().for_each(Sources::stop);
             return Err(problem);
         }
         if let Some(next) = next {

@@ -1,6 +1,6 @@
 //! The snapshot on disk: where it is, who hears of it, and its reading at the start.
 
-use super::status::Notes;
+use super::status::StatusNotes;
 use crate::config::Spec;
 use crate::lock::lock;
 use crate::metrics::Metrics;
@@ -19,7 +19,7 @@ pub(super) fn file(spec: &Spec) -> Option<PathBuf> {
 /// Hears of each save: counts it, and tells a person of trouble and of its end.
 pub(super) fn report(
     file: PathBuf,
-    notes: Notes,
+    notes: StatusNotes,
     counters: Arc<Metrics>,
 ) -> impl Fn(&SaveResult) + Send + 'static {
     let told = Mutex::new(None);

@@ -2,7 +2,7 @@
 
 use super::error::SourcesError;
 use super::snapshot;
-use super::tasks::{Retired, Tasks};
+use super::tasks::{ExpectedEnd, Tasks};
 use crate::config::Spec;
 use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
@@ -50,18 +50,18 @@ const DEFAULT_RECORDS: &str = "/etc/skydns/records";
 #[derive(Debug)]
 pub struct Sources {
     front: MirrorHandle,
-    settings: Asked,
+    settings: SourceSettings,
     files: Option<mpsc::Sender<FilesCommand>>,
     etcd: Option<AbortHandle>,
     /// Closed when the snapshot is served, or there is none.
     loading: Option<oneshot::Receiver<()>>,
     keeper: Option<SnapshotWriter>,
-    retired: Retired,
+    expected_end: ExpectedEnd,
 }
 
 /// What the sources were made from: when it changes, others have to take their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Asked {
+struct SourceSettings {
     keyspace: Keyspace,
     records: Option<PathBuf>,
     etcd: Option<EtcdSettings>,
@@ -70,7 +70,7 @@ struct Asked {
     tls: Vec<Option<Vec<u8>>>,
 }
 
-impl Asked {
+impl SourceSettings {
     fn new(spec: &Spec) -> Result<Self, SourcesError> {
         let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
         let records = spec.records.clone().or_else(default);
@@ -126,19 +126,19 @@ impl Sources {
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
-        let settings = Asked::new(spec)?;
-        Self::start_asked(settings, snapshot, stage, tasks)
+        let settings = SourceSettings::new(spec)?;
+        Self::start_with(settings, snapshot, stage, tasks)
     }
 
-    fn start_asked(
-        settings: Asked,
+    fn start_with(
+        settings: SourceSettings,
         snapshot: Option<&Path>,
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
-        let (front, retired) = (mirror.handle(), Retired::default());
+        let (front, expected_end) = (mirror.handle(), ExpectedEnd::default());
         let heartbeat =
             tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).waker());
         let mut sources = Self {
@@ -148,16 +148,16 @@ impl Sources {
             etcd: None,
             loading: None,
             keeper: None,
-            retired: retired.clone(),
+            expected_end: expected_end.clone(),
         };
         // What was begun has to end if the rest cannot be.
         let failed = |error: io::Error| {
-            retired.set();
+            expected_end.announce();
             SourcesError::Thread(error)
         };
         tasks.watch_thread(
             "the mirror",
-            &retired,
+            &expected_end,
             spawn("mirror", move || mirror.run(events, heartbeat)).map_err(failed)?,
         );
         if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
@@ -176,7 +176,7 @@ impl Sources {
             let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
             let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, wake);
             let thread = spawn("files", move || files.run(heartbeat)).map_err(failed)?;
-            tasks.watch_thread("the follower of files", &retired, thread);
+            tasks.watch_thread("the follower of files", &expected_end, thread);
         }
         if let Some(settings) = &sources.settings.etcd {
             log::info!("records from etcd at {}", settings.endpoints.join(", "));
@@ -184,7 +184,7 @@ impl Sources {
             let run = async move {
                 etcd.run().await;
             };
-            sources.etcd = Some(tasks.spawn_retiring("the mirror of etcd", &retired, run));
+            sources.etcd = Some(tasks.spawn_until("the mirror of etcd", &expected_end, run));
         }
         Ok(sources)
     }
@@ -200,15 +200,15 @@ impl Sources {
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Option<Self>, SourcesError> {
-        let asked = Asked::new(spec)?;
+        let asked = SourceSettings::new(spec)?;
         if asked == self.settings {
             self.files.iter().for_each(|files| files.send(FilesCommand::Rescan).unwrap_or_default());
             return Ok(None);
         }
         log::info!("other sources are asked for");
-        let next = Self::start_asked(asked, None, stage, tasks)?;
+        let next = Self::start_with(asked, None, stage, tasks)?;
         if let Err(unread) = next.read_through(&self.front, RELOAD_READ).await {
-            next.retire();
+            next.stop();
             return Err(SourcesError::Unread(unread));
         }
         Ok(Some(next))
@@ -221,12 +221,12 @@ impl Sources {
         if let Some(keeper) = next.keeper.take() {
             self.keep(keeper);
         }
-        next.retire();
+        next.stop();
     }
 
     /// Ends the sources, which nobody needs any more.
-    pub(super) fn retire(&self) {
-        self.retired.set();
+    pub(super) fn stop(&self) {
+        self.expected_end.announce();
         self.files.iter().for_each(|files| files.send(FilesCommand::Stop).unwrap_or_default());
         self.etcd.iter().for_each(AbortHandle::abort);
     }
@@ -312,7 +312,7 @@ impl Sources {
     /// A source cannot be set up. The rest of the result are what cannot be read though it should, and
     /// what cannot be read and need not be.
     pub async fn check(spec: &Spec) -> Result<(Arc<Publisher>, Vec<String>, Vec<String>), SourcesError> {
-        let asked = Asked::new(spec)?;
+        let asked = SourceSettings::new(spec)?;
         let stage = Publisher::new();
         let (feed, events) = Feed::channel();
         let mirror = asked.mirror(&stage);

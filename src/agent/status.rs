@@ -18,16 +18,16 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// What the line says beside the state of sources and upstreams.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Notes(watch::Sender<Texts>);
+pub(super) struct StatusNotes(watch::Sender<NoteTexts>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Texts {
+struct NoteTexts {
     reload: Option<String>,
     standing: Option<String>,
     snapshot: Option<String>,
 }
 
-impl Notes {
+impl StatusNotes {
     /// What went wrong at the last reload.
     pub(super) fn set_reload(&self, problem: Option<&str>) {
         let text = problem.map(|problem| format!("reload failed at {}: {problem}", clock(SystemTime::now())));
@@ -45,7 +45,7 @@ impl Notes {
         self.set(|texts| &mut texts.snapshot, text);
     }
 
-    fn set(&self, of: impl Fn(&mut Texts) -> &mut Option<String>, text: Option<String>) {
+    fn set(&self, of: impl Fn(&mut NoteTexts) -> &mut Option<String>, text: Option<String>) {
         self.0.send_if_modified(|texts| {
             let place = of(texts);
             let news = *place != text;
@@ -60,7 +60,7 @@ impl Notes {
 pub(super) struct StatusLine {
     pub(super) status: watch::Receiver<Status>,
     pub(super) forwarder: Arc<Forwarder>,
-    pub(super) notes: Notes,
+    pub(super) notes: StatusNotes,
 }
 
 impl StatusLine {

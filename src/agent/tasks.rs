@@ -19,15 +19,15 @@ pub struct Tasks {
 
 /// Whether some tasks are asked to end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Retired(Arc<AtomicBool>);
+pub(super) struct ExpectedEnd(Arc<AtomicBool>);
 
-impl Retired {
+impl ExpectedEnd {
     /// From now on their end is no fault.
-    pub(super) fn set(&self) {
+    pub(super) fn announce(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_set(&self) -> bool {
+    fn is_announced(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -40,26 +40,31 @@ impl Tasks {
 
     /// Starts a task that is to run for ever.
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_retiring(name, &Retired::default(), task);
+        self.spawn_until(name, &ExpectedEnd::default(), task);
     }
 
-    /// Starts a task that is to run until it is retired.
-    pub(super) fn spawn_retiring(
+    /// Starts a task that is to run until its end is expected.
+    pub(super) fn spawn_until(
         &mut self,
         name: &'static str,
-        retired: &Retired,
+        expected_end: &ExpectedEnd,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        let (heartbeat, retired) = (self.heartbeats.monitor(name), retired.clone());
+        let (heartbeat, expected_end) = (self.heartbeats.monitor(name), expected_end.clone());
         self.set.spawn(async move {
             heartbeat.beat_beside(task).await;
-            (!retired.is_set()).then_some(name)
+            (!expected_end.is_announced()).then_some(name)
         })
     }
 
     /// Makes the end of a thread the end of a task, so that it is seen.
-    pub(super) fn watch_thread(&mut self, name: &'static str, retired: &Retired, thread: JoinHandle<()>) {
-        self.spawn_retiring(name, retired, async move {
+    pub(super) fn watch_thread(
+        &mut self,
+        name: &'static str,
+        expected_end: &ExpectedEnd,
+        thread: JoinHandle<()>,
+    ) {
+        self.spawn_until(name, expected_end, async move {
             while !thread.is_finished() {
                 tokio::time::sleep(LOOK).await;
             }
@@ -72,7 +77,7 @@ impl Tasks {
             match self.set.join_next().await {
                 Some(Ok(None)) => {}
                 Some(Ok(Some(name))) => return name,
-                // Only retired sources are aborted.
+                // Only sources whose end is expected are aborted.
                 Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(_)) => return "a task",
                 None => std::future::pending().await,

@@ -1,6 +1,6 @@
 //! Readiness and the watchdog: both ask our own sockets, and the watchdog looks at every beat as well.
 
-use super::status::Notes;
+use super::status::StatusNotes;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
 use crate::server::{Connections, Probe};
@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct Prober {
     pub(super) probe: Probe,
-    pub(super) notes: Notes,
+    pub(super) notes: StatusNotes,
     pub(super) counters: Arc<Metrics>,
     pub(super) connections: Arc<Connections>,
 }

@@ -6,7 +6,7 @@ mod environment;
 mod keys;
 mod resolv_conf;
 
-use crate::agent::{self, AgentError, MetricsSettings, Reread, Statistics};
+use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, Statistics};
 use crate::config::{Arguments, Command, Spec, usage};
 use crate::logging;
 use crate::metrics::{MetricNames, StatisticsSink};
@@ -69,7 +69,7 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
 }
 
 /// What a reload goes by.
-fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> Reread {
+fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
     Box::new(move || {
         let environment = match &file {
             Some(file) => environment.again(file).map_err(|problem| problem.to_string())?,
@@ -105,7 +105,7 @@ fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> Exi
     serve(arguments.spec, Statistics { page: metrics, sinks }, reread)
 }
 
-fn serve(spec: Spec, statistics: Statistics, reread: Reread) -> ExitCode {
+fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),

@@ -21,7 +21,7 @@ use tokio::time::interval;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Other settings to go by, from a reload.
-pub(super) struct Rebase {
+pub(super) struct NewSettings {
     /// Flags, variables and defaults.
     pub(super) spec: Spec,
     pub(super) host: HostIdentity,
@@ -30,7 +30,7 @@ pub(super) struct Rebase {
 }
 
 /// Keeps the shared configuration up to date.
-pub(super) struct Follower {
+pub(super) struct SettingsFollower {
     /// Flags, variables and defaults.
     base: Spec,
     host: HostIdentity,
@@ -48,7 +48,7 @@ pub(super) struct Follower {
     upstreams: Upstreams,
 }
 
-impl Follower {
+impl SettingsFollower {
     /// Makes the first configuration. The store's counts if it can be used, else it is told.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl Follower {
         mut self,
         forwarder: Arc<Forwarder>,
         client_policy: Arc<ClientPolicy>,
-        mut rebases: mpsc::Receiver<Rebase>,
+        mut new_settings: mpsc::Receiver<NewSettings>,
     ) {
         let mut look = interval(LOOK);
         loop {
@@ -136,7 +136,7 @@ impl Follower {
                     self.refresh_upstreams(&forwarder);
                     self.tell_keys();
                 }
-                Some(Rebase { spec, host, done }) = rebases.recv() => {
+                Some(NewSettings { spec, host, done }) = new_settings.recv() => {
                     let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
                     let taken = self.read_anew();
                     match taken {
