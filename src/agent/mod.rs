@@ -2,6 +2,7 @@
 //!
 //! A task that ends without being asked to ends the process, so that systemd starts it anew.
 
+mod check;
 mod error;
 mod host;
 mod key_files;
@@ -11,6 +12,7 @@ mod settings_follower;
 mod signals;
 mod signer;
 mod snapshot;
+mod source_settings;
 mod sources;
 mod statistics;
 mod status;
@@ -18,11 +20,11 @@ mod tasks;
 mod upstreams;
 mod watchdog;
 
+pub use check::check_sources;
 pub use error::{AgentError, SourcesError};
 pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};
 pub use reload::SettingsReader;
-pub use sources::Sources;
 pub use statistics::{MetricsSettings, Statistics};
 
 use crate::config::Spec;
@@ -37,6 +39,7 @@ use futures_util::future::BoxFuture;
 use reload::Reload;
 use serve::Server;
 use settings_follower::SettingsFollower;
+use sources::Sources;
 use status::{StatusLine, StatusNotes};
 use std::sync::Arc;
 use tasks::Tasks;

@@ -2,19 +2,16 @@
 
 use super::error::SourcesError;
 use super::snapshot;
-use super::tasks::{ExpectedEnd, Tasks};
+use super::source_settings::SourceSettings;
+use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::Spec;
-use crate::heartbeat::Heartbeats;
-use crate::service::Keyspace;
-use crate::source::etcd::{Etcd, EtcdSettings, TlsFiles};
+use crate::source::etcd::Etcd;
 use crate::source::files::{Files, FilesCommand};
-use crate::source::snapshot::{SnapshotWriter, StoreIdentity};
-use crate::source::{Feed, Mirror, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
-use crate::systemd;
+use crate::source::snapshot::SnapshotWriter;
+use crate::source::{Feed, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -43,12 +40,9 @@ const LAST_SAVE: Duration = Duration::from_secs(3);
 /// How long a reload waits for new sources.
 const RELOAD_READ: Duration = Duration::from_secs(10);
 
-/// Where the package keeps records; used, if it is there, when no other directory is configured.
-const DEFAULT_RECORDS: &str = "/etc/skydns/records";
-
 /// The running sources, which feed one tree.
 #[derive(Debug)]
-pub struct Sources {
+pub(super) struct Sources {
     front: MirrorHandle,
     settings: SourceSettings,
     files: Option<mpsc::Sender<FilesCommand>>,
@@ -59,68 +53,12 @@ pub struct Sources {
     expected_end: ExpectedEnd,
 }
 
-/// What the sources were made from: when it changes, others have to take their place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SourceSettings {
-    keyspace: Keyspace,
-    records: Option<PathBuf>,
-    etcd: Option<EtcdSettings>,
-    etcd_required: bool,
-    /// What the files for TLS hold: a renewed certificate is another setting.
-    tls: Vec<Option<Vec<u8>>>,
-}
-
-impl SourceSettings {
-    fn new(spec: &Spec) -> Result<Self, SourcesError> {
-        let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
-        let records = spec.records.clone().or_else(default);
-        // The default directory may come later; one that was named is a mistake.
-        if let Some(dir) = &spec.records {
-            std::fs::read_dir(dir).map_err(|source| SourcesError::Records { dir: dir.clone(), source })?;
-        }
-        // Looked for where nothing else is asked for, as SkyDNS did.
-        let wanted = !spec.machines.is_empty() || spec.records.is_none();
-        let etcd = wanted.then(|| settings(spec)).transpose()?;
-        let etcd_required = !spec.machines.is_empty() || records.is_none();
-        let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
-        let tls = tls.map(|file| file.as_ref().and_then(|file| std::fs::read(file).ok())).collect();
-        Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })
-    }
-
-    /// What a snapshot of etcd is of; `None` without etcd.
-    fn origin(&self) -> Option<StoreIdentity> {
-        let endpoints = self.etcd.as_ref()?.endpoints.iter().cloned().collect();
-        Some(StoreIdentity { root: self.keyspace.root().to_owned(), endpoints })
-    }
-
-    fn mirror(&self, stage: &Arc<Publisher>) -> Mirror {
-        let mut sources = Vec::new();
-        if self.etcd.is_some() {
-            sources.push((SourceId::Etcd, self.etcd_required));
-        }
-        if self.records.is_some() {
-            sources.push((SourceId::Files, true));
-        }
-        Mirror::new(self.keyspace.clone(), &sources, stage)
-    }
-}
-
-fn settings(spec: &Spec) -> Result<EtcdSettings, SourcesError> {
-    let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
-    let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };
-    let password = || spec.password.clone().unwrap_or_default();
-    let user = spec.username.clone().map(|name| (name, password()));
-    let settings = EtcdSettings::new(&spec.machines, tls, user, spec.discover)?;
-    settings.check_tls()?;
-    Ok(settings)
-}
-
 impl Sources {
     /// Starts the sources that the settings ask for. Until etcd is read, a snapshot of it counts.
     ///
     /// # Errors
     /// One of them cannot be set up: a directory, certificate or URL that cannot be used.
-    pub fn start(
+    pub(super) fn start(
         spec: &Spec,
         snapshot: Option<&Path>,
         stage: &Arc<Publisher>,
@@ -158,13 +96,14 @@ impl Sources {
         tasks.watch_thread(
             "the mirror",
             &expected_end,
-            spawn("mirror", move || mirror.run(events, heartbeat)).map_err(failed)?,
+            spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(failed)?,
         );
         if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
             let (file, feed) = (file.to_owned(), feed(SourceId::Etcd));
             let (visible, loading) = oneshot::channel();
             // Its end is no fault, and a fault in it costs the snapshot alone.
-            spawn("loading", move || snapshot::load(&file, &origin, &feed, visible)).map_err(failed)?;
+            spawn_thread("loading", move || snapshot::load(&file, &origin, &feed, visible))
+                .map_err(failed)?;
             sources.loading = Some(loading);
         }
         let keyspace = sources.settings.keyspace.clone();
@@ -175,7 +114,7 @@ impl Sources {
             sources.files = Some(commands.clone());
             let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
             let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, wake);
-            let thread = spawn("files", move || files.run(heartbeat)).map_err(failed)?;
+            let thread = spawn_thread("files", move || files.run(heartbeat)).map_err(failed)?;
             tasks.watch_thread("the follower of files", &expected_end, thread);
         }
         if let Some(settings) = &sources.settings.etcd {
@@ -194,7 +133,7 @@ impl Sources {
     ///
     /// # Errors
     /// They cannot be set up or read.
-    pub async fn reload(
+    pub(super) async fn reload(
         &mut self,
         spec: &Spec,
         stage: &Arc<Publisher>,
@@ -215,7 +154,7 @@ impl Sources {
     }
 
     /// Puts other sources in the place of these.
-    pub fn take(&mut self, mut next: Self, stage: &Publisher) {
+    pub(super) fn take(&mut self, mut next: Self, stage: &Publisher) {
         stage.promote(&next.front);
         std::mem::swap(self, &mut next);
         if let Some(keeper) = next.keeper.take() {
@@ -232,7 +171,7 @@ impl Sources {
     }
 
     /// Has what etcd holds kept on disk from now on.
-    pub fn keep(&mut self, keeper: SnapshotWriter) {
+    pub(super) fn keep(&mut self, keeper: SnapshotWriter) {
         match self.settings.origin() {
             Some(origin) => keeper.start_saving(origin, self.front.clone()),
             None => keeper.stop_saving(),
@@ -241,7 +180,7 @@ impl Sources {
     }
 
     /// Has the last changes kept on disk, but does not wait for ever.
-    pub async fn keep_last(&mut self) {
+    pub(super) async fn keep_last(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
         if timeout(LAST_SAVE, keeper.finish()).await.is_err() {
             log::warn!("the last snapshot was not written within {} s", LAST_SAVE.as_secs());
@@ -249,7 +188,7 @@ impl Sources {
     }
 
     /// Waits until every source was read or failed, or a snapshot takes its place; but not for ever.
-    pub async fn first_read(&mut self) {
+    pub(super) async fn first_read(&mut self) {
         let mut status = self.front.status();
         if let Some(loading) = self.loading.take() {
             let all = |is_wanted: fn(ServedFrom) -> bool| {
@@ -305,43 +244,4 @@ impl Sources {
         });
         Err(reasons.collect::<Vec<_>>().join("; "))
     }
-
-    /// Reads every source once; for `skydns check`.
-    ///
-    /// # Errors
-    /// A source cannot be set up. The rest of the result are what cannot be read though it should, and
-    /// what cannot be read and need not be.
-    pub async fn check(spec: &Spec) -> Result<(Arc<Publisher>, Vec<String>, Vec<String>), SourcesError> {
-        let asked = SourceSettings::new(spec)?;
-        let stage = Publisher::new();
-        let (feed, events) = Feed::channel();
-        let mirror = asked.mirror(&stage);
-        let heartbeat = Heartbeats::default().monitor("the mirror");
-        let mirror = spawn("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;
-        let (mut problems, mut notes) = (Vec::new(), Vec::new());
-        if let Some(dir) = asked.records {
-            let files = Files::new(dir, asked.keyspace.clone(), feed(SourceId::Files));
-            let read = spawn("files", move || files.read_once()).map_err(SourcesError::Thread)?;
-            let _ = tokio::task::spawn_blocking(move || read.join()).await;
-        }
-        if let Some(settings) = asked.etcd {
-            let etcd = Etcd::new(settings, asked.keyspace, feed(SourceId::Etcd));
-            match etcd.list_once().await {
-                Err(error) if asked.etcd_required => problems.push(format!("etcd: {error}")),
-                Err(error) => notes.push(format!("etcd: {error}; nothing asks for it")),
-                Ok(()) => {}
-            }
-        }
-        // The mirror ends when the last feed is dropped.
-        drop(feed);
-        let _ = tokio::task::spawn_blocking(move || mirror.join()).await;
-        Ok((stage, problems, notes))
-    }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work)
 }

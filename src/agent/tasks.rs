@@ -1,9 +1,10 @@
 //! The long-lived tasks and threads: each has a name and a heartbeat, and none may end unasked.
 
 use crate::heartbeat::Heartbeats;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -12,7 +13,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The long-lived tasks by name.
 #[derive(Debug, Default)]
-pub struct Tasks {
+pub(super) struct Tasks {
     set: JoinSet<Option<&'static str>>,
     heartbeats: Heartbeats,
 }
@@ -84,4 +85,15 @@ impl Tasks {
             }
         }
     }
+}
+
+/// Starts a thread with a name.
+///
+/// # Errors
+/// The system has no thread to give.
+pub(super) fn spawn_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
 }

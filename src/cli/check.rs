@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
-use crate::agent::{Keys, Sources, host};
+use crate::agent::{Keys, check_sources, host};
 use crate::answer::Zone;
 use crate::config::{Arguments, Config, Spec};
 use crate::service::Keyspace;
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),
     };
-    let checked = runtime.block_on(Sources::check(&arguments.spec));
+    let checked = runtime.block_on(check_sources(&arguments.spec));
     runtime.shutdown_background();
     let spec = match checked {
         Ok((stage, unread, notes)) => {
