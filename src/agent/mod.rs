@@ -12,6 +12,7 @@ mod settings_follower;
 mod signals;
 mod signer;
 mod snapshot;
+mod source_reads;
 mod source_settings;
 mod sources;
 mod statistics;

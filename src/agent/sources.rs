@@ -2,13 +2,14 @@
 
 use super::error::SourcesError;
 use super::snapshot;
+use super::source_reads::{wait_for_first_read, wait_until_replaceable};
 use super::source_settings::SourceSettings;
 use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::Spec;
 use crate::source::etcd::Etcd;
 use crate::source::files::{Files, FilesCommand};
 use crate::source::snapshot::SnapshotWriter;
-use crate::source::{Feed, MirrorHandle, Publisher, ServedFrom, SourceId, SourceState, Status};
+use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -17,28 +18,14 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-/// How long a disk may stall: what is in memory is answered meanwhile, and a new start would stall on it too.
-const DISK: Duration = Duration::from_secs(300);
+/// Maximum time without a beat of the thread that reads files: a disk may stall, and what is in memory is still answered.
+const MAX_FILES_PAUSE: Duration = Duration::from_secs(300);
 
-/// How long the start waits for the sources, whose configuration may say where to listen.
-///
-/// What comes in meanwhile waits in the sockets.
-const FIRST_READ: Duration = Duration::from_secs(1);
+/// Maximum time that the end of the agent waits for the last snapshot.
+const LAST_SAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long it waits for a snapshot; a disk that hangs must not hold it up for ever.
-const LOADING: Duration = Duration::from_secs(4);
-
-/// A snapshot younger than this is as good as the store: the start waits for nothing else.
-const YOUNG: Duration = Duration::from_secs(60);
-
-/// How long the start waits for the store when it has an older one.
-const PATIENCE: Duration = Duration::from_millis(300);
-
-/// How long the end waits for the last snapshot.
-const LAST_SAVE: Duration = Duration::from_secs(3);
-
-/// How long a reload waits for new sources.
-const RELOAD_READ: Duration = Duration::from_secs(10);
+/// Maximum time that a reload waits for new sources.
+const RELOAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The running sources, which feed one tree.
 #[derive(Debug)]
@@ -76,56 +63,76 @@ impl Sources {
     ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
         let mirror = settings.mirror(stage);
-        let (front, expected_end) = (mirror.handle(), ExpectedEnd::default());
-        let heartbeat =
-            tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, feed(SourceId::Files).waker());
         let mut sources = Self {
-            front,
+            front: mirror.handle(),
             settings,
             files: None,
             etcd: None,
             loading: None,
             keeper: None,
-            expected_end: expected_end.clone(),
+            expected_end: ExpectedEnd::default(),
         };
-        // What was begun has to end if the rest cannot be.
-        let failed = |error: io::Error| {
-            expected_end.announce();
-            SourcesError::Thread(error)
-        };
-        tasks.watch_thread(
-            "the mirror",
-            &expected_end,
-            spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(failed)?,
-        );
-        if let (Some(file), Some(origin)) = (snapshot, sources.settings.origin()) {
-            let (file, feed) = (file.to_owned(), feed(SourceId::Etcd));
-            let (visible, loading) = oneshot::channel();
-            // Its end is no fault, and a fault in it costs the snapshot alone.
-            spawn_thread("loading", move || snapshot::load(&file, &origin, &feed, visible))
-                .map_err(failed)?;
-            sources.loading = Some(loading);
+        let started = sources
+            .start_mirror(mirror, events, feed(SourceId::Files).waker(), tasks)
+            .and_then(|()| sources.start_loading(snapshot, feed(SourceId::Etcd)))
+            .and_then(|()| sources.start_files(feed(SourceId::Files), tasks));
+        if let Err(error) = started {
+            // The threads that run already end with their feeds.
+            sources.expected_end.announce();
+            return Err(SourcesError::Thread(error));
         }
-        let keyspace = sources.settings.keyspace.clone();
-        if let Some(dir) = &sources.settings.records {
-            log::info!("records from {}", dir.display());
-            let files = Files::new(dir.clone(), keyspace.clone(), feed(SourceId::Files));
-            let commands = files.commands();
-            sources.files = Some(commands.clone());
-            let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
-            let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", DISK, wake);
-            let thread = spawn_thread("files", move || files.run(heartbeat)).map_err(failed)?;
-            tasks.watch_thread("the follower of files", &expected_end, thread);
-        }
-        if let Some(settings) = &sources.settings.etcd {
-            log::info!("records from etcd at {}", settings.endpoints.join(", "));
-            let etcd = Etcd::new(settings.clone(), keyspace, feed(SourceId::Etcd));
-            let run = async move {
-                etcd.run().await;
-            };
-            sources.etcd = Some(tasks.spawn_until("the mirror of etcd", &expected_end, run));
-        }
+        sources.start_etcd(feed(SourceId::Etcd), tasks);
         Ok(sources)
+    }
+
+    /// Starts the thread that applies the events of all sources to the tree.
+    fn start_mirror(
+        &self,
+        mirror: Mirror,
+        events: tokio::sync::mpsc::Receiver<(SourceId, Event)>,
+        poke: impl Fn() + Send + Sync + 'static,
+        tasks: &mut Tasks,
+    ) -> io::Result<()> {
+        let heartbeat = tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, poke);
+        let thread = spawn_thread("mirror", move || mirror.run(events, heartbeat))?;
+        tasks.watch_thread("the mirror", &self.expected_end, thread);
+        Ok(())
+    }
+
+    /// Starts the thread that loads the snapshot, if there is a snapshot of these sources.
+    fn start_loading(&mut self, snapshot: Option<&Path>, feed: Feed) -> io::Result<()> {
+        let (Some(file), Some(origin)) = (snapshot, self.settings.origin()) else { return Ok(()) };
+        let file = file.to_owned();
+        let (visible, loading) = oneshot::channel();
+        // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
+        spawn_thread("loading", move || snapshot::load(&file, &origin, &feed, visible))?;
+        self.loading = Some(loading);
+        Ok(())
+    }
+
+    /// Starts the thread that follows the directory of records, if there is one.
+    fn start_files(&mut self, feed: Feed, tasks: &mut Tasks) -> io::Result<()> {
+        let Some(dir) = &self.settings.records else { return Ok(()) };
+        log::info!("records from {}", dir.display());
+        let files = Files::new(dir.clone(), self.settings.keyspace.clone(), feed);
+        let commands = files.commands();
+        self.files = Some(commands.clone());
+        let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
+        let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", MAX_FILES_PAUSE, wake);
+        let thread = spawn_thread("files", move || files.run(heartbeat))?;
+        tasks.watch_thread("the follower of files", &self.expected_end, thread);
+        Ok(())
+    }
+
+    /// Starts the task that mirrors etcd, if etcd is a source.
+    fn start_etcd(&mut self, feed: Feed, tasks: &mut Tasks) {
+        let Some(settings) = &self.settings.etcd else { return };
+        log::info!("records from etcd at {}", settings.endpoints.join(", "));
+        let etcd = Etcd::new(settings.clone(), self.settings.keyspace.clone(), feed);
+        let run = async move {
+            etcd.run().await;
+        };
+        self.etcd = Some(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
     }
 
     /// Other sources, if the settings ask for others, as soon as they have read what these have; else these look at
@@ -139,14 +146,16 @@ impl Sources {
         stage: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Option<Self>, SourcesError> {
-        let asked = SourceSettings::new(spec)?;
-        if asked == self.settings {
+        let settings = SourceSettings::new(spec)?;
+        if settings == self.settings {
             self.files.iter().for_each(|files| files.send(FilesCommand::Rescan).unwrap_or_default());
             return Ok(None);
         }
         log::info!("other sources are asked for");
-        let next = Self::start_with(asked, None, stage, tasks)?;
-        if let Err(unread) = next.read_through(&self.front, RELOAD_READ).await {
+        let next = Self::start_with(settings, None, stage, tasks)?;
+        let before = self.front.status().borrow().clone();
+        let read = wait_until_replaceable(next.front.status(), &before, RELOAD_READ_TIMEOUT).await;
+        if let Err(unread) = read {
             next.stop();
             return Err(SourcesError::Unread(unread));
         }
@@ -182,66 +191,13 @@ impl Sources {
     /// Has the last changes kept on disk, but does not wait for ever.
     pub(super) async fn keep_last(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
-        if timeout(LAST_SAVE, keeper.finish()).await.is_err() {
-            log::warn!("the last snapshot was not written within {} s", LAST_SAVE.as_secs());
+        if timeout(LAST_SAVE_TIMEOUT, keeper.finish()).await.is_err() {
+            log::warn!("the last snapshot was not written within {} s", LAST_SAVE_TIMEOUT.as_secs());
         }
     }
 
-    /// Waits until every source was read or failed, or a snapshot takes its place; but not for ever.
+    /// Waits, with a limit, until each source was read or has failed, or its snapshot is served.
     pub(super) async fn first_read(&mut self) {
-        let mut status = self.front.status();
-        if let Some(loading) = self.loading.take() {
-            let all = |is_wanted: fn(ServedFrom) -> bool| {
-                move |status: &Status| status.sources.values().all(|state| is_wanted(state.served_from()))
-            };
-            let listed = all(|served_from| matches!(served_from, ServedFrom::Listing { .. }));
-            tokio::select! {
-                // What is read at its source needs no snapshot.
-                _ = status.wait_for(listed) => {}
-                loaded = timeout(LOADING, loading) => if loaded.is_err() {
-                    log::warn!("the snapshot was not read within {} s, going on without", LOADING.as_secs());
-                }
-            }
-        }
-        let all_tried =
-            |status: &Status| !status.sources.values().any(|state| *state == SourceState::Waiting);
-        if timeout(FIRST_READ, status.wait_for(all_tried)).await.is_err() {
-            log::warn!("not all sources answered within {} s, going on without", FIRST_READ.as_secs());
-        }
-        let is_old = |state: &SourceState| match state {
-            SourceState::Snapshot { as_of } => as_of.elapsed().is_ok_and(|age| age > YOUNG),
-            _ => false,
-        };
-        // A store that is there tells more than an old snapshot, and soon.
-        let _ = timeout(PATIENCE, status.wait_for(|status| !status.sources.values().any(is_old))).await;
-    }
-
-    /// Waits until every source was read that the tree needs, or that was read before.
-    async fn read_through(&self, before: &MirrorHandle, most: Duration) -> Result<(), String> {
-        let mut status = self.front.status();
-        let before = before.status().borrow().clone();
-        let needed = |id: SourceId, status: &Status| {
-            let required = |status: &Status| !status.optional.contains(&id);
-            let old = before.sources.get(&id);
-            // What could not be read before need not be now.
-            old.is_some_and(SourceState::is_served)
-                || (required(status) && !old.is_some_and(|_| required(&before)))
-        };
-        let unread = |status: &Status| {
-            let unread =
-                status.sources.iter().filter(|(id, state)| needed(**id, status) && !state.is_served());
-            unread.map(|(id, state)| (*id, state.clone())).collect::<Vec<_>>()
-        };
-        if timeout(most, status.wait_for(|status| unread(status).is_empty()))
-            .await
-            .is_ok_and(|read| read.is_ok())
-        {
-            return Ok(());
-        }
-        let reasons = unread(&status.borrow().clone()).into_iter().map(|(id, state)| match state {
-            SourceState::Unreachable { reason, .. } => format!("{}: {reason}", id.name()),
-            _ => format!("{}: no answer within {} s", id.name(), most.as_secs()),
-        });
-        Err(reasons.collect::<Vec<_>>().join("; "))
+        wait_for_first_read(self.front.status(), self.loading.take()).await;
     }
 }
