@@ -106,7 +106,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> 
             () = phase.ready() => {
                 systemd::ready(&line.text());
                 log::info!("ready: {}", line.text());
-                tasks.spawn("the status line", line.clone().tell());
+                tasks.spawn("the status line", line.clone().notify_changes());
                 let watchdog = prober.clone().watch(tasks.heartbeats().clone());
                 phase = Phase::Ready(watchdog.map_err(AgentError::system("starting the watchdog"))?);
             }

@@ -1,8 +1,11 @@
-//! How things are, in one line for a person: `systemctl status` shows it.
+//! The status line: how the agent is, in one line of text for `systemctl status`.
+//!
+//! Others report what happened as values ([`StatusNotes`], [`Status`]); here alone text is made of them.
 
 use crate::forward::Forwarder;
-use crate::source::{ServedFrom, SourceState, Status};
+use crate::source::{ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
@@ -10,52 +13,97 @@ use time::macros::format_description;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How often the line may change: a busy store must not keep systemd busy.
-const REST: Duration = Duration::from_secs(1);
+/// Minimum time between two changes of the line: a store that changes all the time must not keep systemd busy.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is made anew without news.
-const LOOK: Duration = Duration::from_secs(10);
+/// Maximum time after which the line is made again, for changes that nobody reports.
+const STATUS_PERIOD: Duration = Duration::from_secs(10);
 
-/// What the line says beside the state of sources and upstreams.
+/// What the line says beside the state of sources and upstreams: problems that last. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StatusNotes(watch::Sender<NoteTexts>);
+pub(super) struct StatusNotes(watch::Sender<Problems>);
 
+/// The problems at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct NoteTexts {
-    reload: Option<String>,
-    standing: Option<String>,
+struct Problems {
+    stall: Option<Stall>,
+    reload: Option<ReloadFailure>,
+    /// Why the snapshot cannot be written.
     snapshot: Option<String>,
 }
 
+/// Threads, tasks or sockets that did nothing for a whole period of the watchdog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stall {
+    pub(super) period: Duration,
+    /// Their names.
+    pub(super) stalled: Vec<String>,
+}
+
+/// A reload that changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ReloadFailure {
+    time: SystemTime,
+    problem: String,
+}
+
 impl StatusNotes {
-    /// What went wrong at the last reload.
+    /// Notes why the last reload failed; `None` if it succeeded.
     pub(super) fn set_reload(&self, problem: Option<&str>) {
-        let text = problem.map(|problem| format!("reload failed at {}: {problem}", clock(SystemTime::now())));
-        self.set(|texts| &mut texts.reload, text);
+        let time = SystemTime::now();
+        let failure = problem.map(|problem| ReloadFailure { time, problem: problem.to_owned() });
+        self.set(|problems| &mut problems.reload, failure);
     }
 
-    /// What does not move.
-    pub(super) fn set_standing(&self, text: Option<String>) {
-        self.set(|texts| &mut texts.standing, text);
+    /// Notes what has stalled; `None` if nothing has.
+    pub(super) fn set_stall(&self, stall: Option<Stall>) {
+        self.set(|problems| &mut problems.stall, stall);
     }
 
-    /// Why no snapshot can be written.
+    /// Notes why the snapshot cannot be written; `None` if it was.
     pub(super) fn set_snapshot(&self, problem: Option<&str>) {
-        let text = problem.map(|problem| format!("no snapshot can be written: {problem}"));
-        self.set(|texts| &mut texts.snapshot, text);
+        self.set(|problems| &mut problems.snapshot, problem.map(ToOwned::to_owned));
     }
 
-    fn set(&self, of: impl Fn(&mut NoteTexts) -> &mut Option<String>, text: Option<String>) {
-        self.0.send_if_modified(|texts| {
-            let place = of(texts);
-            let news = *place != text;
-            *place = text;
-            news
+    fn set<T: PartialEq>(&self, field: impl Fn(&mut Problems) -> &mut T, value: T) {
+        self.0.send_if_modified(|problems| {
+            let field = field(problems);
+            let is_new = *field != value;
+            *field = value;
+            is_new
         });
     }
 }
 
-/// Everything that the line is made from.
+impl Problems {
+    /// The text of each problem, in the order of the line.
+    fn texts(&self) -> Vec<String> {
+        let stall = self.stall.iter().map(ToString::to_string);
+        let reload = self.reload.iter().map(ToString::to_string);
+        let snapshot = self.snapshot.iter().map(|problem| format!("no snapshot can be written: {problem}"));
+        stall.chain(reload).chain(snapshot).collect()
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { period, stalled } = self;
+        write!(f, "standing still for {:.1} s: {}", period.as_secs_f64(), stalled.join(", "))
+    }
+}
+
+impl fmt::Display for ReloadFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reload failed at {}: {}", clock(self.time), self.problem)
+    }
+}
+
+/// The line while the start waits for its own sockets to answer.
+pub(super) fn not_ready_text(silent: &str) -> String {
+    format!("not ready yet: {silent}")
+}
+
+/// The values that the line is made from.
 #[derive(Clone)]
 pub(super) struct StatusLine {
     pub(super) status: watch::Receiver<Status>,
@@ -66,35 +114,41 @@ pub(super) struct StatusLine {
 impl StatusLine {
     /// The line as it is now.
     pub(super) fn text(&self) -> String {
-        let texts = self.notes.0.borrow().clone();
-        let notes = texts.standing.into_iter().chain(texts.reload).chain(texts.snapshot);
-        let state = state(&self.status.borrow(), self.forwarder.health());
-        notes.chain([state]).collect::<Vec<_>>().join("; ")
+        let mut parts = self.notes.0.borrow().texts();
+        parts.push(state_text(&self.status.borrow(), self.forwarder.health()));
+        parts.join("; ")
     }
 
-    /// Tells systemd whenever the line changes, for ever.
-    pub(super) async fn tell(mut self) {
-        let mut news = self.notes.0.subscribe();
-        let mut told = String::new();
+    /// Notifies systemd whenever the line changes, for ever.
+    pub(super) async fn notify_changes(mut self) {
+        let mut notes = self.notes.0.subscribe();
+        let mut notified = String::new();
         loop {
             let text = self.text();
-            if text != told {
+            if text != notified {
                 systemd::status(&text);
-                told = text;
+                notified = text;
             }
-            sleep(REST).await;
+            sleep(STATUS_PAUSE).await;
             tokio::select! {
                 changed = self.status.changed() => if changed.is_err() { return },
-                _ = news.changed() => {}
+                _ = notes.changed() => {}
                 () = self.forwarder.news() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(STATUS_PERIOD) => {}
             }
         }
     }
 }
 
-fn state(status: &Status, (well, all): (usize, usize)) -> String {
-    let sources = status.sources.iter().map(|(id, state)| match state {
+/// The text of names, sources and upstreams; of `all` upstreams `healthy` answer.
+fn state_text(status: &Status, (healthy, all): (usize, usize)) -> String {
+    let names = format!("{} names", status.names);
+    let sources = status.sources.iter().map(|(id, state)| source_text(*id, state, status));
+    [names].into_iter().chain(sources).chain([upstreams_text(healthy, all)]).collect::<Vec<_>>().join("; ")
+}
+
+fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
+    match state {
         SourceState::Waiting => format!("waiting for {}", id.name()),
         SourceState::Synced { revision: Some(revision), changed } => {
             format!("{} in sync at revision {revision} of {}", id.name(), clock(*changed))
@@ -107,40 +161,42 @@ fn state(status: &Status, (well, all): (usize, usize)) -> String {
         SourceState::Unreachable { reason, served_from: ServedFrom::Snapshot(as_of), .. } => {
             format!("snapshot of {} of {}: {reason}", id.name(), clock(*as_of))
         }
-        SourceState::Unreachable { served_from: ServedFrom::Nothing, .. } if status.optional.contains(id) => {
+        SourceState::Unreachable { served_from: ServedFrom::Nothing, .. }
+            if status.optional.contains(&id) =>
+        {
             format!("no {} on this host", id.name())
         }
         SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, .. } => {
             format!("waiting for {}: {reason}", id.name())
         }
-    });
-    let upstreams = match (well, all) {
+    }
+}
+
+fn upstreams_text(healthy: usize, all: usize) -> String {
+    match (healthy, all) {
         (_, 0) => "no upstream".to_owned(),
         (0, 1) => "the upstream does not answer".to_owned(),
         (0, all) => format!("none of {all} upstreams answers"),
-        (well, all) => format!("{well} of {all} upstreams well"),
-    };
-    let names = format!("{} names", status.names);
-    [names].into_iter().chain(sources).chain([upstreams]).collect::<Vec<_>>().join("; ")
+        (healthy, all) => format!("{healthy} of {all} upstreams well"),
+    }
 }
 
-/// A time of day, in UTC: the line may stand for days, so the date goes along.
-fn clock(at: SystemTime) -> String {
-    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
-    OffsetDateTime::from(at).format(form).unwrap_or_default()
+/// A date and time of day in UTC: the line may be days old.
+fn clock(time: SystemTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    OffsetDateTime::from(time).format(format).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceId;
 
     #[test]
-    fn the_line_tells_each_state() {
+    fn the_line_has_the_state_of_each_source() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let line = |state: SourceState, upstreams| {
             let sources = [(SourceId::Etcd, state)].into_iter().collect();
-            super::state(&Status { sources, names: 7, ..Status::default() }, upstreams)
+            state_text(&Status { sources, names: 7, ..Status::default() }, upstreams)
         };
         let synced = SourceState::Synced { revision: Some(42), changed: at };
         assert_eq!(
@@ -169,5 +225,21 @@ mod tests {
             line(SourceState::Waiting, (0, 1)),
             "7 names; waiting for etcd; the upstream does not answer"
         );
+    }
+
+    #[test]
+    fn problems_come_in_one_order() {
+        let notes = StatusNotes::default();
+        notes.set_snapshot(Some("disk full"));
+        notes.set_reload(Some("no such flag"));
+        notes
+            .set_stall(Some(Stall { period: Duration::from_millis(600), stalled: vec!["udp 0".to_owned()] }));
+        let texts = notes.0.borrow().texts();
+        assert_eq!(texts[0], "standing still for 0.6 s: udp 0");
+        assert!(
+            texts[1].starts_with("reload failed at 2") && texts[1].ends_with("Z: no such flag"),
+            "{texts:?}"
+        );
+        assert_eq!(texts[2], "no snapshot can be written: disk full");
     }
 }

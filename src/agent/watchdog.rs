@@ -1,6 +1,7 @@
-//! Readiness and the watchdog: both ask our own sockets, and the watchdog looks at every beat as well.
+//! Readiness and the watchdog. Both send queries to this program's own sockets; the watchdog compares the counts of all
+//! heartbeats as well.
 
-use super::status::StatusNotes;
+use super::status::{Stall, StatusNotes, not_ready_text};
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
 use crate::server::{Connections, Probe};
@@ -11,19 +12,19 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the sockets may take to answer before it is told.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time for the sockets to answer at the start, before that is logged and tried again.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Shortest period of looks: parts beat every few hundred milliseconds.
-const SHORTEST: Duration = Duration::from_millis(600);
+/// Minimum time from one count of heartbeats to the next: threads and tasks beat every few hundred milliseconds.
+const MIN_WATCH_PERIOD: Duration = Duration::from_millis(600);
 
-/// Answers to clients within a period that prove more than an answer to us.
-const BUSY: u64 = 1_000;
+/// With more replies to clients in a period than this the sockets work, even if they do not answer the probe in time.
+const BUSY_REPLIES: u64 = 1_000;
 
-/// Rest between two attempts at readiness.
-const REST: Duration = Duration::from_millis(100);
+/// Pause between two probes at the start.
+const READY_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Asks our own sockets.
+/// Asks this program's own sockets, and reports what does not answer.
 #[derive(Clone)]
 pub(super) struct Prober {
     pub(super) probe: Probe,
@@ -33,72 +34,86 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    fn ask(&self, most: Duration) -> Result<(), String> {
-        self.probe.ask(most).map_err(|silent| silent.to_string())
+    /// Sends a query to each socket; the error says which did not answer within `limit`.
+    fn ask(&self, limit: Duration) -> Result<(), String> {
+        self.probe.ask(limit).map_err(|silent| silent.to_string())
     }
 
     /// Waits until every socket has answered.
     pub(super) async fn ready(self) {
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
             let prober = self.clone();
-            let asked = tokio::task::spawn_blocking(move || prober.ask(PATIENCE)).await;
+            let asked = tokio::task::spawn_blocking(move || prober.ask(READY_TIMEOUT)).await;
             match asked {
                 Ok(Ok(())) => break,
                 Ok(Err(silent)) => {
-                    if told != silent {
-                        log::warn!("not ready yet: {silent}");
-                        systemd::status(&format!("not ready yet: {silent}"));
+                    if logged != silent {
+                        let text = not_ready_text(&silent);
+                        log::warn!("{text}");
+                        systemd::status(&text);
                     }
-                    told = silent;
+                    logged = silent;
                 }
                 Err(error) => log::error!("the probe of our own sockets: {error}"),
             }
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(READY_RETRY_PAUSE).await;
         }
     }
 
-    /// Keeps systemd's watchdog quiet as long as everything moves, from a thread of its own.
-    /// It ends when the sender is dropped. Without a watchdog it does nothing.
+    /// Starts a thread that notifies systemd's watchdog as long as nothing stalls; `None` if systemd has no watchdog for
+    /// this program.
+    ///
+    /// The thread ends when the sender is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
     pub(super) fn watch(self, heartbeats: Heartbeats) -> io::Result<Option<mpsc::Sender<()>>> {
         let Some(interval) = systemd::watchdog_interval() else { return Ok(None) };
         let (stop, stopped) = mpsc::channel();
-        // A round takes two of these at most: one may fail, and the next is still in time.
-        let period = (interval / 5).max(SHORTEST);
+        // A round takes at most two periods: one that waits, and one in which the probe waits. One round may fail, and
+        // the next is still in time.
+        let period = (interval / 5).max(MIN_WATCH_PERIOD);
         if period > interval / 5 {
             log::warn!("WatchdogSec= of {interval:?} is too short to tell standing still from a busy host");
         }
-        let look = move || {
+        let keep_alive = move || {
             loop {
                 systemd::alive();
-                if !self.until_well(&heartbeats, period, &stopped) {
+                if !self.wait_until_nothing_stalls(&heartbeats, period, &stopped) {
                     return;
                 }
             }
         };
-        thread::Builder::new().name("watchdog".to_owned()).spawn(look)?;
+        thread::Builder::new().name("watchdog".to_owned()).spawn(keep_alive)?;
         Ok(Some(stop))
     }
 
-    /// Looks until everything has moved within a period; `false` if it is time to stop.
-    fn until_well(&self, heartbeats: &Heartbeats, period: Duration, stopped: &mpsc::Receiver<()>) -> bool {
+    /// Watches period after period until nothing stalls in one; `false` if the thread has to end.
+    fn wait_until_nothing_stalls(
+        &self,
+        heartbeats: &Heartbeats,
+        period: Duration,
+        stopped: &mpsc::Receiver<()>,
+    ) -> bool {
         loop {
-            let (seen, answered) = (heartbeats.counts(), self.counters.activity());
+            let (counts, answered) = (heartbeats.counts(), self.counters.activity());
             if stopped.recv_timeout(period) != Err(RecvTimeoutError::Timeout) {
                 return false;
             }
-            let mut standing = seen.stalled();
-            // Sockets that are busy with clients need not answer us in time as well.
-            let busy = self.counters.activity().saturating_sub(answered) > BUSY || self.connections.is_full();
-            standing.extend(self.ask(period).err().filter(|_| !busy));
-            if standing.is_empty() {
-                self.notes.set_standing(None);
+            let mut stalled = counts.stalled();
+            // Sockets that are busy with clients need not answer the probe in time as well.
+            let is_busy = self.counters.activity().saturating_sub(answered) > BUSY_REPLIES
+                || self.connections.is_full();
+            stalled.extend(self.ask(period).err().filter(|_| !is_busy));
+            if stalled.is_empty() {
+                self.notes.set_stall(None);
                 return true;
             }
-            let text = format!("standing still for {:.1} s: {}", period.as_secs_f64(), standing.join(", "));
-            log::error!("{text}; if that stays so, systemd starts the program anew");
-            systemd::status(&text);
-            self.notes.set_standing(Some(text));
+            let stall = Stall { period, stalled };
+            log::error!("{stall}; if that stays so, systemd starts the program anew");
+            systemd::status(&stall.to_string());
+            self.notes.set_stall(Some(stall));
         }
     }
 }
