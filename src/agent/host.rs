@@ -1,4 +1,4 @@
-//! What the host is called, and what it allows.
+//! The host: its identity, and its limit of open files.
 
 use crate::config::HostIdentity;
 use crate::systemd;
@@ -13,12 +13,12 @@ pub fn host() -> HostIdentity {
     }
 }
 
-/// Raises the number of files that may be open as far as it goes: connections and exchanges are files.
-pub(super) fn allow_files() {
+/// Raises the limit of open files as far as the hard limit allows: each connection and query socket is an open file.
+pub(super) fn raise_file_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        // More than this only makes the kernel's tables longer.
+        // No use of this program needs more than this; more would only make the kernel's tables longer.
         let wanted = hard.min(65_536).max(soft);
-        // A unit's sandbox may forbid even a call that changes nothing.
+        // The unit's sandbox may forbid the call even if it would change nothing.
         if wanted > soft { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
     });
     if let Err(error) = raised {

@@ -1,5 +1,6 @@
 //! A reload: everything is read anew and checked, and counts only if all of it can be used.
 
+use super::host::host;
 use super::settings_follower::NewSettings;
 use super::signer;
 use super::sources::Sources;
@@ -48,7 +49,7 @@ impl Reload {
     async fn take(&mut self, tasks: &mut Tasks) -> Result<(), String> {
         let spec = (self.reread)()?;
         // The host may have another name by now.
-        let host = super::host();
+        let host = host();
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         signer::check_keys(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;

@@ -41,6 +41,8 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, 
 pub(super) struct Server {
     udp: UdpWorkers,
     tasks: JoinSet<()>,
+    /// Becomes true when no more queries are to be taken.
+    stop: watch::Sender<bool>,
 }
 
 impl Server {
@@ -48,18 +50,18 @@ impl Server {
         bound: BoundSockets,
         workers: Option<usize>,
         handler: &Arc<Handler>,
-        table: &Arc<Connections>,
-        stop: &watch::Receiver<bool>,
+        connections: &Arc<Connections>,
         heartbeats: &Heartbeats,
     ) -> Result<Self, AgentError> {
+        let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for listener in bound.tcp {
             let name =
                 listener.local_addr().map_or_else(|_| String::new(), |address| format!(" on {address}"));
             listener.set_nonblocking(true).map_err(AgentError::system("setting up TCP"))?;
             let listener = TcpListener::from_std(listener).map_err(AgentError::system("setting up TCP"))?;
-            let (handler, table) = (Arc::clone(handler), Arc::clone(table));
-            let serving = server::serve_tcp(listener, handler, table, stop.clone());
+            let (handler, connections) = (Arc::clone(handler), Arc::clone(connections));
+            let serving = server::serve_tcp(listener, handler, connections, stopped.clone());
             tasks.spawn(heartbeats.monitor(format!("the TCP loop{name}")).beat_beside(serving));
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -73,7 +75,7 @@ impl Server {
         }
         let udp = server::spawn_udp(bound.udp, workers, handler, slow, heartbeats)
             .map_err(AgentError::system("setting up UDP"))?;
-        Ok(Self { udp, tasks })
+        Ok(Self { udp, tasks, stop })
     }
 
     /// Waits until a task or thread ends, which none should, and returns what it is.
@@ -91,7 +93,9 @@ impl Server {
 
     /// Waits for queries under way, but not for ever.
     pub(super) async fn finish(self) {
-        let Self { udp, mut tasks } = self;
+        let Self { udp, mut tasks, stop } = self;
+        // Without receivers there is no TCP loop that has to stop.
+        let _ = stop.send(true);
         // Workers first: what they hand over is still answered, what they do not take stays in the socket.
         let drained = timeout(GRACE, async {
             let workers = tokio::task::spawn_blocking(|| udp.stop());

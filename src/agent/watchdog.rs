@@ -4,7 +4,7 @@
 use super::status::{Stall, StatusNotes, not_ready_text};
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
-use crate::server::{Connections, Probe};
+use crate::server::{BoundSockets, Connections, Handler, Probe};
 use crate::systemd;
 use std::io;
 use std::sync::Arc;
@@ -27,13 +27,32 @@ const READY_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Asks this program's own sockets, and reports what does not answer.
 #[derive(Clone)]
 pub(super) struct Prober {
-    pub(super) probe: Probe,
-    pub(super) notes: StatusNotes,
-    pub(super) counters: Arc<Metrics>,
-    pub(super) connections: Arc<Connections>,
+    probe: Probe,
+    notes: StatusNotes,
+    counters: Arc<Metrics>,
+    connections: Arc<Connections>,
 }
 
 impl Prober {
+    /// A probe of all sockets that this host can reach; the others are logged.
+    pub(super) fn new(
+        bound: &BoundSockets,
+        handler: &Handler,
+        notes: StatusNotes,
+        counters: Arc<Metrics>,
+        connections: Arc<Connections>,
+    ) -> Self {
+        let probe = Probe::new(bound, handler.probe().clone());
+        let unreachable: Vec<_> = probe.unreachable().iter().map(ToString::to_string).collect();
+        if !unreachable.is_empty() {
+            log::info!(
+                "not probed as long as the host has no such address, or only one device may use it: {}",
+                unreachable.join(", ")
+            );
+        }
+        Self { probe, notes, counters, connections }
+    }
+
     /// Sends a query to each socket; the error says which did not answer within `limit`.
     fn ask(&self, limit: Duration) -> Result<(), String> {
         self.probe.ask(limit).map_err(|silent| silent.to_string())

@@ -1,0 +1,212 @@
+//! The run of the agent: its start in steps, the supervision of its parts, and its end.
+
+use super::error::AgentError;
+use super::host::{self, host};
+use super::reload::{Reload, SettingsReader};
+use super::serve::{self, Server};
+use super::settings_follower::SettingsFollower;
+use super::signals::{self, ReloadSignal, StopSignals};
+use super::snapshot;
+use super::sources::Sources;
+use super::statistics::{self, Statistics};
+use super::status::{StatusLine, StatusNotes};
+use super::tasks::Tasks;
+use super::watchdog::Prober;
+use crate::config::Spec;
+use crate::forward::Forwarder;
+use crate::metrics::Metrics;
+use crate::server::{ClientPolicy, Connections, Handler};
+use crate::source::Publisher;
+use crate::source::snapshot::SnapshotWriter;
+use crate::systemd::{self, Sockets};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Runs the agent until a signal asks it to stop.
+///
+/// # Errors
+/// The agent cannot start, or a part of it ended by a fault.
+pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> Result<(), AgentError> {
+    host::raise_file_limit();
+    let (mut stop, mut reload) = signals::listen().map_err(AgentError::system("waiting for signals"))?;
+    let passed = Sockets::take()?;
+    let mut start = Start::new(spec);
+    let sources = start.start_sources().await?;
+    let serving = start.start_serving(passed)?;
+    let mut agent = start.start_tasks(sources, serving, statistics, reread);
+    let result = agent.supervise(&mut stop, &mut reload).await;
+    agent.finish().await;
+    result
+}
+
+/// What the steps of the start share.
+struct Start {
+    spec: Spec,
+    stage: Arc<Publisher>,
+    notes: StatusNotes,
+    counters: Arc<Metrics>,
+    tasks: Tasks,
+}
+
+/// The parts that answer queries, and those that depend on them.
+struct Serving {
+    follower: SettingsFollower,
+    forwarder: Arc<Forwarder>,
+    client_policy: Arc<ClientPolicy>,
+    prober: Prober,
+    server: Server,
+}
+
+impl Start {
+    fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            stage: Publisher::new(),
+            notes: StatusNotes::default(),
+            counters: Arc::default(),
+            tasks: Tasks::default(),
+        }
+    }
+
+    /// Starts the sources, waits until they are read or their limit is over, and starts to write a snapshot of etcd.
+    async fn start_sources(&mut self) -> Result<Sources, AgentError> {
+        let file = snapshot::file(&self.spec);
+        let mut sources = Sources::start(&self.spec, file.as_deref(), &self.stage, &mut self.tasks)?;
+        sources.first_read().await;
+        if let Some(file) = file {
+            let report = snapshot::report(file.clone(), self.notes.clone(), Arc::clone(&self.counters));
+            sources
+                .keep(SnapshotWriter::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
+        }
+        Ok(sources)
+    }
+
+    /// Makes the first configuration, and starts to answer queries with it.
+    fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
+        let mut follower = SettingsFollower::new(self.spec.clone(), host(), self.stage.status())?;
+        let (config, signer) = (follower.config(), follower.signer());
+        let workers = config.load().workers;
+        let bound = serve::sockets(passed, &config.load())?;
+        follower.listens_on(&bound);
+        let forwarder = Forwarder::new(config.load().forward.clone());
+        follower.refresh_upstreams(&forwarder);
+        let (published, counters) = (self.stage.published(), &self.counters);
+        let handler = Handler::new(published, config, signer, Arc::clone(&forwarder), Arc::clone(counters));
+        let handler = Arc::new(handler);
+        let client_policy = Arc::clone(handler.client_policy());
+        let connections = Connections::new();
+        let prober =
+            Prober::new(&bound, &handler, self.notes.clone(), Arc::clone(counters), Arc::clone(&connections));
+        let server = Server::start(bound, workers, &handler, &connections, self.tasks.heartbeats())?;
+        Ok(Serving { follower, forwarder, client_policy, prober, server })
+    }
+
+    /// Starts all other tasks.
+    fn start_tasks(
+        mut self,
+        sources: Sources,
+        serving: Serving,
+        statistics: Statistics,
+        reread: SettingsReader,
+    ) -> Agent {
+        let Serving { follower, forwarder, client_policy, prober, server } = serving;
+        statistics::start(statistics, &self.counters, &self.stage, &forwarder, &mut self.tasks);
+        let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
+        self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
+        self.tasks.spawn("the prober of upstreams", async move { tending.tend().await });
+        let (new_settings, taken_settings) = mpsc::channel(1);
+        let (status, notes) = (self.stage.status(), self.notes.clone());
+        let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes };
+        let follow = follower.follow(forwarder, client_policy, taken_settings);
+        self.tasks.spawn("the follower of the configuration", follow);
+        let Self { spec, stage, notes, tasks, .. } = self;
+        let reload = Reload { spec, reread, stage, sources, new_settings, notes, line };
+        let phase = Phase::Starting(prober.clone().ready().boxed());
+        Agent { tasks, server, prober, reload, phase }
+    }
+}
+
+/// The agent, all parts of which run.
+struct Agent {
+    tasks: Tasks,
+    server: Server,
+    prober: Prober,
+    reload: Reload,
+    phase: Phase,
+}
+
+/// Whether the agent's own sockets have answered yet.
+enum Phase {
+    /// Not yet; completes when they have.
+    Starting(BoxFuture<'static, ()>),
+    /// They have. The watchdog, if systemd has one, runs until this is dropped.
+    Ready(#[expect(dead_code, reason = "its drop ends the watchdog")] Option<std::sync::mpsc::Sender<()>>),
+}
+
+impl Agent {
+    /// Supervises all parts, and reloads when asked to, until a signal asks to stop.
+    ///
+    /// # Errors
+    /// A part ended by a fault.
+    async fn supervise(
+        &mut self,
+        stop: &mut StopSignals,
+        reload: &mut ReloadSignal,
+    ) -> Result<(), AgentError> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.received() => return Ok(()),
+                name = self.tasks.failed() => return Err(AgentError::Ended(name)),
+                name = self.server.failed() => return Err(AgentError::Ended(name)),
+                () = self.phase.ready() => self.become_ready()?,
+                // The end of a reload notifies systemd of readiness, so none may begin before the agent is ready.
+                () = reload.received(), if self.phase.is_ready() => {
+                    // A stop must not wait for sources that do not answer.
+                    tokio::select! {
+                        biased;
+                        () = stop.received() => return Ok(()),
+                        () = self.reload.run(&mut self.tasks) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notifies systemd that queries are answered, and starts what reports to systemd from then on.
+    fn become_ready(&mut self) -> Result<(), AgentError> {
+        let line = &self.reload.line;
+        systemd::ready(&line.text());
+        log::info!("ready: {}", line.text());
+        self.tasks.spawn("the status line", line.clone().notify_changes());
+        let watchdog = self.prober.clone().watch(self.tasks.heartbeats().clone());
+        self.phase = Phase::Ready(watchdog.map_err(AgentError::system("starting the watchdog"))?);
+        Ok(())
+    }
+
+    /// Ends the agent: writes the last snapshot while queries are still answered, then lets queries finish. All other
+    /// tasks end last.
+    async fn finish(self) {
+        let Self { phase, mut reload, server, .. } = self;
+        systemd::stopping();
+        drop(phase);
+        reload.sources.keep_last().await;
+        server.finish().await;
+    }
+}
+
+impl Phase {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// Completes once, when the sockets have answered.
+    async fn ready(&mut self) {
+        match self {
+            Self::Starting(answered) => answered.await,
+            Self::Ready(_) => std::future::pending().await,
+        }
+    }
+}
