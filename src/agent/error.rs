@@ -1,4 +1,4 @@
-//! Why the agent cannot start, or ends.
+//! The errors of the agent: why it cannot start, why a source cannot, and why the agent ended.
 
 use super::key_files::KeysError;
 use crate::server::BindError;
@@ -13,7 +13,7 @@ pub enum AgentError {
     /// A source cannot be set up.
     #[error(transparent)]
     Sources(#[from] SourcesError),
-    /// DNSSEC keys that are configured cannot be used.
+    /// Configured DNSSEC keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// A setting cannot be used on this host.
@@ -25,32 +25,33 @@ pub enum AgentError {
     /// systemd's sockets cannot be used.
     #[error(transparent)]
     Sockets(#[from] SocketError),
-    /// The system refuses something.
+    /// The operating system refuses an operation.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The system's reason.
         source: io::Error,
     },
-    /// A task ended that never should.
+    /// A task or thread ended that must not end; its name.
     #[error("{0} ended by a fault")]
     Ended(&'static str),
 }
 
 impl AgentError {
+    /// Makes the system's reason the error of an operation.
     pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { what, source }
     }
 }
 
-/// A source that cannot be set up.
+/// Why sources cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SourcesError {
-    /// etcd's settings.
+    /// A setting of etcd cannot be used.
     #[error("etcd: {0}")]
     Etcd(#[from] EtcdError),
-    /// The directory of records.
+    /// The directory of records cannot be read.
     #[error("-records (SKYDNS_RECORDS): cannot read {}: {source}", dir.display())]
     Records {
         /// The directory.
@@ -58,10 +59,10 @@ pub enum SourcesError {
         /// The system's reason.
         source: io::Error,
     },
-    /// Sources that a reload asks for and that cannot be read.
+    /// The new sources of a reload cannot be read.
     #[error("the new sources cannot be read, those before stay: {0}")]
     Unread(String),
-    /// No thread to be had.
+    /// A thread cannot be started.
     #[error("starting a thread: {0}")]
     Thread(#[source] io::Error),
 }

@@ -23,7 +23,7 @@ mod tasks;
 mod upstreams;
 mod watchdog;
 
-pub use check::check_sources;
+pub use check::{CheckedSources, check_sources};
 pub use error::{AgentError, SourcesError};
 pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};

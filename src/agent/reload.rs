@@ -1,4 +1,4 @@
-//! A reload: everything is read anew and checked, and counts only if all of it can be used.
+//! A reload: all settings are read again and checked, and replace those in use only if all of them can be used.
 
 use super::host::host;
 use super::settings_follower::NewSettings;
@@ -12,24 +12,24 @@ use crate::systemd;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Reads flags, variables and the variables file again; the error is for a person.
+/// Reads flags, variables and the variables file again. The error is a text for the operator.
 pub type SettingsReader = Box<dyn Fn() -> Result<Spec, String> + Send + Sync>;
 
-/// What a reload needs of the agent.
+/// The parts of the agent that a reload reads or replaces.
 pub(super) struct Reload {
-    /// The settings that count now.
+    /// The settings in use: flags, variables and defaults.
     pub(super) spec: Spec,
     pub(super) reread: SettingsReader,
     pub(super) stage: Arc<Publisher>,
     pub(super) sources: Sources,
-    /// To the follower of the configuration.
+    /// Passes settings to the follower of settings.
     pub(super) new_settings: mpsc::Sender<NewSettings>,
     pub(super) notes: StatusNotes,
     pub(super) line: StatusLine,
 }
 
 impl Reload {
-    /// Reloads. Whatever cannot be used leaves all as it was, and is told.
+    /// Reloads. If anything cannot be used, nothing changes, and the problem is logged and shown in the status line.
     pub(super) async fn run(&mut self, tasks: &mut Tasks) {
         log::info!("reloading (SIGHUP)");
         systemd::reloading();
@@ -46,19 +46,20 @@ impl Reload {
         systemd::ready(&self.line.text());
     }
 
+    /// Reads all settings and puts them in use; the error is a text for the operator.
     async fn take(&mut self, tasks: &mut Tasks) -> Result<(), String> {
         let spec = (self.reread)()?;
-        // The host may have another name by now.
+        // The host may have been renamed since the start.
         let host = host();
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         signer::check_keys(&config).map_err(|problem| problem.to_string())?;
         let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
         let (done, taken) = oneshot::channel();
         let new_settings = NewSettings { spec: spec.clone(), host, done };
-        // The follower ends only with the program.
+        // The follower ends only when the agent ends.
         self.new_settings.send(new_settings).await.map_err(|_| "the agent ends".to_owned())?;
-        // A configuration in the store that cannot be used is told there, as at the start; keys that it names and that
-        // cannot be read leave all as it was.
+        // If the store's configuration cannot be used, the follower logs that and takes the settings alone, as at the
+        // start. If keys that it names cannot be read, the follower returns an error, and nothing may change.
         if let Err(problem) = taken.await.unwrap_or(Ok(())) {
             next.iter().for_each(Sources::stop);
             return Err(problem);

@@ -1,4 +1,4 @@
-//! The serving parts: their sockets, their start, and an end that loses no query.
+//! The tasks and threads that serve clients: their sockets, their start, and an end that loses no query.
 
 use super::error::AgentError;
 use crate::config::{Config, Spec};
@@ -12,16 +12,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How often threads are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time from one check for ended UDP threads to the next.
+const ENDED_POLL: Duration = Duration::from_secs(1);
 
-/// How long queries under way may take once the agent is told to stop.
+/// Maximum time for queries under way after the agent was asked to stop.
 ///
-/// What comes in meanwhile waits in the sockets for the next process, so this is also the longest that a restart
-/// may keep it waiting.
-const GRACE: Duration = Duration::from_secs(1);
+/// Queries that arrive meanwhile wait in the sockets for the next process, so this is also how long a restart may
+/// delay them.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The sockets to serve: systemd's, or our own.
+/// The sockets to serve: those that systemd passed, else sockets of our own.
+///
+/// # Errors
+/// An address cannot be bound, or systemd had to pass sockets and passed none.
 pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, AgentError> {
     if passed.is_empty() {
         if config.systemd {
@@ -37,7 +40,7 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, 
     Ok(BoundSockets { udp: passed.udp, tcp: passed.tcp })
 }
 
-/// The serving parts, which have to finish what they began.
+/// The tasks and threads that serve clients, which have to finish the queries that they took.
 pub(super) struct Server {
     udp: UdpWorkers,
     tasks: JoinSet<()>,
@@ -46,6 +49,7 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Starts a task per TCP listener, and UDP threads and slow paths for `workers` per UDP socket.
     pub(super) fn start(
         bound: BoundSockets,
         workers: Option<usize>,
@@ -83,7 +87,7 @@ impl Server {
         loop {
             tokio::select! {
                 _ = self.tasks.join_next() => return "a server task",
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(ENDED_POLL) => {}
             }
             if self.udp.any_ended() {
                 return "a UDP worker";
@@ -91,13 +95,14 @@ impl Server {
         }
     }
 
-    /// Waits for queries under way, but not for ever.
+    /// Takes no more queries, and waits, with a limit, for those under way.
     pub(super) async fn finish(self) {
         let Self { udp, mut tasks, stop } = self;
         // Without receivers there is no TCP loop that has to stop.
         let _ = stop.send(true);
-        // Workers first: what they hand over is still answered, what they do not take stays in the socket.
-        let drained = timeout(GRACE, async {
+        // UDP threads first: the slow paths still answer what the threads passed to them, and queries that no thread takes
+        // any more stay in the socket.
+        let drained = timeout(FINISH_TIMEOUT, async {
             let workers = tokio::task::spawn_blocking(|| udp.stop());
             let _ = workers.await;
             while tasks.join_next().await.is_some() {}

@@ -1,4 +1,8 @@
-//! Settings that change while the agent runs: the store's configuration and the host's upstreams.
+//! The settings in use while the agent runs, which follow the configuration in the store, reloads and the host's
+//! resolv.conf.
+//!
+//! Owns the shared configuration and the shared signer: readers load them for each query, this module alone replaces
+//! them. What cannot be used replaces nothing.
 
 use super::error::AgentError;
 use super::key_files::KeysError;
@@ -17,39 +21,42 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 
-/// How often resolv.conf is looked at: reading it costs less than watching all its links.
-const LOOK: Duration = Duration::from_secs(2);
+/// Time from one reading of resolv.conf to the next: to read the file costs less than to watch all its links.
+const RESOLV_CONF_POLL: Duration = Duration::from_secs(2);
 
-/// Other settings to go by, from a reload.
+/// The settings that a reload has read, which replace those in use.
 pub(super) struct NewSettings {
     /// Flags, variables and defaults.
     pub(super) spec: Spec,
     pub(super) host: HostIdentity,
-    /// Hears that it is done, or why not.
+    /// Gets the result: that the settings are in use, or why they cannot be used.
     pub(super) done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Keeps the shared configuration up to date.
+/// Keeps the shared configuration, signer and upstreams up to date.
 pub(super) struct SettingsFollower {
     /// Flags, variables and defaults.
     base: Spec,
     host: HostIdentity,
     status: watch::Receiver<Status>,
-    /// The store's configuration that was looked at last.
-    seen: Option<(SourceId, Vec<u8>)>,
-    /// The configuration as all see it.
+    /// The store's configuration that was read last.
+    stored: Option<(SourceId, Vec<u8>)>,
+    /// The configuration in use, shared with all readers.
     config: Arc<ArcSwap<Config>>,
-    /// What signs, as all see it.
+    /// The signer in use, if answers are signed, shared with all readers.
     signer: Arc<ArcSwapOption<Signer>>,
+    /// The cache of signatures, which goes on when the signer is replaced.
     signatures: Arc<SignatureCache>,
-    /// What was said of the keys last.
-    keys_told: Option<String>,
+    /// The description of the keys that was logged last.
+    logged_keys: Option<String>,
+    /// The addresses that the agent listens on.
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
 }
 
 impl SettingsFollower {
-    /// Makes the first configuration. The store's counts if it can be used, else it is told.
+    /// Makes the first configuration. If the store's configuration cannot be used, that is logged and the settings alone
+    /// count.
     ///
     /// # Errors
     /// The settings cannot be used on this host, or keys that are configured cannot be read.
@@ -64,42 +71,43 @@ impl SettingsFollower {
             base,
             host,
             status,
-            seen: None,
+            stored: None,
             config: Arc::new(ArcSwap::from_pointee(config)),
             signer: Arc::default(),
             signatures,
-            keys_told: None,
+            logged_keys: None,
             listening: Vec::new(),
             upstreams: Upstreams::default(),
         };
-        follower.seen = follower.status.borrow_and_update().config();
-        let made = match follower.made() {
-            Err(NotMade::Config(problem)) => {
+        follower.stored = follower.status.borrow_and_update().config();
+        let derived = match follower.derive() {
+            Err(DeriveError::Config(problem)) => {
                 log::error!("the configuration of the store is not taken: {problem}");
                 let config = follower.config.load_full();
                 let signer = signer::new_signer(&config, &follower.signatures)?;
                 ((*config).clone(), signer)
             }
-            Err(NotMade::Keys(problem)) => return Err(problem.into()),
-            Ok(made) => made,
+            Err(DeriveError::Keys(problem)) => return Err(problem.into()),
+            Ok(derived) => derived,
         };
-        follower.take(made);
+        follower.take(derived);
         Ok(follower)
     }
 
-    /// What signs, if anything does.
+    /// The shared signer.
     pub(super) fn signer(&self) -> Arc<ArcSwapOption<Signer>> {
         Arc::clone(&self.signer)
     }
 
+    /// The shared configuration.
     pub(super) fn config(&self) -> Arc<ArcSwap<Config>> {
         Arc::clone(&self.config)
     }
 
-    /// Notes where we listen, and says so as SkyDNS did.
+    /// Notes the addresses that the agent listens on, and logs them as SkyDNS did.
     pub(super) fn listens_on(&mut self, bound: &BoundSockets) {
         let config = self.config.load();
-        let mut say = |protocol: &str, address: std::io::Result<SocketAddr>| {
+        let mut note = |protocol: &str, address: std::io::Result<SocketAddr>| {
             let Ok(address) = address else { return };
             let (domain, rcache) = (config.zone.domain(), config.forward.cache_size);
             log::info!("ready for queries on {domain} for {protocol}://{address} [rcache {rcache}]");
@@ -107,18 +115,18 @@ impl SettingsFollower {
                 self.listening.push(address);
             }
         };
-        bound.tcp.iter().for_each(|socket| say("tcp", socket.local_addr()));
-        bound.udp.iter().for_each(|socket| say("udp", socket.local_addr()));
+        bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
+        bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
     }
 
-    /// Follows, for ever.
+    /// Follows the store, reloads and resolv.conf, for ever.
     pub(super) async fn follow(
         mut self,
         forwarder: Arc<Forwarder>,
         client_policy: Arc<ClientPolicy>,
         mut new_settings: mpsc::Receiver<NewSettings>,
     ) {
-        let mut look = interval(LOOK);
+        let mut poll = interval(RESOLV_CONF_POLL);
         loop {
             tokio::select! {
                 changed = self.status.changed() => {
@@ -131,10 +139,10 @@ impl SettingsFollower {
                         self.refresh_upstreams(&forwarder);
                     }
                 }
-                _ = look.tick() => {
+                _ = poll.tick() => {
                     client_policy.refresh(&self.config.load().allow);
                     self.refresh_upstreams(&forwarder);
-                    self.tell_keys();
+                    self.log_keys();
                 }
                 Some(NewSettings { spec, host, done }) = new_settings.recv() => {
                     let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
@@ -146,22 +154,22 @@ impl SettingsFollower {
                     client_policy.refresh(&self.config.load().allow);
                     forwarder.configure(self.config.load().forward.clone());
                     self.refresh_upstreams(&forwarder);
-                    // Nobody left to hear it is no error.
+                    // The reload is given up when the agent ends: then nobody receives this.
                     let _ = done.send(taken);
                 }
             }
         }
     }
 
-    /// Takes the store's configuration if it is another; `true` if the settings changed.
+    /// Takes the store's configuration if it changed; `true` if that changed the configuration in use.
     fn read_store(&mut self) -> bool {
         let stored = self.status.borrow_and_update().config();
-        if stored == self.seen {
+        if stored == self.stored {
             return false;
         }
-        self.seen = stored;
-        match self.made() {
-            Ok(made) => self.take(made),
+        self.stored = stored;
+        match self.derive() {
+            Ok(derived) => self.take(derived),
             Err(problem) => {
                 log::error!(
                     "the configuration of the store is not taken, the last good one stays: {problem}"
@@ -171,36 +179,36 @@ impl SettingsFollower {
         }
     }
 
-    /// Makes the configuration anew, of the settings alone if the store's cannot be used, as at the start.
+    /// Derives the configuration again; of the settings alone, as at the start, if the store's cannot be used.
     ///
     /// # Errors
-    /// Nothing can be made of them; the last good one stays.
+    /// The settings or the keys cannot be used; the configuration in use stays.
     fn read_anew(&mut self) -> Result<(), String> {
-        self.seen = self.status.borrow_and_update().config();
-        let made = self.made().or_else(|problem| match problem {
-            NotMade::Config(problem) => {
+        self.stored = self.status.borrow_and_update().config();
+        let derived = self.derive().or_else(|problem| match problem {
+            DeriveError::Config(problem) => {
                 log::error!(
                     "the configuration of the store is not taken, flags and variables count: {problem}"
                 );
                 let config = Config::new(&self.base, &self.host);
-                let config = config.map_err(|problem| NotMade::Config(problem.to_string()))?;
+                let config = config.map_err(|problem| DeriveError::Config(problem.to_string()))?;
                 let signer = signer::new_signer(&config, &self.signatures)?;
                 Ok((config, signer))
             }
-            keys @ NotMade::Keys(_) => Err(keys),
+            keys @ DeriveError::Keys(_) => Err(keys),
         });
-        self.take(made.map_err(|problem| problem.to_string())?);
+        self.take(derived.map_err(|problem| problem.to_string())?);
         Ok(())
     }
 
-    /// The configuration that the settings and the store's make together.
-    fn made(&mut self) -> Result<(Config, Option<Arc<Signer>>), NotMade> {
+    /// Derives configuration and signer from the settings, with those of the store over them.
+    fn derive(&mut self) -> Result<(Config, Option<Arc<Signer>>), DeriveError> {
         let key = Keyspace::new(&self.base.path_prefix).config_key();
-        let stored = match &self.seen {
+        let stored = match &self.stored {
             None => None,
             Some((source, json)) => {
                 let settings = self.base.with_store(&key, json);
-                let settings = settings.map_err(|problem| NotMade::Config(problem.to_string()))?;
+                let settings = settings.map_err(|problem| DeriveError::Config(problem.to_string()))?;
                 for field in &settings.unknown {
                     log::warn!("{}: {key}: field \"{field}\" means nothing here", source.name());
                 }
@@ -209,7 +217,7 @@ impl SettingsFollower {
         };
         let spec = stored.as_ref().unwrap_or(&self.base);
         let config = Config::new(spec, &self.host);
-        let config = config.map_err(|problem| NotMade::Config(problem.to_string()))?;
+        let config = config.map_err(|problem| DeriveError::Config(problem.to_string()))?;
         if config.dnssec.cache_size != self.config.load().dnssec.cache_size {
             self.signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
         }
@@ -217,10 +225,11 @@ impl SettingsFollower {
         Ok((config, signer))
     }
 
+    /// Replaces configuration and signer in use; `true` if the configuration is another.
     fn take(&mut self, (config, signer): (Config, Option<Arc<Signer>>)) -> bool {
-        // The signer first: what is signed for a domain that is not served yet harms nobody.
+        // The signer first: a signer for a domain that is not served yet has nothing to sign.
         self.signer.store(signer);
-        self.tell_keys();
+        self.log_keys();
         let before = self.config.load_full();
         if *before == config {
             return false;
@@ -240,28 +249,28 @@ impl SettingsFollower {
         true
     }
 
-    /// Says with which keys is signed, whenever that changes.
-    fn tell_keys(&mut self) {
+    /// Logs which keys sign, if that changed since it was logged last.
+    fn log_keys(&mut self) {
         let signer = self.signer.load_full();
-        let told = signer.as_ref().map(|signer| signer::describe(signer));
-        if told != self.keys_told {
+        let keys = signer.as_ref().map(|signer| signer::describe(signer));
+        if keys != self.logged_keys {
             match &signer {
                 Some(signer) => signer::log_signer(signer),
                 None => log::info!("dnssec: answers are not signed any more"),
             }
-            self.keys_told = told;
+            self.logged_keys = keys;
         }
     }
 
-    /// Brings the forwarder's upstreams up to date.
+    /// Replaces the forwarder's upstreams if resolv.conf or the configuration names others.
     pub(super) fn refresh_upstreams(&mut self, forwarder: &Forwarder) {
         self.upstreams.refresh(&self.base, &self.config.load(), &self.listening, forwarder);
     }
 }
 
-/// Why no configuration could be made.
+/// Why no configuration can be derived.
 #[derive(Debug, thiserror::Error)]
-enum NotMade {
+enum DeriveError {
     #[error("{0}")]
     Config(String),
     #[error(transparent)]

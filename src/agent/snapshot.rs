@@ -1,4 +1,4 @@
-//! The snapshot on disk: where it is, who hears of it, and its reading at the start.
+//! The snapshot of etcd on disk: its path, the report of each save, and its loading at the start.
 
 use super::status::StatusNotes;
 use crate::config::Spec;
@@ -11,39 +11,39 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// The file of the snapshot, if there is a directory for it: the one that is configured, else systemd's.
+/// The path of the snapshot, in the configured directory, else in systemd's; `None` if there is neither.
 pub(super) fn file(spec: &Spec) -> Option<PathBuf> {
     spec.state_dir.clone().or_else(systemd::state_directory).map(|dir| dir.join("snapshot"))
 }
 
-/// Hears of each save: counts it, and tells a person of trouble and of its end.
+/// Makes the function that is called after each save: it counts the save, and logs when a problem begins, changes or ends.
 pub(super) fn report(
     file: PathBuf,
     notes: StatusNotes,
     counters: Arc<Metrics>,
 ) -> impl Fn(&SaveResult) + Send + 'static {
-    let told = Mutex::new(None);
+    let last_problem = Mutex::new(None);
     move |kept| {
         counters.snapshot_saved(kept.as_ref().ok().map(|saved| saved.octets));
-        let trouble = kept.as_ref().err().map(ToString::to_string);
-        let mut told = lock(&told);
-        if *told == trouble {
+        let problem = kept.as_ref().err().map(ToString::to_string);
+        let mut last_problem = lock(&last_problem);
+        if *last_problem == problem {
             return;
         }
-        match &trouble {
+        match &problem {
             Some(reason) => log::warn!("the snapshot {} cannot be written: {reason}", file.display()),
-            None if told.is_some() => log::info!("the snapshot {} is written again", file.display()),
+            None if last_problem.is_some() => log::info!("the snapshot {} is written again", file.display()),
             None => {}
         }
-        notes.set_snapshot(trouble.as_deref());
-        *told = trouble;
+        notes.set_snapshot(problem.as_deref());
+        *last_problem = problem;
     }
 }
 
-/// Reads the snapshot into the tree; `visible` is dropped when what it holds is served, or nothing will come.
+/// Loads the snapshot into the tree; `visible` is dropped when the snapshot is served, or cannot be.
 pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: oneshot::Sender<()>) {
     let part = |part| {
-        // Without a mirror the program ends.
+        // An error means that the mirror has ended, which ends the program.
         let _ = feed.push_blocking(Event::Restored(part));
     };
     match snapshot::restore(file, origin, part) {

@@ -1,4 +1,6 @@
-//! The settings of the sources: which there are, and where their stores are.
+//! The settings of the sources: which sources there are, and how their stores are reached.
+//!
+//! A reload compares them: only if they have changed, the sources are replaced.
 
 use super::error::SourcesError;
 use crate::config::Spec;
@@ -10,43 +12,50 @@ use crate::systemd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where the package keeps records; used, if it is there, when no other directory is configured.
+/// The package's directory of records, used if it exists and no other directory is configured.
 const DEFAULT_RECORDS: &str = "/etc/skydns/records";
 
-/// What the sources were made from: when it changes, others have to take their place.
+/// All that determines the sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SourceSettings {
     pub(super) keyspace: Keyspace,
+    /// The directory of records.
     pub(super) records: Option<PathBuf>,
     pub(super) etcd: Option<EtcdSettings>,
+    /// Whether etcd has to be reached: it is configured, or the only source.
     pub(super) etcd_required: bool,
-    /// What the files for TLS hold: a renewed certificate is another setting.
+    /// The content of the files for TLS: a renewed certificate in the same file is a change too.
     tls: Vec<Option<Vec<u8>>>,
 }
 
 impl SourceSettings {
+    /// Makes the settings of the sources out of the agent's.
+    ///
+    /// # Errors
+    /// A directory, certificate or URL cannot be used.
     pub(super) fn new(spec: &Spec) -> Result<Self, SourcesError> {
         let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
         let records = spec.records.clone().or_else(default);
-        // The default directory may come later; one that was named is a mistake.
+        // A configured directory that cannot be read is a mistake; the default one need not exist.
         if let Some(dir) = &spec.records {
             std::fs::read_dir(dir).map_err(|source| SourcesError::Records { dir: dir.clone(), source })?;
         }
-        // Looked for where nothing else is asked for, as SkyDNS did.
-        let wanted = !spec.machines.is_empty() || spec.records.is_none();
-        let etcd = wanted.then(|| etcd_settings(spec)).transpose()?;
+        // Without any configured source etcd is looked for on this host, as SkyDNS does.
+        let uses_etcd = !spec.machines.is_empty() || spec.records.is_none();
+        let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;
         let etcd_required = !spec.machines.is_empty() || records.is_none();
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
         let tls = tls.map(|file| file.as_ref().and_then(|file| std::fs::read(file).ok())).collect();
         Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })
     }
 
-    /// What a snapshot of etcd is of; `None` without etcd.
+    /// The identity of the store that a snapshot is of; `None` without etcd.
     pub(super) fn origin(&self) -> Option<StoreIdentity> {
         let endpoints = self.etcd.as_ref()?.endpoints.iter().cloned().collect();
         Some(StoreIdentity { root: self.keyspace.root().to_owned(), endpoints })
     }
 
+    /// The mirror of the sources, which publishes through `stage`.
     pub(super) fn mirror(&self, stage: &Arc<Publisher>) -> Mirror {
         let mut sources = Vec::new();
         if self.etcd.is_some() {
@@ -59,6 +68,7 @@ impl SourceSettings {
     }
 }
 
+/// The settings of etcd, with TLS files that were checked.
 fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, SourcesError> {
     let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
     let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };

@@ -1,4 +1,4 @@
-//! Which sources there are, and their start.
+//! The running sources: their start, their replacement by a reload, and the snapshot of etcd.
 
 use super::error::SourcesError;
 use super::snapshot;
@@ -27,24 +27,24 @@ const LAST_SAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum time that a reload waits for new sources.
 const RELOAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The running sources, which feed one tree.
+/// The running sources of one tree.
 #[derive(Debug)]
 pub(super) struct Sources {
     front: MirrorHandle,
     settings: SourceSettings,
     files: Option<mpsc::Sender<FilesCommand>>,
     etcd: Option<AbortHandle>,
-    /// Closed when the snapshot is served, or there is none.
+    /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
     keeper: Option<SnapshotWriter>,
     expected_end: ExpectedEnd,
 }
 
 impl Sources {
-    /// Starts the sources that the settings ask for. Until etcd is read, a snapshot of it counts.
+    /// Starts the sources that the settings name. Until etcd is read, its snapshot is served.
     ///
     /// # Errors
-    /// One of them cannot be set up: a directory, certificate or URL that cannot be used.
+    /// A directory, certificate or URL cannot be used, or the system has no thread to give.
     pub(super) fn start(
         spec: &Spec,
         snapshot: Option<&Path>,
@@ -55,6 +55,7 @@ impl Sources {
         Self::start_with(settings, snapshot, stage, tasks)
     }
 
+    /// Starts the sources of settings that were checked.
     fn start_with(
         settings: SourceSettings,
         snapshot: Option<&Path>,
@@ -135,11 +136,11 @@ impl Sources {
         self.etcd = Some(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
     }
 
-    /// Other sources, if the settings ask for others, as soon as they have read what these have; else these look at
-    /// the files again. [`take`](Self::take) makes them count.
+    /// Starts new sources if the settings have changed, and returns them when they have read enough to replace these with
+    /// [`take`](Self::take). If the settings are the same, the files are read again.
     ///
     /// # Errors
-    /// They cannot be set up or read.
+    /// The new sources cannot be set up, or not be read in time. These go on.
     pub(super) async fn reload(
         &mut self,
         spec: &Spec,
@@ -162,7 +163,7 @@ impl Sources {
         Ok(Some(next))
     }
 
-    /// Puts other sources in the place of these.
+    /// Replaces these sources, which end, by others.
     pub(super) fn take(&mut self, mut next: Self, stage: &Publisher) {
         stage.promote(&next.front);
         std::mem::swap(self, &mut next);
@@ -172,14 +173,14 @@ impl Sources {
         next.stop();
     }
 
-    /// Ends the sources, which nobody needs any more.
+    /// Ends the sources. That their tasks and threads end is no fault then.
     pub(super) fn stop(&self) {
         self.expected_end.announce();
         self.files.iter().for_each(|files| files.send(FilesCommand::Stop).unwrap_or_default());
         self.etcd.iter().for_each(AbortHandle::abort);
     }
 
-    /// Has what etcd holds kept on disk from now on.
+    /// Has the services of etcd saved to disk from now on.
     pub(super) fn keep(&mut self, keeper: SnapshotWriter) {
         match self.settings.origin() {
             Some(origin) => keeper.start_saving(origin, self.front.clone()),
@@ -188,7 +189,7 @@ impl Sources {
         self.keeper = Some(keeper);
     }
 
-    /// Has the last changes kept on disk, but does not wait for ever.
+    /// Has the last changes saved to disk, and waits for that with a limit.
     pub(super) async fn keep_last(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
         if timeout(LAST_SAVE_TIMEOUT, keeper.finish()).await.is_err() {

@@ -1,4 +1,4 @@
-//! The long-lived tasks and threads: each has a name and a heartbeat, and none may end unasked.
+//! The long-lived tasks and threads: each has a name and a heartbeat, and none may end without being asked to.
 
 use crate::heartbeat::Heartbeats;
 use std::io;
@@ -8,43 +8,44 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// How often threads are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time from one check whether a thread has ended to the next.
+const THREAD_POLL: Duration = Duration::from_secs(1);
 
-/// The long-lived tasks by name.
+/// The running tasks and watched threads.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     set: JoinSet<Option<&'static str>>,
     heartbeats: Heartbeats,
 }
 
-/// Whether some tasks are asked to end.
+/// A flag that a group of tasks was asked to end, so that their end is no fault. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExpectedEnd(Arc<AtomicBool>);
 
 impl ExpectedEnd {
-    /// From now on their end is no fault.
+    /// Sets the flag.
     pub(super) fn announce(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the flag is set.
     fn is_announced(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Tasks {
-    /// The beats of all that runs for long.
+    /// The heartbeats of all tasks and threads.
     pub(super) fn heartbeats(&self) -> &Heartbeats {
         &self.heartbeats
     }
 
-    /// Starts a task that is to run for ever.
+    /// Starts a task that must not end.
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_until(name, &ExpectedEnd::default(), task);
     }
 
-    /// Starts a task that is to run until its end is expected.
+    /// Starts a task that must not end before its end is expected.
     pub(super) fn spawn_until(
         &mut self,
         name: &'static str,
@@ -58,7 +59,7 @@ impl Tasks {
         })
     }
 
-    /// Makes the end of a thread the end of a task, so that it is seen.
+    /// Watches a thread, by a task that ends when the thread does.
     pub(super) fn watch_thread(
         &mut self,
         name: &'static str,
@@ -67,7 +68,7 @@ impl Tasks {
     ) {
         self.spawn_until(name, expected_end, async move {
             while !thread.is_finished() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(THREAD_POLL).await;
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The upstreams of the host: those that are named, or those of resolv.conf, without ourselves.
+//! The upstreams of the host: those of the configuration, else those of resolv.conf, without the agent's own addresses.
 
 use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
@@ -8,27 +8,30 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 
-/// Looks in a row that find no upstream where there were some until that is believed: whoever writes resolv.conf may be
-/// half done.
-const MOST_MISSES: u8 = 3;
+/// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
+/// been read while a program was writing it.
+const MAX_EMPTY_READINGS: u8 = 3;
 
-/// What is known of them.
+/// The upstreams in use, and what was read last.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
+    /// The upstreams in use; `None` if the next reading counts even if it is empty.
     present: Option<Vec<SocketAddr>>,
-    misses: u8,
-    /// Whether it was told that we are named ourselves.
+    /// Readings in a row without an upstream.
+    empty_readings: u8,
+    /// Whether the last configuration named this server as its own upstream, which is logged once.
     own_named: bool,
     failures: RateLimitedLog,
 }
 
 impl Upstreams {
-    /// Takes whatever is found next, even if it is nothing.
+    /// Makes the next reading count, even if it finds no upstream.
     pub(super) fn forget(&mut self) {
         self.present = None;
     }
 
-    /// Brings the forwarder's upstreams up to date. What cannot be read is not taken for empty.
+    /// Finds the upstreams and gives them to the forwarder if they have changed. If they cannot be read, those in use
+    /// stay.
     pub(super) fn refresh(
         &mut self,
         base: &Spec,
@@ -45,6 +48,7 @@ impl Upstreams {
         }
     }
 
+    /// Finds the upstreams of the configuration, else of resolv.conf.
     fn find(
         &mut self,
         base: &Spec,
@@ -63,10 +67,13 @@ impl Upstreams {
         Ok(others)
     }
 
+    /// Gives upstreams to the forwarder, if they differ from those in use and can be believed.
     fn take(&mut self, found: Vec<SocketAddr>, forwarder: &Forwarder) {
-        self.misses = if found.is_empty() { self.misses.saturating_add(1) } else { 0 };
+        self.empty_readings = if found.is_empty() { self.empty_readings.saturating_add(1) } else { 0 };
         let had_some = self.present.as_ref().is_some_and(|present| !present.is_empty());
-        if self.present.as_ref() == Some(&found) || had_some && (1..MOST_MISSES).contains(&self.misses) {
+        if self.present.as_ref() == Some(&found)
+            || had_some && (1..MAX_EMPTY_READINGS).contains(&self.empty_readings)
+        {
             return;
         }
         let list: Vec<_> = found.iter().map(ToString::to_string).collect();
@@ -76,7 +83,10 @@ impl Upstreams {
     }
 }
 
-/// All addresses at which a question would come back to us.
+/// All addresses at which a query would come back to this agent.
+///
+/// # Errors
+/// The addresses of the host cannot be read.
 fn own_addresses(listening: &[SocketAddr]) -> io::Result<HashSet<SocketAddr>> {
     let mut own: HashSet<SocketAddr> = listening.iter().copied().collect();
     let wildcards: Vec<_> = listening.iter().filter(|address| address.ip().is_unspecified()).collect();
@@ -104,7 +114,7 @@ mod tests {
         let config = Config::new(&base, &HostIdentity::default()).expect("a configuration");
         let forwarder = Forwarder::new(config.forward.clone());
         let mut upstreams = Upstreams::default();
-        let mut look = |write: &dyn Fn(&Path)| {
+        let mut read_after = |write: &dyn Fn(&Path)| {
             write(&file);
             upstreams.refresh(&base, &config, &[], &forwarder);
             forwarder.upstreams().len()
@@ -117,11 +127,15 @@ mod tests {
             std::fs::remove_file(file).expect("removed");
             std::fs::create_dir(file).expect("a directory");
         };
-        assert_eq!(look(&two), 2);
-        assert_eq!([look(&half), look(&half)], [2, 2], "someone is writing");
-        assert_eq!(look(&two), 2);
-        assert_eq!([look(&half), look(&half), look(&half)], [2, 2, 0], "so it is meant");
-        assert_eq!(look(&two), 2);
-        assert_eq!([look(&directory), look(&|_| ()), look(&|_| ()), look(&|_| ())], [2; 4], "cannot be read");
+        assert_eq!(read_after(&two), 2);
+        assert_eq!([read_after(&half), read_after(&half)], [2, 2], "the file is being written");
+        assert_eq!(read_after(&two), 2);
+        assert_eq!([read_after(&half), read_after(&half), read_after(&half)], [2, 2, 0], "the file stays so");
+        assert_eq!(read_after(&two), 2);
+        assert_eq!(
+            [read_after(&directory), read_after(&|_| ()), read_after(&|_| ()), read_after(&|_| ())],
+            [2; 4],
+            "cannot be read"
+        );
     }
 }

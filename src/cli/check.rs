@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
-use crate::agent::{Keys, check_sources, host};
+use crate::agent::{CheckedSources, Keys, check_sources, host};
 use crate::answer::Zone;
 use crate::config::{Arguments, Config, Spec};
 use crate::service::Keyspace;
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
     let checked = runtime.block_on(check_sources(&arguments.spec));
     runtime.shutdown_background();
     let spec = match checked {
-        Ok((stage, unread, notes)) => {
+        Ok(CheckedSources { stage, problems: unread, notes }) => {
             notes.iter().for_each(|note| println!("note: {note}"));
             unread.iter().for_each(|problem| report.problem(problem));
             refusals(&stage, &mut report);
