@@ -99,3 +99,35 @@ fn must_be_read(id: SourceId, before: &Status, status: &Status) -> bool {
 fn is_required(id: SourceId, status: &Status) -> bool {
     !status.optional.contains(&id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn etcd(state: SourceState, is_required: bool) -> Status {
+        let mut status = Status { sources: [(SourceId::Etcd, state)].into(), ..Status::default() };
+        if !is_required {
+            status.optional.insert(SourceId::Etcd);
+        }
+        status
+    }
+
+    #[test]
+    fn a_reload_waits_for_sources_that_were_read_or_are_newly_required() {
+        let synced = || SourceState::Synced { revision: None, changed: SystemTime::UNIX_EPOCH };
+        let waits = |before: &Status| {
+            [true, false].map(|required| {
+                let unread = etcd(SourceState::Waiting, required);
+                !missing_sources(before, &unread).is_empty()
+            })
+        };
+        // Each pair: etcd is required by the new settings, and it is not.
+        assert_eq!(waits(&etcd(synced(), true)), [true, true]);
+        assert_eq!(waits(&etcd(synced(), false)), [true, true]);
+        assert_eq!(waits(&etcd(SourceState::Waiting, true)), [false, false]);
+        assert_eq!(waits(&etcd(SourceState::Waiting, false)), [true, false]);
+        assert_eq!(waits(&Status::default()), [true, false]);
+        assert!(missing_sources(&etcd(synced(), true), &etcd(synced(), true)).is_empty());
+    }
+}
