@@ -45,7 +45,7 @@ pub(super) struct SettingsFollower {
     config: Arc<ArcSwap<Config>>,
     /// The signer in use, if answers are signed, shared with all readers.
     signer: Arc<ArcSwapOption<Signer>>,
-    /// The cache of signatures, which goes on when the signer is replaced.
+    /// The cache of signatures, which a new signer goes on with unless the size has changed.
     signatures: Arc<SignatureCache>,
     /// The description of the keys that was logged last.
     logged_keys: Option<String>,
@@ -134,9 +134,7 @@ impl SettingsFollower {
                         return;
                     }
                     if self.read_store() {
-                        client_policy.refresh(&self.config.load().allow);
-                        forwarder.configure(self.config.load().forward.clone());
-                        self.refresh_upstreams(&forwarder);
+                        self.pass_on(&forwarder, &client_policy);
                     }
                 }
                 _ = poll.tick() => {
@@ -145,15 +143,8 @@ impl SettingsFollower {
                     self.log_keys();
                 }
                 Some(NewSettings { spec, host, done }) = new_settings.recv() => {
-                    let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
-                    let taken = self.read_anew();
-                    match taken {
-                        Ok(()) => self.upstreams.forget(),
-                        Err(_) => (self.base, self.host) = before,
-                    }
-                    client_policy.refresh(&self.config.load().allow);
-                    forwarder.configure(self.config.load().forward.clone());
-                    self.refresh_upstreams(&forwarder);
+                    let taken = self.take_settings(spec, host);
+                    self.pass_on(&forwarder, &client_policy);
                     // The reload is given up when the agent ends: then nobody receives this.
                     let _ = done.send(taken);
                 }
@@ -177,6 +168,24 @@ impl SettingsFollower {
                 false
             }
         }
+    }
+
+    /// Replaces the settings; those in use stay if the new ones cannot be used.
+    fn take_settings(&mut self, spec: Spec, host: HostIdentity) -> Result<(), String> {
+        let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
+        let taken = self.read_anew();
+        match taken {
+            Ok(()) => self.upstreams.forget(),
+            Err(_) => (self.base, self.host) = before,
+        }
+        taken
+    }
+
+    /// Passes the configuration in use to the parts that derive a state of their own from it.
+    fn pass_on(&mut self, forwarder: &Forwarder, client_policy: &ClientPolicy) {
+        client_policy.refresh(&self.config.load().allow);
+        forwarder.configure(self.config.load().forward.clone());
+        self.refresh_upstreams(forwarder);
     }
 
     /// Derives the configuration again; of the settings alone, as at the start, if the store's cannot be used.

@@ -22,7 +22,7 @@ pub(super) struct SourceSettings {
     /// The directory of records.
     pub(super) records: Option<PathBuf>,
     pub(super) etcd: Option<EtcdSettings>,
-    /// Whether etcd has to be reached: it is configured, or the only source.
+    /// Whether the tree is incomplete without etcd: etcd is configured, or there is no directory of records.
     pub(super) etcd_required: bool,
     /// The content of the files for TLS: a renewed certificate in the same file is a change too.
     tls: Vec<Option<Vec<u8>>>,
@@ -40,7 +40,7 @@ impl SourceSettings {
         if let Some(dir) = &spec.records {
             std::fs::read_dir(dir).map_err(|source| SourcesError::Records { dir: dir.clone(), source })?;
         }
-        // Without any configured source etcd is looked for on this host, as SkyDNS does.
+        // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
         let uses_etcd = !spec.machines.is_empty() || spec.records.is_none();
         let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;
         let etcd_required = !spec.machines.is_empty() || records.is_none();
