@@ -1,7 +1,7 @@
 //! The command line, as Go's `flag` package reads it, and the environment.
 
-use super::fields::{FIELDS, Field};
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
+use super::settings::{SETTINGS, Setting};
 use super::spec::Spec;
 use std::fmt::Write;
 
@@ -97,13 +97,13 @@ impl Arguments {
     }
 
     fn read_variables(&mut self, variable: impl Fn(&str) -> Option<String>) {
-        for field in FIELDS {
-            let found = field.variables.iter().find_map(|name| {
+        for setting in SETTINGS {
+            let found = setting.variables.iter().find_map(|name| {
                 let value = variable(name).filter(|value| !value.is_empty())?;
                 Some((*name, value))
             });
             if let Some((name, value)) = found {
-                self.set(field, &value, &SettingOrigin::Variable(name));
+                self.set(setting, &value, &SettingOrigin::Variable(name));
             }
         }
     }
@@ -136,22 +136,23 @@ impl Arguments {
             ("version", None | Some("true")) => self.command = Command::Version,
             ("version", _) => {}
             _ => {
-                let field = Field::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;
-                let value = match (value, field.takes) {
+                let setting =
+                    Setting::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;
+                let value = match (value, setting.takes) {
                     (Some(value), _) => value,
                     (None, None) => "true".to_owned(),
                     (None, Some(_)) => {
                         rest.next().ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?
                     }
                 };
-                self.set(field, &value, &SettingOrigin::Flag(field.flag.unwrap_or_default()));
+                self.set(setting, &value, &SettingOrigin::Flag(setting.flag.unwrap_or_default()));
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, field: &Field, value: &str, origin: &SettingOrigin) {
-        if let Err(reason) = (field.set)(&mut self.spec, SettingInput::Text(value), origin) {
+    fn set(&mut self, setting: &Setting, value: &str, origin: &SettingOrigin) {
+        if let Err(reason) = (setting.set)(&mut self.spec, SettingInput::Text(value), origin) {
             self.problems.push(SettingProblem { origin: origin.clone(), reason });
         }
     }
@@ -174,9 +175,9 @@ pub struct FlagHelp {
 
 /// All flags, in the order of `--help`.
 pub fn flags() -> impl Iterator<Item = FlagHelp> {
-    FIELDS.iter().filter_map(|field| {
-        let Field { takes, help, variables, keys, .. } = *field;
-        Some(FlagHelp { name: field.flag?, takes, help, variables, keys })
+    SETTINGS.iter().filter_map(|setting| {
+        let Setting { takes, help, variables, keys, .. } = *setting;
+        Some(FlagHelp { name: setting.flag?, takes, help, variables, keys })
     })
 }
 

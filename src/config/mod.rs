@@ -5,9 +5,9 @@
 
 mod allow;
 mod args;
-mod fields;
 mod input;
 mod local;
+mod settings;
 mod spec;
 mod store;
 mod variables;

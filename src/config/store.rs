@@ -1,7 +1,7 @@
 //! The configuration in the store: `/skydns/config`, a JSON object over the flags.
 
-use super::fields::Field;
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
+use super::settings::Setting;
 use super::spec::Spec;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ impl Spec {
         let mut settings = StoreSettings { spec: self.clone(), unknown: Vec::new() };
         let mut problems = Vec::new();
         for (name, value) in &fields {
-            let Some(field) = Field::by_key(name) else {
+            let Some(setting) = Setting::by_key(name) else {
                 settings.unknown.push(name.clone());
                 continue;
             };
@@ -51,7 +51,7 @@ impl Spec {
                 continue;
             }
             let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
-            if let Err(reason) = (field.set)(&mut settings.spec, SettingInput::Json(value), &origin) {
+            if let Err(reason) = (setting.set)(&mut settings.spec, SettingInput::Json(value), &origin) {
                 problems.push(SettingProblem { origin, reason });
             }
         }

@@ -9,7 +9,7 @@ use crate::dnssec::DenialKind;
 use std::path::PathBuf;
 
 /// One setting.
-pub(super) struct Field {
+pub(super) struct Setting {
     /// Flag without its dash; `None` if it has no flag.
     pub(super) flag: Option<&'static str>,
     /// Environment variables, the first that is set counts.
@@ -24,33 +24,33 @@ pub(super) struct Field {
     pub(super) set: fn(&mut Spec, SettingInput<'_>, &SettingOrigin) -> Result<(), SettingError>,
 }
 
-impl Field {
-    /// The field of a flag.
+impl Setting {
+    /// The setting of a flag.
     pub(super) fn by_flag(flag: &str) -> Option<&'static Self> {
-        FIELDS.iter().find(|field| field.flag == Some(flag))
+        SETTINGS.iter().find(|setting| setting.flag == Some(flag))
     }
 
-    /// The field of a key of `/skydns/config`, in any letter case, `-` or `_`.
+    /// The setting of a key of `/skydns/config`, in any letter case, `-` or `_`.
     pub(super) fn by_key(key: &str) -> Option<&'static Self> {
         let key = key.to_ascii_lowercase().replace('-', "_");
-        FIELDS.iter().find(|field| field.keys.contains(&key.as_str()))
+        SETTINGS.iter().find(|setting| setting.keys.contains(&key.as_str()))
     }
 }
 
 /// Shorthand for a row.
-const fn field(
+const fn setting(
     flag: Option<&'static str>,
     variables: &'static [&'static str],
     keys: &'static [&'static str],
     (takes, help): (Option<&'static str>, &'static str),
     set: fn(&mut Spec, SettingInput<'_>, &SettingOrigin) -> Result<(), SettingError>,
-) -> Field {
-    Field { flag, variables, keys, takes, help, set }
+) -> Setting {
+    Setting { flag, variables, keys, takes, help, set }
 }
 
 /// All settings, in the order of `--help`.
-pub(super) const FIELDS: &[Field] = &[
-    field(
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
         Some("addr"),
         &["SKYDNS_ADDR"],
         &["dns_addr"],
@@ -61,14 +61,14 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("systemd"),
         &["SKYDNS_SYSTEMD"],
         &["systemd"],
         (None, "take the sockets systemd passes, ignore -addr"),
         |spec, input, _| input.boolean().map(|value| spec.systemd = value),
     ),
-    field(
+    setting(
         Some("domain"),
         &["SKYDNS_DOMAIN"],
         &["domain"],
@@ -78,21 +78,21 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("records"),
         &["SKYDNS_RECORDS"],
         &[],
         (Some("DIR"), "directory of records: its paths are the keys, its files the values"),
         |spec, input, _| input.text().map(|text| spec.records = path(text)),
     ),
-    field(
+    setting(
         Some("state-dir"),
         &["SKYDNS_STATE_DIR"],
         &[],
         (Some("DIR"), "directory of the snapshot of etcd (systemd's STATE_DIRECTORY)"),
         |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
     ),
-    field(
+    setting(
         Some("machines"),
         &["ETCD_MACHINES"],
         &[],
@@ -105,14 +105,14 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("discover"),
         &["SKYDNS_DISCOVER"],
         &[],
         (None, "follow the member list of etcd"),
         |spec, input, _| input.boolean().map(|value| spec.discover = value),
     ),
-    field(
+    setting(
         Some("ca-cert"),
         // SkyDNS 2.0 had the second spelling.
         &["ETCD_CACERT", "ECTD_CACERT"],
@@ -120,42 +120,42 @@ pub(super) const FIELDS: &[Field] = &[
         (Some("FILE"), "certificate of the authority that signed etcd's certificate"),
         |spec, input, _| input.text().map(|text| spec.ca_cert = path(text)),
     ),
-    field(
+    setting(
         Some("tls-pem"),
         &["ETCD_TLSPEM"],
         &[],
         (Some("FILE"), "client certificate for etcd"),
         |spec, input, _| input.text().map(|text| spec.tls_pem = path(text)),
     ),
-    field(
+    setting(
         Some("tls-key"),
         &["ETCD_TLSKEY"],
         &[],
         (Some("FILE"), "private key of the client certificate"),
         |spec, input, _| input.text().map(|text| spec.tls_key = path(text)),
     ),
-    field(
+    setting(
         Some("username"),
         &["ETCD_USERNAME"],
         &[],
         (Some("NAME"), "user name for etcd"),
         |spec, input, _| input.text().map(|text| spec.username = some(text)),
     ),
-    field(
+    setting(
         Some("password"),
         &["ETCD_PASSWORD"],
         &[],
         (Some("TEXT"), "password for etcd; better given as ETCD_PASSWORD"),
         |spec, input, _| input.text().map(|text| spec.password = some(text)),
     ),
-    field(
+    setting(
         Some("path-prefix"),
         &["SKYDNS_PATH_PREFIX"],
         &[],
         (Some("PATH"), "path that all keys begin with (skydns)"),
         |spec, input, _| input.text().map(|text| spec.path_prefix = text.to_owned()),
     ),
-    field(
+    setting(
         Some("local"),
         &["SKYDNS_LOCAL"],
         &["local"],
@@ -166,7 +166,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("nameservers"),
         &["SKYDNS_NAMESERVERS"],
         &["nameservers"],
@@ -177,7 +177,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("resolv-conf"),
         &["SKYDNS_RESOLV_CONF"],
         &[],
@@ -187,17 +187,17 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(Some("no-rec"), &["SKYDNS_NO_REC"], &["no_rec"], (None, "never forward"), |spec, input, _| {
+    setting(Some("no-rec"), &["SKYDNS_NO_REC"], &["no_rec"], (None, "never forward"), |spec, input, _| {
         input.boolean().map(|value| spec.no_rec = value)
     }),
-    field(
+    setting(
         Some("ns-rotate"),
         &["SKYDNS_NS_ROTATE"],
         &["ns_rotate"],
         (None, "spread questions over the upstreams that are well (true)"),
         |spec, input, _| input.boolean().map(|value| spec.ns_rotate = value),
     ),
-    field(
+    setting(
         Some("ndots"),
         &["SKYDNS_NDOTS"],
         &["ndot", "ndots"],
@@ -207,7 +207,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("rtimeout"),
         &["SKYDNS_RTIMEOUT"],
         &["read_timeout"],
@@ -218,14 +218,14 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("stubzones"),
         &["SKYDNS_STUBZONES"],
         &[],
         (None, "forward the zones below dns/stub to the servers named there"),
         |spec, input, _| input.boolean().map(|value| spec.stub_zones = value),
     ),
-    field(
+    setting(
         Some("workers"),
         &["SKYDNS_WORKERS"],
         &[],
@@ -235,7 +235,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("rcache"),
         &["SKYDNS_RCACHE"],
         &["rcache"],
@@ -245,7 +245,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("rcache-ttl"),
         &["SKYDNS_RCACHE_TTL"],
         &["rcache_ttl"],
@@ -255,14 +255,14 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("round-robin"),
         &["SKYDNS_ROUND_ROBIN"],
         &["round_robin"],
         (None, "shuffle addresses (true)"),
         |spec, input, _| input.boolean().map(|value| spec.round_robin = value),
     ),
-    field(
+    setting(
         Some("ttl"),
         &["SKYDNS_TTL"],
         &["ttl"],
@@ -272,7 +272,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("min-ttl"),
         &["SKYDNS_MIN_TTL"],
         &["min_ttl"],
@@ -282,7 +282,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("priority"),
         &["SKYDNS_PRIORITY"],
         &["priority"],
@@ -292,7 +292,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("hostmaster"),
         &["SKYDNS_HOSTMASTER"],
         &["hostmaster"],
@@ -304,7 +304,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("dnssec"),
         &["SKYDNS_DNSSEC"],
         &["dnssec"],
@@ -318,7 +318,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("scache"),
         &["SKYDNS_SCACHE"],
         &["scache"],
@@ -329,7 +329,7 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("denial"),
         &["SKYDNS_DENIAL"],
         &["denial"],
@@ -348,42 +348,42 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(
+    setting(
         Some("allow"),
         &["SKYDNS_ALLOW"],
         &["allow"],
         (Some("NET,…"), "clients to forward for: networks, host, local, any (local)"),
         |spec, input, _| Allow::parse(&input.list()?).map(|allow| spec.allow = allow),
     ),
-    field(
+    setting(
         Some("rebind-protection"),
         &["SKYDNS_REBIND_PROTECTION"],
         &["rebind_protection"],
         (None, "take private addresses out of what upstreams say"),
         |spec, input, _| input.boolean().map(|value| spec.rebind_protection = value),
     ),
-    field(
+    setting(
         Some("trust-ad"),
         &["SKYDNS_TRUST_AD"],
         &["trust_ad"],
         (None, "pass on the AD flag of upstreams"),
         |spec, input, _| input.boolean().map(|value| spec.trust_ad = value),
     ),
-    field(
+    setting(
         Some("hide-identity"),
         &["SKYDNS_HIDE_IDENTITY"],
         &["hide_identity"],
         (None, "tell no version and no host name under class CH"),
         |spec, input, _| input.boolean().map(|value| spec.hide_identity = value),
     ),
-    field(
+    setting(
         Some("env-file"),
         &["SKYDNS_ENV_FILE"],
         &[],
         (Some("FILE"), "file of variables; a reload reads it again"),
         |spec, input, _| input.text().map(|text| spec.env_file = path(text)),
     ),
-    field(
+    setting(
         Some("log"),
         &["SKYDNS_LOG"],
         &[],
@@ -402,13 +402,17 @@ pub(super) const FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field(Some("verbose"), &["SKYDNS_VERBOSE"], &[], (None, "log queries"), |spec, input, _| {
+    setting(Some("verbose"), &["SKYDNS_VERBOSE"], &[], (None, "log queries"), |spec, input, _| {
         input.boolean().map(|value| spec.verbose = value)
     }),
-    field(Some("etcd3"), &[], &[], (None, "accepted for SkyDNS's sake: etcd is always v3"), |_, input, _| {
-        input.boolean().map(|_| ())
-    }),
-    field(
+    setting(
+        Some("etcd3"),
+        &[],
+        &[],
+        (None, "accepted for SkyDNS's sake: etcd is always v3"),
+        |_, input, _| input.boolean().map(|_| ()),
+    ),
+    setting(
         Some("kubernetes"),
         &[],
         &[],
@@ -418,7 +422,7 @@ pub(super) const FIELDS: &[Field] = &[
             false => Ok(()),
         },
     ),
-    field(
+    setting(
         Some("netlookup"),
         &[],
         &[],
