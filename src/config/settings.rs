@@ -3,7 +3,8 @@
 use super::allow::Allow;
 use super::input::{SettingError, SettingInput, SettingOrigin};
 use super::spec::{
-    LogTarget, MIN_TTL, MOST_TTL, NDOTS, PRIORITY, RCACHE_TTL, READ_TIMEOUT, SCACHE, Spec, TTL,
+    DEFAULT_MIN_TTL, DEFAULT_NDOTS, DEFAULT_PRIORITY, DEFAULT_RCACHE_TTL, DEFAULT_READ_TIMEOUT,
+    DEFAULT_SCACHE, DEFAULT_TTL, LogTarget, MAX_TTL_SETTING, Spec,
 };
 use crate::dnssec::DenialKind;
 use std::path::PathBuf;
@@ -203,7 +204,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["ndot", "ndots"],
         (Some("N"), "labels a name must have to be forwarded (2)"),
         |spec, input, _| {
-            spec.ndots = positive(input.integer(i64::MIN, 127)?, NDOTS);
+            spec.ndots = positive(input.integer(i64::MIN, 127)?, DEFAULT_NDOTS);
             Ok(())
         },
     ),
@@ -214,7 +215,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         (Some("TIME"), "most time for one exchange with an upstream (2s)"),
         |spec, input, _| {
             let timeout = input.duration()?;
-            spec.read_timeout = if timeout.is_zero() { READ_TIMEOUT } else { timeout };
+            spec.read_timeout = if timeout.is_zero() { DEFAULT_READ_TIMEOUT } else { timeout };
             Ok(())
         },
     ),
@@ -251,7 +252,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["rcache_ttl"],
         (Some("SECONDS"), "longest to keep them (60)"),
         |spec, input, _| {
-            spec.rcache_ttl = positive(input.integer(0, MOST_TTL)?, RCACHE_TTL);
+            spec.rcache_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_RCACHE_TTL);
             Ok(())
         },
     ),
@@ -268,7 +269,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["ttl"],
         (Some("SECONDS"), "TTL of services that give none (3600)"),
         |spec, input, _| {
-            spec.ttl = positive(input.integer(0, MOST_TTL)?, TTL);
+            spec.ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_TTL);
             Ok(())
         },
     ),
@@ -278,7 +279,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["min_ttl"],
         (Some("SECONDS"), "TTL of negative answers (30)"),
         |spec, input, _| {
-            spec.min_ttl = positive(input.integer(0, MOST_TTL)?, MIN_TTL);
+            spec.min_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_MIN_TTL);
             Ok(())
         },
     ),
@@ -288,7 +289,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["priority"],
         (Some("N"), "SRV priority of services that give none (10)"),
         |spec, input, _| {
-            spec.priority = positive(input.integer(0, 65_535)?, PRIORITY);
+            spec.priority = positive(input.integer(0, 65_535)?, DEFAULT_PRIORITY);
             Ok(())
         },
     ),
@@ -325,7 +326,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         (Some("N"), "RRsets whose signatures are kept (10000)"),
         |spec, input, _| {
             let capacity = usize::try_from(input.integer(i64::MIN, 100_000_000)?).unwrap_or(0);
-            spec.scache = if capacity == 0 { SCACHE } else { capacity };
+            spec.scache = if capacity == 0 { DEFAULT_SCACHE } else { capacity };
             Ok(())
         },
     ),

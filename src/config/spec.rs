@@ -10,31 +10,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Answers kept by default: a host talks to a few thousand names.
-pub(super) const RCACHE: usize = 10_000;
+pub(super) const DEFAULT_RCACHE: usize = 10_000;
 
 /// Longest that an answer is kept by default, in seconds (SkyDNS's).
-pub(super) const RCACHE_TTL: u32 = 60;
+pub(super) const DEFAULT_RCACHE_TTL: u32 = 60;
 
 /// Signatures kept by default (SkyDNS's).
-pub(super) const SCACHE: usize = 10_000;
+pub(super) const DEFAULT_SCACHE: usize = 10_000;
 
 /// Default time for one exchange with an upstream or a store (SkyDNS's).
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Default of services without a TTL, in seconds (SkyDNS's).
-pub(super) const TTL: u32 = 3600;
+pub(super) const DEFAULT_TTL: u32 = 3600;
 
 /// Default TTL of negative answers, in seconds (SkyDNS's, as documented).
-pub(super) const MIN_TTL: u32 = 30;
+pub(super) const DEFAULT_MIN_TTL: u32 = 30;
 
 /// Default SRV priority (SkyDNS's).
-pub(super) const PRIORITY: u16 = 10;
+pub(super) const DEFAULT_PRIORITY: u16 = 10;
 
 /// Default of labels that a name must have to be forwarded (SkyDNS's).
-pub(super) const NDOTS: u8 = 2;
+pub(super) const DEFAULT_NDOTS: u8 = 2;
 
 /// Greatest TTL as a setting may give it.
-pub(super) const MOST_TTL: i64 = MAX_TTL as i64;
+pub(super) const MAX_TTL_SETTING: i64 = MAX_TTL as i64;
 
 /// All settings, typed, each with its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,21 +149,21 @@ impl Default for Spec {
             ca_cert: None,
             username: None,
             password: None,
-            read_timeout: READ_TIMEOUT,
+            read_timeout: DEFAULT_READ_TIMEOUT,
             round_robin: true,
             ns_rotate: true,
             discover: false,
             stub_zones: false,
             verbose: false,
             hostmaster: None,
-            ttl: TTL,
-            min_ttl: MIN_TTL,
-            priority: PRIORITY,
-            scache: SCACHE,
+            ttl: DEFAULT_TTL,
+            min_ttl: DEFAULT_MIN_TTL,
+            priority: DEFAULT_PRIORITY,
+            scache: DEFAULT_SCACHE,
             denial: DenialKind::default(),
-            rcache: RCACHE,
-            rcache_ttl: RCACHE_TTL,
-            ndots: NDOTS,
+            rcache: DEFAULT_RCACHE,
+            rcache_ttl: DEFAULT_RCACHE_TTL,
+            ndots: DEFAULT_NDOTS,
             no_rec: false,
             path_prefix: "skydns".to_owned(),
             records: None,

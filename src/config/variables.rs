@@ -20,7 +20,7 @@ pub struct LineProblem {
 ///
 /// Quotes count at the beginning of a value and behind another quote only: `it's` is what it says.
 pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
-    let mut reader = Reader::default();
+    let mut reader = EnvFileReader::default();
     for c in text.chars() {
         reader.take(c);
     }
@@ -30,7 +30,7 @@ pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
 
 /// Where in the text the reader is; systemd's own states (its src/basic/env-file.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum EnvFileState {
     #[default]
     BeforeName,
     Name,
@@ -44,54 +44,54 @@ enum State {
 }
 
 #[derive(Default)]
-struct Reader {
-    state: State,
+struct EnvFileReader {
+    state: EnvFileState,
     line: usize,
     /// The line that the name stands on.
-    begun: usize,
+    name_line: usize,
     name: String,
     value: String,
     /// The value's length without blanks at its end that are not quoted.
-    kept: usize,
+    trimmed_len: usize,
     variables: Variables,
     problems: Vec<LineProblem>,
 }
 
-impl Reader {
+impl EnvFileReader {
     fn take(&mut self, c: char) {
         let newline = matches!(c, '\n' | '\r');
         let blank = newline || matches!(c, ' ' | '\t');
         match self.state {
-            State::BeforeName if matches!(c, '#' | ';') => self.state = State::Comment,
-            State::BeforeName if blank => {}
-            State::BeforeName => {
-                (self.state, self.begun) = (State::Name, self.line);
+            EnvFileState::BeforeName if matches!(c, '#' | ';') => self.state = EnvFileState::Comment,
+            EnvFileState::BeforeName if blank => {}
+            EnvFileState::BeforeName => {
+                (self.state, self.name_line) = (EnvFileState::Name, self.line);
                 self.name.push(c);
             }
-            State::Name if newline => self.pass_over("no \"=\""),
-            State::Name if c == '=' => self.state = State::BeforeValue,
-            State::Name => self.name.push(c),
-            State::BeforeValue | State::Value if newline => self.push(),
-            State::BeforeValue if c == '\'' => self.state = State::Single,
-            State::BeforeValue if c == '"' => self.state = State::Double,
-            State::BeforeValue | State::Value if c == '\\' => self.state = State::Escape,
-            State::BeforeValue if blank => {}
-            State::BeforeValue | State::Value => {
-                self.state = State::Value;
+            EnvFileState::Name if newline => self.pass_over("no \"=\""),
+            EnvFileState::Name if c == '=' => self.state = EnvFileState::BeforeValue,
+            EnvFileState::Name => self.name.push(c),
+            EnvFileState::BeforeValue | EnvFileState::Value if newline => self.push(),
+            EnvFileState::BeforeValue if c == '\'' => self.state = EnvFileState::Single,
+            EnvFileState::BeforeValue if c == '"' => self.state = EnvFileState::Double,
+            EnvFileState::BeforeValue | EnvFileState::Value if c == '\\' => self.state = EnvFileState::Escape,
+            EnvFileState::BeforeValue if blank => {}
+            EnvFileState::BeforeValue | EnvFileState::Value => {
+                self.state = EnvFileState::Value;
                 self.add(c, !blank);
             }
-            State::Escape => {
-                self.state = State::Value;
+            EnvFileState::Escape => {
+                self.state = EnvFileState::Value;
                 if !newline {
                     self.add(c, true);
                 }
             }
-            State::Single if c == '\'' => self.state = State::BeforeValue,
-            State::Double if c == '"' => self.state = State::BeforeValue,
-            State::Double if c == '\\' => self.state = State::DoubleEscape,
-            State::Single | State::Double => self.add(c, true),
-            State::DoubleEscape => {
-                self.state = State::Double;
+            EnvFileState::Single if c == '\'' => self.state = EnvFileState::BeforeValue,
+            EnvFileState::Double if c == '"' => self.state = EnvFileState::BeforeValue,
+            EnvFileState::Double if c == '\\' => self.state = EnvFileState::DoubleEscape,
+            EnvFileState::Single | EnvFileState::Double => self.add(c, true),
+            EnvFileState::DoubleEscape => {
+                self.state = EnvFileState::Double;
                 match c {
                     '"' | '\\' | '`' | '$' => self.add(c, true),
                     '\n' => {}
@@ -101,25 +101,27 @@ impl Reader {
                     }
                 }
             }
-            State::Comment if newline => self.state = State::BeforeName,
-            State::Comment => {}
+            EnvFileState::Comment if newline => self.state = EnvFileState::BeforeName,
+            EnvFileState::Comment => {}
         }
         self.line += usize::from(c == '\n');
     }
 
-    fn add(&mut self, c: char, kept: bool) {
+    fn add(&mut self, c: char, counts: bool) {
         self.value.push(c);
-        if kept {
-            self.kept = self.value.len();
+        if counts {
+            self.trimmed_len = self.value.len();
         }
     }
 
     fn end(&mut self) {
         match self.state {
-            State::BeforeName | State::Comment => {}
-            State::Name => self.pass_over("no \"=\""),
-            State::BeforeValue | State::Value | State::Escape => self.push(),
-            State::Single | State::Double | State::DoubleEscape => self.pass_over("a quote is not closed"),
+            EnvFileState::BeforeName | EnvFileState::Comment => {}
+            EnvFileState::Name => self.pass_over("no \"=\""),
+            EnvFileState::BeforeValue | EnvFileState::Value | EnvFileState::Escape => self.push(),
+            EnvFileState::Single | EnvFileState::Double | EnvFileState::DoubleEscape => {
+                self.pass_over("a quote is not closed")
+            }
         }
     }
 
@@ -129,18 +131,18 @@ impl Reader {
         if !name.chars().all(legal) || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             return self.pass_over("what stands before \"=\" is not the name of a variable");
         }
-        self.value.truncate(self.kept);
+        self.value.truncate(self.trimmed_len);
         self.variables.insert(name, std::mem::take(&mut self.value));
-        self.again();
+        self.reset();
     }
 
     fn pass_over(&mut self, reason: &'static str) {
-        self.problems.push(LineProblem { line: self.begun + 1, reason });
-        self.again();
+        self.problems.push(LineProblem { line: self.name_line + 1, reason });
+        self.reset();
     }
 
-    fn again(&mut self) {
-        (self.state, self.kept) = (State::BeforeName, 0);
+    fn reset(&mut self) {
+        (self.state, self.trimmed_len) = (EnvFileState::BeforeName, 0);
         self.name.clear();
         self.value.clear();
     }
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_line() {
+    fn problems_name_their_line() {
         let (variables, problems) = read("A=1\nexport\n2B=x\nB=2\nC=\"open\nD=1\n");
         let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [2, 3, 5]);
