@@ -66,8 +66,8 @@ fn fish() -> String {
         let _ = writeln!(text, "complete -c skydns -n __fish_use_subcommand -a {name} -d '{help}'");
     }
     for (command, words) in [("resolv-conf", "enable disable status"), ("completions", "bash zsh fish")] {
-        let seen = format!("__fish_seen_subcommand_from {command}");
-        let _ = writeln!(text, "complete -c skydns -n '{seen}' -a '{words}'");
+        let condition = format!("__fish_seen_subcommand_from {command}");
+        let _ = writeln!(text, "complete -c skydns -n '{condition}' -a '{words}'");
     }
     for flag in flags() {
         let value = match (flag.takes, takes_path(&flag)) {

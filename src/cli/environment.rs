@@ -29,7 +29,7 @@ impl Environment {
     }
 
     /// The same with what the file holds now.
-    pub(super) fn again(&self, file: &Path) -> Result<Self, FileProblem> {
+    pub(super) fn reread(&self, file: &Path) -> Result<Self, FileProblem> {
         let (file, problems) = read(file)?;
         Ok(Self { file, at_start: self.at_start.clone(), problems })
     }
@@ -52,8 +52,8 @@ fn read(file: &Path) -> Result<(Variables, Vec<String>), FileProblem> {
     match std::fs::read_to_string(file) {
         Ok(text) => {
             let (variables, problems) = read_variables(&text);
-            let told = |problem: &LineProblem| format!("{}: {problem}; it is passed over", file.display());
-            Ok((variables, problems.iter().map(told).collect()))
+            let message = |problem: &LineProblem| format!("{}: {problem}; it is passed over", file.display());
+            Ok((variables, problems.iter().map(message).collect()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Variables::new(), Vec::new())),
         Err(error) => Err(FileProblem { file: file.to_owned(), reason: format!("cannot be read: {error}") }),

@@ -15,11 +15,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const KEYGEN: &str =
+const KEYGEN_USAGE: &str =
     "usage: skydns keygen [-a ECDSAP256SHA256 | ECDSAP384SHA384 | ED25519] [-z] [-K DIR] [DOMAIN]";
 
 /// What `keygen` is asked for.
-struct Wanted {
+struct KeygenOptions {
     algorithm: Algorithm,
     flags: u16,
     directory: PathBuf,
@@ -30,16 +30,16 @@ struct Wanted {
 ///
 /// The key signs both keys and zone, or with `-z` the zone alone; `-a` and `-K` are those of dnssec-keygen.
 pub(super) fn generate(words: &[String], spec: &Spec) -> ExitCode {
-    let wanted = match wanted(words, spec) {
-        Ok(wanted) => wanted,
+    let options = match keygen_options(words, spec) {
+        Ok(options) => options,
         Err(text) => return fail(USAGE, &text),
     };
     let now = unix_time();
-    let Ok(key) = NewKey::generate(&wanted.domain, wanted.algorithm, wanted.flags, now) else {
+    let Ok(key) = NewKey::generate(&options.domain, options.algorithm, options.flags, now) else {
         return fail(SYSTEM, &"keygen: the system gives no random numbers");
     };
     for (ending, content, mode) in [("private", &key.private, 0o600), ("key", &key.public, 0o644)] {
-        let file = wanted.directory.join(format!("{}.{ending}", key.base));
+        let file = options.directory.join(format!("{}.{ending}", key.base));
         if let Err(error) = create(&file, content, mode) {
             let code = if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { SYSTEM };
             return fail(code, &format!("keygen: writing {}: {error}", file.display()));
@@ -54,8 +54,8 @@ fn create(file: &Path, content: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn wanted(words: &[String], spec: &Spec) -> Result<Wanted, String> {
-    let mut wanted = Wanted {
+fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String> {
+    let mut options = KeygenOptions {
         algorithm: Algorithm::EcdsaP256,
         flags: 257,
         directory: PathBuf::from("."),
@@ -65,23 +65,23 @@ fn wanted(words: &[String], spec: &Spec) -> Result<Wanted, String> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-a" => {
-                let name = words.next().ok_or(KEYGEN)?;
-                let made = [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519];
-                wanted.algorithm =
-                    Algorithm::from_text(name).filter(|algorithm| made.contains(algorithm)).ok_or_else(|| {
+                let name = words.next().ok_or(KEYGEN_USAGE)?;
+                let supported = [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519];
+                options.algorithm =
+                    Algorithm::from_text(name).filter(|algorithm| supported.contains(algorithm)).ok_or_else(|| {
                         format!("keygen: no keys of algorithm \"{name}\" are made here; dnssec-keygen may make them")
                     })?;
             }
-            "-z" => wanted.flags = 256,
-            "-K" => wanted.directory = words.next().ok_or(KEYGEN)?.into(),
-            flag if flag.starts_with('-') => return Err(KEYGEN.to_owned()),
+            "-z" => options.flags = 256,
+            "-K" => options.directory = words.next().ok_or(KEYGEN_USAGE)?.into(),
+            flag if flag.starts_with('-') => return Err(KEYGEN_USAGE.to_owned()),
             domain => {
                 let name = Name::from_ascii(domain).ok().filter(|name| !name.is_root());
-                wanted.domain = name.ok_or_else(|| format!("keygen: \"{domain}\" is not a domain name"))?;
+                options.domain = name.ok_or_else(|| format!("keygen: \"{domain}\" is not a domain name"))?;
             }
         }
     }
-    Ok(wanted)
+    Ok(options)
 }
 
 /// Prints DS, CDS and CDNSKEY records of key files, or of the configured keys.

@@ -72,7 +72,7 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
 fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
     Box::new(move || {
         let environment = match &file {
-            Some(file) => environment.again(file).map_err(|problem| problem.to_string())?,
+            Some(file) => environment.reread(file).map_err(|problem| problem.to_string())?,
             None => Environment::default(),
         };
         environment.problems().iter().for_each(|problem| log::warn!("{problem}"));
@@ -178,7 +178,7 @@ enum MetricsProblem {
 /// Names who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
 fn port_holders(words: &[String]) -> ExitCode {
     let default = ["127.0.0.1:53".to_owned(), "[::1]:53".to_owned()];
-    let mut held = false;
+    let mut any_holder = false;
     for word in if words.is_empty() { &default[..] } else { words } {
         let Ok(address) = word.parse() else {
             return fail(
@@ -187,11 +187,11 @@ fn port_holders(words: &[String]) -> ExitCode {
             );
         };
         for holder in server::holders(address) {
-            held = true;
+            any_holder = true;
             print(&format!("{holder}\n"));
         }
     }
-    if held { ExitCode::FAILURE } else { print("free\n") }
+    if any_holder { ExitCode::FAILURE } else { print("free\n") }
 }
 
 fn print_completions(words: &[String]) -> ExitCode {

@@ -14,18 +14,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Our own file, as the link names it: below /etc.
-const TARGET: &str = "skydns/resolv.conf";
+const LINK_TARGET: &str = "skydns/resolv.conf";
 
 /// How our own file begins.
-const HEAD: &str =
+const FILE_HEADER: &str =
     "# Written by \"skydns resolv-conf enable\"; \"skydns resolv-conf disable\" puts back what was there.\n";
 
 /// How long the agent may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Action {
+enum ResolvConfAction {
     Enable(Vec<IpAddr>),
     Disable,
     Status,
@@ -33,15 +33,15 @@ enum Action {
 
 /// What is asked for, and where.
 #[derive(Debug, PartialEq, Eq)]
-struct Order {
-    action: Action,
+struct ResolvConfCommand {
+    action: ResolvConfAction,
     force: bool,
     root: PathBuf,
 }
 
 /// Why resolv.conf stays as it is.
 #[derive(Debug, thiserror::Error)]
-enum OrderError {
+enum ResolvConfError {
     #[error("usage: skydns resolv-conf enable [--force] [ADDRESS]... | disable | status [--root=DIR]: {0}")]
     Usage(String),
     #[error(
@@ -72,25 +72,27 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// Runs the command with the words behind it.
 pub(super) fn run(words: &[String]) -> ExitCode {
-    let done = Order::read(words).and_then(|order| order.run());
-    match done {
+    let result = ResolvConfCommand::read(words).and_then(|command| command.run());
+    match result {
         Ok(code) => code,
-        Err(error @ OrderError::Usage(_)) => fail(super::USAGE, &error),
-        Err(OrderError::Io { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            fail(PERMISSION, &OrderError::Io { path, source })
+        Err(error @ ResolvConfError::Usage(_)) => fail(super::USAGE, &error),
+        Err(ResolvConfError::Io { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            fail(PERMISSION, &ResolvConfError::Io { path, source })
         }
         Err(error) => fail(SYSTEM, &error),
     }
 }
 
-impl Order {
-    fn read(words: &[String]) -> Result<Self, OrderError> {
+impl ResolvConfCommand {
+    fn read(words: &[String]) -> Result<Self, ResolvConfError> {
         let (mut force, mut root, mut operands) = (false, PathBuf::from("/"), Vec::new());
         for word in words {
             match word.split_once('=') {
                 Some(("--root", dir)) => root = PathBuf::from(dir),
                 _ if word == "--force" => force = true,
-                _ if word.starts_with('-') => return Err(OrderError::Usage(format!("no option {word}"))),
+                _ if word.starts_with('-') => {
+                    return Err(ResolvConfError::Usage(format!("no option {word}")));
+                }
                 _ => operands.push(word.as_str()),
             }
         }
@@ -99,64 +101,66 @@ impl Order {
                 let parsed = addresses.iter().map(|address| {
                     address
                         .parse()
-                        .map_err(|_| OrderError::Usage(format!("\"{address}\" is not an IP address")))
+                        .map_err(|_| ResolvConfError::Usage(format!("\"{address}\" is not an IP address")))
                 });
                 let mut addresses = parsed.collect::<Result<Vec<_>, _>>()?;
                 if addresses.is_empty() {
                     addresses.push(Ipv4Addr::LOCALHOST.into());
                 }
-                Action::Enable(addresses)
+                ResolvConfAction::Enable(addresses)
             }
-            ["disable"] => Action::Disable,
-            ["status"] => Action::Status,
-            [] => return Err(OrderError::Usage("what is to be done?".to_owned())),
-            [word, ..] => return Err(OrderError::Usage(format!("\"{word}\" is not to be understood"))),
+            ["disable"] => ResolvConfAction::Disable,
+            ["status"] => ResolvConfAction::Status,
+            [] => return Err(ResolvConfError::Usage("what is to be done?".to_owned())),
+            [word, ..] => return Err(ResolvConfError::Usage(format!("\"{word}\" is not to be understood"))),
         };
         Ok(Self { action, force, root })
     }
 
-    fn run(&self) -> Result<ExitCode, OrderError> {
-        let files = Files::below(&self.root);
+    fn run(&self) -> Result<ExitCode, ResolvConfError> {
+        let files = ResolvConfFiles::below(&self.root);
         match &self.action {
-            Action::Enable(addresses) => {
+            ResolvConfAction::Enable(addresses) => {
                 if !self.force {
                     for ip in addresses {
                         let address = SocketAddr::new(*ip, 53);
-                        server::answers_at(address, PATIENCE)
-                            .map_err(|source| OrderError::Silent { address, source })?;
+                        server::answers_at(address, ANSWER_TIMEOUT)
+                            .map_err(|source| ResolvConfError::Silent { address, source })?;
                     }
                 }
                 files.enable(addresses)
             }
-            Action::Disable => files.disable(),
-            Action::Status => files.status(),
+            ResolvConfAction::Disable => files.disable(),
+            ResolvConfAction::Status => files.status(),
         }
     }
 }
 
 /// The three files.
-struct Files {
+struct ResolvConfFiles {
     resolv: PathBuf,
     before: PathBuf,
     ours: PathBuf,
 }
 
-impl Files {
+impl ResolvConfFiles {
     fn below(root: &Path) -> Self {
         let etc = root.join("etc");
         Self {
             resolv: etc.join("resolv.conf"),
             before: etc.join("resolv.conf.before-skydns"),
-            ours: etc.join(TARGET),
+            ours: etc.join(LINK_TARGET),
         }
     }
 
     fn is_enabled(&self) -> bool {
         let target = fs::read_link(&self.resolv);
-        target.is_ok_and(|target| target == Path::new(TARGET) || target == Path::new("/etc").join(TARGET))
+        target.is_ok_and(|target| {
+            target == Path::new(LINK_TARGET) || target == Path::new("/etc").join(LINK_TARGET)
+        })
     }
 
-    fn enable(&self, addresses: &[IpAddr]) -> Result<ExitCode, OrderError> {
+    fn enable(&self, addresses: &[IpAddr]) -> Result<ExitCode, ResolvConfError> {
         if let Some(dir) = self.ours.parent() {
             fs::create_dir_all(dir).and_then(|()| set_mode(dir, 0o755)).map_err(at(dir))?;
         }
@@ -172,20 +176,20 @@ impl Files {
             return Ok(ExitCode::SUCCESS);
         }
         if fs::symlink_metadata(&self.resolv).is_ok() {
-            let kept = self.before.with_extension("before-skydns.new");
+            let new_link = self.before.with_extension("before-skydns.new");
             // Left over by a run that was cut off.
-            let _ = fs::remove_file(&kept);
-            fs::hard_link(&self.resolv, &kept).map_err(at(&self.resolv))?;
-            fs::rename(&kept, &self.before).map_err(at(&self.before))?;
+            let _ = fs::remove_file(&new_link);
+            fs::hard_link(&self.resolv, &new_link).map_err(at(&self.resolv))?;
+            fs::rename(&new_link, &self.before).map_err(at(&self.before))?;
         }
         // With nothing there now, what an earlier run kept is still what has to come back.
         let link = self.resolv.with_extension("conf.skydns-new");
         let _ = fs::remove_file(&link);
-        symlink(TARGET, &link).map_err(at(&link))?;
+        symlink(LINK_TARGET, &link).map_err(at(&link))?;
         if let Err(source) = fs::rename(&link, &self.resolv) {
             let _ = fs::remove_file(&link);
             let _ = fs::remove_file(&self.before);
-            return Err(OrderError::Io { path: self.resolv.clone(), source });
+            return Err(ResolvConfError::Io { path: self.resolv.clone(), source });
         }
         println!(
             "{} leads to the agent now; \"skydns resolv-conf disable\" undoes it",
@@ -194,13 +198,13 @@ impl Files {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn disable(&self) -> Result<ExitCode, OrderError> {
-        let kept = fs::symlink_metadata(&self.before).is_ok();
-        match (self.is_enabled(), kept) {
+    fn disable(&self) -> Result<ExitCode, ResolvConfError> {
+        let saved = fs::symlink_metadata(&self.before).is_ok();
+        match (self.is_enabled(), saved) {
             (true, true) => fs::rename(&self.before, &self.resolv).map_err(at(&self.resolv))?,
             (true, false) => remove(&self.resolv)?,
             (false, true) => {
-                return Err(OrderError::Replaced {
+                return Err(ResolvConfError::Replaced {
                     resolv: self.resolv.clone(),
                     before: self.before.clone(),
                 });
@@ -215,7 +219,7 @@ impl Files {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn status(&self) -> Result<ExitCode, OrderError> {
+    fn status(&self) -> Result<ExitCode, ResolvConfError> {
         let enabled = self.is_enabled();
         let what = match fs::read_link(&self.resolv) {
             Ok(target) => format!("a link to {}", target.display()),
@@ -223,7 +227,8 @@ impl Files {
             Err(_) => "not there".to_owned(),
         };
         println!("{}: {}, {what}", self.resolv.display(), if enabled { "enabled" } else { "disabled" });
-        let overwritten = enabled && !fs::read_to_string(&self.ours).is_ok_and(|text| text.starts_with(HEAD));
+        let overwritten =
+            enabled && !fs::read_to_string(&self.ours).is_ok_and(|text| text.starts_with(FILE_HEADER));
         if overwritten {
             println!("{}: overwritten by another program; enable again", self.ours.display());
         }
@@ -234,15 +239,15 @@ impl Files {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> OrderError {
-    move |source| OrderError::Io { path: path.to_owned(), source }
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ResolvConfError {
+    move |source| ResolvConfError::Io { path: path.to_owned(), source }
 }
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-fn remove(path: &Path) -> Result<(), OrderError> {
+fn remove(path: &Path) -> Result<(), ResolvConfError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
@@ -251,7 +256,7 @@ fn remove(path: &Path) -> Result<(), OrderError> {
 
 /// The new file: our addresses, and whatever was said beside the name servers (resolv.conf(5)).
 fn content(present: &str, addresses: &[IpAddr]) -> String {
-    let mut text = String::from(HEAD);
+    let mut text = String::from(FILE_HEADER);
     for address in addresses {
         text.push_str(&format!("nameserver {address}\n"));
     }

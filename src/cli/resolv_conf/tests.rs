@@ -3,9 +3,9 @@
 use super::*;
 use std::os::unix::fs::MetadataExt;
 
-struct HostIdentity(tempfile::TempDir);
+struct TestHost(tempfile::TempDir);
 
-impl HostIdentity {
+impl TestHost {
     fn new() -> Self {
         let host = Self(tempfile::tempdir().expect("a directory"));
         fs::create_dir(host.path("")).expect("a directory");
@@ -16,10 +16,10 @@ impl HostIdentity {
         self.0.path().join("etc").join(file)
     }
 
-    fn run(&self, words: &str) -> Result<ExitCode, OrderError> {
+    fn run(&self, words: &str) -> Result<ExitCode, ResolvConfError> {
         let root = format!("--root={}", self.0.path().display());
         let words = words.split_whitespace().map(str::to_owned).chain([root]).collect::<Vec<_>>();
-        Order::read(&words)?.run()
+        ResolvConfCommand::read(&words)?.run()
     }
 
     fn files(&self) -> Vec<String> {
@@ -34,7 +34,7 @@ impl HostIdentity {
 
 #[test]
 fn a_file_comes_back_as_it_was() {
-    let host = HostIdentity::new();
+    let host = TestHost::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n search a b\noptions ndots:2\n# x\n").expect("a file");
     fs::set_permissions(&resolv, fs::Permissions::from_mode(0o640)).expect("a mode");
@@ -42,7 +42,7 @@ fn a_file_comes_back_as_it_was() {
     host.run("enable --force 127.0.0.1 ::1").expect("enabled");
     let text = fs::read_to_string(&resolv).expect("a file");
     assert!(text.ends_with("nameserver 127.0.0.1\nnameserver ::1\nsearch a b\noptions ndots:2\n"), "{text}");
-    assert_eq!(fs::read_link(&resolv).expect("a link"), Path::new(TARGET));
+    assert_eq!(fs::read_link(&resolv).expect("a link"), Path::new(LINK_TARGET));
     host.run("enable --force").expect("enabled again");
     host.run("disable").expect("disabled");
     let after = fs::metadata(&resolv).expect("a file");
@@ -56,7 +56,7 @@ fn a_file_comes_back_as_it_was() {
 
 #[test]
 fn a_link_comes_back_as_it_was() {
-    let host = HostIdentity::new();
+    let host = TestHost::new();
     symlink("../run/systemd/resolve/stub-resolv.conf", host.path("resolv.conf")).expect("a link");
     host.run("enable --force").expect("enabled");
     assert_eq!(host.files(), ["resolv.conf", "resolv.conf.before-skydns", "skydns"]);
@@ -67,7 +67,7 @@ fn a_link_comes_back_as_it_was() {
 
 #[test]
 fn nothing_there_is_nothing_there_again() {
-    let host = HostIdentity::new();
+    let host = TestHost::new();
     host.run("enable --force").expect("enabled");
     host.run("disable").expect("disabled");
     assert_eq!(host.files(), ["skydns"]);
@@ -75,7 +75,7 @@ fn nothing_there_is_nothing_there_again() {
 
 #[test]
 fn what_another_program_wrote_stays() {
-    let host = HostIdentity::new();
+    let host = TestHost::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n").expect("a file");
     host.run("enable --force").expect("enabled");
@@ -91,24 +91,24 @@ fn what_another_program_wrote_stays() {
 
 #[test]
 fn without_an_agent_nothing_changes() {
-    let host = HostIdentity::new();
+    let host = TestHost::new();
     let error = host.run("enable 192.0.2.1").expect_err("an error").to_string();
     assert!(error.starts_with("nothing answers at 192.0.2.1:53, so resolv.conf stays"), "{error}");
     assert_eq!(host.files(), [""; 0]);
-    for (words, told) in [
+    for (words, message) in [
         ("", "what is to be done?"),
         ("enable x", "\"x\" is not an IP address"),
         ("disable now", "\"disable\" is not"),
         ("--now", "no option --now"),
     ] {
         let error = host.run(words).expect_err("an error").to_string();
-        assert!(error.contains(told), "{words}: {error}");
+        assert!(error.contains(message), "{words}: {error}");
     }
 }
 
 #[test]
-fn what_was_kept_survives_a_link_that_is_gone() {
-    let host = HostIdentity::new();
+fn a_saved_file_survives_a_link_that_is_gone() {
+    let host = TestHost::new();
     let resolv = host.path("resolv.conf");
     fs::write(&resolv, "nameserver 192.0.2.1\n").expect("a file");
     host.run("enable --force").expect("enabled");
