@@ -1,6 +1,6 @@
 //! `skydns completions`: what shells offer behind a Tab, made from the table of flags.
 
-use crate::config::{COMMANDS, FlagHelp, flags};
+use crate::config::{FlagHelp, flags, shown_commands};
 use std::fmt::Write;
 
 /// The text for a shell; `None` if it is not known.
@@ -22,7 +22,7 @@ fn bash() -> String {
     let words = flags().map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join(" ");
     let paths =
         flags().filter(takes_path).map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join("|");
-    let commands = COMMANDS.map(|(name, _)| name).join(" ");
+    let commands = shown_commands().map(|(word, ..)| word).collect::<Vec<_>>().join(" ");
     format!(
         "# bash completion for skydns\n\
          _skydns() {{\n    \
@@ -53,8 +53,8 @@ fn zsh() -> String {
         let _ = writeln!(text, "    '-{}[{help}]{value}' \\", flag.name);
     }
     text.push_str("    '--help[print the flags]' \\\n    '--version[print the version]' \\\n    '1: :((");
-    for (name, help) in COMMANDS {
-        let _ = write!(text, "{name}\\:\"{help}\" ");
+    for (word, _, summary) in shown_commands() {
+        let _ = write!(text, "{word}\\:\"{summary}\" ");
     }
     text.push_str("))' \\\n    '*::word:(enable disable status bash zsh fish)'\n");
     text
@@ -62,8 +62,8 @@ fn zsh() -> String {
 
 fn fish() -> String {
     let mut text = String::from("# fish completion for skydns\ncomplete -c skydns -f\n");
-    for (name, help) in COMMANDS {
-        let _ = writeln!(text, "complete -c skydns -n __fish_use_subcommand -a {name} -d '{help}'");
+    for (word, _, summary) in shown_commands() {
+        let _ = writeln!(text, "complete -c skydns -n __fish_use_subcommand -a {word} -d '{summary}'");
     }
     for (command, words) in [("resolv-conf", "enable disable status"), ("completions", "bash zsh fish")] {
         let condition = format!("__fish_seen_subcommand_from {command}");

@@ -3,7 +3,7 @@
 use super::{CONFIG, PERMISSION, SYSTEM, USAGE, fail, print};
 use crate::agent::{KeyProblem, Keys};
 use crate::clock::unix_time;
-use crate::config::Spec;
+use crate::config::{Spec, command_usage};
 use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
 use crate::systemd;
 use data_encoding::{BASE64, HEXUPPER};
@@ -14,9 +14,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-const KEYGEN_USAGE: &str =
-    "usage: skydns keygen [-a ECDSAP256SHA256 | ECDSAP384SHA384 | ED25519] [-z] [-K DIR] [DOMAIN]";
 
 /// What `keygen` is asked for.
 struct KeygenOptions {
@@ -61,11 +58,12 @@ fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String
         directory: PathBuf::from("."),
         domain: spec.domain.clone(),
     };
+    let usage = || command_usage("keygen");
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
             "-a" => {
-                let name = words.next().ok_or(KEYGEN_USAGE)?;
+                let name = words.next().ok_or_else(usage)?;
                 let supported = [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519];
                 options.algorithm =
                     Algorithm::from_text(name).filter(|algorithm| supported.contains(algorithm)).ok_or_else(|| {
@@ -73,8 +71,8 @@ fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String
                     })?;
             }
             "-z" => options.flags = 256,
-            "-K" => options.directory = words.next().ok_or(KEYGEN_USAGE)?.into(),
-            flag if flag.starts_with('-') => return Err(KEYGEN_USAGE.to_owned()),
+            "-K" => options.directory = words.next().ok_or_else(usage)?.into(),
+            flag if flag.starts_with('-') => return Err(usage()),
             domain => {
                 let name = Name::from_ascii(domain).ok().filter(|name| !name.is_root());
                 options.domain = name.ok_or_else(|| format!("keygen: \"{domain}\" is not a domain name"))?;

@@ -7,7 +7,7 @@ mod keys;
 mod resolv_conf;
 
 use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, Statistics};
-use crate::config::{Arguments, Command, Spec, usage};
+use crate::config::{Arguments, Command, Spec, command_usage, usage};
 use crate::logging;
 use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
@@ -199,7 +199,7 @@ fn print_completions(words: &[String]) -> ExitCode {
         [shell] => completions::text(shell),
         _ => None,
     };
-    text.map_or_else(|| fail(USAGE, &"usage: skydns completions bash | zsh | fish"), |text| print(&text))
+    text.map_or_else(|| fail(USAGE, &command_usage("completions")), |text| print(&text))
 }
 
 fn print(text: &str) -> ExitCode {

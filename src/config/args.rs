@@ -1,42 +1,10 @@
 //! The command line, as Go's `flag` package reads it, and the environment.
 
+use super::command::{Command, shown_commands};
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::settings::{SETTINGS, Setting};
 use super::spec::Spec;
 use std::fmt::Write;
-
-/// The commands, and what each does.
-pub const COMMANDS: [(&str, &str); 6] = [
-    ("check", "load everything and print every problem"),
-    ("keygen", "make a DNSSEC key"),
-    ("ds", "print what the parent zone needs to know of DNSSEC keys"),
-    ("resolv-conf", "point /etc/resolv.conf at the agent, or back"),
-    ("port-holders", "name the programs that hold an address"),
-    ("completions", "print completions for a shell"),
-];
-
-/// What the program is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Serve.
-    Run,
-    /// Load everything, say what is wrong, and end.
-    Check,
-    /// Make a DNSSEC key; with the words behind it.
-    Keygen(Vec<String>),
-    /// Print DS, CDS and CDNSKEY records; with the words behind it.
-    Ds(Vec<String>),
-    /// Point /etc/resolv.conf at the agent, or back; with the words behind it.
-    ResolvConf(Vec<String>),
-    /// Name the programs that hold addresses; with the words behind it.
-    PortHolders(Vec<String>),
-    /// Print completions; with the words behind it.
-    Completions(Vec<String>),
-    /// Print the usage.
-    Help,
-    /// Print the version.
-    Version,
-}
 
 /// The command line and the environment, read.
 #[derive(Debug)]
@@ -109,19 +77,11 @@ impl Arguments {
     }
 
     fn word(&mut self, word: &str, rest: &mut impl Iterator<Item = String>) -> Result<(), UsageError> {
-        self.command = match word {
-            "check" => Command::Check,
-            "keygen" => Command::Keygen(rest.collect()),
-            "ds" => Command::Ds(rest.collect()),
-            "resolv-conf" => Command::ResolvConf(rest.collect()),
-            "port-holders" => Command::PortHolders(rest.collect()),
-            "completions" => Command::Completions(rest.collect()),
-            "help" => Command::Help,
-            "version" => Command::Version,
-            "run" => Command::Run,
-            "true" | "false" => return Err(UsageError::StrayValue(word.to_owned())),
-            _ => return Err(UsageError::UnknownCommand(word.to_owned())),
-        };
+        if matches!(word, "true" | "false") {
+            return Err(UsageError::StrayValue(word.to_owned()));
+        }
+        self.command =
+            Command::parse(word, rest).ok_or_else(|| UsageError::UnknownCommand(word.to_owned()))?;
         Ok(())
     }
 
@@ -186,12 +146,14 @@ pub fn usage() -> String {
     let mut text = String::from(
         "skydns, the DNS agent of a host: answers for the site's services out of etcd or files, and\n\
          forwards the rest.\n\n\
-         usage: skydns [FLAG]...         serve\n       \
-                skydns check [FLAG]...   load everything, print every problem, exit 0 or 78\n       \
-                skydns resolv-conf enable [--force] [ADDRESS]... | disable | status\n       \
-                skydns port-holders [ADDRESS:PORT]...\n       \
-                skydns completions bash | zsh | fish\n       \
-                skydns --version | --help\n\n\
+         usage: skydns [FLAG]...\n           serve\n",
+    );
+    for (word, operands, summary) in shown_commands() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "       skydns {word} {operands}\n           {summary}");
+    }
+    text.push_str(
+        "       skydns --version | --help\n\n\
          The key /skydns/config overrides flags, flags override variables. Switches take =false.\n\n",
     );
     for flag in flags() {
@@ -201,7 +163,6 @@ pub fn usage() -> String {
         };
         let variables =
             if flag.variables.is_empty() { String::new() } else { format!(" [{}]", flag.variables[0]) };
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {head:<24} {}{variables}", flag.help);
     }
     text.push_str(

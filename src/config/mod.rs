@@ -5,6 +5,7 @@
 
 mod allow;
 mod args;
+mod command;
 mod input;
 mod local;
 mod settings;
@@ -13,7 +14,8 @@ mod store;
 mod variables;
 
 pub use allow::Allow;
-pub use args::{Arguments, COMMANDS, Command, FlagHelp, UsageError, flags, usage};
+pub use args::{Arguments, FlagHelp, UsageError, flags, usage};
+pub use command::{Command, command_usage, shown_commands};
 pub use input::{SettingError, SettingOrigin, SettingProblem};
 pub use local::{HostIdentity, TemplateError};
 pub use spec::{LogTarget, Spec};

@@ -120,7 +120,7 @@ impl EnvFileReader {
             EnvFileState::Name => self.pass_over("no \"=\""),
             EnvFileState::BeforeValue | EnvFileState::Value | EnvFileState::Escape => self.push(),
             EnvFileState::Single | EnvFileState::Double | EnvFileState::DoubleEscape => {
-                self.pass_over("a quote is not closed")
+                self.pass_over("a quote is not closed");
             }
         }
     }
