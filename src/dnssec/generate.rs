@@ -1,7 +1,7 @@
 //! NewProofs keys, in the form that the tools of BIND and ldns read.
 
+use super::key_times;
 use super::signing_key::{Fields, SignError, SigningKey};
-use super::times;
 use super::{Algorithm, PublicKey};
 use data_encoding::BASE64;
 use hickory_proto::rr::Name;
@@ -57,7 +57,7 @@ impl NewKey {
     fn files(public: &PublicKey, secret: &[u8], now: u64) -> Self {
         let PublicKey { owner, flags, algorithm, key } = public;
         let (number, name, time, tag) =
-            (algorithm.number(), algorithm.name(), times::write(now), public.tag());
+            (algorithm.number(), algorithm.name(), key_times::write(now), public.tag());
         let kind = if public.is_sep() { "key-signing" } else { "zone-signing" };
         Self {
             base: format!("K{}+{number:03}+{tag:05}", owner.to_ascii()),

@@ -1,9 +1,9 @@
 //! A key's two files: `K<domain>+<algorithm>+<tag>.key` and `.private` (RFC 4034 §2, RFC 5702, BIND's
 //! private key format v1.2 and v1.3).
 
+use super::key_times::{self, KeyTimes};
 use super::public_key::{REVOKED, SEP, ZONE_KEY};
 use super::signing_key::{Fields, SigningKey};
-use super::times::{self, Times};
 use super::{Algorithm, PublicKey};
 use data_encoding::BASE64;
 use hickory_proto::rr::Name;
@@ -33,7 +33,7 @@ pub struct Key {
     /// Its public half.
     pub public: PublicKey,
     /// When it is used for what.
-    pub times: Times,
+    pub times: KeyTimes,
     pub(super) signing: SigningKey,
 }
 
@@ -178,7 +178,7 @@ fn number<T: std::str::FromStr>(word: Option<&str>, what: &'static str) -> Resul
 }
 
 /// The key's fields, decoded, and its times.
-fn private_fields(text: &str, algorithm: Algorithm) -> Result<(Fields<'_>, Times), KeyError> {
+fn private_fields(text: &str, algorithm: Algorithm) -> Result<(Fields<'_>, KeyTimes), KeyError> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':')).map(|(n, v)| (n.trim(), v.trim()));
     match lines.next() {
         Some(("Private-key-format", "v1.2" | "v1.3")) => {}
@@ -191,11 +191,11 @@ fn private_fields(text: &str, algorithm: Algorithm) -> Result<(Fields<'_>, Times
     if found != algorithm.number().to_string() {
         return Err(KeyError::PrivateAlgorithm { found, expected: algorithm.number() });
     }
-    let (mut fields, mut times) = (Fields::new(), Times::default());
+    let (mut fields, mut times) = (Fields::new(), KeyTimes::default());
     for (name, value) in lines {
         if let Some(time) = times.field(name) {
             let (name, value) = (name.to_owned(), value.to_owned());
-            *time = Some(times::parse(&value).ok_or(KeyError::Time { name, value })?);
+            *time = Some(key_times::parse(&value).ok_or(KeyError::Time { name, value })?);
         } else if KEY_FIELDS.contains(&name) {
             let octets = BASE64.decode(value.as_bytes()).ok().filter(|octets| !octets.is_empty());
             fields.insert(name, octets.ok_or_else(|| KeyError::Base64(name.to_owned()))?);

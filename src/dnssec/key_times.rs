@@ -4,7 +4,7 @@ use time::{Date, Month, Time};
 
 /// Times of a key, in seconds of Unix time; `None` where the file gives none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
+pub struct KeyTimes {
     /// From when on the DNSKEY is in the zone.
     pub publish: Option<u64>,
     /// From when on it signs.
@@ -21,7 +21,7 @@ pub struct Times {
     pub sync_delete: Option<u64>,
 }
 
-impl Times {
+impl KeyTimes {
     /// The time that a field of the file sets; `None` if it is no field of times that matter.
     pub(super) fn field(&mut self, name: &str) -> Option<&mut Option<u64>> {
         Some(match name {
@@ -127,27 +127,27 @@ mod tests {
 
     #[test]
     fn a_key_is_used_as_its_times_say() {
-        let state = |times: &Times, now| (times.is_published(now), times.is_active(now));
-        assert_eq!(state(&Times::default(), 0), (true, true), "no times: always");
-        let times = Times {
+        let state = |times: &KeyTimes, now| (times.is_published(now), times.is_active(now));
+        assert_eq!(state(&KeyTimes::default(), 0), (true, true), "no times: always");
+        let times = KeyTimes {
             publish: Some(10),
             activate: Some(20),
             inactive: Some(30),
             delete: Some(40),
-            ..Times::default()
+            ..KeyTimes::default()
         };
         let expected =
             [(9, false, false), (10, true, false), (20, true, true), (30, true, false), (40, false, false)];
         for (now, published, active) in expected {
             assert_eq!(state(&times, now), (published, active), "{now}");
         }
-        let standby = Times { publish: Some(0), ..Times::default() };
+        let standby = KeyTimes { publish: Some(0), ..KeyTimes::default() };
         assert_eq!(state(&standby, 5), (true, false), "published only");
         // For a new algorithm the signatures come before the key (RFC 6781 §4.1.4).
-        let early = Times { publish: Some(20), activate: Some(10), ..Times::default() };
+        let early = KeyTimes { publish: Some(20), activate: Some(10), ..KeyTimes::default() };
         assert_eq!(state(&early, 15), (false, true));
-        assert_eq!(Times { sync_delete: Some(5), ..times }.is_synced(4), Some(true));
-        assert_eq!(Times { sync_delete: Some(5), ..times }.is_synced(5), Some(false));
+        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_synced(4), Some(true));
+        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_synced(5), Some(false));
         assert_eq!(times.is_synced(5), None);
     }
 }
