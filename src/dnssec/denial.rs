@@ -1,7 +1,7 @@
 //! Proofs that a name or a type does not exist, made on the spot: NSEC3 white lies (RFC 5155 §7.2, RFC 7129
 //! appendix B), or one NSEC (RFC 9824).
 
-use super::key_set::unknown;
+use super::raw_rdata::raw_rdata;
 use super::{bitmap, canonical};
 use crate::answer::{Denial, Missing, NXNAME};
 use data_encoding::BASE32HEX_NOPAD;
@@ -105,7 +105,7 @@ fn nsec3_record(
     let mut rdata = vec![1, 0, 0, 0, 0, 20];
     rdata.extend_from_slice(&next);
     rdata.extend_from_slice(bits);
-    Ok(Record::from_rdata(zone.prepend_label(label.as_bytes())?, ttl, unknown(RecordType::NSEC3, rdata)))
+    Ok(Record::from_rdata(zone.prepend_label(label.as_bytes())?, ttl, raw_rdata(RecordType::NSEC3, rdata)))
 }
 
 /// The hash of the canonical octets of a name, in parts, without salt and further iterations (RFC 5155 §5).
@@ -146,7 +146,7 @@ fn nsec(denial: &Denial, ttl: u32) -> Record {
     let own = [RecordType::RRSIG, RecordType::NSEC];
     let mut rdata = next_name(&denial.name);
     rdata.extend(bitmap::octets(types.iter().copied().chain(own).chain(missing)));
-    Record::from_rdata(denial.name.clone(), ttl, unknown(RecordType::NSEC, rdata))
+    Record::from_rdata(denial.name.clone(), ttl, raw_rdata(RecordType::NSEC, rdata))
 }
 
 /// The octets of the name that follows at once in canonical order (RFC 4471 §3.1.2, RFC 9824 §3.1).

@@ -2,8 +2,8 @@
 
 use super::denial::DenialKind;
 use super::public_key::SEP;
+use super::raw_rdata::raw_rdata;
 use super::{DsDigest, Key, PublicKey, canonical};
-use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::{RData, RecordType};
 use ring::digest::{Context, SHA256};
 use std::collections::BTreeSet;
@@ -183,10 +183,10 @@ impl KeySet {
     fn apex(&self, published: &[usize], now: u64, denial: DenialKind) -> Vec<RData> {
         let mut records = Vec::new();
         if denial == DenialKind::Nsec3 {
-            records.push(unknown(RecordType::NSEC3PARAM, NSEC3PARAM.to_vec()));
+            records.push(raw_rdata(RecordType::NSEC3PARAM, NSEC3PARAM.to_vec()));
         }
         for at in published {
-            records.push(unknown(RecordType::DNSKEY, self.public(*at, now).rdata()));
+            records.push(raw_rdata(RecordType::DNSKEY, self.public(*at, now).rdata()));
         }
         // SkyDNS's own keys are one that signs everything, without the flag of an entry point.
         let any_sep = published.iter().any(|at| self.keys[*at].public.is_sep());
@@ -195,9 +195,9 @@ impl KeySet {
             key.times.is_synced(now).unwrap_or(by_state) && !key.times.is_revoked(now)
         });
         for key in synced {
-            records.push(unknown(RecordType::CDNSKEY, key.public.rdata()));
+            records.push(raw_rdata(RecordType::CDNSKEY, key.public.rdata()));
             for digest in [DsDigest::Sha256, DsDigest::Sha384] {
-                records.push(unknown(RecordType::CDS, key.public.ds(digest)));
+                records.push(raw_rdata(RecordType::CDS, key.public.ds(digest)));
             }
         }
         records
@@ -224,11 +224,6 @@ impl KeyState {
     pub fn is_out_of_time(&self) -> bool {
         self.out_of_time
     }
-}
-
-/// Data that goes out as it stands; what is passed through from upstreams stays as it came, too.
-pub(super) fn unknown(code: RecordType, octets: Vec<u8>) -> RData {
-    RData::Unknown { code, rdata: NULL::with(octets) }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod key_file;
 mod key_set;
 mod key_times;
 mod public_key;
+mod raw_rdata;
 mod signer;
 mod signing_key;
 mod unsigned_answer;

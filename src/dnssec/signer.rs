@@ -3,7 +3,8 @@
 use super::canonical::{self, RrSet};
 use super::denial::{self, DenialKind};
 use super::encloser_cache::{EncloserCache, SharedProofs};
-use super::key_set::{ActiveKeys, KeySet, KeyState, unknown};
+use super::key_set::{ActiveKeys, KeySet, KeyState};
+use super::raw_rdata::raw_rdata;
 use super::signing_key::SignError;
 use super::unsigned_answer::{RrSetToSign, SigningRequest, UnsignedAnswer};
 use crate::answer::{Answer, rrsets};
@@ -282,7 +283,7 @@ impl Signer {
             rdata.extend(canonical::name_octets(&self.zone));
             let message = [rdata.as_slice(), &set.octets].concat();
             rdata.extend(key.signing.sign(&message)?);
-            records.push(unknown(RecordType::RRSIG, rdata));
+            records.push(raw_rdata(RecordType::RRSIG, rdata));
         }
         if records.is_empty() {
             return Err(SigningError::NoKey(self.zone.clone()));
