@@ -21,7 +21,7 @@ pub enum Algorithm {
 }
 
 /// Each algorithm with its mnemonic, as the tools of BIND and ldns write it.
-const ALL: [(Algorithm, &str); 7] = [
+const ALGORITHMS: [(Algorithm, &str); 7] = [
     (Algorithm::RsaSha1, "RSASHA1"),
     (Algorithm::RsaSha1Nsec3, "NSEC3RSASHA1"),
     (Algorithm::RsaSha256, "RSASHA256"),
@@ -34,12 +34,12 @@ const ALL: [(Algorithm, &str); 7] = [
 impl Algorithm {
     /// The algorithm with a number; `None` if nothing here signs with it.
     pub fn from_number(number: u8) -> Option<Self> {
-        ALL.into_iter().map(|(algorithm, _)| algorithm).find(|algorithm| algorithm.number() == number)
+        ALGORITHMS.into_iter().map(|(algorithm, _)| algorithm).find(|algorithm| algorithm.number() == number)
     }
 
     /// The algorithm with a mnemonic or a number, in any letter case.
     pub fn from_text(text: &str) -> Option<Self> {
-        let named = ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+        let named = ALGORITHMS.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
         named.map(|(algorithm, _)| algorithm).or_else(|| text.parse().ok().and_then(Self::from_number))
     }
 
@@ -50,7 +50,7 @@ impl Algorithm {
 
     /// Its mnemonic.
     pub fn name(self) -> &'static str {
-        ALL.into_iter().find(|(algorithm, _)| *algorithm == self).map_or("", |(_, name)| name)
+        ALGORITHMS.into_iter().find(|(algorithm, _)| *algorithm == self).map_or("", |(_, name)| name)
     }
 
     /// Whether it rests on SHA-1, which validators begin to refuse (RFC 9905).

@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 /// Octets of a SHA-1 hash.
-const HASH: usize = 20;
+const SHA1_OCTETS: usize = 20;
 
 /// How absence is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,20 +82,25 @@ fn split(octets: &[u8], labels: usize) -> (&[u8], &[u8]) {
 }
 
 /// An NSEC3 whose owner is the hash of a name, and which tells the types there.
-fn matching(hash: [u8; HASH], types: &[RecordType], zone: &Name, ttl: u32) -> Result<Record, ProtoError> {
+fn matching(
+    hash: [u8; SHA1_OCTETS],
+    types: &[RecordType],
+    zone: &Name,
+    ttl: u32,
+) -> Result<Record, ProtoError> {
     let signed = (!types.is_empty()).then_some(RecordType::RRSIG);
     let bits = bitmap::octets(types.iter().copied().chain(signed));
     nsec3_record(hash, successor(hash), &bits, zone, ttl)
 }
 
 /// An NSEC3 that covers one hash and nothing else.
-fn covering(hash: [u8; HASH], zone: &Name, ttl: u32) -> Result<Record, ProtoError> {
+fn covering(hash: [u8; SHA1_OCTETS], zone: &Name, ttl: u32) -> Result<Record, ProtoError> {
     nsec3_record(predecessor(hash), successor(hash), &[], zone, ttl)
 }
 
 fn nsec3_record(
-    owner: [u8; HASH],
-    next: [u8; HASH],
+    owner: [u8; SHA1_OCTETS],
+    next: [u8; SHA1_OCTETS],
     bits: &[u8],
     zone: &Name,
     ttl: u32,
@@ -109,15 +114,15 @@ fn nsec3_record(
 }
 
 /// The hash of the canonical octets of a name, in parts, without salt and further iterations (RFC 5155 §5).
-fn hash(parts: &[&[u8]]) -> [u8; HASH] {
+fn hash(parts: &[&[u8]]) -> [u8; SHA1_OCTETS] {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     parts.iter().for_each(|part| context.update(part));
-    let mut hash = [0; HASH];
+    let mut hash = [0; SHA1_OCTETS];
     hash.copy_from_slice(context.finish().as_ref());
     hash
 }
 
-fn successor(mut hash: [u8; HASH]) -> [u8; HASH] {
+fn successor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
     for octet in hash.iter_mut().rev() {
         *octet = octet.wrapping_add(1);
         if *octet != 0 {
@@ -127,7 +132,7 @@ fn successor(mut hash: [u8; HASH]) -> [u8; HASH] {
     hash
 }
 
-fn predecessor(mut hash: [u8; HASH]) -> [u8; HASH] {
+fn predecessor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
     for octet in hash.iter_mut().rev() {
         *octet = octet.wrapping_sub(1);
         if *octet != 0xff {
@@ -193,8 +198,8 @@ mod tests {
         // An NSEC3 of SkyDNS's own tables: H(skydns.test.).
         let hash = hash(&[&canonical::name_octets(&name("SkyDNS.Test."))]);
         assert_eq!(BASE32HEX_NOPAD.encode(&hash), "AH4V7G5QOIRI26ARMRB3BLDQI1SNG6A2");
-        assert_eq!(predecessor(successor([0xff; HASH])), [0xff; HASH]);
-        assert_eq!(successor([0xff; HASH]), [0; HASH]);
+        assert_eq!(predecessor(successor([0xff; SHA1_OCTETS])), [0xff; SHA1_OCTETS]);
+        assert_eq!(successor([0xff; SHA1_OCTETS]), [0; SHA1_OCTETS]);
         assert_eq!(predecessor(successor(hash)), hash);
     }
 

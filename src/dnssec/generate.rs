@@ -1,7 +1,7 @@
 //! NewProofs keys, in the form that the tools of BIND and ldns read.
 
 use super::key_times;
-use super::signing_key::{Fields, SignError, SigningKey};
+use super::signing_key::{PrivateFields, SignError, SigningKey};
 use super::{Algorithm, PublicKey};
 use data_encoding::BASE64;
 use hickory_proto::rr::Name;
@@ -23,7 +23,7 @@ pub struct NewKey {
 }
 
 /// Where ring's PKCS #8 documents hold the private key: behind the octets that say "octet string of this length".
-const OCTET_STRING: u8 = 4;
+const DER_OCTET_STRING: u8 = 4;
 
 impl NewKey {
     /// Makes a key of a zone that is in the zone and signs from now on, in seconds of Unix time.
@@ -46,7 +46,7 @@ impl NewKey {
             _ => return Err(SignError),
         };
         // What is written has to be readable.
-        let fields = Fields::from([("PrivateKey", secret.clone())]);
+        let fields = PrivateFields::from([("PrivateKey", secret.clone())]);
         SigningKey::new(algorithm, &key, &fields).map_err(|_| SignError)?;
         let mut owner = owner.to_lowercase();
         owner.set_fqdn(true);
@@ -85,7 +85,8 @@ fn ecdsa(
     let pair = EcdsaKeyPair::from_pkcs8(with, document.as_ref(), random).map_err(|_| SignError)?;
     let document = document.as_ref();
     let size = usize::from(len);
-    let start = document.windows(2).position(|octets| octets == [OCTET_STRING, len]).ok_or(SignError)? + 2;
+    let start =
+        document.windows(2).position(|octets| octets == [DER_OCTET_STRING, len]).ok_or(SignError)? + 2;
     let secret = document.get(start..start + size).ok_or(SignError)?.to_vec();
     // DNSKEY leaves out the octet that says "uncompressed" (RFC 6605 §4).
     Ok((secret, pair.public_key().as_ref()[1..].to_vec()))

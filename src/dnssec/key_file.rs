@@ -3,7 +3,7 @@
 
 use super::key_times::{self, KeyTimes};
 use super::public_key::{REVOKED, SEP, ZONE_KEY};
-use super::signing_key::{Fields, SigningKey};
+use super::signing_key::{PrivateFields, SigningKey};
 use super::{Algorithm, PublicKey};
 use data_encoding::BASE64;
 use hickory_proto::rr::Name;
@@ -178,7 +178,7 @@ fn number<T: std::str::FromStr>(word: Option<&str>, what: &'static str) -> Resul
 }
 
 /// The key's fields, decoded, and its times.
-fn private_fields(text: &str, algorithm: Algorithm) -> Result<(Fields<'_>, KeyTimes), KeyError> {
+fn private_fields(text: &str, algorithm: Algorithm) -> Result<(PrivateFields<'_>, KeyTimes), KeyError> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':')).map(|(n, v)| (n.trim(), v.trim()));
     match lines.next() {
         Some(("Private-key-format", "v1.2" | "v1.3")) => {}
@@ -191,7 +191,7 @@ fn private_fields(text: &str, algorithm: Algorithm) -> Result<(Fields<'_>, KeyTi
     if found != algorithm.number().to_string() {
         return Err(KeyError::PrivateAlgorithm { found, expected: algorithm.number() });
     }
-    let (mut fields, mut times) = (Fields::new(), KeyTimes::default());
+    let (mut fields, mut times) = (PrivateFields::new(), KeyTimes::default());
     for (name, value) in lines {
         if let Some(time) = times.field(name) {
             let (name, value) = (name.to_owned(), value.to_owned());

@@ -51,12 +51,12 @@ pub(super) struct ActiveKeys {
 }
 
 /// Keys that were made within so many seconds came together.
-const TOGETHER: u64 = 60;
+const SAME_TIME_SECS: u64 = 60;
 /// Every cache knows a DNSKEY that has been in the zone for so many seconds, or for its TTL if that is longer.
-const SETTLED: u64 = 24 * 3600;
+const MIN_SETTLING_SECS: u64 = 24 * 3600;
 
 /// NSEC3PARAM of what we deny with: SHA-1, no iterations, no salt (RFC 5155 §4, RFC 9276 §3.1).
-const NSEC3PARAM: [u8; 5] = [1, 0, 0, 0, 0];
+const NSEC3PARAM_RDATA: [u8; 5] = [1, 0, 0, 0, 0];
 
 impl KeySet {
     /// The keys, each once.
@@ -160,8 +160,8 @@ impl KeySet {
         else {
             return (zone, None);
         };
-        let settled = oldest.saturating_add(SETTLED.max(self.ttl.into()));
-        if oldest <= first.saturating_add(TOGETHER) {
+        let settled = oldest.saturating_add(MIN_SETTLING_SECS.max(self.ttl.into()));
+        if oldest <= first.saturating_add(SAME_TIME_SECS) {
             return (zone, None);
         }
         (if now < settled { signing.to_vec() } else { zone }, Some(settled))
@@ -183,7 +183,7 @@ impl KeySet {
     fn apex(&self, published: &[usize], now: u64, denial: DenialKind) -> Vec<RData> {
         let mut records = Vec::new();
         if denial == DenialKind::Nsec3 {
-            records.push(raw_rdata(RecordType::NSEC3PARAM, NSEC3PARAM.to_vec()));
+            records.push(raw_rdata(RecordType::NSEC3PARAM, NSEC3PARAM_RDATA.to_vec()));
         }
         for at in published {
             records.push(raw_rdata(RecordType::DNSKEY, self.public(*at, now).rdata()));

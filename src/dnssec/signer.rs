@@ -16,13 +16,13 @@ use ring::digest::{Context, SHA256};
 use std::sync::Arc;
 
 /// How far back a signature begins, in seconds, for validators whose clocks are slow; as in SkyDNS.
-const BACKDATE: u64 = 3 * 3600;
+const INCEPTION_BACKDATE: u64 = 3 * 3600;
 /// How long a signature is good for at least, in seconds.
-const VALIDITY: u64 = 7 * 24 * 3600;
+const MIN_VALIDITY: u64 = 7 * 24 * 3600;
 /// Up to so many seconds more, so that signatures made together are not renewed together.
-const JITTER: u64 = 24 * 3600;
+const EXPIRATION_JITTER: u64 = 24 * 3600;
 /// How long a signature may be good for because of a long TTL, in seconds: it is right for TTLs of a quarter of that.
-const LONGEST_VALIDITY: u64 = 365 * 24 * 3600;
+const MAX_VALIDITY_FOR_TTL: u64 = 365 * 24 * 3600;
 
 /// A signature could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -266,8 +266,9 @@ impl Signer {
             wanted.digest[2],
             wanted.digest[3],
         ]));
-        let validity = VALIDITY.max(LONGEST_VALIDITY.min(4 * u64::from(set.ttl))) + spread % JITTER;
-        let (inception, expiration) = (now.saturating_sub(BACKDATE), now + validity);
+        let validity =
+            MIN_VALIDITY.max(MAX_VALIDITY_FOR_TTL.min(4 * u64::from(set.ttl))) + spread % EXPIRATION_JITTER;
+        let (inception, expiration) = (now.saturating_sub(INCEPTION_BACKDATE), now + validity);
         let mut records = Vec::new();
         for role in &self.roles(set.rtype, state).roles {
             let key = &self.keys.keys()[role.at];
@@ -290,7 +291,11 @@ impl Signer {
         }
         // Renewed after three quarters of their time, so that what is served then is over in all caches before it expires,
         // and when the clock goes back to before they were made.
-        Ok(Signatures { from: now.saturating_sub(BACKDATE / 2), until: now + validity / 4 * 3, records })
+        Ok(Signatures {
+            from: now.saturating_sub(INCEPTION_BACKDATE / 2),
+            until: now + validity / 4 * 3,
+            records,
+        })
     }
 }
 

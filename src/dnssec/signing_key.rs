@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 /// The shortest RSA key that ring signs with, in bits.
-const RING_BITS: usize = 2048;
+const MIN_RING_RSA_BITS: usize = 2048;
 /// The shortest RSA key that is taken, in bits (RFC 3110 §4.1, RFC 5702 §2).
-const SHORTEST_BITS: usize = 512;
+const MIN_RSA_BITS: usize = 512;
 
 /// A signature could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,17 +25,17 @@ pub struct SignError;
 
 /// What signs.
 pub(super) struct SigningKey {
-    secret: Secret,
+    secret: PrivateKey,
     random: SystemRandom,
 }
 
-enum Secret {
+enum PrivateKey {
     /// The nonce is made of the key, the message and chance, so neither weak chance nor a fault repeats it.
     Ecdsa(EcdsaKeyPair, usize),
     Ed25519(Ed25519KeyPair),
     Rsa(Algorithm, Box<RsaKeyPair>),
     /// What ring does not sign: SHA-1, and keys of less than 2,048 bits.
-    OldRsa(Algorithm, Box<RsaPrivateKey>),
+    RsaWithoutRing(Algorithm, Box<RsaPrivateKey>),
 }
 
 impl fmt::Debug for SigningKey {
@@ -45,18 +45,22 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The fields of a private file, decoded; the names are BIND's.
-pub(super) type Fields<'a> = HashMap<&'a str, Vec<u8>>;
+pub(super) type PrivateFields<'a> = HashMap<&'a str, Vec<u8>>;
 
 impl SigningKey {
     /// The key that the fields of a private file make, if it belongs to the public one.
-    pub(super) fn new(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Self, KeyError> {
+    pub(super) fn new(
+        algorithm: Algorithm,
+        public: &[u8],
+        fields: &PrivateFields<'_>,
+    ) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
         let secret = match algorithm {
             Algorithm::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, public, fields, &random)?,
             Algorithm::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, public, fields, &random)?,
             Algorithm::Ed25519 => {
                 let pair = Ed25519KeyPair::from_seed_and_public_key(field(fields, "PrivateKey")?, public);
-                Secret::Ed25519(pair.map_err(|_| KeyError::Mismatch)?)
+                PrivateKey::Ed25519(pair.map_err(|_| KeyError::Mismatch)?)
             }
             Algorithm::RsaSha1 | Algorithm::RsaSha1Nsec3 | Algorithm::RsaSha256 | Algorithm::RsaSha512 => {
                 rsa(algorithm, public, fields)?
@@ -68,29 +72,29 @@ impl SigningKey {
     /// Octets of a signature.
     pub(super) fn signature_len(&self) -> usize {
         match &self.secret {
-            Secret::Ecdsa(_, len) => *len,
-            Secret::Ed25519(_) => 64,
-            Secret::Rsa(_, pair) => pair.public().modulus_len(),
-            Secret::OldRsa(_, key) => key.size(),
+            PrivateKey::Ecdsa(_, len) => *len,
+            PrivateKey::Ed25519(_) => 64,
+            PrivateKey::Rsa(_, pair) => pair.public().modulus_len(),
+            PrivateKey::RsaWithoutRing(_, key) => key.size(),
         }
     }
 
     /// Signs, in the form that RRSIG has.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.secret {
-            Secret::Ecdsa(pair, _) => {
+            PrivateKey::Ecdsa(pair, _) => {
                 let signature = pair.sign(&self.random, message).map_err(|_| SignError)?;
                 Ok(signature.as_ref().to_vec())
             }
-            Secret::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
-            Secret::Rsa(algorithm, pair) => {
+            PrivateKey::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            PrivateKey::Rsa(algorithm, pair) => {
                 let encoding =
                     if *algorithm == Algorithm::RsaSha512 { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(encoding, &self.random, message, &mut signature).map_err(|_| SignError)?;
                 Ok(signature)
             }
-            Secret::OldRsa(algorithm, key) => {
+            PrivateKey::RsaWithoutRing(algorithm, key) => {
                 let (hash, prefix) = digest_info(*algorithm);
                 let hashed = digest(hash, message);
                 let padding = Pkcs1v15Sign {
@@ -104,16 +108,16 @@ impl SigningKey {
     }
 }
 
-fn field<'f>(fields: &'f Fields<'_>, name: &'static str) -> Result<&'f [u8], KeyError> {
+fn field<'f>(fields: &'f PrivateFields<'_>, name: &'static str) -> Result<&'f [u8], KeyError> {
     fields.get(name).map(Vec::as_slice).ok_or(KeyError::MissingField(name))
 }
 
 fn ecdsa(
     with: &'static EcdsaSigningAlgorithm,
     public: &[u8],
-    fields: &Fields<'_>,
+    fields: &PrivateFields<'_>,
     random: &SystemRandom,
-) -> Result<Secret, KeyError> {
+) -> Result<PrivateKey, KeyError> {
     // DNSKEY leaves out the octet that says "uncompressed" (RFC 6605 §4).
     let point = [&[4], public].concat();
     // BIND leaves out octets of zero at the front, which one key of 256 has.
@@ -122,10 +126,10 @@ fn ecdsa(
     let secret = [vec![0; zeros].as_slice(), secret].concat();
     let pair = EcdsaKeyPair::from_private_key_and_public_key(with, &secret, &point, random);
     // A signature is two numbers, as the point is.
-    pair.map(|pair| Secret::Ecdsa(pair, public.len())).map_err(|_| KeyError::Mismatch)
+    pair.map(|pair| PrivateKey::Ecdsa(pair, public.len())).map_err(|_| KeyError::Mismatch)
 }
 
-fn rsa(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Secret, KeyError> {
+fn rsa(algorithm: Algorithm, public: &[u8], fields: &PrivateFields<'_>) -> Result<PrivateKey, KeyError> {
     let (e, n) = rsa_public(public).ok_or(KeyError::Record("the RSA key"))?;
     let number = |octets: &[u8]| BigUint::from_bytes_be(octets);
     let (modulus, exponent) = (number(field(fields, "Modulus")?), number(field(fields, "PublicExponent")?));
@@ -134,11 +138,11 @@ fn rsa(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Secre
     }
     let n = strip_zeros(n);
     let bits = number(n).bits();
-    if bits < SHORTEST_BITS {
+    if bits < MIN_RSA_BITS {
         return Err(KeyError::TooShort(bits));
     }
     let [d, p, q] = [field(fields, "PrivateExponent")?, field(fields, "Prime1")?, field(fields, "Prime2")?];
-    if bits >= RING_BITS && !algorithm.is_sha1() {
+    if bits >= MIN_RING_RSA_BITS && !algorithm.is_sha1() {
         let components = KeyPairComponents {
             public_key: PublicKeyComponents { n, e: strip_zeros(e) },
             d: strip_zeros(d),
@@ -150,12 +154,12 @@ fn rsa(algorithm: Algorithm, public: &[u8], fields: &Fields<'_>) -> Result<Secre
         };
         // Rare shapes, such as an uncommon public exponent, are left to the other library.
         if let Ok(pair) = RsaKeyPair::from_components(&components) {
-            return Ok(Secret::Rsa(algorithm, Box::new(pair)));
+            return Ok(PrivateKey::Rsa(algorithm, Box::new(pair)));
         }
     }
     let primes = vec![number(p), number(q)];
     let key = RsaPrivateKey::from_components(number(n), number(e), number(d), primes);
-    key.map(|key| Secret::OldRsa(algorithm, Box::new(key))).map_err(|_| KeyError::Mismatch)
+    key.map(|key| PrivateKey::RsaWithoutRing(algorithm, Box::new(key))).map_err(|_| KeyError::Mismatch)
 }
 
 /// Exponent and modulus out of a DNSKEY (RFC 3110 §2).
