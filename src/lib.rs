@@ -55,6 +55,7 @@ pub mod source;
 pub mod systemd;
 pub mod tree;
 pub mod wire;
+mod wire_name;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

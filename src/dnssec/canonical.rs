@@ -1,5 +1,6 @@
 //! The canonical form of names and RRsets (RFC 4034 §6), which is what gets signed.
 
+use crate::wire_name::push_label;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
@@ -12,18 +13,11 @@ pub(super) fn name_octets(name: &Name) -> Vec<u8> {
 }
 
 fn push_name(octets: &mut Vec<u8>, name: &Name) {
-    for label in name.iter() {
-        // A label has at most 63 octets.
-        octets.push(u8::try_from(label.len()).unwrap_or(63));
-        octets.extend(label.iter().map(u8::to_ascii_lowercase));
-    }
+    let start = octets.len();
+    name.iter().for_each(|label| push_label(octets, label));
     octets.push(0);
-}
-
-/// Labels of an owner name as RRSIG counts them: neither the root nor a leading `*` (RFC 4034 §3.1.3).
-pub(super) fn signed_labels(owner: &Name) -> u8 {
-    let wildcard = usize::from(owner.iter().next() == Some(b"*"));
-    u8::try_from(owner.iter().count() - wildcard).unwrap_or(u8::MAX)
+    // Octets of lengths are below those of letters.
+    octets[start..].make_ascii_lowercase();
 }
 
 /// An RRset in canonical form.
@@ -32,7 +26,7 @@ pub(super) struct RrSet {
     pub(super) rtype: RecordType,
     /// The served TTL, in seconds.
     pub(super) ttl: u32,
-    /// Labels of the owner name, as RRSIG counts them.
+    /// Labels of the owner name as RRSIG counts them: neither the root nor a leading `*` (RFC 4034 §3.1.3).
     pub(super) labels: u8,
     /// The records one after the other, sorted (RFC 4034 §6.3).
     pub(super) octets: Vec<u8>,
@@ -55,7 +49,7 @@ impl RrSet {
         } else {
             push_sorted(&mut octets, records)?;
         }
-        let (rtype, ttl, labels) = (first.record_type(), first.ttl, signed_labels(&first.name));
+        let (rtype, ttl, labels) = (first.record_type(), first.ttl, first.name.num_labels());
         Ok(Some(Self { rtype, ttl, labels, octets }))
     }
 }

@@ -4,6 +4,7 @@
 use super::raw_rdata::raw_rdata;
 use super::{bitmap, canonical};
 use crate::answer::{Denial, Missing, NXNAME};
+use crate::wire_name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
 use data_encoding::BASE32HEX_NOPAD;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, Record, RecordType};
@@ -157,32 +158,34 @@ fn nsec(denial: &Denial, ttl: u32) -> Record {
 /// The octets of the name that follows at once in canonical order (RFC 4471 §3.1.2, RFC 9824 §3.1).
 fn next_name(name: &Name) -> Vec<u8> {
     let octets = canonical::name_octets(name);
-    // The greatest lengths of a name and of a label (RFC 1035 §2.3.4).
-    if octets.len() + 2 <= 255 {
-        return [&[1, 0], octets.as_slice()].concat();
+    if octets.len() + 2 <= MAX_NAME_OCTETS {
+        return with_first_label(&[0], &octets);
     }
-    let len = usize::from(octets[0]);
-    let (label, rest) = (&octets[1..=len], &octets[1 + len..]);
-    if octets.len() < 255 && len < 63 {
-        let longer = u8::try_from(len + 1).unwrap_or(63);
-        return [&[longer], label, &[0], rest].concat();
+    match split_label(&octets) {
+        Some((label, rest)) if octets.len() < MAX_NAME_OCTETS && label.len() < MAX_LABEL_OCTETS => {
+            with_first_label(&[label, &[0]].concat(), rest)
+        }
+        _ => next_sibling(&octets),
     }
-    next_sibling(&octets)
 }
 
-/// The next name that is neither the one with these octets nor below it.
+/// The next name in canonical order that is neither the name with these octets nor below it; the root at the end.
 fn next_sibling(octets: &[u8]) -> Vec<u8> {
-    let len = usize::from(octets[0]);
-    if len == 0 {
-        return octets.to_vec();
-    }
-    let (label, rest) = (&octets[1..=len], &octets[1 + len..]);
-    // The last octet that can grow does, and what follows it falls away.
+    let Some((label, rest)) = split_label(octets) else { return octets.to_vec() };
+    // The last octet that is not the greatest yet is raised, and the octets behind it are left out.
     let Some(last) = label.iter().rposition(|octet| *octet != 0xff) else { return next_sibling(rest) };
     let mut label = label[..=last].to_vec();
-    // Capital letters sort as small ones, so they are stepped over.
+    // Capital letters sort as small ones, so they are left out.
     label[last] = if label[last] == b'@' { b'[' } else { label[last] + 1 };
-    [&[u8::try_from(label.len()).unwrap_or(63)], label.as_slice(), rest].concat()
+    with_first_label(&label, rest)
+}
+
+/// The octets of a label, and of the name that it is the first label of.
+fn with_first_label(label: &[u8], rest: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(1 + label.len() + rest.len());
+    push_label(&mut octets, label);
+    octets.extend_from_slice(rest);
+    octets
 }
 
 #[cfg(test)]

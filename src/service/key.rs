@@ -1,5 +1,6 @@
 //! Store keys and the names they stand for: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
 
+use crate::wire_name::{self, MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
 use hickory_proto::rr::Name;
 use std::cmp::Ordering;
 use std::fmt;
@@ -124,15 +125,15 @@ impl Key {
     /// The key that [`as_wire`](Self::as_wire) gave; `None` if no key has these octets.
     pub(crate) fn from_wire(wire: &[u8]) -> Option<Self> {
         let mut rest = wire;
-        while let Some((&len, behind)) = rest.split_first() {
-            let (label, behind) = behind.split_at_checked(usize::from(len))?;
-            if label.is_empty() || label.len() > 63 || label.iter().any(u8::is_ascii_uppercase) {
+        while let Some((label, behind)) = split_label(rest) {
+            if label.iter().any(u8::is_ascii_uppercase) {
                 return None;
             }
             rest = behind;
         }
-        // A name ends with the root's empty label.
-        (1..255).contains(&wire.len()).then(|| Self { wire: wire.into() })
+        // The root's empty label, which the name of the key has in addition, must fit as well.
+        let fits = (1..MAX_NAME_OCTETS).contains(&wire.len());
+        (rest.is_empty() && fits).then(|| Self { wire: wire.into() })
     }
 
     /// The labels, each behind an octet with its length, root first.
@@ -146,22 +147,22 @@ impl Key {
         for label in path.split(|&octet| octet == b'/') {
             match label.len() {
                 0 => return Err(KeyError::EmptyLabel),
-                1..=63 => {}
+                1..=MAX_LABEL_OCTETS => {}
                 len => return Err(KeyError::LongLabel(len)),
             }
             oddity = oddity.max(label_oddity(label));
             push_label(&mut wire, &label.to_ascii_lowercase());
         }
-        // A name ends with the root's empty label.
-        if wire.len() + 1 > 255 {
+        // The root's empty label, which the name of the key has in addition, must fit as well.
+        if wire.len() + 1 > MAX_NAME_OCTETS {
             return Err(KeyError::LongName(wire.len() + 1));
         }
         Ok(KeyTarget::Service { key: Self { wire: wire.into() }, oddity })
     }
 
     /// The labels, root first.
-    pub fn labels(&self) -> Labels<'_> {
-        Labels { wire: &self.wire }
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        wire_name::labels(&self.wire)
     }
 
     /// The absolute name of the key.
@@ -192,34 +193,11 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The labels of a [`Key`], root first.
-#[derive(Clone, Debug)]
-pub struct Labels<'a> {
-    wire: &'a [u8],
-}
-
-impl<'a> Iterator for Labels<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (&len, rest) = self.wire.split_first()?;
-        let (label, rest) = rest.split_at_checked(usize::from(len))?;
-        self.wire = rest;
-        Some(label)
-    }
-}
-
 /// The absolute name of valid labels, root first; the root if they do not fit a name.
 pub(crate) fn name_of(labels: &[&[u8]]) -> Name {
     let mut name = Name::from_labels(labels.iter().rev().copied()).unwrap_or_else(|_| Name::root());
     name.set_fqdn(true);
     name
-}
-
-fn push_label(wire: &mut Vec<u8>, label: &[u8]) {
-    // Labels of 63 octets at most come in, so the length fits its octet.
-    wire.push(u8::try_from(label.len()).unwrap_or(0));
-    wire.extend_from_slice(label);
 }
 
 /// The gravest oddity of one label.
