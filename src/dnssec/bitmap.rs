@@ -15,8 +15,9 @@ pub(super) fn octets(types: impl IntoIterator<Item = RecordType>) -> Vec<u8> {
     }
     let mut octets = Vec::new();
     for (window, bits) in windows {
-        // A window has at most 32 octets.
-        octets.extend([window, u8::try_from(bits.len()).unwrap_or(32)]);
+        // A window has at most 32 octets, so the low octet of the length says it all.
+        let [len, ..] = bits.len().to_le_bytes();
+        octets.extend([window, len]);
         octets.extend(bits);
     }
     octets

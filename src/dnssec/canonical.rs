@@ -90,8 +90,8 @@ fn push_data(octets: &mut Vec<u8>, data: &RData) -> Result<(), ProtoError> {
             octets.append(&mut written);
         }
     }
-    // RDATA has at most 65,535 octets, or it would not be written.
-    let len = u16::try_from(octets.len() - start - 2).unwrap_or(u16::MAX);
+    let len = u16::try_from(octets.len() - start - 2);
+    let len = len.map_err(|_| ProtoError::from("RDATA of more than 65,535 octets"))?;
     octets[start..start + 2].copy_from_slice(&len.to_be_bytes());
     Ok(())
 }

@@ -48,8 +48,8 @@ impl PublicKey {
         let octet = |octet: Option<&u8>| octet.copied().map_or(0, u32::from);
         let pairs = rdata.chunks(2).map(|pair| (octet(pair.first()) << 8) + octet(pair.get(1)));
         let sum = pairs.fold(0, u32::wrapping_add);
-        let folded = sum.wrapping_add(sum >> 16) & 0xffff;
-        u16::try_from(folded).unwrap_or_default()
+        let [.., high, low] = sum.wrapping_add(sum >> 16).to_be_bytes();
+        u16::from_be_bytes([high, low])
     }
 
     /// Whether it is a secure entry point, which the parent's DS names.
