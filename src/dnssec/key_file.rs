@@ -193,7 +193,7 @@ fn private_fields(text: &str, algorithm: Algorithm) -> Result<(PrivateFields<'_>
     }
     let (mut fields, mut times) = (PrivateFields::new(), KeyTimes::default());
     for (name, value) in lines {
-        if let Some(time) = times.field(name) {
+        if let Some(time) = times.field_mut(name) {
             let (name, value) = (name.to_owned(), value.to_owned());
             *time = Some(key_times::parse(&value).ok_or(KeyError::Time { name, value })?);
         } else if KEY_FIELDS.contains(&name) {

@@ -105,7 +105,7 @@ impl KeySet {
         let algorithms: BTreeSet<_> =
             active.iter().chain(&published).map(|at| self.keys[*at].public.algorithm).collect();
         let (mut of_zone, mut of_keys) = (Vec::new(), Vec::new());
-        let mut times: Vec<u64> = self.keys.iter().flat_map(|key| key.times.all()).collect();
+        let mut times: Vec<u64> = self.keys.iter().flat_map(|key| key.times.changes()).collect();
         for algorithm in algorithms {
             let of = |keys: &[usize]| -> Vec<usize> {
                 keys.iter().copied().filter(|at| self.keys[*at].public.algorithm == algorithm).collect()
@@ -192,7 +192,7 @@ impl KeySet {
         let any_sep = published.iter().any(|at| self.keys[*at].public.is_sep());
         let synced = published.iter().map(|at| &self.keys[*at]).filter(|key| {
             let by_state = key.times.is_active(now) && (key.public.is_sep() || !any_sep);
-            key.times.is_synced(now).unwrap_or(by_state) && !key.times.is_revoked(now)
+            key.times.is_in_cds(now).unwrap_or(by_state) && !key.times.is_revoked(now)
         });
         for key in synced {
             records.push(raw_rdata(RecordType::CDNSKEY, key.public.rdata()));

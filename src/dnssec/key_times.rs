@@ -1,4 +1,6 @@
-//! The times in a key's private file, which say what it is used for and when.
+//! The times in a key's private file: from when to when the key is published, signs, and is announced to the parent.
+//!
+//! The fields are those of BIND's dnssec-keygen and dnssec-settime.
 
 use time::{Date, Month, Time};
 
@@ -7,23 +9,23 @@ use time::{Date, Month, Time};
 pub struct KeyTimes {
     /// From when on the DNSKEY is in the zone.
     pub publish: Option<u64>,
-    /// From when on it signs.
+    /// From when on the key signs.
     pub activate: Option<u64>,
-    /// From when on it is revoked (RFC 5011).
+    /// From when on the key is revoked (RFC 5011).
     pub revoke: Option<u64>,
-    /// From when on it signs no more.
+    /// From when on the key signs no more.
     pub inactive: Option<u64>,
-    /// From when on it is out of the zone.
+    /// From when on the DNSKEY is no longer in the zone.
     pub delete: Option<u64>,
-    /// From when on CDS and CDNSKEY ask the parent for it (RFC 7344).
+    /// From when on CDS and CDNSKEY name the key, so that the parent adds a DS (RFC 7344).
     pub sync_publish: Option<u64>,
-    /// From when on they do not any more.
+    /// From when on CDS and CDNSKEY name the key no longer.
     pub sync_delete: Option<u64>,
 }
 
 impl KeyTimes {
-    /// The time that a field of the file sets; `None` if it is no field of times that matter.
-    pub(super) fn field(&mut self, name: &str) -> Option<&mut Option<u64>> {
+    /// The time that a field of the file sets; `None` if the field holds no time that matters here.
+    pub(super) fn field_mut(&mut self, name: &str) -> Option<&mut Option<u64>> {
         Some(match name {
             "Publish" => &mut self.publish,
             "Activate" => &mut self.activate,
@@ -36,48 +38,53 @@ impl KeyTimes {
         })
     }
 
-    /// Whether the file says nothing of when the key is used: then it always is.
-    fn are_silent(&self) -> bool {
+    /// Whether the file gives no time of the key's use: then the key is always published and always signs.
+    fn leave_use_open(&self) -> bool {
         let Self { publish, activate, inactive, delete, revoke, .. } = self;
         [publish, activate, inactive, delete, revoke].into_iter().all(Option::is_none)
     }
 
     /// Whether the DNSKEY is in the zone.
     pub fn is_published(&self, now: u64) -> bool {
-        self.are_silent() || came(self.publish.or(self.activate), now) && !came(self.delete, now)
+        self.leave_use_open()
+            || is_reached(self.publish.or(self.activate), now) && !is_reached(self.delete, now)
     }
 
     /// Whether the key signs.
     pub fn is_active(&self, now: u64) -> bool {
-        self.are_silent() || came(self.activate, now) && !came(self.inactive, now) && !came(self.delete, now)
+        self.leave_use_open()
+            || is_reached(self.activate, now)
+                && !is_reached(self.inactive, now)
+                && !is_reached(self.delete, now)
     }
 
     /// Whether the key is revoked.
     pub fn is_revoked(&self, now: u64) -> bool {
-        came(self.revoke, now)
+        is_reached(self.revoke, now)
     }
 
-    /// Whether CDS and CDNSKEY name it; `None` if the file leaves that to the key's state.
-    pub fn is_synced(&self, now: u64) -> Option<bool> {
-        let said = self.sync_publish.is_some() || self.sync_delete.is_some();
-        said.then(|| {
-            let begun = self.sync_publish.is_none() || came(self.sync_publish, now);
-            begun && !came(self.sync_delete, now)
+    /// Whether CDS and CDNSKEY name the key; `None` if the file gives no time for that.
+    pub fn is_in_cds(&self, now: u64) -> Option<bool> {
+        let has_times = self.sync_publish.is_some() || self.sync_delete.is_some();
+        has_times.then(|| {
+            let begun = self.sync_publish.is_none() || is_reached(self.sync_publish, now);
+            begun && !is_reached(self.sync_delete, now)
         })
     }
 
-    /// Every time at which something changes.
-    pub(super) fn all(&self) -> impl Iterator<Item = u64> {
+    /// Every time at which the use of the key changes, in no order.
+    pub(super) fn changes(&self) -> impl Iterator<Item = u64> {
         let Self { publish, activate, revoke, inactive, delete, sync_publish, sync_delete } = *self;
         [publish, activate, revoke, inactive, delete, sync_publish, sync_delete].into_iter().flatten()
     }
 }
 
-fn came(time: Option<u64>, now: u64) -> bool {
+/// Whether a time is given and has come.
+fn is_reached(time: Option<u64>, now: u64) -> bool {
     time.is_some_and(|time| time <= now)
 }
 
-/// Reads `YYYYMMDDHHMMSS`, UTC; a comment may follow.
+/// Reads `YYYYMMDDHHMMSS`, UTC, into Unix time; a comment may follow. `None` if the text is no time from 1970 on.
 pub(super) fn parse(text: &str) -> Option<u64> {
     let digits = text.split_whitespace().next().filter(|digits| digits.len() == 14 && digits.is_ascii())?;
     let part = |from: usize, to: usize| digits[from..to].parse::<u8>().ok();
@@ -87,7 +94,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     u64::try_from(date.with_time(time).assume_utc().unix_timestamp()).ok()
 }
 
-/// Writes Unix time as `YYYYMMDDHHMMSS`, UTC.
+/// Writes Unix time as `YYYYMMDDHHMMSS`, UTC. A time that no calendar has becomes 1970.
 pub(super) fn write(unix: u64) -> String {
     let at = i64::try_from(unix).ok().and_then(|unix| time::OffsetDateTime::from_unix_timestamp(unix).ok());
     let at = at.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
@@ -146,8 +153,8 @@ mod tests {
         // For a new algorithm the signatures come before the key (RFC 6781 §4.1.4).
         let early = KeyTimes { publish: Some(20), activate: Some(10), ..KeyTimes::default() };
         assert_eq!(state(&early, 15), (false, true));
-        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_synced(4), Some(true));
-        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_synced(5), Some(false));
-        assert_eq!(times.is_synced(5), None);
+        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_in_cds(4), Some(true));
+        assert_eq!(KeyTimes { sync_delete: Some(5), ..times }.is_in_cds(5), Some(false));
+        assert_eq!(times.is_in_cds(5), None);
     }
 }
