@@ -3,7 +3,7 @@
 //! is one NSEC3 and one signature.
 
 use super::canonical;
-use super::key_set::KeyState;
+use super::key_state::KeyState;
 use crate::answer::{Answer, Missing, SharedAuthority};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use quick_cache::sync::Cache;

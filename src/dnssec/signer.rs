@@ -3,7 +3,8 @@
 use super::canonical::{self, RrSet};
 use super::denial::{self, DenialKind};
 use super::encloser_cache::{EncloserCache, SharedProofs};
-use super::key_set::{ActiveKeys, KeySet, KeyState};
+use super::key_set::KeySet;
+use super::key_state::KeyState;
 use super::raw_rdata::raw_rdata;
 use super::signing_key::SignError;
 use super::unsigned_answer::{RrSetToSign, SigningRequest, UnsignedAnswer};
@@ -114,7 +115,7 @@ impl Signer {
     /// What the keys are used for now.
     pub fn state(&self, now: u64) -> Arc<KeyState> {
         let state = self.state.load();
-        if state.holds(now) {
+        if state.covers(now) {
             return Arc::clone(&state);
         }
         let state = Arc::new(self.keys.at(now, self.denial));
@@ -169,8 +170,12 @@ impl Signer {
 
     /// Leaves out what cannot fit into ADDITIONAL together with its signatures.
     fn limit(&self, additionals: &mut Vec<Record>, state: &KeyState, room: usize) {
-        let signatures: usize =
-            state.of_zone.roles.iter().map(|role| self.keys.keys()[role.at].signing.signature_len()).sum();
+        let signatures: usize = state
+            .for_zone_data
+            .keys
+            .iter()
+            .map(|key| self.keys.keys()[key.index].signing.signature_len())
+            .sum();
         // Two owner names as pointers, the heads of two records, and the data of a RRSIG without its signature.
         let least = 2 * 12 + 18 + signatures;
         let mut left = room / least;
@@ -211,23 +216,16 @@ impl Signer {
         }
         let Some(set) = RrSet::new(rrset)? else { return Ok(None) };
         let mut digest = Context::new(&SHA256);
-        digest.update(&self.roles(set.rtype, state).identity);
+        digest.update(&state.keys_for(set.rtype).fingerprint);
         digest.update(&set.octets);
         let mut key = [0; 32];
         key.copy_from_slice(digest.finish().as_ref());
         Ok(Some(RrSetToSign { set, digest: key }))
     }
 
-    fn roles<'s>(&self, rtype: RecordType, state: &'s KeyState) -> &'s ActiveKeys {
-        match rtype {
-            RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY => &state.of_keys,
-            _ => &state.of_zone,
-        }
-    }
-
     /// How many keys sign an RRset of a type.
     pub(super) fn signers(&self, rtype: RecordType, state: &KeyState) -> usize {
-        self.roles(rtype, state).roles.len()
+        state.keys_for(rtype).keys.len()
     }
 
     /// The signatures of an RRset that are kept and good to serve.
@@ -270,8 +268,8 @@ impl Signer {
             MIN_VALIDITY.max(MAX_VALIDITY_FOR_TTL.min(4 * u64::from(set.ttl))) + spread % EXPIRATION_JITTER;
         let (inception, expiration) = (now.saturating_sub(INCEPTION_BACKDATE), now + validity);
         let mut records = Vec::new();
-        for role in &self.roles(set.rtype, state).roles {
-            let key = &self.keys.keys()[role.at];
+        for active in &state.keys_for(set.rtype).keys {
+            let key = &self.keys.keys()[active.index];
             // 18 octets and the signer's name stand before the signature (RFC 4034 §3.1).
             let mut rdata = Vec::with_capacity(18 + 64 + key.signing.signature_len());
             rdata.extend_from_slice(&u16::from(set.rtype).to_be_bytes());
@@ -280,7 +278,7 @@ impl Signer {
             // Times are serial numbers of 32 bits (RFC 4034 §3.1.5).
             rdata.extend_from_slice(&serial(expiration));
             rdata.extend_from_slice(&serial(inception));
-            rdata.extend_from_slice(&role.tag.to_be_bytes());
+            rdata.extend_from_slice(&active.tag.to_be_bytes());
             rdata.extend(canonical::name_octets(&self.zone));
             let message = [rdata.as_slice(), &set.octets].concat();
             rdata.extend(key.signing.sign(&message)?);

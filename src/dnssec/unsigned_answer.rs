@@ -3,7 +3,7 @@
 use super::canonical::RrSet;
 use super::denial::DenialKind;
 use super::encloser_cache::SharedProofs;
-use super::key_set::KeyState;
+use super::key_state::KeyState;
 use super::signer::{Signatures, Signer, SigningError};
 use crate::answer::{Answer, in_one_set};
 use hickory_proto::op::ResponseCode;
