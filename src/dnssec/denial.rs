@@ -1,17 +1,24 @@
-//! Proofs that a name or a type does not exist, made on the spot: NSEC3 white lies (RFC 5155 §7.2, RFC 7129
+//! Proofs that a name or a type does not exist, made for each question: NSEC3 white lies (RFC 5155 §7.2, RFC 7129
 //! appendix B), or one NSEC (RFC 9824).
+//!
+//! No NSEC3 chain is stored: each record covers or matches one hash, and says nothing of any other name.
 
+use super::encloser_cache::{EncloserCache, ProofsToCache, SharedProofs};
+use super::key_state::KeyState;
 use super::raw_rdata::raw_rdata;
-use super::{bitmap, canonical};
-use crate::answer::{Denial, Missing, NXNAME};
-use crate::wire_name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
+use super::{bitmap, canonical, compact};
+use crate::answer::{Answer, Denial, Missing};
 use data_encoding::BASE32HEX_NOPAD;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, Record, RecordType};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use std::sync::Arc;
 
 /// Octets of a SHA-1 hash.
 const SHA1_OCTETS: usize = 20;
+
+/// The label `*` in wire format.
+const WILDCARD: &[u8] = b"\x01*";
 
 /// How absence is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,66 +30,170 @@ pub enum DenialKind {
     Compact,
 }
 
-/// The records that prove an absence in a zone.
-pub(super) fn records(
+/// Proves what answers of one zone deny.
+#[derive(Debug)]
+pub(super) struct DenialProver {
+    zone: Name,
     kind: DenialKind,
-    denial: &Denial,
-    zone: &Name,
-    ttl: u32,
-) -> Result<Vec<Record>, ProtoError> {
-    match kind {
-        DenialKind::Nsec3 => nsec3(denial, zone, ttl),
-        DenialKind::Compact => Ok(vec![nsec(denial, ttl)]),
+    pub(super) enclosers: EncloserCache,
+}
+
+/// The proof of what one answer denies.
+pub(super) struct DenialProof {
+    /// NSEC3 or NSEC records of the answer, without signatures and without the records that are cached.
+    pub(super) records: Vec<Record>,
+    pub(super) shared: SharedProofs,
+}
+
+impl DenialProver {
+    pub(super) fn new(zone: Name, kind: DenialKind) -> Self {
+        Self { zone, kind, enclosers: EncloserCache::default() }
     }
-}
 
-/// Where among the records for a missing name the one that covers the next closer name is.
-pub(super) const NEXT_CLOSER: usize = 1;
+    /// How absence is proven.
+    pub(super) fn kind(&self) -> DenialKind {
+        self.kind
+    }
 
-/// The NSEC3 that covers the next closer name of a name that does not exist: all else is common to its siblings.
-pub(super) fn next_closer(denial: &Denial, zone: &Name, ttl: u32) -> Result<Option<Record>, ProtoError> {
-    let Missing::Name { closest_encloser, .. } = &denial.missing else { return Ok(None) };
-    let octets = canonical::name_octets(&denial.name);
-    let (next_closer, _) = split(&octets, closest_encloser.iter().count());
-    covering(hash(&[next_closer]), zone, ttl).map(Some)
-}
-
-fn nsec3(denial: &Denial, zone: &Name, ttl: u32) -> Result<Vec<Record>, ProtoError> {
-    let octets = canonical::name_octets(&denial.name);
-    match &denial.missing {
-        Missing::Data(types) => Ok(vec![matching(hash(&[&octets]), types, zone, ttl)?]),
-        Missing::Name { closest_encloser, types } => {
-            let (next_closer, closest_encloser) = split(&octets, closest_encloser.iter().count());
-            let mut records = Vec::with_capacity(3);
-            records.push(matching(hash(&[closest_encloser]), types, zone, ttl)?);
-            records.push(covering(hash(&[next_closer]), zone, ttl)?);
-            if !next_closer.starts_with(WILDCARD) {
-                records.push(covering(hash(&[WILDCARD, closest_encloser]), zone, ttl)?);
+    /// The records that prove what an answer denies, with the TTL of its SOA (RFC 9077 §3).
+    ///
+    /// # Errors
+    /// The name of the zone is so long that no NSEC3 can have an owner name.
+    pub(super) fn prove(
+        &self,
+        answer: &Answer,
+        state: &Arc<KeyState>,
+        now: u64,
+    ) -> Result<DenialProof, ProtoError> {
+        let soa = answer.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
+        let ttl = soa.map_or(0, |soa| soa.ttl);
+        if self.kind == DenialKind::Nsec3
+            && let Some(denial) = shareable(answer)
+        {
+            return self.prove_shared(&denial, ttl, state, now);
+        }
+        let mut records = Vec::new();
+        for denial in &answer.denials {
+            match self.kind {
+                DenialKind::Nsec3 => records.extend(self.nsec3s(denial, ttl)?),
+                DenialKind::Compact => records.push(compact::nsec(denial, ttl)),
             }
-            Ok(records)
+        }
+        Ok(DenialProof { records, shared: SharedProofs::None })
+    }
+
+    /// The proof that a name does not exist, without the records that are cached for its closest encloser.
+    fn prove_shared(
+        &self,
+        denial: &ShareableDenial<'_>,
+        ttl: u32,
+        state: &Arc<KeyState>,
+        now: u64,
+    ) -> Result<DenialProof, ProtoError> {
+        let missing = MissingName::new(denial.name, denial.closest_encloser);
+        let next_closer = covering(hash(&[missing.next_closer()]), &self.zone, ttl)?;
+        let made_of = (denial.soa, denial.types);
+        if let Some(cached) = self.enclosers.get(missing.closest_encloser(), made_of, state, now) {
+            return Ok(DenialProof { records: vec![next_closer], shared: SharedProofs::Cached(cached) });
+        }
+        let to_cache = ProofsToCache {
+            cache_key: missing.closest_encloser().to_vec(),
+            closest_encloser: denial.closest_encloser.clone(),
+            soa: denial.soa.clone(),
+            types: denial.types.to_vec(),
+            next_closer: next_closer.name.clone(),
+        };
+        let records = self.name_error(&missing, next_closer, denial.types, ttl)?;
+        Ok(DenialProof { records, shared: SharedProofs::ToCache(Box::new(to_cache)) })
+    }
+
+    /// The NSEC3 records for one denial.
+    fn nsec3s(&self, denial: &Denial, ttl: u32) -> Result<Vec<Record>, ProtoError> {
+        match &denial.missing {
+            Missing::Data(types) => {
+                let octets = canonical::name_octets(&denial.name);
+                Ok(vec![matching(hash(&[&octets]), types, &self.zone, ttl)?])
+            }
+            Missing::Name { closest_encloser, types } => {
+                let missing = MissingName::new(&denial.name, closest_encloser);
+                let next_closer = covering(hash(&[missing.next_closer()]), &self.zone, ttl)?;
+                self.name_error(&missing, next_closer, types, ttl)
+            }
         }
     }
+
+    /// The proof that a name does not exist (RFC 5155 §7.2.2): an NSEC3 that matches the closest encloser, the one that
+    /// covers the next closer name, and one that covers the wildcard, unless that is the next closer name.
+    fn name_error(
+        &self,
+        missing: &MissingName,
+        next_closer: Record,
+        types: &[RecordType],
+        ttl: u32,
+    ) -> Result<Vec<Record>, ProtoError> {
+        let closest_encloser = missing.closest_encloser();
+        let mut records = Vec::with_capacity(3);
+        records.push(matching(hash(&[closest_encloser]), types, &self.zone, ttl)?);
+        records.push(next_closer);
+        if !missing.next_closer().starts_with(WILDCARD) {
+            records.push(covering(hash(&[WILDCARD, closest_encloser]), &self.zone, ttl)?);
+        }
+        Ok(records)
+    }
 }
 
-/// The label `*` as octets.
-const WILDCARD: &[u8] = b"\x01*";
-
-/// The next closer name and the closest encloser, which has so many labels, as the ends of a name's octets.
-fn split(octets: &[u8], labels: usize) -> (&[u8], &[u8]) {
-    let (mut next_closer, mut rest) = (octets, octets);
-    let mut starts = Vec::with_capacity(8);
-    while let Some((&len, behind)) = rest.split_first().filter(|(len, _)| **len > 0) {
-        starts.push(rest);
-        rest = behind.get(usize::from(len)..).unwrap_or_default();
-    }
-    let at = starts.len().saturating_sub(labels);
-    if let Some(before) = at.checked_sub(1).and_then(|before| starts.get(before)) {
-        next_closer = before;
-    }
-    (next_closer, starts.get(at).copied().unwrap_or(rest))
+/// The denial of a name, whose proof shares records with the denials of all other names below the closest encloser.
+struct ShareableDenial<'a> {
+    name: &'a Name,
+    closest_encloser: &'a Name,
+    /// Types at the closest encloser.
+    types: &'a [RecordType],
+    soa: &'a Record,
 }
 
-/// An NSEC3 whose owner is the hash of a name, and which tells the types there.
+/// The denial of an answer, if it is the only one and shares records with others.
+fn shareable(answer: &Answer) -> Option<ShareableDenial<'_>> {
+    let ([Denial { name, missing }], [soa]) = (&answer.denials[..], &answer.authorities[..]) else {
+        return None;
+    };
+    let Missing::Name { closest_encloser, types } = missing else { return None };
+    // A question for the wildcard itself takes an NSEC3 less.
+    let is_wildcard = name.iter().any(|label| label == b"*");
+    (!is_wildcard).then_some(ShareableDenial { name, closest_encloser, types, soa })
+}
+
+/// A name that does not exist in canonical form. Its closest encloser and next closer name (RFC 5155 §1.3) are ends of it.
+struct MissingName {
+    octets: Vec<u8>,
+    /// Where the next closer name begins.
+    next_closer: usize,
+    /// Where the closest encloser begins.
+    closest_encloser: usize,
+}
+
+impl MissingName {
+    fn new(name: &Name, closest_encloser: &Name) -> Self {
+        debug_assert!(closest_encloser.zone_of(name), "{closest_encloser} is not above {name}");
+        let octets = canonical::name_octets(name);
+        let labels_below = name.iter().count().saturating_sub(closest_encloser.iter().count());
+        let (mut next_closer, mut closest_encloser) = (0, 0);
+        for label in name.iter().take(labels_below) {
+            next_closer = closest_encloser;
+            closest_encloser += 1 + label.len();
+        }
+        Self { octets, next_closer, closest_encloser }
+    }
+
+    fn next_closer(&self) -> &[u8] {
+        &self.octets[self.next_closer..]
+    }
+
+    fn closest_encloser(&self) -> &[u8] {
+        &self.octets[self.closest_encloser..]
+    }
+}
+
+/// An NSEC3 that matches a hash: its owner is the hash, and it lists the types of the name that was hashed.
 fn matching(
     hash: [u8; SHA1_OCTETS],
     types: &[RecordType],
@@ -94,7 +205,7 @@ fn matching(
     nsec3_record(hash, successor(hash), &bits, zone, ttl)
 }
 
-/// An NSEC3 that covers one hash and nothing else.
+/// An NSEC3 that covers one hash and no other: it reaches from the hash before to the hash behind.
 fn covering(hash: [u8; SHA1_OCTETS], zone: &Name, ttl: u32) -> Result<Record, ProtoError> {
     nsec3_record(predecessor(hash), successor(hash), &[], zone, ttl)
 }
@@ -114,7 +225,8 @@ fn nsec3_record(
     Ok(Record::from_rdata(zone.prepend_label(label.as_bytes())?, ttl, raw_rdata(RecordType::NSEC3, rdata)))
 }
 
-/// The hash of the canonical octets of a name, in parts, without salt and further iterations (RFC 5155 §5).
+/// SHA-1 over the canonical octets of a name, without salt and further iterations (RFC 5155 §5, RFC 9276 §3.1). The octets
+/// may come in parts.
 fn hash(parts: &[&[u8]]) -> [u8; SHA1_OCTETS] {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     parts.iter().for_each(|part| context.update(part));
@@ -123,6 +235,7 @@ fn hash(parts: &[&[u8]]) -> [u8; SHA1_OCTETS] {
     hash
 }
 
+/// The hash behind, in the order of NSEC3 owners; the least behind the greatest.
 fn successor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
     for octet in hash.iter_mut().rev() {
         *octet = octet.wrapping_add(1);
@@ -133,6 +246,7 @@ fn successor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
     hash
 }
 
+/// The hash before, in the order of NSEC3 owners; the greatest before the least.
 fn predecessor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
     for octet in hash.iter_mut().rev() {
         *octet = octet.wrapping_sub(1);
@@ -141,51 +255,6 @@ fn predecessor(mut hash: [u8; SHA1_OCTETS]) -> [u8; SHA1_OCTETS] {
         }
     }
     hash
-}
-
-/// The one NSEC of RFC 9824, from a name to the next there can be.
-fn nsec(denial: &Denial, ttl: u32) -> Record {
-    let (types, missing) = match &denial.missing {
-        Missing::Data(types) => (types.as_slice(), None),
-        Missing::Name { .. } => (&[][..], Some(NXNAME)),
-    };
-    let own = [RecordType::RRSIG, RecordType::NSEC];
-    let mut rdata = next_name(&denial.name);
-    rdata.extend(bitmap::octets(types.iter().copied().chain(own).chain(missing)));
-    Record::from_rdata(denial.name.clone(), ttl, raw_rdata(RecordType::NSEC, rdata))
-}
-
-/// The octets of the name that follows at once in canonical order (RFC 4471 §3.1.2, RFC 9824 §3.1).
-fn next_name(name: &Name) -> Vec<u8> {
-    let octets = canonical::name_octets(name);
-    if octets.len() + 2 <= MAX_NAME_OCTETS {
-        return with_first_label(&[0], &octets);
-    }
-    match split_label(&octets) {
-        Some((label, rest)) if octets.len() < MAX_NAME_OCTETS && label.len() < MAX_LABEL_OCTETS => {
-            with_first_label(&[label, &[0]].concat(), rest)
-        }
-        _ => next_sibling(&octets),
-    }
-}
-
-/// The next name in canonical order that is neither the name with these octets nor below it; the root at the end.
-fn next_sibling(octets: &[u8]) -> Vec<u8> {
-    let Some((label, rest)) = split_label(octets) else { return octets.to_vec() };
-    // The last octet that is not the greatest yet is raised, and the octets behind it are left out.
-    let Some(last) = label.iter().rposition(|octet| *octet != 0xff) else { return next_sibling(rest) };
-    let mut label = label[..=last].to_vec();
-    // Capital letters sort as small ones, so they are left out.
-    label[last] = if label[last] == b'@' { b'[' } else { label[last] + 1 };
-    with_first_label(&label, rest)
-}
-
-/// The octets of a label, and of the name that it is the first label of.
-fn with_first_label(label: &[u8], rest: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(1 + label.len() + rest.len());
-    push_label(&mut octets, label);
-    octets.extend_from_slice(rest);
-    octets
 }
 
 #[cfg(test)]
@@ -197,8 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_hashed_in_small_letters() {
-        // An NSEC3 of SkyDNS's own tables: H(skydns.test.).
+    fn names_are_hashed_in_lower_case() {
+        // An NSEC3 of SkyDNS's own test tables: H(skydns.test.).
         let hash = hash(&[&canonical::name_octets(&name("SkyDNS.Test."))]);
         assert_eq!(BASE32HEX_NOPAD.encode(&hash), "AH4V7G5QOIRI26ARMRB3BLDQI1SNG6A2");
         assert_eq!(predecessor(successor([0xff; SHA1_OCTETS])), [0xff; SHA1_OCTETS]);
@@ -208,29 +277,15 @@ mod tests {
 
     #[test]
     fn a_name_is_split_at_its_closest_encloser() {
-        let octets = canonical::name_octets(&name("a.bb.ccc.example."));
-        assert_eq!(split(&octets, 1), (&b"\x03ccc\x07example\0"[..], &b"\x07example\0"[..]));
-        assert_eq!(split(&octets, 3).0, &octets[..]);
-        assert_eq!(split(&octets, 0), (&b"\x07example\0"[..], &b"\0"[..]));
-        assert_eq!(split(b"\0", 0), (&b"\0"[..], &b"\0"[..]));
-    }
-
-    #[test]
-    fn the_next_name_always_fits() {
-        assert_eq!(next_name(&name("a.example.")), b"\x01\0\x01a\x07example\0");
-        let label = "x".repeat(63);
-        let long = |first: &str| name(&format!("{first}.{label}.{label}.{label}."));
-        // 1 + 3 * 64 octets, and those of the first label.
-        for len in 58..=61 {
-            let full = long(&"y".repeat(len));
-            let octets = next_name(&full);
-            assert!(octets.len() <= 255, "{len}");
-            // One more label, one more octet in the label, or a greater octet in its place.
-            let label = &octets[1..=usize::from(octets[0])];
-            assert!(label == [0] || *label > *"y".repeat(len).as_bytes(), "{len}");
-        }
-        let labels = [&[0xff; 61][..], label.as_bytes(), label.as_bytes(), label.as_bytes()];
-        let last = next_name(&Name::from_labels(labels).expect("a name"));
-        assert_eq!(last[..2], [63, b'x'], "the label that cannot grow falls away");
+        let split = |missing: &str, closest_encloser: &str| {
+            let missing = MissingName::new(&name(missing), &name(closest_encloser));
+            (missing.next_closer().to_vec(), missing.closest_encloser().to_vec())
+        };
+        let (next_closer, closest_encloser) = split("a.bb.CCC.example.", "Example.");
+        assert_eq!(next_closer, b"\x03ccc\x07example\0");
+        assert_eq!(closest_encloser, b"\x07example\0");
+        assert_eq!(split("a.bb.ccc.example.", "bb.ccc.example.").0, b"\x01a\x02bb\x03ccc\x07example\0");
+        assert_eq!(split("a.example.", "."), (b"\x07example\0".to_vec(), b"\0".to_vec()));
+        assert_eq!(split(".", "."), (b"\0".to_vec(), b"\0".to_vec()));
     }
 }

@@ -6,6 +6,7 @@
 mod algorithm;
 mod bitmap;
 mod canonical;
+mod compact;
 mod denial;
 mod encloser_cache;
 mod generate;

@@ -1,8 +1,8 @@
 //! Signatures over the site's own RRsets, made when they are asked for, and kept.
 
 use super::canonical::{self, RrSet};
-use super::denial::{self, DenialKind};
-use super::encloser_cache::{EncloserCache, SharedProofs};
+use super::denial::{DenialKind, DenialProof, DenialProver};
+use super::encloser_cache::SharedProofs;
 use super::key_set::KeySet;
 use super::key_state::KeyState;
 use super::raw_rdata::raw_rdata;
@@ -85,16 +85,16 @@ pub struct Signer {
     zone: Name,
     keys: KeySet,
     state: ArcSwap<KeyState>,
-    denial: DenialKind,
     cache: Arc<SignatureCache>,
-    pub(super) enclosers: EncloserCache,
+    pub(super) prover: DenialProver,
 }
 
 impl Signer {
     /// A signer of a zone.
     pub fn new(zone: Name, keys: KeySet, denial: DenialKind, cache: Arc<SignatureCache>, now: u64) -> Self {
         let state = ArcSwap::from_pointee(keys.at(now, denial));
-        Self { zone, keys, state, denial, cache, enclosers: EncloserCache::default() }
+        let prover = DenialProver::new(zone.clone(), denial);
+        Self { zone, keys, state, cache, prover }
     }
 
     /// The zone.
@@ -109,7 +109,7 @@ impl Signer {
 
     /// How absence is proven.
     pub fn denial(&self) -> DenialKind {
-        self.denial
+        self.prover.kind()
     }
 
     /// What the keys are used for now.
@@ -118,7 +118,7 @@ impl Signer {
         if state.covers(now) {
             return Arc::clone(&state);
         }
-        let state = Arc::new(self.keys.at(now, self.denial));
+        let state = Arc::new(self.keys.at(now, self.denial()));
         self.state.store(Arc::clone(&state));
         state
     }
@@ -135,16 +135,13 @@ impl Signer {
         state: &Arc<KeyState>,
         asked: SigningRequest,
     ) -> Result<UnsignedAnswer, SigningError> {
-        let mut common = match self.denial {
-            DenialKind::Nsec3 => self.enclosers.of(&answer, state, asked.now),
-            DenialKind::Compact => SharedProofs::Nothing,
-        };
-        let denials = self.denials(&answer, &mut common)?;
-        if let SharedProofs::Known(_) = common {
+        let DenialProof { records: denials, shared: common } =
+            self.prover.prove(&answer, state, asked.now)?;
+        if let SharedProofs::Cached(_) = common {
             answer.authorities.clear();
         }
         answer.denials.clear();
-        if self.denial == DenialKind::Compact && asked.rtype == RecordType::NSEC && !denials.is_empty() {
+        if self.denial() == DenialKind::Compact && asked.rtype == RecordType::NSEC && !denials.is_empty() {
             // It was asked for, and here it is.
             answer.authorities.clear();
             answer.answers.extend(denials);
@@ -188,25 +185,6 @@ impl Signer {
         }
         let mut keep = keep.into_iter();
         additionals.retain(|_| keep.next().unwrap_or(false));
-    }
-
-    /// The records that prove what an answer denies, with the TTL of its SOA (RFC 9077 §3).
-    ///
-    /// What they have in common with others is left out if it is known.
-    fn denials(&self, answer: &Answer, common: &mut SharedProofs) -> Result<Vec<Record>, ProtoError> {
-        let soa = answer.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
-        let ttl = soa.map_or(0, |soa| soa.ttl);
-        let mut records = Vec::new();
-        for denial in &answer.denials {
-            match common {
-                SharedProofs::Known(_) => records.extend(denial::next_closer(denial, &self.zone, ttl)?),
-                _ => records.extend(denial::records(self.denial, denial, &self.zone, ttl)?),
-            }
-        }
-        if let SharedProofs::New(new) = common {
-            new.next_closer = records.get(denial::NEXT_CLOSER).map(|record| record.name.clone());
-        }
-        Ok(records)
     }
 
     /// What an RRset needs; nothing if it is not ours to sign.

@@ -67,7 +67,7 @@ impl UnsignedAnswer {
     /// From when to when its parts may be served.
     fn holds(&self) -> (u64, u64) {
         let (mut from, mut until) = match &self.common {
-            SharedProofs::Known(known) => (known.from, known.until.min(self.state.until())),
+            SharedProofs::Cached(known) => (known.validity.start, known.validity.end.min(self.state.until())),
             _ => (0, self.state.until()),
         };
         for signatures in self.signatures.iter().flatten() {
@@ -102,10 +102,12 @@ impl UnsignedAnswer {
             *section = interleaved(std::mem::take(section), &mut signatures);
         }
         match self.common {
-            SharedProofs::Nothing => {}
-            SharedProofs::Known(known) => answer.shared_authority = Some(Arc::clone(&known.shared_authority)),
-            SharedProofs::New(new) => {
-                self.signer.enclosers.keep(*new, &self.state, &answer.authorities, holds)
+            SharedProofs::None => {}
+            SharedProofs::Cached(known) => {
+                answer.shared_authority = Some(Arc::clone(&known.shared_authority))
+            }
+            SharedProofs::ToCache(new) => {
+                self.signer.prover.enclosers.insert(*new, &self.state, &answer.authorities, holds.0..holds.1)
             }
         }
         if self.signer.denial() == DenialKind::Compact
