@@ -15,7 +15,7 @@ use skydns::answer::{
     Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, Zone, answer,
 };
 use skydns::dnssec::{
-    Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningRequest, UnsignedAnswer,
+    Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningOutcome, SigningRequest,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree};
@@ -134,11 +134,13 @@ impl Site {
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let rtype = request.query.query_type();
-        let asked = SigningRequest { rtype, now: NOW, compact_ok: false, room: request.udp_limit() };
+        let asked =
+            SigningRequest { rtype, now: NOW, compact_ok: false, max_reply_octets: request.udp_limit() };
         let answer = match request.dnssec_ok() {
-            true => {
-                self.signer.prepare(answer, &state, asked).and_then(UnsignedAnswer::finish).expect("signed")
-            }
+            true => match self.signer.sign(answer, &state, asked, usize::MAX) {
+                Ok(SigningOutcome::Signed { answer, .. }) => answer,
+                other => panic!("not signed: {other:?}"),
+            },
             false => answer,
         };
         encode(&request, &Reply::from(answer), Transport::Udp { limit: request.udp_limit() })

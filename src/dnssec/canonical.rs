@@ -22,7 +22,7 @@ fn push_name(octets: &mut Vec<u8>, name: &Name) {
 
 /// An RRset in canonical form.
 #[derive(Debug)]
-pub(super) struct RrSet {
+pub(super) struct CanonicalRrSet {
     pub(super) rtype: RecordType,
     /// The served TTL, in seconds.
     pub(super) ttl: u32,
@@ -32,7 +32,7 @@ pub(super) struct RrSet {
     pub(super) octets: Vec<u8>,
 }
 
-impl RrSet {
+impl CanonicalRrSet {
     /// The canonical form of records that have owner, type and TTL in common; nothing of no records.
     ///
     /// # Errors
@@ -108,14 +108,15 @@ mod tests {
     #[test]
     fn an_rrset_is_sorted_and_in_small_letters() {
         let address = |n| Record::from_rdata(name("A.Example."), 60, RData::A(A([10, 0, 0, n].into())));
-        let set = RrSet::new(&[address(9), address(1), address(9)]).expect("written").expect("records");
+        let set =
+            CanonicalRrSet::new(&[address(9), address(1), address(9)]).expect("written").expect("records");
         let head = b"\x01a\x07example\0\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0";
         assert_eq!(set.octets, [&head[..], &[1], &head[..], &[9]].concat());
         assert_eq!((set.labels, set.ttl, set.rtype), (2, 60, RecordType::A));
         let mx = Record::from_rdata(name("*.Example."), 60, RData::MX(MX::new(7, name("Mail.Example."))));
-        let set = RrSet::new(&[mx]).expect("written").expect("records");
+        let set = CanonicalRrSet::new(&[mx]).expect("written").expect("records");
         assert!(set.octets.ends_with(b"\0\x10\0\x07\x04mail\x07example\0"));
         assert_eq!(set.labels, 1, "a leading wildcard does not count");
-        assert!(RrSet::new(&[]).expect("written").is_none());
+        assert!(CanonicalRrSet::new(&[]).expect("written").is_none());
     }
 }

@@ -6,7 +6,9 @@ use crate::answer::{
 };
 use crate::clock::unix_time;
 use crate::config::Config;
-use crate::dnssec::{DenialKind, KeyState, Signer, SigningError, SigningRequest, UnsignedAnswer};
+use crate::dnssec::{
+    DenialKind, KeyState, Signer, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer,
+};
 use crate::forward::{StubTable, StubZone};
 use crate::metrics::{AnsweredBy, ReplyStats};
 use crate::source::Published;
@@ -222,16 +224,14 @@ impl Handler {
             rtype: request.query.query_type(),
             now,
             compact_ok: request.compact_ok(),
-            room: query.transport.limit(),
+            max_reply_octets: query.transport.limit(),
         };
-        match keys.signer.prepare(answer, &keys.state, signing) {
-            Ok(unsigned) if unsigned.missing() > MAX_FRESH_SIGNATURES => {
-                Signed::Unfinished(Box::new(unsigned))
+        match keys.signer.sign(answer, &keys.state, signing, MAX_FRESH_SIGNATURES) {
+            Ok(SigningOutcome::Signed { answer, until }) => {
+                let compact = request.compact_ok() && keys.signer.denial() == DenialKind::Compact;
+                Signed::Complete(Reply { compact, ..answer.into() }, until)
             }
-            Ok(unsigned) => {
-                let (reply, until) = self.complete(query, unsigned);
-                Signed::Complete(reply, until)
-            }
+            Ok(SigningOutcome::Unfinished(answer)) => Signed::Unfinished(answer),
             Err(error) => Signed::Complete(self.refuse_unsigned(query, &error), 0),
         }
     }
@@ -245,23 +245,18 @@ impl Handler {
         loop {
             match answer.sign_next() {
                 Ok(true) => tokio::task::yield_now().await,
-                Ok(false) => return self.complete(query, *answer).0,
+                Ok(false) => return self.complete(query, *answer),
                 Err(error) => return self.refuse_unsigned(query, &error),
             }
         }
     }
 
-    /// The signed reply, and until when it may be sent again.
-    fn complete(&self, query: &ClientQuery, mut answer: UnsignedAnswer) -> (Reply, u64) {
+    /// The signed reply.
+    fn complete(&self, query: &ClientQuery, answer: UnsignedAnswer) -> Reply {
         let compact = query.request.compact_ok() && answer.is_compact();
-        let signed = move || {
-            while answer.sign_next()? {}
-            let until = answer.until();
-            Ok((answer.finish()?, until))
-        };
-        match signed() {
-            Ok((answer, until)) => (Reply { compact, ..answer.into() }, until),
-            Err(error) => (self.refuse_unsigned(query, &error), 0),
+        match answer.finish() {
+            Ok(answer) => Reply { compact, ..answer.into() },
+            Err(error) => self.refuse_unsigned(query, &error),
         }
     }
 

@@ -1,10 +1,10 @@
-//! Signatures: how long they last, when they are kept, and what happens without keys.
+//! Signed answers: how long signatures last, when they are taken from the cache, and what happens without keys.
 
 use super::*;
 use crate::answer::{Denial, Missing};
-use crate::dnssec::{Algorithm, KeyFiles, NewKey};
-use hickory_proto::op::ResponseCode;
+use crate::dnssec::{Algorithm, KeyFiles, KeySet, NewKey, SignatureCache};
 use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::{Name, RData};
 
 /// A Monday in 2026.
 const NOW: u64 = 1_795_000_000;
@@ -30,8 +30,8 @@ fn signer_with(new: &NewKey, cache: &Arc<SignatureCache>) -> Arc<Signer> {
 }
 
 fn unsigned(signer: &Arc<Signer>, answer: Answer, now: u64) -> UnsignedAnswer {
-    let asked = SigningRequest { rtype: RecordType::A, now, compact_ok: false, room: 4096 };
-    signer.prepare(answer, &signer.state(now), asked).expect("a unsigned")
+    let request = SigningRequest { rtype: RecordType::A, now, compact_ok: false, max_reply_octets: 4096 };
+    signer.prepare(answer, &signer.state(now), request, 0).expect("an unsigned answer")
 }
 
 fn sign(signer: &Arc<Signer>, owner: &str, now: u64) -> Answer {
@@ -56,14 +56,14 @@ fn times(signed: &Answer) -> (u64, u64) {
 }
 
 #[test]
-fn signatures_are_kept_and_renewed_before_they_expire() {
+fn signatures_are_cached_and_renewed_before_they_expire() {
     let cache = Arc::new(SignatureCache::new(100));
     let signer = signer(&cache);
     let sign = |now| sign(&signer, "a.skydns.local.", now);
     let first = sign(NOW);
     let (inception, expiration) = times(&first);
     assert!(inception + 3600 < NOW && expiration > NOW + 7 * DAY - 1);
-    assert_eq!(sign(NOW + DAY), first, "kept");
+    assert_eq!(sign(NOW + DAY), first, "cached");
     for days in 1..60 {
         let (inception, expiration) = times(&sign(NOW + days * DAY));
         let now = NOW + days * DAY;
@@ -92,6 +92,7 @@ fn nothing_goes_out_half_signed() {
     let mut wanted = answer(&["a.skydns.local.", "b.skydns.local.", "c.example.org."]);
     let missing = Missing::Data(vec![RecordType::A]);
     wanted.denials.push(Denial { name: name("b.skydns.local."), missing });
+    let unsigned_again = unsigned;
     let mut unsigned = unsigned(&signer, wanted.clone(), NOW);
     assert_eq!(unsigned.missing(), 3, "two addresses and an NSEC3");
     for made in 1..=3 {
@@ -100,7 +101,7 @@ fn nothing_goes_out_half_signed() {
     }
     assert!(!unsigned.sign_next().expect("signed"));
     let signed = unsigned.finish().expect("signed");
-    assert_eq!(super::tests::unsigned(&signer, wanted, NOW).missing(), 0, "kept");
+    assert_eq!(unsigned_again(&signer, wanted, NOW).missing(), 0, "cached");
     let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
     use RecordType::{A, NSEC3, RRSIG};
     assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
@@ -120,7 +121,7 @@ fn missing(owner: &str, types: &[RecordType], serial: u32, ttl: u32) -> Answer {
 }
 
 #[test]
-fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
+fn records_that_denials_share_are_signed_once_and_are_the_same() {
     let (cache, key) = (Arc::new(SignatureCache::new(100)), key());
     let used = signer_with(&key, &cache);
     let soa_only = [RecordType::SOA];
@@ -153,7 +154,7 @@ fn what_denials_have_in_common_is_signed_once_and_is_the_same() {
         assert_eq!(text(&denied), text(&anew), "{owner} {types:?} {serial} {ttl} {now}");
     }
     let again = unsigned(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
-    assert_eq!((again.sets.len(), again.missing()), (1, 1), "all but one are known");
+    assert_eq!((again.rrsets.len(), again.missing()), (1, 1), "all but one are known");
 }
 
 #[test]
@@ -171,7 +172,9 @@ fn without_a_key_nothing_is_signed() {
     let cache = Arc::new(SignatureCache::new(50));
     let zone = name("skydns.local.");
     let signer = Arc::new(Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, NOW));
-    let refused = unsigned(&signer, answer(&["a.skydns.local."]), NOW).finish();
+    let request =
+        SigningRequest { rtype: RecordType::A, now: NOW, compact_ok: false, max_reply_octets: 4096 };
+    let refused = signer.sign(answer(&["a.skydns.local."]), &signer.state(NOW), request, 1);
     assert!(matches!(refused, Err(SigningError::NoKey(_))));
 }
 
@@ -200,9 +203,10 @@ fn what_is_served_last_is_over_in_all_caches_before_it_expires() {
         wanted.answers[0].ttl = u32::try_from(ttl).expect("a TTL");
         let unsigned = unsigned(&signer, wanted, NOW);
         let (inception, expiration) = times(&unsigned.finish().expect("signed"));
-        let kept = signer.cache.kept.iter().map(|(_, kept)| kept.until).max().expect("kept");
-        assert!(inception < NOW && expiration >= kept + ttl, "{days} days");
-        signer.cache.kept.clear();
+        let cached = &signer.rrset_signer.cache.by_rrset;
+        let served_until = cached.iter().map(|(_, cached)| cached.validity.end).max().expect("cached");
+        assert!(inception < NOW && expiration >= served_until + ttl, "{days} days");
+        cached.clear();
     }
 }
 
@@ -237,6 +241,24 @@ fn signatures_made_by_a_clock_that_was_set_meanwhile_are_made_anew() {
     sign(&signer, "a.skydns.local.", NOW + 4000 * DAY);
     let (inception, expiration) = times(&unsigned.finish().expect("signed"));
     assert!(inception < NOW && NOW < expiration, "{inception}..{expiration}");
+}
+
+#[test]
+fn an_answer_is_signed_at_once_or_not_at_all() {
+    let cache = Arc::new(SignatureCache::new(100));
+    let signer = signer(&cache);
+    let request =
+        SigningRequest { rtype: RecordType::A, now: NOW, compact_ok: false, max_reply_octets: 4096 };
+    let sign = |owners, max_fresh| {
+        signer.sign(answer(owners), &signer.state(NOW), request, max_fresh).expect("signed or unfinished")
+    };
+    let owners = ["a.skydns.local.", "b.skydns.local."];
+    let SigningOutcome::Unfinished(unsigned) = sign(&owners, 1) else { panic!("two signatures are missing") };
+    assert_eq!((unsigned.missing(), cache.len()), (2, 0), "none is made");
+    let SigningOutcome::Signed { answer, until } = sign(&owners[..1], 1) else { panic!("one is missing") };
+    assert_eq!((answer.answers.len(), cache.len()), (2, 1));
+    assert!((NOW + 5 * DAY..NOW + 7 * DAY).contains(&until), "three quarters of the validity");
+    assert!(matches!(sign(&owners[..1], 0), SigningOutcome::Signed { .. }), "the signature is cached");
 }
 
 #[test]
