@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 /// Most entries of one array. 32 slots of 16 octets are eight cache lines, of which a search touches
 /// two or three, and little to copy on a change.
-const MOST: usize = 32;
+const MAX_ARRAY_LEN: usize = 32;
 
 /// Fewer entries than this are merged with a neighbour's.
-const FEW: usize = MOST / 4;
+const MIN_ARRAY_LEN: usize = MAX_ARRAY_LEN / 4;
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Children {
     pub(super) fn change<R>(&mut self, label: &[u8], change: impl FnOnce(&mut Node) -> R) -> R {
         let result = self.change_part(label, change);
         match self {
-            _ if self.len() > MOST => {
+            _ if self.len() > MAX_ARRAY_LEN => {
                 let right = self.split();
                 let left = std::mem::take(self);
                 *self = Self::Fork(vec![Branch::new(left), Branch::new(right)]);
@@ -210,10 +210,10 @@ fn change_slot<R>(
 /// Brings the branch that changed back to a legal size and its summary up to date.
 fn settle(branches: &mut Vec<Branch>, at: usize) {
     let len = branches[at].part.len();
-    if len > MOST {
+    if len > MAX_ARRAY_LEN {
         let right = Arc::make_mut(&mut branches[at].part).split();
         branches.insert(at + 1, Branch::new(right));
-    } else if len < FEW && branches.len() > 1 {
+    } else if len < MIN_ARRAY_LEN && branches.len() > 1 {
         merge(branches, if at == 0 { 0 } else { at - 1 });
         return;
     }
@@ -226,7 +226,7 @@ fn merge(branches: &mut Vec<Branch>, left: usize) {
     let right = Arc::unwrap_or_clone(branches.remove(left + 1).part);
     let part = Arc::make_mut(&mut branches[left].part);
     part.append(right);
-    let rest = (part.len() > MOST).then(|| part.split());
+    let rest = (part.len() > MAX_ARRAY_LEN).then(|| part.split());
     let part = &branches[left].part;
     (branches[left].prefix, branches[left].visible) = (part.first_prefix(), part.visible());
     if let Some(rest) = rest {

@@ -3,20 +3,20 @@
 use std::fmt;
 
 /// Octets that fit without memory of their own: a label then takes 24 octets in all.
-const INLINE: usize = 22;
+const MAX_INLINE_OCTETS: usize = 22;
 
 /// One label; see the module's text.
 #[derive(Clone)]
 pub(super) enum Label {
-    Inline { len: u8, octets: [u8; INLINE] },
+    Inline { len: u8, octets: [u8; MAX_INLINE_OCTETS] },
     Boxed(Box<[u8]>),
 }
 
 impl Label {
     pub(super) fn new(octets: &[u8]) -> Self {
         match u8::try_from(octets.len()) {
-            Ok(len) if octets.len() <= INLINE => {
-                let mut inline = [0; INLINE];
+            Ok(len) if octets.len() <= MAX_INLINE_OCTETS => {
+                let mut inline = [0; MAX_INLINE_OCTETS];
                 inline[..octets.len()].copy_from_slice(octets);
                 Self::Inline { len, octets: inline }
             }

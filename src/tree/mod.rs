@@ -135,13 +135,13 @@ impl Tree {
 
     /// Whether an equal entry stands on a key of a layer.
     pub fn has(&self, key: &Key, layer: Layer, entry: &Entry) -> bool {
-        let present = self.node(key.labels()).and_then(|node| node.held(layer));
+        let present = self.node(key.labels()).and_then(|node| node.entry_of(layer));
         present.is_some_and(|present| present.same(entry))
     }
 
     /// Takes the entry of a layer off a key; `false` if there is none.
     pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
-        if self.node(key.labels()).and_then(|node| node.held(layer)).is_none() {
+        if self.node(key.labels()).and_then(|node| node.entry_of(layer)).is_none() {
             return false;
         }
         let gone = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
@@ -157,7 +157,7 @@ impl Tree {
     /// Calls `each` for the entries of a layer in key order, until it breaks.
     pub fn entries(&self, layer: Layer, mut each: impl FnMut(Key, &Entry) -> ControlFlow<()>) {
         let mut path = Vec::new();
-        let _ = self.root.walk(&mut path, &mut |path, node| match node.held(layer) {
+        let _ = self.root.walk(&mut path, &mut |path, node| match node.entry_of(layer) {
             Some(entry) => each(Key::from_labels(path.iter().copied()), entry),
             None => ControlFlow::Continue(()),
         });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     label: Label,
-    held: Held,
+    entries: LayeredEntries,
     children: Children,
     /// What a subtree answer can find here: this node and all below that no `_` label hides.
     visible: DataKinds,
@@ -18,9 +18,9 @@ pub struct Node {
 
 /// The entries of one node, one for each layer.
 #[derive(Clone, Debug, Default)]
-enum Held {
+enum LayeredEntries {
     #[default]
-    Nothing,
+    None,
     One(Layer, Arc<Entry>),
     /// At least two, highest layer first.
     Many(Box<[(Layer, Arc<Entry>)]>),
@@ -41,10 +41,10 @@ impl Node {
 
     /// The entry that shows: the one of the highest layer.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
-        match &self.held {
-            Held::Nothing => None,
-            Held::One(_, entry) => Some(entry),
-            Held::Many(entries) => entries.first().map(|(_, entry)| entry),
+        match &self.entries {
+            LayeredEntries::None => None,
+            LayeredEntries::One(_, entry) => Some(entry),
+            LayeredEntries::Many(entries) => entries.first().map(|(_, entry)| entry),
         }
     }
 
@@ -75,10 +75,12 @@ impl Node {
         self.label.is_hidden()
     }
 
-    pub(super) fn held(&self, layer: Layer) -> Option<&Arc<Entry>> {
-        match &self.held {
-            Held::One(at, entry) if *at == layer => Some(entry),
-            Held::Many(entries) => entries.iter().find(|(at, _)| *at == layer).map(|(_, entry)| entry),
+    pub(super) fn entry_of(&self, layer: Layer) -> Option<&Arc<Entry>> {
+        match &self.entries {
+            LayeredEntries::One(own, entry) if *own == layer => Some(entry),
+            LayeredEntries::Many(entries) => {
+                entries.iter().find(|(own, _)| *own == layer).map(|(_, entry)| entry)
+            }
             _ => None,
         }
     }
@@ -104,7 +106,7 @@ impl Node {
         let fresh = match labels.next() {
             None => {
                 let fresh = self.entry().is_none();
-                self.held.put(layer, entry);
+                self.entries.put(layer, entry);
                 fresh
             }
             Some(label) => self.children.change(label, |child| child.put(labels, layer, entry)),
@@ -117,7 +119,7 @@ impl Node {
     pub(super) fn remove<'l>(&mut self, labels: &mut impl Iterator<Item = &'l [u8]>, layer: Layer) -> bool {
         let gone = match labels.next() {
             None => {
-                self.held.remove(layer);
+                self.entries.remove(layer);
                 self.entry().is_none()
             }
             Some(label) => self.children.change(label, |child| child.remove(labels, layer)),
@@ -137,10 +139,10 @@ impl Node {
     }
 }
 
-impl Held {
+impl LayeredEntries {
     fn put(&mut self, layer: Layer, entry: Arc<Entry>) {
         let mut entries = self.take_all();
-        entries.retain(|(at, _)| *at != layer);
+        entries.retain(|(own, _)| *own != layer);
         entries.push((layer, entry));
         entries.sort_by(|(a, _), (b, _)| b.cmp(a));
         *self = Self::from_all(entries);
@@ -148,13 +150,13 @@ impl Held {
 
     fn remove(&mut self, layer: Layer) {
         let mut entries = self.take_all();
-        entries.retain(|(at, _)| *at != layer);
+        entries.retain(|(own, _)| *own != layer);
         *self = Self::from_all(entries);
     }
 
     fn take_all(&mut self) -> Vec<(Layer, Arc<Entry>)> {
         match std::mem::take(self) {
-            Self::Nothing => Vec::new(),
+            Self::None => Vec::new(),
             Self::One(layer, entry) => vec![(layer, entry)],
             Self::Many(entries) => entries.into_vec(),
         }
@@ -162,8 +164,8 @@ impl Held {
 
     fn from_all(mut entries: Vec<(Layer, Arc<Entry>)>) -> Self {
         match entries.len() {
-            0 => Self::Nothing,
-            1 => entries.pop().map_or(Self::Nothing, |(layer, entry)| Self::One(layer, entry)),
+            0 => Self::None,
+            1 => entries.pop().map_or(Self::None, |(layer, entry)| Self::One(layer, entry)),
             _ => Self::Many(entries.into()),
         }
     }
