@@ -3,8 +3,9 @@
 //! Most nodes have a handful of children and hold them in one small array. A node with a million of
 //! them is a few levels deep, and changing one child copies one array a level.
 
+use super::data_kinds::DataKinds;
 use super::label::prefix;
-use super::node::{DataKinds, Node};
+use super::node::Node;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
 //! Looking names up: exact names, whole subtrees, and query wildcards.
 
-use super::node::{DataKinds, Node};
+use super::Tree;
+use super::data_kinds::DataKinds;
+use super::entry::Entry;
+use super::node::Node;
 use super::versions::VersionSlot;
-use super::{Entry, Tree};
 use crate::service::name_of;
 use hickory_proto::rr::Name;
 use std::ops::ControlFlow;

@@ -1,9 +1,11 @@
 //! One name of the tree: what is announced there, and the names below it.
 
 use super::children::Children;
+use super::data_kinds::DataKinds;
+use super::entry::{Entry, Layer};
 use super::label::Label;
-use super::{Entry, Layer};
-use std::ops::{BitOr, BitOrAssign, ControlFlow};
+use super::layered_entries::LayeredEntries;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A node of the tree; immutable once published.
@@ -14,16 +16,6 @@ pub struct Node {
     children: Children,
     /// What a subtree answer can find here: this node and all below that no `_` label hides.
     visible: DataKinds,
-}
-
-/// The entries of one node, one for each layer.
-#[derive(Clone, Debug, Default)]
-enum LayeredEntries {
-    #[default]
-    None,
-    One(Layer, Arc<Entry>),
-    /// At least two, highest layer first.
-    Many(Box<[(Layer, Arc<Entry>)]>),
 }
 
 /// What [`Node::walk`] calls: with the labels from the root, and the node they lead to.
@@ -41,11 +33,7 @@ impl Node {
 
     /// The entry that shows: the one of the highest layer.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
-        match &self.entries {
-            LayeredEntries::None => None,
-            LayeredEntries::One(_, entry) => Some(entry),
-            LayeredEntries::Many(entries) => entries.first().map(|(_, entry)| entry),
-        }
+        self.entries.top()
     }
 
     /// The child with a label.
@@ -76,13 +64,7 @@ impl Node {
     }
 
     pub(super) fn entry_of(&self, layer: Layer) -> Option<&Arc<Entry>> {
-        match &self.entries {
-            LayeredEntries::One(own, entry) if *own == layer => Some(entry),
-            LayeredEntries::Many(entries) => {
-                entries.iter().find(|(own, _)| *own == layer).map(|(_, entry)| entry)
-            }
-            _ => None,
-        }
+        self.entries.of(layer)
     }
 
     /// Calls `each` for this node and all below it in key order, hidden ones as well.
@@ -136,105 +118,5 @@ impl Node {
     fn refresh(&mut self) {
         let own = self.entry().map_or(DataKinds::NONE, |entry| DataKinds::of(entry));
         self.visible = own | self.children.visible();
-    }
-}
-
-impl LayeredEntries {
-    fn put(&mut self, layer: Layer, entry: Arc<Entry>) {
-        let mut entries = self.take_all();
-        entries.retain(|(own, _)| *own != layer);
-        entries.push((layer, entry));
-        entries.sort_by(|(a, _), (b, _)| b.cmp(a));
-        *self = Self::from_all(entries);
-    }
-
-    fn remove(&mut self, layer: Layer) {
-        let mut entries = self.take_all();
-        entries.retain(|(own, _)| *own != layer);
-        *self = Self::from_all(entries);
-    }
-
-    fn take_all(&mut self) -> Vec<(Layer, Arc<Entry>)> {
-        match std::mem::take(self) {
-            Self::None => Vec::new(),
-            Self::One(layer, entry) => vec![(layer, entry)],
-            Self::Many(entries) => entries.into_vec(),
-        }
-    }
-
-    fn from_all(mut entries: Vec<(Layer, Arc<Entry>)>) -> Self {
-        match entries.len() {
-            0 => Self::None,
-            1 => entries.pop().map_or(Self::None, |(layer, entry)| Self::One(layer, entry)),
-            _ => Self::Many(entries.into()),
-        }
-    }
-}
-
-/// A set of the kinds of data that services have: what a question can hope to find.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DataKinds(u8);
-
-impl DataKinds {
-    /// Nothing at all.
-    pub const NONE: Self = Self(0);
-    /// A host that is an IPv4 address.
-    pub const V4: Self = Self(1);
-    /// A host that is an IPv6 address.
-    pub const V6: Self = Self(2);
-    /// A host that is a name.
-    pub const NAME: Self = Self(4);
-    /// A text.
-    pub const TEXT: Self = Self(8);
-    /// A mail exchanger.
-    pub const MAIL: Self = Self(16);
-    /// A group, which decides about other services too.
-    pub const GROUP: Self = Self(32);
-    /// Any host.
-    pub const HOST: Self = Self(Self::V4.0 | Self::V6.0 | Self::NAME.0);
-    /// Neither host nor text: the name exists, and equal services behind it do not count.
-    const BARE: Self = Self(64);
-    /// Every kind.
-    pub const ALL: Self = Self(127);
-
-    /// The kinds of one entry.
-    pub fn of(entry: &Entry) -> Self {
-        use crate::service::Host;
-        let service = &entry.service;
-        let mut kinds = match service.host {
-            Host::None => Self::NONE,
-            Host::V4(_) => Self::V4,
-            Host::V6(_) => Self::V6,
-            Host::Name(_) => Self::NAME,
-        };
-        for (has, kind) in [
-            (service.text.is_some(), Self::TEXT),
-            (service.mail, Self::MAIL),
-            (service.group.is_some(), Self::GROUP),
-        ] {
-            if has {
-                kinds |= kind;
-            }
-        }
-        if kinds == Self::NONE { Self::BARE } else { kinds }
-    }
-
-    /// Whether the two have a kind in common.
-    pub fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-impl BitOr for DataKinds {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for DataKinds {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
     }
 }

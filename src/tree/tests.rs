@@ -1,7 +1,7 @@
 //! The tree against a plain sorted map.
 
 use super::*;
-use crate::service::{KeyTarget, Keyspace};
+use crate::service::{KeyTarget, Keyspace, Service};
 use hickory_proto::rr::Name;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
