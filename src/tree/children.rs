@@ -1,76 +1,91 @@
 //! The children of a node: a B-tree of shared parts, sorted by label.
 //!
-//! Most nodes have a handful of children and hold them in one small array. A node with a million of
-//! them is a few levels deep, and changing one child copies one array a level.
+//! Most nodes have a handful of children in one small array. A node with a million children is a few levels deep, and
+//! changing one child copies one array a level.
 
 use super::data_kinds::DataKinds;
 use super::label::prefix;
-use super::node::Node;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Most entries of one array. 32 slots of 16 octets are eight cache lines, of which a search touches
-/// two or three, and little to copy on a change.
+/// Maximum length of one array. 32 slots of 16 octets are eight cache lines, of which a search touches two or three, and
+/// little to copy on a change.
 const MAX_ARRAY_LEN: usize = 32;
 
-/// Fewer entries than this are merged with a neighbour's.
+/// Arrays that get shorter than this are merged with a neighbour.
 const MIN_ARRAY_LEN: usize = MAX_ARRAY_LEN / 4;
 
-/// See the module's text.
-#[derive(Clone, Debug)]
-pub(super) enum Children {
-    Leaf(Vec<ChildSlot>),
-    Fork(Vec<Branch>),
+/// What the B-tree has to know of a node.
+pub(super) trait Child: Clone {
+    /// A node with a label and nothing else.
+    fn new(label: &[u8]) -> Self;
+
+    /// The label, in lower case.
+    fn label(&self) -> &[u8];
+
+    /// The kinds of data that a subtree answer finds at the node or below it; none if the node is hidden.
+    fn visible_from_above(&self) -> DataKinds;
+
+    /// Whether the node has neither an entry nor children, so that it has to go.
+    fn is_vacant(&self) -> bool;
 }
 
-/// A child and the head of its label.
+/// The children of one node, or a part of them; see the module's text.
 #[derive(Clone, Debug)]
-pub(super) struct ChildSlot {
-    prefix: u64,
-    node: Arc<Node>,
+pub(super) enum Children<N> {
+    Leaf(Vec<ChildSlot<N>>),
+    Fork(Vec<Branch<N>>),
 }
 
-/// A part of the children; never empty.
+/// A child with the beginning of its label.
 #[derive(Clone, Debug)]
-pub(super) struct Branch {
-    /// Of the first label below.
+pub(super) struct ChildSlot<N> {
+    /// See [`prefix`].
     prefix: u64,
-    /// Of all that is below and not hidden.
+    node: Arc<N>,
+}
+
+/// A part of the children, which is never empty, with a summary.
+#[derive(Clone, Debug)]
+pub(super) struct Branch<N> {
+    /// Prefix of the first label in the part.
+    prefix: u64,
+    /// The kinds of data of all children in the part.
     visible: DataKinds,
-    part: Arc<Children>,
+    part: Arc<Children<N>>,
 }
 
-impl Default for Children {
+impl<N> Default for Children<N> {
     fn default() -> Self {
         Self::Leaf(Vec::new())
     }
 }
 
-impl Children {
+impl<N: Child> Children<N> {
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The child with a label.
-    pub(super) fn find(&self, label: &[u8]) -> Option<&Arc<Node>> {
+    pub(super) fn find(&self, label: &[u8]) -> Option<&Arc<N>> {
         let head = prefix(label);
         let mut part = self;
         loop {
             match part {
                 Self::Leaf(slots) => {
-                    let at = position(slots, head, label).ok()?;
-                    return Some(&slots[at].node);
+                    let index = position(slots, head, label).ok()?;
+                    return Some(&slots[index].node);
                 }
                 Self::Fork(branches) => part = &branches[branch_of(branches, head, label)].part,
             }
         }
     }
 
-    /// Calls `each` in label order until it breaks.
+    /// Calls `each` for the children in label order until it breaks.
     pub(super) fn for_each<'t>(
         &'t self,
-        each: &mut dyn FnMut(&'t Arc<Node>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&'t Arc<N>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
             Self::Leaf(slots) => slots.iter().try_for_each(|slot| each(&slot.node)),
@@ -78,21 +93,21 @@ impl Children {
         }
     }
 
-    /// The kinds of all children that are not hidden.
+    /// The kinds of data that a subtree answer of the parent finds in the children.
     pub(super) fn visible(&self) -> DataKinds {
         match self {
-            Self::Leaf(slots) => slots
-                .iter()
-                .filter(|slot| !slot.node.is_hidden())
-                .fold(DataKinds::NONE, |kinds, slot| kinds | slot.node.visible()),
+            Self::Leaf(slots) => {
+                slots.iter().fold(DataKinds::NONE, |kinds, slot| kinds | slot.node.visible_from_above())
+            }
             Self::Fork(branches) => {
                 branches.iter().fold(DataKinds::NONE, |kinds, branch| kinds | branch.visible)
             }
         }
     }
 
-    /// Changes the child with a label, which is made if it is missing and dropped if it ends vacant.
-    pub(super) fn change<R>(&mut self, label: &[u8], change: impl FnOnce(&mut Node) -> R) -> R {
+    /// Changes the child with a label. A child that is missing is made first, and a child that is vacant afterwards is
+    /// dropped.
+    pub(super) fn change<R>(&mut self, label: &[u8], change: impl FnOnce(&mut N) -> R) -> R {
         let result = self.change_part(label, change);
         match self {
             _ if self.len() > MAX_ARRAY_LEN => {
@@ -110,20 +125,21 @@ impl Children {
         result
     }
 
-    fn change_part<R>(&mut self, label: &[u8], change: impl FnOnce(&mut Node) -> R) -> R {
+    fn change_part<R>(&mut self, label: &[u8], change: impl FnOnce(&mut N) -> R) -> R {
         let head = prefix(label);
         match self {
             Self::Leaf(slots) => change_slot(slots, head, label, change),
             Self::Fork(branches) => {
-                let at = branch_of(branches, head, label);
-                let branch = &mut branches[at];
+                let index = branch_of(branches, head, label);
+                let branch = &mut branches[index];
                 let result = Arc::make_mut(&mut branch.part).change_part(label, change);
-                settle(branches, at);
+                rebalance(branches, index);
                 result
             }
         }
     }
 
+    /// Length of the topmost array.
     fn len(&self) -> usize {
         match self {
             Self::Leaf(slots) => slots.len(),
@@ -131,7 +147,7 @@ impl Children {
         }
     }
 
-    /// Takes the upper half off.
+    /// Takes the upper half of the topmost array off.
     fn split(&mut self) -> Self {
         match self {
             Self::Leaf(slots) => Self::Leaf(slots.split_off(slots.len() / 2)),
@@ -139,7 +155,7 @@ impl Children {
         }
     }
 
-    /// Adds what follows, which has the same height.
+    /// Adds the next part, which has the same height.
     fn append(&mut self, next: Self) {
         match (self, next) {
             (Self::Leaf(slots), Self::Leaf(mut next)) => slots.append(&mut next),
@@ -163,22 +179,27 @@ impl Children {
     }
 }
 
-impl Branch {
-    fn new(part: Children) -> Self {
+impl<N: Child> Branch<N> {
+    fn new(part: Children<N>) -> Self {
         Self { prefix: part.first_prefix(), visible: part.visible(), part: Arc::new(part) }
+    }
+
+    /// Brings the summary up to date.
+    fn summarize(&mut self) {
+        (self.prefix, self.visible) = (self.part.first_prefix(), self.part.visible());
     }
 }
 
-/// Where a label is among sorted slots, or where it would be.
-fn position(slots: &[ChildSlot], head: u64, label: &[u8]) -> Result<usize, usize> {
+/// The index of a label among sorted slots, or the index where it belongs.
+fn position<N: Child>(slots: &[ChildSlot<N>], head: u64, label: &[u8]) -> Result<usize, usize> {
     slots.binary_search_by(|slot| match slot.prefix.cmp(&head) {
         Ordering::Equal => slot.node.label().cmp(label),
         different => different,
     })
 }
 
-/// The branch that a label is in, or would be in.
-fn branch_of(branches: &[Branch], head: u64, label: &[u8]) -> usize {
+/// The index of the branch in which a label is or belongs.
+fn branch_of<N: Child>(branches: &[Branch<N>], head: u64, label: &[u8]) -> usize {
     let after = branches.partition_point(|branch| match branch.prefix.cmp(&head) {
         Ordering::Less => true,
         Ordering::Equal => branch.part.first_label() <= label,
@@ -187,50 +208,48 @@ fn branch_of(branches: &[Branch], head: u64, label: &[u8]) -> usize {
     after.saturating_sub(1)
 }
 
-fn change_slot<R>(
-    slots: &mut Vec<ChildSlot>,
+fn change_slot<N: Child, R>(
+    slots: &mut Vec<ChildSlot<N>>,
     head: u64,
     label: &[u8],
-    change: impl FnOnce(&mut Node) -> R,
+    change: impl FnOnce(&mut N) -> R,
 ) -> R {
-    let (at, result) = match position(slots, head, label) {
-        Ok(at) => (at, change(Arc::make_mut(&mut slots[at].node))),
-        Err(at) => {
-            let mut node = Node::new(label);
+    let (index, result) = match position(slots, head, label) {
+        Ok(index) => (index, change(Arc::make_mut(&mut slots[index].node))),
+        Err(index) => {
+            let mut node = N::new(label);
             let result = change(&mut node);
-            slots.insert(at, ChildSlot { prefix: head, node: Arc::new(node) });
-            (at, result)
+            slots.insert(index, ChildSlot { prefix: head, node: Arc::new(node) });
+            (index, result)
         }
     };
-    if slots[at].node.is_vacant() {
-        slots.remove(at);
+    if slots[index].node.is_vacant() {
+        slots.remove(index);
     }
     result
 }
 
-/// Brings the branch that changed back to a legal size and its summary up to date.
-fn settle(branches: &mut Vec<Branch>, at: usize) {
-    let len = branches[at].part.len();
+/// Brings the branch that was changed back to a legal length, and its summary up to date.
+fn rebalance<N: Child>(branches: &mut Vec<Branch<N>>, index: usize) {
+    let len = branches[index].part.len();
     if len > MAX_ARRAY_LEN {
-        let right = Arc::make_mut(&mut branches[at].part).split();
-        branches.insert(at + 1, Branch::new(right));
+        let right = Arc::make_mut(&mut branches[index].part).split();
+        branches.insert(index + 1, Branch::new(right));
     } else if len < MIN_ARRAY_LEN && branches.len() > 1 {
-        merge(branches, if at == 0 { 0 } else { at - 1 });
+        merge(branches, if index == 0 { 0 } else { index - 1 });
         return;
     }
-    let part = &branches[at].part;
-    (branches[at].prefix, branches[at].visible) = (part.first_prefix(), part.visible());
+    branches[index].summarize();
 }
 
-/// Joins two neighbours, and halves them again if that is too much for one.
-fn merge(branches: &mut Vec<Branch>, left: usize) {
+/// Joins two neighbours, and halves them again if together they are too long for one array.
+fn merge<N: Child>(branches: &mut Vec<Branch<N>>, left: usize) {
     let right = Arc::unwrap_or_clone(branches.remove(left + 1).part);
     let part = Arc::make_mut(&mut branches[left].part);
     part.append(right);
-    let rest = (part.len() > MAX_ARRAY_LEN).then(|| part.split());
-    let part = &branches[left].part;
-    (branches[left].prefix, branches[left].visible) = (part.first_prefix(), part.visible());
-    if let Some(rest) = rest {
-        branches.insert(left + 1, Branch::new(rest));
+    let upper_half = (part.len() > MAX_ARRAY_LEN).then(|| part.split());
+    branches[left].summarize();
+    if let Some(upper_half) = upper_half {
+        branches.insert(left + 1, Branch::new(upper_half));
     }
 }

@@ -1,6 +1,6 @@
-//! One name of the tree: what is announced there, and the names below it.
+//! One name of the tree: the services on it, and the names below it.
 
-use super::children::Children;
+use super::children::{Child, Children};
 use super::data_kinds::DataKinds;
 use super::entry::{Entry, Layer};
 use super::label::Label;
@@ -8,24 +8,20 @@ use super::layered_entries::LayeredEntries;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A node of the tree; immutable once published.
+/// A node of the tree. A published node never changes: the writer changes copies.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     label: Label,
     entries: LayeredEntries,
-    children: Children,
-    /// What a subtree answer can find here: this node and all below that no `_` label hides.
+    children: Children<Self>,
+    /// The kinds of data of this node and of all nodes below it that no `_` label hides: what a subtree answer can find.
     visible: DataKinds,
 }
 
-/// What [`Node::walk`] calls: with the labels from the root, and the node they lead to.
+/// What [`Node::walk`] calls with each node and its labels, root first.
 type Visit<'f, 't> = dyn FnMut(&[&'t [u8]], &'t Node) -> ControlFlow<()> + 'f;
 
 impl Node {
-    pub(super) fn new(label: &[u8]) -> Self {
-        Self { label: Label::new(label), ..Self::default() }
-    }
-
     /// The label of this name, in lower case.
     pub fn label(&self) -> &[u8] {
         self.label.as_bytes()
@@ -41,17 +37,17 @@ impl Node {
         self.children.find(label)
     }
 
-    /// Whether there is no name below this one.
+    /// Whether there is no name below this name.
     pub fn is_leaf(&self) -> bool {
         self.children.is_empty()
     }
 
-    /// What a subtree answer can find from here on.
+    /// The kinds of data that a subtree answer can find at this name and below it.
     pub fn visible(&self) -> DataKinds {
         self.visible
     }
 
-    /// Calls `each` for the children in label order until it breaks.
+    /// Calls `each` for the children in label order, hidden ones too, until it breaks.
     pub fn for_each_child<'t>(
         &'t self,
         each: &mut dyn FnMut(&'t Arc<Self>) -> ControlFlow<()>,
@@ -59,15 +55,17 @@ impl Node {
         self.children.for_each(each)
     }
 
+    /// Whether subtree answers pass over this name and all names below it, because its label begins with `_`.
     pub(super) fn is_hidden(&self) -> bool {
         self.label.is_hidden()
     }
 
+    /// The entry of a layer, whether it shows or not.
     pub(super) fn entry_of(&self, layer: Layer) -> Option<&Arc<Entry>> {
         self.entries.of(layer)
     }
 
-    /// Calls `each` for this node and all below it in key order, hidden ones as well.
+    /// Calls `each` for this node and all nodes below it in key order, hidden ones too.
     pub(super) fn walk<'t>(&'t self, path: &mut Vec<&'t [u8]>, each: &mut Visit<'_, 't>) -> ControlFlow<()> {
         each(path, self)?;
         self.for_each_child(&mut |child| {
@@ -78,7 +76,7 @@ impl Node {
         })
     }
 
-    /// Puts an entry at the labels below; `true` if no entry showed there before.
+    /// Puts an entry on the node that `labels` lead to from here; `true` if the node had no entry before.
     pub(super) fn put<'l>(
         &mut self,
         labels: &mut impl Iterator<Item = &'l [u8]>,
@@ -97,7 +95,7 @@ impl Node {
         fresh
     }
 
-    /// Takes an entry off at the labels below; `true` if no entry shows there any more.
+    /// Takes the entry of a layer off the node that `labels` lead to from here; `true` if the node has no entry left.
     pub(super) fn remove<'l>(&mut self, labels: &mut impl Iterator<Item = &'l [u8]>, layer: Layer) -> bool {
         let gone = match labels.next() {
             None => {
@@ -110,13 +108,27 @@ impl Node {
         gone
     }
 
-    /// A node without an entry and without children is no name.
-    pub(super) fn is_vacant(&self) -> bool {
-        self.entry().is_none() && self.children.is_empty()
-    }
-
+    /// Brings `visible` up to date after a change.
     fn refresh(&mut self) {
         let own = self.entry().map_or(DataKinds::NONE, |entry| DataKinds::of(entry));
         self.visible = own | self.children.visible();
+    }
+}
+
+impl Child for Node {
+    fn new(label: &[u8]) -> Self {
+        Self { label: Label::new(label), ..Self::default() }
+    }
+
+    fn label(&self) -> &[u8] {
+        self.label.as_bytes()
+    }
+
+    fn visible_from_above(&self) -> DataKinds {
+        if self.is_hidden() { DataKinds::NONE } else { self.visible }
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.entry().is_none() && self.children.is_empty()
     }
 }
