@@ -1,4 +1,4 @@
-//! NewProofs keys, in the form that the tools of BIND and ldns read.
+//! New keys, in the form that the tools of BIND and ldns read.
 
 use super::key_times;
 use super::signing_key::{PrivateFields, SignError, SigningKey};

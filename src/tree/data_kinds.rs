@@ -4,7 +4,8 @@ use super::entry::Entry;
 use crate::service::Host;
 use std::ops::{BitOr, BitOrAssign};
 
-/// A set of the kinds of data that services have: what a question can hope to find.
+/// A set of the kinds of data that services have. A node has the set of its subtree, so that a lookup enters a subtree only
+/// if it has data of a kind that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataKinds(u8);
 
@@ -21,11 +22,11 @@ impl DataKinds {
     pub const TEXT: Self = Self(8);
     /// A mail exchanger.
     pub const MAIL: Self = Self(16);
-    /// A group, which decides about other services too.
+    /// A group, which decides about other services as well.
     pub const GROUP: Self = Self(32);
     /// Any host.
     pub const HOST: Self = Self(Self::V4.0 | Self::V6.0 | Self::NAME.0);
-    /// Neither host nor text: the name exists, and equal services behind it do not count.
+    /// None of the other kinds. The name exists, and of services that are equal to this one the later ones do not count.
     const BARE: Self = Self(64);
     /// Every kind.
     pub const ALL: Self = Self(127);

@@ -1,15 +1,15 @@
-//! What hangs in the tree: a service, the layer that it comes from, and the lease that it lives on.
+//! The entries of the tree: a service, the layer that it comes from, and its lease.
 
 use crate::service::Service;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A service as it hangs in the tree.
+/// A service on its key in the tree.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// What the value announces.
     pub service: Service,
-    /// The lease that the key lives on, if any.
+    /// The lease that the store bound the key to, if any.
     pub lease: Option<Arc<Lease>>,
 }
 
@@ -19,10 +19,10 @@ impl Entry {
         Self { service, lease: None }
     }
 
-    /// Whether replacing one by the other would change nothing.
-    pub(super) fn same(&self, other: &Self) -> bool {
+    /// Whether no answer would change if one replaced the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         let same_lease = match (&self.lease, &other.lease) {
-            // Another object with the same id is not the one whose end is kept up to date.
+            // Two leases with one id are still two: the source moves the end of only one of them.
             (Some(own), Some(others)) => Arc::ptr_eq(own, others),
             (None, None) => true,
             _ => false,
@@ -31,10 +31,10 @@ impl Entry {
     }
 }
 
-/// The lease of a store, shared by all entries that live on it.
+/// A lease of a store, shared by all entries that are bound to it.
 ///
-/// The end moves whenever the owner keeps the lease alive, which no watch tells, so it is the one
-/// thing below a tree that changes in place.
+/// Its end moves whenever the owner renews the lease. A watch on the keys does not report that, so the end is the one thing
+/// in a published tree that changes in place.
 #[derive(Debug)]
 pub struct Lease {
     /// The store's id of the lease.
@@ -59,14 +59,14 @@ impl Lease {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// Whole seconds left at `now` (Unix time), at least 1: a lease that ran out while its store was
-    /// out of reach still holds, and one whose end is not known yet may be about to.
+    /// Whole seconds left at `now` (Unix time), at least 1: an entry is served until the store says that it is gone, also if
+    /// its lease ended while the store was out of reach, or if the end is not known yet.
     pub fn left(&self, now: u64) -> u32 {
         let left = self.end().saturating_sub(now);
         u32::try_from(left).unwrap_or(u32::MAX).max(1)
     }
 }
 
-/// Where an entry comes from, as a rank: of two entries on one key the one of the higher layer shows.
+/// The source of an entry as a rank: of the entries on one key, the one of the highest layer is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layer(pub u8);

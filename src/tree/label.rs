@@ -1,11 +1,11 @@
-//! A label of the tree: 1 to 63 octets in lower case, mostly without memory of its own.
+//! A label of the tree: 1 to 63 octets in lower case, stored in place if it is short.
 
 use std::fmt;
 
-/// Octets that fit without memory of their own: a label then takes 24 octets in all.
+/// Maximum number of octets that are stored in place; a label takes 24 octets then.
 const MAX_INLINE_OCTETS: usize = 22;
 
-/// One label; see the module's text.
+/// One label; the root's is empty. See the module's text.
 #[derive(Clone)]
 pub(super) enum Label {
     Inline { len: u8, octets: [u8; MAX_INLINE_OCTETS] },
@@ -31,7 +31,7 @@ impl Label {
         }
     }
 
-    /// Whether the name is hidden from subtree answers (the `_` rule of etcd v2).
+    /// Whether subtree answers pass over the name: labels that begin with `_` are hidden, as keys of etcd v2 are.
     pub(super) fn is_hidden(&self) -> bool {
         self.as_bytes().first() == Some(&b'_')
     }
@@ -49,9 +49,9 @@ impl fmt::Debug for Label {
     }
 }
 
-/// The first eight octets of a label as a number that sorts as they do.
+/// The first eight octets of a label, as a number in the same order.
 ///
-/// Kept beside each child, it decides nearly every comparison without touching the child.
+/// Stored beside the pointer to each child, the number decides nearly every comparison without a visit to the child.
 pub(super) fn prefix(label: &[u8]) -> u64 {
     let mut head = [0; 8];
     let len = label.len().min(8);

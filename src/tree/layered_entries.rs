@@ -14,7 +14,7 @@ pub(super) enum LayeredEntries {
 }
 
 impl LayeredEntries {
-    /// The entry of the highest layer, which is the one that shows.
+    /// The entry of the highest layer, which is the one that is served.
     pub(super) fn top(&self) -> Option<&Arc<Entry>> {
         match self {
             Self::None => None,

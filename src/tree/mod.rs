@@ -1,11 +1,13 @@
 //! The record tree: every service of the site by name, as one immutable value.
 //!
-//! A [`Tree`] is cheap to clone: clones share all nodes, and a change copies only the nodes between
-//! the root and the place that changed. The writer keeps one tree, changes it, and publishes clones;
-//! readers look up in a clone without a lock and never see half a change.
+//! A [`Tree`] is cheap to clone: clones share all nodes, and a change copies only the nodes between the root and the node
+//! that changes. The writer owns one tree, changes it, and publishes clones; readers look up in a clone without a lock and
+//! never see half a change.
 //!
-//! A [tracked](Tree::tracked) tree keeps a version for each name, which every change at or below the name raises: an
-//! answer that was made from some names stays valid until one of their versions changes.
+//! A [tracked](Tree::tracked) tree has a version for each name, and every change at or below the name raises the version: an
+//! answer that depends on some names stays valid until the version of one of them changes.
+//!
+//! Which services make which records is not decided here, and no store is known: a source is a [`Layer`].
 
 mod children;
 mod data_kinds;
@@ -26,7 +28,7 @@ use crate::service::Key;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// All services by name; see the module's text.
+/// All services of the site by name; see the module's text.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     root: Arc<Node>,
@@ -37,12 +39,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A tree without a name.
+    /// An empty tree that keeps no versions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty tree that keeps versions. Only one of its clones may be changed.
+    /// An empty tree that keeps versions. Its clones share them, so only one of the clones may be changed.
     pub fn tracked() -> Self {
         Self { versions: Some(Arc::default()), ..Self::default() }
     }
@@ -57,38 +59,39 @@ impl Tree {
         self.version
     }
 
-    /// Puts an entry on a key of a layer; `false` if the same stood there before.
+    /// Puts an entry on a key in a layer; `false` if an equal entry is there already.
     ///
-    /// An equal entry is left in place, so what was made from it stays valid.
+    /// An equal entry changes no version, so answers that were made from it stay valid.
     pub fn put(&mut self, key: &Key, layer: Layer, entry: Entry) -> bool {
         if self.has(key, layer, &entry) {
             return false;
         }
-        let fresh = Arc::make_mut(&mut self.root).put(&mut key.labels(), layer, Arc::new(entry));
-        self.names += usize::from(fresh);
-        self.note(key);
+        let is_new_name = Arc::make_mut(&mut self.root).put(&mut key.labels(), layer, Arc::new(entry));
+        self.names += usize::from(is_new_name);
+        self.raise_versions(key);
         true
     }
 
-    /// Whether an equal entry stands on a key of a layer.
+    /// Whether a key has an equal entry in a layer.
     pub fn has(&self, key: &Key, layer: Layer, entry: &Entry) -> bool {
         let present = self.node(key.labels()).and_then(|node| node.entry_of(layer));
-        present.is_some_and(|present| present.same(entry))
+        present.is_some_and(|present| present.is_same(entry))
     }
 
-    /// Takes the entry of a layer off a key; `false` if there is none.
+    /// Takes the entry of a layer off a key; `false` if the layer has none there.
     pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
         if self.node(key.labels()).and_then(|node| node.entry_of(layer)).is_none() {
             return false;
         }
-        let gone = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
-        self.names -= usize::from(gone);
-        self.note(key);
+        let was_last = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
+        self.names -= usize::from(was_last);
+        self.raise_versions(key);
         true
     }
 
-    fn note(&mut self, key: &Key) {
-        self.version = self.versions.as_ref().map_or(0, |versions| versions.note(key));
+    /// Raises the versions of a key and of all names above it.
+    fn raise_versions(&mut self, key: &Key) {
+        self.version = self.versions.as_ref().map_or(0, |versions| versions.note_change(key));
     }
 
     /// Calls `each` for the entries of a layer in key order, until it breaks.
@@ -110,7 +113,8 @@ impl Tree {
         self.serial
     }
 
-    /// Dates the last change. Never goes back, for a serial must not (RFC 1982).
+    /// Sets the time of the last change of data, in seconds of Unix time. An earlier time than before is ignored: secondaries
+    /// and caches take a serial that goes back for an old one (RFC 1982).
     pub fn set_serial(&mut self, serial: u32) {
         if serial > self.serial {
             self.serial = serial;
@@ -118,7 +122,7 @@ impl Tree {
         }
     }
 
-    /// The node at the labels, root first, whether or not a service hangs there.
+    /// The node that labels lead to, root first, whether or not it has a service.
     pub fn node<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> Option<&Arc<Node>> {
         let mut node = &self.root;
         for label in labels {

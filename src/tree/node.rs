@@ -27,7 +27,7 @@ impl Node {
         self.label.as_bytes()
     }
 
-    /// The entry that shows: the one of the highest layer.
+    /// The entry that is served: the one of the highest layer.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
         self.entries.top()
     }
@@ -60,7 +60,7 @@ impl Node {
         self.label.is_hidden()
     }
 
-    /// The entry of a layer, whether it shows or not.
+    /// The entry of a layer, whether it is served or not.
     pub(super) fn entry_of(&self, layer: Layer) -> Option<&Arc<Entry>> {
         self.entries.of(layer)
     }

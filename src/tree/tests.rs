@@ -26,7 +26,7 @@ fn ports(tree: &Tree, name: &str) -> Option<Vec<u16>> {
     let path = TreePath::new(&Name::from_str(name).expect("a name"));
     match tree.services(&path, DataKinds::HOST, |_| false) {
         Found::NoName => None,
-        Found::Services(found) => Some(found.iter().map(|m| m.entry.service.port).collect()),
+        Found::Services(found) => Some(found.iter().map(|service| service.entry.service.port).collect()),
         Found::TooMany => panic!("too many"),
     }
 }
@@ -105,7 +105,7 @@ fn what_did_not_change_stays_the_same_node() {
 }
 
 #[test]
-fn a_look_up_does_not_enter_what_cannot_match() {
+fn a_lookup_does_not_enter_what_cannot_match() {
     let mut tree = tree(&["t/a", "t/b"]);
     let text = Service::from_json(br#"{"text":"hello"}"#).expect("a service");
     tree.put(&key("t/c/d"), ETCD, Entry::new(text));
@@ -136,7 +136,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn the_tree_holds_what_a_plain_map_holds(
+    fn the_tree_has_what_a_plain_map_has(
         steps in proptest::collection::vec((paths(), any::<bool>(), 1..5u16), 1..1500)
     ) {
         let mut tree = Tree::new();

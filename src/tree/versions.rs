@@ -4,8 +4,8 @@ use crate::service::Key;
 use hickory_proto::rr::Name;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Number of slots. MetricNames whose hashes share a slot share its version: such a name may look changed when it is not, which
-/// costs a cached reply, but never looks unchanged when it is.
+/// Number of slots. Names whose hashes share a slot share its version: such a name may look changed when it is not, which
+/// costs a cached reply, but it never looks unchanged when it has changed.
 const SLOTS: usize = 1 << 14;
 
 /// The versions of all names of a tree and of the trees made from it; one writer, any number of readers.
@@ -24,26 +24,29 @@ pub struct VersionSlot(u16);
 
 /// A hash over labels, root first (FNV-1a): equal names give equal slots. It need not resist collisions.
 #[derive(Clone, Copy)]
-struct Walk(u64);
+struct PathHash(u64);
 
-impl Walk {
+impl PathHash {
     const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
 
-    fn down(self, label: &[u8]) -> Self {
+    /// The hash of a name one label further down.
+    fn child(self, label: &[u8]) -> Self {
         let octets = label.iter().map(u8::to_ascii_lowercase).chain([b'.']);
         Self(octets.fold(self.0, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)))
     }
 
     fn slot(self) -> VersionSlot {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
-        VersionSlot(u16::try_from(mixed).unwrap_or(0))
+        // The 14 bits that are left lie in the low two octets.
+        let [.., high, low] = mixed.to_be_bytes();
+        VersionSlot(u16::from_be_bytes([high, low]))
     }
 }
 
 impl VersionSlot {
     /// The slot of labels, root first.
     pub(super) fn of<'l>(labels: impl Iterator<Item = &'l [u8]>) -> Self {
-        labels.fold(Walk::ROOT, Walk::down).slot()
+        labels.fold(PathHash::ROOT, PathHash::child).slot()
     }
 
     /// The slot of a name.
@@ -67,13 +70,13 @@ impl Versions {
     /// Notes a change of a key, for the key and for every name above it; returns the new version.
     ///
     /// The tree with the change is published afterwards, so a reader of that tree sees this version in the slots.
-    pub(super) fn note(&self, key: &Key) -> u64 {
+    pub(super) fn note_change(&self, key: &Key) -> u64 {
         let now = self.tick();
-        let mut walk = Walk::ROOT;
-        self.set(walk.slot(), now);
+        let mut path = PathHash::ROOT;
+        self.set(path.slot(), now);
         for label in key.labels() {
-            walk = walk.down(label);
-            self.set(walk.slot(), now);
+            path = path.child(label);
+            self.set(path.slot(), now);
         }
         now
     }
@@ -100,7 +103,7 @@ mod tests {
     fn a_change_shows_at_its_name_and_above() {
         let versions = Versions::default();
         let before = versions.tick();
-        let at = versions.note(&Key::from_name(&name("a.b.skydns.local.")));
+        let at = versions.note_change(&Key::from_name(&name("a.b.skydns.local.")));
         for changed in ["a.b.skydns.local.", "A.B.SkyDNS.Local.", "b.skydns.local.", "local.", "."] {
             let slot = VersionSlot::of_name(&name(changed));
             assert!(!versions.unchanged(slot, before), "{changed}");
