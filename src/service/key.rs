@@ -1,4 +1,4 @@
-//! Store keys and the names they stand for: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
+//! Store keys and the names that they stand for: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
 
 use crate::wire_name::{self, MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
 use hickory_proto::rr::Name;
@@ -10,7 +10,7 @@ use std::fmt;
 /// Keys look like `/<prefix>/<label>/<label>…`, labels from the root of the name space down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyspace {
-    /// With a slash at both ends.
+    /// The prefix with a slash at both ends.
     root: String,
 }
 
@@ -22,7 +22,7 @@ impl Keyspace {
         Self { root }
     }
 
-    /// What all keys begin with, slashes included: what to list and watch.
+    /// The octets that all keys begin with, slashes included: the range to list and watch.
     pub fn root(&self) -> &str {
         &self.root
     }
@@ -32,13 +32,13 @@ impl Keyspace {
         format!("{}config", self.root)
     }
 
-    /// The key in the store that `key` stands for.
+    /// The key in the store of a service's key.
     pub fn path(&self, key: &Key) -> String {
         let labels: Vec<_> = key.labels().map(|label| String::from_utf8_lossy(label)).collect();
         format!("{}{}", self.root, labels.join("/"))
     }
 
-    /// Finds out what a key of the store is for.
+    /// What a key of the store is for.
     ///
     /// # Errors
     /// The key is outside the prefix, or no name can be made of it (RFC 1035 §2.3.4).
@@ -58,25 +58,25 @@ pub enum KeyTarget {
     Config,
     /// A service.
     Service {
-        /// Its place in the name space.
+        /// The service's place in the name space.
         key: Key,
-        /// What is odd about the key, though it is served.
-        oddity: Option<Oddity>,
+        /// Why the service may be hard to ask for, though it is served.
+        warning: Option<KeyWarning>,
     },
 }
 
-/// What is odd about a key that is served all the same; the gravest stands last.
+/// Why a service may be hard to ask for by its key, though it is served; the most serious reason is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Oddity {
-    /// The label is legal in DNS, but hard to type.
+pub enum KeyWarning {
+    /// A label has octets that are legal in DNS, but hard to type.
     #[error(
         "the key has a label with octets other than letters, digits, \"-\" and \"_\"; ask for it with escapes"
     )]
     Unusual,
-    /// Questions are asked in lower case, so the key is served in lower case.
+    /// A label has capital letters. Names are looked up in lower case, so the key is served in lower case.
     #[error("the key has upper-case letters; it is served in lower case")]
     UpperCase,
-    /// The label reads as a wildcard in questions.
+    /// A label is a wildcard in questions.
     #[error("the key has a label \"*\" or \"any\", which matches every label when it is asked for")]
     Wildcard,
 }
@@ -84,16 +84,16 @@ pub enum Oddity {
 /// Why no name can be made of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not below the path prefix.
+    /// The key does not begin with the path prefix.
     #[error("the key is outside the path prefix")]
     Outside,
-    /// Nothing between two slashes, or at the end.
+    /// A label between two slashes, or at the end, has no octets.
     #[error("the key has an empty label")]
     EmptyLabel,
-    /// Longer than a label may be.
+    /// A label is longer than a label may be.
     #[error("the key has a label of {0} octets, more than the 63 a name may have")]
     LongLabel(usize),
-    /// Longer than a name may be.
+    /// The name is longer than a name may be.
     #[error("the key makes a name of {0} octets, more than the 255 a name may have")]
     LongName(usize),
 }
@@ -101,7 +101,7 @@ pub enum KeyError {
 /// The place of a service in the name space: labels from the root down, in lower case.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Each label behind an octet with its length, root first.
+    /// Each label behind an octet with its length, root first: wire format in reverse order, without the root's label.
     wire: Box<[u8]>,
 }
 
@@ -115,14 +115,14 @@ impl Key {
         Self { wire: wire.into() }
     }
 
-    /// The key of labels, root first, that were valid labels before.
+    /// The key of labels, root first, in lower case, that come from a key or a name.
     pub(crate) fn from_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut wire = Vec::new();
         labels.for_each(|label| push_label(&mut wire, label));
         Self { wire: wire.into() }
     }
 
-    /// The key that [`as_wire`](Self::as_wire) gave; `None` if no key has these octets.
+    /// The key that [`as_wire`](Self::as_wire) returned these octets for; `None` if there is no such key.
     pub(crate) fn from_wire(wire: &[u8]) -> Option<Self> {
         let mut rest = wire;
         while let Some((label, behind)) = split_label(rest) {
@@ -143,21 +143,21 @@ impl Key {
 
     fn from_path(path: &[u8]) -> Result<KeyTarget, KeyError> {
         let mut wire = Vec::with_capacity(path.len() + 1);
-        let mut oddity = None;
+        let mut warning = None;
         for label in path.split(|&octet| octet == b'/') {
             match label.len() {
                 0 => return Err(KeyError::EmptyLabel),
                 1..=MAX_LABEL_OCTETS => {}
                 len => return Err(KeyError::LongLabel(len)),
             }
-            oddity = oddity.max(label_oddity(label));
+            warning = warning.max(label_warning(label));
             push_label(&mut wire, &label.to_ascii_lowercase());
         }
         // The root's empty label, which the name of the key has in addition, must fit as well.
         if wire.len() + 1 > MAX_NAME_OCTETS {
             return Err(KeyError::LongName(wire.len() + 1));
         }
-        Ok(KeyTarget::Service { key: Self { wire: wire.into() }, oddity })
+        Ok(KeyTarget::Service { key: Self { wire: wire.into() }, warning })
     }
 
     /// The labels, root first.
@@ -200,14 +200,14 @@ pub(crate) fn name_of(labels: &[&[u8]]) -> Name {
     name
 }
 
-/// The gravest oddity of one label.
-fn label_oddity(label: &[u8]) -> Option<Oddity> {
+/// The most serious warning of one label.
+fn label_warning(label: &[u8]) -> Option<KeyWarning> {
     if label.eq_ignore_ascii_case(b"any") || label == b"*" {
-        Some(Oddity::Wildcard)
+        Some(KeyWarning::Wildcard)
     } else if label.iter().any(u8::is_ascii_uppercase) {
-        Some(Oddity::UpperCase)
+        Some(KeyWarning::UpperCase)
     } else if !label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
-        Some(Oddity::Unusual)
+        Some(KeyWarning::Unusual)
     } else {
         None
     }
@@ -218,14 +218,14 @@ mod tests {
     use super::*;
     use std::str::FromStr;
 
-    fn place(prefix: &str, raw: &str) -> Result<KeyTarget, KeyError> {
+    fn target(prefix: &str, raw: &str) -> Result<KeyTarget, KeyError> {
         Keyspace::new(prefix).target_of(raw.as_bytes())
     }
 
     #[test]
     fn a_key_is_the_reversed_name() {
-        let Ok(KeyTarget::Service { key, oddity: None }) =
-            place("skydns", "/skydns/local/skydns/staging/service")
+        let Ok(KeyTarget::Service { key, warning: None }) =
+            target("skydns", "/skydns/local/skydns/staging/service")
         else {
             panic!("a service");
         };
@@ -241,40 +241,40 @@ mod tests {
             assert_eq!(Keyspace::new(prefix).config_key(), "/a/b/config");
         }
         assert_eq!(Keyspace::new("").root(), "/");
-        assert_eq!(place("a/b", "/a/b/config"), Ok(KeyTarget::Config));
-        assert_eq!(place("a/b", "/a/config"), Err(KeyError::Outside));
+        assert_eq!(target("a/b", "/a/b/config"), Ok(KeyTarget::Config));
+        assert_eq!(target("a/b", "/a/config"), Err(KeyError::Outside));
     }
 
     #[test]
-    fn impossible_keys_are_told_apart() {
-        assert_eq!(place("skydns", "/skydnsx/a"), Err(KeyError::Outside));
-        assert_eq!(place("skydns", "/skydns/a//b"), Err(KeyError::EmptyLabel));
-        assert_eq!(place("skydns", "/skydns/a/"), Err(KeyError::EmptyLabel));
-        assert_eq!(place("skydns", "/skydns/"), Err(KeyError::EmptyLabel));
+    fn impossible_keys_are_refused_with_their_reason() {
+        assert_eq!(target("skydns", "/skydnsx/a"), Err(KeyError::Outside));
+        assert_eq!(target("skydns", "/skydns/a//b"), Err(KeyError::EmptyLabel));
+        assert_eq!(target("skydns", "/skydns/a/"), Err(KeyError::EmptyLabel));
+        assert_eq!(target("skydns", "/skydns/"), Err(KeyError::EmptyLabel));
         let long = format!("/skydns/{}", "x".repeat(64));
-        assert_eq!(place("skydns", &long), Err(KeyError::LongLabel(64)));
-        assert!(place("skydns", &long[..long.len() - 1]).is_ok());
+        assert_eq!(target("skydns", &long), Err(KeyError::LongLabel(64)));
+        assert!(target("skydns", &long[..long.len() - 1]).is_ok());
         let deep = format!("/skydns/{}", vec!["abcdefg"; 32].join("/"));
-        assert_eq!(place("skydns", &deep), Err(KeyError::LongName(257)));
+        assert_eq!(target("skydns", &deep), Err(KeyError::LongName(257)));
     }
 
     #[test]
-    fn odd_keys_are_served_and_told() {
-        let oddity = |raw: &str| match place("skydns", raw) {
-            Ok(KeyTarget::Service { oddity, .. }) => oddity,
+    fn keys_that_are_hard_to_ask_for_are_served_with_a_warning() {
+        let warning = |raw: &str| match target("skydns", raw) {
+            Ok(KeyTarget::Service { warning, .. }) => warning,
             other => panic!("{raw}: {other:?}"),
         };
-        assert_eq!(oddity("/skydns/local/a-b/_tcp"), None);
-        assert_eq!(oddity("/skydns/local/East"), Some(Oddity::UpperCase));
-        assert_eq!(oddity("/skydns/local/*"), Some(Oddity::Wildcard));
-        assert_eq!(oddity("/skydns/local/any/X"), Some(Oddity::Wildcard));
-        assert_eq!(oddity("/skydns/local/a.b"), Some(Oddity::Unusual));
-        assert_eq!(oddity("/skydns/local/bücher"), Some(Oddity::Unusual));
+        assert_eq!(warning("/skydns/local/a-b/_tcp"), None);
+        assert_eq!(warning("/skydns/local/East"), Some(KeyWarning::UpperCase));
+        assert_eq!(warning("/skydns/local/*"), Some(KeyWarning::Wildcard));
+        assert_eq!(warning("/skydns/local/any/X"), Some(KeyWarning::Wildcard));
+        assert_eq!(warning("/skydns/local/a.b"), Some(KeyWarning::Unusual));
+        assert_eq!(warning("/skydns/local/bücher"), Some(KeyWarning::Unusual));
     }
 
     #[test]
     fn key_order_is_label_by_label() {
-        let key = |raw: &str| match place("skydns", raw) {
+        let key = |raw: &str| match target("skydns", raw) {
             Ok(KeyTarget::Service { key, .. }) => key,
             other => panic!("{raw}: {other:?}"),
         };

@@ -8,7 +8,7 @@ mod value;
 
 pub(crate) use key::name_of;
 
-pub use key::{Key, KeyError, KeyTarget, Keyspace, Oddity};
+pub use key::{Key, KeyError, KeyTarget, KeyWarning, Keyspace};
 pub use value::ValueError;
 
 use hickory_proto::rr::Name;

@@ -379,13 +379,13 @@ impl Mirror {
                 return Read::Nothing;
             }
         };
-        let KeyTarget::Service { key, oddity } = place else {
+        let KeyTarget::Service { key, warning } = place else {
             return Read::Config;
         };
         match Service::from_json(value) {
             Ok(service) => {
-                match oddity {
-                    Some(oddity) => self.refuse(id, raw, &oddity.to_string(), true),
+                match warning {
+                    Some(warning) => self.refuse(id, raw, &warning.to_string(), true),
                     None => self.writer.refusals().forget(id, raw),
                 }
                 Read::Service { key, service }
