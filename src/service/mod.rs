@@ -1,7 +1,7 @@
 //! A service: the JSON value that announces where something runs, and the store key that names it.
 //!
-//! Owns the meaning of values and keys as SkyDNS 2 gave it to them; refuses what would have to be
-//! guessed at. Knows no store and no tree.
+//! Owns the meaning of values and keys as SkyDNS 2 gave it to them; refuses values and keys whose meaning would have to be
+//! guessed. Knows no store and no tree.
 
 mod key;
 mod value;
@@ -22,17 +22,17 @@ pub const MAX_TTL: u32 = i32::MAX as u32;
 pub struct Service {
     /// Where the service runs.
     pub host: Host,
-    /// Port, 0 when the value gives none.
+    /// Port; 0 if the value gives none.
     pub port: u16,
-    /// SRV priority and MX preference; 0 stands for the site's default.
+    /// SRV priority and MX preference; 0 means the site's default.
     pub priority: u16,
-    /// Share among the services of one priority; 0 stands for 100.
+    /// Share of the queries among the services of one priority; 0 means 100.
     pub weight: u64,
-    /// Whole seconds; 0 stands for the site's default.
+    /// TTL in whole seconds; 0 means the site's default.
     pub ttl: u32,
     /// Text of the TXT record.
     pub text: Option<Box<str>>,
-    /// Services of another group are left out of a subtree answer.
+    /// Group of the service. A subtree answer has only services of one group, and services without a group.
     pub group: Option<Box<str>>,
     /// Labels to drop from the left of a target name made from the key.
     pub target_strip: u8,
@@ -43,10 +43,10 @@ pub struct Service {
 /// Where a service runs: `host` of its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// No host: the service has a text at most.
+    /// No host: the service has at most a text.
     #[default]
     None,
-    /// An IPv4 address, or an IPv6 address that maps one.
+    /// An IPv4 address; the value may write it as an IPv4-mapped IPv6 address.
     V4(Ipv4Addr),
     /// An IPv6 address.
     V6(Ipv6Addr),
@@ -55,19 +55,7 @@ pub enum Host {
 }
 
 impl Service {
-    /// Reads the JSON value of a key.
-    ///
-    /// Field names match in any letter case, the last of several wins, `null` counts as absent and
-    /// unknown fields are passed over, as the Go server's decoder did.
-    ///
-    /// # Errors
-    /// The value is not a JSON object, or a field has the wrong type, is out of range or holds a host
-    /// that no DNS message can carry. The error names the field.
-    pub fn from_json(value: &[u8]) -> Result<Self, ValueError> {
-        value::parse(value)
-    }
-
-    /// Whether SkyDNS takes the two for one: equal host, port, priority, weight and text.
+    /// Whether SkyDNS takes two services for one: equal host, port, priority, weight and text.
     pub fn announces_same(&self, other: &Self) -> bool {
         self.host == other.host
             && self.port == other.port
@@ -76,7 +64,7 @@ impl Service {
             && self.text == other.text
     }
 
-    /// The weight as it counts in a sum: 100 when the value gives none.
+    /// The weight with its default: 100 if the value gives none.
     pub fn effective_weight(&self) -> u64 {
         if self.weight == 0 { 100 } else { self.weight }
     }

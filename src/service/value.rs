@@ -1,19 +1,21 @@
-//! Reading a service's JSON value, strictly where SkyDNS wrapped or failed a whole subtree.
+//! Reading the JSON value of a service. Where SkyDNS wrapped a number, or failed for all services of a subtree because one
+//! value was bad, the one value is refused here.
 
 use super::{Host, Service};
+use crate::wire_name::MAX_LABEL_OCTETS;
 use hickory_proto::rr::Name;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::net::IpAddr;
 
-/// Longest text of a service, in octets.
+/// Maximum number of octets of a service's text.
 ///
-/// RDATA ends at 65,535 octets with a length octet for each 255, and the message around it needs
-/// room for its header, question and owner name: 64,000 always fits.
+/// The RDATA of its TXT record has at most 65,535 octets with a length octet for each 255, and the message needs room for
+/// header, question and owner name: 64,000 always fit.
 const MAX_TEXT: usize = 64_000;
 
-/// Why a value is refused. Costs this one record only.
+/// Why a value is refused. Other services are not concerned.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ValueError {
     /// Not JSON at all; the text is the parser's, with line and column.
@@ -22,27 +24,27 @@ pub enum ValueError {
     /// JSON, but not an object.
     #[error("the value is {found}, not a JSON object")]
     NotObject {
-        /// What it is instead.
+        /// What the value is instead.
         found: &'static str,
     },
     /// A field of another type than the format's.
     #[error("field \"{field}\" is {found}, not {expected}")]
     WrongType {
-        /// Name of the field in the value's own spelling.
+        /// Name of the field as the value spells it.
         field: String,
-        /// The type that belongs there.
+        /// The type that the field must have.
         expected: &'static str,
-        /// What stands there.
+        /// What the field has instead.
         found: String,
     },
-    /// A number that the field cannot hold; it is never wrapped.
+    /// A number that is too great or negative; it is never wrapped.
     #[error("field \"{field}\" is {value}, not in 0..={max}")]
     OutOfRange {
-        /// Name of the field in the value's own spelling.
+        /// Name of the field as the value spells it.
         field: String,
         /// The number as written.
         value: String,
-        /// The greatest that fits.
+        /// The greatest number that the field can have.
         max: u64,
     },
     /// A host that is neither an address nor a name that fits a message (RFC 1035 §2.3.4).
@@ -50,33 +52,41 @@ pub enum ValueError {
     BadHost {
         /// The host, cut short when it is very long.
         host: String,
-        /// What is wrong with it.
+        /// What is wrong with the host.
         reason: &'static str,
     },
     /// A text that no message can carry.
     #[error("field \"text\" has {len} octets, more than the {MAX_TEXT} that fit a DNS message")]
     LongText {
-        /// Its length in octets.
+        /// Length of the text in octets.
         len: usize,
     },
 }
 
-/// See [`Service::from_json`].
-pub(super) fn parse(value: &[u8]) -> Result<Service, ValueError> {
-    // The Go decoder put U+FFFD in the place of bytes that are not UTF-8.
-    let text = String::from_utf8_lossy(value);
-    let fields = read_fields(&text)?;
-    let mut service = Service::default();
-    for (name, value) in fields {
-        set_field(&mut service, name, &value)?;
+impl Service {
+    /// Reads the JSON value of a key.
+    ///
+    /// Field names match in any letter case, the last of several fields with one name wins, `null` counts as absent and
+    /// unknown fields are passed over, as in the decoder of the Go server.
+    ///
+    /// # Errors
+    /// The value is not a JSON object, or a field has the wrong type, is out of range or has a host that no DNS message can
+    /// carry. The error names the field.
+    pub fn from_json(value: &[u8]) -> Result<Self, ValueError> {
+        // The Go decoder put U+FFFD in the place of octets that are not UTF-8.
+        let text = String::from_utf8_lossy(value);
+        let mut service = Self::default();
+        for (name, value) in read_fields(&text)? {
+            set_field(&mut service, name, &value)?;
+        }
+        Ok(service)
     }
-    Ok(service)
 }
 
-/// The known fields of an object in the order they stand there.
+/// The known fields of an object, in the order of the text.
 fn read_fields(text: &str) -> Result<Vec<(String, Value)>, ValueError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let fields = json.deserialize_any(Fields);
+    let fields = json.deserialize_any(KnownFields);
     match fields.and_then(|fields| json.end().map(|()| fields)) {
         Ok(Ok(fields)) => Ok(fields),
         Ok(Err(found)) => Err(ValueError::NotObject { found }),
@@ -84,10 +94,10 @@ fn read_fields(text: &str) -> Result<Vec<(String, Value)>, ValueError> {
     }
 }
 
-/// Collects an object's known fields, or says what stands there instead of an object.
-struct Fields;
+/// Collects the known fields of an object, or says what the text is instead of an object.
+struct KnownFields;
 
-impl<'de> Visitor<'de> for Fields {
+impl<'de> Visitor<'de> for KnownFields {
     type Value = Result<Vec<(String, Value)>, &'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +107,7 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
-            if FIELDS.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            if FIELD_NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
                 fields.push((name, map.next_value()?));
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -136,9 +146,11 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-const FIELDS: [&str; 9] =
+/// The fields of a service.
+const FIELD_NAMES: [&str; 9] =
     ["host", "port", "priority", "weight", "ttl", "text", "group", "targetstrip", "mail"];
 
+/// Sets a field from its value. The name is one of [`FIELD_NAMES`], in any letter case.
 fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), ValueError> {
     if value.is_null() {
         return Ok(());
@@ -146,15 +158,15 @@ fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), V
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "host" => service.host = host(string(name, value)?)?,
-        "port" => service.port = number(name, value)?,
-        "priority" => service.priority = number(name, value)?,
-        "weight" => service.weight = number(name, value)?,
-        "ttl" => service.ttl = number(name, value)?,
+        "port" => service.port = number(name, value, u16::MAX.into())?,
+        "priority" => service.priority = number(name, value, u16::MAX.into())?,
+        "weight" => service.weight = number(name, value, u64::MAX)?,
+        "ttl" => service.ttl = number(name, value, u32::MAX.into())?,
         "text" => service.text = text(string(name, value)?)?,
         "group" => service.group = non_empty(string(name, value)?),
         "targetstrip" => {
-            // A name has 127 labels at most, so 255 oversteps every name just as well.
-            let strip: u64 = number(name, value)?;
+            // A name has at most 127 labels, so 255 are too many for every name, as greater numbers are.
+            let strip: u64 = number(name, value, u64::MAX)?;
             service.target_strip = u8::try_from(strip).unwrap_or(u8::MAX);
         }
         _ => {
@@ -168,10 +180,8 @@ fn string(field: String, value: &Value) -> Result<&str, ValueError> {
     value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
 }
 
-fn number<T>(field: String, value: &Value) -> Result<T, ValueError>
-where
-    T: TryFrom<u64> + Bounded,
-{
+/// A number of a type whose greatest number is `max`.
+fn number<T: TryFrom<u64>>(field: String, value: &Value, max: u64) -> Result<T, ValueError> {
     let Value::Number(number) = value else {
         return Err(wrong_type(field, "a whole number", value));
     };
@@ -181,24 +191,7 @@ where
     if number.is_f64() && number.as_f64().is_some_and(|n| n.abs() < 1e15) {
         return Err(wrong_type(field, "a whole number", value));
     }
-    Err(ValueError::OutOfRange { field, value: number.to_string(), max: T::GREATEST })
-}
-
-/// The greatest number of an unsigned type, for the error message.
-trait Bounded {
-    const GREATEST: u64;
-}
-
-impl Bounded for u16 {
-    const GREATEST: u64 = 0xffff;
-}
-
-impl Bounded for u32 {
-    const GREATEST: u64 = 0xffff_ffff;
-}
-
-impl Bounded for u64 {
-    const GREATEST: u64 = u64::MAX;
+    Err(ValueError::OutOfRange { field, value: number.to_string(), max })
 }
 
 fn wrong_type(field: String, expected: &'static str, value: &Value) -> ValueError {
@@ -239,7 +232,7 @@ fn host(host: &str) -> Result<Host, ValueError> {
     }
 }
 
-/// A name out of its text, made absolute; any octet may stand in a label (RFC 2181 §11).
+/// The absolute name of a text. A label may have any octets (RFC 2181 §11).
 ///
 /// `\.` and `\DDD` (decimal) are the escapes of master files (RFC 1035 §5.1).
 fn absolute_name(text: &str) -> Result<Name, &'static str> {
@@ -259,7 +252,7 @@ fn absolute_name(text: &str) -> Result<Name, &'static str> {
     if labels.iter().any(Vec::is_empty) {
         return Err("it has an empty label");
     }
-    if labels.iter().any(|label| label.len() > 63) {
+    if labels.iter().any(|label| label.len() > MAX_LABEL_OCTETS) {
         return Err("it has a label of more than 63 octets");
     }
     let mut name =
@@ -283,13 +276,13 @@ fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
     Some(octet)
 }
 
-/// Keeps a value that is quoted in an error to one readable line.
+/// A value to quote in an error: one line without control characters, and not too long.
 fn shorten(text: &str) -> String {
-    const SHOWN: usize = 80;
-    if text.chars().count() <= SHOWN {
+    const MAX_QUOTED_CHARS: usize = 80;
+    if text.chars().count() <= MAX_QUOTED_CHARS {
         text.escape_debug().to_string()
     } else {
-        let head: String = text.chars().take(SHOWN).collect();
+        let head: String = text.chars().take(MAX_QUOTED_CHARS).collect();
         format!("{}…", head.escape_debug())
     }
 }
