@@ -1,4 +1,4 @@
-//! The algorithms that can be signed with (RFC 8624 §3.1).
+//! The algorithms that this program signs with (RFC 8624 §3.1).
 
 /// A DNSSEC algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -6,7 +6,7 @@
 pub enum Algorithm {
     /// RSA with SHA-1 (RFC 3110); not to be used for new zones (RFC 9905).
     RsaSha1 = 5,
-    /// The same, for zones with NSEC3 (RFC 5155 §2).
+    /// RSA with SHA-1 under the number that announces NSEC3 (RFC 5155 §2); not to be used for new zones either.
     RsaSha1Nsec3 = 7,
     /// RSA with SHA-256 (RFC 5702).
     RsaSha256 = 8,
@@ -20,7 +20,7 @@ pub enum Algorithm {
     Ed25519 = 15,
 }
 
-/// Each algorithm with its mnemonic, as the tools of BIND and ldns write it.
+/// Each algorithm with its mnemonic, in the spelling of the tools of BIND and ldns.
 const ALGORITHMS: [(Algorithm, &str); 7] = [
     (Algorithm::RsaSha1, "RSASHA1"),
     (Algorithm::RsaSha1Nsec3, "NSEC3RSASHA1"),
@@ -32,7 +32,7 @@ const ALGORITHMS: [(Algorithm, &str); 7] = [
 ];
 
 impl Algorithm {
-    /// The algorithm with a number; `None` if nothing here signs with it.
+    /// The algorithm with a number; `None` if this program does not sign with it.
     pub fn from_number(number: u8) -> Option<Self> {
         ALGORITHMS.into_iter().map(|(algorithm, _)| algorithm).find(|algorithm| algorithm.number() == number)
     }
@@ -43,17 +43,17 @@ impl Algorithm {
         named.map(|(algorithm, _)| algorithm).or_else(|| text.parse().ok().and_then(Self::from_number))
     }
 
-    /// Its number (RFC 4034 appendix A.1).
+    /// The number of the algorithm (RFC 4034 appendix A.1).
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// Its mnemonic.
+    /// The mnemonic of the algorithm.
     pub fn name(self) -> &'static str {
         ALGORITHMS.into_iter().find(|(algorithm, _)| *algorithm == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether it rests on SHA-1, which validators begin to refuse (RFC 9905).
+    /// Whether the algorithm uses SHA-1, which validators begin to refuse (RFC 9905).
     pub fn is_sha1(self) -> bool {
         matches!(self, Self::RsaSha1 | Self::RsaSha1Nsec3)
     }

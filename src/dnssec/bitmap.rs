@@ -3,7 +3,7 @@
 use hickory_proto::rr::RecordType;
 use std::collections::BTreeMap;
 
-/// Writes the bit map of types, in any order.
+/// The bit map of types, which may come in any order.
 pub(super) fn octets(types: impl IntoIterator<Item = RecordType>) -> Vec<u8> {
     let mut windows = BTreeMap::<u8, Vec<u8>>::new();
     for rtype in types {

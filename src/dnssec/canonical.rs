@@ -1,11 +1,11 @@
-//! The canonical form of names and RRsets (RFC 4034 §6), which is what gets signed.
+//! The canonical form of names and RRsets (RFC 4034 §6): the octets that are signed and hashed.
 
 use crate::wire_name::push_label;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 
-/// A name in lower case and without compression (RFC 4034 §6.2).
+/// A name in wire format, in lower case, without compression (RFC 4034 §6.2).
 pub(super) fn name_octets(name: &Name) -> Vec<u8> {
     let mut octets = Vec::with_capacity(64);
     push_name(&mut octets, name);
@@ -24,19 +24,19 @@ fn push_name(octets: &mut Vec<u8>, name: &Name) {
 #[derive(Debug)]
 pub(super) struct CanonicalRrSet {
     pub(super) rtype: RecordType,
-    /// The served TTL, in seconds.
+    /// The TTL that is served, in seconds: the original TTL of the RRSIG.
     pub(super) ttl: u32,
     /// Labels of the owner name as RRSIG counts them: neither the root nor a leading `*` (RFC 4034 §3.1.3).
     pub(super) labels: u8,
-    /// The records one after the other, sorted (RFC 4034 §6.3).
+    /// The records in canonical order (RFC 4034 §6.3), each with owner, type, class, TTL, RDATA length and RDATA.
     pub(super) octets: Vec<u8>,
 }
 
 impl CanonicalRrSet {
-    /// The canonical form of records that have owner, type and TTL in common; nothing of no records.
+    /// The canonical form of records that have the same owner, type and TTL; `None` of no records.
     ///
     /// # Errors
-    /// Data that cannot be written.
+    /// RDATA that cannot be written.
     pub(super) fn new(records: &[Record]) -> Result<Option<Self>, ProtoError> {
         let Some(first) = records.first() else { return Ok(None) };
         let mut octets = Vec::with_capacity(128 * records.len());
@@ -45,7 +45,7 @@ impl CanonicalRrSet {
         octets.extend_from_slice(&u16::from(first.dns_class).to_be_bytes());
         octets.extend_from_slice(&first.ttl.to_be_bytes());
         if records.len() == 1 {
-            push_data(&mut octets, &first.data)?;
+            push_rdata(&mut octets, &first.data)?;
         } else {
             push_sorted(&mut octets, records)?;
         }
@@ -54,29 +54,29 @@ impl CanonicalRrSet {
     }
 }
 
-/// Adds the data of several records in their order, and between them what is common to all, which stands there.
+/// Completes several records in canonical order. `octets` ends with what each of them begins with: owner, type, class, TTL.
 fn push_sorted(octets: &mut Vec<u8>, records: &[Record]) -> Result<(), ProtoError> {
-    let mut data = Vec::with_capacity(records.len());
+    let mut rdatas = Vec::with_capacity(records.len());
     for record in records {
         let mut octets = Vec::with_capacity(64);
-        push_data(&mut octets, &record.data)?;
-        data.push(octets);
+        push_rdata(&mut octets, &record.data)?;
+        rdatas.push(octets);
     }
-    // The length before the data has no part in the order.
-    data.sort_unstable_by(|a, b| a[2..].cmp(&b[2..]));
-    data.dedup();
-    let head = octets.clone();
-    for (at, data) in data.iter().enumerate() {
-        if at > 0 {
-            octets.extend_from_slice(&head);
+    // The order is that of the RDATA, without the length before it.
+    rdatas.sort_unstable_by(|a, b| a[2..].cmp(&b[2..]));
+    rdatas.dedup();
+    let beginning = octets.clone();
+    for (index, rdata) in rdatas.iter().enumerate() {
+        if index > 0 {
+            octets.extend_from_slice(&beginning);
         }
-        octets.extend_from_slice(data);
+        octets.extend_from_slice(rdata);
     }
     Ok(())
 }
 
-/// Adds the length of a record's data, and the data with names in lower case and in full (RFC 4034 §6.2).
-fn push_data(octets: &mut Vec<u8>, data: &RData) -> Result<(), ProtoError> {
+/// Appends the length of a record's RDATA and the RDATA, with names in lower case and without compression (RFC 4034 §6.2).
+fn push_rdata(octets: &mut Vec<u8>, data: &RData) -> Result<(), ProtoError> {
     let start = octets.len();
     octets.extend_from_slice(&[0, 0]);
     match data {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_rrset_is_sorted_and_in_small_letters() {
+    fn an_rrset_is_sorted_and_in_lower_case() {
         let address = |n| Record::from_rdata(name("A.Example."), 60, RData::A(A([10, 0, 0, n].into())));
         let set =
             CanonicalRrSet::new(&[address(9), address(1), address(9)]).expect("written").expect("records");

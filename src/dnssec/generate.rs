@@ -1,4 +1,4 @@
-//! New keys, in the form that the tools of BIND and ldns read.
+//! New keys, as files that the tools of BIND and ldns read.
 
 use super::key_times;
 use super::signing_key::{PrivateFields, SignError, SigningKey};
@@ -14,24 +14,24 @@ use ring::signature::{
 /// The contents of the two files of a new key.
 #[derive(Debug)]
 pub struct NewKey {
-    /// The base name of the two: `Kskydns.local.+013+12345`.
+    /// The base name of the two files: `Kskydns.local.+013+12345`.
     pub base: String,
     /// Content of the `.key` file.
     pub public: String,
-    /// Content of the `.private` file; for nobody's eyes.
+    /// Content of the `.private` file, which is a secret.
     pub private: String,
 }
 
-/// Where ring's PKCS #8 documents hold the private key: behind the octets that say "octet string of this length".
+/// Tag of an octet string in DER. In ring's PKCS #8 documents the private key lies behind this tag and its length.
 const DER_OCTET_STRING: u8 = 4;
 
 impl NewKey {
-    /// Makes a key of a zone that is in the zone and signs from now on, in seconds of Unix time.
+    /// Makes a key that is published in its zone and signs from `now` on, in seconds of Unix time.
     ///
     /// `flags` are those of the DNSKEY: 257 for a CSK or KSK, 256 for a ZSK.
     ///
     /// # Errors
-    /// The system has no chance to give, or the algorithm is one of RSA.
+    /// The system has no random octets, or the algorithm is RSA.
     pub fn generate(owner: &Name, algorithm: Algorithm, flags: u16, now: u64) -> Result<Self, SignError> {
         let random = SystemRandom::new();
         let (secret, key) = match algorithm {
@@ -45,7 +45,7 @@ impl NewKey {
             }
             _ => return Err(SignError),
         };
-        // What is written has to be readable.
+        // The key is read back before anybody relies on its files.
         let fields = PrivateFields::from([("PrivateKey", secret.clone())]);
         SigningKey::new(algorithm, &key, &fields).map_err(|_| SignError)?;
         let mut owner = owner.to_lowercase();
@@ -75,14 +75,14 @@ impl NewKey {
     }
 }
 
-/// Private and public half of a new pair.
+/// Private and public half of a new key pair; `len` is the number of octets of the private half.
 fn ecdsa(
-    with: &'static EcdsaSigningAlgorithm,
+    algorithm: &'static EcdsaSigningAlgorithm,
     len: u8,
     random: &SystemRandom,
 ) -> Result<(Vec<u8>, Vec<u8>), SignError> {
-    let document = EcdsaKeyPair::generate_pkcs8(with, random).map_err(|_| SignError)?;
-    let pair = EcdsaKeyPair::from_pkcs8(with, document.as_ref(), random).map_err(|_| SignError)?;
+    let document = EcdsaKeyPair::generate_pkcs8(algorithm, random).map_err(|_| SignError)?;
+    let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), random).map_err(|_| SignError)?;
     let document = document.as_ref();
     let size = usize::from(len);
     let start =
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_can_be_read() {
+    fn new_keys_can_be_read() {
         let zone = Name::from_ascii("Skydns.Test").expect("a name");
         for algorithm in [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519] {
             let new = NewKey::generate(&zone, algorithm, 257, 1_769_949_296).expect("a key");

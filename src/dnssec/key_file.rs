@@ -30,75 +30,76 @@ pub fn read_public(file: &[u8]) -> Result<PublicKey, KeyError> {
 /// A key that signs.
 #[derive(Debug)]
 pub struct Key {
-    /// Its public half.
+    /// The public half.
     pub public: PublicKey,
-    /// When it is used for what.
+    /// From when to when the key is used.
     pub times: KeyTimes,
+    /// The private half.
     pub(super) signing: SigningKey,
 }
 
-/// What is wrong with a key's files; each text names the file by its ending.
+/// What is wrong with the files of a key; the text names the file by its ending.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The base name is not of the form that the tools give.
+    /// The base name is not of the form that the tools of BIND and ldns use.
     #[error("the name is not of the form K<domain>+<algorithm>+<tag>")]
     BaseName,
-    /// No DNSKEY record where one belongs.
+    /// The `.key` file has no DNSKEY record.
     #[error(".key: there is no DNSKEY record")]
     NoRecord,
-    /// A part of the record makes no sense.
+    /// A field of the DNSKEY record cannot be read.
     #[error(".key: {0} of the DNSKEY record cannot be read")]
     Record(&'static str),
-    /// An algorithm that nothing here signs with.
+    /// An algorithm that this program does not sign with.
     #[error(".key: algorithm {0} is not supported")]
     Algorithm(u8),
     /// A key of another zone.
     #[error(".key: it is a key of {owner}, not of {domain}")]
     Owner {
-        /// The zone that it is of.
+        /// The zone of the key.
         owner: String,
         /// The zone that is served.
         domain: String,
     },
-    /// The file name says otherwise than the content.
+    /// The file name gives another algorithm or key tag than the record.
     #[error(".key: its {what} is {found}, the file name says {named}")]
     Misnamed {
-        /// Key tag or algorithm.
+        /// Which of the two: "key tag" or "algorithm".
         what: &'static str,
-        /// What the record gives.
+        /// The number of the record.
         found: u16,
-        /// What the name gives.
+        /// The number in the file name.
         named: u16,
     },
-    /// Not a private key file.
+    /// The `.private` file is not of a known format.
     #[error(".private: it does not begin with \"Private-key-format: v1.2\" or v1.3")]
     Format,
     /// The private half has another algorithm.
     #[error(".private: its algorithm is {found}, that of .key is {expected}")]
     PrivateAlgorithm {
-        /// What it says, or nothing.
+        /// The algorithm in the `.private` file; empty if there is none.
         found: String,
-        /// That of the public half.
+        /// The algorithm of the public half.
         expected: u8,
     },
     /// A field of the private half is not base64.
     #[error(".private: field {0} is not base64")]
     Base64(String),
-    /// A field of the private half is not there.
+    /// A field of the private half is missing.
     #[error(".private: field {0} is missing")]
     MissingField(&'static str),
-    /// A time of the private half makes no sense.
+    /// A time in the `.private` file cannot be read.
     #[error(".private: {name}: \"{value}\" is not a time of the form YYYYMMDDHHMMSS")]
     Time {
-        /// The field.
+        /// Name of the field.
         name: String,
-        /// What it says.
+        /// Value of the field.
         value: String,
     },
     /// The two halves are of different keys, or the private one is damaged.
     #[error(".private: it does not belong to .key, or is damaged")]
     Mismatch,
-    /// An RSA key of so few bits.
+    /// An RSA key that is too short, with its bits.
     #[error(".key: an RSA key of {0} bits is too short, 512 are the least")]
     TooShort(usize),
     /// A key that must not sign a zone.
@@ -112,7 +113,7 @@ impl KeyFiles<'_> {
     /// # Errors
     /// The first thing that is wrong.
     pub fn read(&self, domain: &Name) -> Result<Key, KeyError> {
-        let (algorithm, tag) = self.named()?;
+        let (algorithm, tag) = self.named_numbers()?;
         let key = public_key(self.public)?;
         if key.owner != *domain {
             let (owner, domain) = (key.owner.to_ascii(), domain.to_ascii());
@@ -130,14 +131,14 @@ impl KeyFiles<'_> {
         let signing = SigningKey::new(key.algorithm, &key.key, &fields)?;
         let mut times = times;
         if key.flags & REVOKED != 0 {
-            // dnssec-revoke writes the key anew, whatever the times say.
+            // dnssec-revoke sets the flag in the `.key` file and may leave the times as they are.
             times.revoke = Some(0);
         }
         Ok(Key { public: key, times, signing })
     }
 
-    /// Algorithm and key tag as the base name has them.
-    fn named(&self) -> Result<(u16, u16), KeyError> {
+    /// Algorithm and key tag in the base name.
+    fn named_numbers(&self) -> Result<(u16, u16), KeyError> {
         let name = self.base.rsplit('/').next().unwrap_or_default();
         let mut parts = name.strip_prefix('K').ok_or(KeyError::BaseName)?.rsplit('+');
         let (tag, algorithm, domain) = (parts.next(), parts.next(), parts.next());
@@ -148,8 +149,7 @@ impl KeyFiles<'_> {
     }
 }
 
-/// Reads the record: owner, perhaps TTL and class, DNSKEY, flags, protocol, algorithm, base64 in any number
-/// of words.
+/// Reads the record: owner, perhaps TTL and class, DNSKEY, flags, protocol, algorithm, and base64 in any number of words.
 fn public_key(file: &[u8]) -> Result<PublicKey, KeyError> {
     let text = String::from_utf8_lossy(file);
     let line = text.lines().map(|line| line.split(';').next().unwrap_or_default());
@@ -173,11 +173,12 @@ fn public_key(file: &[u8]) -> Result<PublicKey, KeyError> {
     Ok(PublicKey { owner: owner.to_lowercase(), flags, algorithm, key })
 }
 
+/// Reads a number of the DNSKEY record; `what` names the field in the error.
 fn number<T: std::str::FromStr>(word: Option<&str>, what: &'static str) -> Result<T, KeyError> {
     word.and_then(|word| word.parse().ok()).ok_or(KeyError::Record(what))
 }
 
-/// The key's fields, decoded, and its times.
+/// The decoded fields and the times of a `.private` file.
 fn private_fields(text: &str, algorithm: Algorithm) -> Result<(PrivateFields<'_>, KeyTimes), KeyError> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':')).map(|(n, v)| (n.trim(), v.trim()));
     match lines.next() {
@@ -196,7 +197,7 @@ fn private_fields(text: &str, algorithm: Algorithm) -> Result<(PrivateFields<'_>
         if let Some(time) = times.field_mut(name) {
             let (name, value) = (name.to_owned(), value.to_owned());
             *time = Some(key_times::parse(&value).ok_or(KeyError::Time { name, value })?);
-        } else if KEY_FIELDS.contains(&name) {
+        } else if PRIVATE_KEY_FIELDS.contains(&name) {
             let octets = BASE64.decode(value.as_bytes()).ok().filter(|octets| !octets.is_empty());
             fields.insert(name, octets.ok_or_else(|| KeyError::Base64(name.to_owned()))?);
         }
@@ -204,8 +205,8 @@ fn private_fields(text: &str, algorithm: Algorithm) -> Result<(PrivateFields<'_>
     Ok((fields, times))
 }
 
-/// The fields that the parts of a key have; others, such as `Created`, say nothing that matters here.
-const KEY_FIELDS: [&str; 9] = [
+/// Fields that hold the private half. Other fields, such as `Created`, are passed over.
+const PRIVATE_KEY_FIELDS: [&str; 9] = [
     "Modulus",
     "PublicExponent",
     "PrivateExponent",
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn skydnss_own_key_is_in_order() {
+    fn the_key_of_skydns_is_in_order() {
         let key = check(BASE, PUBLIC, PRIVATE, "skydns.test.").expect("a key");
         assert_eq!((key.flags, key.algorithm, key.tag()), (256, Algorithm::RsaSha1, 51945));
         let spread =
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_the_file() {
+    fn errors_name_the_file() {
         let error = |base: &str, public: &str, private: &str, domain: &str| {
             check(base, public, private, domain).expect_err("wrong").to_string()
         };

@@ -1,7 +1,8 @@
 //! DNSSEC: keys, signatures and proofs of absence for the site's own names.
 //!
-//! Owns what a key's files mean, which key signs what at a time, and the signatures that were made. Like all of the
-//! core it knows no clock and no file: contents and the time are given to it.
+//! Owns what the files of a key mean, which key signs which RRset at a time, the signatures, and the proofs of absence
+//! (RFC 4033–4035, RFC 5155, RFC 9824). Like all of the core it knows no clock and no file: time and contents of files are
+//! arguments. Validates nothing: signatures of other zones are not looked at.
 
 mod algorithm;
 mod bitmap;

@@ -1,4 +1,4 @@
-//! The public half of a key, and the records that are made of it.
+//! The public half of a key, and the RDATA of the DNSKEY, CDNSKEY, DS and CDS records that announce it.
 
 use super::Algorithm;
 use hickory_proto::rr::Name;
@@ -18,9 +18,9 @@ pub struct PublicKey {
     pub owner: Name,
     /// Flags of the DNSKEY: 256 for a ZSK, 257 for a KSK or a CSK.
     pub flags: u16,
-    /// The algorithm.
+    /// The algorithm that the key is made for.
     pub algorithm: Algorithm,
-    /// The key itself, in the form of its algorithm.
+    /// The key in the form that DNSKEY has for its algorithm (RFC 3110 §2, RFC 6605 §4, RFC 8080 §3).
     pub key: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ impl PublicKey {
         u16::from_be_bytes([high, low])
     }
 
-    /// Whether it is a secure entry point, which the parent's DS names.
+    /// Whether the key is a secure entry point, which a DS of the parent zone names.
     pub fn is_sep(&self) -> bool {
         self.flags & SEP != 0
     }
@@ -63,15 +63,15 @@ impl PublicKey {
     }
 
     /// RDATA of the DS, and of the CDS (RFC 4034 §5.1).
-    pub fn ds(&self, with: DsDigest) -> Vec<u8> {
+    pub fn ds(&self, digest_type: DsDigest) -> Vec<u8> {
         let mut content = super::canonical::name_octets(&self.owner);
         content.extend(self.rdata());
-        let digested = match with {
+        let digested = match digest_type {
             DsDigest::Sha256 => digest(&SHA256, &content),
             DsDigest::Sha384 => digest(&SHA384, &content),
         };
         let mut rdata = self.tag().to_be_bytes().to_vec();
-        rdata.extend([self.algorithm.number(), with as u8]);
+        rdata.extend([self.algorithm.number(), digest_type as u8]);
         rdata.extend_from_slice(digested.as_ref());
         rdata
     }

@@ -89,7 +89,8 @@ pub(super) struct RrSetToSign {
     pub(super) signatures: Option<Arc<Signatures>>,
 }
 
-/// The RRsets of an answer in the order of its sections; `None` stands for an RRset of another zone, which is not signed.
+/// The RRsets of an answer in the order of its sections; an RRset of another zone, which is not signed, is
+/// `None`.
 pub(super) type RrSetsToSign = Vec<Option<RrSetToSign>>;
 
 /// Signs the RRsets of one zone.
@@ -183,7 +184,7 @@ impl RrSetSigner {
         if signatures.validity.contains(&now) {
             return Ok(signatures);
         }
-        // The thread that made them went by a clock that has been set since.
+        // Another thread made these by a clock that has been set since.
         let signatures = make()?;
         self.cache.by_rrset.insert(to_sign.cache_key, Arc::clone(&signatures));
         Ok(signatures)

@@ -1,4 +1,6 @@
-//! The private half of a key: it signs, and never leaves this module.
+//! The private half of a key, which never leaves this module: only signatures do.
+//!
+//! ring signs, but for keys that it does not support: RSA with SHA-1 or of less than 2,048 bits.
 
 use super::{Algorithm, KeyError};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
@@ -13,28 +15,30 @@ use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey};
 use std::collections::HashMap;
 use std::fmt;
 
-/// The shortest RSA key that ring signs with, in bits.
+/// Minimum length of an RSA key that ring signs with, in bits.
 const MIN_RING_RSA_BITS: usize = 2048;
-/// The shortest RSA key that is taken, in bits (RFC 3110 §4.1, RFC 5702 §2).
+/// Minimum length of an RSA key, in bits (RFC 3110 §4.1, RFC 5702 §2).
 const MIN_RSA_BITS: usize = 512;
 
-/// A signature could not be made.
+/// A signing key failed, or a key could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key cannot sign")]
 pub struct SignError;
 
-/// What signs.
+/// The private half of a key.
 pub(super) struct SigningKey {
-    secret: PrivateKey,
+    private: PrivateKey,
     random: SystemRandom,
 }
 
+/// The private half in the form of the library that signs with it.
 enum PrivateKey {
-    /// The nonce is made of the key, the message and chance, so neither weak chance nor a fault repeats it.
+    /// With the octets of a signature. The nonce of a signature is derived from the key, the message and random octets, so
+    /// that neither a weak random number generator nor a fault repeats a nonce.
     Ecdsa(EcdsaKeyPair, usize),
     Ed25519(Ed25519KeyPair),
     Rsa(Algorithm, Box<RsaKeyPair>),
-    /// What ring does not sign: SHA-1, and keys of less than 2,048 bits.
+    /// A key that ring does not sign with: for SHA-1, of less than 2,048 bits, or with an uncommon public exponent.
     RsaWithoutRing(Algorithm, Box<RsaPrivateKey>),
 }
 
@@ -44,18 +48,21 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The fields of a private file, decoded; the names are BIND's.
+/// Decoded fields of a `.private` file by BIND's names.
 pub(super) type PrivateFields<'a> = HashMap<&'a str, Vec<u8>>;
 
 impl SigningKey {
-    /// The key that the fields of a private file make, if it belongs to the public one.
+    /// The private half out of the fields of a `.private` file.
+    ///
+    /// # Errors
+    /// A field is missing, or the fields do not belong to the public half.
     pub(super) fn new(
         algorithm: Algorithm,
         public: &[u8],
         fields: &PrivateFields<'_>,
     ) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        let secret = match algorithm {
+        let private = match algorithm {
             Algorithm::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, public, fields, &random)?,
             Algorithm::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, public, fields, &random)?,
             Algorithm::Ed25519 => {
@@ -66,12 +73,12 @@ impl SigningKey {
                 rsa(algorithm, public, fields)?
             }
         };
-        Ok(Self { secret, random })
+        Ok(Self { private, random })
     }
 
     /// Octets of a signature.
     pub(super) fn signature_len(&self) -> usize {
-        match &self.secret {
+        match &self.private {
             PrivateKey::Ecdsa(_, len) => *len,
             PrivateKey::Ed25519(_) => 64,
             PrivateKey::Rsa(_, pair) => pair.public().modulus_len(),
@@ -79,9 +86,12 @@ impl SigningKey {
         }
     }
 
-    /// Signs, in the form that RRSIG has.
+    /// A signature over a message, in the form that RRSIG has for the algorithm.
+    ///
+    /// # Errors
+    /// The crypto library failed, or the system has no random octets.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        match &self.secret {
+        match &self.private {
             PrivateKey::Ecdsa(pair, _) => {
                 let signature = pair.sign(&self.random, message).map_err(|_| SignError)?;
                 Ok(signature.as_ref().to_vec())
@@ -101,7 +111,7 @@ impl SigningKey {
                     hash_len: Some(hash.output_len()),
                     prefix: prefix.to_vec().into_boxed_slice(),
                 };
-                // Blinded, so that the time taken says nothing about the key.
+                // `sign_with_rng` blinds, so that the time that it takes reveals nothing of the key.
                 key.sign_with_rng(&mut rsa::rand_core::OsRng, padding, hashed.as_ref()).map_err(|_| SignError)
             }
         }
@@ -112,23 +122,25 @@ fn field<'f>(fields: &'f PrivateFields<'_>, name: &'static str) -> Result<&'f [u
     fields.get(name).map(Vec::as_slice).ok_or(KeyError::MissingField(name))
 }
 
+/// A key pair for ECDSA; `public` is the point of the DNSKEY.
 fn ecdsa(
-    with: &'static EcdsaSigningAlgorithm,
+    ecdsa: &'static EcdsaSigningAlgorithm,
     public: &[u8],
     fields: &PrivateFields<'_>,
     random: &SystemRandom,
 ) -> Result<PrivateKey, KeyError> {
     // DNSKEY leaves out the octet that says "uncompressed" (RFC 6605 §4).
     let point = [&[4], public].concat();
-    // BIND leaves out octets of zero at the front, which one key of 256 has.
+    // BIND leaves out zero octets at the front, which one key of 256 has.
     let secret = strip_zeros(field(fields, "PrivateKey")?);
     let zeros = (public.len() / 2).checked_sub(secret.len()).ok_or(KeyError::Mismatch)?;
     let secret = [vec![0; zeros].as_slice(), secret].concat();
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(with, &secret, &point, random);
-    // A signature is two numbers, as the point is.
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(ecdsa, &secret, &point, random);
+    // A signature consists of two numbers of the same length as the two of the point.
     pair.map(|pair| PrivateKey::Ecdsa(pair, public.len())).map_err(|_| KeyError::Mismatch)
 }
 
+/// A key pair for RSA; `public` is the key of the DNSKEY.
 fn rsa(algorithm: Algorithm, public: &[u8], fields: &PrivateFields<'_>) -> Result<PrivateKey, KeyError> {
     let (e, n) = rsa_public(public).ok_or(KeyError::Record("the RSA key"))?;
     let number = |octets: &[u8]| BigUint::from_bytes_be(octets);
@@ -152,7 +164,7 @@ fn rsa(algorithm: Algorithm, public: &[u8], fields: &PrivateFields<'_>) -> Resul
             dQ: strip_zeros(field(fields, "Exponent2")?),
             qInv: strip_zeros(field(fields, "Coefficient")?),
         };
-        // Rare shapes, such as an uncommon public exponent, are left to the other library.
+        // ring refuses some keys, such as those with an uncommon public exponent; the other library takes them.
         if let Ok(pair) = RsaKeyPair::from_components(&components) {
             return Ok(PrivateKey::Rsa(algorithm, Box::new(pair)));
         }
@@ -162,7 +174,7 @@ fn rsa(algorithm: Algorithm, public: &[u8], fields: &PrivateFields<'_>) -> Resul
     key.map(|key| PrivateKey::RsaWithoutRing(algorithm, Box::new(key))).map_err(|_| KeyError::Mismatch)
 }
 
-/// Exponent and modulus out of a DNSKEY (RFC 3110 §2).
+/// Exponent and modulus of the key of a DNSKEY (RFC 3110 §2).
 fn rsa_public(key: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = match key {
         [0, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
@@ -172,12 +184,13 @@ fn rsa_public(key: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len).filter(|(e, n)| !e.is_empty() && !n.is_empty())
 }
 
+/// A number without zero octets at the front.
 fn strip_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|octet| **octet == 0).count();
     &number[zeros..]
 }
 
-/// The hash of an RSA algorithm, and what stands before it in a signature (RFC 8017 §9.2 note 1).
+/// The hash function of an RSA algorithm, and the DER prefix of the hash in a signature (RFC 8017 §9.2 note 1).
 fn digest_info(algorithm: Algorithm) -> (&'static ring::digest::Algorithm, &'static [u8]) {
     match algorithm {
         Algorithm::RsaSha512 => {

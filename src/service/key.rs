@@ -1,4 +1,4 @@
-//! Store keys and the names that they stand for: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
+//! Keys of a store and their names: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
 
 use crate::wire_name::{self, MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
 use hickory_proto::rr::Name;

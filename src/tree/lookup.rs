@@ -70,7 +70,7 @@ impl Match<'_> {
         self.labels.len()
     }
 
-    /// The name that the service's key stands for.
+    /// The name of the service's key.
     pub fn name(&self) -> Name {
         name_of(&self.labels)
     }
