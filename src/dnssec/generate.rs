@@ -1,8 +1,9 @@
 //! New keys, as files that the tools of BIND and ldns read.
 
+use super::algorithm::Algorithm;
 use super::key_times;
+use super::public_key::PublicKey;
 use super::signing_key::{PrivateFields, SignError, SigningKey};
-use super::{Algorithm, PublicKey};
 use data_encoding::BASE64;
 use hickory_proto::rr::Name;
 use ring::rand::{SecureRandom, SystemRandom};

@@ -1,6 +1,6 @@
 //! The public half of a key, and the RDATA of the DNSKEY, CDNSKEY, DS and CDS records that announce it.
 
-use super::Algorithm;
+use super::algorithm::Algorithm;
 use hickory_proto::rr::Name;
 use ring::digest::{SHA256, SHA384, digest};
 

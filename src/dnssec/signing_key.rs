@@ -2,7 +2,8 @@
 //!
 //! ring signs, but for keys that it does not support: RSA with SHA-1 or of less than 2,048 bits.
 
-use super::{Algorithm, KeyError};
+use super::algorithm::Algorithm;
+use super::key_error::KeyError;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
