@@ -98,11 +98,17 @@ pub(super) type RrSetsToSign = Vec<Option<RrSetToSign>>;
 pub(super) struct RrSetSigner {
     /// The zone, absolute, in lower case.
     pub(super) zone: Name,
+    /// The zone in canonical form: the signer's name of each RRSIG.
+    signer_name: Vec<u8>,
     pub(super) keys: KeySet,
     pub(super) cache: Arc<SignatureCache>,
 }
 
 impl RrSetSigner {
+    pub(super) fn new(zone: Name, keys: KeySet, cache: Arc<SignatureCache>) -> Self {
+        Self { signer_name: canonical::name_octets(&zone), zone, keys, cache }
+    }
+
     /// Takes the signatures of all RRsets of three sections from the cache. If at most `max_fresh` signatures are missing,
     /// they are made; otherwise none is.
     ///
@@ -207,7 +213,7 @@ impl RrSetSigner {
             rdata.extend_from_slice(&serial_time(expiration));
             rdata.extend_from_slice(&serial_time(inception));
             rdata.extend_from_slice(&active.tag.to_be_bytes());
-            rdata.extend(canonical::name_octets(&self.zone));
+            rdata.extend_from_slice(&self.signer_name);
             let message = [rdata.as_slice(), &rrset.octets].concat();
             rdata.extend(key.signing.sign(&message)?);
             rrsigs.push(raw_rdata(RecordType::RRSIG, rdata));

@@ -24,7 +24,7 @@ impl Signer {
     pub fn new(zone: Name, keys: KeySet, denial: DenialKind, cache: Arc<SignatureCache>, now: u64) -> Self {
         let state = ArcSwap::from_pointee(keys.at(now, denial));
         let prover = DenialProver::new(zone.clone(), denial);
-        Self { rrset_signer: RrSetSigner { zone, keys, cache }, prover, state }
+        Self { rrset_signer: RrSetSigner::new(zone, keys, cache), prover, state }
     }
 
     /// The zone.
