@@ -1,4 +1,4 @@
-//! Versions of the tree's parts: for each name the last change at or below it, in memory of a fixed size.
+//! Versions of names: for each name the number of the last change at or below it, in memory of a fixed size.
 
 use crate::service::Key;
 use hickory_proto::rr::Name;
@@ -119,7 +119,7 @@ mod tests {
         let slots: std::collections::HashSet<u16> = (0..SLOTS)
             .map(|n| VersionSlot::of_name(&name(&format!("s{n}.rails.east.skydns.local."))).0)
             .collect();
-        // By pure chance 63 % would be taken.
+        // Random hashes would take 63 % of the slots.
         assert!(slots.len() > SLOTS * 6 / 10, "{}", slots.len());
         assert!(slots.iter().any(|slot| usize::from(*slot) > SLOTS * 9 / 10));
     }

@@ -46,7 +46,7 @@ fn answer(owners: &[&str]) -> Answer {
     answer
 }
 
-/// The times of the first signature: from when to when it is good.
+/// Inception and expiration of the first signature.
 fn times(signed: &Answer) -> (u64, u64) {
     let RData::Unknown { rdata, .. } = &signed.answers[1].data else { panic!("{signed:?}") };
     let at = |from: usize| {
@@ -69,7 +69,7 @@ fn signatures_are_cached_and_renewed_before_they_expire() {
         let now = NOW + days * DAY;
         assert!(inception < now && expiration > now + DAY, "day {days}");
     }
-    assert_eq!(cache.len(), 1, "in the place of the old ones");
+    assert_eq!(cache.len(), 1, "new signatures replace the old ones");
 }
 
 #[test]
@@ -104,12 +104,12 @@ fn nothing_goes_out_half_signed() {
     assert_eq!(unsigned_again(&signer, wanted, NOW).missing(), 0, "cached");
     let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
     use RecordType::{A, NSEC3, RRSIG};
-    assert_eq!(types, [A, RRSIG, A, RRSIG, A], "what is not of the zone stays as it is");
+    assert_eq!(types, [A, RRSIG, A, RRSIG, A], "a record of another zone is not signed");
     let types: Vec<_> = signed.authorities.iter().map(Record::record_type).collect();
     assert_eq!(types, [NSEC3, RRSIG]);
 }
 
-/// The denial of a name below the apex, which has such types, with a SOA of such a serial.
+/// An answer that denies a name below the apex. The types are those at the apex; serial and TTL are those of the SOA.
 fn missing(owner: &str, types: &[RecordType], serial: u32, ttl: u32) -> Answer {
     let mut answer = Answer::empty(ResponseCode::NXDomain);
     let zone = name("skydns.local.");
@@ -140,7 +140,7 @@ fn records_that_denials_share_are_signed_once_and_are_the_same() {
     ];
     for (owner, types, serial, ttl, now) in asked {
         let denied = unsigned(&used, missing(owner, types, serial, ttl), now).finish().expect("signed");
-        // The same signatures, and nothing else that is known.
+        // The same signature cache, and an empty cache of enclosers.
         let other = signer_with(&key, &cache);
         let anew = unsigned(&other, missing(owner, types, serial, ttl), now).finish().expect("signed");
         let text = |answer: &Answer| {
@@ -154,7 +154,7 @@ fn records_that_denials_share_are_signed_once_and_are_the_same() {
         assert_eq!(text(&denied), text(&anew), "{owner} {types:?} {serial} {ttl} {now}");
     }
     let again = unsigned(&used, missing("g.skydns.local.", &with_mx, 2, 30), NOW);
-    assert_eq!((again.rrsets.len(), again.missing()), (1, 1), "all but one are known");
+    assert_eq!((again.rrsets.len(), again.missing()), (1, 1), "all RRsets but one are cached");
 }
 
 #[test]
@@ -190,11 +190,11 @@ fn only_what_fits_into_additional_is_signed() {
     let unsigned = unsigned(&signer, wanted, NOW);
     assert!((30..60).contains(&unsigned.missing()), "{} of 1,001 for 4,096 octets", unsigned.missing());
     let last = unsigned.answer.additionals.last().map(|record| record.name.to_ascii());
-    assert_eq!(last.as_deref(), Some("out.example.org."), "what is not signed stays");
+    assert_eq!(last.as_deref(), Some("out.example.org."), "a record of another zone stays");
 }
 
 #[test]
-fn what_is_served_last_is_over_in_all_caches_before_it_expires() {
+fn the_last_reply_leaves_all_caches_before_its_signature_expires() {
     let cache = Arc::new(SignatureCache::new(100));
     let signer = signer(&cache);
     for days in [1, 2, 10, 90] {
@@ -226,7 +226,7 @@ fn one_of_many_threads_signs() {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("signed")).collect()
     });
-    // Two signatures of one RRset would differ: they are not deterministic.
+    // ECDSA signatures have a random part: two signatures of one RRset would differ.
     for (at, one) in signed.iter().enumerate() {
         assert_eq!(one, &signed[at % 50]);
     }
@@ -237,7 +237,7 @@ fn signatures_made_by_a_clock_that_was_set_meanwhile_are_made_anew() {
     let cache = Arc::new(SignatureCache::new(100));
     let signer = signer(&cache);
     let unsigned = unsigned(&signer, answer(&["a.skydns.local."]), NOW);
-    // Another thread still went by the other clock.
+    // Another thread signs by another clock.
     sign(&signer, "a.skydns.local.", NOW + 4000 * DAY);
     let (inception, expiration) = times(&unsigned.finish().expect("signed"));
     assert!(inception < NOW && NOW < expiration, "{inception}..{expiration}");
