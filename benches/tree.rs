@@ -8,7 +8,7 @@ use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
-use skydns::tree::{DataKinds, Entry, Found, Layer, Tree, TreePath};
+use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -126,7 +126,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
     );
     let wild = TreePath::new(&name("i7.svc42.*.skydns.local."));
     let first = |path: &TreePath| match tree.services(path, DataKinds::HOST, |_| false) {
-        Found::Services(found) => found.len(),
+        TreeLookup::Services(found) => found.len(),
         _ => 0,
     };
     assert_eq!(first(&wild), 1);

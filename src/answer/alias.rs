@@ -4,7 +4,7 @@
 
 use super::{Builder, select};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, TreePath};
+use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -124,9 +124,9 @@ impl Builder<'_> {
     /// Whether a service at a name, after grouping, is of a kind.
     pub(super) fn has(&mut self, path: &TreePath, kinds: DataKinds) -> bool {
         match self.view.services(path, kinds, |_| true) {
-            Found::NoName => false,
-            Found::TooMany => true,
-            Found::Services(found) => {
+            TreeLookup::NoName => false,
+            TreeLookup::TooMany => true,
+            TreeLookup::Services(found) => {
                 self.quiet_budget = self.quiet_budget.saturating_sub(found.len());
                 let found = select::distinct(found);
                 let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };

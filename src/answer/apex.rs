@@ -2,7 +2,7 @@
 
 use super::{Builder, select};
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, Found, TreePath};
+use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -35,11 +35,11 @@ impl<'a> Builder<'a> {
     pub(super) fn apex_ns(&mut self) -> Vec<Record> {
         let below = self.view.services(&TreePath::new(self.view.zone.ns_name()), DataKinds::HOST, |_| false);
         let mut servers: Vec<(Name, &Entry)> = match below {
-            Found::Services(found) => {
+            TreeLookup::Services(found) => {
                 let found = select::one_group(select::distinct(found));
                 found.iter().map(|m| (m.name(), &**m.entry)).collect()
             }
-            Found::NoName | Found::TooMany => Vec::new(),
+            TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
         };
         servers.extend(self.leaves_below_dns());
         let mut records = Vec::new();

@@ -1,7 +1,7 @@
 //! What an answer depends on: the names that were looked up for it, the serial, leases, and random choices.
 
 use super::{View, same_name};
-use crate::tree::{DataKinds, Entry, Found, Node, Tree, TreePath, VersionSlot};
+use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use hickory_proto::rr::Name;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
         path: &TreePath,
         wanted: DataKinds,
         enough: impl FnMut(&'a Entry) -> bool,
-    ) -> Found<'a> {
+    ) -> TreeLookup<'a> {
         self.dependencies.add(path.slot());
         self.tree.services(path, wanted, enough)
     }

@@ -34,7 +34,7 @@ pub use type_cache::TypeCache;
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;
-use crate::tree::{DataKinds, Entry, Found, MAX_FOUND, Match, Tree, TreePath};
+use crate::tree::{DataKinds, Entry, MAX_FOUND, MatchedService, Tree, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use std::collections::HashSet;
@@ -201,7 +201,7 @@ impl<'a> Builder<'a> {
         path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
-    ) -> Option<Vec<Match<'a>>> {
+    ) -> Option<Vec<MatchedService<'a>>> {
         let mut data = HashSet::new();
         let room = if self.quiet { alias::MOST_LOOKED_AT } else { self.view.room };
         let enough = |entry: &'a Entry| {
@@ -211,19 +211,19 @@ impl<'a> Builder<'a> {
             }
         };
         match self.view.services(path, wanted, enough) {
-            Found::NoName => {
+            TreeLookup::NoName => {
                 // What the owner leads to is looked up for it as well, and has no part in that.
                 let own = same_name(path.name(), self.view.zone.substitute(&self.owner));
                 let there = self.view.zone.always_has(&path.before_wildcards())
                     || own && self.view.has_names_below_local(&self.owner);
                 there.then(Vec::new)
             }
-            Found::Services(found) => {
+            TreeLookup::Services(found) => {
                 let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
                 *budget = budget.saturating_sub(found.len());
                 Some(select::distinct(found))
             }
-            Found::TooMany => {
+            TreeLookup::TooMany => {
                 self.too_large = true;
                 Some(Vec::new())
             }
@@ -236,7 +236,7 @@ impl<'a> Builder<'a> {
         path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
-    ) -> Option<Vec<Match<'a>>> {
+    ) -> Option<Vec<MatchedService<'a>>> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 

@@ -1,12 +1,12 @@
 //! Which of the services found count: equal ones once, and those of one group.
 
 use crate::service::Service;
-use crate::tree::Match;
+use crate::tree::MatchedService;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
 /// Drops services that announce the same as one before them.
-pub(super) fn distinct(found: Vec<Match<'_>>) -> Vec<Match<'_>> {
+pub(super) fn distinct(found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {
     if found.len() < 2 {
         return found;
     }
@@ -17,9 +17,10 @@ pub(super) fn distinct(found: Vec<Match<'_>>) -> Vec<Match<'_>> {
 /// Keeps the services of the group that the shortest keys carry, and those without a group.
 ///
 /// Two different groups on that level mean no grouping.
-pub(super) fn one_group(mut found: Vec<Match<'_>>) -> Vec<Match<'_>> {
-    let group = |m: &Match<'_>| m.entry.service.group.clone();
-    let Some(shortest) = found.iter().filter(|m| m.entry.service.group.is_some()).map(Match::depth).min()
+pub(super) fn one_group(mut found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {
+    let group = |m: &MatchedService<'_>| m.entry.service.group.clone();
+    let Some(shortest) =
+        found.iter().filter(|m| m.entry.service.group.is_some()).map(MatchedService::depth).min()
     else {
         return found;
     };

@@ -8,7 +8,7 @@
 use super::address::{Family, LONGEST_CHAIN, cname};
 use super::{Builder, TypeCache, View, echo};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, TreePath};
+use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
@@ -196,7 +196,7 @@ impl Builder<'_> {
     pub(super) fn is_there(&self, name: &Name) -> bool {
         let path = TreePath::new(self.view.zone.substitute(name));
         let found = self.view.services(&path, DataKinds::NONE, |_| false);
-        !matches!(found, Found::NoName)
+        !matches!(found, TreeLookup::NoName)
             || self.view.zone.always_has(&path.before_wildcards())
             || self.view.has_names_below_local(name)
     }

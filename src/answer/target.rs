@@ -3,7 +3,7 @@
 use super::Builder;
 use super::select::Announced;
 use crate::service::{Host, Service};
-use crate::tree::{DataKinds, Match, TreePath};
+use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::{BTreeMap, HashSet};
@@ -48,7 +48,7 @@ impl Builder<'_> {
     /// The target of a service, whose addresses go to ADDITIONAL.
     ///
     /// An address gets the name of its key. `seen` are the named targets whose addresses are there.
-    fn target(&mut self, m: &Match<'_>, seen: &mut HashSet<Name>) -> Name {
+    fn target(&mut self, m: &MatchedService<'_>, seen: &mut HashSet<Name>) -> Name {
         let service = &m.entry.service;
         let ttl = self.ttl(m.entry);
         let own = || strip(&m.name(), service.target_strip);

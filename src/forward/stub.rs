@@ -3,7 +3,7 @@
 use super::endpoint::Endpoint;
 use crate::answer::{Dependencies, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Found, Node, Tree, TreePath, VersionSlot};
+use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ fn stub_root(zone: &Zone) -> Option<Name> {
 }
 
 fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
-    let Found::Services(found) = tree.services(&TreePath::new(root), DataKinds::HOST, |_| false) else {
+    let TreeLookup::Services(found) = tree.services(&TreePath::new(root), DataKinds::HOST, |_| false) else {
         return Vec::new();
     };
     let mut zones: Vec<StubZone> = Vec::new();

@@ -57,14 +57,14 @@ impl TreePath {
 
 /// A service that a lookup found.
 #[derive(Debug)]
-pub struct Match<'t> {
+pub struct MatchedService<'t> {
     /// The service and its lease.
     pub entry: &'t Arc<Entry>,
     /// Labels of the service's key, root first.
     labels: Box<[&'t [u8]]>,
 }
 
-impl Match<'_> {
+impl MatchedService<'_> {
     /// Number of labels in the service's key.
     pub fn depth(&self) -> usize {
         self.labels.len()
@@ -78,13 +78,13 @@ impl Match<'_> {
 
 /// What a lookup found.
 #[derive(Debug)]
-pub enum Found<'t> {
+pub enum TreeLookup<'t> {
     /// The name does not exist.
     NoName,
     /// The name exists; these are the services at the name and below it that have data of a wanted kind, in key order.
     /// They are all services there if a group among them or a mail exchanger may decide about others, and none if no service
     /// has data of a wanted kind.
-    Services(Vec<Match<'t>>),
+    Services(Vec<MatchedService<'t>>),
     /// The caller, [`MAX_FOUND`] or [`MAX_VISITED`] ended the lookup.
     TooMany,
 }
@@ -120,7 +120,7 @@ impl Tree {
         path: &TreePath,
         wanted: DataKinds,
         mut is_too_much: impl FnMut(&'t Entry) -> bool,
-    ) -> Found<'t> {
+    ) -> TreeLookup<'t> {
         let labels = path.labels();
         let (fixed, pattern) = split_at_wildcard(&labels);
         let mut walked = Vec::with_capacity(labels.len() + 4);
@@ -130,7 +130,7 @@ impl Tree {
             walked.extend(node.map(|node| node.label()));
         }
         let Some(node) = node else {
-            return Found::NoName;
+            return TreeLookup::NoName;
         };
         let wanted = kinds_to_gather(wanted, node);
         let mut search = Search {
@@ -143,8 +143,8 @@ impl Tree {
         // Wildcards below a leaf mean the leaf, as in SkyDNS: `*.leaf` is answered with `leaf`.
         let pattern = if node.is_leaf() { &[] } else { pattern };
         match search.descend(node, &mut walked, pattern) {
-            ControlFlow::Continue(()) => Found::Services(search.found),
-            ControlFlow::Break(()) => Found::TooMany,
+            ControlFlow::Continue(()) => TreeLookup::Services(search.found),
+            ControlFlow::Break(()) => TreeLookup::TooMany,
         }
     }
 }
@@ -182,7 +182,7 @@ struct Search<'t, 'f> {
     has_groups: bool,
     /// Number of nodes so far.
     visited: usize,
-    found: Vec<Match<'t>>,
+    found: Vec<MatchedService<'t>>,
 }
 
 impl<'t> Search<'t, '_> {
@@ -228,7 +228,7 @@ impl<'t> Search<'t, '_> {
         if is_too_much || self.found.len() == MAX_FOUND {
             return ControlFlow::Break(());
         }
-        self.found.push(Match { entry, labels: walked.into() });
+        self.found.push(MatchedService { entry, labels: walked.into() });
         ControlFlow::Continue(())
     }
 }

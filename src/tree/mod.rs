@@ -20,7 +20,7 @@ mod versions;
 
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
-pub use lookup::{Found, MAX_FOUND, MAX_VISITED, Match, TreePath};
+pub use lookup::{MAX_FOUND, MAX_VISITED, MatchedService, TreeLookup, TreePath};
 pub use node::Node;
 pub use versions::{VersionSlot, Versions};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::source::snapshot::{RestoredService, SnapshotHeader};
-use crate::tree::{DataKinds, Found, TreePath};
+use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
 
 /// A value that the reading of panics.
@@ -33,7 +33,7 @@ fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
     let published = mirror.handle().published();
     let path = TreePath::new(&Name::from_ascii(name).expect("a name"));
     match published.tree.services(&path, DataKinds::ALL, |_| false) {
-        Found::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
+        TreeLookup::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
         _ => Vec::new(),
     }
 }
