@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
 
 /// Most CNAMEs in a row.
-pub(super) const LONGEST_CHAIN: usize = 8;
+pub(super) const MAX_CNAME_CHAIN: usize = 8;
 
 /// The address types asked for.
 #[derive(Clone, Copy)]
@@ -120,7 +120,7 @@ impl Builder<'_> {
         family: Family,
     ) -> Option<Vec<Record>> {
         let looped = owner == target || followed.contains(target) || self.too_large;
-        if looped || target.is_root() || followed.len() >= LONGEST_CHAIN || self.budget == 0 {
+        if looped || target.is_root() || followed.len() >= MAX_CNAME_CHAIN || self.budget == 0 {
             return None;
         }
         followed.push(target.clone());

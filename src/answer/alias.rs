@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Distinct hosts at one name, and names altogether, that are looked at to know what a name has. Beyond that a name is
 /// taken to have addresses; the way a question comes in does not matter.
-pub(super) const MOST_LOOKED_AT: usize = 4_096;
+pub(super) const MAX_SIDE_NAMES: usize = 4_096;
 
 impl Builder<'_> {
     /// What something finds, without a trace in the answer; nothing if it is too much.
@@ -85,7 +85,7 @@ impl Builder<'_> {
         let zone = self.view.zone;
         let mut open = vec![zone.substitute(target).to_lowercase()];
         while let Some(name) = open.pop() {
-            if dead.len() >= MOST_LOOKED_AT || self.quiet_budget == 0 {
+            if dead.len() >= MAX_SIDE_NAMES || self.quiet_budget == 0 {
                 return false;
             }
             if name.is_root() || !dead.insert(name.clone()) {
@@ -110,7 +110,7 @@ impl Builder<'_> {
         let zone = self.view.zone;
         let mut seen = HashSet::from([name.clone()]);
         let mut next = zone.substitute(target).to_lowercase();
-        while seen.insert(next.clone()) && seen.len() < MOST_LOOKED_AT {
+        while seen.insert(next.clone()) && seen.len() < MAX_SIDE_NAMES {
             match self.targets(&TreePath::new(&next)) {
                 Some((targets, true)) if !targets.is_empty() => {
                     next = zone.substitute(&targets[0].0).to_lowercase();

@@ -7,9 +7,9 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 /// SOA timers in seconds, as SkyDNS has them.
-const REFRESH: i32 = 28_800;
-const RETRY: i32 = 7_200;
-const EXPIRE: i32 = 604_800;
+const SOA_REFRESH: i32 = 28_800;
+const SOA_RETRY: i32 = 7_200;
+const SOA_EXPIRE: i32 = 604_800;
 
 impl<'a> Builder<'a> {
     /// The SOA record with a TTL; its serial is the time of the last change of data.
@@ -19,9 +19,9 @@ impl<'a> Builder<'a> {
             zone.ns_name().clone(),
             zone.hostmaster.clone(),
             self.view.serial(),
-            REFRESH,
-            RETRY,
-            EXPIRE,
+            SOA_REFRESH,
+            SOA_RETRY,
+            SOA_EXPIRE,
             zone.min_ttl,
         );
         let owner = super::echo(self.query.name(), zone.domain()).clone();

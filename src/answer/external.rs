@@ -5,7 +5,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
 /// Most names that are looked up for one answer; what is beyond counts as not found.
-pub const MOST_LOOKUPS: usize = 64;
+pub const MAX_LOOKUPS: usize = 64;
 
 /// A question for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ impl Builder<'_> {
             }
             Some(known) => known.clone(),
             None => {
-                let room = self.view.externals.known.len() + self.lookups.len() < MOST_LOOKUPS;
+                let room = self.view.externals.known.len() + self.lookups.len() < MAX_LOOKUPS;
                 if room && !self.lookups.contains(&lookup) {
                     self.lookups.push(lookup);
                 }

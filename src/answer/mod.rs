@@ -24,7 +24,7 @@ mod type_cache;
 mod zone;
 
 pub use dependencies::Dependencies;
-pub use external::{Externals, Lookup, MOST_LOOKUPS};
+pub use external::{Externals, Lookup, MAX_LOOKUPS};
 pub use outcome::{Answer, Ede, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
@@ -203,7 +203,7 @@ impl<'a> Builder<'a> {
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
         let mut data = HashSet::new();
-        let room = if self.quiet { alias::MOST_LOOKED_AT } else { self.view.room };
+        let room = if self.quiet { alias::MAX_SIDE_NAMES } else { self.view.room };
         let enough = |entry: &'a Entry| {
             data.len() >= room && !data.contains(&datum(&entry.service)) || {
                 data.insert(datum(&entry.service));

@@ -5,7 +5,7 @@
 //! others resolved; else a CNAME, if it leads anywhere. Every type that such a name does not have is answered by the
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
-use super::address::{Family, LONGEST_CHAIN, cname};
+use super::address::{Family, MAX_CNAME_CHAIN, cname};
 use super::{Builder, TypeCache, View, echo};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
@@ -118,7 +118,7 @@ impl Builder<'_> {
     fn follow_alias(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.followed += 1;
-        if self.followed >= LONGEST_CHAIN {
+        if self.followed >= MAX_CNAME_CHAIN {
             return records;
         }
         self.owner = echo(self.query.name(), target).clone();
@@ -281,7 +281,7 @@ impl Builder<'_> {
                     (Host::V6(v6), Family::V6 | Family::Both) => push(RData::AAAA(AAAA(*v6))),
                     (Host::Name(target), _) => {
                         let target = self.view.zone.substitute(target).to_lowercase();
-                        let enough = depth >= LONGEST_CHAIN || self.too_large;
+                        let enough = depth >= MAX_CNAME_CHAIN || self.too_large;
                         if !enough && !target.is_root() && seen.insert(target.clone()) {
                             open.push((TreePath::new(&target), ttl, depth + 1));
                         }

@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// TTL of these answers and of their absence, in seconds (RFC 6303 §3).
-const TTL: u32 = 10_800;
+const SPECIAL_USE_TTL: u32 = 10_800;
 
 /// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
 pub(super) fn answer(query: &Query) -> Option<Answer> {
@@ -57,7 +57,7 @@ fn loopback(query: &Query, name: &Name, zone_labels: usize, ours: bool, above: b
 
 fn positive(query: &Query, rdata: RData) -> Answer {
     let mut answer = Answer::empty(ResponseCode::NoError);
-    answer.answers.push(Record::from_rdata(query.name().clone(), TTL, rdata));
+    answer.answers.push(Record::from_rdata(query.name().clone(), SPECIAL_USE_TTL, rdata));
     answer
 }
 
@@ -65,9 +65,9 @@ fn positive(query: &Query, rdata: RData) -> Answer {
 fn negative(rcode: ResponseCode, name: &Name, zone_labels: usize) -> Answer {
     let zone = name.trim_to(zone_labels);
     let nobody = zone.prepend_label("nobody").unwrap_or_else(|_| zone.clone());
-    let ttl = i32::try_from(TTL).unwrap_or(i32::MAX);
-    let soa = SOA::new(zone.clone(), nobody, 1, ttl, ttl / 9, 604_800, TTL);
+    let ttl = i32::try_from(SPECIAL_USE_TTL).unwrap_or(i32::MAX);
+    let soa = SOA::new(zone.clone(), nobody, 1, ttl, ttl / 9, 604_800, SPECIAL_USE_TTL);
     let mut answer = Answer::empty(rcode);
-    answer.authorities.push(Record::from_rdata(zone, TTL, RData::SOA(soa)));
+    answer.authorities.push(Record::from_rdata(zone, SPECIAL_USE_TTL, RData::SOA(soa)));
     answer
 }

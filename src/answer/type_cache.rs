@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// Maximum number of names whose types are cached.
-const MAX_NAMES: usize = 1_024;
+const MAX_CACHED_NAMES: usize = 1_024;
 
 /// The types that names have in one tree; the cache is dropped with the tree.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl TypeCache {
         dependencies: &Dependencies,
         gather: impl FnOnce(&Dependencies) -> Vec<RecordType>,
     ) -> Vec<RecordType> {
-        let names = self.names.get_or_init(|| Cache::new(MAX_NAMES));
+        let names = self.names.get_or_init(|| Cache::new(MAX_CACHED_NAMES));
         let key = TypeCacheKey {
             name: name.clone(),
             domain: zone.domain().clone(),
