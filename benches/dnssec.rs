@@ -124,7 +124,7 @@ impl Site {
             now: NOW,
             seed: 1,
             externals: &Externals::new(),
-            room: 340,
+            max_records: 340,
             dnssec: Some(DnssecView {
                 apex: state.apex(),
                 dnssec_ok: request.dnssec_ok(),

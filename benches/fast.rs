@@ -66,7 +66,7 @@ impl Site {
             now: 1,
             seed: 1,
             externals: &Externals::new(),
-            room: 340,
+            max_records: 340,
             dnssec: None,
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };

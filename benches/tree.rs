@@ -156,7 +156,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         now: 1,
         seed: 7,
         externals: &externals,
-        room: 4_000,
+        max_records: 4_000,
         dnssec: None,
     };
     let mut time = |what, questions: &[Query], records: usize| {

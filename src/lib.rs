@@ -24,7 +24,7 @@
 //!     now: 1_700_000_000,
 //!     seed: 0,
 //!     externals: &Externals::new(),
-//!     room: 4_000,
+//!     max_records: 4_000,
 //!     dnssec: None,
 //! };
 //! let question = Query::query(Name::from_str("staging.east.skydns.local.")?, RecordType::SRV);

@@ -313,7 +313,7 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
             now: 1_000,
             seed: 1,
             externals: &externals,
-            room: 4_000,
+            max_records: 4_000,
             dnssec: None,
         };
         match answer(&query, &view) {

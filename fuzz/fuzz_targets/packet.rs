@@ -43,7 +43,7 @@ fuzz_target!(|packet: &[u8]| {
         now: 1,
         seed: 1,
         externals: &externals,
-        room: 4_000,
+        max_records: 4_000,
         dnssec: None,
     };
     let reply = match answer(&request.query, &view) {

@@ -57,8 +57,8 @@ pub struct View<'a> {
     pub seed: u64,
     /// What is known of names outside the tree.
     pub externals: &'a Externals,
-    /// Most records that the reply can hold; an answer of more is not built.
-    pub room: usize,
+    /// Maximum number of records that the reply can hold; an answer of more is not built.
+    pub max_records: usize,
     /// What DNSSEC adds, if the zone is signed.
     pub dnssec: Option<DnssecView<'a>>,
 }
@@ -203,9 +203,9 @@ impl<'a> Builder<'a> {
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
         let mut data = HashSet::new();
-        let room = if self.quiet { alias::MAX_SIDE_NAMES } else { self.view.room };
+        let max_data = if self.quiet { alias::MAX_SIDE_NAMES } else { self.view.max_records };
         let enough = |entry: &'a Entry| {
-            data.len() >= room && !data.contains(&datum(&entry.service)) || {
+            data.len() >= max_data && !data.contains(&datum(&entry.service)) || {
                 data.insert(datum(&entry.service));
                 false
             }

@@ -43,7 +43,7 @@ impl Site {
             now: 1_000,
             seed: self.seed,
             externals: &externals,
-            room: 4_000,
+            max_records: 4_000,
             dnssec: None,
         };
         answer(&query, &view)

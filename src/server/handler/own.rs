@@ -75,7 +75,7 @@ impl<'a> AnswerInputs<'a> {
             now: self.now,
             seed: self.seed,
             externals,
-            room: query.transport.limit() / SMALLEST_RECORD,
+            max_records: query.transport.limit() / SMALLEST_RECORD,
             dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
         };
         // The reply takes the letter case of names from the question; nothing else may depend on it.
