@@ -9,7 +9,7 @@ use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 const AUTHORS: [&str; 4] = ["Erik St. Martin", "Brian Ketelsen", "Miek Gieben", "Michael Crosby"];
 
 /// Answers a question of class CH.
-pub(super) fn answer(query: &Query, zone: &Zone) -> Answer {
+pub(super) fn answer_chaos(query: &Query, zone: &Zone) -> Answer {
     let Some(identity) = zone.identity.as_ref().filter(|_| query.query_type() == RecordType::TXT) else {
         return refused("nothing is told here");
     };

@@ -18,7 +18,7 @@ mod rrset;
 mod select;
 mod shared_authority;
 mod signed;
-mod special;
+mod special_use;
 mod target;
 mod type_cache;
 mod zone;
@@ -85,18 +85,18 @@ const STALE_TTL: u32 = 30;
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     match query.query_class() {
         DNSClass::IN => {}
-        DNSClass::CH => return Outcome::Answered(chaos::answer(query, view.zone)),
+        DNSClass::CH => return Outcome::Answered(chaos::answer_chaos(query, view.zone)),
         _ => return Outcome::Answered(refused("only the classes IN and CH are served")),
     }
     let zone = view.zone;
     let name = zone.substitute(query.name());
-    if let Some(answer) = reverse::answer(query, name, view) {
+    if let Some(answer) = reverse::answer_reverse(query, name, view) {
         return Outcome::Answered(answer);
     }
     if zone.contains(name) || zone.contains(query.name()) {
-        return own(query, &TreePath::new(name), view);
+        return answer_in_domain(query, &TreePath::new(name), view);
     }
-    match (special::answer(query), query.query_type()) {
+    match (special_use::answer_special_use(query), query.query_type()) {
         (Some(answer), _) => Outcome::Answered(answer),
         (None, RecordType::AXFR | RecordType::IXFR) => {
             Outcome::Answered(refused("zone transfers are not served"))
@@ -110,7 +110,7 @@ fn refused(why: &str) -> Answer {
 }
 
 /// Answers for a name of the site's domain.
-fn own(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome {
+fn answer_in_domain(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome {
     if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
         return Outcome::Answered(refused("zone transfers are not served"));
     }

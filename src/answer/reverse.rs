@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 /// Answers for a name that a service's key below `in-addr.arpa` or `ip6.arpa` is made for.
 ///
 /// Other types than PTR have no data there. AA stays clear: the reverse zone is not ours.
-pub(super) fn answer(query: &Query, name: &Name, view: &View<'_>) -> Option<Answer> {
+pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Option<Answer> {
     if !is_reverse(name) {
         return None;
     }

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 const SPECIAL_USE_TTL: u32 = 10_800;
 
 /// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
-pub(super) fn answer(query: &Query) -> Option<Answer> {
+pub(super) fn answer_special_use(query: &Query) -> Option<Answer> {
     // Nearly all names end in something else.
     let top = query.name().iter().next_back()?;
     if ![b"localhost".as_slice(), b"invalid", b"arpa"].iter().any(|special| top.eq_ignore_ascii_case(special))
