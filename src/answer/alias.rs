@@ -83,7 +83,7 @@ impl Builder<'_> {
     /// `dead` are names of which it is known that they do not; each name is looked at once.
     fn leads_somewhere(&mut self, target: &Name, dead: &mut HashSet<Name>) -> bool {
         let zone = self.view.zone;
-        let mut open = vec![zone.substitute(target).to_lowercase()];
+        let mut open = vec![zone.resolve_local(target).to_lowercase()];
         while let Some(name) = open.pop() {
             if dead.len() >= MAX_SIDE_NAMES || self.quiet_budget == 0 {
                 return false;
@@ -99,7 +99,7 @@ impl Builder<'_> {
             } else if self.has(&path, DataKinds::V4 | DataKinds::V6) {
                 return true;
             } else if let Some((targets, _)) = self.targets(&path) {
-                open.extend(targets.iter().map(|(next, _)| zone.substitute(next).to_lowercase()));
+                open.extend(targets.iter().map(|(next, _)| zone.resolve_local(next).to_lowercase()));
             }
         }
         false
@@ -109,11 +109,11 @@ impl Builder<'_> {
     fn leads_in_a_circle(&mut self, name: &Name, target: &Name) -> bool {
         let zone = self.view.zone;
         let mut seen = HashSet::from([name.clone()]);
-        let mut next = zone.substitute(target).to_lowercase();
+        let mut next = zone.resolve_local(target).to_lowercase();
         while seen.insert(next.clone()) && seen.len() < MAX_SIDE_NAMES {
             match self.targets(&TreePath::new(&next)) {
                 Some((targets, true)) if !targets.is_empty() => {
-                    next = zone.substitute(&targets[0].0).to_lowercase();
+                    next = zone.resolve_local(&targets[0].0).to_lowercase();
                 }
                 _ => return false,
             }

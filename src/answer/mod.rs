@@ -89,7 +89,7 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
         _ => return Outcome::Answered(refused("only the classes IN and CH are served")),
     }
     let zone = view.zone;
-    let name = zone.substitute(query.name());
+    let name = zone.resolve_local(query.name());
     if let Some(answer) = reverse::answer_reverse(query, name, view) {
         return Outcome::Answered(answer);
     }
@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
         match self.view.services(path, wanted, enough) {
             TreeLookup::NoName => {
                 // What the owner leads to is looked up for it as well, and has no part in that.
-                let own = same_name(path.name(), self.view.zone.substitute(&self.owner));
+                let own = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
                 let there = self.view.zone.always_has(&path.before_wildcards())
                     || own && self.view.has_names_below_local(&self.owner);
                 there.then(Vec::new)

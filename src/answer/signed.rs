@@ -124,7 +124,7 @@ impl Builder<'_> {
         self.owner = echo(self.query.name(), target).clone();
         let zone = self.view.zone;
         if zone.contains(target) {
-            match self.section(&TreePath::new(zone.substitute(target))) {
+            match self.section(&TreePath::new(zone.resolve_local(target))) {
                 Some(rest) => records.extend(rest),
                 None => self.end_without_name(),
             }
@@ -146,13 +146,13 @@ impl Builder<'_> {
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn signed_target(&mut self, target: &Name) -> Option<Vec<Record>> {
-        let path = TreePath::new(self.view.zone.substitute(target));
+        let path = TreePath::new(self.view.zone.resolve_local(target));
         let Some((next, ttl)) = self.alias(&path) else {
             return self.flat_addresses(target, &path, Family::Both);
         };
         let mut records = vec![cname(target, ttl, &next)];
         let rest = if self.view.zone.contains(&next) {
-            self.flat_addresses(&next, &TreePath::new(self.view.zone.substitute(&next)), Family::Both)
+            self.flat_addresses(&next, &TreePath::new(self.view.zone.resolve_local(&next)), Family::Both)
         } else {
             self.external(&next, RecordType::A)
         };
@@ -185,7 +185,7 @@ impl Builder<'_> {
             Vec::new()
         } else {
             let owner = std::mem::replace(&mut self.owner, closest_encloser.clone());
-            let types = self.types(&TreePath::new(self.view.zone.substitute(&closest_encloser)));
+            let types = self.types(&TreePath::new(self.view.zone.resolve_local(&closest_encloser)));
             self.owner = owner;
             types
         };
@@ -194,7 +194,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn is_there(&self, name: &Name) -> bool {
-        let path = TreePath::new(self.view.zone.substitute(name));
+        let path = TreePath::new(self.view.zone.resolve_local(name));
         let found = self.view.services(&path, DataKinds::NONE, |_| false);
         !matches!(found, TreeLookup::NoName)
             || self.view.zone.always_has(&path.before_wildcards())
@@ -280,7 +280,7 @@ impl Builder<'_> {
                     (Host::V4(v4), Family::V4 | Family::Both) => push(RData::A(A(*v4))),
                     (Host::V6(v6), Family::V6 | Family::Both) => push(RData::AAAA(AAAA(*v6))),
                     (Host::Name(target), _) => {
-                        let target = self.view.zone.substitute(target).to_lowercase();
+                        let target = self.view.zone.resolve_local(target).to_lowercase();
                         let enough = depth >= MAX_CNAME_CHAIN || self.too_large;
                         if !enough && !target.is_root() && seen.insert(target.clone()) {
                             open.push((TreePath::new(&target), ttl, depth + 1));

@@ -105,7 +105,7 @@ impl Zone {
     }
 
     /// The name to look up for a question: the host's own for `local.dns.<domain>`.
-    pub fn substitute<'n>(&'n self, name: &'n Name) -> &'n Name {
+    pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {
             Some(local) if same_name(name, &self.local_name) => local,
             _ => name,
