@@ -4,27 +4,27 @@
 //! It never waits: what has to be looked up upstream is named in [`Outcome::Lookup`], and the caller
 //! asks again with the results. Time and chance come in as numbers, so an answer can be replayed.
 
-mod address;
-mod alias;
+mod addresses;
 mod apex;
+mod arrange;
 mod chaos;
 mod dependencies;
-mod external;
-mod finish;
+mod externals;
 mod outcome;
 mod reverse;
 mod rng;
 mod rrset;
 mod select;
+mod service_records;
 mod shared_authority;
+mod side_lookups;
 mod signed;
 mod special_use;
-mod target;
 mod type_cache;
 mod zone;
 
 pub use dependencies::Dependencies;
-pub use external::{Externals, Lookup, MAX_LOOKUPS};
+pub use externals::{Externals, Lookup, MAX_LOOKUPS};
 pub use outcome::{Answer, Ede, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
@@ -203,7 +203,7 @@ impl<'a> Builder<'a> {
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
         let mut data = HashSet::new();
-        let max_data = if self.quiet { alias::MAX_SIDE_NAMES } else { self.view.max_records };
+        let max_data = if self.quiet { side_lookups::MAX_SIDE_NAMES } else { self.view.max_records };
         let enough = |entry: &'a Entry| {
             data.len() >= max_data && !data.contains(&datum(&entry.service)) || {
                 data.insert(datum(&entry.service));
@@ -252,7 +252,7 @@ impl<'a> Builder<'a> {
                 .iter()
                 .filter_map(|m| {
                     let text = m.entry.service.text.as_deref()?;
-                    Some(target::text_record(owner, self.ttl(m.entry), text))
+                    Some(service_records::text_record(owner, self.ttl(m.entry), text))
                 })
                 .collect(),
         )
@@ -324,7 +324,7 @@ impl<'a> Builder<'a> {
         } else if self.view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
-        if finish::tidy(&mut answer, self.view.zone.round_robin, self.view.seed) {
+        if arrange::arrange(&mut answer, self.view.zone.round_robin, self.view.seed) {
             self.view.dependencies.note_random_choice();
         }
         Outcome::Answered(answer)

@@ -5,7 +5,7 @@
 //! others resolved; else a CNAME, if it leads anywhere. Every type that such a name does not have is answered by the
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
-use super::address::{Family, MAX_CNAME_CHAIN, cname};
+use super::addresses::{Family, MAX_CNAME_CHAIN, cname};
 use super::{Builder, TypeCache, View, echo};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
@@ -77,7 +77,7 @@ impl Builder<'_> {
         if !self.exists(path) {
             return None;
         }
-        Some(match self.alias(path) {
+        Some(match self.single_cname(path) {
             Some((target, ttl)) => vec![cname(&self.owner, ttl, &target)],
             None => self.end_without_data(path),
         })
@@ -88,7 +88,7 @@ impl Builder<'_> {
         if !self.exists(path) {
             return None;
         }
-        if let Some((target, ttl)) = self.alias(path) {
+        if let Some((target, ttl)) = self.single_cname(path) {
             return Some(vec![cname(&self.owner, ttl, &target)]);
         }
         if self.view.zone.is_apex(&self.owner) {
@@ -109,13 +109,13 @@ impl Builder<'_> {
 
     /// What a name answers that does not have the type asked for: its CNAME and what that leads to, or nothing.
     pub(super) fn signed_no_data(&mut self, path: &TreePath) -> Vec<Record> {
-        match self.alias(path) {
-            Some((target, ttl)) => self.follow_alias(&target, ttl),
+        match self.single_cname(path) {
+            Some((target, ttl)) => self.follow_cname(&target, ttl),
             None => self.end_without_data(path),
         }
     }
 
-    fn follow_alias(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
+    fn follow_cname(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.followed += 1;
         if self.followed >= MAX_CNAME_CHAIN {
@@ -147,7 +147,7 @@ impl Builder<'_> {
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn signed_target(&mut self, target: &Name) -> Option<Vec<Record>> {
         let path = TreePath::new(self.view.zone.resolve_local(target));
-        let Some((next, ttl)) = self.alias(&path) else {
+        let Some((next, ttl)) = self.single_cname(&path) else {
             return self.flat_addresses(target, &path, Family::Both);
         };
         let mut records = vec![cname(target, ttl, &next)];
@@ -220,14 +220,14 @@ impl Builder<'_> {
 
     fn gather_types(&mut self, path: &TreePath) -> Vec<RecordType> {
         let mut types = Vec::new();
-        let alias = self.alias(path).is_some();
-        if alias {
+        let has_cname = self.single_cname(path).is_some();
+        if has_cname {
             types.push(RecordType::CNAME);
         }
         let owner = self.owner.clone();
         for (rtype, kinds) in TYPES {
             let there = match rtype {
-                RecordType::A | RecordType::AAAA if alias => false,
+                RecordType::A | RecordType::AAAA if has_cname => false,
                 RecordType::A => self.has(path, kinds) || self.has_flat(&owner, path, Family::V4),
                 RecordType::AAAA => self.has(path, kinds) || self.has_flat(&owner, path, Family::V6),
                 // Groups do not matter to MX.
@@ -263,7 +263,7 @@ impl Builder<'_> {
         if !self.exists(path) {
             return None;
         }
-        Some(if self.alias(path).is_none() { self.gather(owner, path, family) } else { Vec::new() })
+        Some(if self.single_cname(path).is_none() { self.gather(owner, path, family) } else { Vec::new() })
     }
 
     /// The addresses at a name, and of the names that its services name; each name once.

@@ -6,13 +6,14 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
 /// Brings the sections of an answer into the shape they are sent in; returns whether a CNAME was chosen at random.
-pub(super) fn tidy(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
+pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
     let mut rng = Rng::new(seed);
     let mut chosen = false;
     for section in [&mut answer.answers, &mut answer.additionals] {
         if section.len() > 1 {
-            let (tidied, chosen_at_random) = tidied(std::mem::take(section), round_robin.then_some(&mut rng));
-            *section = tidied;
+            let (arranged, chosen_at_random) =
+                arranged(std::mem::take(section), round_robin.then_some(&mut rng));
+            *section = arranged;
             chosen |= chosen_at_random;
         }
     }
@@ -26,7 +27,7 @@ pub(super) fn tidy(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
 
 /// One record a datum, one CNAME a name, the records of an RRset together and with one TTL; and whether a CNAME was
 /// chosen at random.
-fn tidied(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) {
+fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) {
     let sets = RrSets::new(&section, rng);
     let mut placed: Vec<(usize, Record)> = Vec::with_capacity(section.len());
     let RrSets { of_record, kept, ttls, chosen_at_random } = sets;

@@ -1,4 +1,4 @@
-//! Which names are aliases: those that have a CNAME in an answer that is signed, and where it leads.
+//! Which names have a CNAME in an answer that is signed, and where it leads.
 //!
 //! All of it is looked at quietly: it leaves no trace in the answer, and its bounds are its own.
 
@@ -28,11 +28,11 @@ impl Builder<'_> {
     }
 
     /// The CNAME of a name, with its TTL: there is one if none of the services there has an address.
-    pub(super) fn alias(&mut self, path: &TreePath) -> Option<(Name, u32)> {
-        self.quietly(|b| b.find_alias(path))
+    pub(super) fn single_cname(&mut self, path: &TreePath) -> Option<(Name, u32)> {
+        self.quietly(|b| b.find_single_cname(path))
     }
 
-    fn find_alias(&mut self, path: &TreePath) -> Option<(Name, u32)> {
+    fn find_single_cname(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         // At the apex a CNAME would hide the zone.
         let zone = self.view.zone;
         if zone.is_apex(path.name())
