@@ -1,6 +1,6 @@
 //! A, AAAA and CNAME: addresses of services, and the chains that lead to them.
 
-use super::{Builder, echo};
+use super::{AnswerBuilder, in_query_case};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
@@ -37,7 +37,7 @@ impl Family {
     }
 }
 
-impl Builder<'_> {
+impl AnswerBuilder<'_> {
     /// The answer to A and AAAA; `None` if the name does not exist.
     pub(super) fn addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
@@ -124,7 +124,7 @@ impl Builder<'_> {
             return None;
         }
         followed.push(target.clone());
-        let owner = echo(self.query.name(), target).clone();
+        let owner = in_query_case(self.query.name(), target).clone();
         let rest = self.chain(&owner, &TreePath::new(target), followed, family);
         followed.pop();
         match rest {

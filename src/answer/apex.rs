@@ -1,6 +1,6 @@
 //! The domain's own records: SOA and NS.
 
-use super::{Builder, select};
+use super::{AnswerBuilder, select};
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
@@ -11,7 +11,7 @@ const SOA_REFRESH: i32 = 28_800;
 const SOA_RETRY: i32 = 7_200;
 const SOA_EXPIRE: i32 = 604_800;
 
-impl<'a> Builder<'a> {
+impl<'a> AnswerBuilder<'a> {
     /// The SOA record with a TTL; its serial is the time of the last change of data.
     pub(super) fn soa(&self, ttl: u32) -> Record {
         let zone = self.view.zone;
@@ -24,7 +24,7 @@ impl<'a> Builder<'a> {
             SOA_EXPIRE,
             zone.min_ttl,
         );
-        let owner = super::echo(self.query.name(), zone.domain()).clone();
+        let owner = super::in_query_case(self.query.name(), zone.domain()).clone();
         Record::from_rdata(owner, self.capped(ttl), RData::SOA(soa))
     }
 

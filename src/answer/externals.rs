@@ -1,6 +1,6 @@
 //! MetricNames outside the tree: what an answer needs of them, and what came of looking them up.
 
-use super::{Builder, Zone};
+use super::{AnswerBuilder, Zone};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl Externals {
     }
 }
 
-impl Builder<'_> {
+impl AnswerBuilder<'_> {
     /// The answer section that upstream gave; `None` if it failed, or until it is looked up.
     pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
         // hickory's own count leaves a leading "*" out.

@@ -118,7 +118,7 @@ fn answer_in_domain(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome 
         let why = "NXNAME is for denials only";
         return Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why));
     }
-    let mut builder = Builder::new(query, view);
+    let mut builder = AnswerBuilder::new(query, view);
     let section = builder.section(path);
     builder.finish(section)
 }
@@ -127,7 +127,7 @@ fn answer_in_domain(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome 
 const QUIET_BUDGET: usize = 4 * MAX_FOUND;
 
 /// Gathers the records of one answer.
-struct Builder<'a> {
+struct AnswerBuilder<'a> {
     query: &'a Query,
     view: &'a View<'a>,
     /// The name whose records are being gathered: the one asked for, or one that a signed CNAME led to.
@@ -148,7 +148,7 @@ struct Builder<'a> {
     too_large: bool,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> AnswerBuilder<'a> {
     fn new(query: &'a Query, view: &'a View<'a>) -> Self {
         let (additionals, lookups) = (Vec::new(), Vec::new());
         let (owner, budget) = (query.name().clone(), MAX_FOUND);
@@ -348,7 +348,7 @@ fn has_addresses(answer: &Answer) -> bool {
 }
 
 /// The owner name of records that a name of the tree has, as the client spelled it.
-fn echo<'n>(question: &'n Name, name: &'n Name) -> &'n Name {
+fn in_query_case<'n>(question: &'n Name, name: &'n Name) -> &'n Name {
     if same_name(question, name) { question } else { name }
 }
 

@@ -1,6 +1,6 @@
 //! SRV, MX and TXT: records whose data name a target or hold a text.
 
-use super::Builder;
+use super::AnswerBuilder;
 use super::select::Announced;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::{BTreeMap, HashSet};
 
-impl Builder<'_> {
+impl AnswerBuilder<'_> {
     /// The answer to SRV; `None` if the name does not exist.
     pub(super) fn srv(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let mut found = self.grouped(path, DataKinds::HOST, announced)?;

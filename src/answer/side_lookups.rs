@@ -2,7 +2,7 @@
 //!
 //! All of it is looked at quietly: it leaves no trace in the answer, and its bounds are its own.
 
-use super::{Builder, select};
+use super::{AnswerBuilder, select};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// taken to have addresses; the way a question comes in does not matter.
 pub(super) const MAX_SIDE_NAMES: usize = 4_096;
 
-impl Builder<'_> {
+impl AnswerBuilder<'_> {
     /// What something finds, without a trace in the answer; nothing if it is too much.
     pub(super) fn quietly<T>(&mut self, look: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let additionals = std::mem::take(&mut self.additionals);

@@ -6,7 +6,7 @@
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
 use super::addresses::{Family, MAX_CNAME_CHAIN, cname};
-use super::{Builder, TypeCache, View, echo};
+use super::{AnswerBuilder, TypeCache, View, in_query_case};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -58,7 +58,7 @@ const TYPES: [(RecordType, DataKinds); 5] = [
     (RecordType::MX, DataKinds::MAIL),
 ];
 
-impl Builder<'_> {
+impl AnswerBuilder<'_> {
     /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
     pub(super) fn wants_dnssec(&self) -> bool {
         self.view.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
@@ -121,7 +121,7 @@ impl Builder<'_> {
         if self.followed >= MAX_CNAME_CHAIN {
             return records;
         }
-        self.owner = echo(self.query.name(), target).clone();
+        self.owner = in_query_case(self.query.name(), target).clone();
         let zone = self.view.zone;
         if zone.contains(target) {
             match self.section(&TreePath::new(zone.resolve_local(target))) {
@@ -210,7 +210,7 @@ impl Builder<'_> {
             dnssec.type_cache.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
                 // What is kept must not depend on what this answer has looked at before.
                 let view = View { dependencies, ..*view };
-                let mut builder = Builder::new(self.query, &view);
+                let mut builder = AnswerBuilder::new(self.query, &view);
                 builder.owner = self.owner.clone();
                 builder.gather_types(path)
             });
