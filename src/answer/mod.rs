@@ -8,7 +8,6 @@ mod addresses;
 mod apex;
 mod arrange;
 mod chaos;
-mod dependencies;
 mod externals;
 mod outcome;
 mod reverse;
@@ -21,59 +20,24 @@ mod side_lookups;
 mod signed;
 mod special_use;
 mod type_cache;
+mod view;
 mod zone;
 
-pub use dependencies::Dependencies;
 pub use externals::{Externals, Lookup, MAX_LOOKUPS};
-pub use outcome::{Answer, Ede, Outcome};
+pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
-pub use signed::{Denial, DnssecView, Missing};
 pub use type_cache::TypeCache;
+pub use view::{Dependencies, DnssecView, Freshness, View};
 pub use zone::{Identity, Zone};
 
 use crate::service::Service;
-use crate::tree::{DataKinds, Entry, MAX_FOUND, MatchedService, Tree, TreeLookup, TreePath};
+use crate::tree::{DataKinds, Entry, MAX_FOUND, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use std::collections::HashSet;
 use std::hash::Hash;
-
-/// Everything an answer is made from, besides the question.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// What the site is configured to serve.
-    pub zone: &'a Zone,
-    /// The services.
-    pub tree: &'a Tree,
-    /// Where is noted what the answer stands on.
-    pub dependencies: &'a Dependencies,
-    /// How far the tree can be trusted.
-    pub freshness: Freshness,
-    /// Unix time in seconds.
-    pub now: u64,
-    /// Any number; equal numbers give equal orders of round robin.
-    pub seed: u64,
-    /// What is known of names outside the tree.
-    pub externals: &'a Externals,
-    /// Maximum number of records that the reply can hold; an answer of more is not built.
-    pub max_records: usize,
-    /// What DNSSEC adds, if the zone is signed.
-    pub dnssec: Option<DnssecView<'a>>,
-}
-
-/// How far the tree can be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Freshness {
-    /// Every source has been read, and tells of changes.
-    #[default]
-    Current,
-    /// Every source has been read, but one cannot be reached now.
-    Stale,
-    /// A source was never read: what is missing may exist.
-    Incomplete,
-}
 
 /// Meta type in the type bit map of a name that does not exist; nothing to ask for (RFC 9824 §3.5).
 pub const NXNAME: RecordType = RecordType::Unknown(128);

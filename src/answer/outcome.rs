@@ -1,8 +1,8 @@
 //! What becomes of a question: an answer, look-ups that it takes, or the forwarder.
 
-use super::{Denial, Lookup, SharedAuthority};
+use super::{Lookup, SharedAuthority};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::Record;
+use hickory_proto::rr::{Name, Record, RecordType};
 use std::sync::Arc;
 
 /// What becomes of a question.
@@ -94,4 +94,27 @@ impl Answer {
     pub fn failure(rcode: ResponseCode, code: u16, text: impl Into<String>) -> Self {
         Self { authoritative: false, ede: Some(Ede::new(code, text)), ..Self::empty(rcode) }
     }
+}
+
+/// Something that has to be proven not to exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The name asked for, or the one that its CNAME leads to.
+    pub name: Name,
+    /// What is missing there.
+    pub missing: Missing,
+}
+
+/// What is missing at a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The type asked for; these are there, RRSIG apart. None: a name that only has names below it.
+    Data(Vec<RecordType>),
+    /// The name.
+    Name {
+        /// The longest name above it that exists (RFC 5155 §1.3).
+        closest_encloser: Name,
+        /// The types there; none is told for compact denial.
+        types: Vec<RecordType>,
+    },
 }

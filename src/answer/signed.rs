@@ -6,48 +6,12 @@
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
 use super::addresses::{Family, MAX_CNAME_CHAIN, cname};
-use super::{AnswerBuilder, TypeCache, View, in_query_case};
+use super::{AnswerBuilder, Denial, Missing, View, in_query_case};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
-
-/// What DNSSEC adds to a zone.
-#[derive(Clone, Copy, Debug)]
-pub struct DnssecView<'a> {
-    /// Data of the records that it puts at the apex, such as DNSKEY.
-    pub apex: &'a [RData],
-    /// Whether the client wants DNSSEC records (DO).
-    pub dnssec_ok: bool,
-    /// Whether absence is proven without the closest encloser (RFC 9824).
-    pub compact: bool,
-    /// What was found before in the same tree.
-    pub type_cache: &'a TypeCache,
-}
-
-/// Something that has to be proven not to exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// The name asked for, or the one that its CNAME leads to.
-    pub name: Name,
-    /// What is missing there.
-    pub missing: Missing,
-}
-
-/// What is missing at a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The type asked for; these are there, RRSIG apart. None: a name that only has names below it.
-    Data(Vec<RecordType>),
-    /// The name.
-    Name {
-        /// The longest name above it that exists (RFC 5155 §1.3).
-        closest_encloser: Name,
-        /// The types there; none is told for compact denial.
-        types: Vec<RecordType>,
-    },
-}
 
 /// The types that services make.
 const TYPES: [(RecordType, DataKinds); 5] = [

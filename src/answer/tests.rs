@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::service::{Key, Service};
-use crate::tree::{Layer, Lease};
+use crate::tree::{Layer, Lease, Tree};
 use hickory_proto::rr::RData;
 use std::collections::BTreeMap;
 use std::sync::Arc;

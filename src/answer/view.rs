@@ -1,0 +1,167 @@
+//! What an answer is made from, and all reads of the tree, each of which notes what the answer depends on.
+
+use super::{Externals, TypeCache, Zone, same_name};
+use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
+use hickory_proto::rr::{Name, RData};
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// Everything an answer is made from, besides the question.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What the site is configured to serve.
+    pub zone: &'a Zone,
+    /// The services.
+    pub tree: &'a Tree,
+    /// Where is noted what the answer stands on.
+    pub dependencies: &'a Dependencies,
+    /// How far the tree can be trusted.
+    pub freshness: Freshness,
+    /// Unix time in seconds.
+    pub now: u64,
+    /// Any number; equal numbers give equal orders of round robin.
+    pub seed: u64,
+    /// What is known of names outside the tree.
+    pub externals: &'a Externals,
+    /// Maximum number of records that the reply can hold; an answer of more is not built.
+    pub max_records: usize,
+    /// What DNSSEC adds, if the zone is signed.
+    pub dnssec: Option<DnssecView<'a>>,
+}
+
+/// How far the tree can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// Every source has been read, and tells of changes.
+    #[default]
+    Current,
+    /// Every source has been read, but one cannot be reached now.
+    Stale,
+    /// A source was never read: what is missing may exist.
+    Incomplete,
+}
+
+/// What DNSSEC adds to a zone.
+#[derive(Clone, Copy, Debug)]
+pub struct DnssecView<'a> {
+    /// Data of the records that it puts at the apex, such as DNSKEY.
+    pub apex: &'a [RData],
+    /// Whether the client wants DNSSEC records (DO).
+    pub dnssec_ok: bool,
+    /// Whether absence is proven without the closest encloser (RFC 9824).
+    pub compact: bool,
+    /// What was found before in the same tree.
+    pub type_cache: &'a TypeCache,
+}
+
+/// Access to the tree. An answer reads the tree through these functions alone, and each adds the name to the dependencies.
+impl<'a> View<'a> {
+    /// See [`Tree::services`].
+    pub(super) fn services(
+        &self,
+        path: &TreePath,
+        wanted: DataKinds,
+        enough: impl FnMut(&'a Entry) -> bool,
+    ) -> TreeLookup<'a> {
+        self.dependencies.add(path.slot());
+        self.tree.services(path, wanted, enough)
+    }
+
+    /// See [`Tree::leaf`].
+    pub(super) fn leaf(&self, path: &TreePath) -> Option<&'a Arc<Entry>> {
+        self.dependencies.add(path.slot());
+        self.tree.leaf(path)
+    }
+
+    /// See [`Tree::exact`]; wildcards in the path are labels like any other.
+    pub(super) fn exact(&self, path: &TreePath) -> Option<&'a Arc<Node>> {
+        self.dependencies.add(path.slot());
+        self.tree.exact(path)
+    }
+
+    /// Whether a name is `local.dns.<domain>` and the tree has names below it: then it exists (RFC 8020), even if the name
+    /// that `-local` puts in its place does not.
+    pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
+        let local = self.zone.local_name();
+        self.zone.local.is_some()
+            && same_name(local, name)
+            && self.exact(&TreePath::new(local)).is_some_and(|node| !node.is_leaf())
+    }
+
+    /// See [`Tree::serial`].
+    pub(super) fn serial(&self) -> u32 {
+        self.dependencies.serial.set(true);
+        Tree::serial(self.tree)
+    }
+}
+
+/// Maximum number of version slots that are noted for one answer; an answer that depends on more is not cached.
+const MAX_SLOTS: usize = 128;
+
+/// Collects what an answer depends on while it is made, so that its reply can be sent again until one of these changes.
+///
+/// [`View`] is shared while an answer is made, hence the cells.
+#[derive(Debug, Default)]
+pub struct Dependencies {
+    slots: RefCell<Vec<VersionSlot>>,
+    too_many_slots: Cell<bool>,
+    serial: Cell<bool>,
+    lease: Cell<bool>,
+    random_choice: Cell<bool>,
+}
+
+impl Dependencies {
+    /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because a
+    /// random choice decided which records it holds, or because it depends on too many names.
+    pub fn into_slots(self) -> Option<Vec<VersionSlot>> {
+        let cacheable = !self.random_choice.get() && !self.too_many_slots.get();
+        cacheable.then(|| self.slots.into_inner())
+    }
+
+    /// Whether the answer holds the serial of the SOA.
+    pub fn has_serial(&self) -> bool {
+        self.serial.get()
+    }
+
+    /// Whether a TTL of the answer counts down, because the service ends with its lease.
+    pub fn has_lease(&self) -> bool {
+        self.lease.get()
+    }
+
+    /// Adds the version slot of a name that is looked up.
+    pub fn add(&self, slot: VersionSlot) {
+        let mut slots = self.slots.borrow_mut();
+        if slots.contains(&slot) {
+            return;
+        }
+        if slots.len() < MAX_SLOTS {
+            slots.push(slot);
+        } else {
+            self.too_many_slots.set(true);
+        }
+    }
+
+    /// Notes that a random choice decided which records the answer holds, and not only their order.
+    pub(super) fn note_random_choice(&self) {
+        self.random_choice.set(true);
+    }
+
+    /// Notes that a TTL comes from a lease.
+    pub(super) fn note_lease(&self) {
+        self.lease.set(true);
+    }
+
+    /// Adds the slots that the types of a name depend on; `None` stands for too many. Leases and random choices change no
+    /// types, so they are not taken over.
+    pub(super) fn add_all(&self, slots: Option<&[VersionSlot]>) {
+        match slots {
+            Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
+            None => self.too_many_slots.set(true),
+        }
+    }
+
+    /// The version slots of the names that were looked up, random choices or not; `None` if they are too many.
+    pub(super) fn slots(&self) -> Option<Box<[VersionSlot]>> {
+        (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
+    }
+}
