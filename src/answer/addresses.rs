@@ -47,7 +47,7 @@ impl AnswerBuilder<'_> {
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
         let before = self.too_large;
-        let records = if self.wants_dnssec() {
+        let records = if self.view.wants_dnssec() {
             self.signed_target(target)
         } else {
             self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both)
@@ -69,7 +69,7 @@ impl AnswerBuilder<'_> {
             return Some(Vec::new());
         };
         Some(match &entry.service.host {
-            Host::Name(target) => vec![cname(self.query.name(), self.ttl(entry), target)],
+            Host::Name(target) => vec![cname(self.query.name(), self.view.ttl(entry), target)],
             _ => Vec::new(),
         })
     }
@@ -88,7 +88,7 @@ impl AnswerBuilder<'_> {
         let mut records = Vec::new();
         let mut named = HashSet::new();
         for m in found {
-            let ttl = self.ttl(m.entry);
+            let ttl = self.view.ttl(m.entry);
             match (&m.entry.service.host, family) {
                 // Services that differ in their ports alone lead to the same.
                 (Host::Name(target), _) if !named.insert(target) => {}

@@ -25,7 +25,7 @@ impl<'a> AnswerBuilder<'a> {
             zone.min_ttl,
         );
         let owner = super::in_query_case(self.query.name(), zone.domain()).clone();
-        Record::from_rdata(owner, self.capped(ttl), RData::SOA(soa))
+        Record::from_rdata(owner, self.view.capped(ttl), RData::SOA(soa))
     }
 
     /// The name servers, with their addresses in ADDITIONAL.
@@ -49,10 +49,10 @@ impl<'a> AnswerBuilder<'a> {
                 Host::V6(v6) => RData::AAAA(AAAA(v6)),
                 Host::Name(_) | Host::None => continue,
             };
-            let ttl = self.ttl(entry);
+            let ttl = self.view.ttl(entry);
             let ns = RData::NS(NS(target.clone()));
             records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
-            if self.wants_dnssec() {
+            if self.view.wants_dnssec() {
                 // What is signed has to be the whole RRset of the name.
                 let records = self.target_addresses(&target);
                 self.additionals.extend(records);
@@ -66,7 +66,7 @@ impl<'a> AnswerBuilder<'a> {
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).
     pub(super) fn apex_dnssec(&self, rtype: RecordType) -> Vec<Record> {
         let data = self.view.dnssec.map_or(&[][..], |dnssec| dnssec.apex);
-        let ttl = self.capped(self.view.zone.ttl);
+        let ttl = self.view.capped(self.view.zone.ttl);
         let of_type = data.iter().filter(|data| data.record_type() == rtype);
         of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data.clone())).collect()
     }

@@ -66,7 +66,7 @@ impl AnswerBuilder<'_> {
         }
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.externals.known.get(&lookup) {
-            Some(known) if self.wants_dnssec() => {
+            Some(known) if self.view.wants_dnssec() => {
                 known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
             }
             Some(known) => known.clone(),

@@ -42,9 +42,6 @@ use std::hash::Hash;
 /// Meta type in the type bit map of a name that does not exist; nothing to ask for (RFC 9824 §3.5).
 pub const NXNAME: RecordType = RecordType::Unknown(128);
 
-/// Longest TTL of an answer from a stale tree, in seconds (RFC 8767 §4).
-const STALE_TTL: u32 = 30;
-
 /// Answers a question, or says what else it takes.
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     match query.query_class() {
@@ -136,9 +133,11 @@ impl<'a> AnswerBuilder<'a> {
         let apex = self.view.zone.is_apex(&self.owner);
         let rtype = self.query.query_type();
         let section = match rtype {
-            RecordType::A | RecordType::AAAA if self.wants_dnssec() => return self.signed_addresses(path),
-            RecordType::CNAME if self.wants_dnssec() => return self.signed_cname(path),
-            RecordType::RRSIG if self.wants_dnssec() => return self.any_set(path),
+            RecordType::A | RecordType::AAAA if self.view.wants_dnssec() => {
+                return self.signed_addresses(path);
+            }
+            RecordType::CNAME if self.view.wants_dnssec() => return self.signed_cname(path),
+            RecordType::RRSIG if self.view.wants_dnssec() => return self.any_set(path),
             RecordType::A | RecordType::AAAA => self.addresses(path),
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
@@ -151,7 +150,7 @@ impl<'a> AnswerBuilder<'a> {
             _ => self.exists(path).then(Vec::new),
         };
         match section {
-            Some(empty) if empty.is_empty() && self.wants_dnssec() => Some(self.signed_no_data(path)),
+            Some(empty) if empty.is_empty() && self.view.wants_dnssec() => Some(self.signed_no_data(path)),
             section => section,
         }
     }
@@ -216,7 +215,7 @@ impl<'a> AnswerBuilder<'a> {
                 .iter()
                 .filter_map(|m| {
                     let text = m.entry.service.text.as_deref()?;
-                    Some(service_records::text_record(owner, self.ttl(m.entry), text))
+                    Some(service_records::text_record(owner, self.view.ttl(m.entry), text))
                 })
                 .collect(),
         )
@@ -227,27 +226,6 @@ impl<'a> AnswerBuilder<'a> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
         self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])
-    }
-
-    /// The TTL of what is made from an entry.
-    fn ttl(&self, entry: &Entry) -> u32 {
-        let own = match entry.service.ttl {
-            0 => None,
-            ttl => Some(ttl.min(crate::service::MAX_TTL)),
-        };
-        let lease = entry.lease.as_ref().map(|lease| {
-            self.view.dependencies.note_lease();
-            let left = lease.left(self.view.now);
-            // Each TTL takes a signature of its own.
-            if self.wants_dnssec() { coarse(left) } else { left }
-        });
-        let ttl = own.into_iter().chain(lease).min();
-        self.capped(ttl.unwrap_or(self.view.zone.ttl))
-    }
-
-    /// A TTL as it may be served in the present state.
-    fn capped(&self, ttl: u32) -> u32 {
-        if self.view.freshness == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
     }
 
     /// Adds the records of an answer section, or of a name that does not exist, to a whole answer.
@@ -280,7 +258,7 @@ impl<'a> AnswerBuilder<'a> {
             }
             answer.authorities.push(self.soa(self.view.zone.min_ttl));
             answer.denials.extend(self.ending.take());
-        } else if self.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(&answer) {
+        } else if self.view.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(&answer) {
             return Outcome::Answered(unreachable());
         }
         if self.view.freshness == Freshness::Stale {
@@ -293,12 +271,6 @@ impl<'a> AnswerBuilder<'a> {
         }
         Outcome::Answered(answer)
     }
-}
-
-/// Seconds rounded down to an eighth of their magnitude, so that what counts down passes few values.
-fn coarse(seconds: u32) -> u32 {
-    let shift = (u32::BITS - seconds.leading_zeros()).saturating_sub(4);
-    seconds >> shift << shift
 }
 
 /// A name outside the domain could not be looked up, and there is nothing else.

@@ -1,6 +1,6 @@
 //! Reverse look-ups: PTR records from keys below `/arpa`.
 
-use super::{Answer, AnswerBuilder, View};
+use super::{Answer, View};
 use crate::service::Host;
 use crate::tree::TreePath;
 use hickory_proto::op::{Query, ResponseCode};
@@ -20,7 +20,7 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
     };
     let mut answer = Answer { authoritative: false, ..Answer::empty(ResponseCode::NoError) };
     if query.query_type() == RecordType::PTR {
-        let ttl = AnswerBuilder::new(query, view).ttl(entry);
+        let ttl = view.ttl(entry);
         let ptr = RData::PTR(PTR((**target).clone()));
         answer.answers.push(Record::from_rdata(query.name().clone(), ttl, ptr));
     }

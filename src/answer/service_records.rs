@@ -26,7 +26,7 @@ impl AnswerBuilder<'_> {
             let weight = share(service.effective_weight(), sums[&priority]);
             let target = self.target(m, &mut seen);
             let rdata = RData::SRV(SRV::new(priority, weight, service.port, target));
-            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
+            records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
         }
         Some(records)
     }
@@ -40,7 +40,7 @@ impl AnswerBuilder<'_> {
             let preference = self.priority(&m.entry.service);
             let exchange = self.target(m, &mut seen);
             let rdata = RData::MX(MX::new(preference, exchange));
-            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
+            records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
         }
         Some(records)
     }
@@ -50,11 +50,11 @@ impl AnswerBuilder<'_> {
     /// An address gets the name of its key. `seen` are the named targets whose addresses are there.
     fn target(&mut self, m: &MatchedService<'_>, seen: &mut HashSet<Name>) -> Name {
         let service = &m.entry.service;
-        let ttl = self.ttl(m.entry);
+        let ttl = self.view.ttl(m.entry);
         let own = || strip(&m.name(), service.target_strip);
         match &service.host {
             // What is signed has to be the whole RRset of the name.
-            Host::V4(_) | Host::V6(_) if self.wants_dnssec() && self.view.zone.contains(&own()) => {
+            Host::V4(_) | Host::V6(_) if self.view.wants_dnssec() && self.view.zone.contains(&own()) => {
                 let target = own();
                 if seen.insert(target.clone()) {
                     let records = self.target_addresses(&target);

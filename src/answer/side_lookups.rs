@@ -72,7 +72,7 @@ impl AnswerBuilder<'_> {
                 && !target.is_root()
                 && seen.insert(target)
             {
-                targets.push(((**target).clone(), self.ttl(m.entry)));
+                targets.push(((**target).clone(), self.view.ttl(m.entry)));
             }
         }
         Some((targets, alone))

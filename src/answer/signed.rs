@@ -23,11 +23,6 @@ const TYPES: [(RecordType, DataKinds); 5] = [
 ];
 
 impl AnswerBuilder<'_> {
-    /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
-    pub(super) fn wants_dnssec(&self) -> bool {
-        self.view.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
-    }
-
     /// The answer to A and AAAA.
     pub(super) fn signed_addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
@@ -133,7 +128,7 @@ impl AnswerBuilder<'_> {
 
     /// Notes that the owner does not exist.
     pub(super) fn end_without_name(&mut self) {
-        if !self.wants_dnssec() {
+        if !self.view.wants_dnssec() {
             return;
         }
         let zone = self.view.zone;
@@ -238,7 +233,7 @@ impl AnswerBuilder<'_> {
         while let Some((path, longest, depth)) = open.pop() {
             let found = self.grouped(&path, family.kinds(), |service| &service.host).unwrap_or_default();
             for m in found {
-                let ttl = self.ttl(m.entry).min(longest);
+                let ttl = self.view.ttl(m.entry).min(longest);
                 let mut push = |data| records.push(Record::from_rdata(owner.clone(), ttl, data));
                 match (&m.entry.service.host, family) {
                     (Host::V4(v4), Family::V4 | Family::Both) => push(RData::A(A(*v4))),

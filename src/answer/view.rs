@@ -1,6 +1,7 @@
 //! What an answer is made from, and all reads of the tree, each of which notes what the answer depends on.
 
 use super::{Externals, TypeCache, Zone, same_name};
+use crate::service::MAX_TTL;
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RData};
 use std::cell::{Cell, RefCell};
@@ -52,6 +53,44 @@ pub struct DnssecView<'a> {
     pub compact: bool,
     /// What was found before in the same tree.
     pub type_cache: &'a TypeCache,
+}
+
+/// Longest TTL of an answer from a stale tree, in seconds (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
+
+impl View<'_> {
+    /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
+    pub(super) fn wants_dnssec(&self) -> bool {
+        self.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
+    }
+
+    /// The TTL of a record that is made from an entry, in seconds.
+    ///
+    /// The lesser of the service's own TTL and what is left of the lease; the zone's TTL if the service has neither.
+    pub(super) fn ttl(&self, entry: &Entry) -> u32 {
+        let own = match entry.service.ttl {
+            0 => None,
+            ttl => Some(ttl.min(MAX_TTL)),
+        };
+        let lease = entry.lease.as_ref().map(|lease| {
+            self.dependencies.lease.set(true);
+            let left = lease.left(self.now);
+            // Each TTL takes a signature of its own.
+            if self.wants_dnssec() { coarse(left) } else { left }
+        });
+        self.capped(own.into_iter().chain(lease).min().unwrap_or(self.zone.ttl))
+    }
+
+    /// A TTL as it may be served while the tree is as fresh as it is.
+    pub(super) fn capped(&self, ttl: u32) -> u32 {
+        if self.freshness == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
+    }
+}
+
+/// Seconds rounded down to an eighth of their magnitude, so that a TTL that counts down takes few different values.
+fn coarse(seconds: u32) -> u32 {
+    let shift = (u32::BITS - seconds.leading_zeros()).saturating_sub(4);
+    seconds >> shift << shift
 }
 
 /// Access to the tree. An answer reads the tree through these functions alone, and each adds the name to the dependencies.
@@ -146,11 +185,6 @@ impl Dependencies {
         self.random_choice.set(true);
     }
 
-    /// Notes that a TTL comes from a lease.
-    pub(super) fn note_lease(&self) {
-        self.lease.set(true);
-    }
-
     /// Adds the slots that the types of a name depend on; `None` stands for too many. Leases and random choices change no
     /// types, so they are not taken over.
     pub(super) fn add_all(&self, slots: Option<&[VersionSlot]>) {
@@ -163,5 +197,16 @@ impl Dependencies {
     /// The version slots of the names that were looked up, random choices or not; `None` if they are too many.
     pub(super) fn slots(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ttls_that_are_signed_pass_few_values() {
+        assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(coarse), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
+        assert_eq!(coarse(u32::MAX), 0xf000_0000);
     }
 }
