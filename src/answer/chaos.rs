@@ -1,6 +1,6 @@
 //! Class CH: what the server tells about itself.
 
-use super::{Answer, Zone, refused};
+use super::{Answer, Zone};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
@@ -11,7 +11,7 @@ const AUTHORS: [&str; 4] = ["Erik St. Martin", "Brian Ketelsen", "Miek Gieben", 
 /// Answers a question of class CH.
 pub(super) fn answer_chaos(query: &Query, zone: &Zone) -> Answer {
     let Some(identity) = zone.identity.as_ref().filter(|_| query.query_type() == RecordType::TXT) else {
-        return refused("nothing is told here");
+        return Answer::refused("nothing is told here");
     };
     let name = query.name().to_ascii().to_ascii_lowercase();
     let texts: &[&str] = match name.as_str() {
@@ -19,7 +19,7 @@ pub(super) fn answer_chaos(query: &Query, zone: &Zone) -> Answer {
         "hostname.bind." | "id.server." => &[&identity.hostname],
         "authors.bind." => &AUTHORS,
         _ if zone.is_apex(query.name()) => &AUTHORS,
-        _ => return refused("nothing is told here"),
+        _ => return Answer::refused("nothing is told here"),
     };
     let mut answer = Answer::empty(ResponseCode::NoError);
     for text in texts {

@@ -1,6 +1,6 @@
 //! MetricNames outside the tree: what an answer needs of them, and what came of looking them up.
 
-use super::{AnswerBuilder, Zone};
+use super::Zone;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub struct Lookup {
 /// What came of look-ups upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Externals {
-    known: HashMap<Lookup, Option<Vec<Record>>>,
+    pub(super) known: HashMap<Lookup, Option<Vec<Record>>>,
     failed: bool,
     stale: bool,
 }
@@ -57,33 +57,9 @@ impl Externals {
     }
 }
 
-impl AnswerBuilder<'_> {
-    /// The answer section that upstream gave; `None` if it failed, or until it is looked up.
-    pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
-        // hickory's own count leaves a leading "*" out.
-        if name.iter().count() < usize::from(self.view.zone.ndots) {
-            return None;
-        }
-        let lookup = Lookup { name: name.clone(), rtype };
-        match self.view.externals.known.get(&lookup) {
-            Some(known) if self.view.wants_dnssec() => {
-                known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
-            }
-            Some(known) => known.clone(),
-            None => {
-                let room = self.view.externals.known.len() + self.lookups.len() < MAX_LOOKUPS;
-                if room && !self.lookups.contains(&lookup) {
-                    self.lookups.push(lookup);
-                }
-                None
-            }
-        }
-    }
-}
-
 /// The CNAMEs that lead from a name, and the records at their end; nothing of our own domain, which an upstream has
 /// nothing to say about: it would be signed.
-fn scrubbed(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
+pub(super) fn scrubbed(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
     while !zone.contains(&owner) && chain.len() <= records.len() {

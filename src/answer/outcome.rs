@@ -94,6 +94,11 @@ impl Answer {
     pub fn failure(rcode: ResponseCode, code: u16, text: impl Into<String>) -> Self {
         Self { authoritative: false, ede: Some(Ede::new(code, text)), ..Self::empty(rcode) }
     }
+
+    /// REFUSED with the reason for a person.
+    pub(super) fn refused(why: &str) -> Self {
+        Self::failure(ResponseCode::Refused, Ede::NOT_SUPPORTED, why)
+    }
 }
 
 /// Something that has to be proven not to exist.

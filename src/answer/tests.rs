@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::service::{Key, Service};
-use crate::tree::{Layer, Lease, Tree};
-use hickory_proto::rr::RData;
+use crate::tree::{Entry, Layer, Lease, Tree};
+use hickory_proto::rr::{Name, RData, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -138,7 +138,7 @@ fn chains_that_fan_out_at_every_step_end() {
     // Services that lead to the same are one CNAME, followed once.
     let same = ask(&|level, _| format!("l{level}.skydns.test"));
     assert_eq!((same.too_large, same.answers.len()), (false, 9));
-    // Names of every level in every one before: 20^8 ways.
+    // Each name of a level leads to all names of the next: 20^8 ways.
     let mut services = Vec::new();
     for level in 0..8 {
         for branch in 0..20 {

@@ -1,7 +1,7 @@
 //! SRV, MX and TXT: records whose data name a target or hold a text.
 
 use super::AnswerBuilder;
-use super::select::Announced;
+use crate::answer::select::Announced;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};

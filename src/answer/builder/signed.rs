@@ -6,7 +6,8 @@
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
 use super::addresses::{Family, MAX_CNAME_CHAIN, cname};
-use super::{AnswerBuilder, Denial, Missing, View, in_query_case};
+use super::{AnswerBuilder, in_query_case};
+use crate::answer::{Denial, Missing, View};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};

@@ -1,6 +1,8 @@
 //! A, AAAA and CNAME: addresses of services, and the chains that lead to them.
 
 use super::{AnswerBuilder, in_query_case};
+use crate::answer::Lookup;
+use crate::answer::externals::{MAX_LOOKUPS, scrubbed};
 use crate::service::Host;
 use crate::tree::{DataKinds, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
@@ -131,6 +133,28 @@ impl AnswerBuilder<'_> {
             Some(rest) => (!rest.is_empty()).then_some(rest),
             None if self.view.zone.contains(target) => None,
             None => self.external(target, family.external_type()),
+        }
+    }
+
+    /// The answer section that upstream gave; `None` if it failed, or until it is looked up.
+    pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
+        // hickory's own count leaves a leading "*" out.
+        if name.iter().count() < usize::from(self.view.zone.ndots) {
+            return None;
+        }
+        let lookup = Lookup { name: name.clone(), rtype };
+        match self.view.externals.known.get(&lookup) {
+            Some(known) if self.view.wants_dnssec() => {
+                known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
+            }
+            Some(known) => known.clone(),
+            None => {
+                let room = self.view.externals.known.len() + self.lookups.len() < MAX_LOOKUPS;
+                if room && !self.lookups.contains(&lookup) {
+                    self.lookups.push(lookup);
+                }
+                None
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The domain's own records: SOA and NS.
 
-use super::{AnswerBuilder, select};
+use super::AnswerBuilder;
+use crate::answer::select;
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};

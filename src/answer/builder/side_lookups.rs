@@ -2,7 +2,8 @@
 //!
 //! All of it is looked at quietly: it leaves no trace in the answer, and its bounds are its own.
 
-use super::{AnswerBuilder, select};
+use super::AnswerBuilder;
+use crate::answer::select;
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
