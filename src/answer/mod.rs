@@ -5,6 +5,7 @@
 //! asks again with the results. Time and chance come in as numbers, so an answer can be replayed.
 
 mod arrange;
+mod budget;
 mod builder;
 mod chaos;
 mod externals;

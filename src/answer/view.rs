@@ -1,10 +1,13 @@
 //! What an answer is made from, and all reads of the tree, each of which notes what the answer depends on.
 
-use super::{Externals, TypeCache, Zone, same_name};
-use crate::service::MAX_TTL;
+use super::budget::Budget;
+use super::{Externals, TypeCache, Zone, same_name, select};
+use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RData};
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// Everything an answer is made from, besides the question.
@@ -104,6 +107,31 @@ impl<'a> View<'a> {
     ) -> TreeLookup<'a> {
         self.dependencies.add(path.slot());
         self.tree.services(path, wanted, enough)
+    }
+
+    /// The services at a name and below it, of several equal ones the first.
+    ///
+    /// `datum` returns the part of a service that tells its record from others. More different data than `budget` allows
+    /// are too many.
+    pub(super) fn distinct_services<D: Eq + Hash>(
+        &self,
+        path: &TreePath,
+        wanted: DataKinds,
+        datum: impl Fn(&'a Service) -> D,
+        budget: &mut Budget,
+    ) -> TreeLookup<'a> {
+        let mut data = HashSet::new();
+        let enough = |entry: &'a Entry| {
+            data.insert(datum(&entry.service));
+            data.len() > budget.max_different
+        };
+        match self.services(path, wanted, enough) {
+            TreeLookup::Services(found) => {
+                budget.spend(found.len());
+                TreeLookup::Services(select::distinct(found))
+            }
+            found => found,
+        }
     }
 
     /// See [`Tree::leaf`].

@@ -122,7 +122,7 @@ impl AnswerBuilder<'_> {
         family: Family,
     ) -> Option<Vec<Record>> {
         let looped = owner == target || followed.contains(target) || self.too_large;
-        if looped || target.is_root() || followed.len() >= MAX_CNAME_CHAIN || self.budget == 0 {
+        if looped || target.is_root() || followed.len() >= MAX_CNAME_CHAIN || self.budget.is_spent() {
             return None;
         }
         followed.push(target.clone());

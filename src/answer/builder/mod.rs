@@ -7,12 +7,12 @@ mod side_lookups;
 mod signed;
 
 use super::arrange::arrange;
+use super::budget::Budget;
 use super::{Answer, Denial, Ede, Freshness, Lookup, Missing, Outcome, View, same_name, select};
 use crate::service::Service;
-use crate::tree::{DataKinds, Entry, MAX_FOUND, MatchedService, TreeLookup, TreePath};
+use crate::tree::{DataKinds, MAX_FOUND, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
-use std::collections::HashSet;
 use std::hash::Hash;
 
 /// Services that are looked at to know which types a name has.
@@ -30,12 +30,12 @@ pub(super) struct AnswerBuilder<'a> {
     followed: usize,
     additionals: Vec<Record>,
     lookups: Vec<Lookup>,
-    /// Services that may still be looked at; chains that fan out at every step end here.
-    budget: usize,
+    /// Services that may be read for the answer; chains that fan out at every step end here.
+    budget: Budget,
     /// Whether something is looked at only to know which types a name has.
     quiet: bool,
-    /// Services that may still be looked at for that.
-    quiet_budget: usize,
+    /// Services that may be read for that.
+    quiet_budget: Budget,
     /// Whether the answer cannot fit.
     too_large: bool,
 }
@@ -43,7 +43,7 @@ pub(super) struct AnswerBuilder<'a> {
 impl<'a> AnswerBuilder<'a> {
     pub(super) fn new(query: &'a Query, view: &'a View<'a>) -> Self {
         let (additionals, lookups) = (Vec::new(), Vec::new());
-        let (owner, budget) = (query.name().clone(), MAX_FOUND);
+        let (owner, budget) = (query.name().clone(), Budget::new(MAX_FOUND, view.max_records));
         Self {
             query,
             view,
@@ -54,7 +54,7 @@ impl<'a> AnswerBuilder<'a> {
             lookups,
             budget,
             quiet: false,
-            quiet_budget: QUIET_BUDGET,
+            quiet_budget: Budget::new(QUIET_BUDGET, side_lookups::MAX_SIDE_NAMES),
             too_large: false,
         }
     }
@@ -86,37 +86,20 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// The services at a name after SkyDNS's rules of equality; `None` if the name does not exist.
+    /// The services at a name and below it, of several equal ones the first; `None` if the name does not exist.
     ///
-    /// `datum` is what tells the records of two services apart: more different ones than the reply has
-    /// room for are too many.
+    /// `datum` returns the part of a service that tells its record from others. More records than fit into a reply make
+    /// the answer too large.
     fn services<D: Eq + Hash>(
         &mut self,
         path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
-        let mut data = HashSet::new();
-        let max_data = if self.quiet { side_lookups::MAX_SIDE_NAMES } else { self.view.max_records };
-        let enough = |entry: &'a Entry| {
-            data.len() >= max_data && !data.contains(&datum(&entry.service)) || {
-                data.insert(datum(&entry.service));
-                false
-            }
-        };
-        match self.view.services(path, wanted, enough) {
-            TreeLookup::NoName => {
-                // What the owner leads to is looked up for it as well, and has no part in that.
-                let own = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
-                let there = self.view.zone.always_has(&path.before_wildcards())
-                    || own && self.view.has_names_below_local(&self.owner);
-                there.then(Vec::new)
-            }
-            TreeLookup::Services(found) => {
-                let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
-                *budget = budget.saturating_sub(found.len());
-                Some(select::distinct(found))
-            }
+        let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
+        match self.view.distinct_services(path, wanted, datum, budget) {
+            TreeLookup::NoName => self.exists_without_services(path).then(Vec::new),
+            TreeLookup::Services(found) => Some(found),
             TreeLookup::TooMany => {
                 self.too_large = true;
                 Some(Vec::new())
@@ -124,7 +107,15 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// The same, reduced to one group.
+    /// Whether a name exists that the tree does not have.
+    fn exists_without_services(&self, path: &TreePath) -> bool {
+        // Names below `local.dns.<domain>` make that name exist, but not the one that it leads to.
+        let is_owner = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
+        self.view.zone.always_has(&path.before_wildcards())
+            || is_owner && self.view.has_names_below_local(&self.owner)
+    }
+
+    /// The services at a name and below it, as [`Self::services`] returns them, reduced to one group.
     fn grouped<D: Eq + Hash>(
         &mut self,
         path: &TreePath,
@@ -175,7 +166,7 @@ impl<'a> AnswerBuilder<'a> {
             Some(Denial { missing: Missing::Name { .. }, .. }) => ResponseCode::NXDomain,
             _ => rcode,
         });
-        answer.too_large = self.too_large || self.budget == 0;
+        answer.too_large = self.too_large || self.budget.is_spent();
         answer.answers = answers;
         answer.additionals = std::mem::take(&mut self.additionals);
         let ended = answer.answers.is_empty() || self.ending.is_some();

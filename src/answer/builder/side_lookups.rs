@@ -86,7 +86,7 @@ impl AnswerBuilder<'_> {
         let zone = self.view.zone;
         let mut open = vec![zone.resolve_local(target).to_lowercase()];
         while let Some(name) = open.pop() {
-            if dead.len() >= MAX_SIDE_NAMES || self.quiet_budget == 0 {
+            if dead.len() >= MAX_SIDE_NAMES || self.quiet_budget.is_spent() {
                 return false;
             }
             if name.is_root() || !dead.insert(name.clone()) {
@@ -128,7 +128,7 @@ impl AnswerBuilder<'_> {
             TreeLookup::NoName => false,
             TreeLookup::TooMany => true,
             TreeLookup::Services(found) => {
-                self.quiet_budget = self.quiet_budget.saturating_sub(found.len());
+                self.quiet_budget.spend(found.len());
                 let found = select::distinct(found);
                 let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };
                 found.iter().any(|m| DataKinds::of(m.entry).meets(kinds))
