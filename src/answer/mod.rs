@@ -9,6 +9,7 @@ mod budget;
 mod builder;
 mod chaos;
 mod externals;
+mod flatten;
 mod outcome;
 mod reverse;
 mod rng;

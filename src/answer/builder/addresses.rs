@@ -3,46 +3,17 @@
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::Lookup;
 use crate::answer::externals::{MAX_LOOKUPS, scrubbed};
+use crate::answer::flatten::{Family, MAX_CNAME_CHAIN};
 use crate::service::Host;
-use crate::tree::{DataKinds, TreePath};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use crate::tree::TreePath;
+use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
-
-/// Most CNAMEs in a row.
-pub(super) const MAX_CNAME_CHAIN: usize = 8;
-
-/// The address types asked for.
-#[derive(Clone, Copy)]
-pub(super) enum Family {
-    V4,
-    V6,
-    /// Both, for ADDITIONAL.
-    Both,
-}
-
-impl Family {
-    pub(super) fn kinds(self) -> DataKinds {
-        match self {
-            Self::V4 => DataKinds::V4 | DataKinds::NAME,
-            Self::V6 => DataKinds::V6 | DataKinds::NAME,
-            Self::Both => DataKinds::HOST,
-        }
-    }
-
-    /// The type to ask an upstream for; SkyDNS asks for A where it wants both.
-    pub(super) fn external_type(self) -> RecordType {
-        match self {
-            Self::V4 | Self::Both => RecordType::A,
-            Self::V6 => RecordType::AAAA,
-        }
-    }
-}
 
 impl AnswerBuilder<'_> {
     /// The answer to A and AAAA; `None` if the name does not exist.
     pub(super) fn addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
+        let family = Family::of(self.query.query_type());
         self.chain(&self.query.name().clone(), path, &mut Vec::new(), family)
     }
 
@@ -90,24 +61,16 @@ impl AnswerBuilder<'_> {
         let mut records = Vec::new();
         let mut named = HashSet::new();
         for m in found {
-            let ttl = self.view.ttl(m.entry);
-            match (&m.entry.service.host, family) {
+            let (host, ttl) = (&m.entry.service.host, self.view.ttl(m.entry));
+            if let Some(address) = family.address(host) {
+                records.push(Record::from_rdata(owner.clone(), ttl, address));
+            } else if let Host::Name(target) = host
                 // Services that differ in their ports alone lead to the same.
-                (Host::Name(target), _) if !named.insert(target) => {}
-                (Host::V4(v4), Family::V4 | Family::Both) => {
-                    records.push(Record::from_rdata(owner.clone(), ttl, RData::A(A(*v4))));
-                }
-                (Host::V6(v6), Family::V6 | Family::Both) => {
-                    records.push(Record::from_rdata(owner.clone(), ttl, RData::AAAA(AAAA(*v6))));
-                }
-                (Host::Name(target), _) => {
-                    let rest = self.follow(owner, target, followed, family);
-                    if let Some(rest) = rest {
-                        records.push(cname(owner, ttl, target));
-                        records.extend(rest);
-                    }
-                }
-                _ => {}
+                && named.insert(target)
+                && let Some(led_to) = self.follow(owner, target, followed, family)
+            {
+                records.push(cname(owner, ttl, target));
+                records.extend(led_to);
             }
         }
         Some(records)

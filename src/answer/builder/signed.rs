@@ -5,14 +5,12 @@
 //! others resolved; else a CNAME, if it leads anywhere. Every type that such a name does not have is answered by the
 //! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
 
-use super::addresses::{Family, MAX_CNAME_CHAIN, cname};
+use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
+use crate::answer::flatten::{Family, MAX_CNAME_CHAIN, flat_addresses};
 use crate::answer::{Denial, Missing, View};
-use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
-use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use std::collections::HashSet;
 
 /// The types that services make.
 const TYPES: [(RecordType, DataKinds); 5] = [
@@ -26,7 +24,7 @@ const TYPES: [(RecordType, DataKinds); 5] = [
 impl AnswerBuilder<'_> {
     /// The answer to A and AAAA.
     pub(super) fn signed_addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let family = if self.query.query_type() == RecordType::A { Family::V4 } else { Family::V6 };
+        let family = Family::of(self.query.query_type());
         let owner = self.owner.clone();
         let addresses = self.flat_addresses(&owner, path, family)?;
         Some(if addresses.is_empty() { self.signed_no_data(path) } else { addresses })
@@ -223,34 +221,13 @@ impl AnswerBuilder<'_> {
         if !self.exists(path) {
             return None;
         }
-        Some(if self.single_cname(path).is_none() { self.gather(owner, path, family) } else { Vec::new() })
-    }
-
-    /// The addresses at a name, and of the names that its services name; each name once.
-    fn gather(&mut self, owner: &Name, path: &TreePath, family: Family) -> Vec<Record> {
-        let mut records = Vec::new();
-        let mut seen = HashSet::from([path.name().clone()]);
-        let mut open = vec![(path.clone(), u32::MAX, 0)];
-        while let Some((path, longest, depth)) = open.pop() {
-            let found = self.grouped(&path, family.kinds(), |service| &service.host).unwrap_or_default();
-            for m in found {
-                let ttl = self.view.ttl(m.entry).min(longest);
-                let mut push = |data| records.push(Record::from_rdata(owner.clone(), ttl, data));
-                match (&m.entry.service.host, family) {
-                    (Host::V4(v4), Family::V4 | Family::Both) => push(RData::A(A(*v4))),
-                    (Host::V6(v6), Family::V6 | Family::Both) => push(RData::AAAA(AAAA(*v6))),
-                    (Host::Name(target), _) => {
-                        let target = self.view.zone.resolve_local(target).to_lowercase();
-                        let enough = depth >= MAX_CNAME_CHAIN || self.too_large;
-                        if !enough && !target.is_root() && seen.insert(target.clone()) {
-                            open.push((TreePath::new(&target), ttl, depth + 1));
-                        }
-                    }
-                    _ => {}
-                }
-            }
+        if self.single_cname(path).is_some() {
+            return Some(Vec::new());
         }
-        records
+        let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
+        let flat = flat_addresses(self.view, owner, path, family, budget);
+        self.too_large |= flat.too_many;
+        Some(flat.records)
     }
 }
 
