@@ -10,6 +10,7 @@ mod builder;
 mod chaos;
 mod externals;
 mod flatten;
+mod name_servers;
 mod outcome;
 mod reverse;
 mod rng;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod apex;
+mod negative;
 mod service_records;
 mod side_lookups;
 mod signed;

@@ -1,0 +1,42 @@
+//! The name servers of the site's domain.
+
+use super::{View, select};
+use crate::service::Host;
+use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
+use hickory_proto::rr::Name;
+
+/// The name servers, each with the name that its key stands for.
+///
+/// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service whose
+/// host is no address is no name server.
+pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
+    let below_ns = view.services(&TreePath::new(view.zone.ns_name()), DataKinds::HOST, |_| false);
+    let mut servers: Vec<(Name, &Entry)> = match below_ns {
+        TreeLookup::Services(found) => {
+            let found = select::one_group(select::distinct(found));
+            found.iter().map(|m| (m.name(), &**m.entry)).collect()
+        }
+        TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
+    };
+    servers.extend(directly_below_dns(view));
+    servers.retain(|(_, entry)| matches!(entry.service.host, Host::V4(_) | Host::V6(_)));
+    servers
+}
+
+/// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.
+fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
+    let dns = view.zone.dns_name();
+    let Some(node) = view.exact(&TreePath::new(dns)) else {
+        return Vec::new();
+    };
+    let mut servers = Vec::new();
+    let _ = node.for_each_child(&mut |child| {
+        // `local` and `stub` mean something else, and `ns` is read apart.
+        let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
+        if let (Some(entry), false) = (child.entry(), is_other) {
+            servers.extend(dns.prepend_label(child.label()).ok().map(|name| (name, &**entry)));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    servers
+}
