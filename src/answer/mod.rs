@@ -17,6 +17,7 @@ mod rng;
 mod rrset;
 mod select;
 mod shared_authority;
+mod side_lookups;
 mod special_use;
 mod type_cache;
 mod view;

@@ -1,6 +1,6 @@
 //! Which of the services found count: equal ones once, and those of one group.
 
-use crate::service::Service;
+use crate::service::{Host, Service};
 use crate::tree::MatchedService;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -32,6 +32,11 @@ pub(super) fn one_group(mut found: Vec<MatchedService<'_>>) -> Vec<MatchedServic
         found.retain(|m| m.entry.service.group.as_ref().is_none_or(|group| *group == chosen));
     }
     found
+}
+
+/// Whether a service makes an MX record.
+pub(super) fn is_mail_exchanger(service: &Service) -> bool {
+    service.mail && service.host != Host::None
 }
 
 /// A service as SkyDNS compares them; see [`Service::announces_same`].

@@ -1,7 +1,7 @@
 //! The cache of the types that names have: a denial lists the types at the closest encloser, and a flood of questions for
 //! names below one closest encloser must not gather them each time.
 
-use super::{Dependencies, Zone};
+use super::Zone;
 use crate::tree::VersionSlot;
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
@@ -19,14 +19,14 @@ pub struct TypeCache {
 }
 
 /// The types at a name, and the version slots that they depend on; `None` if these are too many.
-struct CachedTypes {
-    types: Box<[RecordType]>,
-    slots: Option<Box<[VersionSlot]>>,
+pub(super) struct CachedTypes {
+    pub(super) types: Box<[RecordType]>,
+    pub(super) slots: Option<Box<[VersionSlot]>>,
 }
 
 /// A name as it is looked up, with the settings that its types depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct TypeCacheKey {
+pub(super) struct TypeCacheKey {
     name: Name,
     /// CNAMEs are followed as long as they stay in this domain.
     domain: Name,
@@ -36,6 +36,19 @@ struct TypeCacheKey {
     ndots: u8,
 }
 
+impl TypeCacheKey {
+    /// The key of a name in lower case.
+    pub(super) fn new(name: &Name, apex: bool, zone: &Zone) -> Self {
+        Self {
+            name: name.clone(),
+            domain: zone.domain().clone(),
+            apex,
+            local: zone.local.clone(),
+            ndots: zone.ndots,
+        }
+    }
+}
+
 impl fmt::Debug for TypeCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TypeCache({})", self.names.get().map_or(0, Cache::len))
@@ -43,34 +56,16 @@ impl fmt::Debug for TypeCache {
 }
 
 impl TypeCache {
-    /// The types at a name in lower case, from the cache or from `gather`; adds what they depend on to `dependencies`.
-    pub(super) fn of(
+    /// The types at a name, from the cache or from `gather`.
+    pub(super) fn get_or_gather(
         &self,
-        name: &Name,
-        apex: bool,
-        zone: &Zone,
-        dependencies: &Dependencies,
-        gather: impl FnOnce(&Dependencies) -> Vec<RecordType>,
-    ) -> Vec<RecordType> {
+        key: &TypeCacheKey,
+        gather: impl FnOnce() -> CachedTypes,
+    ) -> Arc<CachedTypes> {
         let names = self.names.get_or_init(|| Cache::new(MAX_CACHED_NAMES));
-        let key = TypeCacheKey {
-            name: name.clone(),
-            domain: zone.domain().clone(),
-            apex,
-            local: zone.local.clone(),
-            ndots: zone.ndots,
-        };
         // Other threads that ask for the same name wait for this one instead of gathering the types as well.
-        let gathered = names.get_or_insert_with(&key, || {
-            let dependencies = Dependencies::default();
-            let types = gather(&dependencies).into();
-            Ok::<_, Infallible>(Arc::new(CachedTypes { types, slots: dependencies.slots() }))
-        });
-        match gathered {
-            Ok(known) => {
-                dependencies.add_all(known.slots.as_deref());
-                known.types.to_vec()
-            }
+        match names.get_or_insert_with(key, || Ok::<_, Infallible>(Arc::new(gather()))) {
+            Ok(types) => types,
             Err(never) => match never {},
         }
     }

@@ -1,10 +1,11 @@
 //! What an answer is made from, and all reads of the tree, each of which notes what the answer depends on.
 
 use super::budget::Budget;
-use super::{Externals, TypeCache, Zone, same_name, select};
+use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
+use super::{Externals, Zone, same_name, select};
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::{Name, RData, RecordType};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -96,6 +97,9 @@ fn coarse(seconds: u32) -> u32 {
     seconds >> shift << shift
 }
 
+/// Gathers the types that services give the name of a path; the flag says whether the name is the apex.
+pub(super) type GatherTypes = fn(&View<'_>, &TreePath, bool) -> Vec<RecordType>;
+
 /// Access to the tree. An answer reads the tree through these functions alone, and each adds the name to the dependencies.
 impl<'a> View<'a> {
     /// See [`Tree::services`].
@@ -132,6 +136,30 @@ impl<'a> View<'a> {
             }
             found => found,
         }
+    }
+
+    /// Whether a name exists; `path` is where it is looked up.
+    pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
+        let found = self.services(path, DataKinds::NONE, |_| false);
+        !matches!(found, TreeLookup::NoName)
+            || self.zone.always_has(&path.before_wildcards())
+            || self.has_names_below_local(name)
+    }
+
+    /// The types that a name has, RRSIG apart: those that services give it, from the cache or from `gather`, and those that
+    /// DNSSEC adds to the apex.
+    pub(super) fn types_at(&self, path: &TreePath, is_apex: bool, gather: GatherTypes) -> Vec<RecordType> {
+        let Some(dnssec) = self.dnssec else { return Vec::new() };
+        let key = TypeCacheKey::new(path.name(), is_apex, self.zone);
+        let cached = dnssec.type_cache.get_or_gather(&key, || {
+            // What is cached must depend on nothing that this answer has read before.
+            let dependencies = Dependencies::default();
+            let types = gather(&View { dependencies: &dependencies, ..*self }, path, is_apex);
+            CachedTypes { types: types.into(), slots: dependencies.slots() }
+        });
+        self.dependencies.add_all(cached.slots.as_deref());
+        let of_dnssec = dnssec.apex.iter().filter(|_| is_apex).map(RData::record_type);
+        cached.types.iter().copied().chain(of_dnssec).collect()
     }
 
     /// See [`Tree::leaf`].
@@ -215,7 +243,7 @@ impl Dependencies {
 
     /// Adds the slots that the types of a name depend on; `None` stands for too many. Leases and random choices change no
     /// types, so they are not taken over.
-    pub(super) fn add_all(&self, slots: Option<&[VersionSlot]>) {
+    fn add_all(&self, slots: Option<&[VersionSlot]>) {
         match slots {
             Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
             None => self.too_many_slots.set(true),
@@ -223,7 +251,7 @@ impl Dependencies {
     }
 
     /// The version slots of the names that were looked up, random choices or not; `None` if they are too many.
-    pub(super) fn slots(&self) -> Option<Box<[VersionSlot]>> {
+    fn slots(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
     }
 }

@@ -4,20 +4,17 @@ mod addresses;
 mod apex;
 mod negative;
 mod service_records;
-mod side_lookups;
 mod signed;
 
 use super::arrange::arrange;
 use super::budget::Budget;
+use super::side_lookups::SideLookups;
 use super::{Answer, Denial, Ede, Freshness, Lookup, Missing, Outcome, View, same_name, select};
 use crate::service::Service;
 use crate::tree::{DataKinds, MAX_FOUND, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use std::hash::Hash;
-
-/// Services that are looked at to know which types a name has.
-const QUIET_BUDGET: usize = 4 * MAX_FOUND;
 
 /// Gathers the records of one answer.
 pub(super) struct AnswerBuilder<'a> {
@@ -33,10 +30,8 @@ pub(super) struct AnswerBuilder<'a> {
     lookups: Vec<Lookup>,
     /// Services that may be read for the answer; chains that fan out at every step end here.
     budget: Budget,
-    /// Whether something is looked at only to know which types a name has.
-    quiet: bool,
-    /// Services that may be read for that.
-    quiet_budget: Budget,
+    /// Reads that must not change what is collected here.
+    side: SideLookups<'a>,
     /// Whether the answer cannot fit.
     too_large: bool,
 }
@@ -54,8 +49,7 @@ impl<'a> AnswerBuilder<'a> {
             additionals,
             lookups,
             budget,
-            quiet: false,
-            quiet_budget: Budget::new(QUIET_BUDGET, side_lookups::MAX_SIDE_NAMES),
+            side: SideLookups::new(view),
             too_large: false,
         }
     }
@@ -97,8 +91,7 @@ impl<'a> AnswerBuilder<'a> {
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
-        let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
-        match self.view.distinct_services(path, wanted, datum, budget) {
+        match self.view.distinct_services(path, wanted, datum, &mut self.budget) {
             TreeLookup::NoName => self.exists_without_services(path).then(Vec::new),
             TreeLookup::Services(found) => Some(found),
             TreeLookup::TooMany => {

@@ -1,7 +1,7 @@
 //! SRV, MX and TXT: records whose data name a target or hold a text.
 
 use super::AnswerBuilder;
-use crate::answer::select::Announced;
+use crate::answer::select::{Announced, is_mail_exchanger};
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 impl AnswerBuilder<'_> {
     /// The answer to SRV; `None` if the name does not exist.
     pub(super) fn srv(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let mut found = self.grouped(path, DataKinds::HOST, announced)?;
+        let mut found = self.grouped(path, DataKinds::HOST, Announced)?;
         found.retain(|m| m.entry.service.host != Host::None);
         let mut sums = BTreeMap::<u16, u128>::new();
         for m in &found {
@@ -33,10 +33,10 @@ impl AnswerBuilder<'_> {
 
     /// The answer to MX; `None` if the name does not exist. Groups do not matter here, as in SkyDNS.
     pub(super) fn mx(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let found = self.services(path, DataKinds::MAIL, announced)?;
+        let found = self.services(path, DataKinds::MAIL, Announced)?;
         let mut seen = HashSet::new();
         let mut records = Vec::new();
-        for m in found.iter().filter(|m| m.entry.service.mail && m.entry.service.host != Host::None) {
+        for m in found.iter().filter(|m| is_mail_exchanger(&m.entry.service)) {
             let preference = self.priority(&m.entry.service);
             let exchange = self.target(m, &mut seen);
             let rdata = RData::MX(MX::new(preference, exchange));
@@ -104,11 +104,6 @@ impl AnswerBuilder<'_> {
     fn priority(&self, service: &Service) -> u16 {
         if service.priority == 0 { self.view.zone.priority } else { service.priority }
     }
-}
-
-/// What tells two targets apart.
-fn announced(service: &Service) -> Announced<'_> {
-    Announced(service)
 }
 
 /// The share of a weight in the sum of its priority, in whole hundredths.

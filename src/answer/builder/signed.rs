@@ -8,18 +8,10 @@
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::flatten::{Family, MAX_CNAME_CHAIN, flat_addresses};
-use crate::answer::{Denial, Missing, View};
-use crate::tree::{DataKinds, TreeLookup, TreePath};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-
-/// The types that services make.
-const TYPES: [(RecordType, DataKinds); 5] = [
-    (RecordType::A, DataKinds::V4),
-    (RecordType::AAAA, DataKinds::V6),
-    (RecordType::SRV, DataKinds::HOST),
-    (RecordType::TXT, DataKinds::TEXT),
-    (RecordType::MX, DataKinds::MAIL),
-];
+use crate::answer::side_lookups::gather_types;
+use crate::answer::{Denial, Missing};
+use crate::tree::TreePath;
+use hickory_proto::rr::{Name, Record, RecordType};
 
 impl AnswerBuilder<'_> {
     /// The answer to A and AAAA.
@@ -35,7 +27,7 @@ impl AnswerBuilder<'_> {
         if !self.exists(path) {
             return None;
         }
-        Some(match self.single_cname(path) {
+        Some(match self.side.single_cname(path) {
             Some((target, ttl)) => vec![cname(&self.owner, ttl, &target)],
             None => self.end_without_data(path),
         })
@@ -46,7 +38,7 @@ impl AnswerBuilder<'_> {
         if !self.exists(path) {
             return None;
         }
-        if let Some((target, ttl)) = self.single_cname(path) {
+        if let Some((target, ttl)) = self.side.single_cname(path) {
             return Some(vec![cname(&self.owner, ttl, &target)]);
         }
         if self.view.zone.is_apex(&self.owner) {
@@ -67,7 +59,7 @@ impl AnswerBuilder<'_> {
 
     /// What a name answers that does not have the type asked for: its CNAME and what that leads to, or nothing.
     pub(super) fn signed_no_data(&mut self, path: &TreePath) -> Vec<Record> {
-        match self.single_cname(path) {
+        match self.side.single_cname(path) {
             Some((target, ttl)) => self.follow_cname(&target, ttl),
             None => self.end_without_data(path),
         }
@@ -105,7 +97,7 @@ impl AnswerBuilder<'_> {
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn signed_target(&mut self, target: &Name) -> Option<Vec<Record>> {
         let path = TreePath::new(self.view.zone.resolve_local(target));
-        let Some((next, ttl)) = self.single_cname(&path) else {
+        let Some((next, ttl)) = self.side.single_cname(&path) else {
             return self.flat_addresses(target, &path, Family::Both);
         };
         let mut records = vec![cname(target, ttl, &next)];
@@ -132,7 +124,9 @@ impl AnswerBuilder<'_> {
         }
         let zone = self.view.zone;
         let mut closest_encloser = parent(&self.owner);
-        while !zone.is_apex(&closest_encloser) && !self.is_there(&closest_encloser) {
+        while !zone.is_apex(&closest_encloser)
+            && !{ self.view.exists(&closest_encloser, &TreePath::new(zone.resolve_local(&closest_encloser))) }
+        {
             if closest_encloser.is_root() {
                 closest_encloser = zone.domain().clone();
                 break;
@@ -142,75 +136,16 @@ impl AnswerBuilder<'_> {
         let types = if self.view.dnssec.is_some_and(|dnssec| dnssec.compact) {
             Vec::new()
         } else {
-            let owner = std::mem::replace(&mut self.owner, closest_encloser.clone());
-            let types = self.types(&TreePath::new(self.view.zone.resolve_local(&closest_encloser)));
-            self.owner = owner;
-            types
+            let path = TreePath::new(zone.resolve_local(&closest_encloser));
+            self.view.types_at(&path, zone.is_apex(&closest_encloser), gather_types)
         };
         let missing = Missing::Name { closest_encloser, types };
         self.ending = Some(Denial { name: self.owner.clone(), missing });
     }
 
-    pub(super) fn is_there(&self, name: &Name) -> bool {
-        let path = TreePath::new(self.view.zone.resolve_local(name));
-        let found = self.view.services(&path, DataKinds::NONE, |_| false);
-        !matches!(found, TreeLookup::NoName)
-            || self.view.zone.always_has(&path.before_wildcards())
-            || self.view.has_names_below_local(name)
-    }
-
     /// The types that the owner has, RRSIG apart.
-    fn types(&mut self, path: &TreePath) -> Vec<RecordType> {
-        let apex = self.view.zone.is_apex(&self.owner);
-        let Some(dnssec) = self.view.dnssec else { return Vec::new() };
-        let view = self.view;
-        let mut types =
-            dnssec.type_cache.of(path.name(), apex, view.zone, view.dependencies, |dependencies| {
-                // What is kept must not depend on what this answer has looked at before.
-                let view = View { dependencies, ..*view };
-                let mut builder = AnswerBuilder::new(self.query, &view);
-                builder.owner = self.owner.clone();
-                builder.gather_types(path)
-            });
-        types.extend(dnssec.apex.iter().filter(|_| apex).map(RData::record_type));
-        types
-    }
-
-    fn gather_types(&mut self, path: &TreePath) -> Vec<RecordType> {
-        let mut types = Vec::new();
-        let has_cname = self.single_cname(path).is_some();
-        if has_cname {
-            types.push(RecordType::CNAME);
-        }
-        let owner = self.owner.clone();
-        for (rtype, kinds) in TYPES {
-            let there = match rtype {
-                RecordType::A | RecordType::AAAA if has_cname => false,
-                RecordType::A => self.has(path, kinds) || self.has_flat(&owner, path, Family::V4),
-                RecordType::AAAA => self.has(path, kinds) || self.has_flat(&owner, path, Family::V6),
-                // Groups do not matter to MX.
-                RecordType::MX => {
-                    self.has(path, kinds) && self.quietly(|b| b.mx(path)).is_none_or(|mx| !mx.is_empty())
-                }
-                _ => self.has(path, kinds),
-            };
-            if there {
-                types.push(rtype);
-            }
-        }
-        if self.view.zone.is_apex(&self.owner) {
-            types.push(RecordType::SOA);
-            if self.quietly(|b| Some(b.apex_ns())).is_some_and(|ns| !ns.is_empty()) {
-                types.push(RecordType::NS);
-            }
-        }
-        types
-    }
-
-    /// Whether names at a name lead to addresses that count as its own.
-    fn has_flat(&mut self, owner: &Name, path: &TreePath, family: Family) -> bool {
-        self.has(path, DataKinds::NAME)
-            && self.quietly(|b| b.flat_addresses(owner, path, family)).is_none_or(|flat| !flat.is_empty())
+    fn types(&self, path: &TreePath) -> Vec<RecordType> {
+        self.view.types_at(path, self.view.zone.is_apex(&self.owner), gather_types)
     }
 
     /// The addresses at a name, those that names in the domain lead to as its own; `None` if it does not exist.
@@ -221,11 +156,10 @@ impl AnswerBuilder<'_> {
         if !self.exists(path) {
             return None;
         }
-        if self.single_cname(path).is_some() {
+        if self.side.single_cname(path).is_some() {
             return Some(Vec::new());
         }
-        let budget = if self.quiet { &mut self.quiet_budget } else { &mut self.budget };
-        let flat = flat_addresses(self.view, owner, path, family, budget);
+        let flat = flat_addresses(self.view, owner, path, family, &mut self.budget);
         self.too_large |= flat.too_many;
         Some(flat.records)
     }
