@@ -73,9 +73,7 @@ fn answer_in_domain(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome 
         let why = "NXNAME is for denials only";
         return Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why));
     }
-    let mut builder = AnswerBuilder::new(query, view);
-    let section = builder.section(path);
-    builder.finish(section)
+    AnswerBuilder::new(query, view).answer_from(path)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
-use super::{Externals, Zone, same_name, select};
+use super::{Externals, Missing, Zone, same_name, select};
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -146,6 +146,32 @@ impl<'a> View<'a> {
             || self.has_names_below_local(name)
     }
 
+    /// What has to be proven of a name that does not exist: the longest name above it that exists (RFC 5155 §1.3), and the
+    /// types there.
+    pub(super) fn missing_name(&self, name: &Name, gather: GatherTypes) -> Missing {
+        let closest_encloser = self.closest_encloser(name);
+        let types = if self.dnssec.is_some_and(|dnssec| dnssec.compact) {
+            Vec::new()
+        } else {
+            let path = TreePath::new(self.zone.resolve_local(&closest_encloser));
+            self.types_at(&path, self.zone.is_apex(&closest_encloser), gather)
+        };
+        Missing::Name { closest_encloser, types }
+    }
+
+    fn closest_encloser(&self, name: &Name) -> Name {
+        let mut encloser = parent(name);
+        while !self.zone.is_apex(&encloser)
+            && !self.exists(&encloser, &TreePath::new(self.zone.resolve_local(&encloser)))
+        {
+            if encloser.is_root() {
+                return self.zone.domain().clone();
+            }
+            encloser = parent(&encloser);
+        }
+        encloser
+    }
+
     /// The types that a name has, RRSIG apart: those that services give it, from the cache or from `gather`, and those that
     /// DNSSEC adds to the apex.
     pub(super) fn types_at(&self, path: &TreePath, is_apex: bool, gather: GatherTypes) -> Vec<RecordType> {
@@ -188,6 +214,13 @@ impl<'a> View<'a> {
         self.dependencies.serial.set(true);
         Tree::serial(self.tree)
     }
+}
+
+/// The name without its first label.
+fn parent(name: &Name) -> Name {
+    let mut parent = name.base_name();
+    parent.set_fqdn(true);
+    parent
 }
 
 /// Maximum number of version slots that are noted for one answer; an answer that depends on more is not cached.

@@ -19,18 +19,15 @@ impl AnswerBuilder<'_> {
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
-        let before = self.too_large;
+        let before = std::mem::take(&mut self.too_large);
         let records = if self.view.wants_dnssec() {
             self.signed_target(target)
         } else {
-            self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both)
+            self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both).unwrap_or_default()
         };
         // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
-        if std::mem::replace(&mut self.too_large, before) == before {
-            records.unwrap_or_default()
-        } else {
-            Vec::new()
-        }
+        let too_many = std::mem::replace(&mut self.too_large, before);
+        if too_many { Vec::new() } else { records }
     }
 
     /// The answer to CNAME: only a service on exactly this name has one.
@@ -112,9 +109,9 @@ impl AnswerBuilder<'_> {
             }
             Some(known) => known.clone(),
             None => {
-                let room = self.view.externals.known.len() + self.lookups.len() < MAX_LOOKUPS;
-                if room && !self.lookups.contains(&lookup) {
-                    self.lookups.push(lookup);
+                let room = self.view.externals.known.len() + self.collected.lookups.len() < MAX_LOOKUPS;
+                if room && !self.collected.lookups.contains(&lookup) {
+                    self.collected.lookups.push(lookup);
                 }
                 None
             }

@@ -17,10 +17,12 @@ impl AnswerBuilder<'_> {
             if self.view.wants_dnssec() {
                 // Only a whole RRset can be signed, and the name may have other addresses.
                 let addresses = self.target_addresses(&target);
-                self.additionals.extend(addresses);
+                self.collected.additionals.extend(addresses);
             } else {
                 let address = Family::Both.address(&entry.service.host);
-                self.additionals.extend(address.map(|address| Record::from_rdata(target, ttl, address)));
+                self.collected
+                    .additionals
+                    .extend(address.map(|address| Record::from_rdata(target, ttl, address)));
             }
         }
         records

@@ -22,12 +22,9 @@ pub(super) struct AnswerBuilder<'a> {
     view: &'a View<'a>,
     /// The name whose records are being gathered: the one asked for, or one that a signed CNAME led to.
     owner: Name,
-    /// What the signed answer ends in without data.
-    ending: Option<Denial>,
-    /// CNAMEs that were followed.
-    followed: usize,
-    additionals: Vec<Record>,
-    lookups: Vec<Lookup>,
+    /// Number of CNAMEs that led to the owner.
+    cnames_followed: usize,
+    collected: Collected,
     /// Services that may be read for the answer; chains that fan out at every step end here.
     budget: Budget,
     /// Reads that must not change what is collected here.
@@ -36,48 +33,63 @@ pub(super) struct AnswerBuilder<'a> {
     too_large: bool,
 }
 
+/// What is collected on the way, beside the answer section.
+#[derive(Default)]
+struct Collected {
+    additionals: Vec<Record>,
+    /// Questions for upstreams without whose results there is no answer.
+    lookups: Vec<Lookup>,
+    /// What has to be proven not to exist, for clients that want DNSSEC records.
+    denial: Option<Denial>,
+}
+
 impl<'a> AnswerBuilder<'a> {
     pub(super) fn new(query: &'a Query, view: &'a View<'a>) -> Self {
-        let (additionals, lookups) = (Vec::new(), Vec::new());
-        let (owner, budget) = (query.name().clone(), Budget::new(MAX_FOUND, view.max_records));
         Self {
             query,
             view,
-            owner,
-            ending: None,
-            followed: 0,
-            additionals,
-            lookups,
-            budget,
+            owner: query.name().clone(),
+            cnames_followed: 0,
+            collected: Collected::default(),
+            budget: Budget::new(MAX_FOUND, view.max_records),
             side: SideLookups::new(view),
             too_large: false,
         }
     }
 
+    /// Answers the question from what the tree has at `path`.
+    pub(super) fn answer_from(mut self, path: &TreePath) -> Outcome {
+        let section = self.section(path);
+        self.finish(section)
+    }
+
     /// The answer section that the owner has for the question; `None` if the name does not exist.
-    pub(super) fn section(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let apex = self.view.zone.is_apex(&self.owner);
+    fn section(&mut self, path: &TreePath) -> Option<Vec<Record>> {
+        let for_dnssec = self.view.wants_dnssec();
         let rtype = self.query.query_type();
-        let section = match rtype {
-            RecordType::A | RecordType::AAAA if self.view.wants_dnssec() => {
-                return self.signed_addresses(path);
-            }
-            RecordType::CNAME if self.view.wants_dnssec() => return self.signed_cname(path),
-            RecordType::RRSIG if self.view.wants_dnssec() => return self.any_set(path),
+        if for_dnssec
+            && matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::RRSIG)
+        {
+            return self.exists(path).then(|| self.signed_section(path));
+        }
+        let section = self.section_of_type(path, rtype)?;
+        Some(if section.is_empty() && for_dnssec { self.signed_no_data(path) } else { section })
+    }
+
+    /// The records of a type, without regard to what a signed answer needs beside them.
+    fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
+        let is_apex = self.view.zone.is_apex(&self.owner);
+        match rtype {
             RecordType::A | RecordType::AAAA => self.addresses(path),
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
             RecordType::TXT => self.txt(path),
             RecordType::CNAME => self.cname(path),
-            RecordType::NS if apex => Some(self.apex_ns()),
-            RecordType::SOA if apex => Some(vec![self.soa(self.view.zone.ttl)]),
+            RecordType::NS if is_apex => Some(self.apex_ns()),
+            RecordType::SOA if is_apex => Some(vec![self.soa(self.view.zone.ttl)]),
             RecordType::ANY => self.any(path),
-            _ if apex => Some(self.apex_dnssec(rtype)),
+            _ if is_apex => Some(self.apex_dnssec(rtype)),
             _ => self.exists(path).then(Vec::new),
-        };
-        match section {
-            Some(empty) if empty.is_empty() && self.view.wants_dnssec() => Some(self.signed_no_data(path)),
-            section => section,
         }
     }
 
@@ -119,80 +131,63 @@ impl<'a> AnswerBuilder<'a> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
-    fn exists(&mut self, path: &TreePath) -> bool {
-        self.services(path, DataKinds::NONE, |_| ()).is_some()
-    }
-
-    fn txt(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let found = self.grouped(path, DataKinds::TEXT, |service| service.text.as_deref())?;
-        let owner = &self.owner;
-        Some(
-            found
-                .iter()
-                .filter_map(|m| {
-                    let text = m.entry.service.text.as_deref()?;
-                    Some(service_records::text_record(owner, self.view.ttl(m.entry), text))
-                })
-                .collect(),
-        )
+    /// Whether the owner exists; `path` is where it is looked up.
+    fn exists(&self, path: &TreePath) -> bool {
+        self.view.exists(&self.owner, path)
     }
 
     /// RFC 8482 §4.2: one synthesised record stands for all.
-    fn any(&mut self, path: &TreePath) -> Option<Vec<Record>> {
+    fn any(&self, path: &TreePath) -> Option<Vec<Record>> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
         self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])
     }
 
-    /// Adds the records of an answer section, or of a name that does not exist, to a whole answer.
-    pub(super) fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
-        if !self.lookups.is_empty() && !self.too_large {
-            return Outcome::Lookup(self.lookups);
+    /// The outcome, from the answer section that the owner has; `None` if the name does not exist.
+    fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
+        if !self.collected.lookups.is_empty() && !self.too_large {
+            return Outcome::Lookup(self.collected.lookups);
         }
-        let (rcode, answers) = match section {
-            Some(answers) => (ResponseCode::NoError, answers),
-            None => {
-                self.end_without_name();
-                (ResponseCode::NXDomain, Vec::new())
-            }
+        let Some(answers) = section else {
+            return Outcome::Answered(self.finish_without_name());
         };
-        let mut answer = Answer::empty(match &self.ending {
+        let mut answer = Answer::empty(match &self.collected.denial {
             Some(Denial { missing: Missing::Name { .. }, .. }) => ResponseCode::NXDomain,
-            _ => rcode,
+            _ => ResponseCode::NoError,
         });
-        answer.too_large = self.too_large || self.budget.is_spent();
         answer.answers = answers;
-        answer.additionals = std::mem::take(&mut self.additionals);
-        let ended = answer.answers.is_empty() || self.ending.is_some();
-        if ended && !answer.too_large {
-            if self.view.freshness == Freshness::Incomplete {
-                let why = "the store was not read yet, the name may exist";
-                return Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why));
-            }
-            if rcode == ResponseCode::NoError && self.view.externals.any_failed() {
-                return Outcome::Answered(unreachable());
-            }
-            answer.authorities.push(self.soa(self.view.zone.min_ttl));
-            answer.denials.extend(self.ending.take());
-        } else if self.view.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(&answer) {
-            return Outcome::Answered(unreachable());
-        }
-        if self.view.freshness == Freshness::Stale {
+        answer.additionals = std::mem::take(&mut self.collected.additionals);
+        answer.too_large = self.too_large || self.budget.is_spent();
+        let is_negative = answer.answers.is_empty() || self.collected.denial.is_some();
+        Outcome::Answered(if is_negative && !answer.too_large {
+            self.finish_without_data(answer)
+        } else if self.is_cut_short(&answer) {
+            negative::unreachable()
+        } else {
+            self.complete(answer)
+        })
+    }
+
+    /// Whether an answer to be signed holds only CNAMEs because a look-up upstream failed.
+    fn is_cut_short(&self, answer: &Answer) -> bool {
+        self.view.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(answer)
+    }
+
+    /// Says what is stale, and puts the records into the order in which they are sent.
+    fn complete(&self, mut answer: Answer) -> Answer {
+        let view = self.view;
+        if view.freshness == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
-        } else if self.view.externals.any_stale() {
+        } else if view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
-        if arrange(&mut answer, self.view.zone.round_robin, self.view.seed) {
-            self.view.dependencies.note_random_choice();
+        // A single record needs no order.
+        let has_order = answer.answers.len() > 1 || answer.additionals.len() > 1;
+        if has_order && arrange(&mut answer, view.zone.round_robin, view.seed) {
+            view.dependencies.note_random_choice();
         }
-        Outcome::Answered(answer)
+        answer
     }
-}
-
-/// A name outside the domain could not be looked up, and there is nothing else.
-fn unreachable() -> Answer {
-    let why = "a name outside the domain that this one leads to could not be looked up";
-    Answer::failure(ResponseCode::ServFail, Ede::NO_REACHABLE_AUTHORITY, why)
 }
 
 fn has_addresses(answer: &Answer) -> bool {

@@ -1,6 +1,10 @@
-//! Negative answers: the SOA, and what has to be proven not to exist.
+//! Negative answers: the SOA, what has to be proven not to exist, and failures where that is not known.
 
 use super::{AnswerBuilder, in_query_case};
+use crate::answer::side_lookups::gather_types;
+use crate::answer::{Answer, Denial, Ede, Freshness, Missing};
+use crate::tree::TreePath;
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{RData, Record};
 
@@ -10,6 +14,47 @@ const SOA_RETRY: i32 = 7_200;
 const SOA_EXPIRE: i32 = 604_800;
 
 impl AnswerBuilder<'_> {
+    /// Notes that the owner exists without the type asked for.
+    pub(super) fn end_without_data(&mut self, path: &TreePath) {
+        let is_apex = self.view.zone.is_apex(&self.owner);
+        let missing = Missing::Data(self.view.types_at(path, is_apex, gather_types));
+        self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+    }
+
+    /// Notes that the owner does not exist.
+    pub(super) fn end_without_name(&mut self) {
+        if self.view.wants_dnssec() {
+            let missing = self.view.missing_name(&self.owner, gather_types);
+            self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+        }
+    }
+
+    /// The answer to a question for a name that does not exist. Nothing was collected, since that was the first thing read.
+    pub(super) fn finish_without_name(mut self) -> Answer {
+        if self.view.freshness == Freshness::Incomplete {
+            return not_ready();
+        }
+        self.end_without_name();
+        self.finish_negative(Answer::empty(ResponseCode::NXDomain))
+    }
+
+    /// The answer to a question for data that do not exist, or that CNAMEs do not lead to.
+    pub(super) fn finish_without_data(self, answer: Answer) -> Answer {
+        if self.view.freshness == Freshness::Incomplete {
+            return not_ready();
+        }
+        if self.view.externals.any_failed() {
+            return unreachable();
+        }
+        self.finish_negative(answer)
+    }
+
+    fn finish_negative(mut self, mut answer: Answer) -> Answer {
+        answer.authorities.push(self.soa(self.view.zone.min_ttl));
+        answer.denials.extend(self.collected.denial.take());
+        self.complete(answer)
+    }
+
     /// The SOA record with a TTL; its serial is the time of the last change of data.
     pub(super) fn soa(&self, ttl: u32) -> Record {
         let zone = self.view.zone;
@@ -25,4 +70,16 @@ impl AnswerBuilder<'_> {
         let owner = in_query_case(self.query.name(), zone.domain()).clone();
         Record::from_rdata(owner, self.view.capped(ttl), RData::SOA(soa))
     }
+}
+
+/// Something is missing in a tree that is not complete yet.
+fn not_ready() -> Answer {
+    let why = "the store was not read yet, the name may exist";
+    Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
+}
+
+/// A name outside the domain could not be looked up, and there is nothing else to answer.
+pub(super) fn unreachable() -> Answer {
+    let why = "a name outside the domain that this one leads to could not be looked up";
+    Answer::failure(ResponseCode::ServFail, Ede::NO_REACHABLE_AUTHORITY, why)
 }

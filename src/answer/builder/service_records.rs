@@ -45,6 +45,16 @@ impl AnswerBuilder<'_> {
         Some(records)
     }
 
+    /// The answer to TXT; `None` if the name does not exist.
+    pub(super) fn txt(&mut self, path: &TreePath) -> Option<Vec<Record>> {
+        let found = self.grouped(path, DataKinds::TEXT, |service| service.text.as_deref())?;
+        let record = |m: &MatchedService<'_>| {
+            let text = m.entry.service.text.as_deref()?;
+            Some(text_record(&self.owner, self.view.ttl(m.entry), text))
+        };
+        Some(found.iter().filter_map(record).collect())
+    }
+
     /// The target of a service, whose addresses go to ADDITIONAL.
     ///
     /// An address gets the name of its key. `seen` are the named targets whose addresses are there.
@@ -58,18 +68,22 @@ impl AnswerBuilder<'_> {
                 let target = own();
                 if seen.insert(target.clone()) {
                     let records = self.target_addresses(&target);
-                    self.additionals.extend(records);
+                    self.collected.additionals.extend(records);
                 }
                 target
             }
             Host::V4(v4) => {
                 let target = own();
-                self.additionals.push(Record::from_rdata(target.clone(), ttl, RData::A(A(*v4))));
+                self.collected.additionals.push(Record::from_rdata(target.clone(), ttl, RData::A(A(*v4))));
                 target
             }
             Host::V6(v6) => {
                 let target = own();
-                self.additionals.push(Record::from_rdata(target.clone(), ttl, RData::AAAA(AAAA(*v6))));
+                self.collected.additionals.push(Record::from_rdata(
+                    target.clone(),
+                    ttl,
+                    RData::AAAA(AAAA(*v6)),
+                ));
                 target
             }
             Host::Name(name) => {
@@ -98,7 +112,7 @@ impl AnswerBuilder<'_> {
             let v6 = v6.into_iter().filter(|r| !(cnames && r.record_type() == RecordType::CNAME));
             v4.into_iter().chain(v6).collect()
         };
-        self.additionals.extend(records);
+        self.collected.additionals.extend(records);
     }
 
     fn priority(&self, service: &Service) -> u16 {
@@ -124,7 +138,7 @@ fn strip(name: &Name, labels: u8) -> Name {
 }
 
 /// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
-pub(super) fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
+fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
     let strings = text.as_bytes().chunks(255).collect();
     Record::from_rdata(owner.clone(), ttl, RData::TXT(TXT::from_bytes(strings)))
 }
