@@ -1,10 +1,10 @@
-//! MetricNames outside the tree: what an answer needs of them, and what came of looking them up.
+//! Names outside the tree: questions for upstreams that an answer needs, and their results.
 
 use super::Zone;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
-/// Most names that are looked up for one answer; what is beyond counts as not found.
+/// Maximum number of names that are looked up for one answer; further ones count as not found.
 pub const MAX_LOOKUPS: usize = 64;
 
 /// A question for an upstream.
@@ -16,24 +16,35 @@ pub struct Lookup {
     pub rtype: RecordType,
 }
 
-/// What came of look-ups upstream.
+/// The results of look-ups upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Externals {
-    pub(super) known: HashMap<Lookup, Option<Vec<Record>>>,
+    /// The answer section of each; `None` if the name does not exist or the look-up failed.
+    results: HashMap<Lookup, Option<Vec<Record>>>,
     failed: bool,
     stale: bool,
 }
 
 impl Externals {
-    /// Nothing was looked up yet.
+    /// No look-up was made yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes that a look-up failed: the name may exist all the same.
+    /// Adds the answer section of a NOERROR reply; `None` if the name does not exist.
+    pub fn insert(&mut self, lookup: Lookup, records: Option<Vec<Record>>) {
+        self.results.insert(lookup, records);
+    }
+
+    /// Adds that a look-up failed: the name may exist all the same.
     pub fn insert_failure(&mut self, lookup: Lookup) {
-        self.known.insert(lookup, None);
+        self.results.insert(lookup, None);
         self.failed = true;
+    }
+
+    /// Notes that a result is older than its TTL.
+    pub fn note_stale(&mut self) {
+        self.stale = true;
     }
 
     /// Whether a look-up failed.
@@ -41,25 +52,26 @@ impl Externals {
         self.failed
     }
 
-    /// Notes that what was found is beyond its time.
-    pub fn note_stale(&mut self) {
-        self.stale = true;
-    }
-
-    /// Whether anything that was found is beyond its time.
+    /// Whether a result is older than its TTL.
     pub fn any_stale(&self) -> bool {
         self.stale
     }
 
-    /// Notes the answer section of a NOERROR reply, or that the name does not exist.
-    pub fn insert(&mut self, lookup: Lookup, records: Option<Vec<Record>>) {
-        self.known.insert(lookup, records);
+    /// The result of a look-up: an answer section, or `Some(None)` without one; `None` if it was not made yet.
+    pub(super) fn result(&self, lookup: &Lookup) -> Option<Option<&[Record]>> {
+        self.results.get(lookup).map(Option::as_deref)
+    }
+
+    /// Whether one more look-up may be made beside these and `pending` others.
+    pub(super) fn allow_one_more(&self, pending: usize) -> bool {
+        self.results.len() + pending < MAX_LOOKUPS
     }
 }
 
-/// The CNAMEs that lead from a name, and the records at their end; nothing of our own domain, which an upstream has
-/// nothing to say about: it would be signed.
-pub(super) fn scrubbed(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
+/// The records of an upstream's answer that may be signed: the CNAMEs that lead from a name, and those of a type at their end.
+///
+/// Records of our own domain are left out, since an upstream is no authority for them.
+pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
     while !zone.contains(&owner) && chain.len() <= records.len() {

@@ -2,7 +2,7 @@
 
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::Lookup;
-use crate::answer::externals::{MAX_LOOKUPS, scrubbed};
+use crate::answer::externals::chain_from;
 use crate::answer::flatten::{Family, MAX_CNAME_CHAIN};
 use crate::service::Host;
 use crate::tree::TreePath;
@@ -96,22 +96,22 @@ impl AnswerBuilder<'_> {
         }
     }
 
-    /// The answer section that upstream gave; `None` if it failed, or until it is looked up.
+    /// The answer section of an upstream for a name outside of the tree; `None` without one, or until it is looked up.
     pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
         // hickory's own count leaves a leading "*" out.
         if name.iter().count() < usize::from(self.view.zone.ndots) {
             return None;
         }
+        let (externals, lookups) = (self.view.externals, &mut self.collected.lookups);
         let lookup = Lookup { name: name.clone(), rtype };
-        match self.view.externals.known.get(&lookup) {
-            Some(known) if self.view.wants_dnssec() => {
-                known.as_ref().map(|records| scrubbed(records, name, rtype, self.view.zone))
+        match externals.result(&lookup) {
+            Some(records) if self.view.wants_dnssec() => {
+                records.map(|records| chain_from(records, name, rtype, self.view.zone))
             }
-            Some(known) => known.clone(),
+            Some(records) => records.map(<[Record]>::to_vec),
             None => {
-                let room = self.view.externals.known.len() + self.collected.lookups.len() < MAX_LOOKUPS;
-                if room && !self.collected.lookups.contains(&lookup) {
-                    self.collected.lookups.push(lookup);
+                if externals.allow_one_more(lookups.len()) && !lookups.contains(&lookup) {
+                    lookups.push(lookup);
                 }
                 None
             }
@@ -119,6 +119,7 @@ impl AnswerBuilder<'_> {
     }
 }
 
+/// A CNAME record.
 pub(super) fn cname(owner: &Name, ttl: u32, target: &Name) -> Record {
     Record::from_rdata(owner.clone(), ttl, RData::CNAME(CNAME(target.clone())))
 }
