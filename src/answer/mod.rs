@@ -34,46 +34,63 @@ pub use zone::{Identity, Zone};
 
 use crate::tree::TreePath;
 use builder::AnswerBuilder;
+use chaos::answer_chaos;
 use hickory_proto::op::{Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use reverse::answer_reverse;
+use special_use::answer_special_use;
+use zone::LocatedName;
 
 /// Meta type in the type bit map of a name that does not exist; nothing to ask for (RFC 9824 §3.5).
 pub const NXNAME: RecordType = RecordType::Unknown(128);
+
+/// Last labels of the names outside of the domain that are answered here: reverse names (`arpa`) and special-use names
+/// (RFC 6761).
+const ANSWERED_TOP_LABELS: [&[u8]; 3] = [b"arpa", b"invalid", b"localhost"];
 
 /// Answers a question, or says what else it takes.
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     match query.query_class() {
         DNSClass::IN => {}
-        DNSClass::CH => return Outcome::Answered(chaos::answer_chaos(query, view.zone)),
+        DNSClass::CH => return Outcome::Answered(answer_chaos(query, view.zone)),
         _ => return Outcome::Answered(Answer::refused("only the classes IN and CH are served")),
     }
-    let zone = view.zone;
-    let name = zone.resolve_local(query.name());
-    if let Some(answer) = reverse::answer_reverse(query, name, view) {
+    let LocatedName { tree_name, is_in_domain } = view.zone.locate(query.name());
+    let is_special = has_answered_top_label(tree_name);
+    if is_special && let Some(answer) = answer_reverse(query, tree_name, view) {
         return Outcome::Answered(answer);
     }
-    if zone.contains(name) || zone.contains(query.name()) {
-        return answer_in_domain(query, &TreePath::new(name), view);
+    if is_in_domain {
+        return answer_in_domain(query, tree_name, view);
     }
-    match (special_use::answer_special_use(query), query.query_type()) {
-        (Some(answer), _) => Outcome::Answered(answer),
-        (None, RecordType::AXFR | RecordType::IXFR) => {
-            Outcome::Answered(Answer::refused("zone transfers are not served"))
-        }
-        (None, _) => Outcome::Forward,
+    if is_special && let Some(answer) = answer_special_use(query) {
+        return Outcome::Answered(answer);
+    }
+    match query.query_type() {
+        RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
+        _ => Outcome::Forward,
     }
 }
 
-/// Answers for a name of the site's domain.
-fn answer_in_domain(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome {
-    if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
-        return Outcome::Answered(Answer::refused("zone transfers are not served"));
+fn has_answered_top_label(name: &Name) -> bool {
+    let top = name.iter().next_back();
+    top.is_some_and(|top| ANSWERED_TOP_LABELS.iter().any(|label| top.eq_ignore_ascii_case(label)))
+}
+
+/// Answers for a name of the site's domain; the tree is asked for `tree_name`.
+fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome {
+    match query.query_type() {
+        RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
+        NXNAME => {
+            let why = "NXNAME is for denials only";
+            Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))
+        }
+        _ => AnswerBuilder::new(query, view).answer_from(&TreePath::new(tree_name)),
     }
-    if query.query_type() == NXNAME {
-        let why = "NXNAME is for denials only";
-        return Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why));
-    }
-    AnswerBuilder::new(query, view).answer_from(path)
+}
+
+fn no_transfer() -> Answer {
+    Answer::refused("zone transfers are not served")
 }
 
 #[cfg(test)]

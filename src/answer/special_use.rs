@@ -9,14 +9,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// TTL of these answers and of their absence, in seconds (RFC 6303 §3).
 const SPECIAL_USE_TTL: u32 = 10_800;
 
+/// SOA timers of the zones of these names, in seconds (RFC 6303 §3).
+const SPECIAL_USE_REFRESH: i32 = 10_800;
+const SPECIAL_USE_RETRY: i32 = 1_200;
+const SPECIAL_USE_EXPIRE: i32 = 604_800;
+
 /// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
 pub(super) fn answer_special_use(query: &Query) -> Option<Answer> {
-    // Nearly all names end in something else.
-    let top = query.name().iter().next_back()?;
-    if ![b"localhost".as_slice(), b"invalid", b"arpa"].iter().any(|special| top.eq_ignore_ascii_case(special))
-    {
-        return None;
-    }
     let name = query.name().to_lowercase();
     let labels: Vec<&[u8]> = name.iter().rev().collect();
     match labels.as_slice() {
@@ -65,8 +64,15 @@ fn positive(query: &Query, rdata: RData) -> Answer {
 fn negative(rcode: ResponseCode, name: &Name, zone_labels: usize) -> Answer {
     let zone = name.trim_to(zone_labels);
     let nobody = zone.prepend_label("nobody").unwrap_or_else(|_| zone.clone());
-    let ttl = i32::try_from(SPECIAL_USE_TTL).unwrap_or(i32::MAX);
-    let soa = SOA::new(zone.clone(), nobody, 1, ttl, ttl / 9, 604_800, SPECIAL_USE_TTL);
+    let soa = SOA::new(
+        zone.clone(),
+        nobody,
+        1,
+        SPECIAL_USE_REFRESH,
+        SPECIAL_USE_RETRY,
+        SPECIAL_USE_EXPIRE,
+        SPECIAL_USE_TTL,
+    );
     let mut answer = Answer::empty(rcode);
     answer.authorities.push(Record::from_rdata(zone, SPECIAL_USE_TTL, RData::SOA(soa)));
     answer

@@ -41,6 +41,15 @@ pub struct Identity {
     pub hostname: String,
 }
 
+/// The name of a question, as a zone sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocatedName<'n> {
+    /// The name to look up in the tree: for `local.dns.<domain>` the one that it leads to.
+    pub(super) tree_name: &'n Name,
+    /// Whether the name of the question is the domain or below it.
+    pub(super) is_in_domain: bool,
+}
+
 impl Zone {
     /// A zone with SkyDNS's defaults.
     ///
@@ -104,11 +113,21 @@ impl Zone {
         self.is_apex(name) || self.local.is_some() && same_name(&self.dns_name, name)
     }
 
-    /// The name to look up for a question: the host's own for `local.dns.<domain>`.
+    /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
     pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {
             Some(local) if same_name(name, &self.local_name) => local,
             _ => name,
+        }
+    }
+
+    /// Where the name of a question is looked up, and whether it is ours.
+    pub(super) fn locate<'n>(&'n self, name: &'n Name) -> LocatedName<'n> {
+        match &self.local {
+            Some(local) if same_name(name, &self.local_name) => {
+                LocatedName { tree_name: local, is_in_domain: true }
+            }
+            _ => LocatedName { tree_name: name, is_in_domain: self.contains(name) },
         }
     }
 }
