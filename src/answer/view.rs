@@ -141,9 +141,14 @@ impl<'a> View<'a> {
     /// Whether a name exists; `path` is where it is looked up.
     pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
         let found = self.services(path, DataKinds::NONE, |_| false);
-        !matches!(found, TreeLookup::NoName)
-            || self.zone.always_has(&path.before_wildcards())
-            || self.has_names_below_local(name)
+        !matches!(found, TreeLookup::NoName) || self.always_exists(path) || self.has_names_below_local(name)
+    }
+
+    /// Whether a name exists whatever services there are: the domain itself does, and where `local.dns.<domain>` leads to a
+    /// host, so does the name above it (RFC 8020).
+    pub(super) fn always_exists(&self, path: &TreePath) -> bool {
+        let name = path.before_wildcards();
+        self.zone.is_apex(&name) || self.zone.local.is_some() && same_name(self.zone.dns_name(), &name)
     }
 
     /// What has to be proven of a name that does not exist: the longest name above it that exists (RFC 5155 §1.3), and the

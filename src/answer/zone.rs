@@ -107,12 +107,6 @@ impl Zone {
         same_name(&self.domain, name)
     }
 
-    /// Whether a name exists whatever the store holds: the domain itself, and what `local.dns.<domain>` is below
-    /// (RFC 8020).
-    pub(super) fn always_has(&self, name: &Name) -> bool {
-        self.is_apex(name) || self.local.is_some() && same_name(&self.dns_name, name)
-    }
-
     /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
     pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {

@@ -117,8 +117,7 @@ impl<'a> AnswerBuilder<'a> {
     fn exists_without_services(&self, path: &TreePath) -> bool {
         // Names below `local.dns.<domain>` make that name exist, but not the one that it leads to.
         let is_owner = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
-        self.view.zone.always_has(&path.before_wildcards())
-            || is_owner && self.view.has_names_below_local(&self.owner)
+        self.view.always_exists(path) || is_owner && self.view.has_names_below_local(&self.owner)
     }
 
     /// The services at a name and below it, as [`Self::services`] returns them, reduced to one group.
