@@ -1,11 +1,11 @@
-//! The last touch on an answer: no record twice, one CNAME a name and first, one TTL an RRset, and
-//! round robin.
+//! The order of the records of an answer, and what is left out: no record comes twice, a name has one CNAME, an RRset has
+//! one TTL, and round robin shuffles addresses.
 
 use super::{Answer, Rng, in_one_set};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
-/// Brings the sections of an answer into the shape they are sent in; returns whether a CNAME was chosen at random.
+/// Arranges the answer and additional sections; returns whether a CNAME was chosen at random.
 pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
     let mut rng = Rng::new(seed);
     let mut chosen = false;
@@ -17,7 +17,7 @@ pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool
             chosen |= chosen_at_random;
         }
     }
-    // Chains come first and in order: some stub resolvers give up on any other order.
+    // CNAMEs come first, in the order in which they are followed: some stub resolvers give up on any other order.
     answer.answers.sort_by_key(|record| record.record_type() != RecordType::CNAME);
     if round_robin {
         shuffle_addresses(&mut answer.answers, &mut rng);
@@ -25,20 +25,20 @@ pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool
     chosen
 }
 
-/// One record a datum, one CNAME a name, the records of an RRset together and with one TTL; and whether a CNAME was
-/// chosen at random.
+/// A section without equal records, with one CNAME for each name and the records of each RRset side by side; and whether a
+/// CNAME was chosen at random.
 fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) {
     let sets = RrSets::new(&section, rng);
-    let mut placed: Vec<(usize, Record)> = Vec::with_capacity(section.len());
-    let RrSets { of_record, kept, ttls, chosen_at_random } = sets;
+    let mut records: Vec<(usize, Record)> = Vec::with_capacity(section.len());
+    let RrSets { of_record, stays, ttls, chosen_at_random } = sets;
     for (at, mut record) in section.into_iter().enumerate() {
-        if kept[at] {
+        if stays[at] {
             record.ttl = ttls[of_record[at]];
-            placed.push((of_record[at], record));
+            records.push((of_record[at], record));
         }
     }
-    placed.sort_by_key(|(set, _)| *set);
-    (placed.into_iter().map(|(_, record)| record).collect(), chosen_at_random)
+    records.sort_by_key(|(set, _)| *set);
+    (records.into_iter().map(|(_, record)| record).collect(), chosen_at_random)
 }
 
 /// The RRsets of a section, numbered in the order of their first records.
@@ -46,9 +46,9 @@ fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) 
 struct RrSets {
     /// The RRset of each record.
     of_record: Vec<usize>,
-    /// Which records stay.
-    kept: Vec<bool>,
-    /// The least TTL of each RRset (RFC 2181 §5.2).
+    /// Whether each record stays.
+    stays: Vec<bool>,
+    /// The lowest TTL of each RRset, which all its records get (RFC 2181 §5.2).
     ttls: Vec<u32>,
     /// Whether a CNAME was chosen at random.
     chosen_at_random: bool,
@@ -64,33 +64,33 @@ impl RrSets {
             let next = numbers.len();
             let set = *numbers.entry(key).or_insert(next);
             sets.of_record.push(set);
-            sets.kept.push(data.insert((set, &record.data)));
+            sets.stays.push(data.insert((set, &record.data)));
         }
         sets.choose_cnames(section, rng);
         sets.ttls = vec![u32::MAX; numbers.len()];
-        for (at, record) in section.iter().enumerate().filter(|(at, _)| sets.kept[*at]) {
+        for (at, record) in section.iter().enumerate().filter(|(at, _)| sets.stays[*at]) {
             let least = &mut sets.ttls[sets.of_record[at]];
             *least = (*least).min(record.ttl);
         }
         sets
     }
 
-    /// Leaves one CNAME in each RRset of them: the first, or with `rng` any.
+    /// Lets one CNAME stay for each name: the first, or with `rng` a random one.
     fn choose_cnames(&mut self, section: &[Record], mut rng: Option<&mut Rng>) {
         let mut chosen = HashMap::<usize, (usize, u64)>::new();
         for (at, record) in section.iter().enumerate() {
-            if !self.kept[at] || record.record_type() != RecordType::CNAME {
+            if !self.stays[at] || record.record_type() != RecordType::CNAME {
                 continue;
             }
-            let (choice, seen) = chosen.entry(self.of_record[at]).or_insert((at, 0));
-            *seen += 1;
-            self.chosen_at_random |= *seen > 1 && rng.is_some();
-            // The n-th replaces the present choice with probability 1/n, so each is equally likely.
-            if *seen > 1 && rng.as_mut().is_some_and(|rng| rng.below(*seen) == 0) {
-                self.kept[*choice] = false;
+            let (choice, count) = chosen.entry(self.of_record[at]).or_insert((at, 0));
+            *count += 1;
+            self.chosen_at_random |= *count > 1 && rng.is_some();
+            // The n-th CNAME replaces the one chosen before with probability 1/n, so each is equally likely.
+            if *count > 1 && rng.as_mut().is_some_and(|rng| rng.below(*count) == 0) {
+                self.stays[*choice] = false;
                 *choice = at;
-            } else if *seen > 1 {
-                self.kept[at] = false;
+            } else if *count > 1 {
+                self.stays[at] = false;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Class CH: what the server tells about itself.
+//! Class CH: what this server says about itself.
 
 use super::{Answer, Zone};
 use hickory_proto::op::{Query, ResponseCode};

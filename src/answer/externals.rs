@@ -1,4 +1,4 @@
-//! Names outside the tree: questions for upstreams that an answer needs, and their results.
+//! Names outside the tree: questions for upstreams that an answer depends on, and the results.
 
 use super::Zone;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -10,7 +10,7 @@ pub const MAX_LOOKUPS: usize = 64;
 /// A question for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lookup {
-    /// Compared without regard to letter case.
+    /// The name; names that differ in letter case only are equal.
     pub name: Name,
     /// A or AAAA.
     pub rtype: RecordType,
@@ -26,17 +26,17 @@ pub struct Externals {
 }
 
 impl Externals {
-    /// No look-up was made yet.
+    /// The results before any look-up.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the answer section of a NOERROR reply; `None` if the name does not exist.
+    /// Adds the answer section of a NOERROR reply, or `None` if the name does not exist.
     pub fn insert(&mut self, lookup: Lookup, records: Option<Vec<Record>>) {
         self.results.insert(lookup, records);
     }
 
-    /// Adds that a look-up failed: the name may exist all the same.
+    /// Adds a look-up that failed: the name may exist all the same.
     pub fn insert_failure(&mut self, lookup: Lookup) {
         self.results.insert(lookup, None);
         self.failed = true;
@@ -57,7 +57,7 @@ impl Externals {
         self.stale
     }
 
-    /// The result of a look-up: an answer section, or `Some(None)` without one; `None` if it was not made yet.
+    /// The answer section that a look-up returned, or `Some(None)` if it returned none; `None` before the look-up.
     pub(super) fn result(&self, lookup: &Lookup) -> Option<Option<&[Record]>> {
         self.results.get(lookup).map(Option::as_deref)
     }

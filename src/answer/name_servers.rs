@@ -5,7 +5,7 @@ use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
 
-/// The name servers, each with the name that its key stands for.
+/// The name servers, each with the name of its key.
 ///
 /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service whose
 /// host is no address is no name server.

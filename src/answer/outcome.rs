@@ -1,18 +1,18 @@
-//! What becomes of a question: an answer, look-ups that it takes, or the forwarder.
+//! The outcome of a question: an answer, look-ups that must come first, or a question for the forwarder.
 
 use super::{Lookup, SharedAuthority};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use std::sync::Arc;
 
-/// What becomes of a question.
+/// The outcome of a question.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Answered here.
+    /// The answer.
     Answered(Answer),
-    /// These have to be looked up first; ask again with what came of them.
+    /// Upstreams must be asked these first; ask again with the results.
     Lookup(Vec<Lookup>),
-    /// Not ours to answer.
+    /// The name is outside of the domain: upstreams have to answer.
     Forward,
 }
 
@@ -25,17 +25,17 @@ pub struct Answer {
     pub authoritative: bool,
     /// The answer section.
     pub answers: Vec<Record>,
-    /// What the authority section begins with, if that is common to many answers.
+    /// The beginning of the authority section, if many answers share it.
     pub shared_authority: Option<Arc<SharedAuthority>>,
-    /// The authority section, or its rest.
+    /// The authority section, behind the shared beginning.
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
     pub additionals: Vec<Record>,
-    /// What to tell about it (RFC 8914).
+    /// The extended error that is sent along (RFC 8914).
     pub ede: Option<Ede>,
     /// Too many services for any message: TC over UDP, SERVFAIL over TCP.
     pub too_large: bool,
-    /// What has to be proven not to exist; only for clients that want DNSSEC records.
+    /// Names and data that have to be proven not to exist; only for clients that want DNSSEC records.
     pub denials: Vec<Denial>,
 }
 
@@ -95,16 +95,16 @@ impl Answer {
         Self { authoritative: false, ede: Some(Ede::new(code, text)), ..Self::empty(rcode) }
     }
 
-    /// REFUSED with the reason for a person.
+    /// REFUSED, with the reason for a person.
     pub(super) fn refused(why: &str) -> Self {
         Self::failure(ResponseCode::Refused, Ede::NOT_SUPPORTED, why)
     }
 }
 
-/// Something that has to be proven not to exist.
+/// A name, or data at a name, that has to be proven not to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// The name asked for, or the one that its CNAME leads to.
+    /// The name in the question, or the name that its CNAMEs lead to.
     pub name: Name,
     /// What is missing there.
     pub missing: Missing,
@@ -113,13 +113,13 @@ pub struct Denial {
 /// What is missing at a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The type asked for; these are there, RRSIG apart. None: a name that only has names below it.
+    /// The type in the question. The name has these types, RRSIG apart; a name that only has names below it has none.
     Data(Vec<RecordType>),
     /// The name.
     Name {
-        /// The longest name above it that exists (RFC 5155 §1.3).
+        /// The longest name above the missing one that exists (RFC 5155 §1.3).
         closest_encloser: Name,
-        /// The types there; none is told for compact denial.
+        /// The types there; empty for compact denial, which does not need them.
         types: Vec<RecordType>,
     },
 }

@@ -1,4 +1,4 @@
-//! Reverse look-ups: PTR records from keys below `/arpa`.
+//! Reverse names: PTR records of services whose keys are below `/arpa`.
 
 use super::{Answer, View};
 use crate::service::Host;
@@ -7,9 +7,9 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::PTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-/// Answers for a name that a service's key below `in-addr.arpa` or `ip6.arpa` is made for.
+/// The answer for a reverse name that has a service on its key; `None` for all other names.
 ///
-/// Other types than PTR have no data there. AA stays clear: the reverse zone is not ours.
+/// Types other than PTR have no data. AA stays clear, since this server is not authoritative for the reverse zone.
 pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Option<Answer> {
     if !is_reverse(name) {
         return None;

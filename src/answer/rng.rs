@@ -18,9 +18,10 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, each as likely as any other to within 2^-48.
+    /// A number below `bound`; the probabilities of any two differ by at most 2^-48.
     pub fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.next()) * u128::from(bound);
+        // The upper half of 128 bits always fits.
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 

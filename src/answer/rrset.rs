@@ -2,9 +2,9 @@
 
 use hickory_proto::rr::{Name, Record};
 
-/// Whether two names are the same, in whatever letter case (RFC 4343).
+/// Whether two names are equal but for letter case (RFC 4343).
 ///
-/// Unlike `==` it begins at the first labels: names of one zone differ there.
+/// Unlike `==` this compares the first labels first: names of one zone differ there.
 pub fn same_name(a: &Name, b: &Name) -> bool {
     let (mut a, mut b) = (a.iter(), b.iter());
     loop {
@@ -16,12 +16,12 @@ pub fn same_name(a: &Name, b: &Name) -> bool {
     }
 }
 
-/// Whether two records that follow each other are of one RRset.
+/// Whether two neighbouring records of a section are of one RRset.
 pub fn in_one_set(a: &Record, b: &Record) -> bool {
     a.record_type() == b.record_type() && same_name(&a.name, &b.name)
 }
 
-/// The RRsets of a section, whose records stand together.
+/// The RRsets of a section in which the records of each RRset are side by side.
 pub fn rrsets(section: &[Record]) -> impl Iterator<Item = &[Record]> {
     section.chunk_by(in_one_set)
 }

@@ -1,22 +1,22 @@
-//! Which of the services found count: equal ones once, and those of one group.
+//! Which of the services found count in an answer: of several equal ones the first, and those of one group.
 
 use crate::service::{Host, Service};
 use crate::tree::MatchedService;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
-/// Drops services that announce the same as one before them.
+/// Drops services that are equal to one before them.
 pub(super) fn distinct(found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {
     if found.len() < 2 {
         return found;
     }
-    let mut seen = HashSet::with_capacity(found.len());
-    found.into_iter().filter(|m| seen.insert(Announced(&m.entry.service))).collect()
+    let mut announced = HashSet::with_capacity(found.len());
+    found.into_iter().filter(|m| announced.insert(Announced(&m.entry.service))).collect()
 }
 
-/// Keeps the services of the group that the shortest keys carry, and those without a group.
+/// Drops the services of all groups but one: the group of the services with the shortest keys. Services without a group stay.
 ///
-/// Two different groups on that level mean no grouping.
+/// If the shortest keys have two different groups, no service is dropped.
 pub(super) fn one_group(mut found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {
     let group = |m: &MatchedService<'_>| m.entry.service.group.clone();
     let Some(shortest) =
@@ -39,7 +39,7 @@ pub(super) fn is_mail_exchanger(service: &Service) -> bool {
     service.mail && service.host != Host::None
 }
 
-/// A service as SkyDNS compares them; see [`Service::announces_same`].
+/// A service, equal to others by SkyDNS's rule; see [`Service::announces_same`].
 pub(super) struct Announced<'s>(pub(super) &'s Service);
 
 impl PartialEq for Announced<'_> {

@@ -1,18 +1,18 @@
-//! The part of the authority section that many denials share: the SOA, and the proofs that hold for all names below one
-//! name, with their signatures.
+//! The part of the authority section that many denials share: the SOA, and the proofs that are valid for all names below
+//! one name, with their signatures.
 
 use hickory_proto::rr::{Name, Record};
 use std::any::Any;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Records that stand at the beginning of the authority section of many answers, in the order in which they are sent.
+/// Records at the beginning of the authority section of many answers, in the order in which they are sent.
 ///
-/// Whoever writes messages can keep the written form with the records, so that it is made once for all these answers.
+/// The encoder of messages can store the encoded records here, so that they are encoded once for all these answers.
 pub struct SharedAuthority {
     closest_encloser: Name,
     records: Vec<Record>,
-    /// The written form; this module does not know what it is.
+    /// The encoded records, of a type that is private to the encoder.
     encoded: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -22,7 +22,7 @@ impl SharedAuthority {
         Self { closest_encloser, records, encoded: OnceLock::new() }
     }
 
-    /// The name that the questions of all these answers are below.
+    /// The name above the names of all questions that get these answers.
     pub fn closest_encloser(&self) -> &Name {
         &self.closest_encloser
     }
@@ -32,7 +32,7 @@ impl SharedAuthority {
         &self.records
     }
 
-    /// The written form, made by `encode` at the first call; `None` if it was made as another type.
+    /// The encoded records, which `encode` produces at the first call; `None` if that was a call with another type.
     pub fn encoded<T: Any + Send + Sync>(&self, encode: impl FnOnce(&Self) -> T) -> Option<&T> {
         self.encoded.get_or_init(|| Box::new(encode(self))).downcast_ref()
     }

@@ -21,15 +21,15 @@ pub(super) fn answer_special_use(query: &Query) -> Option<Answer> {
     match labels.as_slice() {
         [b"localhost", ..] => Some(localhost(query)),
         [b"invalid", ..] => Some(negative(ResponseCode::NXDomain, &name, 1)),
-        [b"arpa", b"in-addr", b"127", rest @ ..] => {
-            let ours = matches!(rest, [b"0", b"0", b"1"]);
-            // The names between 127.in-addr.arpa and the address exist without data.
-            let above = matches!(rest, [] | [b"0"] | [b"0", b"0"]);
-            Some(loopback(query, &name, 3, ours, above))
+        [b"arpa", b"in-addr", b"127", below @ ..] => {
+            let is_loopback = matches!(below, [b"0", b"0", b"1"]);
+            // The names between 127.in-addr.arpa and the address exist, but have no data.
+            let is_above = matches!(below, [] | [b"0"] | [b"0", b"0"]);
+            Some(loopback(query, &name, 3, is_loopback, is_above))
         }
-        [b"arpa", b"ip6", rest @ ..] if rest.len() == 32 => {
-            let ours = rest[..31].iter().all(|digit| *digit == b"0") && rest[31] == b"1";
-            ours.then(|| loopback(query, &name, 34, true, false))
+        [b"arpa", b"ip6", digits @ ..] if digits.len() == 32 => {
+            let is_loopback = digits[..31].iter().all(|digit| *digit == b"0") && digits[31] == b"1";
+            is_loopback.then(|| loopback(query, &name, 34, true, false))
         }
         _ => None,
     }
@@ -44,13 +44,13 @@ fn localhost(query: &Query) -> Answer {
     positive(query, rdata)
 }
 
-fn loopback(query: &Query, name: &Name, zone_labels: usize, ours: bool, above: bool) -> Answer {
-    if ours && query.query_type() == RecordType::PTR {
+fn loopback(query: &Query, name: &Name, zone_labels: usize, is_loopback: bool, is_above: bool) -> Answer {
+    if is_loopback && query.query_type() == RecordType::PTR {
         let mut localhost = Name::from_labels([b"localhost".as_slice()]).unwrap_or_default();
         localhost.set_fqdn(true);
         return positive(query, RData::PTR(PTR(localhost)));
     }
-    let rcode = if ours || above { ResponseCode::NoError } else { ResponseCode::NXDomain };
+    let rcode = if is_loopback || is_above { ResponseCode::NoError } else { ResponseCode::NXDomain };
     negative(rcode, name, zone_labels)
 }
 
@@ -60,7 +60,7 @@ fn positive(query: &Query, rdata: RData) -> Answer {
     answer
 }
 
-/// No data, or no such name, in the zone that the last labels of the name make (RFC 6303 §3).
+/// NODATA or NXDOMAIN, with the SOA of the zone that the last labels of the name are (RFC 6303 §3).
 fn negative(rcode: ResponseCode, name: &Name, zone_labels: usize) -> Answer {
     let zone = name.trim_to(zone_labels);
     let nobody = zone.prepend_label("nobody").unwrap_or_else(|_| zone.clone());

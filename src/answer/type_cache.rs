@@ -30,14 +30,14 @@ pub(super) struct TypeCacheKey {
     name: Name,
     /// CNAMEs are followed as long as they stay in this domain.
     domain: Name,
-    /// Whether the name is the apex, which never has a CNAME.
+    /// Whether the name is the apex, which has types of its own and never a CNAME.
     apex: bool,
     local: Option<Name>,
     ndots: u8,
 }
 
 impl TypeCacheKey {
-    /// The key of a name in lower case.
+    /// The key of a name, which is in lower case; `apex` says whether it is the name of the domain.
     pub(super) fn new(name: &Name, apex: bool, zone: &Zone) -> Self {
         Self {
             name: name.clone(),

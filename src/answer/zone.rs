@@ -1,12 +1,12 @@
-//! What the site is configured to serve, with the names that follow from it.
+//! The settings of the site's domain, and the names that follow from them.
 
-use super::same_name;
+use super::rrset::same_name;
 use hickory_proto::rr::Name;
 
 /// The settings of the site's domain, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// The domain we are authoritative for, absolute, lower case.
+    /// The domain that this server is authoritative for, absolute, in lower case.
     domain: Name,
     /// `local.dns.<domain>`.
     local_name: Name,
@@ -14,25 +14,25 @@ pub struct Zone {
     dns_name: Name,
     /// `ns.dns.<domain>`.
     ns_name: Name,
-    /// What is answered for `local.dns.<domain>`: a name of the host's own.
+    /// The name of this host, which `local.dns.<domain>` leads to.
     pub local: Option<Name>,
-    /// Mail address of the one responsible, as a name (RFC 1035 §8).
+    /// Mail address of the person responsible, as a name (RFC 1035 §8).
     pub hostmaster: Name,
-    /// TTL of services that give none, in seconds.
+    /// TTL of services that have none of their own, in seconds.
     pub ttl: u32,
     /// TTL of negative answers, in seconds (RFC 2308).
     pub min_ttl: u32,
-    /// SRV priority and MX preference of services that give none.
+    /// SRV priority and MX preference of services that have none of their own.
     pub priority: u16,
-    /// Whether addresses are shuffled.
+    /// Whether addresses are shuffled, and one of several CNAMEs is chosen at random.
     pub round_robin: bool,
-    /// Labels that a name must have to be looked up upstream.
+    /// Minimum number of labels of a name that is looked up upstream.
     pub ndots: u8,
-    /// What is told about this server under class CH; `None` tells nothing.
+    /// What class CH says about this server; questions of that class are refused if `None`.
     pub identity: Option<Identity>,
 }
 
-/// What `version.bind` and `hostname.bind` tell.
+/// The answers to `version.bind` and `hostname.bind`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The program's version.
@@ -53,7 +53,7 @@ pub(super) struct LocatedName<'n> {
 impl Zone {
     /// A zone with SkyDNS's defaults.
     ///
-    /// Names that would grow beyond 255 octets fall back to the domain itself.
+    /// A name below the domain that would exceed 255 octets is the domain itself instead.
     pub fn new(domain: &Name) -> Self {
         let mut domain = domain.to_lowercase();
         domain.set_fqdn(true);
@@ -115,7 +115,7 @@ impl Zone {
         }
     }
 
-    /// Where the name of a question is looked up, and whether it is ours.
+    /// Where the name of a question is looked up, and whether it is in the domain.
     pub(super) fn locate<'n>(&'n self, name: &'n Name) -> LocatedName<'n> {
         match &self.local {
             Some(local) if same_name(name, &self.local_name) => {
