@@ -1,6 +1,6 @@
 //! A limit on the services that are read for one purpose.
 
-/// The services that may be read for one purpose, such as the answer itself.
+/// How many services may still be read for one purpose, such as the answer itself.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Maximum number of services with different data that one look-up may find.

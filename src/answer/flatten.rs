@@ -1,4 +1,4 @@
-//! The addresses of a name in a signed answer: those of its services, and those of the names that services name as hosts.
+//! The addresses of a name in a signed answer: those of its services, and those that hosts of its services lead to.
 
 use super::budget::Budget;
 use super::{View, select};
@@ -8,15 +8,15 @@ use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
 
-/// Maximum number of CNAMEs, or of names that lead to each other, in a row.
+/// Maximum number of CNAMEs that are followed, one after the other.
 pub(super) const MAX_CNAME_CHAIN: usize = 8;
 
-/// The address types that are wanted.
+/// The types of addresses that are asked for.
 #[derive(Clone, Copy)]
 pub(super) enum Family {
     V4,
     V6,
-    /// Both, for ADDITIONAL.
+    /// Both types, for ADDITIONAL.
     Both,
 }
 
@@ -26,7 +26,7 @@ impl Family {
         if rtype == RecordType::A { Self::V4 } else { Self::V6 }
     }
 
-    /// The data kinds of services that have such addresses, or lead to some.
+    /// The data kinds of services that have addresses of this family, or a name that may lead to some.
     pub(super) fn kinds(self) -> DataKinds {
         match self {
             Self::V4 => DataKinds::V4 | DataKinds::NAME,
@@ -35,7 +35,7 @@ impl Family {
         }
     }
 
-    /// The type to ask an upstream for; SkyDNS asks for A where both are wanted.
+    /// The type to ask an upstream for; it is A for both, as in SkyDNS.
     pub(super) fn external_type(self) -> RecordType {
         match self {
             Self::V4 | Self::Both => RecordType::A,
@@ -56,13 +56,14 @@ impl Family {
 /// The addresses of a name.
 pub(super) struct FlatAddresses {
     pub(super) records: Vec<Record>,
-    /// Whether a name had more services than were allowed; then records are missing.
+    /// Whether a name had more different hosts than the budget allows; then records are missing.
     pub(super) too_many: bool,
 }
 
-/// The addresses of the services at a name and of the names that these name, and so on, all under `owner`.
+/// The addresses of the services at a name, and of the services at the names that are their hosts, and so on.
 ///
-/// Each name is visited once, and none outside of the tree: what upstreams say is not ours to sign.
+/// All records get the owner name `owner`. Each name is visited once. Names outside of the tree are left out, since records of
+/// upstreams must not be signed.
 pub(super) fn flat_addresses(
     view: &View<'_>,
     owner: &Name,
@@ -72,7 +73,7 @@ pub(super) fn flat_addresses(
 ) -> FlatAddresses {
     let mut flat = FlatAddresses { records: Vec::new(), too_many: false };
     let mut visited = HashSet::from([path.name().clone()]);
-    // Each with the least TTL on the way to it, and the number of names on that way.
+    // Names to visit, each with the lowest TTL on the way there and the number of names on that way.
     let mut to_visit = vec![(path.clone(), u32::MAX, 0)];
     while let Some((path, max_ttl, depth)) = to_visit.pop() {
         let found = match view.distinct_services(&path, family.kinds(), |service| &service.host, budget) {

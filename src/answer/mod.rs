@@ -1,8 +1,11 @@
 //! Authoritative answers: a question and a tree in, records out.
 //!
-//! Owns what SkyDNS makes of services: addresses, SRV weights, CNAME chains, groups, negative answers.
-//! It never waits: what has to be looked up upstream is named in [`Outcome::Lookup`], and the caller
-//! asks again with the results. Time and chance come in as numbers, so an answer can be replayed.
+//! Owns the rules by which services become records: addresses, SRV weights, CNAME chains, groups, negative answers. Refuses
+//! to sign records, to encode messages, and to wait: questions for upstreams are returned in [`Outcome::Lookup`], and the
+//! caller asks again with the results. Time and random numbers are arguments, so an answer can be replayed.
+//!
+//! [`answer`] is the entry. `builder` collects the records of a name in the domain, `side_lookups` finds out what else the
+//! name has, and both read the tree through [`View`] alone.
 
 mod arrange;
 mod budget;
@@ -41,14 +44,14 @@ use reverse::answer_reverse;
 use special_use::answer_special_use;
 use zone::LocatedName;
 
-/// Meta type in the type bit map of a name that does not exist; nothing to ask for (RFC 9824 §3.5).
+/// Meta type in the type bit map of a name that does not exist; no question may ask for it (RFC 9824 §3.5).
 pub const NXNAME: RecordType = RecordType::Unknown(128);
 
 /// Last labels of the names outside of the domain that are answered here: reverse names (`arpa`) and special-use names
 /// (RFC 6761).
 const ANSWERED_TOP_LABELS: [&[u8]; 3] = [b"arpa", b"invalid", b"localhost"];
 
-/// Answers a question, or says what else it takes.
+/// Answers a question, or says which look-ups that takes, or that upstreams have to answer.
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     match query.query_class() {
         DNSClass::IN => {}

@@ -1,7 +1,7 @@
-//! Look-ups beside an answer: which types a name has, and the one CNAME that it may have in a signed answer.
+//! Look-ups beside an answer: which types a name has, and the single CNAME that a name may have in a signed answer.
 //!
-//! They hold the view and a budget of their own, and none of what the answer collects. So what they find depends neither on
-//! the transport nor on what the answer has read before.
+//! They have the view and a budget of their own, and no access to the records that an answer collects. So their results depend
+//! neither on the transport nor on how much the answer has read before.
 
 use super::budget::Budget;
 use super::flatten::{Family, flat_addresses};
@@ -17,12 +17,13 @@ use std::sync::Arc;
 /// Maximum number of services that are read beside one answer.
 const MAX_SIDE_SERVICES: usize = 4 * MAX_FOUND;
 
-/// Maximum number of different data at one name, and of names on the way of CNAMEs, that are looked at.
+/// Maximum number of different hosts at one name, and of names that CNAMEs lead to.
 ///
-/// A name with more has no CNAME. The number is fixed, so that a name has the same types over UDP and TCP.
+/// A name with more has no CNAME. The number does not depend on the size of the reply, so that a name has the same types over UDP
+/// and TCP.
 const MAX_SIDE_NAMES: usize = 4_096;
 
-/// The types that services give a name, RRSIG and what DNSSEC adds to the apex apart.
+/// The types that services give a name: all types but RRSIG, and but those that DNSSEC adds to the apex.
 pub(super) fn gather_types(view: &View<'_>, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
     SideLookups::new(view).types(path, is_apex)
 }
@@ -34,7 +35,7 @@ pub(super) struct SideLookups<'a> {
 }
 
 impl<'a> SideLookups<'a> {
-    /// Look-ups that have read nothing yet.
+    /// Look-ups with a full budget.
     pub(super) fn new(view: &'a View<'a>) -> Self {
         Self { view, budget: Budget::new(MAX_SIDE_SERVICES, MAX_SIDE_NAMES) }
     }
@@ -53,6 +54,7 @@ impl<'a> SideLookups<'a> {
         cname.filter(|_| !search.too_many)
     }
 
+    /// See [`gather_types`].
     fn types(&mut self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
         let mut types = Vec::new();
         if self.single_cname(path).is_some() {
@@ -91,7 +93,7 @@ impl<'a> SideLookups<'a> {
         }
     }
 
-    /// Whether names that services at a name have as their hosts lead to addresses that count as its own.
+    /// Whether hosts of services at a name lead to addresses that count as the name's own.
     fn leads_to_addresses(&mut self, path: &TreePath, family: Family) -> bool {
         if !self.has(path, DataKinds::NAME) {
             return false;
@@ -103,7 +105,7 @@ impl<'a> SideLookups<'a> {
         flat.too_many || !flat.records.is_empty()
     }
 
-    /// Whether a service at a name is a mail exchanger, or there are too many services to know.
+    /// Whether a service at a name is a mail exchanger; `true` as well if there are too many services to know.
     fn has_mail_exchanger(&mut self, path: &TreePath) -> bool {
         self.has(path, DataKinds::MAIL)
             && match self.view.distinct_services(path, DataKinds::MAIL, Announced, &mut self.budget) {
@@ -117,20 +119,20 @@ impl<'a> SideLookups<'a> {
 /// A search for the CNAME of one name.
 struct CnameSearch<'s, 'a> {
     side: &'s mut SideLookups<'a>,
-    /// Whether a name on the way had too many different hosts; then no CNAME is found.
+    /// Whether any name that was read had too many different hosts; then the search finds no CNAME.
     too_many: bool,
 }
 
-/// The names that services at a name have as their hosts.
+/// The hosts of the services at a name that are names.
 struct Targets {
     /// Each name once, with the TTL of its CNAME.
     names: Vec<(Name, u32)>,
-    /// Whether they are of a single service, whose key is the name itself.
+    /// Whether there is one service only, and its key is the name itself.
     of_own_service: bool,
 }
 
 impl CnameSearch<'_, '_> {
-    /// The first target that leads somewhere; with round robin a random one of those that do.
+    /// The first target that leads to an address or out of the domain; with round robin the search begins at a random one.
     fn find(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         let targets = self.targets(path)?;
         let first = self.first_target(targets.names.len());
@@ -150,18 +152,17 @@ impl CnameSearch<'_, '_> {
             return 0;
         }
         view.dependencies.note_random_choice();
-        // A remainder of a `usize` is one.
+        // The remainder is less than `count`, so it fits.
         usize::try_from(view.seed % count as u64).unwrap_or(0)
     }
 
-    /// The CNAME of a name whose targets all lead nowhere: one service with this very name as its key has one all the same.
+    /// The CNAME of a name whose targets all lead nowhere: only a single service with this name as its key makes one.
     fn dangling_cname(&mut self, path: &TreePath, targets: Targets) -> Option<(Name, u32)> {
         let (target, ttl) = targets.names.into_iter().next().filter(|_| targets.of_own_service)?;
         (!self.leads_in_a_circle(path.name(), &target)).then_some((target, ttl))
     }
 
-    /// The names that services at a name, reduced to one group, have as their hosts; `None` if they are too many, here or at
-    /// a name before.
+    /// The targets at a name, of the services of one group; `None` if this or an earlier name had too many.
     fn targets(&mut self, path: &TreePath) -> Option<Targets> {
         let SideLookups { view, budget } = &mut *self.side;
         let found = match view.distinct_services(path, DataKinds::NAME, |service| &service.host, budget) {
@@ -191,9 +192,9 @@ impl CnameSearch<'_, '_> {
         Some(Targets { names, of_own_service })
     }
 
-    /// Whether a name has addresses, or leads to a name that has some, or out of the domain.
+    /// Whether a target has addresses, or leads to a name with addresses, or leads out of the domain.
     ///
-    /// `visited` are names that lead nowhere, or are on the way here; each name is looked at once.
+    /// `visited` are the names that were read before in this search; each name is read once.
     fn leads_somewhere(&mut self, target: &Name, visited: &mut HashSet<Name>) -> bool {
         let view = self.side.view;
         let mut to_visit = vec![as_looked_up(view.zone, target)];
@@ -219,7 +220,7 @@ impl CnameSearch<'_, '_> {
         false
     }
 
-    /// Whether the CNAMEs of names that have one service each lead back to a name before.
+    /// Whether CNAMEs lead from `target` back to a name before, where each name on the way has a single service.
     fn leads_in_a_circle(&mut self, name: &Name, target: &Name) -> bool {
         let zone = self.side.view.zone;
         let mut visited = HashSet::from([name.clone()]);
@@ -236,7 +237,7 @@ impl CnameSearch<'_, '_> {
     }
 }
 
-/// A target as the tree is asked for it.
+/// The name to look up for a target.
 fn as_looked_up(zone: &Zone, target: &Name) -> Name {
     zone.resolve_local(target).to_lowercase()
 }

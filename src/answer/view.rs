@@ -1,4 +1,7 @@
-//! What an answer is made from, and all reads of the tree, each of which notes what the answer depends on.
+//! The inputs of an answer, and all reads of the tree.
+//!
+//! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer true. So
+//! nothing else in this module reads the tree.
 
 use super::budget::Budget;
 use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
@@ -11,33 +14,33 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// Everything an answer is made from, besides the question.
+/// The inputs of an answer, besides the question.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// What the site is configured to serve.
+    /// The settings of the site's domain.
     pub zone: &'a Zone,
     /// The services.
     pub tree: &'a Tree,
-    /// Where is noted what the answer stands on.
+    /// Collects what the answer depends on.
     pub dependencies: &'a Dependencies,
     /// How far the tree can be trusted.
     pub freshness: Freshness,
     /// Unix time in seconds.
     pub now: u64,
-    /// Any number; equal numbers give equal orders of round robin.
+    /// Any number; equal numbers give equal random choices and orders of records.
     pub seed: u64,
-    /// What is known of names outside the tree.
+    /// The results of look-ups upstream that were made for this answer.
     pub externals: &'a Externals,
     /// Maximum number of records that the reply can hold; an answer of more is not built.
     pub max_records: usize,
-    /// What DNSSEC adds, if the zone is signed.
+    /// The settings of DNSSEC; `None` if the zone is not signed.
     pub dnssec: Option<DnssecView<'a>>,
 }
 
 /// How far the tree can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// Every source has been read, and tells of changes.
+    /// Every source has been read, and reports changes.
     #[default]
     Current,
     /// Every source has been read, but one cannot be reached now.
@@ -46,16 +49,16 @@ pub enum Freshness {
     Incomplete,
 }
 
-/// What DNSSEC adds to a zone.
+/// The inputs of an answer that DNSSEC adds.
 #[derive(Clone, Copy, Debug)]
 pub struct DnssecView<'a> {
-    /// Data of the records that it puts at the apex, such as DNSKEY.
+    /// Data of the records that DNSSEC puts at the apex, such as DNSKEY.
     pub apex: &'a [RData],
     /// Whether the client wants DNSSEC records (DO).
     pub dnssec_ok: bool,
     /// Whether absence is proven without the closest encloser (RFC 9824).
     pub compact: bool,
-    /// What was found before in the same tree.
+    /// Types of names that were gathered before from the same tree.
     pub type_cache: &'a TypeCache,
 }
 
@@ -79,13 +82,13 @@ impl View<'_> {
         let lease = entry.lease.as_ref().map(|lease| {
             self.dependencies.lease.set(true);
             let left = lease.left(self.now);
-            // Each TTL takes a signature of its own.
+            // Each different TTL takes a signature of its own.
             if self.wants_dnssec() { coarse(left) } else { left }
         });
         self.capped(own.into_iter().chain(lease).min().unwrap_or(self.zone.ttl))
     }
 
-    /// A TTL as it may be served while the tree is as fresh as it is.
+    /// A TTL, or the longest one that the freshness of the tree allows.
     pub(super) fn capped(&self, ttl: u32) -> u32 {
         if self.freshness == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
     }
@@ -100,7 +103,7 @@ fn coarse(seconds: u32) -> u32 {
 /// Gathers the types that services give the name of a path; the flag says whether the name is the apex.
 pub(super) type GatherTypes = fn(&View<'_>, &TreePath, bool) -> Vec<RecordType>;
 
-/// Access to the tree. An answer reads the tree through these functions alone, and each adds the name to the dependencies.
+/// Reads of the tree; each adds the name to the dependencies.
 impl<'a> View<'a> {
     /// See [`Tree::services`].
     pub(super) fn services(
@@ -113,10 +116,10 @@ impl<'a> View<'a> {
         self.tree.services(path, wanted, enough)
     }
 
-    /// The services at a name and below it, of several equal ones the first.
+    /// See [`Tree::services`]; of several equal services only the first is returned.
     ///
-    /// `datum` returns the part of a service that tells its record from others. More different data than `budget` allows
-    /// are too many.
+    /// `datum` returns the part of a service that its record consists of. More different data than `budget` allows are too
+    /// many.
     pub(super) fn distinct_services<D: Eq + Hash>(
         &self,
         path: &TreePath,
@@ -138,7 +141,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a name exists; `path` is where it is looked up.
+    /// Whether a name exists; `path` is the name after [`Zone::resolve_local`].
     pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
         let found = self.services(path, DataKinds::NONE, |_| false);
         !matches!(found, TreeLookup::NoName) || self.always_exists(path) || self.has_names_below_local(name)
@@ -151,8 +154,7 @@ impl<'a> View<'a> {
         self.zone.is_apex(&name) || self.zone.local.is_some() && same_name(self.zone.dns_name(), &name)
     }
 
-    /// What has to be proven of a name that does not exist: the longest name above it that exists (RFC 5155 §1.3), and the
-    /// types there.
+    /// The proof that a name which does not exist takes: the closest encloser and the types there.
     pub(super) fn missing_name(&self, name: &Name, gather: GatherTypes) -> Missing {
         let closest_encloser = self.closest_encloser(name);
         let types = if self.dnssec.is_some_and(|dnssec| dnssec.compact) {
@@ -164,6 +166,7 @@ impl<'a> View<'a> {
         Missing::Name { closest_encloser, types }
     }
 
+    /// The longest name above a name that exists (RFC 5155 §1.3).
     fn closest_encloser(&self, name: &Name) -> Name {
         let mut encloser = parent(name);
         while !self.zone.is_apex(&encloser)
@@ -183,7 +186,7 @@ impl<'a> View<'a> {
         let Some(dnssec) = self.dnssec else { return Vec::new() };
         let key = TypeCacheKey::new(path.name(), is_apex, self.zone);
         let cached = dnssec.type_cache.get_or_gather(&key, || {
-            // What is cached must depend on nothing that this answer has read before.
+            // The cached types must depend on nothing that this answer has read before.
             let dependencies = Dependencies::default();
             let types = gather(&View { dependencies: &dependencies, ..*self }, path, is_apex);
             CachedTypes { types: types.into(), slots: dependencies.slots() }
@@ -205,8 +208,8 @@ impl<'a> View<'a> {
         self.tree.exact(path)
     }
 
-    /// Whether a name is `local.dns.<domain>` and the tree has names below it: then it exists (RFC 8020), even if the name
-    /// that `-local` puts in its place does not.
+    /// Whether a name is `local.dns.<domain>` and the tree has names below: then it exists (RFC 8020), even if the name that it
+    /// leads to does not.
     pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
         let local = self.zone.local_name();
         self.zone.local.is_some()
@@ -231,9 +234,10 @@ fn parent(name: &Name) -> Name {
 /// Maximum number of version slots that are noted for one answer; an answer that depends on more is not cached.
 const MAX_SLOTS: usize = 128;
 
-/// Collects what an answer depends on while it is made, so that its reply can be sent again until one of these changes.
+/// Collects what an answer depends on, so that its reply can be sent again until one of these changes.
 ///
-/// [`View`] is shared while an answer is made, hence the cells.
+/// These are the names that were looked up, the serial, leases, and random choices. [`View`] is shared while an answer is
+/// built, hence the cells.
 #[derive(Debug, Default)]
 pub struct Dependencies {
     slots: RefCell<Vec<VersionSlot>>,
@@ -279,8 +283,8 @@ impl Dependencies {
         self.random_choice.set(true);
     }
 
-    /// Adds the slots that the types of a name depend on; `None` stands for too many. Leases and random choices change no
-    /// types, so they are not taken over.
+    /// Adds the slots that the types of a name depend on; `None` means too many. Leases and random choices change no types,
+    /// so they are not added.
     fn add_all(&self, slots: Option<&[VersionSlot]>) {
         match slots {
             Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
@@ -288,7 +292,7 @@ impl Dependencies {
         }
     }
 
-    /// The version slots of the names that were looked up, random choices or not; `None` if they are too many.
+    /// The version slots of the names that were looked up, whatever random choices there were; `None` if they are too many.
     fn slots(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
     }

@@ -46,7 +46,7 @@ impl AnswerBuilder<'_> {
 
     /// The addresses of a name, through CNAMEs where its hosts are names.
     ///
-    /// `followed` are the targets on the way here. A CNAME that leads to no address is left out.
+    /// `followed` are the targets of the CNAMEs that led here. A CNAME that leads to no address is left out.
     pub(super) fn chain(
         &mut self,
         owner: &Name,
@@ -62,7 +62,7 @@ impl AnswerBuilder<'_> {
             if let Some(address) = family.address(host) {
                 records.push(Record::from_rdata(owner.clone(), ttl, address));
             } else if let Host::Name(target) = host
-                // Services that differ in their ports alone lead to the same.
+                // Services that differ only in their ports have the same CNAME.
                 && named.insert(target)
                 && let Some(led_to) = self.follow(owner, target, followed, family)
             {
@@ -73,7 +73,7 @@ impl AnswerBuilder<'_> {
         Some(records)
     }
 
-    /// What a CNAME leads to; `None` if it must be left out.
+    /// The records that a CNAME leads to; `None` if the CNAME must be left out.
     fn follow(
         &mut self,
         owner: &Name,
@@ -81,22 +81,23 @@ impl AnswerBuilder<'_> {
         followed: &mut Vec<Name>,
         family: Family,
     ) -> Option<Vec<Record>> {
-        let looped = owner == target || followed.contains(target) || self.too_large;
-        if looped || target.is_root() || followed.len() >= MAX_CNAME_CHAIN || self.budget.is_spent() {
+        let is_loop = owner == target || followed.contains(target);
+        let is_too_long = followed.len() >= MAX_CNAME_CHAIN || self.too_large || self.budget.is_spent();
+        if is_loop || is_too_long || target.is_root() {
             return None;
         }
         followed.push(target.clone());
         let owner = in_query_case(self.query.name(), target).clone();
-        let rest = self.chain(&owner, &TreePath::new(target), followed, family);
+        let records = self.chain(&owner, &TreePath::new(target), followed, family);
         followed.pop();
-        match rest {
-            Some(rest) => (!rest.is_empty()).then_some(rest),
+        match records {
+            Some(records) => (!records.is_empty()).then_some(records),
             None if self.view.zone.contains(target) => None,
             None => self.external(target, family.external_type()),
         }
     }
 
-    /// The answer section of an upstream for a name outside of the tree; `None` without one, or until it is looked up.
+    /// The answer section of an upstream for a name outside of the tree; `None` if there is none, or before the look-up.
     pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
         // hickory's own count leaves a leading "*" out.
         if name.iter().count() < usize::from(self.view.zone.ndots) {

@@ -1,4 +1,4 @@
-//! The domain's own records, but for the SOA: NS, and what DNSSEC adds.
+//! The apex of the zone: NS records, and the records that DNSSEC adds. The SOA is in `negative`.
 
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;

@@ -1,4 +1,7 @@
-//! The records of one answer, gathered service by service.
+//! The records of one answer to a question for a name in the domain.
+//!
+//! The core is here: which function answers which type, how services are read, and how an answer ends. The functions by record
+//! type are in the files below.
 
 mod addresses;
 mod apex;
@@ -16,30 +19,30 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use std::hash::Hash;
 
-/// Gathers the records of one answer.
+/// Collects the records of one answer.
 pub(super) struct AnswerBuilder<'a> {
     query: &'a Query,
     view: &'a View<'a>,
-    /// The name whose records are being gathered: the one asked for, or one that a signed CNAME led to.
+    /// The name whose records are collected: the name in the question, or the name that CNAMEs of a signed answer led to.
     owner: Name,
     /// Number of CNAMEs that led to the owner.
     cnames_followed: usize,
     collected: Collected,
-    /// Services that may be read for the answer; chains that fan out at every step end here.
+    /// Services that may be read for the answer. CNAME chains that fan out at every step end when it is spent.
     budget: Budget,
-    /// Reads that must not change what is collected here.
+    /// Look-ups that must not change what is collected.
     side: SideLookups<'a>,
-    /// Whether the answer cannot fit.
+    /// Whether the answer cannot fit into a reply.
     too_large: bool,
 }
 
-/// What is collected on the way, beside the answer section.
+/// The parts of an answer that are collected beside the answer section.
 #[derive(Default)]
 struct Collected {
     additionals: Vec<Record>,
-    /// Questions for upstreams without whose results there is no answer.
+    /// Questions for upstreams whose results the answer needs.
     lookups: Vec<Lookup>,
-    /// What has to be proven not to exist, for clients that want DNSSEC records.
+    /// The name or data that the owner lacks; only for clients that want DNSSEC records.
     denial: Option<Denial>,
 }
 
@@ -57,7 +60,7 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// Answers the question from what the tree has at `path`.
+    /// The outcome of the question; `path` is its name after [`super::Zone::resolve_local`].
     pub(super) fn answer_from(mut self, path: &TreePath) -> Outcome {
         let section = self.section(path);
         self.finish(section)
@@ -76,7 +79,7 @@ impl<'a> AnswerBuilder<'a> {
         Some(if section.is_empty() && for_dnssec { self.signed_no_data(path) } else { section })
     }
 
-    /// The records of a type, without regard to what a signed answer needs beside them.
+    /// The records of a type that the owner has; `None` if the name does not exist.
     fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
         let is_apex = self.view.zone.is_apex(&self.owner);
         match rtype {
@@ -93,10 +96,7 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// The services at a name and below it, of several equal ones the first; `None` if the name does not exist.
-    ///
-    /// `datum` returns the part of a service that tells its record from others. More records than fit into a reply make
-    /// the answer too large.
+    /// See [`View::distinct_services`]; `None` if the name does not exist. Too many services make the answer too large.
     fn services<D: Eq + Hash>(
         &mut self,
         path: &TreePath,
@@ -113,14 +113,14 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// Whether a name exists that the tree does not have.
+    /// Whether a name that the tree does not have exists all the same.
     fn exists_without_services(&self, path: &TreePath) -> bool {
-        // Names below `local.dns.<domain>` make that name exist, but not the one that it leads to.
+        // Names below `local.dns.<domain>` make `local.dns.<domain>` exist, but not the name that it leads to.
         let is_owner = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
         self.view.always_exists(path) || is_owner && self.view.has_names_below_local(&self.owner)
     }
 
-    /// The services at a name and below it, as [`Self::services`] returns them, reduced to one group.
+    /// As [`Self::services`], but only the services of one group.
     fn grouped<D: Eq + Hash>(
         &mut self,
         path: &TreePath,
@@ -130,19 +130,19 @@ impl<'a> AnswerBuilder<'a> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
-    /// Whether the owner exists; `path` is where it is looked up.
+    /// Whether the owner exists; `path` is the owner after [`super::Zone::resolve_local`].
     fn exists(&self, path: &TreePath) -> bool {
         self.view.exists(&self.owner, path)
     }
 
-    /// RFC 8482 §4.2: one synthesised record stands for all.
+    /// The answer to ANY: one synthesised record instead of all (RFC 8482 §4.2).
     fn any(&self, path: &TreePath) -> Option<Vec<Record>> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
         self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])
     }
 
-    /// The outcome, from the answer section that the owner has; `None` if the name does not exist.
+    /// The outcome with an answer section; `None` if the name does not exist.
     fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
         if !self.collected.lookups.is_empty() && !self.too_large {
             return Outcome::Lookup(self.collected.lookups);
@@ -167,12 +167,12 @@ impl<'a> AnswerBuilder<'a> {
         })
     }
 
-    /// Whether an answer to be signed holds only CNAMEs because a look-up upstream failed.
+    /// Whether a signed answer would consist of CNAMEs alone because a look-up upstream failed.
     fn is_cut_short(&self, answer: &Answer) -> bool {
         self.view.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(answer)
     }
 
-    /// Says what is stale, and puts the records into the order in which they are sent.
+    /// Adds the extended error of stale data, and puts the records into the order in which they are sent.
     fn complete(&self, mut answer: Answer) -> Answer {
         let view = self.view;
         if view.freshness == Freshness::Stale {
@@ -180,7 +180,7 @@ impl<'a> AnswerBuilder<'a> {
         } else if view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
-        // A single record needs no order.
+        // Sections of one record need no order.
         let has_order = answer.answers.len() > 1 || answer.additionals.len() > 1;
         if has_order && arrange(&mut answer, view.zone.round_robin, view.seed) {
             view.dependencies.note_random_choice();
@@ -193,7 +193,7 @@ fn has_addresses(answer: &Answer) -> bool {
     answer.answers.iter().any(|record| record.record_type() != RecordType::CNAME)
 }
 
-/// The owner name of records that a name of the tree has, as the client spelled it.
+/// The name in the letter case of the query, if it is the name in the query.
 fn in_query_case<'n>(question: &'n Name, name: &'n Name) -> &'n Name {
     if same_name(question, name) { question } else { name }
 }

@@ -1,4 +1,4 @@
-//! Negative answers: the SOA, what has to be proven not to exist, and failures where that is not known.
+//! Negative answers: the SOA, the denial of a name or of data, and the failures if existence is not known.
 
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::side_lookups::gather_types;
@@ -14,14 +14,14 @@ const SOA_RETRY: i32 = 7_200;
 const SOA_EXPIRE: i32 = 604_800;
 
 impl AnswerBuilder<'_> {
-    /// Notes that the owner exists without the type asked for.
+    /// Ends a signed answer at an owner that exists without the type in the question.
     pub(super) fn end_without_data(&mut self, path: &TreePath) {
         let is_apex = self.view.zone.is_apex(&self.owner);
         let missing = Missing::Data(self.view.types_at(path, is_apex, gather_types));
         self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
     }
 
-    /// Notes that the owner does not exist.
+    /// Ends an answer at an owner that does not exist.
     pub(super) fn end_without_name(&mut self) {
         if self.view.wants_dnssec() {
             let missing = self.view.missing_name(&self.owner, gather_types);
@@ -29,7 +29,7 @@ impl AnswerBuilder<'_> {
         }
     }
 
-    /// The answer to a question for a name that does not exist. Nothing was collected, since that was the first thing read.
+    /// The answer if the name in the question does not exist. Nothing was collected yet, since that was the first read.
     pub(super) fn finish_without_name(mut self) -> Answer {
         if self.view.freshness == Freshness::Incomplete {
             return not_ready();
@@ -38,7 +38,7 @@ impl AnswerBuilder<'_> {
         self.finish_negative(Answer::empty(ResponseCode::NXDomain))
     }
 
-    /// The answer to a question for data that do not exist, or that CNAMEs do not lead to.
+    /// The answer if the type in the question does not exist at the owner: NODATA, or CNAMEs that lead to no data.
     pub(super) fn finish_without_data(self, answer: Answer) -> Answer {
         if self.view.freshness == Freshness::Incomplete {
             return not_ready();
@@ -72,13 +72,13 @@ impl AnswerBuilder<'_> {
     }
 }
 
-/// Something is missing in a tree that is not complete yet.
+/// The failure if a name or type is missing in a tree that is not complete yet.
 fn not_ready() -> Answer {
     let why = "the store was not read yet, the name may exist";
     Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
 }
 
-/// A name outside the domain could not be looked up, and there is nothing else to answer.
+/// The failure if names outside of the domain could not be looked up, and the owner has no data of its own.
 pub(super) fn unreachable() -> Answer {
     let why = "a name outside the domain that this one leads to could not be looked up";
     Answer::failure(ResponseCode::ServFail, Ede::NO_REACHABLE_AUTHORITY, why)

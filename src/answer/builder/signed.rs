@@ -1,9 +1,9 @@
-//! Answers that can be signed: what differs for clients that want DNSSEC records of a signed zone.
+//! Answers that can be signed: how the records of a name differ for clients that want DNSSEC records of a signed zone.
 //!
-//! SkyDNS's subtree answers put CNAMEs and addresses on one name, which no validator takes. Here a name has either one
-//! CNAME or addresses, whatever type is asked for: addresses if any service at the name has one, with the chains of the
-//! others resolved; else a CNAME, if it leads anywhere. Every type that such a name does not have is answered by the
-//! CNAME (RFC 1034 §3.6.2), so that a denial never has to deny it.
+//! SkyDNS's subtree answers put CNAMEs and addresses on one name, which no validator accepts. In a signed answer a name has
+//! either one CNAME or addresses, whatever type is asked for. If any service at the name has an address, the name has addresses,
+//! and hosts that are names are resolved to theirs. Else it has a CNAME, if that leads anywhere. The CNAME answers questions for
+//! every type that such a name does not have (RFC 1034 §3.6.2), so that no denial is about a name with a CNAME.
 
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
@@ -62,7 +62,8 @@ impl AnswerBuilder<'_> {
         records
     }
 
-    /// The answer section of a name that does not have the type asked for: its CNAME and what that leads to, or nothing.
+    /// The answer section of an owner without the type in the question: its CNAME and the records that this leads to, or
+    /// nothing.
     pub(super) fn signed_no_data(&mut self, path: &TreePath) -> Vec<Record> {
         match self.side.single_cname(path) {
             Some((target, ttl)) => self.follow_cname(&target, ttl),
@@ -73,6 +74,7 @@ impl AnswerBuilder<'_> {
         }
     }
 
+    /// The CNAME of the owner and the records that it leads to, which become those of the owner from here on.
     fn follow_cname(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.cnames_followed += 1;
@@ -118,10 +120,9 @@ impl AnswerBuilder<'_> {
         records
     }
 
-    /// The addresses of a name in a signed answer, those that names in the domain lead to as its own.
+    /// The addresses of a name in a signed answer, with those that hosts of its services lead to; see [`flat_addresses`].
     ///
-    /// A name whose services are names alone has a CNAME, and no address. What upstreams would have to be asked for is
-    /// left out: it is not ours to sign.
+    /// A name with a CNAME has no address.
     fn own_addresses(&mut self, owner: &Name, path: &TreePath, family: Family) -> Vec<Record> {
         if self.side.single_cname(path).is_some() {
             return Vec::new();
