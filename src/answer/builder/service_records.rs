@@ -1,10 +1,11 @@
-//! SRV, MX and TXT: records whose data name a target or hold a text.
+//! SRV, MX and TXT: records that hold the host or the text of a service.
 
 use super::AnswerBuilder;
+use crate::answer::flatten::Family;
 use crate::answer::select::{Announced, is_mail_exchanger};
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
-use hickory_proto::rr::rdata::{A, AAAA, MX, SRV, TXT};
+use hickory_proto::rr::rdata::{MX, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,13 +19,13 @@ impl AnswerBuilder<'_> {
             let service = &m.entry.service;
             *sums.entry(self.priority(service)).or_default() += u128::from(service.effective_weight());
         }
-        let mut seen = HashSet::new();
+        let mut done = HashSet::new();
         let mut records = Vec::with_capacity(found.len());
         for m in &found {
             let service = &m.entry.service;
             let priority = self.priority(service);
             let weight = share(service.effective_weight(), sums[&priority]);
-            let target = self.target(m, &mut seen);
+            let target = self.target(m, &mut done);
             let rdata = RData::SRV(SRV::new(priority, weight, service.port, target));
             records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
         }
@@ -34,11 +35,11 @@ impl AnswerBuilder<'_> {
     /// The answer to MX; `None` if the name does not exist. Groups do not matter here, as in SkyDNS.
     pub(super) fn mx(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let found = self.services(path, DataKinds::MAIL, Announced)?;
-        let mut seen = HashSet::new();
+        let mut done = HashSet::new();
         let mut records = Vec::new();
         for m in found.iter().filter(|m| is_mail_exchanger(&m.entry.service)) {
             let preference = self.priority(&m.entry.service);
-            let exchange = self.target(m, &mut seen);
+            let exchange = self.target(m, &mut done);
             let rdata = RData::MX(MX::new(preference, exchange));
             records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
         }
@@ -55,50 +56,36 @@ impl AnswerBuilder<'_> {
         Some(found.iter().filter_map(record).collect())
     }
 
-    /// The target of a service, whose addresses go to ADDITIONAL.
+    /// The target of a service; its addresses are added to ADDITIONAL.
     ///
-    /// An address gets the name of its key. `seen` are the named targets whose addresses are there.
-    fn target(&mut self, m: &MatchedService<'_>, seen: &mut HashSet<Name>) -> Name {
+    /// A service whose host is an address has the name of its key as its target. `done` are the targets whose addresses were
+    /// added before.
+    fn target(&mut self, m: &MatchedService<'_>, done: &mut HashSet<Name>) -> Name {
         let service = &m.entry.service;
-        let ttl = self.view.ttl(m.entry);
-        let own = || strip(&m.name(), service.target_strip);
-        match &service.host {
-            // What is signed has to be the whole RRset of the name.
-            Host::V4(_) | Host::V6(_) if self.view.wants_dnssec() && self.view.zone.contains(&own()) => {
-                let target = own();
-                if seen.insert(target.clone()) {
-                    let records = self.target_addresses(&target);
-                    self.collected.additionals.extend(records);
-                }
-                target
+        if let Host::Name(name) = &service.host {
+            let target = strip(name, service.target_strip);
+            if done.insert(target.clone()) {
+                self.add_addresses(&target);
             }
-            Host::V4(v4) => {
-                let target = own();
-                self.collected.additionals.push(Record::from_rdata(target.clone(), ttl, RData::A(A(*v4))));
-                target
-            }
-            Host::V6(v6) => {
-                let target = own();
-                self.collected.additionals.push(Record::from_rdata(
-                    target.clone(),
-                    ttl,
-                    RData::AAAA(AAAA(*v6)),
-                ));
-                target
-            }
-            Host::Name(name) => {
-                let target = strip(name, service.target_strip);
-                if seen.insert(target.clone()) {
-                    self.name_addresses(&target);
-                }
-                target
-            }
-            Host::None => Name::root(),
+            return target;
         }
+        let Some(address) = Family::Both.address(&service.host) else { return Name::root() };
+        let target = strip(&m.name(), service.target_strip);
+        if self.view.wants_dnssec() && self.view.zone.contains(&target) {
+            // Only a whole RRset can be signed, and the name may have other addresses.
+            if done.insert(target.clone()) {
+                let records = self.target_addresses(&target);
+                self.collected.additionals.extend(records);
+            }
+        } else {
+            let record = Record::from_rdata(target.clone(), self.view.ttl(m.entry), address);
+            self.collected.additionals.push(record);
+        }
+        target
     }
 
-    /// Puts the addresses of a named target into ADDITIONAL.
-    fn name_addresses(&mut self, target: &Name) {
+    /// Adds the addresses of a name to ADDITIONAL.
+    fn add_addresses(&mut self, target: &Name) {
         if target.is_root() {
             return;
         }
@@ -107,7 +94,7 @@ impl AnswerBuilder<'_> {
         } else {
             let v4 = self.external(target, RecordType::A).unwrap_or_default();
             let v6 = self.external(target, RecordType::AAAA).unwrap_or_default();
-            // The CNAMEs of the second reply are those of the first.
+            // Both replies hold the same CNAMEs: those of the second are left out.
             let cnames = v4.iter().any(|record| record.record_type() == RecordType::CNAME);
             let v6 = v6.into_iter().filter(|r| !(cnames && r.record_type() == RecordType::CNAME));
             v4.into_iter().chain(v6).collect()
@@ -115,6 +102,7 @@ impl AnswerBuilder<'_> {
         self.collected.additionals.extend(records);
     }
 
+    /// SRV priority or MX preference.
     fn priority(&self, service: &Service) -> u16 {
         if service.priority == 0 { self.view.zone.priority } else { service.priority }
     }
@@ -122,10 +110,11 @@ impl AnswerBuilder<'_> {
 
 /// The share of a weight in the sum of its priority, in whole hundredths.
 fn share(weight: u64, sum: u128) -> u16 {
+    debug_assert!(u128::from(weight) <= sum.max(1), "a weight is a part of its sum");
     u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
 }
 
-/// Drops labels from the left; all of them or more means none.
+/// Drops labels from the left, or none if no label would be left.
 fn strip(name: &Name, labels: u8) -> Name {
     let left = name.iter().count().saturating_sub(usize::from(labels));
     if labels == 0 || left == 0 {

@@ -83,25 +83,26 @@ impl AnswerBuilder<'_> {
         }
         self.owner = in_query_case(self.query.name(), target).clone();
         let zone = self.view.zone;
-        if zone.contains(target) {
-            match self.section(&TreePath::new(zone.resolve_local(target))) {
-                Some(rest) => records.extend(rest),
-                None => self.end_without_name(),
-            }
+        if !zone.contains(target) {
+            records.extend(self.addresses_outside(target));
             return records;
         }
-        let family = match self.query.query_type() {
-            RecordType::A => Family::V4,
-            RecordType::AAAA => Family::V6,
-            _ => return records,
-        };
-        let owner = self.owner.clone();
-        let rest = match self.chain(&owner, &TreePath::new(target), &mut Vec::new(), family) {
-            Some(rest) => Some(rest),
-            None => self.external(target, family.external_type()),
-        };
-        records.extend(rest.unwrap_or_default());
+        match self.section(&TreePath::new(zone.resolve_local(target))) {
+            Some(section) => records.extend(section),
+            None => self.end_without_name(),
+        }
         records
+    }
+
+    /// The addresses of a name outside of the domain, from services on its key or from upstreams.
+    fn addresses_outside(&mut self, name: &Name) -> Vec<Record> {
+        let rtype = self.query.query_type();
+        if !matches!(rtype, RecordType::A | RecordType::AAAA) {
+            return Vec::new();
+        }
+        let (owner, family) = (self.owner.clone(), Family::of(rtype));
+        let records = self.chain(&owner, &TreePath::new(name), &mut Vec::new(), family);
+        records.or_else(|| self.external(name, rtype)).unwrap_or_default()
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
