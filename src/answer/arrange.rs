@@ -1,7 +1,9 @@
 //! The order of the records of an answer, and what is left out: no record comes twice, a name has one CNAME, an RRset has
 //! one TTL, and round robin shuffles addresses.
 
-use super::{Answer, Rng, in_one_set};
+use super::outcome::Answer;
+use super::rng::Rng;
+use super::rrset::in_one_set;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
@@ -25,8 +27,8 @@ pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool
     chosen
 }
 
-/// A section without equal records, with one CNAME for each name and the records of each RRset side by side; and whether a
-/// CNAME was chosen at random.
+/// A section without equal records, with one CNAME for each name and the records of each RRset side by side; and
+/// whether a CNAME was chosen at random.
 fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) {
     let sets = RrSets::new(&section, rng);
     let mut records: Vec<(usize, Record)> = Vec::with_capacity(section.len());

@@ -1,6 +1,7 @@
 //! Class CH: what this server says about itself.
 
-use super::{Answer, Zone};
+use super::outcome::Answer;
+use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};

@@ -1,6 +1,6 @@
 //! Names outside the tree: questions for upstreams that an answer depends on, and the results.
 
-use super::Zone;
+use super::zone::Zone;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
@@ -68,7 +68,8 @@ impl Externals {
     }
 }
 
-/// The records of an upstream's answer that may be signed: the CNAMEs that lead from a name, and those of a type at their end.
+/// The records of an upstream's answer that may be signed: the CNAMEs that lead from a name, and those of a type at
+/// their end.
 ///
 /// Records of our own domain are left out, since an upstream is no authority for them.
 pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {

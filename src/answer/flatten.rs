@@ -1,7 +1,8 @@
 //! The addresses of a name in a signed answer: those of its services, and those that hosts of its services lead to.
 
 use super::budget::Budget;
-use super::{View, select};
+use super::select;
+use super::view::View;
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -62,8 +63,8 @@ pub(super) struct FlatAddresses {
 
 /// The addresses of the services at a name, and of the services at the names that are their hosts, and so on.
 ///
-/// All records get the owner name `owner`. Each name is visited once. Names outside of the tree are left out, since records of
-/// upstreams must not be signed.
+/// All records get the owner name `owner`. Each name is visited once. Names outside of the tree are left out, since
+/// records of upstreams must not be signed.
 pub(super) fn flat_addresses(
     view: &View<'_>,
     owner: &Name,

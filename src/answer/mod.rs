@@ -1,11 +1,12 @@
 //! Authoritative answers: a question and a tree in, records out.
 //!
-//! Owns the rules by which services become records: addresses, SRV weights, CNAME chains, groups, negative answers. Refuses
-//! to sign records, to encode messages, and to wait: questions for upstreams are returned in [`Outcome::Lookup`], and the
-//! caller asks again with the results. Time and random numbers are arguments, so an answer can be replayed.
+//! Owns the rules by which services become records: addresses, SRV weights, CNAME chains, groups, negative answers.
+//! Refuses to sign records, to encode messages, and to wait: questions for upstreams are returned in
+//! [`Outcome::Lookup`], and the caller asks again with the results. Time and random numbers are arguments, so an answer
+//! can be replayed.
 //!
-//! [`answer`] is the entry. `builder` collects the records of a name in the domain, `side_lookups` finds out what else the
-//! name has, and both read the tree through [`View`] alone.
+//! [`answer`] is the entry. `builder` collects the records of a name in the domain, `side_lookups` finds out what else
+//! the name has, and both read the tree through [`View`] alone.
 
 mod arrange;
 mod budget;

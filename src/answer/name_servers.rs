@@ -1,14 +1,15 @@
 //! The name servers of the site's domain.
 
-use super::{View, select};
+use super::select;
+use super::view::View;
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
 
 /// The name servers, each with the name of its key.
 ///
-/// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service whose
-/// host is no address is no name server.
+/// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service
+/// whose host is no address is no name server.
 pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
     let below_ns = view.services(&TreePath::new(view.zone.ns_name()), DataKinds::HOST, |_| false);
     let mut servers: Vec<(Name, &Entry)> = match below_ns {

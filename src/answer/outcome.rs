@@ -1,6 +1,7 @@
 //! The outcome of a question: an answer, look-ups that must come first, or a question for the forwarder.
 
-use super::{Lookup, SharedAuthority};
+use super::externals::Lookup;
+use super::shared_authority::SharedAuthority;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Reverse names: PTR records of services whose keys are below `/arpa`.
 
-use super::{Answer, View};
+use super::outcome::Answer;
+use super::view::View;
 use crate::service::Host;
 use crate::tree::TreePath;
 use hickory_proto::op::{Query, ResponseCode};

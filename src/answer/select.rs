@@ -14,7 +14,8 @@ pub(super) fn distinct(found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>
     found.into_iter().filter(|m| announced.insert(Announced(&m.entry.service))).collect()
 }
 
-/// Drops the services of all groups but one: the group of the services with the shortest keys. Services without a group stay.
+/// Drops the services of all groups but one: the group of the services with the shortest keys. Services without a group
+/// stay.
 ///
 /// If the shortest keys have two different groups, no service is dropped.
 pub(super) fn one_group(mut found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {

@@ -1,13 +1,14 @@
 //! Look-ups beside an answer: which types a name has, and the single CNAME that a name may have in a signed answer.
 //!
-//! They have the view and a budget of their own, and no access to the records that an answer collects. So their results depend
-//! neither on the transport nor on how much the answer has read before.
+//! They have the view and a budget of their own, and no access to the records that an answer collects. So their results
+//! depend neither on the transport nor on how much the answer has read before.
 
 use super::budget::Budget;
 use super::flatten::{Family, flat_addresses};
 use super::name_servers::name_servers;
 use super::select::{self, Announced, is_mail_exchanger};
-use super::{View, Zone};
+use super::view::View;
+use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, MAX_FOUND, TreeLookup, TreePath};
 use hickory_proto::rr::{Name, RecordType};
@@ -19,8 +20,8 @@ const MAX_SIDE_SERVICES: usize = 4 * MAX_FOUND;
 
 /// Maximum number of different hosts at one name, and of names that CNAMEs lead to.
 ///
-/// A name with more has no CNAME. The number does not depend on the size of the reply, so that a name has the same types over UDP
-/// and TCP.
+/// A name with more has no CNAME. The number does not depend on the size of the reply, so that a name has the same
+/// types over UDP and TCP.
 const MAX_SIDE_NAMES: usize = 4_096;
 
 /// The types that services give a name: all types but RRSIG, and but those that DNSSEC adds to the apex.
@@ -40,7 +41,8 @@ impl<'a> SideLookups<'a> {
         Self { view, budget: Budget::new(MAX_SIDE_SERVICES, MAX_SIDE_NAMES) }
     }
 
-    /// The CNAME of a name in a signed answer, as its target and TTL: a name has one if none of its services has an address.
+    /// The CNAME of a name in a signed answer, as its target and TTL: a name has one if none of its services has an
+    /// address.
     pub(super) fn single_cname(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         // At the apex a CNAME would hide the SOA and the keys.
         let may_have_cname = !self.view.zone.is_apex(path.name())
@@ -132,7 +134,8 @@ struct Targets {
 }
 
 impl CnameSearch<'_, '_> {
-    /// The first target that leads to an address or out of the domain; with round robin the search begins at a random one.
+    /// The first target that leads to an address or out of the domain; with round robin the search begins at a random
+    /// one.
     fn find(&mut self, path: &TreePath) -> Option<(Name, u32)> {
         let targets = self.targets(path)?;
         let first = self.first_target(targets.names.len());

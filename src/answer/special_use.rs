@@ -1,6 +1,6 @@
 //! Special-use names that must not reach an upstream (RFC 6761, RFC 6303).
 
-use super::Answer;
+use super::outcome::Answer;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};

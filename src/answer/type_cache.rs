@@ -1,7 +1,7 @@
 //! The cache of the types that names have: a denial lists the types at the closest encloser, and a flood of questions for
 //! names below one closest encloser must not gather them each time.
 
-use super::Zone;
+use super::zone::Zone;
 use crate::tree::VersionSlot;
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;

@@ -1,11 +1,15 @@
 //! The inputs of an answer, and all reads of the tree.
 //!
-//! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer true. So
-//! nothing else in this module reads the tree.
+//! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
+//! true. So nothing else in this module reads the tree.
 
 use super::budget::Budget;
+use super::externals::Externals;
+use super::outcome::Missing;
+use super::rrset::same_name;
+use super::select;
 use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
-use super::{Externals, Missing, Zone, same_name, select};
+use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -118,8 +122,8 @@ impl<'a> View<'a> {
 
     /// See [`Tree::services`]; of several equal services only the first is returned.
     ///
-    /// `datum` returns the part of a service that its record consists of. More different data than `budget` allows are too
-    /// many.
+    /// `datum` returns the part of a service that its record consists of. More different data than `budget` allows are
+    /// too many.
     pub(super) fn distinct_services<D: Eq + Hash>(
         &self,
         path: &TreePath,
@@ -147,8 +151,8 @@ impl<'a> View<'a> {
         !matches!(found, TreeLookup::NoName) || self.always_exists(path) || self.has_names_below_local(name)
     }
 
-    /// Whether a name exists whatever services there are: the domain itself does, and where `local.dns.<domain>` leads to a
-    /// host, so does the name above it (RFC 8020).
+    /// Whether a name exists whatever services there are: the domain itself does, and where `local.dns.<domain>` leads
+    /// to a host, so does the name above it (RFC 8020).
     pub(super) fn always_exists(&self, path: &TreePath) -> bool {
         let name = path.before_wildcards();
         self.zone.is_apex(&name) || self.zone.local.is_some() && same_name(self.zone.dns_name(), &name)
@@ -180,8 +184,8 @@ impl<'a> View<'a> {
         encloser
     }
 
-    /// The types that a name has, RRSIG apart: those that services give it, from the cache or from `gather`, and those that
-    /// DNSSEC adds to the apex.
+    /// The types that a name has, RRSIG apart: those that services give it, from the cache or from `gather`, and those
+    /// that DNSSEC adds to the apex.
     pub(super) fn types_at(&self, path: &TreePath, is_apex: bool, gather: GatherTypes) -> Vec<RecordType> {
         let Some(dnssec) = self.dnssec else { return Vec::new() };
         let key = TypeCacheKey::new(path.name(), is_apex, self.zone);
@@ -208,8 +212,8 @@ impl<'a> View<'a> {
         self.tree.exact(path)
     }
 
-    /// Whether a name is `local.dns.<domain>` and the tree has names below: then it exists (RFC 8020), even if the name that it
-    /// leads to does not.
+    /// Whether a name is `local.dns.<domain>` and the tree has names below: then it exists (RFC 8020), even if the name
+    /// that it leads to does not.
     pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
         let local = self.zone.local_name();
         self.zone.local.is_some()
@@ -283,8 +287,8 @@ impl Dependencies {
         self.random_choice.set(true);
     }
 
-    /// Adds the slots that the types of a name depend on; `None` means too many. Leases and random choices change no types,
-    /// so they are not added.
+    /// Adds the slots that the types of a name depend on; `None` means too many. Leases and random choices change no
+    /// types, so they are not added.
     fn add_all(&self, slots: Option<&[VersionSlot]>) {
         match slots {
             Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
@@ -292,7 +296,8 @@ impl Dependencies {
         }
     }
 
-    /// The version slots of the names that were looked up, whatever random choices there were; `None` if they are too many.
+    /// The version slots of the names that were looked up, whatever random choices there were; `None` if they are too
+    /// many.
     fn slots(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
     }

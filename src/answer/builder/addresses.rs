@@ -1,8 +1,7 @@
 //! A, AAAA and CNAME: addresses of services, and the chains that lead to them.
 
 use super::{AnswerBuilder, in_query_case};
-use crate::answer::Lookup;
-use crate::answer::externals::chain_from;
+use crate::answer::externals::{Lookup, chain_from};
 use crate::answer::flatten::{Family, MAX_CNAME_CHAIN};
 use crate::service::Host;
 use crate::tree::TreePath;

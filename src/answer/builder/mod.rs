@@ -1,7 +1,7 @@
 //! The records of one answer to a question for a name in the domain.
 //!
-//! The core is here: which function answers which type, how services are read, and how an answer ends. The functions by record
-//! type are in the files below.
+//! The core is here: which function answers which type, how services are read, and how an answer ends. The functions by
+//! record type are in the files below.
 
 mod addresses;
 mod apex;
@@ -11,8 +11,12 @@ mod signed;
 
 use super::arrange::arrange;
 use super::budget::Budget;
+use super::externals::Lookup;
+use super::outcome::{Answer, Denial, Ede, Missing, Outcome};
+use super::rrset::same_name;
+use super::select;
 use super::side_lookups::SideLookups;
-use super::{Answer, Denial, Ede, Freshness, Lookup, Missing, Outcome, View, same_name, select};
+use super::view::{Freshness, View};
 use crate::service::Service;
 use crate::tree::{DataKinds, MAX_FOUND, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
@@ -60,7 +64,7 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// The outcome of the question; `path` is its name after [`super::Zone::resolve_local`].
+    /// The outcome of the question; `path` is its name after [`Zone::resolve_local`](super::zone::Zone::resolve_local).
     pub(super) fn answer_from(mut self, path: &TreePath) -> Outcome {
         let section = self.section(path);
         self.finish(section)
@@ -130,7 +134,7 @@ impl<'a> AnswerBuilder<'a> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
-    /// Whether the owner exists; `path` is the owner after [`super::Zone::resolve_local`].
+    /// Whether the owner exists; `path` is the owner after [`Zone::resolve_local`](super::zone::Zone::resolve_local).
     fn exists(&self, path: &TreePath) -> bool {
         self.view.exists(&self.owner, path)
     }

@@ -1,8 +1,9 @@
 //! Negative answers: the SOA, the denial of a name or of data, and the failures if existence is not known.
 
 use super::{AnswerBuilder, in_query_case};
+use crate::answer::outcome::{Answer, Denial, Ede, Missing};
 use crate::answer::side_lookups::gather_types;
-use crate::answer::{Answer, Denial, Ede, Freshness, Missing};
+use crate::answer::view::Freshness;
 use crate::tree::TreePath;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;

@@ -58,8 +58,8 @@ impl AnswerBuilder<'_> {
 
     /// The target of a service; its addresses are added to ADDITIONAL.
     ///
-    /// A service whose host is an address has the name of its key as its target. `done` are the targets whose addresses were
-    /// added before.
+    /// A service whose host is an address has the name of its key as its target. `done` are the targets whose addresses
+    /// were added before.
     fn target(&mut self, m: &MatchedService<'_>, done: &mut HashSet<Name>) -> Name {
         let service = &m.entry.service;
         if let Host::Name(name) = &service.host {

@@ -1,9 +1,10 @@
 //! Answers that can be signed: how the records of a name differ for clients that want DNSSEC records of a signed zone.
 //!
-//! SkyDNS's subtree answers put CNAMEs and addresses on one name, which no validator accepts. In a signed answer a name has
-//! either one CNAME or addresses, whatever type is asked for. If any service at the name has an address, the name has addresses,
-//! and hosts that are names are resolved to theirs. Else it has a CNAME, if that leads anywhere. The CNAME answers questions for
-//! every type that such a name does not have (RFC 1034 §3.6.2), so that no denial is about a name with a CNAME.
+//! SkyDNS's subtree answers put CNAMEs and addresses on one name, which no validator accepts. In a signed answer a name
+//! has either one CNAME or addresses, whatever type is asked for. If any service at the name has an address, the name
+//! has addresses, and hosts that are names are resolved to theirs. Else it has a CNAME, if that leads anywhere. The
+//! CNAME answers questions for every type that such a name does not have (RFC 1034 §3.6.2), so that no denial is about
+//! a name with a CNAME.
 
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
