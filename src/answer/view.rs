@@ -148,14 +148,27 @@ impl<'a> View<'a> {
     /// Whether a name exists; `path` is the name after [`Zone::resolve_local`].
     pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
         let found = self.services(path, DataKinds::NONE, |_| false);
-        !matches!(found, TreeLookup::NoName) || self.always_exists(path) || self.has_names_below_local(name)
+        !matches!(found, TreeLookup::NoName) || self.exists_without_services(name, path)
     }
 
-    /// Whether a name exists whatever services there are: the domain itself does, and where `local.dns.<domain>` leads
-    /// to a host, so does the name above it (RFC 8020).
-    pub(super) fn always_exists(&self, path: &TreePath) -> bool {
-        let name = path.before_wildcards();
-        self.zone.is_apex(&name) || self.zone.local.is_some() && same_name(self.zone.dns_name(), &name)
+    /// Whether a name exists all the same, if the tree has nothing at `path` (RFC 8020).
+    ///
+    /// The domain itself does. If `-local` is set, so does `dns.<domain>`, because `local.dns.<domain>` is below it, and
+    /// `local.dns.<domain>` does if the tree has names below it, even if the name that it leads to does not exist.
+    pub(super) fn exists_without_services(&self, name: &Name, path: &TreePath) -> bool {
+        let fixed = path.before_wildcards();
+        if self.zone.is_apex(&fixed) {
+            return true;
+        }
+        let Some(local) = &self.zone.local else { return false };
+        if same_name(self.zone.dns_name(), &fixed) {
+            return true;
+        }
+        let local_name = self.zone.local_name();
+        // Where `path` is a name that CNAMEs of `name` lead to, names below `local.dns.<domain>` do not matter.
+        same_name(local_name, name)
+            && same_name(path.name(), local)
+            && self.exact(&TreePath::new(local_name)).is_some_and(|node| !node.is_leaf())
     }
 
     /// The proof that a name which does not exist takes: the closest encloser and the types there.
@@ -210,15 +223,6 @@ impl<'a> View<'a> {
     pub(super) fn exact(&self, path: &TreePath) -> Option<&'a Arc<Node>> {
         self.dependencies.add(path.slot());
         self.tree.exact(path)
-    }
-
-    /// Whether a name is `local.dns.<domain>` and the tree has names below: then it exists (RFC 8020), even if the name
-    /// that it leads to does not.
-    pub(super) fn has_names_below_local(&self, name: &Name) -> bool {
-        let local = self.zone.local_name();
-        self.zone.local.is_some()
-            && same_name(local, name)
-            && self.exact(&TreePath::new(local)).is_some_and(|node| !node.is_leaf())
     }
 
     /// See [`Tree::serial`].

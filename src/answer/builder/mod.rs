@@ -108,20 +108,13 @@ impl<'a> AnswerBuilder<'a> {
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
         match self.view.distinct_services(path, wanted, datum, &mut self.budget) {
-            TreeLookup::NoName => self.exists_without_services(path).then(Vec::new),
+            TreeLookup::NoName => self.view.exists_without_services(&self.owner, path).then(Vec::new),
             TreeLookup::Services(found) => Some(found),
             TreeLookup::TooMany => {
                 self.too_large = true;
                 Some(Vec::new())
             }
         }
-    }
-
-    /// Whether a name that the tree does not have exists all the same.
-    fn exists_without_services(&self, path: &TreePath) -> bool {
-        // Names below `local.dns.<domain>` make `local.dns.<domain>` exist, but not the name that it leads to.
-        let is_owner = same_name(path.name(), self.view.zone.resolve_local(&self.owner));
-        self.view.always_exists(path) || is_owner && self.view.has_names_below_local(&self.owner)
     }
 
     /// As [`Self::services`], but only the services of one group.
