@@ -1,7 +1,11 @@
 use super::*;
-use crate::source::snapshot::{RestoredService, SnapshotHeader};
-use crate::tree::{DataKinds, TreeLookup, TreePath};
+use crate::service::{KeyTarget, Service};
+use crate::source::event::Change;
+use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
+use crate::source::state::{ServedFrom, SourceState};
+use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
+use std::time::SystemTime;
 
 /// A value that the reading of panics.
 pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
@@ -23,9 +27,9 @@ fn mirror() -> Mirror {
 }
 
 fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
-    mirror.take(id, Event::ListBegin);
-    mirror.take(id, Event::Listed(changes));
-    mirror.take(id, Event::ListEnd(None));
+    mirror.apply_event(id, Event::ListBegin);
+    mirror.apply_event(id, Event::Listed(changes));
+    mirror.apply_event(id, Event::ListEnd(None));
     mirror.publish();
 }
 
@@ -54,10 +58,10 @@ fn a_listing_replaces_what_the_source_had_and_nothing_else() {
 fn half_a_listing_never_shows() {
     let mut mirror = mirror();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
-    mirror.take(SourceId::Etcd, Event::ListBegin);
-    mirror.take(SourceId::Etcd, Event::Listed(vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]));
-    mirror.take(SourceId::Etcd, Event::Unreachable("gone".into()));
-    mirror.take(SourceId::Etcd, Event::ListEnd(None));
+    mirror.apply_event(SourceId::Etcd, Event::ListBegin);
+    mirror.apply_event(SourceId::Etcd, Event::Listed(vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]));
+    mirror.apply_event(SourceId::Etcd, Event::Unreachable("gone".into()));
+    mirror.apply_event(SourceId::Etcd, Event::ListEnd(None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
 }
@@ -68,12 +72,12 @@ fn freshness_follows_the_sources() {
     let freshness = |mirror: &Mirror| mirror.handle().published().freshness;
     listing(&mut mirror, SourceId::Files, vec![]);
     assert_eq!(freshness(&mirror), Freshness::Incomplete);
-    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
+    mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(freshness(&mirror), Freshness::Incomplete);
     listing(&mut mirror, SourceId::Etcd, vec![]);
     assert_eq!(freshness(&mirror), Freshness::Current);
-    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
+    mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(freshness(&mirror), Freshness::Stale);
 }
@@ -92,8 +96,8 @@ fn a_bad_value_costs_its_record_only_and_is_remembered() {
     let expected = [("/skydns/t//b", false), ("/skydns/t/C", true), ("/skydns/t/a", false)];
     assert_eq!(told, expected.map(|(key, served)| (key.to_owned(), served)));
     let mend = vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), delete("/skydns/t//b")];
-    mirror.take(SourceId::Etcd, Event::Changed(mend, None));
-    mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/C", "[]")], None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(mend, None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/C", "[]")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
     assert_eq!(mirror.writer.refusals().all().len(), 1);
@@ -106,7 +110,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
         vec![put("/skydns/t/A", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/a", r#"{"host":"10.0.0.2"}"#)];
     listing(&mut mirror, SourceId::Etcd, both);
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.2)"]);
-    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/a")], None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/a")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)"]);
     let spellings = || {
@@ -118,7 +122,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
         listing(&mut mirror, SourceId::Etcd, spellings());
         assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.1)"], "each listing shows the same");
     }
-    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/AB")], None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/AB")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.2)"]);
 }
@@ -129,10 +133,10 @@ fn the_configuration_of_the_higher_source_counts() {
     let config = |mirror: &Mirror| mirror.handle().status.borrow().config();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
     assert_eq!(config(&mirror), Some((SourceId::Etcd, b"{\"ttl\":1}".to_vec())));
-    mirror.take(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
+    mirror.apply_event(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
     mirror.publish();
     assert_eq!(config(&mirror), Some((SourceId::Files, b"{}".to_vec())));
-    mirror.take(SourceId::Files, Event::Changed(vec![delete("/skydns/config")], None));
+    mirror.apply_event(SourceId::Files, Event::Changed(vec![delete("/skydns/config")], None));
     mirror.publish();
     assert_eq!(config(&mirror).map(|(id, _)| id), Some(SourceId::Etcd));
 }
@@ -147,22 +151,25 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
         (key, Entry::new(service))
     };
     let (key, value) = entry("/skydns/t/a", "10.0.0.1");
-    mirror.take(
+    mirror.apply_event(
         SourceId::Etcd,
         Event::Restored(vec![RestoredService { case_folded: false, key, entry: value }]),
     );
     for event in between {
-        mirror.take(SourceId::Etcd, event);
+        mirror.apply_event(SourceId::Etcd, event);
     }
     let (key, value) = entry("/skydns/t/b", "10.0.0.2");
-    mirror.take(
+    mirror.apply_event(
         SourceId::Etcd,
         Event::Restored(vec![RestoredService { case_folded: true, key, entry: value }]),
     );
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
     let snapshot = RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 2 };
-    mirror.take(SourceId::Etcd, Event::RestoreEnd { snapshot, visible: tokio::sync::oneshot::channel().0 });
+    mirror.apply_event(
+        SourceId::Etcd,
+        Event::RestoreEnd { snapshot, visible: tokio::sync::oneshot::channel().0 },
+    );
     mirror.publish();
 }
 
@@ -173,7 +180,7 @@ fn half_a_snapshot_never_shows() {
         panic!("a key")
     };
     let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
-    mirror.take(
+    mirror.apply_event(
         SourceId::Etcd,
         Event::Restored(vec![RestoredService { case_folded: false, key, entry: Entry::new(service) }]),
     );
@@ -194,7 +201,7 @@ fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
     let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { as_of: SystemTime::UNIX_EPOCH });
     assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
-    mirror.take(SourceId::Etcd, Event::Unreachable("refused".into()));
+    mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
     assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
@@ -217,7 +224,7 @@ fn a_store_in_sync_with_its_snapshot_changes_nothing() {
     listing(&mut mirror, SourceId::Etcd, same);
     let after = mirror.handle().published();
     assert_eq!((after.tree.serial(), after.tree.version()), (before.tree.serial(), before.tree.version()));
-    mirror.take(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/B")], None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/B")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
 }
@@ -236,11 +243,11 @@ fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
     ] {
         let mut mirror = mirror();
         before.into_iter().for_each(|event| {
-            mirror.take(SourceId::Etcd, event);
+            mirror.apply_event(SourceId::Etcd, event);
         });
         restore(&mut mirror, between, Some("{}"));
         after.into_iter().for_each(|event| {
-            mirror.take(SourceId::Etcd, event);
+            mirror.apply_event(SourceId::Etcd, event);
         });
         mirror.publish();
         assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.9)"]);
@@ -257,7 +264,7 @@ fn a_fault_in_one_record_costs_that_record() {
     let good = put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#);
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", fault), good]);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.2)"]);
-    mirror.take(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/b", fault)], None));
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/b", fault)], None));
     mirror.publish();
     assert!(hosts(&mirror, "t.").is_empty());
     assert_eq!(mirror.writer.refusals().count(), 2);

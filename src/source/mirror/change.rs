@@ -1,0 +1,61 @@
+//! Single changes of a store that is in sync.
+
+use super::parse::{ParsedEntry, ParsedKey, ServedKey, parse_key};
+use super::{Mirror, serial_now};
+use crate::source::event::Change;
+use crate::source::id::SourceId;
+use crate::tree::Entry;
+
+impl Mirror {
+    /// Applies one change to the tree.
+    pub(super) fn apply(&mut self, id: SourceId, change: Change) {
+        let Change { key: raw, value, lease } = change;
+        let changed = match value {
+            Some(value) => match self.parse(id, &raw, &value) {
+                Some(ParsedEntry::Config) => {
+                    self.configs.insert(id, value);
+                    false
+                }
+                Some(ParsedEntry::Service { served, service, .. }) => {
+                    self.set(id, &raw, &served, Some(Entry { service, lease }))
+                }
+                // The value before was overwritten with one that cannot be served.
+                None => self.remove(id, &raw),
+            },
+            None => {
+                self.writer.refusals().forget(id, &raw);
+                self.remove(id, &raw)
+            }
+        };
+        if changed {
+            self.tree.set_serial(serial_now());
+        }
+    }
+
+    /// Removes what is served of a raw key; returns whether the tree changed.
+    fn remove(&mut self, id: SourceId, raw: &[u8]) -> bool {
+        match parse_key(&self.keyspace, raw) {
+            Ok(ParsedKey::Config) => {
+                self.configs.remove(&id);
+                false
+            }
+            Ok(ParsedKey::Service(served, _)) => self.set(id, raw, &served, None),
+            Err(_) => false,
+        }
+    }
+
+    /// Sets the service of a raw key, or removes it; returns whether the tree changed.
+    fn set(&mut self, id: SourceId, raw: &[u8], served: &ServedKey, entry: Option<Entry>) -> bool {
+        let layers = id.layers();
+        let (layer, entry) = if served.case_folded {
+            let Some(source) = self.sources.get_mut(&id) else { return false };
+            (layers.case_folded, source.case_folded.set(&served.key, raw, entry))
+        } else {
+            (layers.exact, entry)
+        };
+        match entry {
+            Some(entry) => self.tree.put(&served.key, layer, entry),
+            None => self.tree.remove(&served.key, layer),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! From a raw entry of a store to a service: the only place where the mirror reads keys and values.
+//!
+//! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself needs
+//! none of this; everything behind this module works on [`ParsedEntry`] alone.
+
+use crate::service::{Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Where a service of the store is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServedKey {
+    /// The key in the tree, in lower case.
+    pub(super) key: Key,
+    /// Whether the key of the store has upper-case letters.
+    pub(super) case_folded: bool,
+}
+
+/// What the key of an entry is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ParsedKey {
+    /// The agent's configuration.
+    Config,
+    /// A service, and why it may be hard to ask for.
+    Service(ServedKey, Option<KeyWarning>),
+}
+
+/// An entry of the store that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum ParsedEntry {
+    /// The agent's configuration; its value is read elsewhere.
+    Config,
+    /// A service.
+    Service {
+        /// Where the service is served.
+        served: ServedKey,
+        /// The service.
+        service: Service,
+        /// Why the service may be hard to ask for, though it is served.
+        warning: Option<KeyWarning>,
+    },
+}
+
+/// Why an entry of the store is not served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EntryError {
+    /// No name can be made of the key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The value is no service.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The code that reads entries panicked.
+    #[error("a fault of this program in reading it; please report it")]
+    Fault,
+}
+
+/// Reads a key.
+///
+/// # Errors
+/// The key is outside of the path prefix, or no name can be made of it.
+pub(super) fn parse_key(keyspace: &Keyspace, raw: &[u8]) -> Result<ParsedKey, KeyError> {
+    Ok(match keyspace.target_of(raw)? {
+        KeyTarget::Config => ParsedKey::Config,
+        KeyTarget::Service { key, warning } => {
+            // The path prefix is no part of the name.
+            let case_folded = raw.iter().skip(keyspace.root().len()).any(u8::is_ascii_uppercase);
+            ParsedKey::Service(ServedKey { key, case_folded }, warning)
+        }
+    })
+}
+
+/// Reads an entry: a key and its value.
+///
+/// A panic in here costs the entry that caused it, and not the program at each start.
+///
+/// # Errors
+/// The entry cannot be served.
+pub(super) fn parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntry, EntryError> {
+    let parse = || try_parse(keyspace, raw, value);
+    catch_unwind(AssertUnwindSafe(parse)).unwrap_or(Err(EntryError::Fault))
+}
+
+fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntry, EntryError> {
+    #[cfg(test)]
+    assert!(value != super::tests::FAULT);
+    Ok(match parse_key(keyspace, raw)? {
+        ParsedKey::Config => ParsedEntry::Config,
+        ParsedKey::Service(served, warning) => {
+            ParsedEntry::Service { served, service: Service::from_json(value)?, warning }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_in_upper_case_folds_nothing() {
+        let keyspace = Keyspace::new("SITE");
+        for (raw, expected) in [("/SITE/local/web", false), ("/SITE/local/Web", true)] {
+            let Ok(ParsedKey::Service(served, _)) = parse_key(&keyspace, raw.as_bytes()) else {
+                panic!("{raw}")
+            };
+            assert_eq!(served.case_folded, expected, "{raw}");
+        }
+    }
+}

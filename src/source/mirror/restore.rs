@@ -1,0 +1,35 @@
+//! A snapshot of a store on its way in: it counts until the store itself was listed.
+
+use super::Mirror;
+use crate::source::id::SourceId;
+use crate::source::snapshot::{RestoredService, RestoredSnapshot};
+
+impl Mirror {
+    /// Adds a part of a snapshot, unless something of the source is served already. No reader sees a part.
+    pub(super) fn add_restored(&mut self, id: SourceId, services: Vec<RestoredService>) {
+        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.state.is_served()) {
+            source.restored.extend(services);
+        }
+    }
+
+    /// Puts a complete snapshot into the tree, unless something of the source is served already.
+    pub(super) fn end_restoring(&mut self, id: SourceId, snapshot: RestoredSnapshot) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let restored = std::mem::take(&mut source.restored);
+        if !source.restore(snapshot.as_of) {
+            return;
+        }
+        let layers = id.layers();
+        for RestoredService { case_folded, key, entry } in restored {
+            self.beat();
+            self.tree.put(&key, if case_folded { layers.case_folded } else { layers.exact }, entry);
+        }
+        // A configuration that the store reported ahead of its listing is newer than the snapshot's.
+        if let Some(config) = snapshot.header.config {
+            self.configs.entry(id).or_insert(config);
+        }
+        self.tree.set_serial(snapshot.header.serial);
+        let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
+        log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.services);
+    }
+}

@@ -1,0 +1,95 @@
+//! The state of one source, and what of the source is not in the tree.
+
+use super::case_folded::CaseFolded;
+use super::listing::Listing;
+use crate::source::id::SourceId;
+use crate::source::snapshot::RestoredService;
+use crate::source::state::{ServedFrom, SourceState};
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+/// Most reasons for which a source is unreachable that are logged until it is in sync again.
+const MAX_LOGGED_REASONS: usize = 16;
+
+/// What the mirror knows of one source, beside the services in the tree.
+#[derive(Debug, Default)]
+pub(super) struct MirroredSource {
+    /// Whether no name may be denied before the source was read.
+    pub(super) is_required: bool,
+    pub(super) state: SourceState,
+    /// How often the source came to each state, in the order of [`SourceState::NAMES`].
+    pub(super) state_counts: [u64; SourceState::NAMES.len()],
+    /// The reasons that were logged since the source was in sync.
+    logged_reasons: HashSet<String>,
+    /// The listing that is on its way in.
+    pub(super) listing: Option<Listing>,
+    /// The services of a snapshot that is on its way in.
+    pub(super) restored: Vec<RestoredService>,
+    /// The entries whose keys have upper-case letters: the tree holds only those that are served.
+    pub(super) case_folded: CaseFolded,
+}
+
+impl MirroredSource {
+    /// A source that was never read.
+    pub(super) fn new(is_required: bool) -> Self {
+        Self { is_required, ..Self::default() }
+    }
+
+    /// Whether the services in the tree may be out of date.
+    pub(super) fn is_stale(&self) -> bool {
+        self.state.is_served() && !matches!(self.state, SourceState::Synced { .. })
+    }
+
+    /// Notes that a listing is in the tree.
+    pub(super) fn listed(&mut self, case_folded: CaseFolded, revision: Option<i64>) {
+        self.case_folded = case_folded;
+        self.restored = Vec::new();
+        self.logged_reasons.clear();
+        self.set_state(SourceState::Synced { revision, changed: SystemTime::now() });
+    }
+
+    /// Notes a change. A source that is not in sync stays so: its configuration may come ahead of its listing.
+    pub(super) fn changed(&mut self, revision: Option<i64>) {
+        if let SourceState::Synced { .. } = self.state {
+            self.state = SourceState::Synced { revision, changed: SystemTime::now() };
+        }
+    }
+
+    /// Notes that a snapshot is served, if nothing else of the source is; returns whether it is.
+    pub(super) fn restore(&mut self, as_of: SystemTime) -> bool {
+        let state = match &self.state {
+            SourceState::Waiting => SourceState::Snapshot { as_of },
+            SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, since } => {
+                let (reason, served_from) = (reason.clone(), ServedFrom::Snapshot(as_of));
+                SourceState::Unreachable { reason, served_from, since: *since }
+            }
+            _ => return false,
+        };
+        self.set_state(state);
+        true
+    }
+
+    /// Notes, and logs, that the source cannot be reached. A listing on its way in is void.
+    pub(super) fn unreachable(&mut self, id: SourceId, reason: String) {
+        self.listing = None;
+        let served_from = self.state.served_from();
+        let since = match &self.state {
+            SourceState::Unreachable { reason: same, .. } if *same == reason => return,
+            SourceState::Unreachable { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        // Endpoints fail in turn, each for its own reason, and go on failing.
+        if self.logged_reasons.len() < MAX_LOGGED_REASONS && self.logged_reasons.insert(reason.clone()) {
+            let is_missed = self.is_required || served_from != ServedFrom::Nothing;
+            let level = if is_missed { log::Level::Warn } else { log::Level::Info };
+            log::log!(level, "{}: {reason}", id.name());
+        }
+        self.set_state(SourceState::Unreachable { reason, served_from, since });
+    }
+
+    fn set_state(&mut self, state: SourceState) {
+        let index = state.index();
+        self.state_counts[index] += u64::from(self.state.index() != index);
+        self.state = state;
+    }
+}
