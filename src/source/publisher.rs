@@ -10,35 +10,29 @@ use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// See the module's text.
+/// The one place where readers find the published state. They get its parts once and see every later state in them.
+///
+/// The order in which readers see the parts is a promise; it is written at `MirrorWriter::publish`.
 #[derive(Debug)]
 pub struct Publisher {
     published: Arc<ArcSwap<Published>>,
     refusals: ArcSwap<Refusals>,
     status: watch::Sender<Status>,
+    /// Held while a state is published or a mirror is promoted, so that the parts of two mirrors never mix.
     numbers: Mutex<MirrorNumbers>,
 }
 
+/// Which mirrors there are.
 #[derive(Debug, Default)]
 struct MirrorNumbers {
-    /// Mirrors so far.
-    count: u64,
-    /// The one that is visible.
+    /// The number of the newest mirror; the first has number 1.
+    newest: u64,
+    /// The number of the mirror whose states readers see.
     visible: u64,
 }
 
-/// A mirror's place: what it publishes is visible while it is its turn.
-#[derive(Debug)]
-pub(super) struct MirrorWriter {
-    publisher: Arc<Publisher>,
-    number: u64,
-    latest: Arc<ArcSwap<Published>>,
-    refusals: Arc<Refusals>,
-    status: watch::Sender<Status>,
-}
-
 impl Publisher {
-    /// An empty publisher.
+    /// A publisher that no mirror has published anything to.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             published: Arc::default(),
@@ -48,44 +42,46 @@ impl Publisher {
         })
     }
 
-    /// Where the states appear.
+    /// The published state, now and in the future.
     pub fn published(&self) -> Arc<ArcSwap<Published>> {
         Arc::clone(&self.published)
     }
 
-    /// The records that are not served.
+    /// The entries that are not served, of the mirror that is visible now.
     pub fn refusals(&self) -> Arc<Refusals> {
         self.refusals.load_full()
     }
 
-    /// How the sources are doing, and the configuration they hold.
+    /// The condition of the sources and the configuration that they hold, now and in the future.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// A place for one more mirror. The first one is visible at once, another when it is [raised](Self::raise).
+    /// The writing end for one more mirror. The first mirror is visible at once, another when it is
+    /// [promoted](Self::promote).
     pub(super) fn writer(self: &Arc<Self>) -> MirrorWriter {
         let mut numbers = self.lock();
-        numbers.count += 1;
+        numbers.newest += 1;
         let writer = MirrorWriter {
             publisher: Arc::clone(self),
-            number: numbers.count,
+            number: numbers.newest,
             latest: Arc::default(),
             refusals: Arc::default(),
             status: watch::Sender::new(Status::default()),
         };
-        if numbers.count == 1 {
+        if numbers.newest == 1 {
             numbers.visible = 1;
             self.refusals.store(Arc::clone(&writer.refusals));
         }
         writer
     }
 
-    /// Shows a mirror in the place of the one that is visible.
+    /// Makes a mirror visible in the place of the present one, whose later states nobody sees.
     pub fn promote(&self, handle: &MirrorHandle) {
         let mut numbers = self.lock();
         numbers.visible = handle.number;
         self.refusals.store(Arc::clone(&handle.refusals));
+        // In the order of `MirrorWriter::publish`.
         self.published.store(handle.latest.load_full());
         self.status.send_replace(handle.status.borrow().clone());
     }
@@ -95,28 +91,18 @@ impl Publisher {
     }
 }
 
-/// What others know of a mirror that runs.
-#[derive(Clone, Debug)]
-pub struct MirrorHandle {
+/// The writing end of one mirror: what the mirror publishes is visible while it is the promoted one.
+#[derive(Debug)]
+pub(super) struct MirrorWriter {
+    publisher: Arc<Publisher>,
     number: u64,
     latest: Arc<ArcSwap<Published>>,
     refusals: Arc<Refusals>,
-    pub(super) status: watch::Receiver<Status>,
-}
-
-impl MirrorHandle {
-    /// Its latest state, whether it is visible or not.
-    pub(super) fn published(&self) -> Arc<Published> {
-        self.latest.load_full()
-    }
-
-    /// How its sources are doing, whether it is visible or not.
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
-    }
+    status: watch::Sender<Status>,
 }
 
 impl MirrorWriter {
+    /// The reading end of this mirror.
     pub(super) fn handle(&self) -> MirrorHandle {
         MirrorHandle {
             number: self.number,
@@ -126,27 +112,58 @@ impl MirrorWriter {
         }
     }
 
+    /// The refusals of this mirror.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Publishes a state.
+    /// Publishes a state of this mirror.
+    ///
+    /// Between the mirror, the publisher and the readers holds:
+    /// - Versions before the tree. The mirror notes the version of a changed name in the tree's `Versions` before it
+    ///   publishes the tree with the change, so a reader of the new tree finds the new version and drops every cached reply
+    ///   that depends on the name. The other way round, a reader of the tree before may see a version that is newer than
+    ///   its tree: that costs a cached reply, and serves none that is wrong.
+    /// - The tree before the status. Whoever learns from the status that a source is in sync may answer queries at once,
+    ///   and does so from the tree of that state or a later one.
+    /// - One mirror at a time. The tree and the status that readers see are of the same mirror; a promoted mirror brings a
+    ///   tree with `Versions` of its own, by which caches know that nothing cached before is valid.
     pub(super) fn publish(&self, published: Published, status: &Status) {
         let published = Arc::new(published);
         let replace = |present: &mut Status| {
-            let news = present != status;
+            let is_news = present != status;
             present.clone_from(status);
-            news
+            is_news
         };
         let numbers = self.publisher.lock();
-        let visible = numbers.visible == self.number;
+        let is_visible = numbers.visible == self.number;
         self.latest.store(Arc::clone(&published));
-        // The tree before the word of it: who hears that a source is in step begins to answer.
-        if visible {
+        if is_visible {
             self.publisher.published.store(published);
             self.publisher.status.send_if_modified(replace);
         }
         self.status.send_if_modified(replace);
+    }
+}
+
+/// The reading end of one mirror, whether the mirror is visible or not.
+#[derive(Clone, Debug)]
+pub struct MirrorHandle {
+    number: u64,
+    latest: Arc<ArcSwap<Published>>,
+    refusals: Arc<Refusals>,
+    status: watch::Receiver<Status>,
+}
+
+impl MirrorHandle {
+    /// The mirror's latest state.
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.latest.load_full()
+    }
+
+    /// The condition of the mirror's sources.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
     }
 }
 
@@ -156,17 +173,17 @@ mod tests {
     use crate::tree::Tree;
 
     #[test]
-    fn the_tree_is_there_before_the_word_of_it() {
+    fn the_tree_is_published_before_the_status() {
         let publisher = Publisher::new();
         let writer = publisher.writer();
         let handle = writer.handle();
-        const TIMES: u32 = 5_000;
+        const STATES: u32 = 5_000;
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for time in 1..=TIMES {
+                for serial in 1..=STATES {
                     let mut tree = Tree::new();
-                    tree.set_serial(time);
-                    let status = Status { names: time as usize, ..Status::default() };
+                    tree.set_serial(serial);
+                    let status = Status { names: serial as usize, ..Status::default() };
                     writer.publish(Published { tree, ..Published::default() }, &status);
                 }
             });
@@ -175,7 +192,7 @@ mod tests {
                 let names = status.borrow().names;
                 assert!(publisher.published().load().tree.serial() as usize >= names);
                 assert!(publisher.status().borrow().names >= names);
-                if names == TIMES as usize {
+                if names == STATES as usize {
                     break;
                 }
             }
@@ -183,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn another_mirror_is_seen_whole_or_not_at_all() {
+    fn another_mirror_becomes_visible_as_a_whole() {
         let publisher = Publisher::new();
         let (first, second) = (publisher.writer(), publisher.writer());
         let names = |names| Status { names, ..Status::default() };

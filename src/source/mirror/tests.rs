@@ -130,7 +130,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
 #[test]
 fn the_configuration_of_the_higher_source_counts() {
     let mut mirror = mirror();
-    let config = |mirror: &Mirror| mirror.handle().status.borrow().config();
+    let config = |mirror: &Mirror| mirror.handle().status().borrow().config();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
     assert_eq!(config(&mirror), Some((SourceId::Etcd, b"{\"ttl\":1}".to_vec())));
     mirror.apply_event(SourceId::Files, Event::Changed(vec![put("/skydns/config", "{}")], None));
