@@ -1,74 +1,75 @@
-//! Records that are not served, with the reason for each.
+//! Entries of the stores that are not served, with the reason for each.
 
 use super::id::SourceId;
 use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-/// Most refusals whose reasons are kept; more are only counted.
-const MOST_KEPT: usize = 10_000;
+/// Most refusals whose reasons are kept in memory; further ones are logged, but not listed or counted.
+const MAX_REFUSALS: usize = 10_000;
 
-/// One record that is not served as it stands.
+/// One entry that is not served, or not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The source it is in.
+    /// The source of the entry.
     pub source: SourceId,
-    /// Its key, or the path of a file, escaped for a terminal.
+    /// The key of the store, or the path of a file, escaped for a terminal.
     pub key: String,
-    /// Why.
+    /// Why the entry is not served, or what is odd about its key.
     pub reason: String,
-    /// Whether it is served all the same.
+    /// Whether the entry is served all the same.
     pub served: bool,
 }
 
-/// All refusals of the present state of the sources.
+/// All refusals of the present state of the sources. The mirror writes them; metrics and `skydns check` read them.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    kept: Mutex<Kept>,
+    by_key: Mutex<RefusalMap>,
 }
 
-/// Reasons, and whether the record is served all the same, by source and key.
-type Kept = BTreeMap<(SourceId, Vec<u8>), Reason>;
+/// Reasons by source and key.
+type RefusalMap = BTreeMap<(SourceId, Vec<u8>), RefusalReason>;
 
+/// Why an entry is refused, and whether it is served all the same.
 #[derive(Debug)]
-struct Reason {
+struct RefusalReason {
     text: String,
     served: bool,
 }
 
 impl Refusals {
-    /// Notes a refusal; `true` if it is news.
+    /// Notes a refusal; `true` if this reason is new for the key.
     pub(super) fn note(&self, source: SourceId, key: &[u8], reason: &str, served: bool) -> bool {
-        let mut kept = self.lock();
-        let place = (source, key.to_vec());
-        let news = kept.get(&place).is_none_or(|before| before.text != reason);
-        if news && (kept.len() < MOST_KEPT || kept.contains_key(&place)) {
-            kept.insert(place, Reason { text: reason.to_owned(), served });
+        let mut by_key = self.lock();
+        let key = (source, key.to_vec());
+        let is_new = by_key.get(&key).is_none_or(|before| before.text != reason);
+        if is_new && (by_key.len() < MAX_REFUSALS || by_key.contains_key(&key)) {
+            by_key.insert(key, RefusalReason { text: reason.to_owned(), served });
         }
-        news
+        is_new
     }
 
-    /// Forgets a key: it is well, or gone.
+    /// Forgets the refusal of a key: its entry is served now, or gone.
     pub(super) fn forget(&self, source: SourceId, key: &[u8]) {
-        let mut kept = self.lock();
-        if !kept.is_empty() {
-            kept.remove(&(source, key.to_vec()));
+        let mut by_key = self.lock();
+        if !by_key.is_empty() {
+            by_key.remove(&(source, key.to_vec()));
         }
     }
 
-    /// Forgets all of a source whose listing did not bring them up again.
-    pub(super) fn retain(&self, source: SourceId, seen: impl Fn(&[u8]) -> bool) {
-        self.lock().retain(|(of, key), _| *of != source || seen(key));
+    /// Forgets the refusals of a source whose keys are not in its new listing.
+    pub(super) fn retain(&self, source: SourceId, is_listed: impl Fn(&[u8]) -> bool) {
+        self.lock().retain(|(of, key), _| *of != source || is_listed(key));
     }
 
-    /// How many records are not served, up to the number that is kept.
+    /// How many entries are not served, at most the number of refusals that are kept in memory.
     pub fn count(&self) -> usize {
         self.lock().values().filter(|reason| !reason.served).count()
     }
 
     /// All refusals, by source and key.
     pub fn all(&self) -> Vec<Refusal> {
-        let refusal = |((source, key), reason): (&(SourceId, Vec<u8>), &Reason)| Refusal {
+        let refusal = |((source, key), reason): (&(SourceId, Vec<u8>), &RefusalReason)| Refusal {
             source: *source,
             key: key.escape_ascii().to_string(),
             reason: reason.text.clone(),
@@ -77,7 +78,7 @@ impl Refusals {
         self.lock().iter().map(refusal).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        lock(&self.kept)
+    fn lock(&self) -> MutexGuard<'_, RefusalMap> {
+        lock(&self.by_key)
     }
 }

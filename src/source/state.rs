@@ -1,4 +1,4 @@
-//! What the mirror tells: the state that readers see, and how each source is doing.
+//! What the mirror publishes: the state that readers see, and the condition of each source.
 
 use super::id::SourceId;
 use crate::answer::{Freshness, TypeCache};
@@ -7,65 +7,65 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// What readers see: one state of all sources.
+/// What readers see: one state of all sources. An answer is made from one `Published`, so it never mixes two states.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
     /// The services.
     pub tree: Tree,
-    /// How far they can be trusted.
+    /// How far answers from the tree can be trusted.
     pub freshness: Freshness,
-    /// What was found out about names of this tree.
+    /// Which types names of this tree have, as far as answers asked; filled by readers, empty in each new state.
     pub type_cache: Arc<TypeCache>,
 }
 
-/// How a source is doing.
+/// The condition of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SourceState {
-    /// Never read.
+    /// The source was never read.
     #[default]
     Waiting,
-    /// Not read since the start; served is what a snapshot held.
+    /// The source was not read since the start; a snapshot of it is served.
     Snapshot {
-        /// When the store was last known to hold it.
+        /// When the store was last known to hold what the snapshot holds.
         as_of: SystemTime,
     },
-    /// Read, and telling of changes.
+    /// The source was listed, and reports each change.
     Synced {
-        /// The store's revision, if it counts any.
+        /// The store's revision, if the store counts revisions.
         revision: Option<i64>,
         /// When the last listing or change came.
         changed: SystemTime,
     },
-    /// Cannot be reached now.
+    /// The source cannot be reached now. Metrics call this state `lost`.
     Unreachable {
-        /// Why, for a person.
+        /// Why, as text for the log and the status line.
         reason: String,
-        /// What is served of it all the same.
+        /// What is served of the source all the same.
         served_from: ServedFrom,
         /// Since when.
         since: SystemTime,
     },
 }
 
-/// What is served of a source that cannot be reached.
+/// Where the services of a source that are served come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServedFrom {
-    /// It was never read: nobody knows what it has.
+    /// Nothing is served: the source was never read, so a name that is not in the tree may exist all the same.
     Nothing,
-    /// What a snapshot held, as the store was last known at a time.
+    /// A snapshot on disk, as of this time.
     Snapshot(SystemTime),
-    /// What it told while it could be reached.
+    /// The last listing, and the changes that followed it.
     Listing {
-        /// The store's revision, if it counts any.
+        /// The store's revision, if the store counts revisions.
         revision: Option<i64>,
     },
 }
 
 impl SourceState {
-    /// The names for a machine, in the order of [`place`](Self::index).
+    /// The names of the states in metrics, in the order of [`index`](Self::index).
     pub const NAMES: [&str; 4] = ["waiting", "snapshot", "synced", "lost"];
 
-    /// Which of [`NAMES`](Self::NAMES) it has.
+    /// The index of the state in [`NAMES`](Self::NAMES).
     pub fn index(&self) -> usize {
         match self {
             Self::Waiting => 0,
@@ -75,7 +75,7 @@ impl SourceState {
         }
     }
 
-    /// What is served of the source.
+    /// Where the services of the source that are served come from.
     pub fn served_from(&self) -> ServedFrom {
         match self {
             Self::Waiting => ServedFrom::Nothing,
@@ -85,13 +85,14 @@ impl SourceState {
         }
     }
 
-    /// Whether it is known what the source has, or had.
+    /// Whether the tree has what the source holds, or held at an earlier time: only then the tree can show that the source
+    /// does not have a name.
     pub fn is_served(&self) -> bool {
         self.served_from() != ServedFrom::Nothing
     }
 }
 
-/// The state of all sources, and the configuration that they hold.
+/// The condition of all sources, and the configuration that they hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Each source in use.
@@ -100,9 +101,9 @@ pub struct Status {
     pub configs: BTreeMap<SourceId, Vec<u8>>,
     /// How often each source came to each state, in the order of [`SourceState::NAMES`].
     pub changes: BTreeMap<SourceId, [u64; SourceState::NAMES.len()]>,
-    /// Names in the tree.
+    /// Number of names in the tree.
     pub names: usize,
-    /// The sources that nothing asks for: they count if they are there.
+    /// The sources that no setting asks for: served if they can be reached, not missed if they cannot.
     pub optional: BTreeSet<SourceId>,
 }
 
