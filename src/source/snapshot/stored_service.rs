@@ -1,4 +1,4 @@
-//! One service as it stands in a snapshot.
+//! One service in the encoding of a snapshot.
 
 use crate::service::{Host, Key, Service};
 use crate::tree::{Entry, Lease};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A service, its key and its lease. The order of the fields is the format: another order is another version of it.
+/// A service, its key and its lease. The order of the fields is part of the format: another order needs a new version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredService<'a> {
-    /// Whether the key only becomes a name in lower case.
+    /// Whether the key in the store has upper-case letters.
     pub(super) case_folded: bool,
     key: &'a [u8],
     host: StoredHost<'a>,
@@ -23,37 +23,37 @@ pub(super) struct StoredService<'a> {
     group: Option<&'a str>,
     target_strip: u8,
     mail: bool,
-    /// Id and end, the latter in seconds of Unix time.
+    /// The id of the lease, and its end in seconds of Unix time.
     lease: Option<(i64, u64)>,
 }
 
-/// A host. Its name is in wire format, which borrows from nowhere.
+/// The host of a service. A name is in wire format.
 #[derive(Debug, Serialize, Deserialize)]
 enum StoredHost<'a> {
     None,
     V4([u8; 4]),
     V6([u8; 16]),
     #[serde(borrow)]
-    Name(Octets<'a>),
+    Name(HostOctets<'a>),
 }
 
-/// Octets that are borrowed when they are read and owned when they are written.
+/// Octets: borrowed from the file when they are read, owned when they are written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Octets<'a>(#[serde(borrow)] std::borrow::Cow<'a, [u8]>);
+struct HostOctets<'a>(#[serde(borrow)] std::borrow::Cow<'a, [u8]>);
 
-/// Leases by id: all records on one lease share it.
-pub(super) type Leases = HashMap<i64, Arc<Lease>>;
+/// Leases by id: all services of one lease share it.
+pub(super) type LeasesById = HashMap<i64, Arc<Lease>>;
 
 impl<'a> StoredService<'a> {
-    /// The record of an entry; `None` if its host cannot be written, which no entry's is.
+    /// The encoding of an entry; `None` if its host cannot be written, which is never so: it was read from a name.
     pub(super) fn new(case_folded: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
         let service = &entry.service;
         let host = match &service.host {
             Host::None => StoredHost::None,
             Host::V4(ip) => StoredHost::V4(ip.octets()),
             Host::V6(ip) => StoredHost::V6(ip.octets()),
-            Host::Name(name) => StoredHost::Name(Octets(name.to_bytes().ok()?.into())),
+            Host::Name(name) => StoredHost::Name(HostOctets(name.to_bytes().ok()?.into())),
         };
         Some(Self {
             case_folded,
@@ -71,13 +71,13 @@ impl<'a> StoredService<'a> {
         })
     }
 
-    /// The entry and its key; `None` if no service is like that.
-    pub(super) fn entry(&self, leases: &mut Leases) -> Option<(Key, Entry)> {
+    /// The entry and its key; `None` if the key or the host is no name.
+    pub(super) fn entry(&self, leases: &mut LeasesById) -> Option<(Key, Entry)> {
         let host = match &self.host {
             StoredHost::None => Host::None,
             StoredHost::V4(octets) => Host::V4((*octets).into()),
             StoredHost::V6(octets) => Host::V6((*octets).into()),
-            StoredHost::Name(Octets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
+            StoredHost::Name(HostOctets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
         };
         let lease = self.lease.map(|(id, end)| {
             let lease = leases.entry(id).or_insert_with(|| Arc::new(Lease::new(id)));

@@ -1,7 +1,8 @@
-//! The thread that keeps the snapshot up to date, at its own pace: nobody waits for a disk.
+//! The thread that keeps the snapshot up to date. It writes at a pace of its own, and nobody waits for its disk.
 
-use super::file::{SnapshotError, save};
-use super::{SavedSnapshot, SnapshotHeader, StoreIdentity};
+use super::error::SnapshotError;
+use super::format::{SnapshotHeader, StoreIdentity};
+use super::save::{SavedSnapshot, save};
 use crate::source::id::SourceId;
 use crate::source::publisher::MirrorHandle;
 use crate::source::state::{ServedFrom, SourceState, Status};
@@ -14,142 +15,144 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
-/// How often it looks for changes.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the writer looks for changes.
+const CHANGE_POLL: Duration = Duration::from_secs(1);
 
 /// Least time from one save to the next.
-const REST: Duration = Duration::from_secs(5);
+const SAVE_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a site that changes all the time may cost its disks, in octets a second.
-const PACE: u64 = 1 << 20;
+/// Octets a second that are written, averaged over a save and the pause behind it, on a site that changes all the time.
+const MAX_WRITE_RATE: u64 = 1 << 20;
 
-/// How often a snapshot that still holds is dated anew, so that a start knows how old it is.
-const DATE: Duration = Duration::from_secs(30);
+/// How often the file of a store that does not change gets a new time of modification, which says how old it is.
+const DATE_PERIOD: Duration = Duration::from_secs(30);
 
-/// What became of a save.
+/// What came of a save.
 pub type SaveResult = Result<SavedSnapshot, SnapshotError>;
 
-/// The keeper's other end. It ends when this is dropped.
+/// The thread that writes snapshots. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct SnapshotWriter {
-    orders: mpsc::Sender<WriterCommand>,
+    commands: mpsc::Sender<WriterCommand>,
 }
 
+/// What the thread is to do.
 enum WriterCommand {
-    /// From now on keep this.
+    /// Save the services of this store from this mirror from now on.
     StartSaving(StoreIdentity, MirrorHandle),
-    /// There is nothing to keep any more; the file stays as it is.
+    /// Save nothing any more; the file stays as it is.
     StopSaving,
-    /// Save what is not saved, say that it is done, and end.
+    /// Save what is not saved yet, answer, and end.
     Finish(oneshot::Sender<()>),
 }
 
 impl SnapshotWriter {
-    /// Starts it; it has nothing to keep yet. `report` hears of each save.
+    /// Starts the thread, which saves nothing yet. It calls `report` with the result of each save.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The system has no thread left.
     pub fn start(path: PathBuf, report: impl Fn(&SaveResult) + Send + 'static) -> io::Result<Self> {
-        let (orders, received) = mpsc::channel();
+        let (commands, received) = mpsc::channel();
         thread::Builder::new()
             .name("snapshot".to_owned())
-            .spawn(move || Work { path, report, kept: None }.run(&received))?;
-        Ok(Self { orders })
+            .spawn(move || WriterThread { path, report, job: None }.run(&received))?;
+        Ok(Self { commands })
     }
 
-    /// Keeps what these sources have from now on.
-    pub fn start_saving(&self, store: StoreIdentity, handle: MirrorHandle) {
-        // One that ended by a fault costs the snapshot, nothing else.
-        let _ = self.orders.send(WriterCommand::StartSaving(store, handle));
+    /// Saves the services of a store from now on.
+    pub fn start_saving(&self, store: StoreIdentity, mirror: MirrorHandle) {
+        // Without a thread, which ends by a panic alone, there is no snapshot; everything else goes on.
+        let _ = self.commands.send(WriterCommand::StartSaving(store, mirror));
     }
 
-    /// Keeps nothing from now on, and leaves the file as it is.
+    /// Saves nothing from now on, and leaves the file as it is.
     pub fn stop_saving(&self) {
-        let _ = self.orders.send(WriterCommand::StopSaving);
+        let _ = self.commands.send(WriterCommand::StopSaving);
     }
 
-    /// Saves what is not saved yet, and ends; completes when that is done.
+    /// Saves what is not saved yet, and ends the thread; completes when that is done.
     pub async fn finish(self) {
-        let (done, hear) = oneshot::channel();
-        let _ = self.orders.send(WriterCommand::Finish(done));
-        let _ = hear.await;
+        let (done, finished) = oneshot::channel();
+        let _ = self.commands.send(WriterCommand::Finish(done));
+        let _ = finished.await;
     }
 }
 
-struct Work<R> {
+/// What the thread owns.
+struct WriterThread<R> {
     path: PathBuf,
     report: R,
-    kept: Option<Keeping>,
+    job: Option<SaveJob>,
 }
 
-/// What is kept, and what of it is on disk.
-struct Keeping {
+/// What is to be saved, and what of it is on disk.
+struct SaveJob {
     store: StoreIdentity,
-    handle: MirrorHandle,
-    /// The state that is on disk.
+    mirror: MirrorHandle,
+    /// The version of the tree and the configuration that are on disk.
     saved: Option<(u64, Option<Vec<u8>>)>,
-    /// Not before then anything is written.
-    rest: Instant,
-    /// When the file was dated.
+    /// When the next save may begin.
+    next_save: Instant,
+    /// When the file last got its time of modification.
     dated: Instant,
 }
 
-impl<R: Fn(&SaveResult)> Work<R> {
-    fn run(mut self, orders: &mpsc::Receiver<WriterCommand>) {
+impl<R: Fn(&SaveResult)> WriterThread<R> {
+    fn run(mut self, commands: &mpsc::Receiver<WriterCommand>) {
         loop {
-            match orders.recv_timeout(LOOK) {
-                Ok(WriterCommand::StartSaving(store, handle)) => {
+            match commands.recv_timeout(CHANGE_POLL) {
+                Ok(WriterCommand::StartSaving(store, mirror)) => {
                     let now = Instant::now();
-                    self.kept = Some(Keeping { store, handle, saved: None, rest: now, dated: now });
+                    self.job = Some(SaveJob { store, mirror, saved: None, next_save: now, dated: now });
                 }
-                Ok(WriterCommand::StopSaving) => self.kept = None,
+                Ok(WriterCommand::StopSaving) => self.job = None,
                 Ok(WriterCommand::Finish(done)) => {
-                    self.look(true);
-                    // Nobody left to hear it is no error.
+                    self.update_file(true);
+                    // If nobody waits for the answer any more, nobody misses it.
                     let _ = done.send(());
                     return;
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => self.look(false),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.update_file(false),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Brings the file up to date, if it is time, or in any case `at_end`.
-    fn look(&mut self, at_end: bool) {
-        let Some(kept) = &mut self.kept else { return };
-        if kept.rest > Instant::now() && !at_end {
+    /// Brings the file up to date: if the pause behind the last save is over, or in any case `at_end`.
+    fn update_file(&mut self, at_end: bool) {
+        let Some(job) = &mut self.job else { return };
+        if job.next_save > Instant::now() && !at_end {
             return;
         }
-        // The status first: the tree is published before it.
-        let status = kept.handle.status().borrow().clone();
-        let Some((as_of, revision)) = as_of(&status) else { return };
-        let published = kept.handle.published();
+        // The status is read first: the mirror publishes the tree before it, so the tree is not older than the status.
+        let status = job.mirror.status().borrow().clone();
+        let Some((as_of, revision)) = listed_as_of(&status) else { return };
+        let published = job.mirror.published();
         let config = status.configs.get(&SourceId::Etcd).cloned();
         let state = Some((published.tree.version(), config.clone()));
-        if kept.saved == state {
-            if at_end || kept.dated.elapsed() >= DATE {
-                kept.dated = Instant::now();
-                // At worst it counts as older than it is; the next save tells of a disk's trouble.
-                let _ = date(&self.path, as_of);
+        if job.saved == state {
+            if at_end || job.dated.elapsed() >= DATE_PERIOD {
+                job.dated = Instant::now();
+                // On an error the file looks older than it is; the next save reports what is wrong with the disk.
+                let _ = set_modified(&self.path, as_of);
             }
             return;
         }
         let serial = published.tree.serial();
-        let header = SnapshotHeader { store: kept.store.clone(), serial, revision, config };
+        let header = SnapshotHeader { store: job.store.clone(), serial, revision, config };
         let save = || save(&self.path, &header, &published.tree, as_of);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
-        let pace = result.as_ref().map_or(0, |saved| saved.octets / PACE);
-        kept.rest = Instant::now() + REST.max(Duration::from_secs(pace));
+        let seconds = result.as_ref().map_or(0, |saved| saved.octets / MAX_WRITE_RATE);
+        job.next_save = Instant::now() + SAVE_PAUSE.max(Duration::from_secs(seconds));
         if result.is_ok() {
-            (kept.saved, kept.dated) = (state, Instant::now());
+            (job.saved, job.dated) = (state, Instant::now());
         }
         (self.report)(&result);
     }
 }
 
-/// When etcd was last known to hold what the tree has, and its revision; `None` if it was not read.
-fn as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
+/// When etcd was last known to hold what the tree has, and its revision; `None` if etcd was not listed.
+fn listed_as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
     match status.sources.get(&SourceId::Etcd)? {
         SourceState::Synced { revision, .. } => Some((SystemTime::now(), *revision)),
         SourceState::Unreachable { served_from: ServedFrom::Listing { revision }, since, .. } => {
@@ -159,6 +162,6 @@ fn as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
     }
 }
 
-fn date(path: &Path, as_of: SystemTime) -> io::Result<()> {
+fn set_modified(path: &Path, as_of: SystemTime) -> io::Result<()> {
     File::options().write(true).open(path)?.set_modified(as_of)
 }

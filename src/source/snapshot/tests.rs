@@ -1,10 +1,15 @@
+use super::format::{MAGIC, VERSION};
 use super::*;
 use crate::service::{Host, Key, KeyTarget, Keyspace, Service};
-use crate::tree::{Entry, Lease};
+use crate::source::id::SourceId;
+use crate::tree::{Entry, Lease, Tree};
 use proptest::prelude::*;
+use ring::digest::{SHA256, digest};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 fn store() -> StoreIdentity {
@@ -43,8 +48,8 @@ fn tree() -> Tree {
     tree
 }
 
-/// A directory, and where the snapshot is in it.
-fn place() -> (TempDir, std::path::PathBuf) {
+/// A directory, and the path of the snapshot in it.
+fn snapshot_path() -> (TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("snapshot");
     (dir, path)
@@ -54,10 +59,11 @@ fn as_of() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-type Found = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
+/// Services by key: whether the key is case-folded, the service, and its lease's id and end.
+type FoundServices = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
 
-fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, Found), SnapshotError> {
-    let mut found = Found::new();
+fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, FoundServices), SnapshotError> {
+    let mut found = FoundServices::new();
     let restored = restore(path, store, |part| {
         for RestoredService { case_folded, key, entry } in part {
             let lease = entry.lease.map(|lease| (lease.id, lease.end()));
@@ -69,7 +75,7 @@ fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, Found)
 
 #[test]
 fn what_is_saved_comes_back() {
-    let (dir, path) = place();
+    let (dir, path) = snapshot_path();
     let saved = save(&path, &header(), &tree(), as_of()).expect("saved");
     assert_eq!(saved.services, 5);
     let about = std::fs::metadata(&path).expect("a file");
@@ -94,7 +100,7 @@ fn what_is_saved_comes_back() {
 
 #[test]
 fn services_on_one_lease_share_it() {
-    let (_dir, path) = place();
+    let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let mut leases = Vec::new();
     let each = |part: Vec<RestoredService>| {
@@ -107,7 +113,7 @@ fn services_on_one_lease_share_it() {
 
 #[test]
 fn of_another_store_or_prefix_nothing_is_taken() {
-    let (_dir, path) = place();
+    let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("handed on")) {
         Err(error) => error.to_string(),
@@ -126,7 +132,7 @@ fn of_another_store_or_prefix_nothing_is_taken() {
 
 #[test]
 fn what_is_cut_short_or_changed_anywhere_is_refused() {
-    let (_dir, path) = place();
+    let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let whole = std::fs::read(&path).expect("read");
     let refused = |octets: &[u8]| {
@@ -166,7 +172,7 @@ fn summed(contents: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_later_version_and_a_foreign_content_are_told_apart() {
-    let (_dir, path) = place();
+    let (_dir, path) = snapshot_path();
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
@@ -178,7 +184,7 @@ fn a_later_version_and_a_foreign_content_are_told_apart() {
 
 #[test]
 fn a_directory_or_a_pipe_is_no_snapshot() {
-    let (dir, path) = place();
+    let (dir, path) = snapshot_path();
     let refused = |path: &Path| found(path, &store()).expect_err("refused").to_string();
     assert_eq!(refused(dir.path()), "it is not a regular file");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
@@ -188,7 +194,7 @@ fn a_directory_or_a_pipe_is_no_snapshot() {
 
 #[test]
 fn a_full_disk_leaves_the_snapshot_before() {
-    let (dir, path) = place();
+    let (dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&path).expect("read");
     std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).expect("a link");
@@ -201,7 +207,7 @@ fn a_full_disk_leaves_the_snapshot_before() {
 
 #[test]
 fn a_time_to_come_is_not_believed() {
-    let (_dir, path) = place();
+    let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), SystemTime::now() + Duration::from_secs(3600)).expect("saved");
     assert!(found(&path, &store()).expect("restored").0.as_of <= SystemTime::now());
 }
@@ -210,7 +216,7 @@ proptest! {
     /// Whatever stands behind a right checksum, it is taken or refused, and no more is handed on than there is room for.
     #[test]
     fn nothing_panics(contents in prop::collection::vec(any::<u8>(), 0..200), behind in any::<bool>()) {
-        let (_dir, path) = place();
+        let (_dir, path) = snapshot_path();
         let mut all = if behind { postcard::to_allocvec(&header()).expect("a header") } else { Vec::new() };
         all.extend(&contents);
         std::fs::write(&path, summed(&all)).expect("written");

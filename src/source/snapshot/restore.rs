@@ -1,0 +1,115 @@
+//! Reads a snapshot, and believes nothing of the file that the checksum does not cover.
+
+use super::error::SnapshotError;
+use super::format::{HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, StoreIdentity, VERSION};
+use super::stored_service::{LeasesById, StoredService};
+use crate::service::Key;
+use crate::tree::Entry;
+use nix::fcntl::OFlag;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Services that are handed on together.
+const SERVICES_PER_PART: usize = 1_000;
+
+/// A service out of a snapshot.
+#[derive(Clone, Debug)]
+pub struct RestoredService {
+    /// Whether its key in the store has upper-case letters.
+    pub case_folded: bool,
+    /// Its key in the tree.
+    pub key: Key,
+    /// The service and its lease.
+    pub entry: Entry,
+}
+
+/// What a snapshot holds beside its services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredSnapshot {
+    /// What the snapshot says of itself.
+    pub header: SnapshotHeader,
+    /// When the store was last known to hold these services; never in the future.
+    pub as_of: SystemTime,
+    /// Number of services.
+    pub services: usize,
+}
+
+/// Reads the snapshot of a store and calls `each` with its services in parts, in key order.
+///
+/// # Errors
+/// There is no snapshot, or none of this store that can be trusted. With [`SnapshotError::Unreadable`] `each` may have been
+/// called: those services must not be used. With any other error it was not.
+pub fn restore(
+    path: &Path,
+    store: &StoreIdentity,
+    mut each: impl FnMut(Vec<RestoredService>),
+) -> Result<RestoredSnapshot, SnapshotError> {
+    let (octets, modified) = read(path)?;
+    let body = checked(&octets)?;
+    let unreadable = |rest: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - rest.len());
+    let (header, mut rest) =
+        postcard::take_from_bytes::<SnapshotHeader>(body).map_err(|_| unreadable(body))?;
+    if header.store.root != store.root {
+        return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
+    }
+    if header.store.endpoints.is_disjoint(&store.endpoints) {
+        return Err(SnapshotError::OtherStore(header.store.endpoints));
+    }
+    let (mut leases, mut part, mut services) = (LeasesById::new(), Vec::with_capacity(SERVICES_PER_PART), 0);
+    while !rest.is_empty() {
+        let (service, behind) =
+            postcard::take_from_bytes::<StoredService<'_>>(rest).map_err(|_| unreadable(rest))?;
+        let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
+        part.push(RestoredService { case_folded: service.case_folded, key, entry });
+        services += 1;
+        rest = behind;
+        if part.len() == SERVICES_PER_PART {
+            each(std::mem::replace(&mut part, Vec::with_capacity(SERVICES_PER_PART)));
+        }
+    }
+    each(part);
+    Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services })
+}
+
+/// All octets of the file, and when it was modified.
+fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
+    // Opening a pipe would wait for a writer, and with it the start of the program.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = file.map_err(SnapshotError::system("opening it"))?;
+    let about = file.metadata().map_err(SnapshotError::system("reading it"))?;
+    if !about.is_file() {
+        return Err(SnapshotError::NotRegular);
+    }
+    if about.len() > MAX_SNAPSHOT_OCTETS {
+        return Err(SnapshotError::TooLarge(about.len()));
+    }
+    let mut octets = Vec::with_capacity(HEAD_OCTETS);
+    // The head first: a large file of another program is not read to its end.
+    (&file).take(HEAD_OCTETS as u64).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
+    check_head(&octets)?;
+    octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(HEAD_OCTETS));
+    file.take(MAX_SNAPSHOT_OCTETS).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
+    Ok((octets, about.modified().map_err(SnapshotError::system("reading its time"))?))
+}
+
+/// Checks that the first octets are those of a snapshot that this version of the program reads.
+fn check_head(octets: &[u8]) -> Result<(), SnapshotError> {
+    let behind = octets.strip_prefix(MAGIC).ok_or(SnapshotError::NotSnapshot)?;
+    let (version, _) = behind.split_first_chunk().ok_or(SnapshotError::Damaged)?;
+    let version = u32::from_be_bytes(*version);
+    // Before the checksum is looked for: another version may have it elsewhere.
+    if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(()) }
+}
+
+/// The octets between head and checksum, if the checksum is right.
+fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
+    let (all, sum) = octets.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or(SnapshotError::Damaged)?;
+    if digest(&SHA256, all).as_ref() != sum {
+        return Err(SnapshotError::Damaged);
+    }
+    all.get(HEAD_OCTETS..).ok_or(SnapshotError::Damaged)
+}

@@ -1,0 +1,136 @@
+//! Writes a snapshot.
+
+use super::error::SnapshotError;
+use super::format::{MAGIC, SnapshotHeader, VERSION};
+use super::stored_service::StoredService;
+use crate::source::id::SourceId;
+use crate::tree::Tree;
+use ring::digest::{Context, SHA256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Octets that are written at once.
+const WRITE_OCTETS: usize = 64 << 10;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedSnapshot {
+    /// Number of services.
+    pub services: usize,
+    /// Size of the file.
+    pub octets: u64,
+}
+
+/// Writes a snapshot of the services of etcd in a tree: first to a file beside `path`, which then takes the place of `path`.
+///
+/// `as_of` is when the store was last known to hold this.
+///
+/// # Errors
+/// The system refuses to write; the snapshot before stays.
+pub fn save(
+    path: &Path,
+    header: &SnapshotHeader,
+    tree: &Tree,
+    as_of: SystemTime,
+) -> Result<SavedSnapshot, SnapshotError> {
+    let beside = path.with_extension("new");
+    let saved = write(&beside, header, tree, as_of);
+    let saved = saved.and_then(|saved| {
+        std::fs::rename(&beside, path).map_err(SnapshotError::system("putting it in its place"))?;
+        // A crash may undo a rename until the directory is on disk.
+        let dir = path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all());
+        dir.map_err(SnapshotError::system("writing its directory"))?;
+        Ok(saved)
+    });
+    if saved.is_err() {
+        // On a full disk the half-written file would take the last octets.
+        let _ = std::fs::remove_file(&beside);
+    }
+    saved
+}
+
+/// Writes the file.
+fn write(
+    path: &Path,
+    header: &SnapshotHeader,
+    tree: &Tree,
+    as_of: SystemTime,
+) -> Result<SavedSnapshot, SnapshotError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = file.map_err(SnapshotError::system("creating it"))?;
+    let mut out = ChecksummedFile {
+        file: &file,
+        piece: Vec::with_capacity(WRITE_OCTETS),
+        sum: Context::new(&SHA256),
+        octets: 0,
+    };
+    out.piece.extend(MAGIC);
+    out.piece.extend(VERSION.to_be_bytes());
+    out.push(header)?;
+    let mut services = 0;
+    for (layer, case_folded) in
+        [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
+    {
+        let mut result = Ok(());
+        tree.entries(layer, |key, entry| {
+            let Some(service) = StoredService::new(case_folded, &key, entry) else {
+                return ControlFlow::Continue(());
+            };
+            services += 1;
+            result = out.push(&service);
+            if result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        result?;
+    }
+    let octets = out.finish()?;
+    file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;
+    file.sync_all().map_err(SnapshotError::system("writing it to disk"))?;
+    Ok(SavedSnapshot { services, octets })
+}
+
+/// A file that is written in pieces, with the checksum of what was written.
+struct ChecksummedFile<'a> {
+    file: &'a File,
+    piece: Vec<u8>,
+    sum: Context,
+    octets: u64,
+}
+
+impl ChecksummedFile<'_> {
+    /// Appends a value.
+    fn push(&mut self, value: &impl serde::Serialize) -> Result<(), SnapshotError> {
+        let piece = std::mem::take(&mut self.piece);
+        // Never fails: memory takes every octet, and postcard encodes every type that is stored here.
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        self.piece = postcard::to_extend(value, piece)
+            .map_err(invalid)
+            .map_err(SnapshotError::system("encoding it"))?;
+        if self.piece.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds the present piece to the checksum and writes it.
+    fn flush(&mut self) -> Result<(), SnapshotError> {
+        self.sum.update(&self.piece);
+        self.write()
+    }
+
+    /// Writes the present piece.
+    fn write(&mut self) -> Result<(), SnapshotError> {
+        self.octets += self.piece.len() as u64;
+        self.file.write_all(&self.piece).map_err(SnapshotError::system("writing it"))?;
+        self.piece.clear();
+        Ok(())
+    }
+
+    /// Writes what is left and the checksum; returns the size of the file.
+    fn finish(mut self) -> Result<u64, SnapshotError> {
+        self.flush()?;
+        self.piece.extend(self.sum.clone().finish().as_ref());
+        self.write()?;
+        Ok(self.octets)
+    }
+}
