@@ -10,43 +10,43 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Longest value that is read, in octets: what etcd takes in one request by default.
-const MOST_OCTETS: u64 = 3 << 19;
+/// Maximum size of a value in octets: what etcd takes in one request by default.
+const MAX_VALUE_OCTETS: u64 = 3 << 19;
 
-/// Levels below the root: a name has no more labels.
-const MOST_LEVELS: usize = 127;
+/// Maximum number of levels below the root: a name has no more labels (RFC 1035 §2.3.4).
+const MAX_LEVELS: usize = 127;
 
-/// Within this time a second change may leave the times of a file as they were.
+/// Time within which a second change may leave the times of a file as they are after the first.
 const CLOCK_TICK: Duration = Duration::from_millis(50);
 
 /// A file as it was read last.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    /// What told it apart from other states; `None` if it has to be read again.
-    stamp: Option<Stamp>,
-    /// Time of its last change.
+pub(super) struct ScannedFile {
+    /// The state of the file when it was read; `None` if the file has to be read again.
+    stamp: Option<FileStamp>,
+    /// Time of the last modification.
     pub(super) modified: SystemTime,
-    /// Its value, when it was read in this walk.
-    pub(super) fresh: Option<Vec<u8>>,
+    /// The content, if this walk read it.
+    pub(super) value: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl ScannedFile {
     /// The same without its value, to be read again.
     pub(super) fn unread(&self) -> Self {
-        Self { stamp: None, modified: self.modified, fresh: None }
+        Self { stamp: None, modified: self.modified, value: None }
     }
 }
 
-/// Identity, size and times of a file's content.
+/// What changes with the content of a file: identity, size and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     inode: (u64, u64),
     len: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(meta: &Metadata) -> Self {
         Self {
             inode: (meta.dev(), meta.ino()),
@@ -57,26 +57,26 @@ impl Stamp {
     }
 }
 
-/// What tells a directory from another at the same path.
+/// Device and inode: what tells a directory from another at the same path.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// A walk and what it found.
+/// A walk, and what it found.
 pub(super) struct Scan<'a> {
     root: &'a Path,
     keyspace: &'a Keyspace,
-    /// What the walk before found: what did not change since is not read.
-    known: &'a BTreeMap<Vec<u8>, Seen>,
-    /// Files by key; those that changed hold their value.
-    pub(super) found: BTreeMap<Vec<u8>, Seen>,
-    /// What could not be read, with the reason; what was known of it stays.
+    /// What the walk before found: files that did not change since are not read.
+    known: &'a BTreeMap<Vec<u8>, ScannedFile>,
+    /// Files by key; those that changed have their value.
+    pub(super) found: BTreeMap<Vec<u8>, ScannedFile>,
+    /// Files and directories that could not be read, with the reason; what the walk before found of them stays.
     pub(super) problems: BTreeMap<Vec<u8>, String>,
-    /// Whether something changed under the walk, so that another is due soon.
+    /// Whether something changed during the walk, so that another walk is due soon.
     pub(super) changing: bool,
-    /// Beats at every entry: a walk may be long.
+    /// Beats at every directory entry: a walk may be long.
     heartbeat: Option<&'a Heartbeat>,
-    /// The directories that the walk is in, to find links that lead back.
+    /// The directories from the root to the present one, to find links that lead back.
     open: Vec<(u64, u64)>,
 }
 
@@ -84,14 +84,14 @@ impl<'a> Scan<'a> {
     pub(super) fn new(
         root: &'a Path,
         keyspace: &'a Keyspace,
-        known: &'a BTreeMap<Vec<u8>, Seen>,
+        known: &'a BTreeMap<Vec<u8>, ScannedFile>,
         heartbeat: Option<&'a Heartbeat>,
     ) -> Self {
         let (found, problems) = (BTreeMap::new(), BTreeMap::new());
         Self { root, keyspace, known, found, problems, changing: false, heartbeat, open: Vec::new() }
     }
 
-    /// Walks.
+    /// Walks through the directory.
     ///
     /// # Errors
     /// The root cannot be read.
@@ -101,6 +101,7 @@ impl<'a> Scan<'a> {
         self.directory(self.root, &meta, &key)
     }
 
+    /// Walks through one directory.
     fn directory(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
         self.open.push((meta.dev(), meta.ino()));
         let walked = fs::read_dir(path).and_then(|entries| {
@@ -118,6 +119,7 @@ impl<'a> Scan<'a> {
         walked
     }
 
+    /// Reads one entry of a directory, or notes why it cannot be read.
     fn entry(&mut self, path: &Path, key: Vec<u8>) {
         self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
         let outcome = fs::metadata(path).and_then(|meta| {
@@ -131,8 +133,8 @@ impl<'a> Scan<'a> {
         });
         match outcome {
             Ok(()) => {}
-            // Gone between listing and looking: another walk tells what became of it. A dangling link
-            // stays, and is told.
+            // The entry went away during the walk: the next walk finds out more. A dangling link stays, and is
+            // reported.
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
                 self.changing = true;
             }
@@ -143,46 +145,48 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Walks through a directory below the root.
     fn enter(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
         if self.open.contains(&(meta.dev(), meta.ino())) {
             return Err(io::Error::other("it is a link that leads back to a directory it is in"));
         }
-        if self.open.len() > MOST_LEVELS {
+        if self.open.len() > MAX_LEVELS {
             return Err(io::Error::other("it is deeper than a name has labels"));
         }
         self.directory(path, meta, key)
     }
 
+    /// Reads a file, unless it is as it was at the walk before.
     fn file(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
-        let stamp = Stamp::of(meta);
+        let stamp = FileStamp::of(meta);
         let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        if self.known.get(key).is_some_and(|seen| seen.stamp == Some(stamp)) {
-            let seen = Seen { stamp: Some(stamp), modified, fresh: None };
-            self.found.insert(key.to_vec(), seen);
+        if self.known.get(key).is_some_and(|file| file.stamp == Some(stamp)) {
+            let file = ScannedFile { stamp: Some(stamp), modified, value: None };
+            self.found.insert(key.to_vec(), file);
             return Ok(());
         }
-        if meta.len() > MOST_OCTETS {
-            let size = format!("it has {} octets, more than the {MOST_OCTETS} of a value", meta.len());
+        if meta.len() > MAX_VALUE_OCTETS {
+            let size = format!("it has {} octets, more than the {MAX_VALUE_OCTETS} of a value", meta.len());
             return Err(io::Error::other(size));
         }
         let mut file = File::open(path)?;
         let mut value = Vec::new();
-        file.by_ref().take(MOST_OCTETS).read_to_end(&mut value)?;
+        file.by_ref().take(MAX_VALUE_OCTETS).read_to_end(&mut value)?;
         let young = modified.elapsed().is_ok_and(|age| age < CLOCK_TICK);
-        let settled = Stamp::of(&file.metadata()?) == stamp && !young;
+        let settled = FileStamp::of(&file.metadata()?) == stamp && !young;
         self.changing |= !settled;
-        let seen = Seen { stamp: settled.then_some(stamp), modified, fresh: Some(value) };
-        self.found.insert(key.to_vec(), seen);
+        let file = ScannedFile { stamp: settled.then_some(stamp), modified, value: Some(value) };
+        self.found.insert(key.to_vec(), file);
         Ok(())
     }
 
-    /// Keeps what is known of a key, or below it, that cannot be read now.
+    /// Keeps what the walk before found at or below a key that cannot be read now.
     fn keep_known(&mut self, key: &[u8]) {
         let below = [key, b"/"].concat();
-        let kept = self.known.range(key.to_vec()..).take_while(|(at, _)| at.starts_with(key));
-        for (at, seen) in kept {
-            if at == key || at.starts_with(&below) {
-                self.found.insert(at.clone(), seen.unread());
+        let candidates = self.known.range(key.to_vec()..).take_while(|(known, _)| known.starts_with(key));
+        for (known, file) in candidates {
+            if known == key || known.starts_with(&below) {
+                self.found.insert(known.clone(), file.unread());
             }
         }
     }
