@@ -11,12 +11,14 @@ use tokio::time::timeout;
 /// Time to reach an endpoint and to log in there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a server that says nothing is asked whether it lives, and how long it may take to say so.
-/// Together they bound how late a frozen server is noticed. etcd ends connections that ask more often
-/// than every five seconds (its `--grpc-keepalive-min-time`).
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(3));
+/// How often a server that sends nothing is pinged. etcd ends connections that ping more often than every five seconds (its
+/// `--grpc-keepalive-min-time`).
+const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(7);
 
-/// Endpoints without any configured: where etcd listens, now and in its first years.
+/// Time for the answer to a ping. Together with [`KEEP_ALIVE_PERIOD`] this bounds how late a frozen server is noticed.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Endpoints where none are configured: where etcd listens on the local machine, now and in its first years.
 const DEFAULT_ENDPOINTS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:4001"];
 
 /// How to reach etcd.
@@ -32,10 +34,10 @@ pub struct EtcdSettings {
     pub discover: bool,
 }
 
-/// Files for TLS, read anew for each connection so that renewed ones count.
+/// Files for TLS, read anew for each connection so that renewed files are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authority that signed the server's certificate; the system's authorities without one.
+    /// The authority that signed the server's certificate; without it, the authorities that the system trusts.
     pub ca_cert: Option<PathBuf>,
     /// The client's certificate.
     pub cert: Option<PathBuf>,
@@ -44,10 +46,10 @@ pub struct TlsFiles {
 }
 
 impl EtcdSettings {
-    /// Checks endpoints, which may come without a scheme; none means the local machine.
+    /// Checks the endpoints, which may have no scheme; without any, etcd is looked for on the local machine.
     ///
     /// # Errors
-    /// An endpoint is no URL, or only one half of a client certificate is given.
+    /// An endpoint is no URL, or there is a client certificate without its key, or a key without its certificate.
     pub fn new(
         machines: &[String],
         tls: TlsFiles,
@@ -65,7 +67,7 @@ impl EtcdSettings {
         Ok(Self { endpoints, tls, user, discover })
     }
 
-    /// The configured endpoints behind those that the member list has.
+    /// The endpoints of the member list, then the configured ones that are not among them.
     pub(super) fn merged(&self, members: Vec<String>) -> Vec<String> {
         let mut endpoints = members;
         let configured: Vec<_> = self.endpoints.iter().filter(|e| !endpoints.contains(e)).cloned().collect();
@@ -73,7 +75,7 @@ impl EtcdSettings {
         endpoints
     }
 
-    /// Reads the TLS files, so that their errors can be told.
+    /// Reads the TLS files, to report what is wrong with them.
     ///
     /// # Errors
     /// A file cannot be read or holds no certificate or key.
@@ -85,7 +87,7 @@ impl EtcdSettings {
     pub(super) async fn connect(&self, endpoint: &str) -> Result<Client, EtcdError> {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_keep_alive(KEEP_ALIVE_PERIOD, KEEP_ALIVE_TIMEOUT)
             .with_keep_alive_while_idle(true)
             .with_require_leader(true)
             .with_auto_token_refresh(true);
@@ -98,7 +100,8 @@ impl EtcdSettings {
         }
         let open = |options| timeout(CONNECT_TIMEOUT, Client::connect([endpoint], Some(options)));
         let opened = match open(options).await {
-            // Hosts may have the password before etcd asks for it; when it does, requests of this connection fail.
+            // A host may have the password before authentication is enabled in etcd. Once it is enabled, the requests on
+            // this connection fail, and the next connection logs in.
             Ok(Err(error)) if self.user.is_some() && is_auth_off(&error) => open(anonymous).await,
             opened => opened,
         };
@@ -109,11 +112,13 @@ impl EtcdSettings {
     }
 }
 
+/// Whether etcd refused the login because authentication is not enabled.
 fn is_auth_off(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if status.message().contains("authentication is not enabled"))
 }
 
 impl TlsFiles {
+    /// The options for a TLS connection.
     fn options(&self) -> Result<TlsOptions, EtcdError> {
         let mut options = TlsOptions::new();
         options = match &self.ca_cert {
@@ -147,6 +152,7 @@ fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, EtcdError> {
     })
 }
 
+/// Checks that a file has certificates.
 fn certificates(setting: &'static str, file: &Path, pem: &[u8]) -> Result<(), EtcdError> {
     let fail = |reason: String| EtcdError::TlsFile { setting, file: file.to_owned(), reason };
     let mut count = 0;
@@ -157,13 +163,14 @@ fn certificates(setting: &'static str, file: &Path, pem: &[u8]) -> Result<(), Et
     if count == 0 { Err(fail("no certificate in PEM form".to_owned())) } else { Ok(()) }
 }
 
+/// The URL of an endpoint, with a scheme and without a slash at the end.
 fn endpoint(machine: &str) -> Result<String, EtcdError> {
     let bad = || EtcdError::BadEndpoint(machine.to_owned());
     let url = if machine.contains("://") { machine.to_owned() } else { format!("http://{machine}") };
     let url = url.trim_end_matches('/').to_owned();
     let parsed: hyper::Uri = url.parse().map_err(|_| bad())?;
     let known = matches!(parsed.scheme_str(), Some("http" | "https"));
-    // A password there would stand in the log.
+    // A user name and password in the URL would be logged with it.
     let plain = parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     if known && plain && parsed.host().is_some_and(|host| !host.is_empty()) && parsed.path() == "/" {
         Ok(url)
@@ -194,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_files_are_told_by_name() {
+    fn errors_in_tls_files_name_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("ca.pem");
         let with = |ca: &Path| TlsFiles { ca_cert: Some(ca.to_owned()), ..TlsFiles::default() };

@@ -1,4 +1,4 @@
-//! What goes wrong between us and etcd, told with the endpoint and the cause behind it.
+//! Errors between this program and etcd, with the endpoint and the cause.
 
 use crate::source::feed::Closed;
 use std::error::Error as _;
@@ -10,10 +10,10 @@ pub enum EtcdError {
     /// No endpoints are configured.
     #[error("no endpoint is configured")]
     NoEndpoint,
-    /// A word that is no URL.
+    /// An endpoint that is no URL.
     #[error("\"{0}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379")]
     BadEndpoint(String),
-    /// Half of a client certificate.
+    /// A client certificate without its key, or a key without its certificate.
     #[error("the client certificate needs both -tls-pem (ETCD_TLSPEM) and -tls-key (ETCD_TLSKEY)")]
     HalfIdentity,
     /// A certificate or key that cannot be used.
@@ -49,7 +49,7 @@ pub enum EtcdError {
     Cancelled {
         /// The endpoint asked.
         endpoint: String,
-        /// The server's reason, or the compaction that overtook us.
+        /// The server's reason, or the revision that the store was compacted to, which is later than the watch.
         reason: String,
     },
     /// The mirror has ended.
@@ -58,7 +58,7 @@ pub enum EtcdError {
 }
 
 impl EtcdError {
-    /// An error of the client library, re-typed: its own text loses the causes.
+    /// An error of the client library with the causes that its own text leaves out.
     pub(super) fn failed(endpoint: &str, what: &'static str, error: &etcd_client::Error) -> Self {
         let cause = match error {
             etcd_client::Error::GRpcStatus(status) => {
@@ -77,6 +77,7 @@ impl EtcdError {
     }
 }
 
+/// Appends the causes of an error that its text does not have yet.
 fn append_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 'static)>) {
     while let Some(error) = cause {
         let message = error.to_string();

@@ -1,7 +1,7 @@
-//! The leases that keys live on: when they end, as far as it is known.
+//! The leases that keys are attached to: when they end, as far as it is known.
 //!
-//! etcd's watch tells of a lease only at its end, so the time left has to be asked for, again and
-//! again: at half of what was left the last time.
+//! etcd's watch reports a lease only when it ends, so the time that is left has to be asked for: again each time half of
+//! what was left is over.
 
 use crate::clock::unix_time;
 use crate::tree::Lease;
@@ -15,39 +15,43 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Questions under way at once.
-const PARALLEL: usize = 16;
+/// Maximum number of requests that are under way at once.
+const MAX_REQUESTS: usize = 16;
 
-/// Least time between two questions about one lease, and the wait after one that failed.
-const REST: Duration = Duration::from_secs(1);
+/// Least time between two requests about one lease; also the pause after a request that failed.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Least time between two rounds of questions: bounds what leases cost the store to 640 a second.
-const ROUND: Duration = Duration::from_millis(25);
+/// Least time between two rounds of requests: bounds what leases cost the store to 640 requests a second.
+const ROUND_PAUSE: Duration = Duration::from_millis(25);
 
-/// Time for one answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the answer to one request.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All leases that keys live on.
+/// All leases that services in the tree are attached to.
 #[derive(Default)]
-pub(super) struct Leases {
+pub(super) struct LeaseTracker {
+    /// The leases by id; the tree owns them.
     known: HashMap<i64, Weak<Lease>>,
+    /// When to ask for each lease next.
     due: BinaryHeap<Reverse<(Instant, i64)>>,
-    asked: FuturesUnordered<BoxFuture<'static, (i64, Left)>>,
+    /// The requests that are under way.
+    requests: FuturesUnordered<BoxFuture<'static, (i64, TimeLeft)>>,
+    /// When requests may be sent again.
     next_round: Option<Instant>,
 }
 
-impl Leases {
-    /// Forgets what was asked of a connection that is gone; all leases are asked for anew.
+impl LeaseTracker {
+    /// Forgets the requests on a connection that is gone; all leases are asked for anew.
     ///
-    /// The leases themselves stay, for the records that hang on them do.
+    /// The leases themselves stay, as the services that are attached to them do.
     pub(super) fn reconnected(&mut self) {
-        self.asked = FuturesUnordered::new();
+        self.requests = FuturesUnordered::new();
         self.known.retain(|_, lease| lease.strong_count() > 0);
         let now = Instant::now();
         self.due = self.known.keys().map(|id| Reverse((now, *id))).collect();
     }
 
-    /// The lease with an id; 0 is none.
+    /// The lease with an id, new or known; `None` for id 0, which etcd gives to keys without a lease.
     pub(super) fn lease(&mut self, id: i64) -> Option<Arc<Lease>> {
         if id == 0 {
             return None;
@@ -62,12 +66,13 @@ impl Leases {
         Some(lease)
     }
 
-    /// Asks what is due and takes answers, until etcd does not know us any more: then a new connection has to log in.
+    /// Asks for leases that are due and notes the answers. Ends when etcd refuses the connection's login: a new connection
+    /// has to log in.
     ///
-    /// Cancel safe: an answer that is not taken stays under way.
-    pub(super) async fn tend(&mut self, client: &LeaseClient) -> Error {
+    /// Cancel safe: a request whose answer was not noted stays under way.
+    pub(super) async fn follow(&mut self, client: &LeaseClient) -> Error {
         loop {
-            self.ask(client);
+            self.ask_for_due(client);
             let due = self.due.peek().map(|Reverse((at, _))| (*at).max(self.next_round.unwrap_or(*at)));
             let wait = async {
                 match due {
@@ -75,25 +80,26 @@ impl Leases {
                     None => std::future::pending().await,
                 }
             };
-            if self.asked.is_empty() {
+            if self.requests.is_empty() {
                 wait.await;
-            } else if let Some((id, left)) = self.asked.next().await {
+            } else if let Some((id, left)) = self.requests.next().await {
                 match left {
                     // The next session asks for all leases anew.
-                    Left::Strangers(error) => return error,
-                    Left::Seconds(left) => self.note(id, Some(left)),
-                    Left::Unknown => self.note(id, None),
+                    TimeLeft::LoginRefused(error) => return error,
+                    TimeLeft::Seconds(left) => self.note(id, Some(left)),
+                    TimeLeft::Unknown => self.note(id, None),
                 }
             }
         }
     }
 
-    fn ask(&mut self, client: &LeaseClient) {
+    /// Sends requests for the leases that are due, if the next round may begin.
+    fn ask_for_due(&mut self, client: &LeaseClient) {
         let now = Instant::now();
         if self.next_round.is_some_and(|at| now < at) {
             return;
         }
-        while self.asked.len() < PARALLEL {
+        while self.requests.len() < MAX_REQUESTS {
             match self.due.peek() {
                 Some(Reverse((at, id))) if *at <= now => {
                     let id = *id;
@@ -102,14 +108,15 @@ impl Leases {
                         self.known.remove(&id);
                         continue;
                     }
-                    self.asked.push(time_left(client.clone(), id).map(move |left| (id, left)).boxed());
-                    self.next_round = Some(now + ROUND);
+                    self.requests.push(time_left(client.clone(), id).map(move |left| (id, left)).boxed());
+                    self.next_round = Some(now + ROUND_PAUSE);
                 }
                 _ => return,
             }
         }
     }
 
+    /// Notes the seconds that are left of a lease, if they could be found out.
     fn note(&mut self, id: i64, left: Option<i64>) {
         let Some(lease) = self.known.get(&id).and_then(Weak::upgrade) else {
             self.known.remove(&id);
@@ -119,34 +126,35 @@ impl Leases {
             Some(Ok(left)) => {
                 let now = unix_time();
                 lease.set_end(now.saturating_add(left));
-                (Duration::from_secs(left) / 2).max(REST)
+                (Duration::from_secs(left) / 2).max(LEASE_PAUSE)
             }
-            // Gone (-1): the watch will tell of its keys.
+            // The lease is gone (-1): the watch reports the deletion of its keys.
             Some(Err(_)) => {
                 self.known.remove(&id);
                 return;
             }
-            None => REST,
+            None => LEASE_PAUSE,
         };
         self.due.push(Reverse((Instant::now() + next, id)));
     }
 }
 
-/// What is left of a lease.
-enum Left {
+/// The time that is left of a lease.
+enum TimeLeft {
     /// Whole seconds; -1 when it is gone.
     Seconds(i64),
-    /// It could not be found out.
+    /// The request failed.
     Unknown,
-    /// etcd does not know who asks: the password changed, say.
-    Strangers(Error),
+    /// etcd refuses the connection's login, for example because the password changed.
+    LoginRefused(Error),
 }
 
-async fn time_left(mut client: LeaseClient, id: i64) -> Left {
-    match timeout(TIMEOUT, client.time_to_live(id, None)).await {
-        Ok(Ok(answer)) => Left::Seconds(answer.ttl()),
-        Ok(Err(error)) if is_about_login(&error) => Left::Strangers(error),
-        Ok(Err(_)) | Err(_) => Left::Unknown,
+/// Asks for the time that is left of a lease.
+async fn time_left(mut client: LeaseClient, id: i64) -> TimeLeft {
+    match timeout(LEASE_TIMEOUT, client.time_to_live(id, None)).await {
+        Ok(Ok(answer)) => TimeLeft::Seconds(answer.ttl()),
+        Ok(Err(error)) if is_about_login(&error) => TimeLeft::LoginRefused(error),
+        Ok(Err(_)) | Err(_) => TimeLeft::Unknown,
     }
 }
 
@@ -154,6 +162,6 @@ async fn time_left(mut client: LeaseClient, id: i64) -> Left {
 fn is_about_login(error: &Error) -> bool {
     let Error::GRpcStatus(status) = error else { return false };
     let text = status.message();
-    // etcd says some of it as an invalid argument: "revision of auth store is old", "user name is empty".
+    // Some of these errors have the code of an invalid argument: "revision of auth store is old", "user name is empty".
     ["auth token", "auth store", "user name is empty"].iter().any(|of_login| text.contains(of_login))
 }

@@ -1,8 +1,8 @@
 //! etcd (v3 API) as a source: one listing at one revision, then the watch from there on.
 //!
-//! A session talks to one endpoint; whatever goes wrong ends it, and the next begins at the next
-//! endpoint with a new listing, of which the mirror takes the difference. Everything that waits for
-//! the network has a deadline, and keep-alives notice a server that froze.
+//! A session talks to one endpoint. Any error ends the session, and the next session begins at the next endpoint with a new
+//! listing, of which the mirror applies the difference. Everything that waits for the network has a deadline, and
+//! keep-alives notice a server that froze.
 
 mod connect;
 mod error;
@@ -16,23 +16,23 @@ use crate::service::Keyspace;
 use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
 use rand::Rng;
-use session::{Memory, Session};
+use session::{CarriedOver, Session};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// First wait after all endpoints failed; doubled up to [`LONGEST_WAIT`].
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Maximum pause after every endpoint failed once; doubled each time, up to [`MAX_ROUND_PAUSE`].
+const FIRST_ROUND_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest wait between rounds: a store that is back is noticed soon.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Maximum pause between two rounds through the endpoints: a store that is back is noticed soon.
+const MAX_ROUND_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a session has to last for the next to begin without a long wait.
-const STEADY: Duration = Duration::from_secs(10);
+/// How long a session has to be in sync for the pause after it to be short again.
+const STEADY_TIME: Duration = Duration::from_secs(10);
 
-/// How long a lost session may be replaced by another before the store counts as lost.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long the other endpoints are tried after a session failed before the store is reported as unreachable.
+const UNREACHABLE_DELAY: Duration = Duration::from_secs(1);
 
-/// The source; see the module's text.
+/// etcd as a source.
 #[derive(Debug)]
 pub struct Etcd {
     settings: EtcdSettings,
@@ -41,7 +41,7 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// A source that speaks to the endpoints of the settings.
+    /// A source that is read at the endpoints of the settings.
     pub fn new(settings: EtcdSettings, keyspace: Keyspace, feed: Feed) -> Self {
         Self { settings, keyspace, feed }
     }
@@ -49,55 +49,57 @@ impl Etcd {
     /// Mirrors the store until the mirror ends.
     pub async fn run(self) -> Closed {
         let mut endpoints = self.settings.endpoints.clone();
-        let mut wait = SHORTEST_WAIT;
-        let mut at = 0;
-        let mut failed = 0;
-        let mut lost_at = None;
-        let mut memory = Memory::default();
+        let mut max_pause = FIRST_ROUND_PAUSE;
+        let mut next = 0;
+        // Sessions that failed since one was in sync, and when the first of them failed.
+        let (mut failed, mut failed_since) = (0, None);
+        let mut carried_over = CarriedOver::default();
         loop {
-            let endpoint = &endpoints[at % endpoints.len()];
-            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut memory, endpoint);
+            let endpoint = &endpoints[next % endpoints.len()];
+            let mut session =
+                Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, endpoint);
             let Err(error) = session.run().await;
             if let EtcdError::Closed(closed) = error {
                 return closed;
             }
             if let Some(synced) = session.synced {
-                (failed, lost_at) = (0, None);
-                // A session that ends as soon as it is in sync must not list the store without rest.
-                if synced.elapsed() > STEADY {
-                    wait = SHORTEST_WAIT;
+                (failed, failed_since) = (0, None);
+                // Sessions that end as soon as they are in sync must not list the store again and again without a pause.
+                if synced.elapsed() > STEADY_TIME {
+                    max_pause = FIRST_ROUND_PAUSE;
                 }
             }
             if let Some(members) = session.members.take() {
                 endpoints = self.settings.merged(members);
             }
-            at += 1;
+            next += 1;
             failed += 1;
-            let since = *lost_at.get_or_insert_with(Instant::now);
-            let round = failed % endpoints.len() == 0;
-            if (round || since.elapsed() > GRACE)
+            let since = *failed_since.get_or_insert_with(Instant::now);
+            let all_failed = failed % endpoints.len() == 0;
+            if (all_failed || since.elapsed() > UNREACHABLE_DELAY)
                 && let Err(closed) = self.feed.push(Event::Unreachable(error.to_string())).await
             {
                 return closed;
             }
-            if round {
-                // By chance, so that the hosts of a site do not come back all at once.
-                let pause = rand::rng().random_range(wait / 2..=wait);
+            if all_failed {
+                // At random, so that the hosts of a site do not come back all at once.
+                let pause = rand::rng().random_range(max_pause / 2..=max_pause);
                 tokio::time::sleep(pause).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
+                max_pause = (max_pause * 2).min(MAX_ROUND_PAUSE);
             }
         }
     }
 
-    /// Lists the store once; for `skydns check`.
+    /// Lists the store once, for `skydns check`.
     ///
     /// # Errors
-    /// No endpoint answered; the error is the last one's.
+    /// No endpoint answered; the error is that of the last one.
     pub async fn list_once(&self) -> Result<(), EtcdError> {
         let mut last = EtcdError::NoEndpoint;
-        let mut memory = Memory::default();
+        let mut carried_over = CarriedOver::default();
         for endpoint in &self.settings.endpoints {
-            let mut session = Session::new(&self.settings, &self.keyspace, &self.feed, &mut memory, endpoint);
+            let mut session =
+                Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, endpoint);
             match session.list_once().await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
