@@ -1,4 +1,4 @@
-//! Sources of services: stores that push what they hold, and each change, into one tree.
+//! Sources of services: stores that push their services, and each change of them, into one tree.
 //!
 //! A source knows how to reach its store and nothing of names; the [`Mirror`] knows names and nothing of stores. Between
 //! them are [`Event`]s of raw keys and values. No query ever waits for a source.

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// The one place where readers find the published state. They get its parts once and see every later state in them.
+/// The one place where readers find the published state. A reader gets the parts once, and finds every later state in them.
 ///
 /// The order in which readers see the parts is a promise; it is written at `MirrorWriter::publish`.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl MirrorWriter {
 
     /// Publishes a state of this mirror.
     ///
-    /// Between the mirror, the publisher and the readers holds:
+    /// The mirror, the publisher and the readers rely on three rules:
     /// - Versions before the tree. The mirror notes the version of a changed name in the tree's `Versions` before it
     ///   publishes the tree with the change, so a reader of the new tree finds the new version and drops every cached reply
     ///   that depends on the name. The other way round, a reader of the tree before may see a version that is newer than

@@ -85,8 +85,8 @@ impl SourceState {
         }
     }
 
-    /// Whether the tree has what the source holds, or held at an earlier time: only then the tree can show that the source
-    /// does not have a name.
+    /// Whether the tree has the services of the source, of now or of an earlier time. Only then a name that is not in the
+    /// tree is a name that the source does not have.
     pub fn is_served(&self) -> bool {
         self.served_from() != ServedFrom::Nothing
     }

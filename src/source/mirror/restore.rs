@@ -1,4 +1,4 @@
-//! A snapshot of a store on its way in: it counts until the store itself was listed.
+//! A snapshot of a store on its way in: served until the store itself was listed.
 
 use super::Mirror;
 use crate::source::id::SourceId;

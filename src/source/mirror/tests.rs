@@ -7,7 +7,7 @@ use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::Name;
 use std::time::SystemTime;
 
-/// A value that the reading of panics.
+/// A value on which the parser panics.
 pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
 
 fn put(key: &str, value: &str) -> Change {
@@ -55,7 +55,7 @@ fn a_listing_replaces_what_the_source_had_and_nothing_else() {
 }
 
 #[test]
-fn half_a_listing_never_shows() {
+fn half_a_listing_is_never_published() {
     let mut mirror = mirror();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
     mirror.apply_event(SourceId::Etcd, Event::ListBegin);
@@ -83,7 +83,7 @@ fn freshness_follows_the_sources() {
 }
 
 #[test]
-fn a_bad_value_costs_its_record_only_and_is_remembered() {
+fn a_bad_value_costs_its_own_service_only_and_is_listed() {
     let mut mirror = mirror();
     let keys = vec![
         put("/skydns/t/a", "{"),
@@ -92,11 +92,11 @@ fn a_bad_value_costs_its_record_only_and_is_remembered() {
     ];
     listing(&mut mirror, SourceId::Etcd, keys);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.3)"]);
-    let told: Vec<_> = mirror.writer.refusals().all().into_iter().map(|r| (r.key, r.served)).collect();
+    let refused: Vec<_> = mirror.writer.refusals().all().into_iter().map(|r| (r.key, r.served)).collect();
     let expected = [("/skydns/t//b", false), ("/skydns/t/C", true), ("/skydns/t/a", false)];
-    assert_eq!(told, expected.map(|(key, served)| (key.to_owned(), served)));
-    let mend = vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), delete("/skydns/t//b")];
-    mirror.apply_event(SourceId::Etcd, Event::Changed(mend, None));
+    assert_eq!(refused, expected.map(|(key, served)| (key.to_owned(), served)));
+    let corrected = vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#), delete("/skydns/t//b")];
+    mirror.apply_event(SourceId::Etcd, Event::Changed(corrected, None));
     mirror.apply_event(SourceId::Etcd, Event::Changed(vec![put("/skydns/t/C", "[]")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
@@ -104,7 +104,7 @@ fn a_bad_value_costs_its_record_only_and_is_remembered() {
 }
 
 #[test]
-fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
+fn keys_that_differ_in_letter_case_do_not_remove_each_other() {
     let mut mirror = mirror();
     let both =
         vec![put("/skydns/t/A", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/a", r#"{"host":"10.0.0.2"}"#)];
@@ -120,7 +120,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
     };
     for _ in 0..3 {
         listing(&mut mirror, SourceId::Etcd, spellings());
-        assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.1)"], "each listing shows the same");
+        assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.1)"], "the same entry is served after each listing");
     }
     mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/AB")], None));
     mirror.publish();
@@ -128,7 +128,7 @@ fn keys_that_differ_in_letter_case_do_not_take_each_other_away() {
 }
 
 #[test]
-fn the_configuration_of_the_higher_source_counts() {
+fn the_configuration_of_the_higher_source_is_used() {
     let mut mirror = mirror();
     let config = |mirror: &Mirror| mirror.handle().status().borrow().config();
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/config", "{\"ttl\":1}")]);
@@ -141,7 +141,7 @@ fn the_configuration_of_the_higher_source_counts() {
     assert_eq!(config(&mirror).map(|(id, _)| id), Some(SourceId::Etcd));
 }
 
-/// A snapshot of some records, in two parts, with an event of the store between them.
+/// Restores a snapshot of two services, in two parts, with an event of the store between them.
 fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let entry = |key: &str, host: &str| {
         let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(key.as_bytes()) else {
@@ -174,7 +174,7 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
 }
 
 #[test]
-fn half_a_snapshot_never_shows() {
+fn half_a_snapshot_is_never_published() {
     let mut mirror = mirror();
     let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(b"/skydns/t/a") else {
         panic!("a key")
@@ -186,13 +186,13 @@ fn half_a_snapshot_never_shows() {
     );
     mirror.publish();
     assert!(hosts(&mirror, "t.").is_empty());
-    // The rest of it could not be read, and the store is back.
+    // The second half of the snapshot could not be read, and etcd can be reached again.
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#)]);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.2)"]);
 }
 
 #[test]
-fn a_snapshot_counts_until_the_store_tells_what_it_holds() {
+fn a_snapshot_is_served_until_the_store_is_listed() {
     let mut mirror = mirror();
     listing(&mut mirror, SourceId::Files, vec![]);
     restore(&mut mirror, vec![], Some("{}"));
@@ -230,9 +230,10 @@ fn a_store_in_sync_with_its_snapshot_changes_nothing() {
 }
 
 #[test]
-fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
-    let told = || vec![put("/skydns/t/a", r#"{"host":"10.0.0.9"}"#), put("/skydns/config", r#"{"ttl":1}"#)];
-    let listing = || vec![Event::ListBegin, Event::Listed(told())];
+fn a_snapshot_that_comes_late_or_during_a_listing_removes_nothing() {
+    let changes =
+        || vec![put("/skydns/t/a", r#"{"host":"10.0.0.9"}"#), put("/skydns/config", r#"{"ttl":1}"#)];
+    let listing = || vec![Event::ListBegin, Event::Listed(changes())];
     let end = || Event::ListEnd(Some(5));
     for (before, between, after) in [
         (vec![], listing(), vec![end()]),
@@ -258,7 +259,7 @@ fn a_snapshot_that_comes_late_or_beside_the_listing_takes_nothing_away() {
 }
 
 #[test]
-fn a_fault_in_one_record_costs_that_record() {
+fn a_panic_over_one_entry_costs_that_entry() {
     let mut mirror = mirror();
     let fault = std::str::from_utf8(FAULT).expect("text");
     let good = put("/skydns/t/b", r#"{"host":"10.0.0.2"}"#);

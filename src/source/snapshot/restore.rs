@@ -50,8 +50,9 @@ pub fn restore(
 ) -> Result<RestoredSnapshot, SnapshotError> {
     let (octets, modified) = read(path)?;
     let body = checked(&octets)?;
-    let unreadable = |rest: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - rest.len());
-    let (header, mut rest) =
+    let unreadable =
+        |unread: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - unread.len());
+    let (header, mut unread) =
         postcard::take_from_bytes::<SnapshotHeader>(body).map_err(|_| unreadable(body))?;
     if header.store.root != store.root {
         return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
@@ -60,13 +61,13 @@ pub fn restore(
         return Err(SnapshotError::OtherStore(header.store.endpoints));
     }
     let (mut leases, mut part, mut services) = (LeasesById::new(), Vec::with_capacity(SERVICES_PER_PART), 0);
-    while !rest.is_empty() {
+    while !unread.is_empty() {
         let (service, behind) =
-            postcard::take_from_bytes::<StoredService<'_>>(rest).map_err(|_| unreadable(rest))?;
-        let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(rest))?;
+            postcard::take_from_bytes::<StoredService<'_>>(unread).map_err(|_| unreadable(unread))?;
+        let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(unread))?;
         part.push(RestoredService { case_folded: service.case_folded, key, entry });
         services += 1;
-        rest = behind;
+        unread = behind;
         if part.len() == SERVICES_PER_PART {
             each(std::mem::replace(&mut part, Vec::with_capacity(SERVICES_PER_PART)));
         }

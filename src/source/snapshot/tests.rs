@@ -95,7 +95,7 @@ fn what_is_saved_comes_back() {
     }
     let Host::Name(name) = &found["/t/c"].1.host else { panic!("a name") };
     assert_eq!(name.to_ascii(), "WWW.a\\.b.example.net.", "letter case stays");
-    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left over");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn services_on_one_lease_share_it() {
 }
 
 #[test]
-fn of_another_store_or_prefix_nothing_is_taken() {
+fn a_snapshot_of_another_store_or_prefix_is_refused() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
-    let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("handed on")) {
+    let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("each was called")) {
         Err(error) => error.to_string(),
         Ok(restored) => panic!("{restored:?}"),
     };
@@ -131,13 +131,13 @@ fn of_another_store_or_prefix_nothing_is_taken() {
 }
 
 #[test]
-fn what_is_cut_short_or_changed_anywhere_is_refused() {
+fn a_file_cut_short_or_changed_anywhere_is_refused() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let whole = std::fs::read(&path).expect("read");
     let refused = |octets: &[u8]| {
         std::fs::write(&path, octets).expect("written");
-        match restore(&path, &store(), |_| panic!("handed on")) {
+        match restore(&path, &store(), |_| panic!("each was called")) {
             Err(error) => error,
             Ok(restored) => panic!("{restored:?}"),
         }
@@ -164,20 +164,20 @@ fn what_is_cut_short_or_changed_anywhere_is_refused() {
 }
 
 /// A file with a right checksum around any contents.
-fn summed(contents: &[u8]) -> Vec<u8> {
+fn with_checksum(contents: &[u8]) -> Vec<u8> {
     let mut octets = [MAGIC.as_slice(), &VERSION.to_be_bytes(), contents].concat();
     octets.extend(digest(&SHA256, &octets).as_ref());
     octets
 }
 
 #[test]
-fn a_later_version_and_a_foreign_content_are_told_apart() {
+fn a_later_version_and_foreign_contents_have_their_own_errors() {
     let (_dir, path) = snapshot_path();
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it has version 7 of the format, this program reads up to 1");
-    std::fs::write(&path, summed(b"\xff\xff")).expect("written");
+    std::fs::write(&path, with_checksum(b"\xff\xff")).expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it cannot be read from octet 12 on");
 }
@@ -193,7 +193,7 @@ fn a_directory_or_a_pipe_is_no_snapshot() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_snapshot_before() {
+fn a_full_disk_leaves_the_snapshot_before_as_it_was() {
     let (dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&path).expect("read");
@@ -201,27 +201,27 @@ fn a_full_disk_leaves_the_snapshot_before() {
     let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("no room").to_string();
     assert!(error.starts_with("writing it: No space left on device"), "{error}");
     assert_eq!(std::fs::read(&path).expect("read"), before);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left over");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
     assert!(save(&path, &header(), &tree(), as_of()).is_ok());
 }
 
 #[test]
-fn a_time_to_come_is_not_believed() {
+fn a_time_in_the_future_is_not_believed() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), SystemTime::now() + Duration::from_secs(3600)).expect("saved");
     assert!(found(&path, &store()).expect("restored").0.as_of <= SystemTime::now());
 }
 
 proptest! {
-    /// Whatever stands behind a right checksum, it is taken or refused, and no more is handed on than there is room for.
+    /// Any octets before a right checksum are restored or refused, and give no more services than they have octets.
     #[test]
-    fn nothing_panics(contents in prop::collection::vec(any::<u8>(), 0..200), behind in any::<bool>()) {
+    fn nothing_panics(contents in prop::collection::vec(any::<u8>(), 0..200), with_header in any::<bool>()) {
         let (_dir, path) = snapshot_path();
-        let mut all = if behind { postcard::to_allocvec(&header()).expect("a header") } else { Vec::new() };
+        let mut all = if with_header { postcard::to_allocvec(&header()).expect("a header") } else { Vec::new() };
         all.extend(&contents);
-        std::fs::write(&path, summed(&all)).expect("written");
-        let mut handed = 0;
-        let _ = restore(&path, &store(), |part| handed += part.len());
-        prop_assert!(handed <= contents.len());
+        std::fs::write(&path, with_checksum(&all)).expect("written");
+        let mut services = 0;
+        let _ = restore(&path, &store(), |part| services += part.len());
+        prop_assert!(services <= contents.len());
     }
 }
