@@ -60,7 +60,7 @@ impl Session<'_> {
                 }
             };
             if revision == 0 {
-                revision = page.header().map_or(0, ResponseHeader::revision);
+                revision = self.revision_of(&page)?;
             }
             let more = page.more();
             let keys = page.take_kvs();
@@ -81,6 +81,15 @@ impl Session<'_> {
                 return Ok(revision);
             }
         }
+    }
+
+    /// The store's revision at a page. Without it the further pages, and the watch, would be of other revisions.
+    fn revision_of(&self, page: &GetResponse) -> Result<i64, EtcdError> {
+        page.header().map(ResponseHeader::revision).ok_or_else(|| EtcdError::Failed {
+            endpoint: self.endpoint.to_owned(),
+            what: "listing",
+            cause: "the answer has no revision".to_owned(),
+        })
     }
 }
 
