@@ -5,7 +5,7 @@ use crate::tree::Lease;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Most changes, or restored services, in one event: bounds how long the mirror is busy with one source.
+/// Maximum number of changes in one event: bounds how long the mirror is busy with one source.
 pub(super) const MAX_CHANGES_PER_EVENT: usize = 1_000;
 
 /// One key of a store with its new value, or the key's deletion.

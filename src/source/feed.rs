@@ -4,7 +4,8 @@ use super::event::Event;
 use super::id::SourceId;
 use tokio::sync::mpsc;
 
-/// Most events that wait for the mirror, each of at most a thousand keys: a source that is faster than the mirror waits.
+/// Maximum number of events that wait for the mirror, each of at most a thousand keys: a source that is faster than
+/// the mirror waits.
 const FEED_CAPACITY: usize = 64;
 
 /// Where one source pushes its events.

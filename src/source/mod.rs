@@ -4,7 +4,8 @@
 //! them are [`Event`]s of raw keys and values. No query ever waits for a source.
 //!
 //! The mirror runs on one thread, the only one that changes the tree, and hands each new state to the [`Publisher`],
-//! where readers find it. The [snapshot writer](snapshot::SnapshotWriter) keeps the last state on disk for the next start.
+//! where readers find it. The [snapshot writer](snapshot::SnapshotWriter) keeps the last state on disk for the next
+//! start.
 
 pub mod etcd;
 mod event;

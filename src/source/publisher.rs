@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// The one place where readers find the published state. A reader gets the parts once, and finds every later state in them.
+/// The one place where readers find the published state. A reader gets the parts once, and finds every later state in
+/// them.
 ///
 /// The order in which readers see the parts is a promise; it is written at `MirrorWriter::publish`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-/// Most refusals whose reasons are kept in memory; further ones are logged, but not listed or counted.
+/// Maximum number of refusals in memory; further refusals are logged, but not listed or counted.
 const MAX_REFUSALS: usize = 10_000;
 
 /// One entry that is not served, or not as it was written.
@@ -15,7 +15,7 @@ pub struct Refusal {
     pub source: SourceId,
     /// The key of the store, or the path of a file, escaped for a terminal.
     pub key: String,
-    /// Why the entry is not served, or what is odd about its key.
+    /// Why the entry is not served, or is hard to ask for.
     pub reason: String,
     /// Whether the entry is served all the same.
     pub served: bool,
@@ -62,7 +62,7 @@ impl Refusals {
         self.lock().retain(|(of, key), _| *of != source || is_listed(key));
     }
 
-    /// How many entries are not served, at most the number of refusals that are kept in memory.
+    /// How many entries are not served, at most the number of refusals that fit in memory.
     pub fn count(&self) -> usize {
         self.lock().values().filter(|reason| !reason.served).count()
     }

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 /// Time to reach an endpoint and to log in there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a server that sends nothing is pinged. etcd ends connections that ping more often than every five seconds (its
-/// `--grpc-keepalive-min-time`).
+/// How often a server that sends nothing is pinged. etcd ends connections that ping more often than every five seconds
+/// (its `--grpc-keepalive-min-time`).
 const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(7);
 
 /// Time for the answer to a ping. Together with [`KEEP_ALIVE_PERIOD`] this bounds how late a frozen server is noticed.

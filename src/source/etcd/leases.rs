@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Maximum number of requests that are under way at once.
 const MAX_REQUESTS: usize = 16;
 
-/// Least time between two requests about one lease; also the pause after a request that failed.
+/// Minimum time between two requests about one lease; also the pause after a request that failed.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Least time between two rounds of requests: bounds what leases cost the store to 640 requests a second.
+/// Minimum time between two rounds of requests: bounds what leases cost the store to 640 requests a second.
 const ROUND_PAUSE: Duration = Duration::from_millis(25);
 
 /// Time for the answer to one request.
@@ -66,8 +66,8 @@ impl LeaseTracker {
         Some(lease)
     }
 
-    /// Asks for leases that are due and notes the answers. Ends when etcd refuses the connection's login: a new connection
-    /// has to log in.
+    /// Asks for leases that are due and notes the answers. Ends when etcd refuses the connection's login: a new
+    /// connection has to log in.
     ///
     /// Cancel safe: a request whose answer was not noted stays under way.
     pub(super) async fn follow(&mut self, client: &LeaseClient) -> Error {

@@ -1,8 +1,8 @@
 //! etcd (v3 API) as a source: one listing at one revision, then the watch from there on.
 //!
-//! A session talks to one endpoint. Any error ends the session, and the next session begins at the next endpoint with a new
-//! listing, of which the mirror applies the difference. Everything that waits for the network has a deadline, and
-//! keep-alives notice a server that froze.
+//! A session talks to one endpoint. Any error ends the session, and the next session begins at the next endpoint with
+//! a new listing, of which the mirror applies the difference. Everything that waits for the network has a deadline,
+//! and keep-alives notice a server that froze.
 
 mod connect;
 mod error;

@@ -1,8 +1,8 @@
 //! A directory as a store: paths are keys, files hold the values.
 //!
-//! The directory is read as a whole whenever something in it changed, and compared file by file with what was read before.
-//! So nothing depends on the order or the completeness of the system's notifications (inotify). A file that is being
-//! written gets time to become complete.
+//! The directory is read as a whole whenever something in it changed, and compared file by file with what was read
+//! before. So nothing depends on the order or the completeness of the system's notifications (inotify). A file that is
+//! being written gets time to become complete.
 
 mod follow;
 mod scan;

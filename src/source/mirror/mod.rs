@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 /// Changes after which a state is published though more are waiting: bounds how late readers see the first of a burst.
 const MAX_CHANGES_PER_STATE: usize = 4096;
 
-/// Least time between two published states: changes that follow each other faster are published together, which costs
+/// Minimum time between two published states: changes that follow each other faster are published together, which costs
 /// readers less.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(2);
 
@@ -53,8 +53,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// A mirror of sources, each with whether it is required: before every required source was read, an answer may not deny
-    /// that a name exists.
+    /// A mirror of sources, each with whether it is required: before every required source was read, an answer may not
+    /// deny that a name exists.
     pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], publisher: &Arc<Publisher>) -> Self {
         let sources = sources.iter().map(|(id, is_required)| (*id, MirroredSource::new(*is_required)));
         let mirror = Self {

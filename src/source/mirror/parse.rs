@@ -1,7 +1,7 @@
 //! From a raw entry of a store to a service: the only place where the mirror reads keys and values.
 //!
-//! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself needs
-//! none of this; everything behind this module works on [`ParsedEntry`] alone.
+//! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself
+//! needs none of this; everything behind this module works on [`ParsedEntry`] alone.
 
 use crate::service::{Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,7 +8,7 @@ use crate::source::state::{ServedFrom, SourceState};
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-/// Most reasons for which a source is unreachable that are logged until it is in sync again.
+/// Maximum number of reasons for which a source is unreachable that are logged until the source is in sync again.
 const MAX_LOGGED_REASONS: usize = 16;
 
 /// What the mirror knows of one source, beside the services in the tree.

@@ -1,7 +1,7 @@
 //! The format of the file.
 //!
-//! Eight octets of magic, the version of the format (32 bits, network order), the [header](SnapshotHeader) and the services,
-//! both in the encoding of postcard, and SHA-256 of all octets before.
+//! Eight octets of magic, the version of the format (32 bits, network order), the [header](SnapshotHeader) and the
+//! services, both in the encoding of postcard, and SHA-256 of all octets before.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -15,7 +15,8 @@ pub(super) const VERSION: u32 = 1;
 /// Octets of magic and version.
 pub(super) const HEAD_OCTETS: usize = MAGIC.len() + size_of::<u32>();
 
-/// Most octets of a snapshot, 20 times what a million services take: bounds the memory that a foreign file can cost.
+/// Maximum size of a snapshot in octets, 20 times what a million services take: bounds the memory that a foreign file
+/// can cost.
 pub(super) const MAX_SNAPSHOT_OCTETS: u64 = 2 << 30;
 
 /// Which store, and which part of it, a snapshot is of.

@@ -25,7 +25,8 @@ pub struct SavedSnapshot {
     pub octets: u64,
 }
 
-/// Writes a snapshot of the services of etcd in a tree: first to a file beside `path`, which then takes the place of `path`.
+/// Writes a snapshot of the services of etcd in a tree: first to a file beside `path`, which then takes the place of
+/// `path`.
 ///
 /// `as_of` is when the store was last known to hold this.
 ///

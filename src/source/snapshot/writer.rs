@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 /// How often the writer looks for changes.
 const CHANGE_POLL: Duration = Duration::from_secs(1);
 
-/// Least time from one save to the next.
+/// Minimum time from one save to the next.
 const SAVE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Octets a second that are written, averaged over a save and the pause behind it, on a site that changes all the time.

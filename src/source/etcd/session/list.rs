@@ -1,7 +1,8 @@
 //! The listing of a session: every key of the store at one revision, in pages.
 //!
-//! etcd gives the first page at its present revision, and the further pages at the same one. The size of the pages follows the
-//! store: larger while pages come fast, smaller where a page is too large for one answer or does not come in time.
+//! etcd gives the first page at its present revision, and the further pages at the same one. The size of the pages
+//! follows the store: larger while pages come fast, smaller where a page is too large for one answer or does not come
+//! in time.
 
 use super::{MAX_ANSWER_OCTETS, REQUEST_TIMEOUT, Session};
 use crate::source::etcd::error::EtcdError;
@@ -13,11 +14,12 @@ use tokio::time::{Instant, timeout};
 /// Keys of the first page of a listing.
 const FIRST_PAGE_KEYS: i64 = 4_096;
 
-/// Least number of keys to which the pages shrink where a page does not come in time: a slow store is listed in small steps.
+/// Minimum number of keys to which the pages shrink where a page does not come in time: a slow store is listed in
+/// small steps.
 const MIN_PAGE_KEYS: i64 = 64;
 
-/// Maximum number of keys of a page. For each page etcd counts the keys that are left, so few large pages cost it less than
-/// many small ones.
+/// Maximum number of keys of a page. For each page etcd counts the keys that are left, so few large pages cost it less
+/// than many small ones.
 pub(super) const MAX_PAGE_KEYS: i64 = 32_768;
 
 /// A page that comes within this time may be followed by a larger one.

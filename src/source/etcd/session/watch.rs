@@ -48,9 +48,9 @@ impl Session<'_> {
 
     /// Starts the watch at a listed revision.
     ///
-    /// The changes of the listed revision itself come once more, which changes nothing. A watch that starts at the next
-    /// revision would lose a deletion that was made and compacted away since the listing: a compaction keeps the values at
-    /// its revision but not the deletions, and yet etcd lets a watch start at that revision.
+    /// The changes of the listed revision itself come once more, which changes nothing. A watch that starts at the
+    /// next revision would lose a deletion that was made and compacted away since the listing: a compaction keeps the
+    /// values at its revision but not the deletions, and yet etcd lets a watch start at that revision.
     async fn start_watch(&mut self, client: &mut Client, revision: i64) -> Result<WatchStream, EtcdError> {
         let options = WatchOptions::new().with_prefix().with_start_revision(revision).with_progress_notify();
         let mut watch = client.watch_client().max_decoding_message_size(MAX_ANSWER_OCTETS);
