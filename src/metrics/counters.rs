@@ -2,7 +2,7 @@
 
 use super::histogram::{Histogram, SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS, SocketWork};
-use super::reply_stats::{AnswererTally, ReplyStats, ReplyTally};
+use super::reply_stats::ReplyStats;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -56,31 +56,29 @@ impl Metrics {
         }
     }
 
-    /// Counts all replies of a tally, each of which took at most `took`, and empties the tally.
-    pub fn replied_together(&self, tally: &mut ReplyTally, took: Duration) {
+    /// Counts replies that were sent together, none of which took longer than `took`.
+    ///
+    /// The counters are shared by all threads, so the replies are summed up first.
+    pub fn replied_together(&self, replies: &[ReplyStats], took: Duration) {
+        if replies.is_empty() {
+            return;
+        }
+        let mut tally = ReplyTally::default();
+        replies.iter().for_each(|reply| tally.add(reply));
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        for (sums, counters) in tally.answerers.iter_mut().zip(&self.answerers) {
-            if sums.replies == 0 {
-                continue;
-            }
+        for (sums, counters) in
+            tally.answerers.iter().zip(&self.answerers).filter(|(sums, _)| sums.replies > 0)
+        {
             counters.requests.fetch_add(sums.replies, Relaxed);
             counters.times.observe(&TIME_BUCKETS, took, sums.replies);
             counters.sizes.sum.fetch_add(sums.octets, Relaxed);
             counters.sizes.count.fetch_add(sums.replies, Relaxed);
             let sizes = sums.sizes.iter().zip(&counters.sizes.buckets);
-            for (count, counter) in sizes.chain(sums.causes.iter().zip(&counters.errors)) {
-                if *count > 0 {
-                    counter.fetch_add(*count, Relaxed);
-                }
-            }
-            *sums = AnswererTally::default();
+            sizes.chain(sums.causes.iter().zip(&counters.errors)).for_each(add_unless_zero);
         }
-        for (count, counter) in [(&mut tally.no_data, &self.nodata), (&mut tally.dnssec_ok, &self.dnssec_ok)]
-        {
-            if *count > 0 {
-                counter.fetch_add(std::mem::take(count), Relaxed);
-            }
-        }
+        [(&tally.no_data, &self.nodata), (&tally.dnssec_ok, &self.dnssec_ok)]
+            .into_iter()
+            .for_each(add_unless_zero);
     }
 
     /// The number of packets so far that were replied to, rejected, limited or dropped.
@@ -152,5 +150,48 @@ impl Metrics {
     /// Counts a query that was given up because too many were under way.
     pub fn overloaded(&self) {
         self.overloads.fetch_add(1, Relaxed);
+    }
+}
+
+/// Adds to a shared counter, which costs nothing when there is nothing to add.
+fn add_unless_zero((count, counter): (&u64, &AtomicU64)) {
+    if *count > 0 {
+        counter.fetch_add(*count, Relaxed);
+    }
+}
+
+/// The sums over replies that were sent together.
+#[derive(Debug, Default)]
+struct ReplyTally {
+    answerers: [AnswererTally; ANSWERERS.len()],
+    no_data: u64,
+    dnssec_ok: u64,
+}
+
+/// The sums of the replies that one answerer gave.
+#[derive(Debug, Default)]
+struct AnswererTally {
+    replies: u64,
+    octets: u64,
+    /// Replies by bucket of size, each in the first that is large enough.
+    sizes: [u64; SIZE_BUCKETS.bounds.len()],
+    causes: [u64; ERROR_CAUSES.len()],
+}
+
+impl ReplyTally {
+    /// Adds a reply.
+    fn add(&mut self, stats: &ReplyStats) {
+        let tally = &mut self.answerers[stats.answered_by as usize];
+        let octets = stats.octets as u64;
+        tally.replies += 1;
+        tally.octets += octets;
+        if let Some(bucket) = SIZE_BUCKETS.bounds.iter().position(|bound| octets <= *bound) {
+            tally.sizes[bucket] += 1;
+        }
+        if let Some(cause) = stats.cause {
+            tally.causes[cause as usize] += 1;
+        }
+        self.no_data += u64::from(stats.no_data);
+        self.dnssec_ok += u64::from(stats.dnssec_ok);
     }
 }

@@ -18,5 +18,5 @@ pub use http::{listen, serve};
 pub use labels::{AnsweredBy, ErrorCause, SocketWork};
 pub use page::page;
 pub use push::{StatisticsSink, push};
-pub use reply_stats::{ReplyStats, ReplyTally};
+pub use reply_stats::ReplyStats;
 pub use text_format::MetricNames;

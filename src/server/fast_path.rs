@@ -7,7 +7,7 @@ use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
 use crate::dnssec::Signer;
-use crate::metrics::{ReplyStats, ReplyTally};
+use crate::metrics::ReplyStats;
 use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, ReplyCache};
@@ -91,9 +91,8 @@ impl FastPath {
 
     /// Counts the replies that were sent, none of which took longer than `took`.
     fn count_sent(&mut self, handler: &Handler, took: Duration) {
-        let mut tally = ReplyTally::default();
-        self.sent.drain(..).for_each(|reply| tally.add(&reply));
-        handler.metrics().replied_together(&mut tally, took);
+        handler.metrics().replied_together(&self.sent, took);
+        self.sent.clear();
     }
 
     /// Takes over the present state of tree, settings and keys, from which replies are sent until the next call. Cached
