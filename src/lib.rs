@@ -1,7 +1,18 @@
-//! The DNS agent that runs on every host of a site, and the parts to build another.
+//! The DNS agent that runs on every host of a site, as a program and as a library.
 //!
-//! The core (`service`, `tree`, `answer`, `dnssec`, `wire`) knows no socket, no clock and no store: an answer is a
-//! function of a question, a tree and the time.
+//! The library's API is the core: it knows no socket, no clock and no store, so an answer is a function of a question, a
+//! tree and the time.
+//!
+//! * [`service`]: a service as the store holds it: the JSON value, and the key that is its name.
+//! * [`tree`]: all services of the site by name, as an immutable value that one writer replaces.
+//! * [`answer`]: authoritative answers: a question and a tree in, records out.
+//! * [`dnssec`]: keys, signatures and denial of existence for the site's own names.
+//! * [`wire`]: messages as octets: parsing queries, writing replies, caching them.
+//!
+//! The other modules make the program out of it, and are no API: `source` mirrors stores into the tree, `forward` asks
+//! upstreams, `server` owns the sockets of clients, `config` reads settings, `metrics` and `logging` say what happens,
+//! `systemd` speaks to the supervisor, `heartbeat` shows what stalls, `agent` puts all of this together, and `cli` is the
+//! command line.
 //!
 //! ```
 //! use hickory_proto::op::Query;
@@ -38,23 +49,35 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod agent;
 pub mod answer;
-pub mod cli;
-mod clock;
-pub mod config;
 pub mod dnssec;
-pub mod forward;
-pub mod heartbeat;
-mod lock;
-pub mod logging;
-pub mod metrics;
-pub mod server;
 pub mod service;
-pub mod source;
-pub mod systemd;
 pub mod tree;
 pub mod wire;
+
+#[doc(hidden)]
+pub mod agent;
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
+pub mod forward;
+#[doc(hidden)]
+pub mod heartbeat;
+#[doc(hidden)]
+pub mod logging;
+#[doc(hidden)]
+pub mod metrics;
+#[doc(hidden)]
+pub mod server;
+#[doc(hidden)]
+pub mod source;
+#[doc(hidden)]
+pub mod systemd;
+
+mod clock;
+mod lock;
 mod wire_name;
 
 /// The version of this program.
