@@ -1,6 +1,6 @@
 //! The agent: all modules put together, and one supervisor for what runs for long.
 //!
-//! [`run`] starts everything in the order of its steps. A task or thread that ends without being asked to ends the
+//! [`run()`] starts everything in the order of its steps. A task or thread that ends without being asked to ends the
 //! process, so that systemd starts it again.
 
 mod check;
