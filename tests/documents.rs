@@ -1,5 +1,9 @@
-//! What is shipped beside the program agrees with it: man pages, the file of variables, units.
+//! What is shipped beside the program agrees with it: man pages, the file of variables, units, and all documents.
 
+#[path = "documents/guides.rs"]
+mod guides;
+#[path = "documents/markdown.rs"]
+mod markdown;
 mod support;
 
 use skydns::config::{Arguments, flags, read_variables};

@@ -1,0 +1,228 @@
+//! Everything that documents name has to exist: commands, flags, variables, values, files, links.
+
+use super::markdown::{Document, GUIDES, all, guides};
+use super::{page, shipped, variables};
+use skydns::config::{Arguments, flags};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Options of `keygen` and of other programs, and placeholders.
+const OTHER_OPTIONS: [&str; 5] = ["-a", "-z", "-p", "-flag", "--flag"];
+
+/// Files that belong to the system.
+const OF_THE_SYSTEM: [&str; 4] = ["/etc/resolv.conf", "/etc/dhcp/", "/etc/ssl/", "/etc/hosts"];
+
+/// Fails with every problem at once.
+fn none(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(shipped("README.md").lines().count() <= 200);
+}
+
+#[test]
+fn every_flag_in_a_guide_exists() {
+    let mut problems = Vec::new();
+    for document in guides() {
+        let spans = document
+            .spans()
+            .into_iter()
+            .filter(|span| span.starts_with('-') && span.matches(' ').count() < 2);
+        let wrong =
+            spans.filter_map(|span| Some(format!("{}: {span}: {}", document.file, flag(&span).err()?)));
+        problems.extend(wrong);
+    }
+    none(&problems);
+}
+
+/// A flag has to exist, and has to accept its value if the span shows one.
+fn flag(span: &str) -> Result<(), String> {
+    let (name, value) = span.split_once([' ', '=']).map_or((span, None), |(name, value)| (name, Some(value)));
+    if name == "-" || OTHER_OPTIONS.contains(&name) {
+        return Ok(());
+    }
+    let known = flags().find(|flag| name == format!("-{}", flag.name)).ok_or("no such flag")?;
+    if value.is_none() || value == known.takes {
+        return Ok(());
+    }
+    let arguments = Arguments::parse(span.split(' ').map(str::to_owned), |_| None);
+    let problems = arguments.map_err(|error| error.to_string())?.problems;
+    problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
+}
+
+/// Words like `SKYDNS_TTL`.
+fn variables_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
+    let prefixes = ["SKYDNS_", "ETCD_", "ECTD_", "PROMETHEUS_", "GRAPHITE_", "INFLUX_", "STATHAT_"];
+    words
+        .filter(|word| prefixes.iter().any(|prefix| word.len() > prefix.len() && word.starts_with(prefix)))
+        .collect()
+}
+
+#[test]
+fn every_variable_in_a_document_exists() {
+    let known = variables();
+    // Tests and benches have variables of their own.
+    let sources = ["tests", "benches"].map(|dir| sources(Path::new(dir))).concat();
+    let mut problems = Vec::new();
+    for document in all() {
+        let unknown = variables_in(&document.text)
+            .into_iter()
+            .filter(|name| !known.contains(name) && !sources.contains(*name));
+        problems.extend(unknown.map(|name| format!("{}: {name}", document.file)));
+    }
+    none(&problems);
+}
+
+/// The source files of a directory, without the tests of documents.
+fn sources(dir: &Path) -> String {
+    let paths = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let text = paths.map(|path| match path.extension() {
+        _ if path.ends_with("documents") => String::new(),
+        _ if path.is_dir() => sources(&path),
+        Some(end) if end == "rs" => shipped(&path.display().to_string()),
+        _ => String::new(),
+    });
+    text.collect()
+}
+
+#[test]
+fn the_table_of_settings_has_every_setting() {
+    let text = shipped("docs/configure.md");
+    let table = text
+        .split_once("<!-- settings table:")
+        .and_then(|(_, rest)| rest.split_once("<!-- end of settings table -->"));
+    let (table, _) = table.expect("the marks of the table");
+    let words: BTreeSet<_> = table.split(|c: char| c.is_whitespace() || "`|,()=".contains(c)).collect();
+    for flag in flags().filter(|flag| !flag.variables.is_empty()) {
+        let name = format!("-{}", flag.name);
+        let names = flag.variables.iter().chain(flag.keys).copied().chain([name.as_str()]);
+        names.for_each(|name| assert!(words.contains(name), "{name}"));
+    }
+}
+
+/// What the packages install, as paths on the host.
+fn assets() -> [Vec<String>; 2] {
+    let manifest = shipped("Cargo.toml");
+    let (_, deb) = manifest.split_once("[package.metadata.deb]").expect("a .deb");
+    let (deb, rpm) = deb.split_once("[package.metadata.generate-rpm]").expect("an .rpm");
+    [deb, rpm].map(|list| {
+        let lines = list
+            .lines()
+            .filter(|line| line.trim_start().starts_with(['[', '{']) && line.matches('"').count() >= 4);
+        lines
+            .flat_map(|line| {
+                installed(line.split('"').nth(1).unwrap_or(""), line.split('"').nth(3).unwrap_or(""))
+            })
+            .collect()
+    })
+}
+
+/// The paths on the host that one line of a package's list makes.
+fn installed(source: &str, target: &str) -> Vec<String> {
+    let target = format!("/{}", target.trim_start_matches('/'));
+    let name =
+        |file: &Path| file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match source.rsplit_once('/') {
+        Some((dir, pattern)) if pattern.contains('*') => {
+            let files =
+                std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| name(&entry.path()));
+            let end = pattern.trim_start_matches('*').to_owned();
+            files.filter(|file| file.ends_with(&end)).map(|file| format!("{target}{file}")).collect()
+        }
+        _ if target.ends_with('/') => vec![format!("{target}{}", name(Path::new(source)))],
+        _ => vec![target],
+    }
+}
+
+#[test]
+fn every_file_in_a_guide_is_shipped_or_described() {
+    let assets = assets();
+    let described =
+        [page("packaging/man/skydns.5"), page("packaging/man/skydns.8"), shipped("systemd/examples/README")]
+            .concat();
+    let made = shipped("systemd/skydns.tmpfiles");
+    let is_shipped = |path: &str| {
+        let path = path.trim_end_matches('/');
+        let below = |file: &String| file == path || file.starts_with(&format!("{path}/"));
+        assets.iter().all(|list| list.iter().any(below))
+    };
+    let is_made = |path: &str| {
+        let dirs = made
+            .lines()
+            .filter(|line| line.starts_with('d'))
+            .filter_map(|line| line.split_whitespace().nth(1));
+        dirs.filter(|dir| dir.matches('/').count() > 2).any(|dir| path.starts_with(dir))
+    };
+    let mut problems = Vec::new();
+    for document in guides() {
+        let code = document.code();
+        let words = code.iter().flat_map(|code| code.split([' ', '\'', '"', '=', ',', '(', ')']));
+        let paths = words
+            .filter(|word| ["/etc/", "/usr/", "/var/", "/run/"].iter().any(|root| word.starts_with(root)));
+        let unknown = paths.filter(|path| {
+            !(is_shipped(path)
+                || is_made(path)
+                || described.contains(*path)
+                || OF_THE_SYSTEM.iter().any(|known| path.starts_with(known)))
+        });
+        problems.extend(unknown.map(|path| format!("{}: {path}", document.file)));
+    }
+    none(&problems);
+}
+
+#[test]
+fn the_guides_are_shipped() {
+    for list in assets() {
+        for file in GUIDES {
+            let path = format!("/usr/share/doc/skydns/docs/{file}");
+            assert!(list.contains(&path), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut problems = Vec::new();
+    for document in all() {
+        let folder = Path::new(&document.file).parent().unwrap_or(Path::new(""));
+        for link in document.links() {
+            if link.starts_with("http://") || link.starts_with("https://") || link.starts_with("mailto:") {
+                continue;
+            }
+            if let Err(problem) = followed(folder, &document, &link) {
+                problems.push(format!("{}: {link}: {problem}", document.file));
+            }
+        }
+    }
+    none(&problems);
+}
+
+fn followed(folder: &Path, document: &Document, link: &str) -> Result<(), &'static str> {
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+    let path: PathBuf = if file.is_empty() { PathBuf::from(&document.file) } else { folder.join(file) };
+    if !path.exists() {
+        return Err("there is no such file");
+    }
+    match anchor {
+        Some(anchor) if !Document::read(&path.display().to_string()).anchors().contains(anchor) => {
+            Err("there is no such heading")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn the_index_has_every_document() {
+    let index = Document::read("docs/README.md");
+    let links: BTreeSet<_> = index.links().into_iter().collect();
+    for document in all().iter().filter(|document| document.file != "docs/README.md") {
+        let link = document
+            .file
+            .strip_prefix("docs/")
+            .map_or_else(|| format!("../{}", document.file), str::to_owned);
+        assert!(links.contains(&link), "{link}");
+    }
+}
