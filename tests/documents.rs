@@ -1,5 +1,7 @@
 //! What is shipped beside the program agrees with it: man pages, the file of variables, units, and all documents.
 
+#[path = "documents/commands.rs"]
+mod commands;
 #[path = "documents/guides.rs"]
 mod guides;
 #[path = "documents/markdown.rs"]

@@ -1,5 +1,6 @@
 //! Everything that documents name has to exist: commands, flags, variables, values, files, links.
 
+use super::commands::{assignments, commands, config, service};
 use super::markdown::{Document, GUIDES, all, guides};
 use super::{page, shipped, variables};
 use skydns::config::{Arguments, flags};
@@ -20,6 +21,33 @@ fn none(problems: &[String]) {
 #[test]
 fn the_readme_is_short() {
     assert!(shipped("README.md").lines().count() <= 200);
+}
+
+#[test]
+fn every_command_in_a_guide_exists() {
+    let documents = guides();
+    let shown: Vec<_> = documents.iter().flat_map(commands).collect();
+    assert!(shown.len() > 50, "{}", shown.len());
+    let problems =
+        shown.iter().filter_map(|shown| Some(format!("{}: {}", shown.place, shown.check().err()?)));
+    none(&problems.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_command_of_ours_in_another_document_exists() {
+    let documents = all().into_iter().filter(|document| !is_guide(document));
+    let shown = documents.flat_map(|document| commands(&document));
+    let ours = shown.filter(|shown| {
+        ["skydns", "cargo", "etcdctl"].contains(&shown.words[0].as_str())
+            || shown.words[0].starts_with("packaging/")
+    });
+    let problems = ours.filter_map(|shown| Some(format!("{}: {}", shown.place, shown.check().err()?)));
+    none(&problems.collect::<Vec<_>>());
+}
+
+fn is_guide(document: &Document) -> bool {
+    document.file == "README.md"
+        || document.file.strip_prefix("docs/").is_some_and(|file| GUIDES.contains(&file))
 }
 
 #[test]
@@ -100,6 +128,28 @@ fn the_table_of_settings_has_every_setting() {
         let name = format!("-{}", flag.name);
         let names = flag.variables.iter().chain(flag.keys).copied().chain([name.as_str()]);
         names.for_each(|name| assert!(words.contains(name), "{name}"));
+    }
+}
+
+#[test]
+fn every_json_value_in_a_guide_is_accepted() {
+    let mut problems = Vec::new();
+    for document in guides() {
+        let values =
+            document.spans().into_iter().filter(|span| span.starts_with("{\"") && span.ends_with('}'));
+        let wrong = values.filter(|value| service(value).is_err() && config(value).is_err());
+        problems.extend(wrong.map(|value| format!("{}: {value}", document.file)));
+    }
+    none(&problems);
+}
+
+#[test]
+fn every_file_of_variables_in_a_guide_is_accepted() {
+    for document in guides() {
+        for block in document.blocks.iter().filter(|block| block.language == "ini") {
+            let place = format!("{}:{}", document.file, block.line);
+            assignments(&block.lines.join("\n")).unwrap_or_else(|problem| panic!("{place}: {problem}"));
+        }
     }
 }
 
