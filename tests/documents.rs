@@ -2,6 +2,8 @@
 
 #[path = "documents/commands.rs"]
 mod commands;
+#[path = "documents/examples.rs"]
+mod examples;
 #[path = "documents/guides.rs"]
 mod guides;
 #[path = "documents/markdown.rs"]
