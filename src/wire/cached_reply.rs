@@ -47,6 +47,24 @@ pub struct CachedReply<T> {
     pub note: T,
 }
 
+/// What is served when a reply is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Served<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// Unix time in seconds.
+    pub now: u64,
+}
+
+/// Why a cached reply was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// It is not valid any more.
+    NotValid,
+    /// It is longer than the buffer.
+    TooLong,
+}
+
 /// Octets of the header behind the message id.
 const HEAD: usize = HEADER - 2;
 
@@ -116,6 +134,20 @@ impl<T> CachedReply<T> {
         });
         self.checked = if same_serial && unchanged { tree.version() } else { self.checked };
         same_serial && unchanged
+    }
+
+    /// Sends the reply if it may be sent: see [`is_valid`](Self::is_valid) and [`write`](Self::write).
+    pub fn send(
+        &mut self,
+        buffer: &mut [u8],
+        question_end: usize,
+        served: Served<'_>,
+        rng: &mut Rng,
+    ) -> Result<usize, NotSent> {
+        if !self.is_valid(served.tree, served.now) {
+            return Err(NotSent::NotValid);
+        }
+        self.write(buffer, question_end, served.now, rng).ok_or(NotSent::TooLong)
     }
 
     /// Turns the query in a buffer, whose question ends at `question_end`, into the reply, and returns the reply's length;

@@ -5,7 +5,7 @@
 //! since its set was weighed last; replies that are asked for again and again stay, whatever comes by.
 
 use super::CachedReply;
-use super::cached_reply::Validity;
+use super::cached_reply::{NotSent, Served, Validity};
 use super::question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 use crate::answer::{Freshness, Rng, SharedAuthority};
 use crate::tree::Tree;
@@ -117,17 +117,20 @@ impl<T: Copy> ReplyCache<T> {
         let set = &mut self.sets[hash.set()];
         let way = set.find(hash, &self.key[..len])?;
         let reply = set.replies[way].as_deref_mut()?;
-        if reply.is_valid(tree, now) {
-            let written = reply.write(buffer, question_end, now, &mut self.rng)?;
-            let note = reply.note;
-            set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
-            return Some((written, note));
+        match reply.send(buffer, question_end, Served { tree, now }, &mut self.rng) {
+            Ok(written) => {
+                set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
+                Some((written, reply.note))
+            }
+            Err(NotSent::NotValid) => {
+                self.octets -= reply.size();
+                set.replies[way] = None;
+                // The next reply to this question is cached at once.
+                set.remember(hash);
+                None
+            }
+            Err(NotSent::TooLong) => None,
         }
-        self.octets -= reply.size();
-        set.replies[way] = None;
-        // The next reply to this question is cached at once.
-        set.remember(hash);
-        None
     }
 
     /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
