@@ -48,6 +48,22 @@ pub struct LookedUp {
     pub is_stale: bool,
 }
 
+/// What the forwarder knows of a question without waiting.
+#[derive(Debug)]
+pub enum KnownReply {
+    /// The question is a probe of ours that came back: the upstream that it was sent to forwards to us.
+    OwnProbe,
+    /// A reply is cached.
+    Cached {
+        /// The reply, with TTLs counted down, as the client gets it.
+        reply: Reply,
+        /// Whole seconds for which it may be sent again without asking here.
+        fresh_for: u64,
+    },
+    /// Upstreams have to be asked.
+    Unknown,
+}
+
 /// The forwarder; all workers and connections share it.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -123,11 +139,20 @@ impl Forwarder {
         self.pool.news().await;
     }
 
-    /// The reply to a question from the cache alone, without waiting, and for how many whole seconds the caller may
-    /// send that reply again without asking here. `zone` is the stub zone that the name is in.
+    /// What is known of a question without waiting. `zone` is the stub zone that the name is in. For a client that is
+    /// refused only probes of our own are known: an upstream that forwards to us may be such a client.
+    pub fn look(&self, request: &Request, zone: Option<&StubZone>, is_refused: bool) -> KnownReply {
+        if zone.is_none() && self.is_own_probe(request.query.name()) {
+            return KnownReply::OwnProbe;
+        }
+        let cached = if is_refused { None } else { self.cached(request, zone) };
+        cached.map_or(KnownReply::Unknown, |(reply, fresh_for)| KnownReply::Cached { reply, fresh_for })
+    }
+
+    /// The reply to a question from the cache, and its seconds as in [`KnownReply::Cached`].
     ///
     /// A popular reply whose TTL is about to end is refreshed in the background.
-    pub fn cached(&self, request: &Request, zone: Option<&StubZone>) -> Option<(Reply, u64)> {
+    pub(crate) fn cached(&self, request: &Request, zone: Option<&StubZone>) -> Option<(Reply, u64)> {
         let is_from_stub_zone = zone.is_some() && request.edns.is_some_and(|edns| edns.stub_marker);
         if is_from_stub_zone || self.config.load().no_rec {
             return None;
@@ -168,13 +193,13 @@ impl Forwarder {
 
     /// Whether a name is one that an upstream is probed with for a loop. Then the question came back, and the upstream
     /// counts as forwarding to us.
-    pub fn is_own_probe(&self, name: &Name) -> bool {
+    fn is_own_probe(&self, name: &Name) -> bool {
         self.pool.probe_came_back(name)
     }
 
     /// Forwards a question to the upstreams; gives a reply in any case, within twice `timeout`.
     ///
-    /// The cache is asked again, though [`cached`](Self::cached) found nothing there: an equal question may have been
+    /// The cache is asked again, though [`look`](Self::look) found nothing there: an equal question may have been
     /// answered since, and that reply is used.
     pub async fn forward(&self, request: &Request) -> Reply {
         let config = self.config.load_full();

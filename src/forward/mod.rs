@@ -28,7 +28,7 @@ mod upstream;
 mod upstream_state;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
-pub use forwarder::{Forwarder, LookedUp, LookupFailed};
+pub use forwarder::{Forwarder, KnownReply, LookedUp, LookupFailed};
 pub use message::{is_reply_to, reply_of};
 pub use resolv_conf::ResolvConf;
 pub use stub::{StubTable, StubZone};

@@ -15,7 +15,7 @@ use crate::answer::Ede;
 use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::Signer;
-use crate::forward::{Forwarder, StubTable};
+use crate::forward::{Forwarder, KnownReply, StubTable};
 use crate::logging::{QUERIES, RateLimitedLog};
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
@@ -183,26 +183,24 @@ impl Handler {
 
     /// Answers a name that is not our own from the response cache, or leaves it to the slow path to ask upstreams.
     fn forward(&self, query: ClientQuery, work: PendingWork, inputs: AnswerInputs<'_>) -> Handled {
-        let zone = match &work {
-            PendingWork::Stub(zone) => Some(&**zone),
-            _ if self.forwarder.is_own_probe(query.name()) => {
-                let reply = Reply::empty(ResponseCode::NXDomain);
-                return Handled::Reply(self.encode(&query, AnsweredBy::Recursive, &reply).0, None);
+        let zone = if let PendingWork::Stub(zone) = &work { Some(&**zone) } else { None };
+        let is_refused = query.client == ClientClass::AuthoritativeOnly;
+        let reply = match self.forwarder.look(&query.request, zone, is_refused) {
+            KnownReply::OwnProbe => Reply::empty(ResponseCode::NXDomain),
+            _ if is_refused => {
+                let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
+                Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) }
             }
-            _ => None,
+            KnownReply::Cached { reply, fresh_for } => {
+                let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
+                return Handled::Reply(octets, inputs.cache_hint_of_forwarded(fresh_for, stats));
+            }
+            KnownReply::Unknown => {
+                self.metrics.missed_cache();
+                return Handled::Pending(PendingQuery { query, work });
+            }
         };
-        if query.client == ClientClass::AuthoritativeOnly {
-            let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
-            let reply = Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
-            return Handled::Reply(self.encode(&query, AnsweredBy::Recursive, &reply).0, None);
-        }
-        let Some((reply, seconds_left)) = self.forwarder.cached(&query.request, zone) else {
-            self.metrics.missed_cache();
-            return Handled::Pending(PendingQuery { query, work });
-        };
-        let (octets, note) = self.encode(&query, AnsweredBy::Cache, &reply);
-        let hint = inputs.cache_hint_of_forwarded(seconds_left, note);
-        Handled::Reply(octets, hint)
+        Handled::Reply(self.encode(&query, AnsweredBy::Recursive, &reply).0, None)
     }
 
     /// Writes a reply and counts it; also returns what is counted of it.
