@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct CheckedSources {
     /// The tree and the refused records.
-    pub stage: Arc<Publisher>,
+    pub publisher: Arc<Publisher>,
     /// Why required sources cannot be read.
     pub problems: Vec<String>,
     /// Why sources that nothing asks for cannot be read.
@@ -27,9 +27,9 @@ pub struct CheckedSources {
 /// A source cannot be set up.
 pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> {
     let settings = SourceSettings::new(spec)?;
-    let stage = Publisher::new();
+    let publisher = Publisher::new();
     let (feed, events) = Feed::channel();
-    let mirror = settings.mirror(&stage);
+    let mirror = settings.mirror(&publisher);
     let heartbeat = Heartbeats::default().monitor("the mirror");
     let mirror =
         spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;
@@ -50,5 +50,5 @@ pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> 
     // The mirror ends when the last feed is dropped.
     drop(feed);
     let _ = tokio::task::spawn_blocking(move || mirror.join()).await;
-    Ok(CheckedSources { stage, problems, notes })
+    Ok(CheckedSources { publisher, problems, notes })
 }

@@ -20,7 +20,7 @@ pub(super) struct Reload {
     /// The settings in use: flags, variables and defaults.
     pub(super) spec: Spec,
     pub(super) reread: SettingsReader,
-    pub(super) stage: Arc<Publisher>,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) sources: Sources,
     /// Passes settings to the follower of settings.
     pub(super) new_settings: mpsc::Sender<NewSettings>,
@@ -53,7 +53,8 @@ impl Reload {
         let host = host();
         let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         signer::check_keys(&config).map_err(|problem| problem.to_string())?;
-        let next = self.sources.reload(&spec, &self.stage, tasks).await.map_err(|error| error.to_string())?;
+        let next =
+            self.sources.reload(&spec, &self.publisher, tasks).await.map_err(|error| error.to_string())?;
         let (done, taken) = oneshot::channel();
         let new_settings = NewSettings { spec: spec.clone(), host, done };
         // The follower ends only when the agent ends.
@@ -65,7 +66,7 @@ impl Reload {
             return Err(problem);
         }
         if let Some(next) = next {
-            self.sources.take(next, &self.stage);
+            self.sources.take(next, &self.publisher);
         }
         if spec.log != self.spec.log {
             log::warn!("-log changed: it counts from the next start on");

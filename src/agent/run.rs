@@ -44,7 +44,7 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> 
 /// What the steps of the start share.
 struct Start {
     spec: Spec,
-    stage: Arc<Publisher>,
+    publisher: Arc<Publisher>,
     notes: StatusNotes,
     counters: Arc<Metrics>,
     tasks: Tasks,
@@ -63,7 +63,7 @@ impl Start {
     fn new(spec: Spec) -> Self {
         Self {
             spec,
-            stage: Publisher::new(),
+            publisher: Publisher::new(),
             notes: StatusNotes::default(),
             counters: Arc::default(),
             tasks: Tasks::default(),
@@ -73,26 +73,26 @@ impl Start {
     /// Starts the sources, waits until they are read or their limit is over, and starts to write a snapshot of etcd.
     async fn start_sources(&mut self) -> Result<Sources, AgentError> {
         let file = snapshot::file(&self.spec);
-        let mut sources = Sources::start(&self.spec, file.as_deref(), &self.stage, &mut self.tasks)?;
+        let mut sources = Sources::start(&self.spec, file.as_deref(), &self.publisher, &mut self.tasks)?;
         sources.first_read().await;
         if let Some(file) = file {
             let report = snapshot::report(file.clone(), self.notes.clone(), Arc::clone(&self.counters));
-            sources
-                .keep(SnapshotWriter::start(file, report).map_err(AgentError::system("keeping a snapshot"))?);
+            let writer = SnapshotWriter::start(file, report);
+            sources.save_with(writer.map_err(AgentError::system("keeping a snapshot"))?);
         }
         Ok(sources)
     }
 
     /// Makes the first configuration, and starts to answer queries with it.
     fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
-        let mut follower = SettingsFollower::new(self.spec.clone(), host(), self.stage.status())?;
+        let mut follower = SettingsFollower::new(self.spec.clone(), host(), self.publisher.status())?;
         let (config, signer) = (follower.config(), follower.signer());
         let workers = config.load().workers;
         let bound = serve::sockets(passed, &config.load())?;
         follower.listens_on(&bound);
         let forwarder = Forwarder::new(config.load().forward.clone());
         follower.refresh_upstreams(&forwarder);
-        let (published, counters) = (self.stage.published(), &self.counters);
+        let (published, counters) = (self.publisher.published(), &self.counters);
         let handler = Handler::new(published, config, signer, Arc::clone(&forwarder), Arc::clone(counters));
         let handler = Arc::new(handler);
         let client_policy = Arc::clone(handler.client_policy());
@@ -112,17 +112,17 @@ impl Start {
         reread: SettingsReader,
     ) -> Agent {
         let Serving { follower, forwarder, client_policy, prober, server } = serving;
-        statistics::start(statistics, &self.counters, &self.stage, &forwarder, &mut self.tasks);
+        statistics::start(statistics, &self.counters, &self.publisher, &forwarder, &mut self.tasks);
         let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
         self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
         self.tasks.spawn("the prober of upstreams", async move { tending.tend().await });
         let (new_settings, taken_settings) = mpsc::channel(1);
-        let (status, notes) = (self.stage.status(), self.notes.clone());
+        let (status, notes) = (self.publisher.status(), self.notes.clone());
         let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes };
         let follow = follower.follow(forwarder, client_policy, taken_settings);
         self.tasks.spawn("the follower of the configuration", follow);
-        let Self { spec, stage, notes, tasks, .. } = self;
-        let reload = Reload { spec, reread, stage, sources, new_settings, notes, line };
+        let Self { spec, publisher, notes, tasks, .. } = self;
+        let reload = Reload { spec, reread, publisher, sources, new_settings, notes, line };
         let phase = Phase::Starting(prober.clone().ready().boxed());
         Agent { tasks, server, prober, reload, phase }
     }
@@ -192,7 +192,7 @@ impl Agent {
         let Self { phase, mut reload, server, .. } = self;
         systemd::stopping();
         drop(phase);
-        reload.sources.keep_last().await;
+        reload.sources.save_last().await;
         server.finish().await;
     }
 }

@@ -23,9 +23,9 @@ pub(super) fn report(
     counters: Arc<Metrics>,
 ) -> impl Fn(&SaveResult) + Send + 'static {
     let last_problem = Mutex::new(None);
-    move |kept| {
-        counters.snapshot_saved(kept.as_ref().ok().map(|saved| saved.octets));
-        let problem = kept.as_ref().err().map(ToString::to_string);
+    move |result| {
+        counters.snapshot_saved(result.as_ref().ok().map(|saved| saved.octets));
+        let problem = result.as_ref().err().map(ToString::to_string);
         let mut last_problem = lock(&last_problem);
         if *last_problem == problem {
             return;

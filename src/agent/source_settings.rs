@@ -55,8 +55,8 @@ impl SourceSettings {
         Some(StoreIdentity { root: self.keyspace.root().to_owned(), endpoints })
     }
 
-    /// The mirror of the sources, which publishes through `stage`.
-    pub(super) fn mirror(&self, stage: &Arc<Publisher>) -> Mirror {
+    /// The mirror of the sources, which publishes through `publisher`.
+    pub(super) fn mirror(&self, publisher: &Arc<Publisher>) -> Mirror {
         let mut sources = Vec::new();
         if self.etcd.is_some() {
             sources.push((SourceId::Etcd, self.etcd_required));
@@ -64,7 +64,7 @@ impl SourceSettings {
         if self.records.is_some() {
             sources.push((SourceId::Files, true));
         }
-        Mirror::new(self.keyspace.clone(), &sources, stage)
+        Mirror::new(self.keyspace.clone(), &sources, publisher)
     }
 }
 

@@ -30,13 +30,13 @@ const RELOAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The running sources of one tree.
 #[derive(Debug)]
 pub(super) struct Sources {
-    front: MirrorHandle,
+    handle: MirrorHandle,
     settings: SourceSettings,
     files: Option<mpsc::Sender<FilesCommand>>,
     etcd: Option<AbortHandle>,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
-    keeper: Option<SnapshotWriter>,
+    snapshot_writer: Option<SnapshotWriter>,
     expected_end: ExpectedEnd,
 }
 
@@ -48,29 +48,29 @@ impl Sources {
     pub(super) fn start(
         spec: &Spec,
         snapshot: Option<&Path>,
-        stage: &Arc<Publisher>,
+        publisher: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let settings = SourceSettings::new(spec)?;
-        Self::start_with(settings, snapshot, stage, tasks)
+        Self::start_with(settings, snapshot, publisher, tasks)
     }
 
     /// Starts the sources of settings that were checked.
     fn start_with(
         settings: SourceSettings,
         snapshot: Option<&Path>,
-        stage: &Arc<Publisher>,
+        publisher: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
-        let mirror = settings.mirror(stage);
+        let mirror = settings.mirror(publisher);
         let mut sources = Self {
-            front: mirror.handle(),
+            handle: mirror.handle(),
             settings,
             files: None,
             etcd: None,
             loading: None,
-            keeper: None,
+            snapshot_writer: None,
             expected_end: ExpectedEnd::default(),
         };
         let started = sources
@@ -91,10 +91,10 @@ impl Sources {
         &self,
         mirror: Mirror,
         events: tokio::sync::mpsc::Receiver<(SourceId, Event)>,
-        poke: impl Fn() + Send + Sync + 'static,
+        wake: impl Fn() + Send + Sync + 'static,
         tasks: &mut Tasks,
     ) -> io::Result<()> {
-        let heartbeat = tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, poke);
+        let heartbeat = tasks.heartbeats().monitor_sleeper("the mirror", Duration::ZERO, wake);
         let thread = spawn_thread("mirror", move || mirror.run(events, heartbeat))?;
         tasks.watch_thread("the mirror", &self.expected_end, thread);
         Ok(())
@@ -144,7 +144,7 @@ impl Sources {
     pub(super) async fn reload(
         &mut self,
         spec: &Spec,
-        stage: &Arc<Publisher>,
+        publisher: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Option<Self>, SourcesError> {
         let settings = SourceSettings::new(spec)?;
@@ -153,9 +153,9 @@ impl Sources {
             return Ok(None);
         }
         log::info!("other sources are asked for");
-        let next = Self::start_with(settings, None, stage, tasks)?;
-        let before = self.front.status().borrow().clone();
-        let read = wait_until_replaceable(next.front.status(), &before, RELOAD_READ_TIMEOUT).await;
+        let next = Self::start_with(settings, None, publisher, tasks)?;
+        let before = self.handle.status().borrow().clone();
+        let read = wait_until_replaceable(next.handle.status(), &before, RELOAD_READ_TIMEOUT).await;
         if let Err(unread) = read {
             next.stop();
             return Err(SourcesError::Unread(unread));
@@ -164,11 +164,11 @@ impl Sources {
     }
 
     /// Replaces these sources, which end, by others.
-    pub(super) fn take(&mut self, mut next: Self, stage: &Publisher) {
-        stage.promote(&next.front);
+    pub(super) fn take(&mut self, mut next: Self, publisher: &Publisher) {
+        publisher.promote(&next.handle);
         std::mem::swap(self, &mut next);
-        if let Some(keeper) = next.keeper.take() {
-            self.keep(keeper);
+        if let Some(snapshot_writer) = next.snapshot_writer.take() {
+            self.save_with(snapshot_writer);
         }
         next.stop();
     }
@@ -181,24 +181,24 @@ impl Sources {
     }
 
     /// Has the services of etcd saved to disk from now on.
-    pub(super) fn keep(&mut self, keeper: SnapshotWriter) {
+    pub(super) fn save_with(&mut self, snapshot_writer: SnapshotWriter) {
         match self.settings.origin() {
-            Some(origin) => keeper.start_saving(origin, self.front.clone()),
-            None => keeper.stop_saving(),
+            Some(origin) => snapshot_writer.start_saving(origin, self.handle.clone()),
+            None => snapshot_writer.stop_saving(),
         }
-        self.keeper = Some(keeper);
+        self.snapshot_writer = Some(snapshot_writer);
     }
 
     /// Has the last changes saved to disk, and waits for that with a limit.
-    pub(super) async fn keep_last(&mut self) {
-        let Some(keeper) = self.keeper.take() else { return };
-        if timeout(LAST_SAVE_TIMEOUT, keeper.finish()).await.is_err() {
+    pub(super) async fn save_last(&mut self) {
+        let Some(snapshot_writer) = self.snapshot_writer.take() else { return };
+        if timeout(LAST_SAVE_TIMEOUT, snapshot_writer.finish()).await.is_err() {
             log::warn!("the last snapshot was not written within {} s", LAST_SAVE_TIMEOUT.as_secs());
         }
     }
 
     /// Waits, with a limit, until each source was read or has failed, or its snapshot is served.
     pub(super) async fn first_read(&mut self) {
-        wait_for_first_read(self.front.status(), self.loading.take()).await;
+        wait_for_first_read(self.handle.status(), self.loading.take()).await;
     }
 }

@@ -30,7 +30,7 @@ pub struct Statistics {
 pub(super) fn start(
     statistics: Statistics,
     counters: &Arc<Metrics>,
-    stage: &Arc<Publisher>,
+    publisher: &Arc<Publisher>,
     forwarder: &Arc<Forwarder>,
     tasks: &mut Tasks,
 ) {
@@ -38,7 +38,7 @@ pub(super) fn start(
         tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(counters)));
     }
     if let Some(settings) = statistics.page {
-        serve_page(settings, Arc::clone(counters), stage, Arc::clone(forwarder), tasks);
+        serve_page(settings, Arc::clone(counters), publisher, Arc::clone(forwarder), tasks);
     }
 }
 
@@ -46,15 +46,15 @@ pub(super) fn start(
 fn serve_page(
     settings: MetricsSettings,
     counters: Arc<Metrics>,
-    stage: &Arc<Publisher>,
+    publisher: &Arc<Publisher>,
     forwarder: Arc<Forwarder>,
     tasks: &mut Tasks,
 ) {
-    let (stage, status) = (Arc::clone(stage), stage.status());
+    let (publisher, status) = (Arc::clone(publisher), publisher.status());
     let names = settings.names;
     let page = move || {
         let status = status.borrow().clone();
-        metrics::page(&counters, &names, &status, &forwarder.reports(), stage.refusals().count())
+        metrics::page(&counters, &names, &status, &forwarder.reports(), publisher.refusals().count())
     };
     tasks.spawn("the metrics page", async move {
         // A port that another program has must not end the DNS of the host, so the page waits for the port.

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
     let checked = runtime.block_on(check_sources(&arguments.spec));
     runtime.shutdown_background();
     let spec = match checked {
-        Ok(CheckedSources { stage, problems: unread, notes }) => {
+        Ok(CheckedSources { publisher: stage, problems: unread, notes }) => {
             notes.iter().for_each(|note| println!("note: {note}"));
             unread.iter().for_each(|problem| report.problem(problem));
             refusals(&stage, &mut report);
