@@ -1,8 +1,8 @@
 //! The DNS server: packets in, replies out, over UDP and TCP.
 //!
-//! Owns sockets and connections, and the two ways of a question: what needs no waiting is answered on
-//! the spot, the rest moves to the runtime through a bounded queue. A fault in one query is that
-//! query's SERVFAIL.
+//! Owns the sockets and connections of clients, and the three paths of a query. The fast path sends a cached reply. The full
+//! path answers without waiting, on the worker that received the query. The slow path, on the runtime, finishes queries that
+//! wait for upstreams or for more than one signature. A fault in one query is that query's SERVFAIL.
 
 mod client_policy;
 mod connections;

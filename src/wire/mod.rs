@@ -1,7 +1,7 @@
-//! Messages as octets: what is made of a packet that comes in, and how an answer goes out.
+//! Messages as octets: what is made of a packet that comes in, and how a reply goes out.
 //!
-//! Owns header rules, EDNS(0) and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9). Packets that would
-//! let two servers talk to each other for ever get no reply.
+//! Owns the rules of header, EDNS and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9), name compression, and the cache of
+//! replies that are sent again. Packets that would let two servers answer each other without end get no reply.
 
 mod cached_reply;
 mod encode;
@@ -23,9 +23,9 @@ pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
 /// Octets of a message's header.
 pub(crate) const HEADER: usize = 12;
 
-/// The largest reply over UDP, whatever the client takes: more is never one datagram's worth on a network,
-/// and a spoofed question must not be worth more to its sender.
-pub(crate) const MOST_UDP: u16 = 4_096;
+/// Maximum length of a reply over UDP, in octets, whatever the client accepts: more crosses no network in one piece, and a
+/// query with a forged address must not cause more traffic to its victim.
+pub(crate) const MAX_UDP_REPLY: u16 = 4_096;
 
 /// The UDP size we offer in OPT: the greatest that crosses every network whole (DNS flag day 2020).
 pub const OWN_UDP_SIZE: u16 = 1232;

@@ -1,34 +1,34 @@
-//! A query at a question_key: enough to know whether it was answered before, without taking the message apart.
+//! Question keys: what decides about the reply to a query, read from its octets without parsing the message.
 
 use super::request::STUB_MARKER;
-use super::{HEADER, MOST_UDP};
+use super::{HEADER, MAX_UDP_REPLY};
 
-/// Octets of the longest key: what stands before the name, and the longest name.
+/// Maximum length of a key, in octets: what stands before the name, and the longest name.
 pub const MAX_QUESTION_KEY: usize = BEFORE_NAME + 255;
 
-/// Flags (2), EDNS (1), limit (2), type (2), class (2).
+/// Octets of a key before the name: flags (2), EDNS (1), limit (2), type (2), class (2).
 const BEFORE_NAME: usize = 9;
 
-/// Flags that may be set: RD in the first octet, AD and CD in the second.
-const PLAIN_FLAGS: [u8; 2] = [0x01, 0x30];
+/// Flags of the header that a query with a key may have set: RD in the first octet, AD and CD in the second.
+const ORDINARY_FLAGS: [u8; 2] = [0x01, 0x30];
 
 /// Octets of an OPT record without options (RFC 6891 §6.1.2).
-const OPT: usize = 11;
+const OPT_OCTETS: usize = 11;
 
-/// The bits of EDNS in a key: there is an OPT, with DO, with CO.
+/// The bits of EDNS in a key: there is an OPT record, it has DO set, it has CO set.
 const HAS_OPT: u8 = 1;
 const DNSSEC_OK: u8 = 2;
 const COMPACT_OK: u8 = 4;
 
-/// Options that change no answer and cannot be wrong: COOKIE, edns-tcp-keepalive, PADDING.
-const HARMLESS: [u16; 3] = [10, 11, 12];
+/// EDNS options that change no reply and have no form that is an error: COOKIE, edns-tcp-keepalive, PADDING.
+const HARMLESS_OPTIONS: [u16; 3] = [10, 11, 12];
 
 /// The key of a question, and what else was read of its packet on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuestionKey {
-    /// Octets of the key.
+    /// Length of the key, in octets.
     pub len: usize,
-    /// Octets of header and question.
+    /// Offset of the end of the question.
     pub question_end: usize,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
@@ -37,11 +37,11 @@ pub struct QuestionKey {
 /// Writes the key of a packet's question: all that decides about the reply over UDP, but for the id and
 /// the letter case of the name, which the reply takes from the query.
 ///
-/// `None` is for everything that is out of the ordinary, such as another opcode, more than one question, a pointer in
-/// the name, an option that may matter, or octets behind the message; [`screen`](super::screen) judges those.
+/// `None` is for every query that is out of the ordinary: another opcode, more than one question, a pointer in the name, an
+/// option that may matter, octets behind the message. [`screen`](super::screen) judges such queries.
 pub fn question_key(packet: &[u8], key: &mut [u8; MAX_QUESTION_KEY]) -> Option<QuestionKey> {
     let header = packet.first_chunk::<HEADER>()?;
-    let plain = header[2] & !PLAIN_FLAGS[0] == 0 && header[3] & !PLAIN_FLAGS[1] == 0;
+    let plain = header[2] & !ORDINARY_FLAGS[0] == 0 && header[3] & !ORDINARY_FLAGS[1] == 0;
     let [0, 1, 0, 0, 0, 0, 0, additionals @ (0 | 1)] = header[4..] else { return None };
     let name = name_len(&packet[HEADER..]).filter(|_| plain)?;
     let question_end = HEADER + name + 4;
@@ -61,7 +61,7 @@ pub fn question_key(packet: &[u8], key: &mut [u8; MAX_QUESTION_KEY]) -> Option<Q
     Some(QuestionKey { len: BEFORE_NAME + name, question_end, dnssec_ok: edns & DNSSEC_OK != 0 })
 }
 
-/// Octets of a name without pointers, its root included.
+/// Length of a name without pointers, in octets, its root included.
 fn name_len(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -73,9 +73,9 @@ fn name_len(octets: &[u8]) -> Option<usize> {
     }
 }
 
-/// The bits and the limit that an OPT stands for, if it is all there is.
+/// The EDNS bits of a key and the limit of the reply that an OPT record gives; `None` if there are octets beside the record.
 fn opt(octets: &[u8]) -> Option<(u8, u16)> {
-    let (fixed, options) = octets.split_at_checked(OPT)?;
+    let (fixed, options) = octets.split_at_checked(OPT_OCTETS)?;
     // Root, type 41, the size, no extended rcode, version 0, flags, the octets of all options.
     let [0, 0, 41, size_high, size_low, 0, 0, flags, 0, len_high, len_low] = *fixed else { return None };
     if usize::from(u16::from_be_bytes([len_high, len_low])) != options.len() || flags & 0x3f != 0 {
@@ -86,16 +86,16 @@ fn opt(octets: &[u8]) -> Option<(u8, u16)> {
     }
     let dnssec_ok = if flags & 0x80 != 0 { DNSSEC_OK } else { 0 };
     let compact_ok = if flags & 0x40 != 0 { COMPACT_OK } else { 0 };
-    let limit = u16::from_be_bytes([size_high, size_low]).clamp(512, MOST_UDP);
+    let limit = u16::from_be_bytes([size_high, size_low]).clamp(512, MAX_UDP_REPLY);
     Some((HAS_OPT | dnssec_ok | compact_ok, limit))
 }
 
 fn are_harmless(mut options: &[u8]) -> bool {
-    debug_assert!(!HARMLESS.contains(&STUB_MARKER.0));
+    debug_assert!(!HARMLESS_OPTIONS.contains(&STUB_MARKER.0));
     while let Some((head, rest)) = options.split_first_chunk::<4>() {
         let [code_high, code_low, len_high, len_low] = *head;
         let len = usize::from(u16::from_be_bytes([len_high, len_low]));
-        let known = HARMLESS.contains(&u16::from_be_bytes([code_high, code_low]));
+        let known = HARMLESS_OPTIONS.contains(&u16::from_be_bytes([code_high, code_low]));
         match rest.split_at_checked(len) {
             Some((_, rest)) if known => options = rest,
             _ => return false,

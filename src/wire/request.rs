@@ -1,6 +1,6 @@
-//! Screening of packets: dropped, refused on the spot, or a request to answer.
+//! Screening of packets: a packet is dropped, answered with an error for its form, or a request to answer.
 
-use super::{HEADER, MOST_UDP, OWN_UDP_SIZE, Reply, Transport, encode, header_only};
+use super::{HEADER, MAX_UDP_REPLY, OWN_UDP_SIZE, Reply, Transport, encode, header_only};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
@@ -10,7 +10,7 @@ pub const STUB_MARKER: (u16, &[u8]) = (65_011, &[1]);
 /// The flag "compact answers OK", among those behind DO (RFC 9824 §5.1).
 const COMPACT_OK: u16 = 0x4000;
 
-/// A question with what its message said about the way to answer it.
+/// A question, and what its message said about the form of the reply.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The client's message id.
@@ -27,7 +27,7 @@ pub struct Request {
     pub edns: Option<ClientEdns>,
 }
 
-/// What a client's OPT said.
+/// What a client's OPT record said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientEdns {
     /// Its UDP payload size, at least 512.
@@ -53,18 +53,18 @@ impl Request {
 
     /// The most octets that a reply over UDP may have.
     pub fn udp_limit(&self) -> usize {
-        self.edns.map_or(512, |edns| usize::from(edns.udp_size.clamp(512, MOST_UDP)))
+        self.edns.map_or(512, |edns| usize::from(edns.udp_size.clamp(512, MAX_UDP_REPLY)))
     }
 }
 
-/// What is to be done with a packet.
+/// What has to be done with a packet.
 #[derive(Debug)]
 pub enum Screened {
-    /// Nothing: too short for a header, or a response.
+    /// Nothing: the packet is too short for a header, or is a response.
     Drop,
-    /// Send this back.
+    /// These octets have to be sent back.
     Reply(Vec<u8>),
-    /// Answer this.
+    /// The request has to be answered.
     Ask(Request),
 }
 
@@ -110,7 +110,7 @@ fn ask(header: &[u8; HEADER], mut message: Message) -> Screened {
         query,
         edns,
     };
-    // RFC 6891 §6.1.3: a version we do not speak.
+    // RFC 6891 §6.1.3: a version of EDNS that we do not implement.
     if message.edns.is_some_and(|edns| edns.version() > 0) {
         let reply = Reply::empty(ResponseCode::BADVERS);
         return Screened::Reply(encode(

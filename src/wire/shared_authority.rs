@@ -36,12 +36,12 @@ impl EncodedAuthority {
         // Type and class.
         writer.octets.extend_from_slice(&[0; 4]);
         let start = writer.octets.len();
-        writer.note_pointers();
+        writer.collect_pointers();
         if !writer.records(shared.records()) {
             return None;
         }
         let octets: Box<[u8]> = writer.octets.get(start..).filter(|octets| octets.len() < MAX_OCTETS)?.into();
-        let offsets = writer.noted().iter().map(|pointer| u16::try_from(pointer - start));
+        let offsets = writer.collected_pointers().iter().map(|pointer| u16::try_from(pointer - start));
         Some(Self { octets, pointers: offsets.collect::<Result<_, _>>().ok()?, start })
     }
 

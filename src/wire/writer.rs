@@ -6,27 +6,27 @@ use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
-/// The two bits that tell a pointer from a label, and what the others can reach.
+/// The two bits that mark a compression pointer; the other 14 hold the offset.
 const POINTER: u16 = 0xc000;
 
-/// Names and their ends that are remembered for pointers: those in front, which are the question's and the domain's, serve
-/// nearly all.
-const MOST_KNOWN: usize = 64;
+/// Maximum number of names and ends of names that are remembered for pointers: the first ones of a message, those of the
+/// question and of the domain, serve nearly all.
+const MAX_REMEMBERED_NAMES: usize = 64;
 
-/// Labels of a name that is compressed; addresses of IPv6 written backwards have 34.
-const MOST_LABELS: usize = 40;
+/// Maximum number of labels of a name that is compressed; reverse names of IPv6 addresses have 34.
+const MAX_COMPRESSED_LABELS: usize = 40;
 
 /// A message that is being written.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) octets: Vec<u8>,
-    /// Hashes of names and their ends, and where they stand.
+    /// Hashes of names and of their ends, and the offsets at which they are stored.
     known: Vec<(u64, u16)>,
-    /// Where pointers stand, if that is to be noted.
+    /// Offsets of compression pointers, if these are collected.
     pointers: Option<Vec<usize>>,
 }
 
-/// A place to go back to.
+/// A state of the writer to go back to.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     octets: usize,
@@ -38,17 +38,17 @@ impl Writer {
         Self { octets: Vec::with_capacity(1_024), known: Vec::with_capacity(16), pointers: None }
     }
 
-    /// Notes from now on where pointers stand.
-    pub(super) fn note_pointers(&mut self) {
+    /// Collects the offsets of compression pointers from now on.
+    pub(super) fn collect_pointers(&mut self) {
         self.pointers = Some(Vec::new());
     }
 
-    /// Where pointers stand, as far as they were noted.
-    pub(super) fn noted(&self) -> &[usize] {
+    /// The offsets of the compression pointers that were collected.
+    pub(super) fn collected_pointers(&self) -> &[usize] {
         self.pointers.as_deref().unwrap_or_default()
     }
 
-    /// Writes a pointer.
+    /// Writes a compression pointer.
     fn pointer(&mut self, pointer: u16) {
         let here = self.octets.len();
         self.pointers.iter_mut().for_each(|pointers| pointers.push(here));
@@ -59,7 +59,7 @@ impl Writer {
         Mark { octets: self.octets.len(), known: self.known.len() }
     }
 
-    /// Takes back all that was written since.
+    /// Takes back what was written since a mark.
     fn back_to(&mut self, mark: Mark) {
         self.octets.truncate(mark.octets);
         self.known.truncate(mark.known);
@@ -73,14 +73,14 @@ impl Writer {
         self.octets.extend_from_slice(&number.to_be_bytes());
     }
 
-    /// Points at a place where a name stands. `None` if it is too far behind.
+    /// The compression pointer to an offset; `None` if the offset does not fit a pointer.
     fn pointer_to(at: usize) -> Option<u16> {
         u16::try_from(at).ok().filter(|at| *at < !POINTER).map(|at| POINTER | at)
     }
 
-    /// Writes a name, with a pointer to the longest end of it that stands somewhere before, in whatever letter case.
+    /// Writes a name. Its longest end that the message holds already, in any letter case, becomes a pointer.
     pub(super) fn name(&mut self, name: &Name) {
-        let mut labels: [&[u8]; MOST_LABELS] = [&[]; MOST_LABELS];
+        let mut labels: [&[u8]; MAX_COMPRESSED_LABELS] = [&[]; MAX_COMPRESSED_LABELS];
         let mut count = 0;
         for label in name.iter() {
             let Some(place) = labels.get_mut(count) else { return self.plain_name(name) };
@@ -88,7 +88,7 @@ impl Writer {
             count += 1;
         }
         let labels = &labels[..count];
-        let mut hashes = [0; MOST_LABELS];
+        let mut hashes = [0; MAX_COMPRESSED_LABELS];
         let mut hash = 0;
         for (at, label) in labels.iter().enumerate().rev() {
             hash = with_label(hash, label);
@@ -101,7 +101,7 @@ impl Writer {
             }
             let here = self.octets.len();
             if here < 1 << 14
-                && self.known.len() < MOST_KNOWN
+                && self.known.len() < MAX_REMEMBERED_NAMES
                 && let Ok(here) = u16::try_from(here)
             {
                 self.known.push((hashes[at], here));
@@ -129,15 +129,15 @@ impl Writer {
             .map(|at| POINTER | at)
     }
 
-    /// Whether a name that was written here is this one.
+    /// Whether the name that is stored at an offset has these labels.
     fn stands_at(&self, mut at: usize, labels: &[&[u8]]) -> bool {
         for label in labels {
             at = self.behind_pointers(at);
-            // A name that is only half written ends here.
+            // The name that is being written now has no end yet.
             let Some(len) = self.octets.get(at).copied().map(usize::from) else { return false };
             let same =
                 self.octets.get(at + 1..at + 1 + len).is_some_and(|here| here.eq_ignore_ascii_case(label));
-            // Of different lengths, or the root of what stands here.
+            // The labels differ, or the stored name ends here.
             if !same || len == 0 {
                 return false;
             }
@@ -253,9 +253,9 @@ pub(super) fn belong_together(a: &Record, b: &Record) -> bool {
         && same_name(&a.name, &b.name)
 }
 
-/// The hash of a name from the one of its parent and its first label; the letter case makes no difference.
+/// The hash of a name, from the hash of its parent and its first label; the letter case makes no difference.
 ///
-/// Eight octets at a time. What is found by it is compared, so it may take more octets for equal than letters.
+/// Takes eight octets at a time. Names with equal hashes are compared, so the hash may fold octets that are no letters.
 fn with_label(parent: u64, label: &[u8]) -> u64 {
     let mut hash = parent ^ label.len() as u64;
     for part in label.chunks(8) {
