@@ -20,7 +20,7 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -318,6 +318,20 @@ pub struct Stream(pub TcpStream);
 impl Stream {
     pub fn connect(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self(stream)
+    }
+
+    /// A connection from another address of this host, as another client has one.
+    pub fn connect_from(client: Ipv4Addr, server: SocketAddr) -> Self {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+        use std::os::fd::AsRawFd;
+        let fd =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        let from = SockaddrStorage::from(SocketAddr::from((client, 0)));
+        bind(fd.as_raw_fd(), &from).expect("an address of this host");
+        connect(fd.as_raw_fd(), &SockaddrStorage::from(server)).expect("connected");
+        let stream = TcpStream::from(fd);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self(stream)
     }
