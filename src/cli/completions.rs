@@ -1,6 +1,6 @@
 //! `skydns completions`: what shells offer behind a Tab, made from the table of flags.
 
-use crate::config::{FlagHelp, flags, shown_commands};
+use crate::config::{Setting, flags, shown_commands};
 use std::fmt::Write;
 
 /// The text for a shell; `None` if it is not known.
@@ -14,7 +14,7 @@ pub(super) fn text(shell: &str) -> Option<String> {
 }
 
 /// Whether a flag's value is a file or a directory.
-fn takes_path(flag: &FlagHelp) -> bool {
+fn takes_path(flag: &&Setting) -> bool {
     matches!(flag.takes, Some("FILE" | "DIR"))
 }
 
@@ -42,7 +42,7 @@ fn bash() -> String {
 fn zsh() -> String {
     let mut text = String::from("#compdef skydns\n\n_arguments -S \\\n");
     for flag in flags() {
-        let help = flag.help.replace(['[', ']', '\''], "");
+        let help = flag.summary.replace(['[', ']', '\'', '`'], "");
         let value = match flag.takes {
             Some("FILE") => ":file:_files".to_owned(),
             Some("DIR") => ":directory:_files -/".to_owned(),
@@ -79,7 +79,7 @@ fn fish() -> String {
             text,
             "complete -c skydns -o {}{value} -d '{}'",
             flag.name,
-            flag.help.replace('\'', "\\'")
+            flag.summary.replace('`', "").replace('\'', "\\'")
         );
     }
     text

@@ -2,7 +2,7 @@
 
 use super::command::{Command, shown_commands};
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Setting, flags};
 use super::spec::Spec;
 use std::fmt::Write;
 
@@ -65,7 +65,7 @@ impl Arguments {
     }
 
     fn read_variables(&mut self, variable: impl Fn(&str) -> Option<String>) {
-        for setting in SETTINGS {
+        for setting in flags() {
             let found = setting.variables.iter().find_map(|name| {
                 let value = variable(name).filter(|value| !value.is_empty())?;
                 Some((*name, value))
@@ -105,7 +105,7 @@ impl Arguments {
                         rest.next().ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?
                     }
                 };
-                self.set(setting, &value, &SettingOrigin::Flag(setting.flag.unwrap_or_default()));
+                self.set(setting, &value, &SettingOrigin::Flag(setting.name));
             }
         }
         Ok(())
@@ -116,29 +116,6 @@ impl Arguments {
             self.problems.push(SettingProblem { origin: origin.clone(), reason });
         }
     }
-}
-
-/// A flag as it is told to a person.
-#[derive(Clone, Copy, Debug)]
-pub struct FlagHelp {
-    /// The flag without its dash.
-    pub name: &'static str,
-    /// What it takes; `None` for a switch.
-    pub takes: Option<&'static str>,
-    /// One line, with the default.
-    pub help: &'static str,
-    /// Variables for the same.
-    pub variables: &'static [&'static str],
-    /// Fields of `/skydns/config` for the same.
-    pub keys: &'static [&'static str],
-}
-
-/// All flags, in the order of `--help`.
-pub fn flags() -> impl Iterator<Item = FlagHelp> {
-    SETTINGS.iter().filter_map(|setting| {
-        let Setting { takes, help, variables, keys, .. } = *setting;
-        Some(FlagHelp { name: setting.flag?, takes, help, variables, keys })
-    })
 }
 
 /// The text of `--help`.
@@ -163,7 +140,7 @@ pub fn usage() -> String {
         };
         let variables =
             if flag.variables.is_empty() { String::new() } else { format!(" [{}]", flag.variables[0]) };
-        let _ = writeln!(text, "  {head:<24} {}{variables}", flag.help);
+        let _ = writeln!(text, "  {head:<24} {}{variables}", flag.summary.replace('`', ""));
     }
     text.push_str(
         "\nVariables for statistics: PROMETHEUS_PORT, PROMETHEUS_PATH, PROMETHEUS_NAMESPACE, PROMETHEUS_SUBSYSTEM;\n\

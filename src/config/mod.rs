@@ -14,10 +14,13 @@ mod store;
 mod variables;
 
 pub use allow::Allow;
-pub use args::{Arguments, FlagHelp, UsageError, flags, usage};
+pub use args::{Arguments, UsageError, usage};
 pub use command::{Command, command_usage, shown_commands};
 pub use input::{SettingError, SettingOrigin, SettingProblem};
 pub use local::{HostIdentity, TemplateError};
+pub use settings::{
+    Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, flags,
+};
 pub use spec::{LogTarget, Spec};
 pub use store::{StoreProblem, StoreSettings};
 pub use variables::{LineProblem, Variables, read as read_variables};

@@ -1,0 +1,127 @@
+//! Settings of the answers for the domain.
+
+use super::{Change, DefaultValue, Setting, non_empty, positive};
+use crate::config::input::SettingInput;
+use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
+
+pub(super) const ANSWER_SETTINGS: &[Setting] = &[
+    Setting {
+        name: "domain",
+        variables: &["SKYDNS_DOMAIN"],
+        keys: &["domain"],
+        takes: Some("NAME"),
+        summary: "domain to answer for",
+        details: "The agent answers for this name and for all names below it.",
+        default: DefaultValue::Value("skydns.local"),
+        example: "site.example",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            spec.domain = input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "local",
+        variables: &["SKYDNS_LOCAL"],
+        keys: &["local"],
+        takes: Some("NAME"),
+        summary: "name that `local.dns.<domain>` leads to on this host",
+        details: "In the name, `{hostname}` becomes the name of the host, and `{machine_id}` becomes the text of \
+                  `/etc/machine-id`. With `{hostname}.hosts.skydns.local`, one setting for the whole site gives every \
+                  host its own name.",
+        default: DefaultValue::Unset("none"),
+        example: "{hostname}.hosts.skydns.local",
+        change: Change::Reload,
+        set: |spec, input, origin| {
+            spec.local = non_empty(input.text()?);
+            spec.local_origin = origin.clone();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "ttl",
+        variables: &["SKYDNS_TTL"],
+        keys: &["ttl"],
+        takes: Some("SECONDS"),
+        summary: "TTL of services that give none, in seconds",
+        details: "0 means the default.",
+        default: DefaultValue::Value("3600"),
+        example: "600",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            spec.ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_TTL);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "min-ttl",
+        variables: &["SKYDNS_MIN_TTL"],
+        keys: &["min_ttl"],
+        takes: Some("SECONDS"),
+        summary: "TTL of negative answers, in seconds",
+        details: "0 means the default.",
+        default: DefaultValue::Value("30"),
+        example: "60",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            spec.min_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_MIN_TTL);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "priority",
+        variables: &["SKYDNS_PRIORITY"],
+        keys: &["priority"],
+        takes: Some("N"),
+        summary: "SRV priority and MX preference of services that give none",
+        details: "The number is 0 to 65535; 0 means the default.",
+        default: DefaultValue::Value("10"),
+        example: "20",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            spec.priority = positive(input.integer(0, 65_535)?, DEFAULT_PRIORITY);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "round-robin",
+        variables: &["SKYDNS_ROUND_ROBIN"],
+        keys: &["round_robin"],
+        takes: None,
+        summary: "shuffle the addresses in answers",
+        details: "If this is switched off, addresses are in the order of their keys.",
+        default: DefaultValue::Value("true"),
+        example: "false",
+        change: Change::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.round_robin = value),
+    },
+    Setting {
+        name: "hostmaster",
+        variables: &["SKYDNS_HOSTMASTER"],
+        keys: &["hostmaster"],
+        takes: Some("MAIL"),
+        summary: "mail address in the SOA record",
+        details: "The address may be written with `@`.",
+        default: DefaultValue::Unset("`hostmaster.<domain>`"),
+        example: "hostmaster@example.org",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            // In the SOA, the @ of an address is a dot (RFC 1035 §8).
+            let mail = input.text()?.replace('@', ".");
+            spec.hostmaster = SettingInput::Text(&mail).name()?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "hide-identity",
+        variables: &["SKYDNS_HIDE_IDENTITY"],
+        keys: &["hide_identity"],
+        takes: None,
+        summary: "hide the version and the host name from queries of class CH",
+        details: "Such queries ask for names like `version.bind` and `hostname.bind`.",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        change: Change::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.hide_identity = value),
+    },
+];

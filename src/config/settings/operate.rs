@@ -1,0 +1,58 @@
+//! Settings of operation: the file of variables and the log.
+
+use super::{Change, DefaultValue, Setting, path};
+use crate::config::input::SettingError;
+use crate::config::spec::LogTarget;
+
+pub(super) const OPERATION_SETTINGS: &[Setting] = &[
+    Setting {
+        name: "env-file",
+        variables: &["SKYDNS_ENV_FILE"],
+        keys: &[],
+        takes: Some("FILE"),
+        summary: "file of variables, which a reload reads again",
+        details: "The unit sets this to `/etc/default/skydns`. If the file and the process both have a variable, the file \
+                  wins.",
+        default: DefaultValue::Unset("none"),
+        example: "/etc/default/skydns",
+        change: Change::Restart,
+        set: |spec, input, _| input.text().map(|text| spec.env_file = path(text)),
+    },
+    Setting {
+        name: "log",
+        variables: &["SKYDNS_LOG"],
+        keys: &[],
+        takes: Some("WHERE"),
+        summary: "where the log goes: `stderr` or `syslog`",
+        details: "`stderr` writes one line for each event to standard error, with priorities if that is the journal. \
+                  `syslog` sends messages in the form of RFC 5424 to `/dev/log`.",
+        default: DefaultValue::Value("stderr"),
+        example: "syslog",
+        change: Change::Restart,
+        set: |spec, input, _| {
+            spec.log = match input.text()? {
+                "stderr" => LogTarget::Stderr,
+                "syslog" => LogTarget::Syslog,
+                found => {
+                    return Err(SettingError::Choice {
+                        found: found.to_owned(),
+                        expected: "stderr or syslog",
+                    });
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "verbose",
+        variables: &["SKYDNS_VERBOSE"],
+        keys: &[],
+        takes: None,
+        summary: "log every query",
+        details: "",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        change: Change::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.verbose = value),
+    },
+];

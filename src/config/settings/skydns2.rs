@@ -1,0 +1,49 @@
+//! Flags of SkyDNS 2 that set nothing: accepted or refused, so that old command lines work or say why not.
+
+use super::{Change, DefaultValue, Setting};
+use crate::config::input::SettingError;
+
+pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
+    Setting {
+        name: "etcd3",
+        variables: &[],
+        keys: &[],
+        takes: None,
+        summary: "accepted without effect: the agent always uses the v3 API of etcd",
+        details: "",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        change: Change::Restart,
+        set: |_, input, _| input.boolean().map(|_| ()),
+    },
+    Setting {
+        name: "kubernetes",
+        variables: &[],
+        keys: &[],
+        takes: None,
+        summary: "refused: this version reads no Kubernetes master",
+        details: "",
+        default: DefaultValue::Value("false"),
+        example: "false",
+        change: Change::Restart,
+        set: |_, input, _| match input.boolean()? {
+            true => Err(SettingError::Unsupported("this version reads no Kubernetes master")),
+            false => Ok(()),
+        },
+    },
+    Setting {
+        name: "netlookup",
+        variables: &[],
+        keys: &[],
+        takes: None,
+        summary: "refused: this version does not look into `/etc/hosts`",
+        details: "",
+        default: DefaultValue::Value("false"),
+        example: "false",
+        change: Change::Restart,
+        set: |_, input, _| match input.boolean()? {
+            true => Err(SettingError::Unsupported("this version does not look into /etc/hosts")),
+            false => Ok(()),
+        },
+    },
+];

@@ -1,0 +1,141 @@
+//! Settings of the stores that services come from: files, etcd, and the snapshot of etcd.
+
+use super::{Change, DefaultValue, Setting, non_empty, path};
+
+pub(super) const SOURCE_SETTINGS: &[Setting] = &[
+    Setting {
+        name: "records",
+        variables: &["SKYDNS_RECORDS"],
+        keys: &[],
+        takes: Some("DIR"),
+        summary: "directory of records, one file for each key",
+        details: "The path of a file is its key, and the content of the file is the value. The directory may be used together \
+                  with etcd; if both have a key, the file wins. See RECORDS in skydns(5).",
+        default: DefaultValue::Unset("`/etc/skydns/records` if it exists"),
+        example: "/etc/skydns/records",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.records = path(text)),
+    },
+    Setting {
+        name: "state-dir",
+        variables: &["SKYDNS_STATE_DIR"],
+        keys: &[],
+        takes: Some("DIR"),
+        summary: "directory of the snapshot, a copy of the data of etcd",
+        details: "If etcd is away when the agent starts, the agent serves the snapshot. It writes the snapshot every few \
+                  seconds while etcd changes, and when the agent ends. If the snapshot cannot be read or written, the \
+                  agent runs without it. `STATE_DIRECTORY` is a variable that systemd sets, to `/var/lib/skydns` in the \
+                  unit; if it has several directories, the first one counts. Without any directory there is no \
+                  snapshot. See FILES in skydns(8).",
+        default: DefaultValue::Unset("`STATE_DIRECTORY`"),
+        example: "/var/lib/skydns",
+        change: Change::Restart,
+        set: |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
+    },
+    Setting {
+        name: "machines",
+        variables: &["ETCD_MACHINES"],
+        keys: &[],
+        takes: Some("URL,…"),
+        summary: "endpoints of etcd",
+        details: "An endpoint is a URL with `http://` or `https://` and without a path; without a scheme it is `http://`. The agent uses \
+                  the v3 API of etcd, at one endpoint at a time. If an endpoint is down or does not answer, the agent \
+                  takes the next one. With neither `-machines` nor `-records`, the agent looks for etcd on \
+                  `http://127.0.0.1:2379` and then on `http://127.0.0.1:4001`.",
+        default: DefaultValue::Unset("`http://127.0.0.1:2379`, then port 4001; none if `-records` is set"),
+        example: "http://127.0.0.1:2379,http://127.0.0.1:4001",
+        change: Change::Reload,
+        set: |spec, input, _| {
+            spec.machines = input.list()?.into_iter().map(str::to_owned).collect();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "discover",
+        variables: &["SKYDNS_DISCOVER"],
+        keys: &[],
+        takes: None,
+        summary: "follow the member list of etcd",
+        details: "The agent then uses the endpoints in that list before those of `-machines`.",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        change: Change::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.discover = value),
+    },
+    Setting {
+        name: "ca-cert",
+        // SkyDNS 2.0 had the second spelling.
+        variables: &["ETCD_CACERT", "ECTD_CACERT"],
+        keys: &[],
+        takes: Some("FILE"),
+        summary: "certificate of the authority that signed etcd's certificate",
+        details: "The file is in PEM form. A file name without a slash is first looked for in the credentials of the unit; \
+                  see Credentials in skydns(5). `ECTD_CACERT` is the spelling of SkyDNS 2.0.",
+        default: DefaultValue::Unset("the system's authorities"),
+        example: "etcd-ca.pem",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.ca_cert = path(text)),
+    },
+    Setting {
+        name: "tls-pem",
+        variables: &["ETCD_TLSPEM"],
+        keys: &[],
+        takes: Some("FILE"),
+        summary: "client certificate for etcd",
+        details: "The file is in PEM form. It needs `-tls-key` as well. A file name without a slash is first looked for in the \
+                  credentials of the unit; see Credentials in skydns(5).",
+        default: DefaultValue::Unset("none"),
+        example: "etcd-client.pem",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.tls_pem = path(text)),
+    },
+    Setting {
+        name: "tls-key",
+        variables: &["ETCD_TLSKEY"],
+        keys: &[],
+        takes: Some("FILE"),
+        summary: "private key of the client certificate",
+        details: "The file is in PEM form. It needs `-tls-pem` as well. A file name without a slash is first looked for in the \
+                  credentials of the unit; see Credentials in skydns(5).",
+        default: DefaultValue::Unset("none"),
+        example: "etcd-client.key",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.tls_key = path(text)),
+    },
+    Setting {
+        name: "username",
+        variables: &["ETCD_USERNAME"],
+        keys: &[],
+        takes: Some("NAME"),
+        summary: "user name for etcd",
+        details: "",
+        default: DefaultValue::Unset("none"),
+        example: "skydns",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.username = non_empty(text)),
+    },
+    Setting {
+        name: "password",
+        variables: &["ETCD_PASSWORD"],
+        keys: &[],
+        takes: Some("TEXT"),
+        summary: "password for etcd (not as a flag: every user of the host can see flags)",
+        details: "",
+        default: DefaultValue::Unset("none"),
+        example: "secret",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.password = non_empty(text)),
+    },
+    Setting {
+        name: "path-prefix",
+        variables: &["SKYDNS_PATH_PREFIX"],
+        keys: &[],
+        takes: Some("PATH"),
+        summary: "path that all keys begin with",
+        details: "The path may have several levels.",
+        default: DefaultValue::Value("skydns"),
+        example: "sites/west",
+        change: Change::Reload,
+        set: |spec, input, _| input.text().map(|text| spec.path_prefix = text.to_owned()),
+    },
+];
