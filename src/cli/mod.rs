@@ -4,10 +4,11 @@ mod check;
 mod completions;
 mod environment;
 mod keys;
+mod reference;
 mod resolv_conf;
 
 use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, Statistics};
-use crate::config::{Arguments, Command, Spec, command_usage, usage};
+use crate::config::{Arguments, Command, Spec, command_usage};
 use crate::logging;
 use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
@@ -38,13 +39,14 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Err(error) => return fail(USAGE, &error),
     };
     match arguments.command.clone() {
-        Command::Help => print(&usage()),
+        Command::Help => print(&reference::help()),
         Command::Version => print(&format!("skydns {}\n", crate::VERSION)),
         Command::Keygen(words) => keys::generate(&words, &arguments.spec),
         Command::Ds(words) => keys::ds(&words, &arguments.spec),
         Command::ResolvConf(words) => resolv_conf::run(&words),
         Command::PortHolders(words) => port_holders(&words),
-        Command::Completions(words) => print_completions(&words),
+        Command::Completions(words) => print_one_of("completions", completions::text, &words),
+        Command::Reference(words) => print_one_of("reference", reference::text, &words),
         Command::Check => check::run(&arguments, &environment),
         Command::Run => run(arguments, environment, args),
     }
@@ -194,12 +196,13 @@ fn port_holders(words: &[String]) -> ExitCode {
     if any_holder { ExitCode::FAILURE } else { print("free\n") }
 }
 
-fn print_completions(words: &[String]) -> ExitCode {
+/// Prints the text that a command's only operand names.
+fn print_one_of(command: &str, text: fn(&str) -> Option<String>, words: &[String]) -> ExitCode {
     let text = match words {
-        [shell] => completions::text(shell),
+        [word] => text(word),
         _ => None,
     };
-    text.map_or_else(|| fail(USAGE, &command_usage("completions")), |text| print(&text))
+    text.map_or_else(|| fail(USAGE, &command_usage(command)), |text| print(&text))
 }
 
 fn print(text: &str) -> ExitCode {

@@ -1,10 +1,9 @@
 //! The command line, as Go's `flag` package reads it, and the environment.
 
-use super::command::{Command, shown_commands};
+use super::command::Command;
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::settings::{Setting, flags};
 use super::spec::Spec;
-use std::fmt::Write;
 
 /// The command line and the environment, read.
 #[derive(Debug)]
@@ -116,36 +115,4 @@ impl Arguments {
             self.problems.push(SettingProblem { origin: origin.clone(), reason });
         }
     }
-}
-
-/// The text of `--help`.
-pub fn usage() -> String {
-    let mut text = String::from(
-        "skydns, the DNS agent of a host: answers for the site's services out of etcd or files, and\n\
-         forwards the rest.\n\n\
-         usage: skydns [FLAG]...\n           serve\n",
-    );
-    for (word, operands, summary) in shown_commands() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "       skydns {word} {operands}\n           {summary}");
-    }
-    text.push_str(
-        "       skydns --version | --help\n\n\
-         The key /skydns/config overrides flags, flags override variables. Switches take =false.\n\n",
-    );
-    for flag in flags() {
-        let head = match flag.takes {
-            Some(takes) => format!("-{} {takes}", flag.name),
-            None => format!("-{}", flag.name),
-        };
-        let variables =
-            if flag.variables.is_empty() { String::new() } else { format!(" [{}]", flag.variables[0]) };
-        let _ = writeln!(text, "  {head:<24} {}{variables}", flag.summary.replace('`', ""));
-    }
-    text.push_str(
-        "\nVariables for statistics: PROMETHEUS_PORT, PROMETHEUS_PATH, PROMETHEUS_NAMESPACE, PROMETHEUS_SUBSYSTEM;\n\
-         GRAPHITE_SERVER, GRAPHITE_PREFIX; INFLUX_SERVER, INFLUX_DATABASE, INFLUX_USER, INFLUX_PASSWORD;\n\
-         STATHAT_USER, STATHAT_SERVER\n",
-    );
-    text
 }

@@ -17,6 +17,8 @@ pub enum Command {
     PortHolders(Vec<String>),
     /// Print completions; with the words after the command.
     Completions(Vec<String>),
+    /// Print a text that is written from the table of settings; with the words after the command.
+    Reference(Vec<String>),
     /// Print the help text.
     Help,
     /// Print the version.
@@ -81,6 +83,12 @@ const COMMANDS: &[CommandEntry] = &[
         operands: "bash | zsh | fish",
         summary: Some("print completions for a shell"),
         parse: ParseCommand::Words(Command::Completions),
+    },
+    CommandEntry {
+        word: "reference",
+        operands: "help | man8 | man5 | markdown | environment",
+        summary: None,
+        parse: ParseCommand::Words(Command::Reference),
     },
     CommandEntry { word: "run", operands: "", summary: None, parse: ParseCommand::Word(Command::Run) },
     CommandEntry { word: "help", operands: "", summary: None, parse: ParseCommand::Word(Command::Help) },

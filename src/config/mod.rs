@@ -14,7 +14,7 @@ mod store;
 mod variables;
 
 pub use allow::Allow;
-pub use args::{Arguments, UsageError, usage};
+pub use args::{Arguments, UsageError};
 pub use command::{Command, command_usage, shown_commands};
 pub use input::{SettingError, SettingOrigin, SettingProblem};
 pub use local::{HostIdentity, TemplateError};

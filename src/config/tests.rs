@@ -38,14 +38,13 @@ fn every_flag_of_skydns_is_known() {
     let flags_2_5 = "domain addr nameservers no-rec machines dnssec local tls-key tls-pem ca-cert username \
                      password rtimeout round-robin ns-rotate stubzones verbose systemd hostmaster scache rcache \
                      rcache-ttl ndots path-prefix etcd3";
-    let help = usage();
     for flag in flags_2_0.split_whitespace().chain(flags_2_5.split_whitespace()) {
-        assert!(help.contains(&format!("  -{flag} ")), "{flag}");
+        assert!(flags().any(|setting| setting.name == flag), "{flag}");
     }
     let variables = "SKYDNS_DOMAIN SKYDNS_ADDR SKYDNS_NAMESERVERS SKYDNS_SYSTEMD SKYDNS_NDOTS SKYDNS_PATH_PREFIX \
                      ETCD_MACHINES ETCD_TLSKEY ETCD_TLSPEM ETCD_CACERT ETCD_USERNAME ETCD_PASSWORD";
     for variable in variables.split_whitespace() {
-        assert!(help.contains(variable), "{variable}");
+        assert!(flags().any(|setting| setting.variables.contains(&variable)), "{variable}");
     }
     let keys = "dns_addr systemd domain local hostmaster dnssec round_robin ns_rotate nameservers no_rec \
                 read_timeout priority ttl min_ttl scache rcache rcache_ttl ndot ndots";

@@ -1,0 +1,83 @@
+//! The file of variables of the package, `/etc/default/skydns`: all variables, none of them set.
+
+use super::markup::{plain, sentence, with_variables, wrap};
+use crate::config::{Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting};
+
+/// Columns of a comment, beside its "# ".
+const COMMENT_WIDTH: usize = 108;
+
+/// What the file says before the first variable.
+const FILE_HEAD: &str = "\
+# Variables of skydns.service: /etc/default/skydns
+#
+# Every variable below is a comment, which sets nothing. Its line shows the default, or an example if there is
+# no default value. Remove the # to set a variable. man 5 skydns says more about each of them.
+#
+#   systemctl reload skydns                        reads this file again; some variables need a restart
+#   skydns check -env-file /etc/default/skydns     finds mistakes in this file and in all records
+#
+# Each line is NAME=value, as for EnvironmentFile= in systemd.exec(5). Nothing is expanded. Items of a list have
+# commas between them. A variable that is set to nothing counts as not set. Every flag has a variable.
+#
+# Flags override these variables, and the key /skydns/config of the store overrides both.
+#
+# A file name without a slash is first looked for in the credentials of the unit (keys in /etc/skydns/keys).
+#
+# The user skydns must be able to read this file. If the file holds a password:
+#   chgrp skydns /etc/default/skydns && chmod 640 /etc/default/skydns
+";
+
+/// The whole file.
+pub(super) fn file() -> String {
+    let mut file = String::from(FILE_HEAD);
+    for group in &SETTING_GROUPS {
+        let variables: String =
+            group.settings.iter().filter(|setting| !setting.variables.is_empty()).map(setting).collect();
+        if !variables.is_empty() {
+            file.push_str(&format!("\n## {}\n{variables}", group.title));
+        }
+    }
+    file.push_str("\n## Statistics. A change of these variables needs a restart.\n");
+    for variable in &STATISTICS {
+        let comment = comment(variable.summary, variable.default);
+        file.push_str(&assignment(&comment, variable.name, sample(variable.default, variable.example)));
+    }
+    file
+}
+
+fn setting(setting: &Setting) -> String {
+    let mut text = comment(setting.summary, setting.default);
+    if setting.change == Change::Restart {
+        text.push_str(" A change needs a restart.");
+    }
+    let sample = sample(setting.default, setting.example);
+    let mut lines = String::new();
+    let mut before: Option<&str> = None;
+    for name in setting.variables {
+        let text =
+            before.map_or_else(|| text.clone(), |before| format!("The same, used if {before} is not set."));
+        lines.push_str(&assignment(&text, name, sample));
+        before = Some(name);
+    }
+    lines
+}
+
+fn comment(summary: &str, default: DefaultValue) -> String {
+    let summary = sentence(&with_variables(summary));
+    plain(&match default {
+        DefaultValue::Value(_) => summary,
+        DefaultValue::Unset(text) => format!("{summary} Default: {}.", with_variables(text)),
+    })
+}
+
+/// The default, or else the example.
+fn sample(default: DefaultValue, example: &'static str) -> &'static str {
+    match default {
+        DefaultValue::Value(value) => value,
+        DefaultValue::Unset(_) => example,
+    }
+}
+
+fn assignment(comment: &str, name: &str, value: &str) -> String {
+    format!("\n{}#{name}={value}\n", wrap(comment, COMMENT_WIDTH, "# "))
+}

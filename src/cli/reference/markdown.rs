@@ -1,0 +1,55 @@
+//! The tables of settings in the guides, in Markdown.
+
+use super::markup::sentence;
+use crate::config::{Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting};
+
+/// A table for each group of settings, and one for statistics.
+pub(super) fn tables() -> String {
+    let mut tables: Vec<_> = SETTING_GROUPS
+        .iter()
+        .map(|group| (group.title, group.settings.iter().filter(|setting| !setting.variables.is_empty())))
+        .map(|(title, settings)| (title, settings.map(row).collect::<String>()))
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(title, rows)| {
+            format!(
+                "### {title}\n\n\
+                 | flag | variable | key of `/skydns/config` | default | what it is |\n|---|---|---|---|---|\n{rows}"
+            )
+        })
+        .collect();
+    let rows: String = STATISTICS
+        .iter()
+        .map(|variable| {
+            let default = default(variable.default);
+            format!("| `{}` | {default} | {} |\n", variable.name, sentence(variable.summary))
+        })
+        .collect();
+    tables.push(format!("### Statistics\n\n| variable | default | what it is |\n|---|---|---|\n{rows}"));
+    tables.join("\n")
+}
+
+fn row(setting: &Setting) -> String {
+    let restart = match setting.change {
+        Change::Restart => " A change needs a restart.",
+        Change::Reload => "",
+    };
+    format!(
+        "| `-{}` | {} | {} | {} | {}{restart} |\n",
+        setting.name,
+        names(setting.variables),
+        names(setting.keys),
+        default(setting.default),
+        sentence(setting.summary)
+    )
+}
+
+fn names(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}
+
+fn default(default: DefaultValue) -> String {
+    match default {
+        DefaultValue::Value(value) => format!("`{value}`"),
+        DefaultValue::Unset(text) => text.to_owned(),
+    }
+}

@@ -1,0 +1,26 @@
+//! `skydns reference`: the texts that are written from the table of settings, for `packaging/generate` and for help.
+//!
+//! A command of the maintainers: neither help nor completions show it. All functions below are pure.
+
+mod environment;
+mod help;
+mod man;
+mod markdown;
+mod markup;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use help::help;
+
+/// The text of a section; `None` if there is no such section.
+pub(super) fn text(section: &str) -> Option<String> {
+    match section {
+        "help" => Some(help()),
+        "man8" => Some(man::flags_section()),
+        "man5" => Some(man::variables_section()),
+        "markdown" => Some(markdown::tables()),
+        "environment" => Some(environment::file()),
+        _ => None,
+    }
+}
