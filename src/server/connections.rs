@@ -146,10 +146,10 @@ impl OpenConnection {
     }
 
     /// Fits a permit to the size of its reply; `false` if there are not enough octets, because clients do not read.
-    pub(super) async fn fit(&self, room: &mut ReplyPermit, octets: usize) -> bool {
+    pub(super) async fn fit(&self, permit: &mut ReplyPermit, octets: usize) -> bool {
         let Some(more) = octets.checked_sub(USUAL_REPLY).filter(|more| *more > 0) else {
             let surplus = USUAL_REPLY.saturating_sub(octets);
-            drop((room.of_table.split(surplus), room.of_connection.split(surplus)));
+            drop((permit.of_table.split(surplus), permit.of_connection.split(surplus)));
             return true;
         };
         let more = match self.try_reserve(more) {
@@ -163,8 +163,8 @@ impl OpenConnection {
                 more
             }
         };
-        room.of_table.merge(more.of_table);
-        room.of_connection.merge(more.of_connection);
+        permit.of_table.merge(more.of_table);
+        permit.of_connection.merge(more.of_connection);
         true
     }
 
@@ -258,22 +258,22 @@ mod tests {
         let open = table.open(US);
         let free = || (table.budget.available_permits(), open.budget.available_permits());
         let before = free();
-        let mut usual = open.reserve_usual().await.expect("room");
+        let mut usual = open.reserve_usual().await.expect("a permit");
         assert!(open.fit(&mut usual, 100).await);
         assert_eq!(before.0 - free().0, 100);
-        let mut large = open.reserve_usual().await.expect("room");
+        let mut large = open.reserve_usual().await.expect("a permit");
         assert!(open.fit(&mut large, 65_535).await);
         assert_eq!(before.1 - free().1, 100 + 65_535);
         let mut held = Vec::new();
-        while let Some(room) = open.reserve_usual().await {
-            held.push(room);
+        while let Some(permit) = open.reserve_usual().await {
+            held.push(permit);
         }
         assert_eq!(
             held.len(),
             (MAX_UNWRITTEN_OF_CONNECTION - 65_635) / USUAL_REPLY,
             "until the client is too slow"
         );
-        let mut last = held.pop().expect("room");
+        let mut last = held.pop().expect("a permit");
         assert!(!open.fit(&mut last, 65_535).await);
         drop((usual, large, held, last));
         assert_eq!(free(), before, "all is given back");

@@ -173,8 +173,8 @@ impl<P: PeerAddress> Batch<P> {
     /// Writes a reply into the buffer of its datagram.
     pub(super) fn reply(&mut self, number: usize, reply: &[u8]) {
         let (buffer, _) = self.datagram(number);
-        if let Some(room) = buffer.get_mut(..reply.len()) {
-            room.copy_from_slice(reply);
+        if let Some(buffer) = buffer.get_mut(..reply.len()) {
+            buffer.copy_from_slice(reply);
             self.replied(number, reply.len());
         }
     }
@@ -208,21 +208,21 @@ impl<P: PeerAddress> Batch<P> {
     }
 }
 
-/// Sends up to a batch of replies with as few system calls as possible, and returns how many could not be sent. `room` is
+/// Sends up to a batch of replies with as few system calls as possible, and returns how many could not be sent. `addresses` is
 /// memory for the addresses, to be used again.
 fn send_batch<'a>(
     socket: &UdpSocket,
     replies: impl Iterator<Item = (SocketAddr, &'a [u8])>,
-    room: &mut Vec<SocketAddrAny>,
+    addresses: &mut Vec<SocketAddrAny>,
 ) -> usize {
-    room.clear();
+    addresses.clear();
     let mut slices = [[IoSlice::new(&[])]; BATCH];
     for (slice, (peer, reply)) in slices.iter_mut().zip(replies) {
         *slice = [IoSlice::new(reply)];
-        room.push(peer.into());
+        addresses.push(peer.into());
     }
     let mut controls: [_; BATCH] = array::from_fn(|_| SendAncillaryBuffer::default());
-    let parts = room.iter().zip(&slices).zip(&mut controls);
+    let parts = addresses.iter().zip(&slices).zip(&mut controls);
     let mut messages: Vec<_> =
         parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
     let (mut done, mut failed) = (0, 0);
@@ -245,10 +245,10 @@ pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
     if socket.wildcard {
         return replies.iter().filter(|(to, reply)| !to.send(reply)).count();
     }
-    let mut room = Vec::with_capacity(BATCH);
+    let mut addresses = Vec::with_capacity(BATCH);
     let mut send = |batch: &[(ReplyTo, Vec<u8>)]| {
         let batch = batch.iter().filter(|(to, _)| to.peer.port() != 0);
-        send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut room)
+        send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut addresses)
     };
     replies.chunks(BATCH).map(&mut send).sum()
 }

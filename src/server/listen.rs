@@ -85,8 +85,8 @@ fn hint(address: SocketAddr, protocol: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holders = holders(address).into_iter().filter(|holder| holder.protocol == protocol);
-            let told = holders.map(|holder| format!("{holder}; ")).collect::<String>();
-            format!(" ({told}\"skydns port-holders {address}\" tells root more)")
+            let listed = holders.map(|holder| format!("{holder}; ")).collect::<String>();
+            format!(" ({listed}\"skydns port-holders {address}\" tells root more)")
         }
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need systemd's socket, CAP_NET_BIND_SERVICE, or root)".to_owned()

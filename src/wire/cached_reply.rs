@@ -240,7 +240,7 @@ mod tests {
 
     fn send(cached: &CachedReply<()>, packet: &[u8], end: usize, now: u64, rng: &mut Rng) -> Vec<u8> {
         let mut buffer = [packet, &[0xff; 600]].concat();
-        let len = cached.write(&mut buffer, end, now, rng).expect("room");
+        let len = cached.write(&mut buffer, end, now, rng).expect("it fits");
         buffer.truncate(len);
         buffer
     }

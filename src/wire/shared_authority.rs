@@ -174,7 +174,7 @@ mod tests {
             let held = Arc::strong_count(EncodedAuthority::of(shared_authority).expect("written"));
             assert_eq!((held, cached.size()), (2, plain), "held by itself and this one, and counted");
             let mut buffer = [packet.as_slice(), &[0xaa; 1_500]].concat();
-            let len = cached.write(&mut buffer, question.question_end, 1, &mut Rng::new(1)).expect("room");
+            let len = cached.write(&mut buffer, question.question_end, 1, &mut Rng::new(1)).expect("it fits");
             assert_eq!(buffer[2..len], octets[2..], "{asked}");
             let full = encode(&request(asked), &whole, Transport::Udp { limit: 1232 });
             let parsed = |octets: &[u8]| Message::from_vec(octets).expect("a reply").authorities;
