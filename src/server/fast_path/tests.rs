@@ -277,7 +277,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
             let what = format!("seed {seed}: {asked} {class} {rtype} {edns:?}");
             match (quick, full) {
                 (Some(quick), Some(full)) => {
-                    // Which of several CNAMEs there is, is rng as well.
+                    // Which of several CNAMEs there is, is random as well.
                     let chosen = |message: &Message| {
                         message
                             .answers
@@ -290,7 +290,7 @@ fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> 
                     }
                     assert_eq!(quick.queries[0].name().to_ascii(), asked, "{what}");
                 }
-                // By rng there is another CNAME, which leads out of the domain.
+                // By chance there is another CNAME, which leads out of the domain.
                 (None, _) | (_, None) if round_robin => {}
                 (None, None) => {}
                 (quick, full) => panic!("{what}: {quick:?}, {full:?}"),
@@ -306,7 +306,7 @@ fn is_outside(asked: &str) -> bool {
 }
 
 #[test]
-fn the_fast_way_is_the_full_way() {
+fn the_fast_path_answers_as_the_full_path() {
     for seed in 0..4 {
         for denial in [None, Some(DenialKind::Nsec3), Some(DenialKind::Compact)] {
             for round_robin in [false, true] {
@@ -408,7 +408,7 @@ fn leased_ttls_count_down_second_by_second() {
 }
 
 #[test]
-fn what_is_logged_goes_the_full_way() {
+fn what_is_logged_goes_the_full_path() {
     let mut site = Site::new(None, true);
     site.config.rcu(|config| Config { verbose: true, ..Config::clone(config) });
     let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
