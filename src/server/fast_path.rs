@@ -110,7 +110,7 @@ impl FastPath {
     }
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
-    fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
         if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
             return None;
