@@ -169,9 +169,8 @@ fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), V
             let strip: u64 = number(name, value, u64::MAX)?;
             service.target_strip = u8::try_from(strip).unwrap_or(u8::MAX);
         }
-        _ => {
-            service.mail = value.as_bool().ok_or_else(|| wrong_type(name, "a boolean", value))?;
-        }
+        "mail" => service.mail = value.as_bool().ok_or_else(|| wrong_type(name, "a boolean", value))?,
+        _ => debug_assert!(false, "a field without a meaning: {name}"),
     }
     Ok(())
 }

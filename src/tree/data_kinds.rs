@@ -5,7 +5,7 @@ use crate::service::Host;
 use std::ops::{BitOr, BitOrAssign};
 
 /// A set of the kinds of data that services have. A node has the set of its subtree, so that a lookup enters a subtree only
-/// if it has data of a kind that was asked for.
+/// if it has data of a kind that was asked for. One bit is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataKinds(u8);
 
