@@ -94,8 +94,8 @@ fn own_addresses(listening: &[SocketAddr]) -> io::Result<HashSet<SocketAddr>> {
         return Ok(own);
     }
     for ip in server::own_addresses()? {
-        let of = wildcards.iter().filter(|wildcard| wildcard.is_ipv6() || ip.is_ipv4());
-        own.extend(of.map(|wildcard| SocketAddr::new(ip, wildcard.port())));
+        let reached = wildcards.iter().filter(|wildcard| wildcard.is_ipv6() || ip.is_ipv4());
+        own.extend(reached.map(|wildcard| SocketAddr::new(ip, wildcard.port())));
     }
     Ok(own)
 }

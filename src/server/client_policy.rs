@@ -52,10 +52,10 @@ impl AllowedClients {
     /// The class of a client.
     pub(super) fn class_of(&self, client: IpAddr) -> ClientClass {
         let client = client.to_canonical();
-        let ours = client.is_loopback()
+        let trusted = client.is_loopback()
             || self.own.contains(&client)
             || self.networks.iter().any(|network| network.contains(&client));
-        match ours {
+        match trusted {
             true => ClientClass::Trusted,
             false if self.any => ClientClass::Open,
             false => ClientClass::AuthoritativeOnly,
@@ -177,8 +177,8 @@ mod tests {
             networks: vec![network("10.1.0.0/16"), network("fd00:1::/64")],
             any: false,
         };
-        let ours = ["127.0.0.1", "127.9.9.9", "::1", "198.51.100.7", "10.1.255.1", "fd00:1::5"];
-        for client in ours.into_iter().chain(["::ffff:10.1.2.3", "::ffff:127.0.0.1"]) {
+        let trusted = ["127.0.0.1", "127.9.9.9", "::1", "198.51.100.7", "10.1.255.1", "fd00:1::5"];
+        for client in trusted.into_iter().chain(["::ffff:10.1.2.3", "::ffff:127.0.0.1"]) {
             assert_eq!(allowed_clients.class_of(ip(client)), ClientClass::Trusted, "{client}");
         }
         let open = AllowedClients { any: true, ..AllowedClients::default() };
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_is_always_ours() {
+    fn this_host_is_always_trusted() {
         let none = Allow { local: false, any: false, networks: Vec::new() };
         let client_policy = ClientPolicy::new(&none);
         for own in own_socket::own_addresses().expect("addresses") {

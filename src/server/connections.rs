@@ -21,7 +21,7 @@ pub struct Connections {
     began: Instant,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
-    most: usize,
+    max_open: usize,
     /// Permits for the octets of replies until these are written, for all connections together.
     budget: Arc<Semaphore>,
     /// Permits for replies that are larger than usual and wait for more octets.
@@ -74,15 +74,15 @@ struct Connection {
 impl Connections {
     /// An empty table.
     pub fn new() -> Arc<Self> {
-        Self::with_most(most())
+        Self::with_max(max_open())
     }
 
-    fn with_most(most: usize) -> Arc<Self> {
+    fn with_max(max_open: usize) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
-            most,
+            max_open,
             budget: Arc::new(Semaphore::new(MAX_UNWRITTEN)),
             large: Semaphore::new(MAX_LARGE_REPLIES),
         })
@@ -99,7 +99,7 @@ impl Connections {
         });
         let number = self.next.fetch_add(1, Relaxed);
         let mut open = self.lock();
-        if open.len() >= self.most {
+        if open.len() >= self.max_open {
             let is_busy = |c: &Connection| c.pending.load(Relaxed) > 0;
             let mut idle: HashMap<IpAddr, usize> = HashMap::new();
             open.values().filter(|c| !is_busy(c)).for_each(|c| *idle.entry(c.peer).or_default() += 1);
@@ -134,7 +134,7 @@ impl Connections {
 }
 
 /// A quarter of the files that the process may open, at most [`MAX_CONNECTIONS`]: upstreams and sources need files as well.
-fn most() -> usize {
+fn max_open() -> usize {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
     usize::try_from(files / 4).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
 }
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_one_idle_for_the_longest_goes_first_and_busy_ones_last() {
-        let table = Connections::with_most(3);
+        let table = Connections::with_max(3);
         let mut open = Vec::new();
         for _ in 0..3 {
             open.push(table.open(US));
@@ -241,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_has_the_most_makes_room() {
-        let table = Connections::with_most(4);
+        let table = Connections::with_max(4);
         let mut open = Vec::new();
         for last in [1, 2, 2, 2] {
             open.push(table.open([192, 0, 2, last].into()));
@@ -254,7 +254,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn room_is_bounded_for_each_and_for_all() {
-        let table = Connections::with_most(3);
+        let table = Connections::with_max(3);
         let open = table.open(US);
         let free = || (table.budget.available_permits(), open.budget.available_permits());
         let before = free();

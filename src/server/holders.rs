@@ -121,15 +121,17 @@ mod tests {
 
     #[test]
     fn wildcards_are_in_the_way() {
-        let of = |held: &str, wanted: &str| {
+        let conflicts = |held: &str, wanted: &str| {
             conflict(held.parse().expect("an address"), wanted.parse().expect("an address"))
         };
         assert!(
-            of("0.0.0.0:53", "127.0.0.1:53") && of("[::]:53", "127.0.0.1:53") && of("[::]:53", "[::1]:53")
+            conflicts("0.0.0.0:53", "127.0.0.1:53")
+                && conflicts("[::]:53", "127.0.0.1:53")
+                && conflicts("[::]:53", "[::1]:53")
         );
-        assert!(of("127.0.0.1:53", "0.0.0.0:53"));
-        assert!(of("127.0.0.53:53", "[::]:53") && of("[::ffff:127.0.0.1]:53", "127.0.0.1:53"));
-        assert!(!of("127.0.0.53:53", "127.0.0.1:53") && !of("0.0.0.0:53", "[::1]:53"));
-        assert!(!of("127.0.0.1:54", "127.0.0.1:53"));
+        assert!(conflicts("127.0.0.1:53", "0.0.0.0:53"));
+        assert!(conflicts("127.0.0.53:53", "[::]:53") && conflicts("[::ffff:127.0.0.1]:53", "127.0.0.1:53"));
+        assert!(!conflicts("127.0.0.53:53", "127.0.0.1:53") && !conflicts("0.0.0.0:53", "[::1]:53"));
+        assert!(!conflicts("127.0.0.1:54", "127.0.0.1:53"));
     }
 }

@@ -86,13 +86,13 @@ mod tests {
     #[test]
     fn only_what_is_here_is_reached() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let of = |text: &str| {
+        let address_of = |text: &str| {
             let reach = OwnSocket::of(&socket, text.parse().expect("an address"));
             reach.address().map(|address| address.to_string())
         };
-        assert_eq!(of("127.0.0.53:53").as_deref(), Some("127.0.0.53:53"));
-        assert_eq!(of("0.0.0.0:53").as_deref(), Some("127.0.0.1:53"));
-        assert_eq!(of("192.0.2.1:53"), None);
-        assert_eq!(of("[2001:db8::1]:53"), None);
+        assert_eq!(address_of("127.0.0.53:53").as_deref(), Some("127.0.0.53:53"));
+        assert_eq!(address_of("0.0.0.0:53").as_deref(), Some("127.0.0.1:53"));
+        assert_eq!(address_of("192.0.2.1:53"), None);
+        assert_eq!(address_of("[2001:db8::1]:53"), None);
     }
 }
