@@ -18,15 +18,17 @@ impl AnswerBuilder<'_> {
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
-        let before = std::mem::take(&mut self.too_large);
+        // Of an answer that is too large no record is sent.
+        if self.too_large {
+            return Vec::new();
+        }
         let records = if self.view.wants_dnssec() {
             self.signed_target(target)
         } else {
             self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both).unwrap_or_default()
         };
         // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
-        let too_many = std::mem::replace(&mut self.too_large, before);
-        if too_many { Vec::new() } else { records }
+        if std::mem::take(&mut self.too_large) { Vec::new() } else { records }
     }
 
     /// The answer to CNAME: only a service on exactly this name has one.
