@@ -87,7 +87,7 @@ impl View<'_> {
             self.dependencies.lease.set(true);
             let left = lease.left(self.now);
             // Each different TTL takes a signature of its own.
-            if self.wants_dnssec() { coarse(left) } else { left }
+            if self.wants_dnssec() { rounded_down(left) } else { left }
         });
         self.capped(own.into_iter().chain(lease).min().unwrap_or(self.zone.ttl))
     }
@@ -99,7 +99,7 @@ impl View<'_> {
 }
 
 /// Seconds rounded down to an eighth of their magnitude, so that a TTL that counts down takes few different values.
-fn coarse(seconds: u32) -> u32 {
+fn rounded_down(seconds: u32) -> u32 {
     let shift = (u32::BITS - seconds.leading_zeros()).saturating_sub(4);
     seconds >> shift << shift
 }
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn ttls_that_are_signed_pass_few_values() {
-        assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(coarse), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
-        assert_eq!(coarse(u32::MAX), 0xf000_0000);
+        assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(rounded_down), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
+        assert_eq!(rounded_down(u32::MAX), 0xf000_0000);
     }
 }
