@@ -103,13 +103,13 @@ impl Connections {
             let is_busy = |c: &Connection| c.pending.load(Relaxed) > 0;
             let mut idle: HashMap<IpAddr, usize> = HashMap::new();
             open.values().filter(|c| !is_busy(c)).for_each(|c| *idle.entry(c.peer).or_default() += 1);
-            let badness = |c: &Connection| {
+            let closing_order = |c: &Connection| {
                 let of_client = idle.get(&c.peer).copied().unwrap_or(0);
                 (is_busy(c), Reverse(of_client), c.last.load(Relaxed))
             };
-            let worst = open.iter().min_by_key(|(_, connection)| badness(connection));
-            if let Some(worst) = worst.map(|(number, _)| *number)
-                && let Some(gone) = open.remove(&worst)
+            let first = open.iter().min_by_key(|(_, connection)| closing_order(connection));
+            if let Some(first) = first.map(|(number, _)| *number)
+                && let Some(gone) = open.remove(&first)
             {
                 gone.evicted.notify_one();
             }

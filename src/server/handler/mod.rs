@@ -149,7 +149,7 @@ impl Handler {
     /// Judges the client: a client that may be anyone is limited over UDP.
     fn admit(&self, mut query: ClientQuery, peer: SocketAddr) -> Handled {
         #[cfg(test)]
-        super::fault::strike("now", query.request.query.name().to_ascii().as_bytes());
+        super::fault::panic_if_asked("now", query.request.query.name().to_ascii().as_bytes());
         let config = self.config.load();
         if query.class() == DNSClass::CH && *query.name() == self.probe {
             return self.answer_probe(query, &config);

@@ -37,7 +37,7 @@ impl Handler {
         let PendingQuery { query, work } = pending;
         let finished = async {
             #[cfg(test)]
-            crate::server::fault::strike("later", query.name().to_ascii().as_bytes());
+            crate::server::fault::panic_if_asked("later", query.name().to_ascii().as_bytes());
             let (answered_by, reply) = match work {
                 PendingWork::Forward => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
                 PendingWork::Stub(zone) => {

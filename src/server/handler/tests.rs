@@ -32,8 +32,8 @@ const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
 #[test]
 fn a_panic_is_one_querys_servfail() {
     let handler = handler();
-    let poison = packet("fault-now.skydns.local.");
-    let Handled::Reply(reply, _) = handler.handle(&poison, PEER.into(), Protocol::Udp) else {
+    let faulty = packet("fault-now.skydns.local.");
+    let Handled::Reply(reply, _) = handler.handle(&faulty, PEER.into(), Protocol::Udp) else {
         panic!("a reply")
     };
     let reply = Message::from_vec(&reply).expect("a reply");
