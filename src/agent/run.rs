@@ -113,9 +113,9 @@ impl Start {
     ) -> Agent {
         let Serving { follower, forwarder, client_policy, prober, server } = serving;
         statistics::start(statistics, &self.counters, &self.publisher, &forwarder, &mut self.tasks);
-        let (tending, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
+        let (probing, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
         self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
-        self.tasks.spawn("the prober of upstreams", async move { tending.tend().await });
+        self.tasks.spawn("the prober of upstreams", async move { probing.probe_upstreams().await });
         let (new_settings, taken_settings) = mpsc::channel(1);
         let (status, notes) = (self.publisher.status(), self.notes.clone());
         let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes };

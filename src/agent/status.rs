@@ -133,7 +133,7 @@ impl StatusLine {
             tokio::select! {
                 changed = self.status.changed() => if changed.is_err() { return },
                 _ = notes.changed() => {}
-                () = self.forwarder.news() => {}
+                () = self.forwarder.upstream_change() => {}
                 () = sleep(STATUS_PERIOD) => {}
             }
         }

@@ -313,7 +313,10 @@ mod tests {
 
     #[test]
     fn ttls_that_are_signed_pass_few_values() {
-        assert_eq!([1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(rounded_down), [1, 7, 15, 16, 16, 30, 56, 60, 3_584]);
+        assert_eq!(
+            [1, 7, 15, 16, 17, 31, 59, 60, 3_600].map(rounded_down),
+            [1, 7, 15, 16, 16, 30, 56, 60, 3_584]
+        );
         assert_eq!(rounded_down(u32::MAX), 0xf000_0000);
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct UpstreamContext {
     /// Part of the names that upstreams are probed with, so that no other process uses them.
     pub(super) nonce: u64,
     /// Notified when an upstream goes up or down.
-    pub(super) news: Notify,
+    pub(super) changed: Notify,
 }
 
 impl fmt::Debug for UpstreamContext {
@@ -31,7 +31,7 @@ impl UpstreamContext {
             provider: TokioRuntimeProvider::default(),
             timeout: Mutex::new(timeout),
             nonce: rand::random(),
-            news: Notify::new(),
+            changed: Notify::new(),
         })
     }
 

@@ -20,7 +20,7 @@ pub(super) enum ExchangeError {
     NobodyListens,
     /// No new socket can be opened, and too many questions wait at the current one.
     #[error("too many wait for it at one port")]
-    Crowded,
+    TooManyPending,
     /// The message is not a reply to the question.
     #[error("the reply is not to the question")]
     NotTheReply,

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 /// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
 const MAX_EXCHANGES: usize = 2_048;
 
-/// How often suspect and looping upstreams are probed.
+/// Pause between two rounds of probes.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
 
 /// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
@@ -115,7 +115,7 @@ impl Forwarder {
         let upstreams: Vec<_> =
             addresses.iter().map(|address| self.pool.upstream(Endpoint::classic(*address))).collect();
         self.upstreams.store(Arc::new(upstreams));
-        self.pool.sweep();
+        self.pool.drop_unused();
     }
 
     /// The addresses of the present upstreams.
@@ -135,8 +135,8 @@ impl Forwarder {
     }
 
     /// Waits until an upstream goes up or down. Each change wakes one waiter.
-    pub async fn news(&self) {
-        self.pool.news().await;
+    pub async fn upstream_change(&self) {
+        self.pool.upstream_change().await;
     }
 
     /// What is known of a question without waiting. `zone` is the stub zone that the name is in. For a client that is
@@ -255,11 +255,11 @@ impl Forwarder {
     }
 
     /// Probes suspect and looping upstreams, for ever; logs when no upstream is up any more, and when one is again.
-    pub async fn tend(&self) {
+    pub async fn probe_upstreams(&self) {
         let mut all_down = false;
         loop {
             tokio::time::sleep(PROBE_PERIOD).await;
-            self.pool.probe().await;
+            self.pool.maintain().await;
             let (healthy, all) = self.health();
             match (healthy, all_down) {
                 (0, false) if all > 0 => {

@@ -54,20 +54,20 @@ impl Pool {
     }
 
     /// Waits until an upstream goes up or down.
-    pub(super) async fn news(&self) {
-        self.context.news.notified().await;
+    pub(super) async fn upstream_change(&self) {
+        self.context.changed.notified().await;
     }
 
     /// Drops upstreams that neither settings nor questions use any more.
-    pub(super) fn sweep(&self) {
+    pub(super) fn drop_unused(&self) {
         lock(&self.remembered).retain(|_, upstream| Arc::strong_count(upstream) > 1);
         lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
     }
 
     /// Probes suspect and looping upstreams, and closes idle sockets.
-    pub(super) async fn probe(&self) {
+    pub(super) async fn maintain(&self) {
         let all = self.all();
-        futures_util::future::join_all(all.iter().map(|upstream| upstream.tend())).await;
+        futures_util::future::join_all(all.iter().map(|upstream| upstream.maintain())).await;
     }
 
     /// Whether a name is one that an upstream is probed with; if so, notes that the upstream forwards to us.

@@ -189,7 +189,7 @@ impl PendingReplies {
     fn register(&self, octets: &mut [u8]) -> Result<(PendingGuard<'_>, ReplyReceiver), ExchangeError> {
         let mut by_id = lock(&self.by_id);
         if by_id.len() >= MAX_PENDING_PER_SOCKET {
-            return Err(ExchangeError::Crowded);
+            return Err(ExchangeError::TooManyPending);
         }
         let id = loop {
             let id = rand::random();

@@ -113,7 +113,7 @@ impl Upstream {
             None => {}
         }
         if effects.notify {
-            self.context.news.notify_one();
+            self.context.changed.notify_one();
         }
         if effects.end_exchanges {
             self.loop_found.notify_waiters();
@@ -210,7 +210,7 @@ impl Upstream {
     }
 
     /// Closes sockets that nobody uses, and probes the upstream if it is suspect or may forward to us.
-    pub(super) async fn tend(&self) {
+    pub(super) async fn maintain(&self) {
         self.sockets.close_idle();
         let probe = lock(&self.state).take_probe(Instant::now());
         match probe {
