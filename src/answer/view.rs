@@ -114,16 +114,16 @@ impl<'a> View<'a> {
         &self,
         path: &TreePath,
         wanted: DataKinds,
-        enough: impl FnMut(&'a Entry) -> bool,
+        is_too_much: impl FnMut(&'a Entry) -> bool,
     ) -> TreeLookup<'a> {
         self.dependencies.add(path.slot());
-        self.tree.services(path, wanted, enough)
+        self.tree.services(path, wanted, is_too_much)
     }
 
     /// See [`Tree::services`]; of several equal services only the first is returned.
     ///
-    /// `datum` returns the part of a service that its record consists of. More different data than `budget` allows are
-    /// too many.
+    /// `datum` returns the part of a service that its record consists of. If there are more different data than `budget`
+    /// allows, the result is [`TreeLookup::TooMany`].
     pub(super) fn distinct_services<D: Eq + Hash>(
         &self,
         path: &TreePath,
@@ -132,11 +132,11 @@ impl<'a> View<'a> {
         budget: &mut Budget,
     ) -> TreeLookup<'a> {
         let mut data = HashSet::new();
-        let enough = |entry: &'a Entry| {
+        let is_too_much = |entry: &'a Entry| {
             data.insert(datum(&entry.service));
             data.len() > budget.max_different
         };
-        match self.services(path, wanted, enough) {
+        match self.services(path, wanted, is_too_much) {
             TreeLookup::Services(found) => {
                 budget.spend(found.len());
                 TreeLookup::Services(select::distinct(found))

@@ -36,7 +36,8 @@ const MIN_PREFETCH_LIFETIME: Duration = Duration::from_secs(10);
 /// is longer.
 const MIN_PREFETCH_LEAD: Duration = Duration::from_secs(2);
 
-/// Hits that make a reply popular. Only the full path counts: after two hits the fast path answers for a while.
+/// Hits that make a reply popular. Hits on the full path count alone: after two of them the worker answers from its own
+/// cache for a while.
 const POPULAR_HITS: u32 = 3;
 
 /// The response cache; see the module's documentation.

@@ -75,7 +75,7 @@ impl AnswerBuilder<'_> {
         }
     }
 
-    /// The CNAME of the owner and the records that it leads to, which become those of the owner from here on.
+    /// The CNAME of the owner, and the records of its target, which is the owner from here on.
     fn follow_cname(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.cnames_followed += 1;
