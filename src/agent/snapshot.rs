@@ -43,7 +43,7 @@ pub(super) fn report(
 /// Loads the snapshot into the tree; `visible` is dropped when the snapshot is served, or cannot be.
 pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: oneshot::Sender<()>) {
     let part = |part| {
-        // An error means that the mirror has ended, which ends the program.
+        // An error means that the mirror has ended: a reload has replaced it, or the program ends.
         let _ = feed.push_blocking(Event::Restored(part));
     };
     match snapshot::restore(file, origin, part) {

@@ -59,7 +59,7 @@ fn is_old_snapshot(state: &SourceState) -> bool {
     }
 }
 
-/// Waits until new sources have read all that the tree needs before they replace the sources that `before` is of.
+/// Waits until the new sources are read as far as they have to be to replace the present ones, whose status is `before`.
 ///
 /// # Errors
 /// Some are still unread after `limit`; the text names each with its reason.

@@ -90,8 +90,7 @@ impl Prober {
     pub(super) fn watch(self, heartbeats: Heartbeats) -> io::Result<Option<mpsc::Sender<()>>> {
         let Some(interval) = systemd::watchdog_interval() else { return Ok(None) };
         let (stop, stopped) = mpsc::channel();
-        // A round takes at most two periods: one that waits, and one in which the probe waits. One round may fail, and
-        // the next is still in time.
+        // A round takes at most two periods, a pause and a probe. The interval has five, so one round may fail.
         let period = (interval / 5).max(MIN_WATCH_PERIOD);
         if period > interval / 5 {
             log::warn!("WatchdogSec= of {interval:?} is too short to tell standing still from a busy host");

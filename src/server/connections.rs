@@ -39,10 +39,10 @@ const MAX_UNWRITTEN_OF_CONNECTION: usize = 512 << 10;
 /// there, so that queries which wait for upstreams do not take the memory that other replies need.
 const USUAL_REPLY: usize = 4 << 10;
 
-/// Maximum number of larger replies that wait for more octets at once: 32 MiB beside the 64.
+/// Maximum number of larger replies that wait for more octets at once. They hold at most 32 MiB beside the 64 of all others.
 const MAX_LARGE_REPLIES: usize = 512;
 
-/// Time for a client to read replies, so that another one may take memory.
+/// How long a query or a reply waits for memory before its connection is closed: so long clients have to read replies.
 const READ_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The octets that one reply may take, held until the reply is written.

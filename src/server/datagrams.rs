@@ -1,4 +1,5 @@
-//! Batches of datagrams: up to 32 are received with one system call, and sent with another.
+//! Batches of datagrams: up to 32 are received with one system call. Their replies are sent with another, or on a wildcard
+//! socket each with its own.
 
 use nix::cmsg_space;
 use nix::errno::Errno;

@@ -89,7 +89,7 @@ impl FastPath {
         self.count_sent(handler, begun.elapsed());
     }
 
-    /// Counts the replies that were sent, none of which took longer than `took`.
+    /// Counts the replies that are about to be sent, none of which took longer than `took`.
     fn count_sent(&mut self, handler: &Handler, took: Duration) {
         handler.metrics().replied_together(&self.sent, took);
         self.sent.clear();
@@ -126,7 +126,7 @@ impl FastPath {
 
     /// Offers the reply that the full path gave to the cache.
     pub(super) fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<ReplyStats>) {
-        // The state may have changed since the batch began, and back again.
+        // The freshness may have changed since the batch began, and back again, which `begin` does not see.
         if hint.freshness == self.settings.freshness {
             self.cache.offer(query, reply, hint);
         }

@@ -28,7 +28,7 @@ const MAX_PENDING_QUERIES: usize = 64;
 /// Maximum number of replies of one connection that wait to be written; [`ReplyPermit`] bounds their octets.
 const MAX_UNWRITTEN_REPLIES: usize = 64;
 
-/// Maximum octets of one write, unless a single reply is larger.
+/// A write takes no further reply once it has this many octets.
 const MAX_WRITE: usize = 64 << 10;
 
 /// How long queries are still read once the program is to stop: those that were sent before.

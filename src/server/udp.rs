@@ -158,7 +158,7 @@ impl<'a, P: PeerAddress> Worker<'a, P> {
             heartbeat.beat();
             match self.batch.receive() {
                 Ok(received) => self.contain(|worker| worker.answer(received, heartbeat)),
-                // Without a query as well the state is brought up to date, so that an old tree is freed.
+                // Even without a query the worker takes the present state, so that an old tree can be freed.
                 Err(Errno::EAGAIN | Errno::EINTR) => {
                     self.contain(|worker| worker.fast_path.begin(worker.handler, unix_time()));
                 }

@@ -50,7 +50,7 @@ impl Feed {
     }
 }
 
-/// The mirror has ended, and the program ends with it.
+/// The mirror has ended: another one has replaced it, or the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the tree is closed")]
 pub struct Closed;

@@ -146,7 +146,7 @@ impl Handler {
         .unwrap_or_else(|_| self.panicked(packet))
     }
 
-    /// Judges the client: a client that may be anyone is limited over UDP.
+    /// Finds the class of the client. One that is not trusted is rate-limited over UDP, where its address may be forged.
     fn admit(&self, mut query: ClientQuery, peer: SocketAddr) -> Handled {
         #[cfg(test)]
         super::fault::panic_if_asked("now", query.request.query.name().to_ascii().as_bytes());
