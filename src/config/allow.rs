@@ -1,18 +1,18 @@
-//! Which clients questions for other domains are forwarded for.
+//! The setting `-allow`: the clients whose queries for names outside the domain are forwarded.
 
 use super::input::SettingError;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 
-/// The clients that are forwarded for, beside this host itself.
+/// The clients whose queries are forwarded. Queries of this host itself are always forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
-    /// Those in private networks that this host is directly connected to.
+    /// Clients in private networks that this host is directly connected to.
     pub local: bool,
-    /// Everyone.
+    /// All clients.
     pub any: bool,
-    /// Those in these networks.
+    /// Clients in these networks.
     pub networks: Vec<IpNet>,
 }
 
@@ -26,7 +26,7 @@ impl Allow {
     /// Reads a list of networks, addresses and the words `host`, `local` and `any`; the default if it is empty.
     ///
     /// # Errors
-    /// A part of it is neither.
+    /// A part is no network, no address and none of these words.
     pub(super) fn parse(parts: &[&str]) -> Result<Self, SettingError> {
         if parts.is_empty() {
             return Ok(Self::default());

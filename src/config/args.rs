@@ -1,43 +1,43 @@
-//! The command line, as Go's `flag` package reads it, and the environment.
+//! Parsing of the command line, in the syntax of Go's package `flag`, and of environment variables.
 
 use super::command::Command;
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::settings::{Setting, flags};
 use super::spec::Spec;
 
-/// The command line and the environment, read.
+/// The parsed command line and environment.
 #[derive(Debug)]
 pub struct Arguments {
-    /// What to do.
+    /// The command; [`Command::Run`] if none is given.
     pub command: Command,
-    /// The settings given.
+    /// The settings from variables and flags, over the defaults.
     pub spec: Spec,
-    /// Settings that cannot be used.
+    /// Values that cannot be used; their settings keep the value that they had.
     pub problems: Vec<SettingProblem>,
 }
 
-/// A command line that cannot be understood.
+/// A command line that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
     /// No such flag.
     #[error("flag -{0} does not exist; see skydns --help")]
     UnknownFlag(String),
-    /// A flag at the end that takes a value.
+    /// The last flag takes a value, and there is none.
     #[error("flag -{0} needs a value")]
     MissingValue(String),
     /// No such command.
     #[error("\"{0}\" is no command; see skydns --help")]
     UnknownCommand(String),
-    /// A switch's value behind a blank.
+    /// The value of a switch is after a blank instead of `=`.
     #[error("\"{0}\" stands alone: a switch takes its value behind \"=\", as in -round-robin={0}")]
     StrayValue(String),
 }
 
 impl Arguments {
-    /// Reads arguments (without the program's name) and variables.
+    /// Parses arguments (without the program's name) and variables.
     ///
-    /// `-flag value`, `-flag=value` and `--flag` mean the same; a switch takes a value only behind
-    /// `=`. The word `check` may stand anywhere between flags.
+    /// `-flag value`, `-flag=value` and `--flag value` mean the same. A switch takes a value only after `=`. A command
+    /// may be anywhere between flags.
     ///
     /// # Errors
     /// An unknown flag or word, or a flag without its value.

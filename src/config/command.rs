@@ -101,8 +101,9 @@ const COMMANDS: &[CommandEntry] = &[
 ];
 
 impl Command {
-    /// The command of a word, which takes the words after it from `rest` if they belong to it; `None` if there is no such
-    /// command.
+    /// The command of a word, with the words after it from `rest` if they belong to it.
+    ///
+    /// `None` if there is no such command.
     pub(super) fn parse(word: &str, rest: &mut impl Iterator<Item = String>) -> Option<Self> {
         Some(match &CommandEntry::by_word(word)?.parse {
             ParseCommand::Word(command) => command.clone(),

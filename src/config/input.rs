@@ -1,4 +1,4 @@
-//! One setting as it comes in, from text or from JSON, and what can be wrong with it.
+//! The value of one setting, from text or from JSON, and the errors that it can have.
 
 use super::local::TemplateError;
 use hickory_proto::rr::Name;
@@ -7,10 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Where a setting was found.
+/// Where the value of a setting comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SettingOrigin {
-    /// Built in.
+    /// The built-in default.
     #[default]
     Default,
     /// An environment variable.
@@ -21,7 +21,7 @@ pub enum SettingOrigin {
     Store {
         /// The key in the store.
         key: String,
-        /// The field as it is spelled there.
+        /// The name of the field, as it is spelled in the store.
         field: String,
     },
 }
@@ -37,55 +37,55 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// A setting that cannot be used, and where it stands.
+/// A value that cannot be used, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {reason}")]
 pub struct SettingProblem {
-    /// Where it stands.
+    /// Where the value comes from.
     pub origin: SettingOrigin,
-    /// What is wrong.
+    /// What is wrong with the value.
     pub reason: SettingError,
 }
 
-/// What is wrong with a setting.
+/// What is wrong with the value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// Another type than the setting has.
+    /// The value has another type than the setting.
     #[error("{found} is not {expected}")]
     Type {
         /// What stands there.
         found: String,
-        /// What belongs there.
+        /// The type of the setting, for a person.
         expected: &'static str,
     },
-    /// A number out of range.
+    /// The number is out of range.
     #[error("{found} is not in {least}..={most}")]
     Range {
         /// What stands there.
         found: String,
-        /// The least allowed.
+        /// The least number that is allowed.
         least: i64,
-        /// The greatest allowed.
+        /// The greatest number that is allowed.
         most: i64,
     },
-    /// Not `IP:port`.
+    /// The value is not `IP:port`.
     #[error("\"{0}\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53")]
     Address(String),
-    /// Not a domain name.
+    /// The value is not a domain name.
     #[error("\"{0}\" is not a domain name")]
     Name(String),
-    /// Not one of a few words.
+    /// The value is none of the words that the setting takes.
     #[error("\"{found}\" is not {expected}")]
     Choice {
         /// What stands there.
         found: String,
-        /// The words there are.
+        /// The words that the setting takes, for a person.
         expected: &'static str,
     },
-    /// A template that makes no name.
+    /// The template of `local` gives no domain name.
     #[error(transparent)]
     Template(TemplateError),
-    /// A feature of SkyDNS that this agent has not.
+    /// The flag is for a feature of SkyDNS that this agent does not have.
     #[error("{0}")]
     Unsupported(&'static str),
 }
@@ -106,7 +106,7 @@ impl<'a> SettingInput<'a> {
         }
     }
 
-    /// As Go's `strconv.ParseBool` reads it.
+    /// A boolean; a text is read like Go's `strconv.ParseBool` reads it.
     pub(super) fn boolean(self) -> Result<bool, SettingError> {
         match self {
             Self::Json(Value::Bool(b)) => Ok(*b),
@@ -128,7 +128,7 @@ impl<'a> SettingInput<'a> {
         }
     }
 
-    /// `2s`, `500ms`, `1m30s`; in JSON a whole number counts nanoseconds.
+    /// A duration, such as `2s`, `500ms`, `1m30s`; in JSON also a whole number of nanoseconds.
     pub(super) fn duration(self) -> Result<Duration, SettingError> {
         let duration = match self {
             Self::Json(Value::Number(number)) => number.as_u64().map(Duration::from_nanos),
@@ -148,7 +148,7 @@ impl<'a> SettingInput<'a> {
         }
     }
 
-    /// Addresses with a port; `default_port` allows to leave it out.
+    /// A list of addresses with ports; with a `default_port`, a port may be left out.
     pub(super) fn addresses(self, default_port: Option<u16>) -> Result<Vec<SocketAddr>, SettingError> {
         self.list()?
             .into_iter()
@@ -163,7 +163,7 @@ impl<'a> SettingInput<'a> {
             .collect()
     }
 
-    /// An absolute domain name; `None` for an empty text.
+    /// A domain name, made absolute; `None` for an empty text.
     pub(super) fn name(self) -> Result<Option<Name>, SettingError> {
         let text = self.text()?;
         if text.is_empty() {
@@ -192,7 +192,7 @@ impl<'a> SettingInput<'a> {
     }
 }
 
-/// A duration as Go writes it: numbers with units, no blanks.
+/// A duration in Go's syntax: numbers with units, without blanks.
 fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;

@@ -1,31 +1,31 @@
-//! The host's own name: `-local` with `{hostname}` and `{machine_id}` filled in.
+//! The setting `-local`: a template for the host's own name, which may hold `{hostname}` and `{machine_id}`.
 
 use hickory_proto::rr::Name;
 
-/// What is known of the host.
+/// The names of this host that a template can use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostIdentity {
-    /// Its name, as `hostname` prints it.
+    /// The host name, as `hostname` prints it.
     pub hostname: String,
     /// The text of /etc/machine-id, if it could be read (machine-id(5)).
     pub machine_id: Option<String>,
 }
 
-/// Why a template makes no name.
+/// Why a template gives no domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// `{machine_id}` on a host that has none.
+    /// The template has `{machine_id}`, and the host has no machine id.
     #[error("\"{{machine_id}}\" cannot be filled in: /etc/machine-id cannot be read")]
     NoMachineId,
-    /// Another word in braces.
+    /// The template has an unknown word in braces.
     #[error("\"{{{0}}}\" is neither {{hostname}} nor {{machine_id}}")]
     Unknown(String),
-    /// What came out is no name.
+    /// The result is not a domain name.
     #[error("\"{0}\" is not a domain name")]
     NotAName(String),
 }
 
-/// Fills a template in.
+/// Replaces the words in braces; the result is an absolute name in lower case.
 pub(super) fn expand(template: &str, host: &HostIdentity) -> Result<Name, TemplateError> {
     let mut text = String::new();
     let mut rest = template;

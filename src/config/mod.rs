@@ -1,7 +1,7 @@
 //! Configuration: flags, environment and `/skydns/config` become one checked [`Config`].
 //!
-//! Precedence, highest first: the store's `config` key, flags, environment, defaults. Every setting is
-//! one row of a single table, whatever way it comes in. Nothing here reads a file or a socket.
+//! Precedence, highest first: the key `/skydns/config` of the store, flags, environment variables, defaults. Each
+//! setting is one row of one table (`settings`), wherever its value comes from. Nothing here reads a file or a socket.
 
 mod allow;
 mod args;
@@ -30,68 +30,68 @@ use crate::dnssec::DenialKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Everything the serving parts need to know, checked; never changed, only replaced.
+/// The checked configuration of everything that serves. It is never changed, only replaced as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What the site serves.
+    /// The domain, and how its answers are made.
     pub zone: Zone,
-    /// Where to listen when systemd passes no sockets.
+    /// Addresses to listen on if systemd passes no sockets.
     pub listen: Vec<SocketAddr>,
     /// Whether systemd has to pass the sockets.
     pub systemd: bool,
-    /// UDP workers of each socket; as many as there are cores if unset.
+    /// Number of UDP workers of each socket; one for each CPU core if `None`.
     pub workers: Option<usize>,
-    /// How the rest is forwarded.
+    /// How queries for names outside the domain are forwarded.
     pub forward: ForwardConfig,
-    /// Which clients are forwarded for.
+    /// The clients whose queries are forwarded.
     pub allow: Allow,
     /// Whether every query is logged.
     pub verbose: bool,
-    /// How answers are signed.
+    /// How answers for the domain are signed.
     pub dnssec: DnssecConfig,
 }
 
 /// How answers are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnssecConfig {
-    /// Base names of key files, or directories of them; none: nothing is signed.
+    /// Base names of key files, or directories of them; if empty, nothing is signed.
     pub keys: Vec<String>,
-    /// How absence is proven.
+    /// How signed answers prove that a name or type does not exist.
     pub denial: DenialKind,
-    /// RRsets whose signatures are kept.
+    /// Maximum number of RRsets whose signatures are cached.
     pub cache_size: usize,
 }
 
-/// How questions for other domains are answered.
+/// How queries for names outside the domain are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardConfig {
-    /// Upstreams; `None` takes those of resolv.conf.
+    /// Upstreams; if `None`, those of resolv.conf.
     pub nameservers: Option<Vec<SocketAddr>>,
     /// Never forward.
     pub no_rec: bool,
-    /// Spread questions over the upstreams that are well.
+    /// Spread queries over the healthy upstreams.
     pub ns_rotate: bool,
-    /// Most time for one exchange with an upstream.
+    /// Maximum time for one exchange with an upstream.
     pub timeout: Duration,
     /// Labels that a name must have to be forwarded.
     pub ndots: u8,
-    /// Answers kept; 0 keeps none.
+    /// Maximum number of cached answers; 0 means no cache.
     pub cache_size: usize,
-    /// Longest an answer is kept, in seconds.
+    /// Maximum time that an answer is cached, in seconds.
     pub cache_ttl: u32,
-    /// Whether `dns/stub/<zone>` keys name servers of other zones.
+    /// Whether services below `dns/stub/<zone>` are the upstreams of that zone.
     pub stub_zones: bool,
     /// Whether an upstream's AD flag is passed on.
     pub trust_ad: bool,
-    /// Whether private addresses are taken out of what upstreams say.
+    /// Whether private addresses are removed from answers of upstreams.
     pub rebind_protection: bool,
 }
 
 impl Config {
-    /// Checks settings and adds what follows from them.
+    /// Makes the configuration of a host from its settings.
     ///
     /// # Errors
-    /// The template of `local` makes no name on this host.
+    /// The template of `local` gives no domain name on this host.
     pub fn new(spec: &Spec, host: &HostIdentity) -> Result<Self, SettingProblem> {
         let mut zone = Zone::new(&spec.domain);
         if let Some(hostmaster) = &spec.hostmaster {

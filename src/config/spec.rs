@@ -1,4 +1,4 @@
-//! The settings as they are merged, before anything is made of them.
+//! All settings with their types and defaults, before a [`Config`](super::Config) is made from them.
 
 use super::allow::Allow;
 use super::input::SettingOrigin;
@@ -9,116 +9,116 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Answers kept by default: a host talks to a few thousand names.
+/// Default of `-rcache`: a host talks to a few thousand names.
 pub(super) const DEFAULT_RCACHE: usize = 10_000;
 
-/// Longest that an answer is kept by default, in seconds (SkyDNS's).
+/// Default of `-rcache-ttl`, in seconds (as in SkyDNS).
 pub(super) const DEFAULT_RCACHE_TTL: u32 = 60;
 
-/// Signatures kept by default (SkyDNS's).
+/// Default of `-scache` (as in SkyDNS).
 pub(super) const DEFAULT_SCACHE: usize = 10_000;
 
-/// Default time for one exchange with an upstream or a store (SkyDNS's).
+/// Default of `-rtimeout` (as in SkyDNS).
 pub(super) const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Default of services without a TTL, in seconds (SkyDNS's).
+/// Default of `-ttl`, in seconds (as in SkyDNS).
 pub(super) const DEFAULT_TTL: u32 = 3600;
 
-/// Default TTL of negative answers, in seconds (SkyDNS's, as documented).
+/// Default of `-min-ttl`, in seconds (as in SkyDNS's documents).
 pub(super) const DEFAULT_MIN_TTL: u32 = 30;
 
-/// Default SRV priority (SkyDNS's).
+/// Default of `-priority` (as in SkyDNS).
 pub(super) const DEFAULT_PRIORITY: u16 = 10;
 
-/// Default of labels that a name must have to be forwarded (SkyDNS's).
+/// Default of `-ndots` (as in SkyDNS).
 pub(super) const DEFAULT_NDOTS: u8 = 2;
 
-/// Greatest TTL as a setting may give it.
+/// Greatest number of seconds that a setting of a TTL takes (RFC 2181 §8).
 pub(super) const MAX_TTL_SETTING: i64 = MAX_TTL as i64;
 
 /// All settings, typed, each with its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an operator's switch of its own")]
 pub struct Spec {
-    /// The domain we are authoritative for.
+    /// The domain that the agent answers for.
     pub domain: Name,
-    /// Where to listen.
+    /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Take the sockets of systemd, and fail without any.
+    /// Take the sockets that systemd passes, and fail if there are none.
     pub systemd: bool,
-    /// Upstreams, where any are set.
+    /// Upstreams, if any are set.
     pub nameservers: Option<Vec<SocketAddr>>,
-    /// etcd endpoints, where any are set.
+    /// Endpoints of etcd; empty if none are set.
     pub machines: Vec<String>,
-    /// Base names of DNSSEC key files.
+    /// Base names of DNSSEC key files, or directories of them.
     pub dnssec: Vec<String>,
     /// Template of the host's own name.
     pub local: Option<String>,
-    /// Where the template stands.
+    /// Where the template comes from, for errors.
     pub local_origin: SettingOrigin,
     /// Private key of the client certificate for etcd.
     pub tls_key: Option<PathBuf>,
     /// Client certificate for etcd.
     pub tls_pem: Option<PathBuf>,
-    /// Certificate of the authority that signed etcd's.
+    /// Certificate of the authority that signed etcd's certificate.
     pub ca_cert: Option<PathBuf>,
     /// User name for etcd.
     pub username: Option<String>,
     /// Password for etcd.
     pub password: Option<String>,
-    /// Time for one exchange with an upstream.
+    /// Maximum time for one exchange with an upstream.
     pub read_timeout: Duration,
     /// Shuffle addresses.
     pub round_robin: bool,
-    /// Spread questions over upstreams.
+    /// Spread queries over the healthy upstreams.
     pub ns_rotate: bool,
     /// Follow etcd's member list.
     pub discover: bool,
-    /// Serve stub zones.
+    /// Forward the zones below `dns/stub` to the servers named there.
     pub stub_zones: bool,
     /// Log queries.
     pub verbose: bool,
-    /// RNAME of the SOA; made from the domain if unset.
+    /// RNAME of the SOA record; `hostmaster.<domain>` if `None`.
     pub hostmaster: Option<Name>,
     /// TTL of services without one, in seconds.
     pub ttl: u32,
     /// TTL of negative answers, in seconds.
     pub min_ttl: u32,
-    /// Priority of services without one.
+    /// SRV priority and MX preference of services without one.
     pub priority: u16,
-    /// Signatures kept.
+    /// Maximum number of RRsets whose signatures are cached.
     pub scache: usize,
-    /// How absence is proven.
+    /// How signed answers prove that a name or type does not exist.
     pub denial: DenialKind,
-    /// Answers kept.
+    /// Maximum number of cached answers; 0 means no cache.
     pub rcache: usize,
-    /// Longest that an answer is kept, in seconds.
+    /// Maximum time that an answer is cached, in seconds.
     pub rcache_ttl: u32,
     /// Labels that a name must have to be forwarded.
     pub ndots: u8,
     /// Never forward.
     pub no_rec: bool,
-    /// Path prefix of all keys.
+    /// Path that all keys in the store begin with.
     pub path_prefix: String,
     /// Directory of records.
     pub records: Option<PathBuf>,
     /// Directory of the snapshot.
     pub state_dir: Option<PathBuf>,
-    /// The file of variables that a reload reads again.
+    /// File of variables that a reload reads again.
     pub env_file: Option<PathBuf>,
     /// Where the log goes.
     pub log: LogTarget,
-    /// The file that names the upstreams when none are set.
+    /// File that names the upstreams if none are set.
     pub resolv_conf: PathBuf,
-    /// Tell nothing under class CH.
+    /// Hide the version and the host name from queries of class CH.
     pub hide_identity: bool,
-    /// Pass on an upstream's AD flag.
+    /// Pass on the AD flag of upstreams.
     pub trust_ad: bool,
-    /// Which clients are forwarded for.
+    /// The clients whose queries are forwarded.
     pub allow: Allow,
-    /// Take private addresses out of what upstreams say.
+    /// Remove private addresses from answers of upstreams.
     pub rebind_protection: bool,
-    /// UDP workers of each socket, where set.
+    /// Number of UDP workers of each socket, if set.
     pub workers: Option<usize>,
 }
 

@@ -1,28 +1,28 @@
-//! The configuration in the store: `/skydns/config`, a JSON object over the flags.
+//! The configuration in the store: the JSON object of `/skydns/config`, which overrides flags and variables.
 
 use super::input::{SettingInput, SettingOrigin, SettingProblem};
 use super::settings::Setting;
 use super::spec::Spec;
 use serde_json::Value;
 
-/// What came of the store's configuration.
+/// Settings with the store's configuration applied.
 #[derive(Debug)]
 pub struct StoreSettings {
-    /// The settings over which the store's were laid.
+    /// The resulting settings.
     pub spec: Spec,
-    /// Fields that mean nothing here; SkyDNS passed over such fields too.
+    /// Names of unknown fields, which are ignored as in SkyDNS.
     pub unknown: Vec<String>,
 }
 
-/// Why a configuration out of the store is not taken, with every problem in it.
+/// Why the store's configuration is not used, with all its problems.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreProblem {
-    /// Not a JSON object.
+    /// The value is not a JSON object.
     #[error("{key}: the value is not a JSON object: {reason}")]
     NotJson {
         /// The key in the store.
         key: String,
-        /// The parser's text.
+        /// The error of the JSON parser.
         reason: String,
     },
     /// Fields that cannot be used.
@@ -31,12 +31,12 @@ pub enum StoreProblem {
 }
 
 impl Spec {
-    /// These settings with those of the store's configuration over them.
+    /// Applies the store's configuration over these settings.
     ///
-    /// Fields match in any letter case and with `-` for `_`; `null` leaves a setting as it is.
+    /// Field names match in any letter case and with `-` for `_`. A field that is `null` leaves its setting as it is.
     ///
     /// # Errors
-    /// Anything in it cannot be used; then nothing of it is.
+    /// The value is no JSON object, or any field cannot be used; then no field is applied.
     pub fn with_store(&self, key: &str, json: &[u8]) -> Result<StoreSettings, StoreProblem> {
         let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json)
             .map_err(|error| StoreProblem::NotJson { key: key.to_owned(), reason: error.to_string() })?;

@@ -1,24 +1,24 @@
-//! A file of variables, as systemd reads it for `EnvironmentFile=` (systemd.exec(5)).
+//! The file of variables, in the syntax that systemd reads for `EnvironmentFile=` (systemd.exec(5)).
 
 use std::collections::BTreeMap;
 
 /// Variables by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// A line that is no assignment.
+/// A line that is no assignment, and is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct LineProblem {
-    /// The line, from 1.
+    /// The number of the line; the first line is 1.
     pub line: usize,
     /// What is wrong.
     pub reason: &'static str,
 }
 
-/// Reads a file's text: `NAME=value` lines, comments behind `#` or `;`, quotes, and `\` at a line's end; also gives
-/// every line that cannot be used, which is passed over, as systemd does with a warning.
+/// Reads the text of a file; also returns every line that is ignored, and why.
 ///
-/// Quotes count at the beginning of a value and behind another quote only: `it's` is what it says.
+/// A line is `NAME=value`, or a comment that begins with `#` or `;`. A `\` at the end of a line continues it. Quotes count
+/// only at the beginning of a value and after another quoted part: in `it's`, the apostrophe is a letter like others.
 pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
     let mut reader = EnvFileReader::default();
     for c in text.chars() {
@@ -28,7 +28,7 @@ pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
     (reader.variables, reader.problems)
 }
 
-/// Where in the text the reader is; systemd's own states (its src/basic/env-file.c).
+/// Where in the text the reader is; the states are those of systemd's reader (its src/basic/env-file.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum EnvFileState {
     #[default]
@@ -47,11 +47,11 @@ enum EnvFileState {
 struct EnvFileReader {
     state: EnvFileState,
     line: usize,
-    /// The line that the name stands on.
+    /// The line of the name, from 0.
     name_line: usize,
     name: String,
     value: String,
-    /// The value's length without blanks at its end that are not quoted.
+    /// The length of the value without unquoted blanks at its end.
     trimmed_len: usize,
     variables: Variables,
     problems: Vec<LineProblem>,
