@@ -1,4 +1,4 @@
-//! `skydns check`: loads everything, says all that is wrong with it, and where.
+//! `skydns check`: loads the configuration and all stores, and prints every problem with its place.
 
 use super::environment::Environment;
 use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
@@ -24,13 +24,13 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
     let checked = runtime.block_on(check_sources(&arguments.spec));
     runtime.shutdown_background();
     let spec = match checked {
-        Ok(CheckedSources { publisher: stage, problems: unread, notes }) => {
+        Ok(CheckedSources { publisher, problems: unread, notes }) => {
             notes.iter().for_each(|note| println!("note: {note}"));
             unread.iter().for_each(|problem| report.problem(problem));
-            refusals(&stage, &mut report);
-            let names = stage.status().borrow().names;
+            refusals(&publisher, &mut report);
+            let names = publisher.status().borrow().names;
             println!("{names} names");
-            stored(&arguments.spec, &stage, &mut report)
+            stored(&arguments.spec, &publisher, &mut report)
         }
         Err(error) => {
             report.problem(&error);
@@ -74,9 +74,9 @@ impl Report {
     }
 }
 
-/// Tells of every record that is not served as it stands.
-fn refusals(stage: &Publisher, report: &mut Report) {
-    for refusal in stage.refusals().all() {
+/// Reports every service that is not served, or not as it is in the store.
+fn refusals(publisher: &Publisher, report: &mut Report) {
+    for refusal in publisher.refusals().all() {
         let text = format!("{}: {}: {}", refusal.source.name(), refusal.key, refusal.reason);
         if refusal.served {
             println!("note: {text}");
@@ -86,10 +86,10 @@ fn refusals(stage: &Publisher, report: &mut Report) {
     }
 }
 
-/// The settings with the store's configuration over them, as far as it can be used.
-fn stored(base: &Spec, stage: &Publisher, report: &mut Report) -> Spec {
+/// The settings with the store's configuration applied, if it can be used.
+fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     let key = Keyspace::new(&base.path_prefix).config_key();
-    let Some((source, json)) = stage.status().borrow().config() else {
+    let Some((source, json)) = publisher.status().borrow().config() else {
         return base.clone();
     };
     match base.with_store(&key, &json) {
@@ -106,7 +106,7 @@ fn stored(base: &Spec, stage: &Publisher, report: &mut Report) -> Spec {
     }
 }
 
-/// The files of DNSSEC keys have to be there, to belong together, and to be of the domain.
+/// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.
 fn keys(spec: &Spec, report: &mut Report) {
     let Keys { keys, problems, notes } = Keys::read(&spec.dnssec, Zone::new(&spec.domain).domain());
     for key in keys {

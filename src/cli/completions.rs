@@ -1,9 +1,9 @@
-//! `skydns completions`: what shells offer behind a Tab, made from the table of flags.
+//! `skydns completions`: scripts for the completion of shells, from the table of settings and the list of commands.
 
 use crate::config::{Setting, flags, shown_commands};
 use std::fmt::Write;
 
-/// The text for a shell; `None` if it is not known.
+/// The script for a shell; `None` if the shell is unknown.
 pub(super) fn text(shell: &str) -> Option<String> {
     match shell {
         "bash" => Some(bash()),

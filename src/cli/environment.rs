@@ -1,19 +1,19 @@
-//! The variables: those of the process, and those of a file that can be read again.
+//! Environment variables: those of the process, and those of the file of `-env-file`, which a reload reads again.
 
 use crate::config::{LineProblem, Variables, read_variables};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Variables by name, those of the file first.
+/// Variables by name. The file wins over the process.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     file: Variables,
-    /// What the file held when the program was started: systemd then gave it to the process as well.
+    /// The variables of the file at the start; systemd gave the same variables to the process.
     at_start: Variables,
     problems: Vec<String>,
 }
 
-/// A file of variables that cannot be used.
+/// A file of variables that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("-env-file (SKYDNS_ENV_FILE): {}: {reason}", file.display())]
 pub(super) struct FileProblem {
@@ -22,24 +22,26 @@ pub(super) struct FileProblem {
 }
 
 impl Environment {
-    /// Reads a file; one that does not exist holds nothing, as with `EnvironmentFile=-`.
+    /// Reads a file. A file that does not exist has no variables, as with `EnvironmentFile=-`.
     pub(super) fn read(file: &Path) -> Result<Self, FileProblem> {
         let (file, problems) = read(file)?;
         Ok(Self { at_start: file.clone(), file, problems })
     }
 
-    /// The same with what the file holds now.
+    /// Reads the file again, for a reload.
     pub(super) fn reread(&self, file: &Path) -> Result<Self, FileProblem> {
         let (file, problems) = read(file)?;
         Ok(Self { file, at_start: self.at_start.clone(), problems })
     }
 
-    /// The lines of the file that are passed over, and why.
+    /// The lines of the file that are ignored, and why.
     pub(super) fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    /// A variable. The process's own counts unless it came out of the file and is not there any more.
+    /// The value of a variable.
+    ///
+    /// A variable of the process does not count if it came from the file at the start and is not in the file any more.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.file.get(name).cloned().or_else(|| {
             let value = std::env::var(name).ok()?;

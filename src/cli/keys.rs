@@ -1,4 +1,4 @@
-//! `skydns keygen` and `skydns ds`: keys for DNSSEC, and what the parent zone needs to know of them.
+//! `skydns keygen` and `skydns ds`: makes DNSSEC keys, and prints the records that the parent zone needs.
 
 use super::{CONFIG, PERMISSION, SYSTEM, USAGE, fail, print};
 use crate::agent::{KeyProblem, Keys};
@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What `keygen` is asked for.
+/// The options and the operand of `keygen`.
 struct KeygenOptions {
     algorithm: Algorithm,
     flags: u16,
@@ -25,7 +25,8 @@ struct KeygenOptions {
 
 /// Makes the two files of a key and prints their base name.
 ///
-/// The key signs both keys and zone, or with `-z` the zone alone; `-a` and `-K` are those of dnssec-keygen.
+/// The key signs both the keys and the zone, or with `-z` only the zone. `-a` and `-K` mean the same as for
+/// dnssec-keygen.
 pub(super) fn generate(words: &[String], spec: &Spec) -> ExitCode {
     let options = match keygen_options(words, spec) {
         Ok(options) => options,
@@ -84,7 +85,8 @@ fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String
 
 /// Prints DS, CDS and CDNSKEY records of key files, or of the configured keys.
 ///
-/// Of several keys those count that the parent's DS has to name: secure entry points, if there is one.
+/// If any key is a secure entry point (RFC 4034 §2.1.1), only secure entry points are printed: these are the keys
+/// that the DS records of the parent have to name.
 pub(super) fn ds(words: &[String], spec: &Spec) -> ExitCode {
     let keys = if words.is_empty() { configured(spec) } else { named(words) };
     let keys = match keys {
@@ -123,7 +125,7 @@ fn configured(spec: &Spec) -> Result<Vec<PublicKey>, String> {
     }
 }
 
-/// The public halves of named keys; the private ones may be elsewhere.
+/// The public keys of named key files. The files of the private keys are not needed.
 fn named(words: &[String]) -> Result<Vec<PublicKey>, String> {
     let read = |word: &String| {
         let base = word.strip_suffix(".key").or_else(|| word.strip_suffix(".private")).unwrap_or(word);

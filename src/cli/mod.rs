@@ -18,15 +18,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
-/// The command line cannot be understood.
+/// Exit code: the command line cannot be parsed.
 const USAGE: u8 = 64;
-/// A fault of this program.
+/// Exit code: an error in this program.
 const SOFTWARE: u8 = 70;
-/// The system refuses something.
+/// Exit code: the system refused something.
 const SYSTEM: u8 = 71;
-/// A permission is missing.
+/// Exit code: a permission is missing.
 const PERMISSION: u8 = 77;
-/// The configuration cannot be used.
+/// Exit code: the configuration cannot be used.
 const CONFIG: u8 = 78;
 
 /// Runs the program with arguments (without its name) and the environment.
@@ -52,7 +52,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     }
 }
 
-/// Reads the file of variables, if there is one, and the arguments again over it.
+/// Reads the file of variables, if one is named, and parses the arguments again with its variables.
 fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Environment), FileProblem> {
     let Some(file) = &arguments.spec.env_file else { return Ok((arguments, Environment::default())) };
     match Environment::read(file) {
@@ -61,7 +61,7 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
             let again = Arguments::parse(args.to_vec(), |name| environment.variable(name));
             Ok((again.unwrap_or(arguments), environment))
         }
-        // systemd read it as root, and gave its variables along.
+        // systemd has read the file as root, and has given its variables to the process.
         Err(problem) if crate::systemd::is_supervised() => {
             eprintln!("skydns: {problem}; a reload will fail on it");
             Ok((arguments, Environment::default()))
@@ -70,7 +70,7 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
     }
 }
 
-/// What a reload goes by.
+/// The function that reads all settings again at a reload.
 fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
     Box::new(move || {
         let environment = match &file {
@@ -113,7 +113,7 @@ fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode
         Err(error) => return fail(SYSTEM, &error),
     };
     let result = runtime.block_on(agent::run(spec, statistics, reread));
-    // Threads of sources may be waiting for their stores.
+    // Threads of sources may still wait for their stores; the end of the program does not wait for them.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -143,7 +143,7 @@ fn code(error: &AgentError) -> u8 {
     }
 }
 
-/// SkyDNS's variables for Prometheus; without a port there is no page.
+/// The settings of the metrics page, from SkyDNS's variables for Prometheus; without a port there is no page.
 fn metrics_settings(environment: &Environment) -> Result<Option<MetricsSettings>, MetricsProblem> {
     let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
     let Some(port) = variable("PROMETHEUS_PORT") else { return Ok(None) };
@@ -177,7 +177,9 @@ enum MetricsProblem {
     Name(String),
 }
 
-/// Names who holds addresses: those given, or those of the package's socket. Exits 1 if anybody does.
+/// Prints the programs that listen on addresses: those of the words, or those of the package's sockets.
+///
+/// Exits with 1 if there is any such program.
 fn port_holders(words: &[String]) -> ExitCode {
     let default = ["127.0.0.1:53".to_owned(), "[::1]:53".to_owned()];
     let mut any_holder = false;
@@ -207,7 +209,7 @@ fn print_one_of(command: &str, text: fn(&str) -> Option<String>, words: &[String
 
 fn print(text: &str) -> ExitCode {
     use std::io::Write;
-    // A reader that has seen enough is no error.
+    // A reader that closes the pipe early, such as head, is no error.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }

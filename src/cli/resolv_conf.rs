@@ -1,7 +1,8 @@
-//! `skydns resolv-conf`: points /etc/resolv.conf at the agent, and puts back exactly what was there.
+//! `skydns resolv-conf`: points /etc/resolv.conf at the agent, and restores exactly the old file.
 //!
-//! What was there is kept under another name in the same directory, by a hard link: the very file or link, with its
-//! owner, mode and times, and a relative link still leads where it led. At no time is there no resolv.conf.
+//! The old file gets a second name in the same directory, by a hard link. So the saved file is the same file or
+//! symbolic link, with its owner, mode and times, and a relative link still has the same target. At every moment there
+//! is a resolv.conf.
 
 use super::{PERMISSION, SYSTEM, fail};
 use crate::server;
@@ -13,17 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Our own file, as the link names it: below /etc.
+/// The agent's own file, as the symbolic link names it: relative to /etc.
 const LINK_TARGET: &str = "skydns/resolv.conf";
 
-/// How our own file begins.
+/// The first lines of the agent's own file.
 const FILE_HEADER: &str =
     "# Written by \"skydns resolv-conf enable\"; \"skydns resolv-conf disable\" puts back what was there.\n";
 
-/// How long the agent may take to answer.
+/// How long the check waits for an answer of the agent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is asked for.
+/// What the command does.
 #[derive(Debug, PartialEq, Eq)]
 enum ResolvConfAction {
     Enable(Vec<IpAddr>),
@@ -31,7 +32,7 @@ enum ResolvConfAction {
     Status,
 }
 
-/// What is asked for, and where.
+/// The parsed words after `resolv-conf`.
 #[derive(Debug, PartialEq, Eq)]
 struct ResolvConfCommand {
     action: ResolvConfAction,
@@ -39,7 +40,7 @@ struct ResolvConfCommand {
     root: PathBuf,
 }
 
-/// Why resolv.conf stays as it is.
+/// Why resolv.conf was not changed.
 #[derive(Debug, thiserror::Error)]
 enum ResolvConfError {
     #[error("usage: skydns resolv-conf enable [--force] [ADDRESS]... | disable | status [--root=DIR]: {0}")]
@@ -70,7 +71,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Runs the command with the words behind it.
+/// Runs the command with the words after it.
 pub(super) fn run(words: &[String]) -> ExitCode {
     let result = ResolvConfCommand::read(words).and_then(|command| command.run());
     match result {
@@ -136,7 +137,7 @@ impl ResolvConfCommand {
     }
 }
 
-/// The three files.
+/// The three files that the command reads and writes.
 struct ResolvConfFiles {
     resolv: PathBuf,
     before: PathBuf,
@@ -164,11 +165,11 @@ impl ResolvConfFiles {
         if let Some(dir) = self.ours.parent() {
             fs::create_dir_all(dir).and_then(|()| set_mode(dir, 0o755)).map_err(at(dir))?;
         }
-        // What else stands in the file (search, options) counts on.
+        // Other lines of the present file (search, options) stay in force.
         let present = fs::read(&self.resolv).unwrap_or_default();
         let new = self.ours.with_extension("conf.new");
         fs::write(&new, content(&String::from_utf8_lossy(&present), addresses)).map_err(at(&new))?;
-        // Whatever root's umask is, everybody resolves names.
+        // All users must be able to read the file, whatever the umask of root is.
         set_mode(&new, 0o644).and_then(|()| File::open(&new)?.sync_all()).map_err(at(&new))?;
         fs::rename(&new, &self.ours).map_err(at(&self.ours))?;
         if self.is_enabled() {
@@ -177,12 +178,12 @@ impl ResolvConfFiles {
         }
         if fs::symlink_metadata(&self.resolv).is_ok() {
             let new_link = self.before.with_extension("before-skydns.new");
-            // Left over by a run that was cut off.
+            // An interrupted run may have left this file.
             let _ = fs::remove_file(&new_link);
             fs::hard_link(&self.resolv, &new_link).map_err(at(&self.resolv))?;
             fs::rename(&new_link, &self.before).map_err(at(&self.before))?;
         }
-        // With nothing there now, what an earlier run kept is still what has to come back.
+        // If there is no resolv.conf now, a file that an earlier run saved is still the one to restore.
         let link = self.resolv.with_extension("conf.skydns-new");
         let _ = fs::remove_file(&link);
         symlink(LINK_TARGET, &link).map_err(at(&link))?;
@@ -254,7 +255,7 @@ fn remove(path: &Path) -> Result<(), ResolvConfError> {
     }
 }
 
-/// The new file: our addresses, and whatever was said beside the name servers (resolv.conf(5)).
+/// The content of the agent's own file: the addresses, and the other settings of the present file (resolv.conf(5)).
 fn content(present: &str, addresses: &[IpAddr]) -> String {
     let mut text = String::from(FILE_HEADER);
     for address in addresses {

@@ -1,4 +1,4 @@
-//! resolv.conf in a directory of its own.
+//! The command on a resolv.conf in a temporary directory.
 
 use super::*;
 use std::os::unix::fs::MetadataExt;
