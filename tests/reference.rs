@@ -1,0 +1,32 @@
+//! The files that show settings are what the table of settings generates.
+
+use std::process::{Command, Output, Stdio};
+
+fn outcome(command: &mut Command) -> (bool, String) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("an output");
+    (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[test]
+fn shipped_files_are_current() {
+    let mut check = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/generate"));
+    let (current, text) = outcome(check.arg("--check").env("SKYDNS", env!("CARGO_BIN_EXE_skydns")));
+    assert!(current, "{text}");
+}
+
+#[test]
+fn each_section_is_printed_and_others_are_named() {
+    let reference = |words: &[&str]| {
+        outcome(Command::new(env!("CARGO_BIN_EXE_skydns")).env_clear().arg("reference").args(words))
+    };
+    for section in ["help", "man8", "man5", "markdown", "environment"] {
+        let (printed, text) = reference(&[section]);
+        assert!(printed && text.contains("127.0.0.1:53"), "{section}: {text}");
+    }
+    let help = outcome(Command::new(env!("CARGO_BIN_EXE_skydns")).arg("--help"));
+    assert_eq!(reference(&["help"]), help);
+    for words in [&["man1"][..], &[], &["man5", "man8"]] {
+        let usage = "skydns: usage: skydns reference help | man8 | man5 | markdown | environment\n";
+        assert_eq!(reference(words), (false, usage.to_owned()));
+    }
+}
