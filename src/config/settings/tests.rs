@@ -16,7 +16,7 @@ fn every_default_shown_is_the_default() {
     for setting in flags() {
         match setting.default {
             DefaultValue::Value(value) => {
-                assert_eq!(with(setting, value), Ok(Spec::default()), "-{}", setting.name)
+                assert_eq!(with(setting, value), Ok(Spec::default()), "-{}", setting.name);
             }
             DefaultValue::Unset(_) if setting.name == "workers" => assert_eq!(Spec::default().workers, None),
             DefaultValue::Unset(_) => assert_eq!(with(setting, ""), Ok(Spec::default()), "-{}", setting.name),
