@@ -17,8 +17,9 @@ pub struct LineProblem {
 
 /// Reads the text of a file; also returns every line that is ignored, and why.
 ///
-/// A line is `NAME=value`, or a comment that begins with `#` or `;`. A `\` at the end of a line continues it. Quotes count
-/// only at the beginning of a value and after another quoted part: in `it's`, the apostrophe is a letter like others.
+/// A line is `NAME=value`, or a comment that begins with `#` or `;`. A `\` at the end of a line continues the line.
+/// Quotes count only at the beginning of a value and after another quoted part: in `it's`, the apostrophe is a letter
+/// like others.
 pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
     let mut reader = EnvFileReader::default();
     for c in text.chars() {

@@ -27,7 +27,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   agent runs without it. `STATE_DIRECTORY` is a variable that systemd sets, to `/var/lib/skydns` in the \
                   unit; if it has several directories, the first one counts. Without any directory there is no \
                   snapshot. See FILES in skydns(8).",
-        default: DefaultValue::Unset("`STATE_DIRECTORY`"),
+        default: DefaultValue::Unset("`STATE_DIRECTORY` of systemd"),
         example: "/var/lib/skydns",
         change: Change::Restart,
         set: |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
@@ -82,7 +82,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: Some("FILE"),
         summary: "client certificate for etcd",
-        details: "The file is in PEM form. It needs `-tls-key` as well. A file name without a slash is first looked for in the \
+        details: "The file is in PEM form. This setting needs `-tls-key` as well. A file name without a slash is first looked for in the \
                   credentials of the unit; see Credentials in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.pem",
@@ -95,7 +95,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: Some("FILE"),
         summary: "private key of the client certificate",
-        details: "The file is in PEM form. It needs `-tls-pem` as well. A file name without a slash is first looked for in the \
+        details: "The file is in PEM form. This setting needs `-tls-pem` as well. A file name without a slash is first looked for in the \
                   credentials of the unit; see Credentials in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.key",
