@@ -19,7 +19,7 @@ pub use command::{Command, command_usage, shown_commands};
 pub use input::{SettingError, SettingOrigin, SettingProblem};
 pub use local::{HostIdentity, TemplateError};
 pub use settings::{
-    Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, flags,
+    DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, TakesEffect, flags,
 };
 pub use spec::{LogTarget, Spec};
 pub use store::{StoreProblem, StoreSettings};

@@ -1,7 +1,7 @@
 //! The file of variables of the package, `/etc/default/skydns`: all variables, none of them set.
 
 use super::markup::{plain, sentence, with_variables, wrap};
-use crate::config::{Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting};
+use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
 
 /// Columns of a comment, beside its "# ".
 const COMMENT_WIDTH: usize = 108;
@@ -47,7 +47,7 @@ pub(super) fn file() -> String {
 
 fn setting(setting: &Setting) -> String {
     let mut text = comment(setting.summary, setting.default);
-    if setting.change == Change::Restart {
+    if setting.takes_effect == TakesEffect::Restart {
         text.push_str(" A change needs a restart.");
     }
     let sample = sample(setting.default, setting.example);

@@ -1,7 +1,7 @@
 //! The sections of settings in the man pages, in the language of man(7).
 
 use super::markup::{TextPart, parts, sentence, sentences, with_variables};
-use crate::config::{Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting, StatisticsVariable};
+use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, StatisticsVariable, TakesEffect};
 
 /// What both pages say of a change that takes effect late.
 const NEEDS_RESTART: &str = "A change needs a restart.";
@@ -55,7 +55,7 @@ fn flag(setting: &Setting) -> String {
     if !setting.keys.is_empty() {
         entry.push_str(&text(&names("Field", setting.keys, " or ")));
     }
-    entry + &change(setting.change, setting)
+    entry + &restart(setting)
 }
 
 fn variable(setting: &Setting) -> String {
@@ -70,7 +70,7 @@ fn variable(setting: &Setting) -> String {
     if !setting.keys.is_empty() {
         entry.push_str(&text(&names("Field", setting.keys, " or ")));
     }
-    entry + &change(setting.change, setting)
+    entry + &restart(setting)
 }
 
 fn statistics(variable: &StatisticsVariable) -> String {
@@ -110,10 +110,11 @@ fn names(what: &str, names: &[&str], between: &str) -> String {
     format!("{what}: {}.", names.join(between))
 }
 
-fn change(change: Change, setting: &Setting) -> String {
-    match change {
-        Change::Restart if !setting.variables.is_empty() => text(NEEDS_RESTART),
-        Change::Restart | Change::Reload => String::new(),
+/// Whether a change needs a restart; nothing for flags that set nothing.
+fn restart(setting: &Setting) -> String {
+    match setting.takes_effect {
+        TakesEffect::Restart if !setting.variables.is_empty() => text(NEEDS_RESTART),
+        TakesEffect::Restart | TakesEffect::Reload => String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tables of settings in the guides, in Markdown.
 
 use super::markup::sentence;
-use crate::config::{Change, DefaultValue, SETTING_GROUPS, STATISTICS, Setting};
+use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
 
 /// A table for each group of settings, and one for statistics.
 pub(super) fn tables() -> String {
@@ -29,9 +29,9 @@ pub(super) fn tables() -> String {
 }
 
 fn row(setting: &Setting) -> String {
-    let restart = match setting.change {
-        Change::Restart => " A change needs a restart.",
-        Change::Reload => "",
+    let restart = match setting.takes_effect {
+        TakesEffect::Restart => " A change needs a restart.",
+        TakesEffect::Reload => "",
     };
     format!(
         "| `-{}` | {} | {} | {} | {}{restart} |\n",

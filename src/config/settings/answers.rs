@@ -1,6 +1,6 @@
 //! Settings of the answers for the domain.
 
-use super::{Change, DefaultValue, Setting, non_empty, positive};
+use super::{DefaultValue, Setting, TakesEffect, non_empty, positive};
 use crate::config::input::SettingInput;
 use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
 
@@ -14,7 +14,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "The agent answers for this name and for all names below it.",
         default: DefaultValue::Value("skydns.local"),
         example: "site.example",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.domain = input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase();
             Ok(())
@@ -31,7 +31,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
                   host its own name.",
         default: DefaultValue::Unset("none"),
         example: "{hostname}.hosts.skydns.local",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, origin| {
             spec.local = non_empty(input.text()?);
             spec.local_origin = origin.clone();
@@ -47,7 +47,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "0 means the default.",
         default: DefaultValue::Value("3600"),
         example: "600",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_TTL);
             Ok(())
@@ -62,7 +62,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "0 means the default.",
         default: DefaultValue::Value("30"),
         example: "60",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.min_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_MIN_TTL);
             Ok(())
@@ -77,7 +77,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "The number is 0 to 65535; 0 means the default.",
         default: DefaultValue::Value("10"),
         example: "20",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.priority = positive(input.integer(0, 65_535)?, DEFAULT_PRIORITY);
             Ok(())
@@ -92,7 +92,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "If this is switched off, addresses are in the order of their keys.",
         default: DefaultValue::Value("true"),
         example: "false",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.round_robin = value),
     },
     Setting {
@@ -104,7 +104,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "The address may be written with `@`.",
         default: DefaultValue::Unset("`hostmaster.<domain>`"),
         example: "hostmaster@example.org",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             // In the SOA, the @ of an address is a dot (RFC 1035 §8).
             let mail = input.text()?.replace('@', ".");
@@ -121,7 +121,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         details: "Such queries ask for names like `version.bind` and `hostname.bind`.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.hide_identity = value),
     },
 ];

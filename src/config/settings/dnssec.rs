@@ -1,6 +1,6 @@
 //! Settings of DNSSEC: the keys, the denial of existence, the cache of signatures.
 
-use super::{Change, DefaultValue, Setting};
+use super::{DefaultValue, Setting, TakesEffect};
 use crate::config::input::SettingError;
 use crate::config::spec::DEFAULT_SCACHE;
 use crate::dnssec::DenialKind;
@@ -18,7 +18,7 @@ pub(super) const DNSSEC_SETTINGS: &[Setting] = &[
                   agent does not start, and names the file; after a change of the setting, the old keys stay.",
         default: DefaultValue::Unset("none; nothing is signed"),
         example: "keys",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             // The + may arrive as a blank.
             spec.dnssec = input.list()?.into_iter().map(|name| name.replace(' ', "+")).collect();
@@ -36,7 +36,7 @@ pub(super) const DNSSEC_SETTINGS: &[Setting] = &[
                   record has the type NXNAME.",
         default: DefaultValue::Value("nsec3"),
         example: "compact",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.denial = match input.text()? {
                 "nsec3" => DenialKind::Nsec3,
@@ -60,7 +60,7 @@ pub(super) const DNSSEC_SETTINGS: &[Setting] = &[
         details: "The number is at most 100000000; 0 and less mean the default.",
         default: DefaultValue::Value("10000"),
         example: "50000",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             let capacity = usize::try_from(input.integer(i64::MIN, 100_000_000)?).unwrap_or(0);
             spec.scache = if capacity == 0 { DEFAULT_SCACHE } else { capacity };

@@ -1,6 +1,6 @@
 //! Settings of forwarding: the upstreams, what is asked of them, for whom, and the cache.
 
-use super::{Change, DefaultValue, Setting, path, positive};
+use super::{DefaultValue, Setting, TakesEffect, path, positive};
 use crate::config::allow::Allow;
 use crate::config::spec::{DEFAULT_NDOTS, DEFAULT_RCACHE_TTL, DEFAULT_READ_TIMEOUT, MAX_TTL_SETTING, Spec};
 
@@ -14,7 +14,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "The port may be left out; it is 53 then. The agent never uses its own addresses as upstreams.",
         default: DefaultValue::Unset("those of `-resolv-conf`"),
         example: "192.0.2.1:53,[2001:db8::1]:53",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             let nameservers = input.addresses(Some(53))?;
             spec.nameservers = (!nameservers.is_empty()).then_some(nameservers);
@@ -30,7 +30,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "The agent follows changes of the file. See RESOLV.CONF in skydns(5).",
         default: DefaultValue::Value("/etc/resolv.conf"),
         example: "/run/systemd/resolve/resolv.conf",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.resolv_conf = path(input.text()?).unwrap_or_else(|| Spec::default().resolv_conf);
             Ok(())
@@ -46,7 +46,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
                   are still looked up.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.no_rec = value),
     },
     Setting {
@@ -58,7 +58,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "If this is switched off, the agent asks the fastest upstream.",
         default: DefaultValue::Value("true"),
         example: "false",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.ns_rotate = value),
     },
     Setting {
@@ -70,7 +70,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "The number is at most 127; 0 and less mean the default. Queries for the root are never forwarded.",
         default: DefaultValue::Value("2"),
         example: "1",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.ndots = positive(input.integer(i64::MIN, 127)?, DEFAULT_NDOTS);
             Ok(())
@@ -85,7 +85,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "A time of 0s means the default.",
         default: DefaultValue::Value("2s"),
         example: "1500ms",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             let timeout = input.duration()?;
             spec.read_timeout = if timeout.is_zero() { DEFAULT_READ_TIMEOUT } else { timeout };
@@ -101,7 +101,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "See SERVICES in skydns(5).",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.stub_zones = value),
     },
     Setting {
@@ -116,7 +116,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
                   expired negative answers.",
         default: DefaultValue::Value("10000"),
         example: "50000",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.rcache = usize::try_from(input.integer(i64::MIN, 100_000_000)?).unwrap_or(0);
             Ok(())
@@ -131,7 +131,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "An answer with a shorter TTL expires earlier. 0 means the default.",
         default: DefaultValue::Value("60"),
         example: "300",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.rcache_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_RCACHE_TTL);
             Ok(())
@@ -150,7 +150,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
                   at most 50 UDP replies a second for each /24 or /56 network; beyond that, replies tell them to use TCP.",
         default: DefaultValue::Value("local"),
         example: "local,192.0.2.0/24",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| Allow::parse(&input.list()?).map(|allow| spec.allow = allow),
     },
     Setting {
@@ -162,7 +162,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "Answers of stub zones stay as they are, and so do addresses of names that services of the domain lead to.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.rebind_protection = value),
     },
     Setting {
@@ -174,7 +174,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         details: "Use this only if the upstreams validate DNSSEC and the network between them and this host is safe.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.trust_ad = value),
     },
 ];

@@ -1,6 +1,6 @@
 //! Settings of the sockets and of what reads them.
 
-use super::{Change, DefaultValue, Setting};
+use super::{DefaultValue, Setting, TakesEffect};
 
 pub(super) const LISTEN_SETTINGS: &[Setting] = &[
     Setting {
@@ -12,7 +12,7 @@ pub(super) const LISTEN_SETTINGS: &[Setting] = &[
         details: "If systemd passes sockets, the agent uses these sockets and ignores the addresses.",
         default: DefaultValue::Value("127.0.0.1:53"),
         example: "127.0.0.1:53,[::1]:53",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| {
             let addresses = input.addresses(None)?;
             if !addresses.is_empty() {
@@ -31,7 +31,7 @@ pub(super) const LISTEN_SETTINGS: &[Setting] = &[
                   agent opens the sockets of `-addr`.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| input.boolean().map(|value| spec.systemd = value),
     },
     Setting {
@@ -43,7 +43,7 @@ pub(super) const LISTEN_SETTINGS: &[Setting] = &[
         details: "The number is 1 to 1024. Each worker uses up to 20 MB of memory for replies that clients ask for again and again.",
         default: DefaultValue::Unset("one for each CPU core"),
         example: "2",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| {
             spec.workers = usize::try_from(input.integer(1, 1024)?).ok();
             Ok(())

@@ -38,7 +38,7 @@ pub struct Setting {
     /// A value as a user may give it.
     pub example: &'static str,
     /// When a changed value counts.
-    pub change: Change,
+    pub takes_effect: TakesEffect,
     /// Reads a value and writes it to the settings.
     pub(in crate::config) set: SetSpec,
 }
@@ -57,7 +57,7 @@ pub enum DefaultValue {
 
 /// When a changed setting counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum TakesEffect {
     /// After a reload; in `/skydns/config` at once.
     Reload,
     /// After a restart.

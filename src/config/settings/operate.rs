@@ -1,6 +1,6 @@
 //! Settings of operation: the file of variables and the log.
 
-use super::{Change, DefaultValue, Setting, path};
+use super::{DefaultValue, Setting, TakesEffect, path};
 use crate::config::input::SettingError;
 use crate::config::spec::LogTarget;
 
@@ -15,7 +15,7 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
                   wins.",
         default: DefaultValue::Unset("none"),
         example: "/etc/default/skydns",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| input.text().map(|text| spec.env_file = path(text)),
     },
     Setting {
@@ -28,7 +28,7 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
                   `syslog` sends messages in the form of RFC 5424 to `/dev/log`.",
         default: DefaultValue::Value("stderr"),
         example: "syslog",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| {
             spec.log = match input.text()? {
                 "stderr" => LogTarget::Stderr,
@@ -52,7 +52,7 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.verbose = value),
     },
 ];

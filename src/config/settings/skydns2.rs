@@ -1,6 +1,6 @@
 //! Flags of SkyDNS 2 that set nothing: accepted or refused, so that old command lines work or say why not.
 
-use super::{Change, DefaultValue, Setting};
+use super::{DefaultValue, Setting, TakesEffect};
 use crate::config::input::SettingError;
 
 pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
@@ -13,7 +13,7 @@ pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |_, input, _| input.boolean().map(|_| ()),
     },
     Setting {
@@ -25,7 +25,7 @@ pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Value("false"),
         example: "false",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |_, input, _| match input.boolean()? {
             true => Err(SettingError::Unsupported("this version reads no Kubernetes master")),
             false => Ok(()),
@@ -40,7 +40,7 @@ pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Value("false"),
         example: "false",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |_, input, _| match input.boolean()? {
             true => Err(SettingError::Unsupported("this version does not look into /etc/hosts")),
             false => Ok(()),

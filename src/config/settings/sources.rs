@@ -1,6 +1,6 @@
 //! Settings of the stores that services come from: files, etcd, and the snapshot of etcd.
 
-use super::{Change, DefaultValue, Setting, non_empty, path};
+use super::{DefaultValue, Setting, TakesEffect, non_empty, path};
 
 pub(super) const SOURCE_SETTINGS: &[Setting] = &[
     Setting {
@@ -13,7 +13,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   with etcd; if both have a key, the file wins. See RECORDS in skydns(5).",
         default: DefaultValue::Unset("`/etc/skydns/records` if it exists"),
         example: "/etc/skydns/records",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.records = path(text)),
     },
     Setting {
@@ -29,7 +29,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   snapshot. See FILES in skydns(8).",
         default: DefaultValue::Unset("`STATE_DIRECTORY` of systemd"),
         example: "/var/lib/skydns",
-        change: Change::Restart,
+        takes_effect: TakesEffect::Restart,
         set: |spec, input, _| input.text().map(|text| spec.state_dir = path(text)),
     },
     Setting {
@@ -44,7 +44,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   `http://127.0.0.1:2379` and then on `http://127.0.0.1:4001`.",
         default: DefaultValue::Unset("`http://127.0.0.1:2379`, then port 4001; none if `-records` is set"),
         example: "http://127.0.0.1:2379,http://127.0.0.1:4001",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.machines = input.list()?.into_iter().map(str::to_owned).collect();
             Ok(())
@@ -59,7 +59,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         details: "The agent then uses the endpoints in that list before those of `-machines`.",
         default: DefaultValue::Value("false"),
         example: "true",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.discover = value),
     },
     Setting {
@@ -73,7 +73,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   see Credentials in skydns(5). `ECTD_CACERT` is the spelling of SkyDNS 2.0.",
         default: DefaultValue::Unset("the system's authorities"),
         example: "etcd-ca.pem",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.ca_cert = path(text)),
     },
     Setting {
@@ -86,7 +86,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   credentials of the unit; see Credentials in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.pem",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.tls_pem = path(text)),
     },
     Setting {
@@ -99,7 +99,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   credentials of the unit; see Credentials in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.key",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.tls_key = path(text)),
     },
     Setting {
@@ -111,7 +111,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Unset("none"),
         example: "skydns",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.username = non_empty(text)),
     },
     Setting {
@@ -123,7 +123,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         details: "",
         default: DefaultValue::Unset("none"),
         example: "secret",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.password = non_empty(text)),
     },
     Setting {
@@ -135,7 +135,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         details: "The path may have several levels.",
         default: DefaultValue::Value("skydns"),
         example: "sites/west",
-        change: Change::Reload,
+        takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.text().map(|text| spec.path_prefix = text.to_owned()),
     },
 ];
