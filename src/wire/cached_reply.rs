@@ -119,6 +119,7 @@ impl<T> CachedReply<T> {
     }
 
     /// Whether the reply may be sent at a time (Unix time, in seconds), while `tree` is served.
+    #[inline]
     pub fn is_valid(&mut self, tree: &Tree, now: u64) -> bool {
         if !(self.validity.from..self.validity.until).contains(&now) {
             return false;
@@ -137,6 +138,7 @@ impl<T> CachedReply<T> {
     }
 
     /// Sends the reply if it may be sent: see [`is_valid`](Self::is_valid) and [`write`](Self::write).
+    #[inline]
     pub fn send(
         &mut self,
         buffer: &mut [u8],

@@ -111,6 +111,7 @@ impl<T: Copy> ReplyCache<T> {
     /// (Unix time, in seconds) while `tree` is served, and fits the buffer. Returns the reply's length and its note.
     ///
     /// A reply that is not valid any more is dropped.
+    #[inline]
     pub fn answer(&mut self, buffer: &mut [u8], len: usize, tree: &Tree, now: u64) -> Option<(usize, T)> {
         let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], &mut self.key)?;
         let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
