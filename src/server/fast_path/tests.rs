@@ -1,130 +1,17 @@
 //! The fast path and the full path give the same answers, whatever is asked and whatever changes in between.
 
+mod fixture;
+
 use super::super::handler::{Handled, Protocol};
 use super::*;
-use crate::config::{HostIdentity, Spec};
-use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
-use crate::forward::Forwarder;
+use crate::dnssec::DenialKind;
 use crate::service::{Key, Service};
-use crate::tree::{Entry, Layer, Lease, Tree};
-use crate::wire::{Reply, Screened, screen};
-use arc_swap::{ArcSwap, ArcSwapOption};
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, rdata};
+use crate::tree::{Entry, Layer, Lease};
+use fixture::{PEER, SiteFixture, name, packet};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{DNSClass, RecordType};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
-
-fn name(text: &str) -> Name {
-    Name::from_ascii(text).expect("a name")
-}
-
-/// A handler, and the states that the test changes.
-struct Site {
-    handler: Handler,
-    tree: Tree,
-    published: Arc<ArcSwap<Published>>,
-    config: Arc<ArcSwap<Config>>,
-    fast: FastPath,
-    now: u64,
-    /// Questions that were answered on the fast path.
-    quick: usize,
-}
-
-impl Site {
-    fn new(denial: Option<DenialKind>, round_robin: bool) -> Self {
-        let local = Some("a.east.skydns.local".to_owned());
-        let spec = Spec { round_robin, stub_zones: true, local, ..Spec::default() };
-        let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
-        let forwarder = Forwarder::new(config.forward.clone());
-        let published =
-            Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));
-        let config = Arc::new(ArcSwap::from_pointee(config));
-        let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
-        let handler =
-            Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
-        let fast = FastPath::new(&handler, 1 << 24);
-        let (tree, now) = (published.load().tree.clone(), crate::clock::unix_time());
-        Self { handler, tree, published, config, fast, now, quick: 0 }
-    }
-
-    fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
-        let service = Service::from_json(value.as_bytes()).expect(value);
-        let entry = Entry { lease, ..Entry::new(service) };
-        self.tree.put(&Key::from_name(&name(at)), Layer(0), entry);
-        self.tree.set_serial(self.tree.serial() + 1);
-    }
-
-    fn publish(&self, freshness: Freshness) {
-        let state = Published { tree: self.tree.clone(), freshness, ..Published::default() };
-        self.published.store(Arc::new(state));
-    }
-
-    /// Has the forwarder know the reply to a question, if it is one that is forwarded.
-    fn remember(&self, packet: &[u8]) {
-        let Screened::Ask(request) = screen(packet) else { return };
-        let outside = name("example.org.").zone_of(request.query.name());
-        if outside && self.handler.forwarder.cached(&request, None).is_none() {
-            let mut reply = Reply::empty(ResponseCode::NoError);
-            for n in 0..3 {
-                let address = RData::A(rdata::A([192, 0, 2, n].into()));
-                reply.answers.push(Record::from_rdata(request.query.name().clone(), 500, address));
-            }
-            self.handler.forwarder.remember(&request, &reply);
-        }
-    }
-
-    fn full(&self, packet: &[u8]) -> Option<Message> {
-        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
-            Handled::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
-            Handled::Drop | Handled::Pending(_) => None,
-        }
-    }
-
-    /// The reply as a worker gives it.
-    fn ask(&mut self, packet: &[u8]) -> Option<Message> {
-        let mut buffer = [packet, &[0xaa; 5_000]].concat();
-        self.fast.begin(&self.handler, self.now);
-        if let Some(len) = self.fast.answer(&mut buffer, packet.len(), PEER.0.into()) {
-            self.quick += 1;
-            return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
-        }
-        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
-            Handled::Reply(reply, hint) => {
-                if let Some(hint) = hint {
-                    self.fast.offer(packet, &reply, hint);
-                }
-                Some(Message::from_vec(&reply).expect("a reply"))
-            }
-            Handled::Drop | Handled::Pending(_) => None,
-        }
-    }
-}
-
-fn signer(denial: DenialKind) -> Arc<Signer> {
-    let zone = name("skydns.local.");
-    let new = NewKey::generate(&zone, Algorithm::Ed25519, 257, 0).expect("a key");
-    let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
-    let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
-    let cache = Arc::new(SignatureCache::new(10_000));
-    Arc::new(Signer::new(zone, KeySet::new(vec![key]), denial, cache, crate::clock::unix_time()))
-}
-
-fn packet(asked: &str, rtype: RecordType, class: DNSClass, id: u16, edns: Option<(u16, bool)>) -> Vec<u8> {
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = id.is_multiple_of(2);
-    message.metadata.checking_disabled = id.is_multiple_of(5);
-    let mut query = Query::query(name(asked), rtype);
-    query.set_query_class(class);
-    message.add_query(query);
-    if let Some((size, dnssec_ok)) = edns {
-        let mut edns = hickory_proto::op::Edns::new();
-        edns.set_max_payload(size).set_dnssec_ok(dnssec_ok);
-        message.set_edns(edns);
-    }
-    message.to_vec().expect("a query")
-}
 
 fn pick<'a, T>(rng: &mut StdRng, from: &'a [T]) -> &'a T {
     &from[rng.random_range(0..from.len())]
@@ -188,9 +75,9 @@ fn sorted(message: &Message) -> Message {
     message
 }
 
-fn both_ways_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> usize {
+fn both_paths_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> usize {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut site = Site::new(denial, round_robin);
+    let mut site = SiteFixture::new(denial, round_robin);
     let names = names();
     let lease = Arc::new(Lease::new(1));
     lease.set_end(site.now + 500);
@@ -310,7 +197,7 @@ fn the_fast_path_answers_as_the_full_path() {
     for seed in 0..4 {
         for denial in [None, Some(DenialKind::Nsec3), Some(DenialKind::Compact)] {
             for round_robin in [false, true] {
-                let quick = both_ways_agree(seed, denial, round_robin);
+                let quick = both_paths_agree(seed, denial, round_robin);
                 assert!(quick > 500, "{quick} of 4,800 on the fast path");
             }
         }
@@ -318,7 +205,7 @@ fn the_fast_path_answers_as_the_full_path() {
 }
 
 /// Lets the slow path make what takes more than one signature.
-fn settle(site: &Site, packet: &[u8]) {
+fn settle(site: &SiteFixture, packet: &[u8]) {
     if let Handled::Pending(query) = site.handler.handle(packet, PEER.into(), Protocol::Udp) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(site.handler.finish(query));
@@ -326,7 +213,7 @@ fn settle(site: &Site, packet: &[u8]) {
 }
 
 /// Asks until the reply is cached, changes a record, and asks again.
-fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value: &str) {
+fn follows(site: &mut SiteFixture, asked: &str, rtype: RecordType, changed: &str, value: &str) {
     let packet = packet(asked, rtype, DNSClass::IN, 2, Some((1232, true)));
     settle(site, &packet);
     for _ in 0..4 {
@@ -347,7 +234,7 @@ fn follows(site: &mut Site, asked: &str, rtype: RecordType, changed: &str, value
 
 #[test]
 fn what_is_cached_follows_what_a_name_leads_to() {
-    let mut site = Site::new(Some(DenialKind::Nsec3), false);
+    let mut site = SiteFixture::new(Some(DenialKind::Nsec3), false);
     site.put("1.x.skydns.local.", r#"{"host":"10.0.0.1"}"#, None);
     site.put("2.x.skydns.local.", r#"{"host":"y.skydns.local"}"#, None);
     site.put("y.skydns.local.", r#"{"host":"10.0.0.2"}"#, None);
@@ -370,7 +257,7 @@ fn what_is_cached_follows_what_a_name_leads_to() {
 /// Replies of different sizes are different replies.
 #[test]
 fn a_small_client_gets_a_small_reply() {
-    let mut site = Site::new(None, false);
+    let mut site = SiteFixture::new(None, false);
     for n in 0..40 {
         site.put(&format!("{n}.x.skydns.local."), &format!(r#"{{"host":"10.0.0.{n}"}}"#), None);
     }
@@ -388,7 +275,7 @@ fn a_small_client_gets_a_small_reply() {
 
 #[test]
 fn leased_ttls_count_down_second_by_second() {
-    let mut site = Site::new(None, true);
+    let mut site = SiteFixture::new(None, true);
     let lease = Arc::new(Lease::new(1));
     lease.set_end(site.now + 100);
     site.put("a.skydns.local.", r#"{"host":"10.0.0.1"}"#, Some(Arc::clone(&lease)));
@@ -409,7 +296,7 @@ fn leased_ttls_count_down_second_by_second() {
 
 #[test]
 fn what_is_logged_goes_the_full_path() {
-    let mut site = Site::new(None, true);
+    let mut site = SiteFixture::new(None, true);
     site.config.rcu(|config| Config { verbose: true, ..Config::clone(config) });
     let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
     (0..5).for_each(|_| assert!(site.ask(&packet).is_some()));
@@ -418,7 +305,7 @@ fn what_is_logged_goes_the_full_path() {
 
 #[test]
 fn fast_replies_are_counted() {
-    let mut site = Site::new(None, true);
+    let mut site = SiteFixture::new(None, true);
     let packet = packet("a.skydns.local.", RecordType::A, DNSClass::IN, 2, None);
     (0..5).for_each(|_| assert!(site.ask(&packet).is_some()));
     assert_eq!((site.quick, site.handler.metrics().activity()), (3, 2));

@@ -1,0 +1,131 @@
+//! A small site, asked on the fast path or on the full path.
+
+use super::super::super::handler::{Handled, Protocol};
+use super::super::*;
+use crate::config::{HostIdentity, Spec};
+use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
+use crate::forward::Forwarder;
+use crate::service::{Key, Service};
+use crate::tree::{Entry, Layer, Lease, Tree};
+use crate::wire::{Reply, Screened, screen};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, rdata};
+
+pub(super) const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
+
+pub(super) fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A handler, and the states that the test changes.
+pub(super) struct SiteFixture {
+    pub(super) handler: Handler,
+    pub(super) tree: Tree,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) fast: FastPath,
+    pub(super) now: u64,
+    /// Questions that were answered on the fast path.
+    pub(super) quick: usize,
+}
+
+impl SiteFixture {
+    pub(super) fn new(denial: Option<DenialKind>, round_robin: bool) -> Self {
+        let local = Some("a.east.skydns.local".to_owned());
+        let spec = Spec { round_robin, stub_zones: true, local, ..Spec::default() };
+        let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+        let forwarder = Forwarder::new(config.forward.clone());
+        let published =
+            Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
+        let handler =
+            Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
+        let fast = FastPath::new(&handler, 1 << 24);
+        let (tree, now) = (published.load().tree.clone(), crate::clock::unix_time());
+        Self { handler, tree, published, config, fast, now, quick: 0 }
+    }
+
+    pub(super) fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
+        let service = Service::from_json(value.as_bytes()).expect(value);
+        let entry = Entry { lease, ..Entry::new(service) };
+        self.tree.put(&Key::from_name(&name(at)), Layer(0), entry);
+        self.tree.set_serial(self.tree.serial() + 1);
+    }
+
+    pub(super) fn publish(&self, freshness: Freshness) {
+        let state = Published { tree: self.tree.clone(), freshness, ..Published::default() };
+        self.published.store(Arc::new(state));
+    }
+
+    /// Has the forwarder know the reply to a question, if it is one that is forwarded.
+    pub(super) fn remember(&self, packet: &[u8]) {
+        let Screened::Ask(request) = screen(packet) else { return };
+        let outside = name("example.org.").zone_of(request.query.name());
+        if outside && self.handler.forwarder.cached(&request, None).is_none() {
+            let mut reply = Reply::empty(ResponseCode::NoError);
+            for n in 0..3 {
+                let address = RData::A(rdata::A([192, 0, 2, n].into()));
+                reply.answers.push(Record::from_rdata(request.query.name().clone(), 500, address));
+            }
+            self.handler.forwarder.remember(&request, &reply);
+        }
+    }
+
+    pub(super) fn full(&self, packet: &[u8]) -> Option<Message> {
+        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+            Handled::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
+            Handled::Drop | Handled::Pending(_) => None,
+        }
+    }
+
+    /// The reply as a worker gives it.
+    pub(super) fn ask(&mut self, packet: &[u8]) -> Option<Message> {
+        let mut buffer = [packet, &[0xaa; 5_000]].concat();
+        self.fast.begin(&self.handler, self.now);
+        if let Some(len) = self.fast.answer(&mut buffer, packet.len(), PEER.0.into()) {
+            self.quick += 1;
+            return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
+        }
+        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+            Handled::Reply(reply, hint) => {
+                if let Some(hint) = hint {
+                    self.fast.offer(packet, &reply, hint);
+                }
+                Some(Message::from_vec(&reply).expect("a reply"))
+            }
+            Handled::Drop | Handled::Pending(_) => None,
+        }
+    }
+}
+
+fn signer(denial: DenialKind) -> Arc<Signer> {
+    let zone = name("skydns.local.");
+    let new = NewKey::generate(&zone, Algorithm::Ed25519, 257, 0).expect("a key");
+    let (public, private) = (new.public.as_bytes(), new.private.as_bytes());
+    let key = KeyFiles { base: &new.base, public, private }.read(&zone).expect("a key");
+    let cache = Arc::new(SignatureCache::new(10_000));
+    Arc::new(Signer::new(zone, KeySet::new(vec![key]), denial, cache, crate::clock::unix_time()))
+}
+
+pub(super) fn packet(
+    asked: &str,
+    rtype: RecordType,
+    class: DNSClass,
+    id: u16,
+    edns: Option<(u16, bool)>,
+) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = id.is_multiple_of(2);
+    message.metadata.checking_disabled = id.is_multiple_of(5);
+    let mut query = Query::query(name(asked), rtype);
+    query.set_query_class(class);
+    message.add_query(query);
+    if let Some((size, dnssec_ok)) = edns {
+        let mut edns = hickory_proto::op::Edns::new();
+        edns.set_max_payload(size).set_dnssec_ok(dnssec_ok);
+        message.set_edns(edns);
+    }
+    message.to_vec().expect("a query")
+}
