@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// Names in the tree, all of which are asked for.
 const NAMES: usize = 10_000;
 
-/// Instructions that one fast answer may take. It takes about half of them; see the table.
-const MOST_INSTRUCTIONS: u64 = 1_200;
+/// Instructions that one fast answer may take. It takes 620 to 650; the rest is for other compilers and C libraries.
+const MAX_INSTRUCTIONS: u64 = 750;
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
@@ -142,8 +142,8 @@ fn main() {
         // So many that the seeds of the cache, which differ from run to run, matter little.
         const ANSWERS: usize = 200_000;
         let each = (instructions(NAMES + ANSWERS) - instructions(NAMES)) / ANSWERS as u64;
-        println!("{each} instructions for one fast answer, of {MOST_INSTRUCTIONS} that it may take");
-        assert!(each <= MOST_INSTRUCTIONS, "the fast path has become slower");
+        println!("{each} instructions for one fast answer, of {MAX_INSTRUCTIONS} that it may take");
+        assert!(each <= MAX_INSTRUCTIONS, "the fast path has become slower");
     } else {
         let fast = time(|number| {
             black_box(site.fast(number));
