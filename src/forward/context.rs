@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// What all upstreams share; one for the forwarder.
 pub(super) struct UpstreamContext {
-    /// Owns the tasks of all TCP connections: they end when this is dropped.
+    /// Makes TCP connections.
     pub(super) provider: TokioRuntimeProvider,
     /// Time for the reply to a question, by one upstream.
     timeout: Mutex<Duration>,

@@ -1,6 +1,7 @@
 //! Why an exchange with an upstream gave no reply.
 
-use hickory_resolver::net::NetError;
+use hickory_proto::ProtoError;
+use hickory_proto::serialize::binary::DecodeError;
 use std::io;
 
 /// Why an exchange with an upstream gave no reply. Clients may read the text, in an extended error.
@@ -9,21 +10,27 @@ pub(super) enum ExchangeError {
     /// No reply came within the timeout.
     #[error("no reply in time")]
     Timeout,
-    /// The connection failed, or the reply makes no sense.
-    #[error("{0}")]
-    Net(#[from] NetError),
+    /// The network says that no question gets there, such as that nobody listens at the port.
+    #[error("{}", unreachable_text(*.0))]
+    Unreachable(io::ErrorKind),
     /// The question cannot be sent.
     #[error("sending: {0}")]
-    Send(#[from] io::Error),
-    /// The host says that nobody listens there.
-    #[error("nobody listens there")]
-    NobodyListens,
-    /// No new socket can be opened, and too many questions wait at the current one.
+    Send(#[source] io::Error),
+    /// No connection can be made.
+    #[error("connecting: {0}")]
+    Connect(io::ErrorKind),
+    /// The connection ended before the reply came.
+    #[error("the connection was closed")]
+    Closed,
+    /// The question cannot be written as a message.
+    #[error("the question cannot be written: {0}")]
+    Encode(#[from] ProtoError),
+    /// The reply cannot be read.
+    #[error("the reply cannot be read: {0}")]
+    Unreadable(#[from] DecodeError),
+    /// Too many questions wait at one port or connection, and no new one can be opened.
     #[error("too many wait for it at one port")]
     TooManyPending,
-    /// The message is not a reply to the question.
-    #[error("the reply is not to the question")]
-    NotTheReply,
     /// The upstream was found to forward to us.
     #[error("it forwards to this server")]
     Loop,
@@ -32,6 +39,14 @@ pub(super) enum ExchangeError {
 impl ExchangeError {
     /// Whether the network failed, rather than the server.
     pub(super) fn is_of_network(&self) -> bool {
-        matches!(self, Self::Send(_) | Self::NobodyListens | Self::Net(NetError::Io(_)))
+        matches!(self, Self::Send(_) | Self::Unreachable(_) | Self::Connect(_) | Self::Closed)
+    }
+}
+
+/// What a kind of error says of the network.
+fn unreachable_text(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        other => other.to_string(),
     }
 }

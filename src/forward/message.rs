@@ -74,14 +74,12 @@ pub(super) struct UpstreamReply {
 }
 
 impl UpstreamReply {
-    /// Reads a message that came for a question.
+    /// Reads a reply to a question that was sent; that it is one was found out before (`pending_replies`).
     ///
     /// # Errors
-    /// The message is not a reply to the question.
-    pub(super) fn read(question: &UpstreamQuestion, message: Message) -> Result<Self, ExchangeError> {
-        if !is_reply_to(&question.query, &message) {
-            return Err(ExchangeError::NotTheReply);
-        }
+    /// The reply cannot be read.
+    pub(super) fn read(octets: &[u8]) -> Result<Self, ExchangeError> {
+        let message = Message::from_vec(octets)?;
         Ok(Self { has_edns: message.edns.is_some(), reply: reply_of(message) })
     }
 

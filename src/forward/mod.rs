@@ -5,7 +5,7 @@
 //! new one: fresh id and port, our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
 //!
 //! The way of a question: `forwarder` → `cache` → `flight` (equal questions share one exchange) → `race` (several
-//! upstreams) → `upstream` → `query_sockets` (UDP) or `tcp` → `message`, and back. `upstream_state` has the rules of
+//! upstreams) → `upstream` → `query_sockets` (UDP) or `tcp` → `pending_replies` → `message`, and back. `upstream_state` has the rules of
 //! when an upstream is suspect; `refresh` runs the exchanges that no client waits for.
 
 mod cache;
@@ -15,6 +15,7 @@ mod exchange_error;
 mod flight;
 mod forwarder;
 mod message;
+mod pending_replies;
 mod pool;
 mod probe;
 mod query_sockets;

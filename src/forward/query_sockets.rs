@@ -8,18 +8,14 @@
 
 use super::exchange_error::ExchangeError;
 use super::message::{UpstreamQuestion, UpstreamReply};
+use super::pending_replies::PendingReplies;
 use crate::lock::lock;
-use crate::wire::HEADER;
-use hickory_proto::op::Message;
-use hickory_resolver::net::NetError;
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -59,41 +55,12 @@ pub(super) struct QuerySockets {
 /// question waits.
 #[derive(Debug)]
 struct QuerySocket {
+    socket: Arc<UdpSocket>,
     pending: Arc<PendingReplies>,
     opened: Instant,
     questions: AtomicUsize,
     /// The one task that receives replies; it is aborted when this value is dropped.
     _receiver: JoinSet<()>,
-}
-
-/// The questions that wait at a socket, by id.
-#[derive(Debug)]
-struct PendingReplies {
-    socket: UdpSocket,
-    by_id: Mutex<HashMap<u16, PendingReply>>,
-}
-
-/// A question that waits for its reply.
-#[derive(Debug)]
-struct PendingReply {
-    /// The question section as it was sent: the reply repeats it, in any letter case.
-    question: Vec<u8>,
-    /// Where the reply goes; `None` once it was sent there. The id is free when the exchange has ended.
-    reply: Option<oneshot::Sender<Result<Message, ExchangeError>>>,
-}
-
-type ReplyReceiver = oneshot::Receiver<Result<Message, ExchangeError>>;
-
-/// Frees the id of a question when its exchange ends, by a reply or otherwise.
-struct PendingGuard<'a> {
-    replies: &'a PendingReplies,
-    id: u16,
-}
-
-impl Drop for PendingGuard<'_> {
-    fn drop(&mut self) {
-        lock(&self.replies.by_id).remove(&self.id);
-    }
 }
 
 impl QuerySockets {
@@ -104,23 +71,31 @@ impl QuerySockets {
     /// Sends a question, again if no reply comes soon, and gives the reply.
     ///
     /// # Errors
-    /// No reply came within `limit`, the reply makes no sense, or the question cannot be sent.
+    /// No reply came within `limit`, the reply cannot be read, or the question cannot be sent.
     pub(super) async fn exchange(
         &self,
         question: &UpstreamQuestion,
         with_edns: bool,
         limit: Duration,
     ) -> Result<UpstreamReply, ExchangeError> {
-        let mut octets = question.to_message(with_edns).to_vec().map_err(NetError::from)?;
+        let mut octets = question.to_message(with_edns).to_vec()?;
         let end = Instant::now() + limit;
-        let mut pause = REFUSED_RETRY_PAUSE;
+        let socket = self.socket().map_err(ExchangeError::Send)?;
+        let mut awaited = socket.pending.register(&mut octets, MAX_PENDING_PER_SOCKET)?;
+        let (mut pause, mut refused_pause) = (RESEND_DELAY, REFUSED_RETRY_PAUSE);
         loop {
-            let socket = self.socket()?;
-            match socket.pending.exchange(&mut octets, end).await {
-                Err(ExchangeError::NobodyListens) if Instant::now() + pause < end => sleep(pause).await,
-                result => return UpstreamReply::read(question, result?),
+            socket.send(&octets).await?;
+            let until = (Instant::now() + pause).min(end);
+            match timeout_at(until, awaited.next()).await {
+                Ok(Err(ExchangeError::Unreachable(_))) if Instant::now() + refused_pause < end => {
+                    awaited.await_again();
+                    sleep(refused_pause).await;
+                    refused_pause *= 2;
+                }
+                Ok(received) => return UpstreamReply::read(&received?),
+                Err(_) if until == end => return Err(ExchangeError::Timeout),
+                Err(_) => pause *= 2,
             }
-            pause *= 2;
         }
     }
 
@@ -148,9 +123,8 @@ impl QuerySockets {
     /// Gives up the current socket if it is old and no question waits there. Until then it serves when no other socket
     /// can be opened.
     pub(super) fn close_idle(&self) {
-        lock(&self.current).take_if(|socket| {
-            socket.opened.elapsed() > SOCKET_IDLE_TIMEOUT && lock(&socket.pending.by_id).is_empty()
-        });
+        lock(&self.current)
+            .take_if(|socket| socket.opened.elapsed() > SOCKET_IDLE_TIMEOUT && socket.pending.len() == 0);
     }
 }
 
@@ -161,123 +135,51 @@ impl QuerySocket {
         let socket = std::net::UdpSocket::bind((any, 0))?;
         socket.connect(upstream)?;
         socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
-        let pending = Arc::new(PendingReplies { socket, by_id: Mutex::default() });
+        let socket = Arc::new(UdpSocket::from_std(socket)?);
+        let pending = Arc::new(PendingReplies::default());
         let mut receiver = JoinSet::new();
-        receiver.spawn(Arc::clone(&pending).receive_replies());
-        Ok(Self { pending, opened: Instant::now(), questions: AtomicUsize::new(1), _receiver: receiver })
+        receiver.spawn(receive_replies(Arc::clone(&socket), Arc::clone(&pending)));
+        Ok(Self {
+            socket,
+            pending,
+            opened: Instant::now(),
+            questions: AtomicUsize::new(1),
+            _receiver: receiver,
+        })
     }
-}
 
-impl PendingReplies {
-    /// Sends a question until a reply comes or the time is over.
-    async fn exchange(&self, octets: &mut [u8], end: Instant) -> Result<Message, ExchangeError> {
-        let (_guard, mut reply) = self.register(octets)?;
-        let mut pause = RESEND_DELAY;
-        loop {
-            self.send(octets).await?;
-            let until = (Instant::now() + pause).min(end);
-            match timeout_at(until, &mut reply).await {
-                Ok(result) => return result.unwrap_or(Err(ExchangeError::Timeout)),
-                Err(_) if until == end => return Err(ExchangeError::Timeout),
-                Err(_) => pause *= 2,
+    async fn send(&self, octets: &[u8]) -> Result<(), ExchangeError> {
+        let sent = match self.socket.send(octets).await {
+            // The error is about an earlier question, and the receiving task does not see it any more.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.pending.fail(|| ExchangeError::Unreachable(error.kind()));
+                self.socket.send(octets).await
             }
-        }
-    }
-
-    /// Gives a question an id that is free at this socket, and the receiver of its reply.
-    fn register(&self, octets: &mut [u8]) -> Result<(PendingGuard<'_>, ReplyReceiver), ExchangeError> {
-        let mut by_id = lock(&self.by_id);
-        if by_id.len() >= MAX_PENDING_PER_SOCKET {
-            return Err(ExchangeError::TooManyPending);
-        }
-        let id = loop {
-            let id = rand::random();
-            if !by_id.contains_key(&id) {
-                break id;
-            }
-        };
-        octets[..2].copy_from_slice(&id.to_be_bytes());
-        let (sender, receiver) = oneshot::channel();
-        let question = question_octets(octets).to_vec();
-        by_id.insert(id, PendingReply { question, reply: Some(sender) });
-        Ok((PendingGuard { replies: self, id }, receiver))
-    }
-
-    async fn send(&self, octets: &[u8]) -> io::Result<()> {
-        match self.socket.send(octets).await {
-            // The error is about an earlier question, and the receiving task may not have seen it yet.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(octets).await,
             sent => sent,
-        }
-        .map(drop)
+        };
+        sent.map(drop).map_err(ExchangeError::Send)
     }
+}
 
-    /// Receives replies and gives each to its question, for ever.
-    async fn receive_replies(self: Arc<Self>) {
-        let mut buffer = vec![0; REPLY_BUFFER_SIZE];
-        loop {
-            match self.socket.recv(&mut buffer).await {
-                Ok(len) => self.dispatch(&buffer[..len]),
-                Err(error) => {
-                    log::debug!("receiving at {:?}: {error}", self.socket.local_addr());
-                    for reply in lock(&self.by_id).values_mut().filter_map(|pending| pending.reply.take()) {
-                        let _ = reply.send(Err(ExchangeError::NobodyListens));
-                    }
-                    sleep(RECEIVE_ERROR_PAUSE).await;
-                }
+/// Receives replies at a socket and gives each to its question, for ever.
+async fn receive_replies(socket: Arc<UdpSocket>, pending: Arc<PendingReplies>) {
+    let mut buffer = vec![0; REPLY_BUFFER_SIZE];
+    loop {
+        match socket.recv(&mut buffer).await {
+            Ok(len) => pending.dispatch(&buffer[..len]),
+            Err(error) => {
+                log::debug!("receiving at {:?}: {error}", socket.local_addr());
+                pending.fail(|| ExchangeError::Unreachable(error.kind()));
+                sleep(RECEIVE_ERROR_PAUSE).await;
             }
         }
     }
-
-    /// Gives a reply to the question that waits for it. A datagram that does not repeat the question is ignored: it may
-    /// be forged.
-    fn dispatch(&self, octets: &[u8]) {
-        let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
-        let mut by_id = lock(&self.by_id);
-        let Some(pending) = by_id.get_mut(&id) else { return };
-        if !repeats_question(&pending.question, octets) {
-            return;
-        }
-        if let Some(reply) = pending.reply.take() {
-            drop(by_id);
-            let _ = reply.send(Message::from_vec(octets).map_err(|error| NetError::from(error).into()));
-        }
-    }
-}
-
-/// The question section of a message of ours, which holds one question.
-fn question_octets(octets: &[u8]) -> &[u8] {
-    let behind = octets.get(HEADER..).unwrap_or_default();
-    let mut end = 0;
-    while let Some(label) = behind.get(end).filter(|label| **label != 0) {
-        end += 1 + usize::from(*label);
-    }
-    behind.get(..end + 5).unwrap_or_default()
-}
-
-/// Whether a message is a response that repeats a question, in any letter case.
-///
-/// A response with FORMERR or NOTIMP may leave the question out (RFC 6891 §7).
-fn repeats_question(question: &[u8], response: &[u8]) -> bool {
-    let Some((header, behind)) = response.split_first_chunk::<HEADER>() else { return false };
-    let is_not_understood = matches!(header[3] & 0x0f, 1 | 4);
-    let same = |repeated: &[u8]| {
-        let ends = question.len().saturating_sub(4);
-        repeated[..ends].eq_ignore_ascii_case(&question[..ends]) && repeated[ends..] == question[ends..]
-    };
-    header[2] & 0x80 != 0
-        && match header[4..6] {
-            [0, 1] => behind.get(..question.len()).is_some_and(same),
-            [0, 0] => is_not_understood,
-            _ => false,
-        }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::{MessageType, ResponseCode};
+    use hickory_proto::op::{Message, MessageType, ResponseCode};
     use hickory_proto::rr::{Name, RecordType};
     use std::collections::HashSet;
 
@@ -324,9 +226,9 @@ mod tests {
         assert!(replies.iter().all(Result::is_ok), "each the reply to its question");
         assert!((4..=40).contains(&ports), "{ports} ports");
         tokio::time::sleep(SOCKET_LIFETIME).await;
-        let before = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
+        let before = sockets.socket().expect("a socket").socket.local_addr().expect("an address");
         tokio::time::sleep(SOCKET_LIFETIME).await;
-        let after = sockets.socket().expect("a socket").pending.socket.local_addr().expect("an address");
+        let after = sockets.socket().expect("a socket").socket.local_addr().expect("an address");
         assert_ne!(before, after);
     }
 
@@ -369,8 +271,8 @@ mod tests {
             upstream.send_to(&octets, peer).await.expect("sent");
         };
         let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
-        assert!(matches!(got, Err(ExchangeError::Net(_))), "{got:?}");
-        assert!(lock(&sockets.socket().expect("a socket").pending.by_id).is_empty());
+        assert!(matches!(got, Err(ExchangeError::Unreadable(_))), "{got:?}");
+        assert_eq!(sockets.socket().expect("a socket").pending.len(), 0);
         let got = sockets.exchange(&asked, true, Duration::from_millis(20)).await;
         assert!(matches!(got, Err(ExchangeError::Timeout)), "{got:?}");
     }

@@ -209,9 +209,10 @@ impl Upstream {
         self.tcp.close();
     }
 
-    /// Closes sockets that nobody uses, and probes the upstream if it is suspect or may forward to us.
+    /// Closes sockets and connections that nobody uses, and probes the upstream if it is suspect or may forward to us.
     pub(super) async fn maintain(&self) {
         self.sockets.close_idle();
+        self.tcp.close_idle();
         let probe = lock(&self.state).take_probe(Instant::now());
         match probe {
             Some(ProbeKind::Loop { known_since }) => self.probe_loop(known_since).await,
