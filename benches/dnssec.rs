@@ -12,13 +12,13 @@ use ring::signature::{
     Ed25519KeyPair,
 };
 use skydns::answer::{
-    Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, Zone, answer,
+    Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, WORK_OF_ANSWER, Zone, answer,
 };
 use skydns::dnssec::{
     Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningOutcome, SigningRequest,
 };
 use skydns::service::{Key, Service};
-use skydns::tree::{Entry, Layer, Tree};
+use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
 use std::hint::black_box;
 use std::rc::Rc;
@@ -37,10 +37,10 @@ fn name(text: &str) -> Name {
 }
 
 /// Something that is done again and again; it is told how often it was done before.
-type Work = Box<dyn FnMut(usize)>;
+type Job = Box<dyn FnMut(usize)>;
 
 /// Calls a second of each work, and how that compares with the first: medians of rounds in which they take turns.
-fn rates(works: &mut [(String, Work)]) -> Vec<(f64, f64)> {
+fn rates(works: &mut [(String, Job)]) -> Vec<(f64, f64)> {
     let mut calls = vec![0; works.len()];
     let mut rounds = vec![Vec::new(); works.len()];
     for _ in 0..ROUNDS {
@@ -64,10 +64,10 @@ fn rates(works: &mut [(String, Work)]) -> Vec<(f64, f64)> {
 }
 
 /// The library signs a message of the size that an NSEC3 has.
-fn raw(algorithm: Algorithm) -> Work {
+fn raw(algorithm: Algorithm) -> Job {
     let random = SystemRandom::new();
     let message = [7; 150];
-    let ecdsa = |with: &'static EcdsaSigningAlgorithm| -> Work {
+    let ecdsa = |with: &'static EcdsaSigningAlgorithm| -> Job {
         let document = EcdsaKeyPair::generate_pkcs8(with, &random).expect("a key");
         let pair = EcdsaKeyPair::from_pkcs8(with, document.as_ref(), &random).expect("a key");
         let random = random.clone();
@@ -125,6 +125,7 @@ impl Site {
             seed: 1,
             externals: &Externals::new(),
             max_records: 340,
+            work: &Work::new(WORK_OF_ANSWER),
             dnssec: Some(DnssecView {
                 apex: state.apex(),
                 dnssec_ok: request.dnssec_ok(),
@@ -157,7 +158,7 @@ fn question(name: &str, dnssec: bool) -> Vec<u8> {
 }
 
 /// Signed answers of a zone.
-fn works(algorithm: Algorithm) -> Vec<(String, Work)> {
+fn works(algorithm: Algorithm) -> Vec<(String, Job)> {
     let mut works = vec![(format!("{} alone", algorithm.name()), raw(algorithm))];
     for (kind, denial) in [("NSEC3", DenialKind::Nsec3), ("compact", DenialKind::Compact)] {
         let site = Site::new(algorithm, denial);

@@ -6,9 +6,9 @@
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Key, Service};
-use skydns::tree::{Entry, Layer, Tree};
+use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{CacheHint, Reply, ReplyCache, Screened, Transport, Validity, encode, screen};
 use std::hint::black_box;
 use std::process::Command;
@@ -67,6 +67,7 @@ impl Site {
             seed: 1,
             externals: &Externals::new(),
             max_records: 340,
+            work: &Work::new(WORK_OF_ANSWER),
             dnssec: None,
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };

@@ -6,9 +6,9 @@
 
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
-use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath};
+use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ fn key(n: usize) -> Key {
 }
 
 fn service(n: usize, port: u16) -> Service {
-    let value = format!("{{\"host\":\"10.{}.{}.{}\",\"port\":{port}}}", n >> 16 & 255, n >> 8 & 255, n & 255);
+    let address = format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255);
+    let value = format!("{{\"host\":\"{address}\",\"port\":{port},\"mail\":{}}}", n == 0);
     Service::from_json(value.as_bytes()).expect("a service")
 }
 
@@ -125,7 +126,8 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         }),
     );
     let wild = TreePath::new(&name("i7.svc42.*.skydns.local."));
-    let first = |path: &TreePath| match tree.services(path, DataKinds::HOST, |_| false) {
+    let first = |path: &TreePath| match tree.services(path, DataKinds::HOST, &Work::new(u32::MAX), |_| false)
+    {
         TreeLookup::Services(found) => found.len(),
         _ => 0,
     };
@@ -140,7 +142,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
     note(
         "wildcard look-up of what does not exist (*, TXT)",
         measure(|_| {
-            black_box(tree.services(&nothing, DataKinds::TEXT, |_| false));
+            black_box(tree.services(&nothing, DataKinds::TEXT, &Work::new(u32::MAX), |_| false));
         }),
     );
 }
@@ -157,10 +159,12 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         seed: 7,
         externals: &externals,
         max_records: 4_000,
+        work: &Work::new(0),
         dnssec: None,
     };
     let mut time = |what, questions: &[Query], records: usize| {
-        let check = |query: &Query| match answer(query, &view) {
+        let ask = |query: &Query| answer(query, &View { work: &Work::new(5 * WORK_OF_ANSWER), ..view });
+        let check = |query: &Query| match ask(query) {
             Outcome::Answered(answer) => answer.answers.len(),
             other => panic!("{other:?}"),
         };
@@ -168,7 +172,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         note(
             what,
             measure(|call| {
-                black_box(answer(&questions[call % questions.len()], &view));
+                black_box(ask(&questions[call % questions.len()]));
             }),
         );
     };
@@ -182,6 +186,12 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
     time("answer: SRV of 100 instances", &service, 100);
     let wild = [Query::query(name("i7.svc42.*.skydns.local."), RecordType::A)];
     time("answer: A through a wildcard", &wild, 1);
+    // Visits each name that its work allows, and finds nothing.
+    let deep = [Query::query(name("none.*.*.*.skydns.local."), RecordType::A)];
+    time("answer: all work over TCP spent on wildcards", &deep, 0);
+    // A fifth of the work takes all services that it finds; those of a group are all read before one is chosen.
+    let wide = [Query::query(name("skydns.local."), RecordType::MX)];
+    time("answer: all work over TCP spent on mail exchangers", &wide, 0);
 }
 
 fn updates(tree: &mut Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {

@@ -17,9 +17,9 @@
 //! ```
 //! use hickory_proto::op::Query;
 //! use hickory_proto::rr::{Name, RecordType};
-//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, View, Zone, answer};
+//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 //! use skydns::service::{Key, Service};
-//! use skydns::tree::{Entry, Layer, Tree};
+//! use skydns::tree::{Entry, Layer, Tree, Work};
 //! use std::str::FromStr;
 //!
 //! let mut tree = Tree::new();
@@ -36,6 +36,7 @@
 //!     seed: 0,
 //!     externals: &Externals::new(),
 //!     max_records: 4_000,
+//!     work: &Work::new(WORK_OF_ANSWER),
 //!     dnssec: None,
 //! };
 //! let question = Query::query(Name::from_str("staging.east.skydns.local.")?, RecordType::SRV);

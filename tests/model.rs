@@ -6,7 +6,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
 use skydns::answer::{Answer, Dependencies, Externals, Freshness, Lookup, Outcome, View, Zone, answer};
 use skydns::service::{Key, Service};
-use skydns::tree::{Entry, Layer, Tree};
+use skydns::tree::{Entry, Layer, Tree, Work};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -314,6 +314,7 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
             seed: 1,
             externals: &externals,
             max_records: 4_000,
+            work: &Work::new(u32::MAX),
             dnssec: None,
         };
         match answer(&query, &view) {

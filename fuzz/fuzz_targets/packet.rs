@@ -4,9 +4,9 @@
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use libfuzzer_sys::fuzz_target;
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Keyspace, KeyTarget, Service};
-use skydns::tree::{Entry, Layer, Tree};
+use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{Reply, Screened, Transport, encode, screen};
 use std::sync::LazyLock;
 
@@ -44,6 +44,7 @@ fuzz_target!(|packet: &[u8]| {
         seed: 1,
         externals: &externals,
         max_records: 4_000,
+        work: &Work::new(WORK_OF_ANSWER),
         dnssec: None,
     };
     let reply = match answer(&request.query, &view) {

@@ -1,6 +1,5 @@
 //! The addresses of a name in a signed answer: those of its services, and those that hosts of its services lead to.
 
-use super::budget::Budget;
 use super::select;
 use super::view::View;
 use crate::service::Host;
@@ -57,7 +56,7 @@ impl Family {
 /// The addresses of a name.
 pub(super) struct FlatAddresses {
     pub(super) records: Vec<Record>,
-    /// Whether a name had more different hosts than the budget allows; then records are missing.
+    /// Whether a name had more different hosts than are allowed; then records are missing.
     pub(super) too_many: bool,
 }
 
@@ -70,21 +69,22 @@ pub(super) fn flat_addresses(
     owner: &Name,
     path: &TreePath,
     family: Family,
-    budget: &mut Budget,
+    max_different: usize,
 ) -> FlatAddresses {
     let mut flat = FlatAddresses { records: Vec::new(), too_many: false };
     let mut visited = HashSet::from([path.name().clone()]);
     // Names to visit, each with the lowest TTL on the way there and the number of names on that way.
     let mut to_visit = vec![(path.clone(), u32::MAX, 0)];
     while let Some((path, max_ttl, depth)) = to_visit.pop() {
-        let found = match view.distinct_services(&path, family.kinds(), |service| &service.host, budget) {
-            TreeLookup::NoName => Vec::new(),
-            TreeLookup::Services(found) => select::one_group(found),
-            TreeLookup::TooMany => {
-                flat.too_many = true;
-                Vec::new()
-            }
-        };
+        let found =
+            match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
+                TreeLookup::NoName => Vec::new(),
+                TreeLookup::Services(found) => select::one_group(found),
+                TreeLookup::TooMany => {
+                    flat.too_many = true;
+                    Vec::new()
+                }
+            };
         for m in found {
             let ttl = view.ttl(m.entry).min(max_ttl);
             if let Some(address) = family.address(&m.entry.service.host) {
@@ -93,7 +93,7 @@ pub(super) fn flat_addresses(
                 let target = view.zone.resolve_local(target).to_lowercase();
                 let ends = depth >= MAX_CNAME_CHAIN || flat.too_many || target.is_root();
                 if !ends && visited.insert(target.clone()) {
-                    to_visit.push((TreePath::new(&target), ttl, depth + 1));
+                    to_visit.push((TreePath::literal(&target), ttl, depth + 1));
                 }
             }
         }

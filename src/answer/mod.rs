@@ -9,7 +9,6 @@
 //! the name has, and both read the tree through [`View`] alone.
 
 mod arrange;
-mod budget;
 mod builder;
 mod chaos;
 mod externals;
@@ -33,7 +32,7 @@ pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
 pub use type_cache::TypeCache;
-pub use view::{Dependencies, DnssecView, Freshness, View};
+pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER};
 pub use zone::{Identity, Zone};
 
 use crate::tree::TreePath;

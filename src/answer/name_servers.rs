@@ -32,6 +32,7 @@ fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
     };
     let mut servers = Vec::new();
     let _ = node.for_each_child(&mut |child| {
+        view.work.charge(1)?;
         // `local` and `stub` mean something else, and `ns` is read apart.
         let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
         if let (Some(entry), false) = (child.entry(), is_other) {

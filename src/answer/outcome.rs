@@ -36,6 +36,8 @@ pub struct Answer {
     pub ede: Option<Ede>,
     /// Too many services for any message: TC over UDP, SERVFAIL over TCP.
     pub too_large: bool,
+    /// The work of the answer was spent before it was complete: it has no records, and is too large as well.
+    pub too_costly: bool,
     /// Names and data that have to be proven not to exist; only for clients that want DNSSEC records.
     pub denials: Vec<Denial>,
 }
@@ -87,8 +89,14 @@ impl Answer {
             additionals: Vec::new(),
             ede: None,
             too_large: false,
+            too_costly: false,
             denials: Vec::new(),
         }
+    }
+
+    /// In place of an answer whose [work](super::View::work) is spent.
+    pub(super) fn too_costly() -> Self {
+        Self { too_large: true, too_costly: true, ..Self::empty(ResponseCode::NoError) }
     }
 
     /// A failure with the reason for a person.

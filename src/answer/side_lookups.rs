@@ -1,22 +1,18 @@
 //! Look-ups beside an answer: which types a name has, and the single CNAME that a name may have in a signed answer.
 //!
-//! They have the view and a budget of their own, and no access to the records that an answer collects. So their results
-//! depend neither on the transport nor on how much the answer has read before.
+//! They have no access to the records that an answer collects, and a limit on the names at one place that does not depend
+//! on the transport. So a name has the same types over UDP and TCP; if the work of the answer is spent, there is no answer.
 
-use super::budget::Budget;
 use super::flatten::{Family, flat_addresses};
 use super::name_servers::name_servers;
 use super::select::{self, Announced, is_mail_exchanger};
 use super::view::View;
 use super::zone::Zone;
 use crate::service::Host;
-use crate::tree::{DataKinds, MAX_FOUND, TreeLookup, TreePath};
+use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::{Name, RecordType};
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// Maximum number of services that are read beside one answer.
-const MAX_SIDE_SERVICES: usize = 4 * MAX_FOUND;
 
 /// Maximum number of different hosts at one name, and of names that CNAMEs lead to.
 ///
@@ -32,13 +28,11 @@ pub(super) fn gather_types(view: &View<'_>, path: &TreePath, is_apex: bool) -> V
 /// Look-ups beside an answer.
 pub(super) struct SideLookups<'a> {
     view: &'a View<'a>,
-    budget: Budget,
 }
 
 impl<'a> SideLookups<'a> {
-    /// Look-ups with a full budget.
     pub(super) fn new(view: &'a View<'a>) -> Self {
-        Self { view, budget: Budget::new(MAX_SIDE_SERVICES, MAX_SIDE_NAMES) }
+        Self { view }
     }
 
     /// The CNAME of a name in a signed answer, as its target and TTL: a name has one if none of its services has an
@@ -86,7 +80,6 @@ impl<'a> SideLookups<'a> {
             TreeLookup::NoName => false,
             TreeLookup::TooMany => true,
             TreeLookup::Services(found) => {
-                self.budget.spend(found.len());
                 let found = select::distinct(found);
                 // Groups do not matter to MX.
                 let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };
@@ -103,14 +96,14 @@ impl<'a> SideLookups<'a> {
         if self.single_cname(path).is_some() {
             return false;
         }
-        let flat = flat_addresses(self.view, path.name(), path, family, &mut self.budget);
+        let flat = flat_addresses(self.view, path.name(), path, family, MAX_SIDE_NAMES);
         flat.too_many || !flat.records.is_empty()
     }
 
     /// Whether a service at a name is a mail exchanger; `true` as well if there are too many services to know.
     fn has_mail_exchanger(&mut self, path: &TreePath) -> bool {
         self.has(path, DataKinds::MAIL)
-            && match self.view.distinct_services(path, DataKinds::MAIL, Announced, &mut self.budget) {
+            && match self.view.distinct_services(path, DataKinds::MAIL, Announced, MAX_SIDE_NAMES) {
                 TreeLookup::NoName => false,
                 TreeLookup::TooMany => true,
                 TreeLookup::Services(found) => found.iter().any(|m| is_mail_exchanger(&m.entry.service)),
@@ -167,15 +160,16 @@ impl CnameSearch<'_, '_> {
 
     /// The targets at a name, of the services of one group; `None` if this or an earlier name had too many.
     fn targets(&mut self, path: &TreePath) -> Option<Targets> {
-        let SideLookups { view, budget } = &mut *self.side;
-        let found = match view.distinct_services(path, DataKinds::NAME, |service| &service.host, budget) {
-            TreeLookup::NoName => Vec::new(),
-            TreeLookup::Services(found) => select::one_group(found),
-            TreeLookup::TooMany => {
-                self.too_many = true;
-                Vec::new()
-            }
-        };
+        let view = self.side.view;
+        let found =
+            match view.distinct_services(path, DataKinds::NAME, |service| &service.host, MAX_SIDE_NAMES) {
+                TreeLookup::NoName => Vec::new(),
+                TreeLookup::Services(found) => select::one_group(found),
+                TreeLookup::TooMany => {
+                    self.too_many = true;
+                    Vec::new()
+                }
+            };
         if self.too_many {
             return None;
         }
@@ -202,13 +196,13 @@ impl CnameSearch<'_, '_> {
         let view = self.side.view;
         let mut to_visit = vec![as_looked_up(view.zone, target)];
         while let Some(name) = to_visit.pop() {
-            if visited.len() >= MAX_SIDE_NAMES || self.side.budget.is_spent() {
+            if visited.len() >= MAX_SIDE_NAMES || view.work.is_spent() {
                 return false;
             }
             if name.is_root() || !visited.insert(name.clone()) {
                 continue;
             }
-            let path = TreePath::new(&name);
+            let path = TreePath::literal(&name);
             if !view.zone.contains(&name) && !view.exists(&name, &path) {
                 // Upstreams are asked for names of `ndots` labels at least.
                 if name.iter().count() >= usize::from(view.zone.ndots) {
@@ -229,7 +223,7 @@ impl CnameSearch<'_, '_> {
         let mut visited = HashSet::from([name.clone()]);
         let mut next = as_looked_up(zone, target);
         while visited.insert(next.clone()) && visited.len() < MAX_SIDE_NAMES {
-            match self.targets(&TreePath::new(&next)) {
+            match self.targets(&TreePath::literal(&next)) {
                 Some(Targets { names, of_own_service: true }) if !names.is_empty() => {
                     next = as_looked_up(zone, &names[0].0);
                 }

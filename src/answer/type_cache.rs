@@ -2,7 +2,7 @@
 //! names below one closest encloser must not gather them each time.
 
 use super::zone::Zone;
-use crate::tree::VersionSlot;
+use crate::tree::{TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
 use std::convert::Infallible;
@@ -18,16 +18,18 @@ pub struct TypeCache {
     names: OnceLock<Cache<TypeCacheKey, Arc<CachedTypes>>>,
 }
 
-/// The types at a name, and the version slots that they depend on; `None` if these are too many.
+/// The types at a name, and what they depend on.
 pub(super) struct CachedTypes {
-    pub(super) types: Box<[RecordType]>,
+    /// `None` if it takes too much work to find out.
+    pub(super) types: Option<Box<[RecordType]>>,
+    /// The version slots of the names that were read; `None` if they are too many.
     pub(super) slots: Option<Box<[VersionSlot]>>,
 }
 
 /// A name as it is looked up, with the settings that its types depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TypeCacheKey {
-    name: Name,
+    path: TreePath,
     /// CNAMEs are followed as long as they stay in this domain.
     domain: Name,
     /// Whether the name is the apex, which has types of its own and never a CNAME.
@@ -37,10 +39,10 @@ pub(super) struct TypeCacheKey {
 }
 
 impl TypeCacheKey {
-    /// The key of a name, which is in lower case; `apex` says whether it is the name of the domain.
-    pub(super) fn new(name: &Name, apex: bool, zone: &Zone) -> Self {
+    /// The key of a name; `apex` says whether it is the name of the domain.
+    pub(super) fn new(path: &TreePath, apex: bool, zone: &Zone) -> Self {
         Self {
-            name: name.clone(),
+            path: path.clone(),
             domain: zone.domain().clone(),
             apex,
             local: zone.local.clone(),

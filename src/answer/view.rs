@@ -3,7 +3,6 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
-use super::budget::Budget;
 use super::externals::Externals;
 use super::outcome::Missing;
 use super::rrset::same_name;
@@ -11,7 +10,7 @@ use super::select;
 use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
 use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
-use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot};
+use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -37,6 +36,8 @@ pub struct View<'a> {
     pub externals: &'a Externals,
     /// Maximum number of records that the reply can hold; an answer of more is not built.
     pub max_records: usize,
+    /// What all look-ups for this answer may cost together; [`WORK_OF_ANSWER`] over UDP.
+    pub work: &'a Work,
     /// The settings of DNSSEC; `None` if the zone is not signed.
     pub dnssec: Option<DnssecView<'a>>,
 }
@@ -65,6 +66,11 @@ pub struct DnssecView<'a> {
     /// Types of names that were gathered before from the same tree.
     pub type_cache: &'a TypeCache,
 }
+
+/// Work for one answer over UDP: at most 10 ms in a tree of any size, and about 1 ms in one of 100,000 names.
+///
+/// It is enough for an answer from 4,000 services, of which no reply over UDP holds more than a tenth.
+pub const WORK_OF_ANSWER: u32 = 20_000;
 
 /// Longest TTL of an answer from a stale tree, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
@@ -117,30 +123,27 @@ impl<'a> View<'a> {
         is_too_much: impl FnMut(&'a Entry) -> bool,
     ) -> TreeLookup<'a> {
         self.dependencies.add(path.slot());
-        self.tree.services(path, wanted, is_too_much)
+        self.tree.services(path, wanted, self.work, is_too_much)
     }
 
     /// See [`Tree::services`]; of several equal services only the first is returned.
     ///
-    /// `datum` returns the part of a service that its record consists of. If there are more different data than `budget`
-    /// allows, the result is [`TreeLookup::TooMany`].
+    /// `datum` returns the part of a service that its record consists of. If there are more than `max` different data, the
+    /// result is [`TreeLookup::TooMany`].
     pub(super) fn distinct_services<D: Eq + Hash>(
         &self,
         path: &TreePath,
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
-        budget: &mut Budget,
+        max: usize,
     ) -> TreeLookup<'a> {
         let mut data = HashSet::new();
         let is_too_much = |entry: &'a Entry| {
             data.insert(datum(&entry.service));
-            data.len() > budget.max_different
+            data.len() > max
         };
         match self.services(path, wanted, is_too_much) {
-            TreeLookup::Services(found) => {
-                budget.spend(found.len());
-                TreeLookup::Services(select::distinct(found))
-            }
+            TreeLookup::Services(found) => TreeLookup::Services(select::distinct(found)),
             found => found,
         }
     }
@@ -171,23 +174,30 @@ impl<'a> View<'a> {
             && self.exact(&TreePath::new(local_name)).is_some_and(|node| !node.is_leaf())
     }
 
-    /// The proof that a name which does not exist takes: the closest encloser and the types there.
-    pub(super) fn missing_name(&self, name: &Name, gather: GatherTypes) -> Missing {
-        let closest_encloser = self.closest_encloser(name);
+    /// The proof that a name which does not exist takes: the closest encloser and the types there. `as_path` is how names
+    /// are looked up: those of a question, or those that a service has as its host.
+    pub(super) fn missing_name(
+        &self,
+        name: &Name,
+        as_path: fn(&Name) -> TreePath,
+        gather: GatherTypes,
+    ) -> Missing {
+        let closest_encloser = self.closest_encloser(name, as_path);
         let types = if self.dnssec.is_some_and(|dnssec| dnssec.compact) {
             Vec::new()
         } else {
-            let path = TreePath::new(self.zone.resolve_local(&closest_encloser));
-            self.types_at(&path, self.zone.is_apex(&closest_encloser), gather)
+            let path = as_path(self.zone.resolve_local(&closest_encloser));
+            let is_apex = self.zone.is_apex(&closest_encloser);
+            self.types_at(&path, is_apex, gather).unwrap_or_else(|| possible_types(is_apex))
         };
         Missing::Name { closest_encloser, types }
     }
 
     /// The longest name above a name that exists (RFC 5155 §1.3).
-    fn closest_encloser(&self, name: &Name) -> Name {
+    fn closest_encloser(&self, name: &Name, as_path: fn(&Name) -> TreePath) -> Name {
         let mut encloser = parent(name);
         while !self.zone.is_apex(&encloser)
-            && !self.exists(&encloser, &TreePath::new(self.zone.resolve_local(&encloser)))
+            && !self.exists(&encloser, &as_path(self.zone.resolve_local(&encloser)))
         {
             if encloser.is_root() {
                 return self.zone.domain().clone();
@@ -198,31 +208,40 @@ impl<'a> View<'a> {
     }
 
     /// The types that a name has, RRSIG apart: those that services give it, from the cache or from `gather`, and those
-    /// that DNSSEC adds to the apex.
-    pub(super) fn types_at(&self, path: &TreePath, is_apex: bool, gather: GatherTypes) -> Vec<RecordType> {
-        let Some(dnssec) = self.dnssec else { return Vec::new() };
-        let key = TypeCacheKey::new(path.name(), is_apex, self.zone);
+    /// that DNSSEC adds to the apex. `None` if that takes more than [`WORK_OF_ANSWER`].
+    ///
+    /// The work is not that of this answer, because its result is cached for others.
+    pub(super) fn types_at(
+        &self,
+        path: &TreePath,
+        is_apex: bool,
+        gather: GatherTypes,
+    ) -> Option<Vec<RecordType>> {
+        let Some(dnssec) = self.dnssec else { return Some(Vec::new()) };
+        let key = TypeCacheKey::new(path, is_apex, self.zone);
         let cached = dnssec.type_cache.get_or_gather(&key, || {
             // The cached types must depend on nothing that this answer has read before.
-            let dependencies = Dependencies::default();
-            let types = gather(&View { dependencies: &dependencies, ..*self }, path, is_apex);
-            CachedTypes { types: types.into(), slots: dependencies.slots() }
+            let (dependencies, work) = (Dependencies::default(), Work::new(WORK_OF_ANSWER));
+            let view = View { dependencies: &dependencies, work: &work, ..*self };
+            let types = gather(&view, path, is_apex);
+            let types = (!work.is_spent()).then(|| types.into());
+            CachedTypes { types, slots: dependencies.slots() }
         });
         self.dependencies.add_all(cached.slots.as_deref());
         let of_dnssec = dnssec.apex.iter().filter(|_| is_apex).map(RData::record_type);
-        cached.types.iter().copied().chain(of_dnssec).collect()
+        Some(cached.types.as_ref()?.iter().copied().chain(of_dnssec).collect())
     }
 
     /// See [`Tree::leaf`].
     pub(super) fn leaf(&self, path: &TreePath) -> Option<&'a Arc<Entry>> {
         self.dependencies.add(path.slot());
-        self.tree.leaf(path)
+        self.work.charge(path.cost()).is_continue().then(|| self.tree.leaf(path)).flatten()
     }
 
     /// See [`Tree::exact`]; wildcards in the path are labels like any other.
     pub(super) fn exact(&self, path: &TreePath) -> Option<&'a Arc<Node>> {
         self.dependencies.add(path.slot());
-        self.tree.exact(path)
+        self.work.charge(path.cost()).is_continue().then(|| self.tree.exact(path)).flatten()
     }
 
     /// See [`Tree::serial`].
@@ -230,6 +249,14 @@ impl<'a> View<'a> {
         self.dependencies.serial.set(true);
         Tree::serial(self.tree)
     }
+}
+
+/// All types that services may give a name, for a denial of another name: there, types too many cost no more than
+/// questions that a cache could have answered itself (RFC 8198 §5.2).
+fn possible_types(is_apex: bool) -> Vec<RecordType> {
+    let of_services = [RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::TXT, RecordType::MX];
+    let of_apex = [RecordType::SOA, RecordType::NS];
+    of_services.into_iter().chain(of_apex.into_iter().filter(|_| is_apex)).collect()
 }
 
 /// The name without its first label.

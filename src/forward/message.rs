@@ -125,6 +125,7 @@ pub fn reply_of(message: Message) -> Reply {
         authorities: message.authorities,
         additionals: message.additionals,
         too_large: false,
+        too_costly: false,
         compact: false,
     }
 }

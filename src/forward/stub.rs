@@ -3,11 +3,14 @@
 use super::endpoint::Endpoint;
 use crate::answer::{Dependencies, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot};
+use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// Work for reading all stub zones of a tree: about 20,000 servers.
+const MAX_WORK: u32 = 100_000;
 
 /// A zone and the servers that its questions go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +70,9 @@ fn stub_root(zone: &Zone) -> Option<Name> {
 }
 
 fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
-    let TreeLookup::Services(found) = tree.services(&TreePath::new(root), DataKinds::HOST, |_| false) else {
+    let TreeLookup::Services(found) =
+        tree.services(&TreePath::new(root), DataKinds::HOST, &Work::new(MAX_WORK), |_| false)
+    else {
         return Vec::new();
     };
     let mut zones: Vec<StubZone> = Vec::new();

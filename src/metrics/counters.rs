@@ -20,6 +20,7 @@ pub struct Metrics {
     pub(super) dnssec_ok: AtomicU64,
     pub(super) nodata: AtomicU64,
     pub(super) unsigned: AtomicU64,
+    pub(super) costly: AtomicU64,
     /// Truncated replies to networks that were over their limit.
     pub(super) limited: AtomicU64,
     pub(super) stale: AtomicU64,
@@ -119,6 +120,11 @@ impl Metrics {
     /// Counts an answer of the tree that could not be signed.
     pub fn unsigned(&self) {
         self.unsigned.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer that was given up because its work was spent.
+    pub fn too_costly(&self) {
+        self.costly.fetch_add(1, Relaxed);
     }
 
     /// Counts a truncated reply to a network that is over its limit: the client asks again over TCP.

@@ -60,6 +60,7 @@ fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
         ("dropped_packets_total", "Packets that got no reply: too short, or responses.", &metrics.dropped),
         ("rejected_packets_total", "Packets that got an error for their form.", &metrics.rejected),
         ("unsigned_total", "Answers that could not be signed.", &metrics.unsigned),
+        ("costly_answers_total", "Answers given up because they took too much work.", &metrics.costly),
         ("panics_total", "Queries that failed by a fault of this program.", &metrics.panics),
         ("overloads_total", "Queries given up because too many were under way.", &metrics.overloads),
         ("limited_total", "Replies put off to TCP for networks that had their share.", &metrics.limited),

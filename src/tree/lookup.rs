@@ -5,30 +5,30 @@ use super::data_kinds::DataKinds;
 use super::entry::Entry;
 use super::node::Node;
 use super::versions::VersionSlot;
+use super::work::Work;
 use crate::service::name_of;
 use hickory_proto::rr::Name;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Maximum number of services that one lookup returns.
-///
-/// A message of 65,535 octets holds 4,095 of the smallest records, so an answer from more services than this could only fit
-/// if nearly all of them were equal.
-pub const MAX_FOUND: usize = 65_536;
-
-/// Maximum number of nodes that one lookup visits, so that wildcards over wide directories come to an end.
-pub const MAX_VISITED: usize = 1 << 20;
-
-/// The name of a question in lower case, as a path into the tree.
-#[derive(Clone, Debug)]
+/// A name in lower case, as a path into the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TreePath {
     name: Name,
+    /// Whether `*` and `any` are labels like any other.
+    is_literal: bool,
 }
 
 impl TreePath {
-    /// The path of a name.
+    /// The path of a name in a question, in which `*` and `any` are wildcards.
     pub fn new(name: &Name) -> Self {
-        Self { name: name.to_lowercase() }
+        Self { name: name.to_lowercase(), is_literal: false }
+    }
+
+    /// The path of a name that a service has as its host: a wildcard label there is a label like any other, so that a
+    /// service cannot make an answer search the tree.
+    pub fn literal(name: &Name) -> Self {
+        Self { name: name.to_lowercase(), is_literal: true }
     }
 
     /// The name, in lower case.
@@ -39,14 +39,25 @@ impl TreePath {
     /// The name above the wildcards: the longest one that has no wildcard label.
     pub fn before_wildcards(&self) -> Name {
         let labels = self.labels();
-        let (fixed, _) = split_at_wildcard(&labels);
+        let (fixed, _) = self.split(&labels);
         name_of(fixed)
     }
 
     /// The version slot of the name above the wildcards. All that a lookup finds is at that name or below it, so the version
     /// of that name covers all changes that matter.
     pub fn slot(&self) -> VersionSlot {
-        VersionSlot::of(self.name.iter().rev().take_while(|label| !is_wildcard(label)))
+        VersionSlot::of(self.name.iter().rev().take_while(|label| self.is_literal || !is_wildcard(label)))
+    }
+
+    /// What a look-up of this one name costs, in units of [`Work`].
+    pub fn cost(&self) -> u32 {
+        search_cost(self.name.iter().count())
+    }
+
+    /// The labels before the first wildcard, and the labels from there on, of [`Self::labels`].
+    fn split<'p, 'l>(&self, labels: &'p [&'l [u8]]) -> (&'p [&'l [u8]], &'p [&'l [u8]]) {
+        let is_fixed = |label: &&&[u8]| self.is_literal || !is_wildcard(label);
+        labels.split_at(labels.iter().take_while(is_fixed).count())
     }
 
     /// The labels, root first.
@@ -85,7 +96,7 @@ pub enum TreeLookup<'t> {
     /// They are all services there if a group among them or a mail exchanger may decide about others, and none if no service
     /// has data of a wanted kind.
     Services(Vec<MatchedService<'t>>),
-    /// The caller, [`MAX_FOUND`] or [`MAX_VISITED`] ended the lookup.
+    /// The caller ended the lookup, or the work that it may do is spent.
     TooMany,
 }
 
@@ -93,7 +104,7 @@ impl Tree {
     /// The service on one name. Wildcards below a leaf mean the leaf; wildcards elsewhere mean no one name.
     pub fn leaf(&self, path: &TreePath) -> Option<&Arc<Entry>> {
         let labels = path.labels();
-        let (fixed, pattern) = split_at_wildcard(&labels);
+        let (fixed, pattern) = path.split(&labels);
         let node = self.node(fixed.iter().copied())?;
         if !pattern.is_empty() && !node.is_leaf() {
             return None;
@@ -110,7 +121,7 @@ impl Tree {
     ///
     /// A label `*` or `any` matches every label, and keys with more labels than the question match too. Labels up to the
     /// first wildcard, or all labels of a name without wildcards, are followed whatever they are; below, labels that begin
-    /// with `_` are passed over. Subtrees without data of a wanted kind are not entered.
+    /// with `_` are passed over. Subtrees without data of a wanted kind are not entered. All this is charged to `work`.
     ///
     /// `is_too_much` is called with each service before it is taken, and ends the lookup by `true`: the caller has no room
     /// for that service. It is not called where a group decides about the services, because the group may leave out
@@ -119,15 +130,19 @@ impl Tree {
         &'t self,
         path: &TreePath,
         wanted: DataKinds,
+        work: &Work,
         mut is_too_much: impl FnMut(&'t Entry) -> bool,
     ) -> TreeLookup<'t> {
         let labels = path.labels();
-        let (fixed, pattern) = split_at_wildcard(&labels);
+        let (fixed, pattern) = path.split(&labels);
         let mut walked = Vec::with_capacity(labels.len() + 4);
         let mut node = self.node(std::iter::empty());
         for label in fixed {
             node = node.and_then(|node| node.child(label));
             walked.extend(node.map(|node| node.label()));
+        }
+        if work.charge(search_cost(walked.len())).is_break() {
+            return TreeLookup::TooMany;
         }
         let Some(node) = node else {
             return TreeLookup::NoName;
@@ -137,7 +152,7 @@ impl Tree {
             wanted,
             is_too_much: &mut is_too_much,
             has_groups: node.visible().meets(DataKinds::GROUP),
-            visited: 0,
+            work,
             found: Vec::new(),
         };
         // Wildcards below a leaf mean the leaf, as in SkyDNS: `*.leaf` is answered with `leaf`.
@@ -149,9 +164,10 @@ impl Tree {
     }
 }
 
-/// The labels before the first wildcard, and the labels from there on.
-fn split_at_wildcard<'p, 'l>(labels: &'p [&'l [u8]]) -> (&'p [&'l [u8]], &'p [&'l [u8]]) {
-    labels.split_at(labels.iter().take_while(|label| !is_wildcard(label)).count())
+/// What a lookup costs that walks so many nodes before it searches, in units of [`Work`].
+fn search_cost(nodes: usize) -> u32 {
+    // A name has at most 127 labels.
+    Work::SEARCH + u32::try_from(nodes).unwrap_or(u32::MAX / 2)
 }
 
 fn is_wildcard(label: &[u8]) -> bool {
@@ -180,18 +196,13 @@ struct Search<'t, 'f> {
     is_too_much: &'f mut dyn FnMut(&'t Entry) -> bool,
     /// Whether a group decides about the services, so that all of them are gathered.
     has_groups: bool,
-    /// Number of nodes so far.
-    visited: usize,
+    work: &'f Work,
     found: Vec<MatchedService<'t>>,
 }
 
 impl<'t> Search<'t, '_> {
     /// Searches a node that the labels in `walked` lead to, and the subtree below it for what `pattern` matches.
     fn descend(&mut self, node: &'t Node, walked: &mut Vec<&'t [u8]>, pattern: &[&[u8]]) -> ControlFlow<()> {
-        self.visited += 1;
-        if self.visited > MAX_VISITED {
-            return ControlFlow::Break(());
-        }
         if !node.visible().meets(self.wanted) {
             return ControlFlow::Continue(());
         }
@@ -207,6 +218,7 @@ impl<'t> Search<'t, '_> {
 
     /// Searches a child, unless it is hidden.
     fn enter(&mut self, child: &'t Node, walked: &mut Vec<&'t [u8]>, pattern: &[&[u8]]) -> ControlFlow<()> {
+        self.work.charge(1)?;
         if child.is_hidden() {
             return ControlFlow::Continue(());
         }
@@ -224,8 +236,8 @@ impl<'t> Search<'t, '_> {
         if !DataKinds::of(entry).meets(self.wanted) {
             return ControlFlow::Continue(());
         }
-        let is_too_much = !self.has_groups && (self.is_too_much)(entry);
-        if is_too_much || self.found.len() == MAX_FOUND {
+        self.work.charge(Work::SERVICE)?;
+        if !self.has_groups && (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }
         self.found.push(MatchedService { entry, labels: walked.into() });

@@ -17,12 +17,14 @@ mod layered_entries;
 mod lookup;
 mod node;
 mod versions;
+mod work;
 
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
-pub use lookup::{MAX_FOUND, MAX_VISITED, MatchedService, TreeLookup, TreePath};
+pub use lookup::{MatchedService, TreeLookup, TreePath};
 pub use node::Node;
 pub use versions::{VersionSlot, Versions};
+pub use work::Work;
 
 use crate::service::Key;
 use std::ops::ControlFlow;

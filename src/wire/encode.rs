@@ -38,7 +38,12 @@ pub fn encode(request: &Request, reply: &Reply, transport: Transport) -> Vec<u8>
         encoded = Encoder::new(request, limit).write(reply, 0);
     }
     if transport == Transport::Tcp && (encoded.is_cut || reply.too_large) {
-        let error = Ede::new(Ede::OTHER, "the answer exceeds 65535 octets");
+        let why = if reply.too_costly {
+            "the answer takes more work than is allowed for one"
+        } else {
+            "the answer exceeds 65535 octets"
+        };
+        let error = Ede::new(Ede::OTHER, why);
         let failure = Reply::failure(ResponseCode::ServFail, error);
         return Encoder::new(request, limit).write(&failure, MAX_EXTRA_TEXT).octets;
     }

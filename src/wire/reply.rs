@@ -52,6 +52,8 @@ pub struct Reply {
     pub errors: Vec<Ede>,
     /// More than any message holds.
     pub too_large: bool,
+    /// The work of an own answer was spent before it was complete.
+    pub too_costly: bool,
     /// Absence is denied compactly, with NXDOMAIN because the client understands (RFC 9824 §5.1).
     pub compact: bool,
 }
@@ -71,6 +73,7 @@ impl Reply {
             additionals: Vec::new(),
             errors: Vec::new(),
             too_large: false,
+            too_costly: false,
             compact: false,
         }
     }
@@ -96,6 +99,7 @@ impl From<Answer> for Reply {
             additionals: answer.additionals,
             errors: answer.ede.into_iter().collect(),
             too_large: answer.too_large,
+            too_costly: answer.too_costly,
             ..Self::empty(answer.rcode)
         }
     }

@@ -25,7 +25,7 @@ impl AnswerBuilder<'_> {
         let records = if self.view.wants_dnssec() {
             self.signed_target(target)
         } else {
-            self.chain(target, &TreePath::new(target), &mut Vec::new(), Family::Both).unwrap_or_default()
+            self.chain(target, &TreePath::literal(target), &mut Vec::new(), Family::Both).unwrap_or_default()
         };
         // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
         if std::mem::take(&mut self.too_large) { Vec::new() } else { records }
@@ -83,13 +83,13 @@ impl AnswerBuilder<'_> {
         family: Family,
     ) -> Option<Vec<Record>> {
         let is_loop = owner == target || followed.contains(target);
-        let is_too_long = followed.len() >= MAX_CNAME_CHAIN || self.too_large || self.budget.is_spent();
+        let is_too_long = followed.len() >= MAX_CNAME_CHAIN || self.too_large || self.view.work.is_spent();
         if is_loop || is_too_long || target.is_root() {
             return None;
         }
         followed.push(target.clone());
         let owner = in_query_case(self.query.name(), target).clone();
-        let records = self.chain(&owner, &TreePath::new(target), followed, family);
+        let records = self.chain(&owner, &TreePath::literal(target), followed, family);
         followed.pop();
         match records {
             Some(records) => (!records.is_empty()).then_some(records),

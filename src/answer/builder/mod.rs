@@ -10,7 +10,6 @@ mod service_records;
 mod signed;
 
 use super::arrange::arrange;
-use super::budget::Budget;
 use super::externals::Lookup;
 use super::outcome::{Answer, Denial, Ede, Missing, Outcome};
 use super::rrset::same_name;
@@ -18,7 +17,7 @@ use super::select;
 use super::side_lookups::SideLookups;
 use super::view::{Freshness, View};
 use crate::service::Service;
-use crate::tree::{DataKinds, MAX_FOUND, MatchedService, TreeLookup, TreePath};
+use crate::tree::{DataKinds, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use std::hash::Hash;
@@ -32,8 +31,6 @@ pub(super) struct AnswerBuilder<'a> {
     /// Number of CNAMEs that led to the owner.
     cnames_followed: usize,
     collected: Collected,
-    /// Services that may be read for the answer. CNAME chains that fan out at every step end when it is spent.
-    budget: Budget,
     /// Look-ups that must not change what is collected.
     side: SideLookups<'a>,
     /// Whether the answer cannot fit into a reply.
@@ -58,7 +55,6 @@ impl<'a> AnswerBuilder<'a> {
             owner: query.name().clone(),
             cnames_followed: 0,
             collected: Collected::default(),
-            budget: Budget::new(MAX_FOUND, view.max_records),
             side: SideLookups::new(view),
             too_large: false,
         }
@@ -107,7 +103,7 @@ impl<'a> AnswerBuilder<'a> {
         wanted: DataKinds,
         datum: impl Fn(&'a Service) -> D,
     ) -> Option<Vec<MatchedService<'a>>> {
-        match self.view.distinct_services(path, wanted, datum, &mut self.budget) {
+        match self.view.distinct_services(path, wanted, datum, self.view.max_records) {
             TreeLookup::NoName => self.view.exists_without_services(&self.owner, path).then(Vec::new),
             TreeLookup::Services(found) => Some(found),
             TreeLookup::TooMany => {
@@ -141,6 +137,9 @@ impl<'a> AnswerBuilder<'a> {
 
     /// The outcome with an answer section; `None` if the name does not exist.
     fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
+        if self.view.work.is_spent() {
+            return Outcome::Answered(Answer::too_costly());
+        }
         if !self.collected.lookups.is_empty() && !self.too_large {
             return Outcome::Lookup(self.collected.lookups);
         }
@@ -153,7 +152,7 @@ impl<'a> AnswerBuilder<'a> {
         });
         answer.answers = answers;
         answer.additionals = std::mem::take(&mut self.collected.additionals);
-        answer.too_large = self.too_large || self.budget.is_spent();
+        answer.too_large = self.too_large;
         let is_negative = answer.answers.is_empty() || self.collected.denial.is_some();
         Outcome::Answered(if is_negative && !answer.too_large {
             self.finish_without_data(answer)

@@ -7,7 +7,7 @@ use crate::answer::view::Freshness;
 use crate::tree::TreePath;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{RData, Record, RecordType};
 
 /// SOA timers in seconds, as SkyDNS has them. No secondary server reads them, since zones are not transferred.
 const SOA_REFRESH: i32 = 28_800;
@@ -18,14 +18,23 @@ impl AnswerBuilder<'_> {
     /// Ends a signed answer at an owner that exists without the type in the question.
     pub(super) fn end_without_data(&mut self, path: &TreePath) {
         let is_apex = self.view.zone.is_apex(&self.owner);
-        let missing = Missing::Data(self.view.types_at(path, is_apex, gather_types));
+        let missing = Missing::Data(self.types_at(path, is_apex));
         self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+    }
+
+    /// See [`View::types_at`](crate::answer::View); too much work for the types is too much for the answer.
+    pub(super) fn types_at(&self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
+        self.view.types_at(path, is_apex, gather_types).unwrap_or_else(|| {
+            let _ = self.view.work.charge(u32::MAX);
+            Vec::new()
+        })
     }
 
     /// Ends an answer at an owner that does not exist.
     pub(super) fn end_without_name(&mut self) {
         if self.view.wants_dnssec() {
-            let missing = self.view.missing_name(&self.owner, gather_types);
+            let as_path = if self.cnames_followed == 0 { TreePath::new } else { TreePath::literal };
+            let missing = self.view.missing_name(&self.owner, as_path, gather_types);
             self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
         }
     }

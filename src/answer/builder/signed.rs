@@ -9,7 +9,6 @@
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::flatten::{Family, MAX_CNAME_CHAIN, flat_addresses};
-use crate::answer::side_lookups::gather_types;
 use crate::tree::TreePath;
 use hickory_proto::rr::{Name, Record, RecordType};
 
@@ -48,7 +47,7 @@ impl AnswerBuilder<'_> {
             return vec![self.soa(self.view.zone.ttl)];
         }
         let owner = self.owner.clone();
-        let records = match self.view.types_at(path, false, gather_types).first() {
+        let records = match self.types_at(path, false).first() {
             Some(RecordType::A) => self.own_addresses(&owner, path, Family::V4),
             Some(RecordType::AAAA) => self.own_addresses(&owner, path, Family::V6),
             Some(RecordType::SRV) => self.srv(path).unwrap_or_default(),
@@ -88,7 +87,7 @@ impl AnswerBuilder<'_> {
             records.extend(self.addresses_outside(target));
             return records;
         }
-        match self.section(&TreePath::new(zone.resolve_local(target))) {
+        match self.section(&TreePath::literal(zone.resolve_local(target))) {
             Some(section) => records.extend(section),
             None => self.end_without_name(),
         }
@@ -102,20 +101,20 @@ impl AnswerBuilder<'_> {
             return Vec::new();
         }
         let (owner, family) = (self.owner.clone(), Family::of(rtype));
-        let records = self.chain(&owner, &TreePath::new(name), &mut Vec::new(), family);
+        let records = self.chain(&owner, &TreePath::literal(name), &mut Vec::new(), family);
         records.or_else(|| self.external(name, rtype)).unwrap_or_default()
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL.
     pub(super) fn signed_target(&mut self, target: &Name) -> Vec<Record> {
         let zone = self.view.zone;
-        let path = TreePath::new(zone.resolve_local(target));
+        let path = TreePath::literal(zone.resolve_local(target));
         let Some((next, ttl)) = self.side.single_cname(&path) else {
             return self.own_addresses(target, &path, Family::Both);
         };
         let mut records = vec![cname(target, ttl, &next)];
         records.extend(if zone.contains(&next) {
-            self.own_addresses(&next, &TreePath::new(zone.resolve_local(&next)), Family::Both)
+            self.own_addresses(&next, &TreePath::literal(zone.resolve_local(&next)), Family::Both)
         } else {
             self.external(&next, RecordType::A).unwrap_or_default()
         });
@@ -129,7 +128,7 @@ impl AnswerBuilder<'_> {
         if self.side.single_cname(path).is_some() {
             return Vec::new();
         }
-        let flat = flat_addresses(self.view, owner, path, family, &mut self.budget);
+        let flat = flat_addresses(self.view, owner, path, family, self.view.max_records);
         self.too_large |= flat.too_many;
         flat.records
     }

@@ -214,6 +214,9 @@ impl Handler {
             octets: octets.len(),
         };
         self.metrics.replied(&stats, query.received.elapsed());
+        if reply.too_costly {
+            self.metrics.too_costly();
+        }
         (octets, stats)
     }
 

@@ -2,7 +2,8 @@
 
 use super::{ClientQuery, Handled, Handler, PendingQuery, PendingWork};
 use crate::answer::{
-    self, Answer, Dependencies, DnssecView, Ede, Externals, Lookup, Outcome, SharedAuthority, TypeCache, View,
+    self, Answer, Dependencies, DnssecView, Ede, Externals, Lookup, Outcome, SharedAuthority, TypeCache,
+    View, WORK_OF_ANSWER,
 };
 use crate::clock::unix_time;
 use crate::config::Config;
@@ -12,7 +13,8 @@ use crate::dnssec::{
 use crate::forward::{StubTable, StubZone};
 use crate::metrics::{AnsweredBy, ReplyStats};
 use crate::source::Published;
-use crate::wire::{self, CacheHint, Reply, Validity};
+use crate::tree::Work;
+use crate::wire::{self, CacheHint, Reply, Transport, Validity};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use std::sync::Arc;
@@ -22,6 +24,9 @@ const MAX_FRESH_SIGNATURES: usize = 1;
 
 /// RRSIGs Missing (RFC 8914 §4.11).
 const RRSIGS_MISSING: u16 = 10;
+
+/// Work for one answer over TCP.
+const WORK_OVER_TCP: u32 = 5 * WORK_OF_ANSWER;
 
 /// Octets of the smallest record that a reply holds: a pointer for its owner name, and hardly any data.
 const SMALLEST_RECORD: usize = 12;
@@ -67,6 +72,10 @@ impl<'a> AnswerInputs<'a> {
     }
 
     fn answer(&self, query: &ClientQuery, keys: Option<&AnswerKeys>, externals: &Externals) -> Outcome {
+        let work = match query.transport {
+            Transport::Udp { .. } => WORK_OF_ANSWER,
+            Transport::Tcp => WORK_OVER_TCP,
+        };
         let view = View {
             zone: &self.config.zone,
             tree: &self.published.tree,
@@ -76,6 +85,7 @@ impl<'a> AnswerInputs<'a> {
             seed: self.seed,
             externals,
             max_records: query.transport.limit() / SMALLEST_RECORD,
+            work: &Work::new(work),
             dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
         };
         // The reply takes the letter case of names from the question; nothing else may depend on it.
