@@ -11,6 +11,7 @@ mod support;
 mod prober;
 mod secured;
 mod soak;
+mod times;
 
 #[path = "../../benches/peers/wire.rs"]
 #[allow(
@@ -81,28 +82,33 @@ struct Row {
     in_sync: Duration,
 }
 
+/// Whether faults and attacks last long.
+fn is_long() -> bool {
+    std::env::var("SKYDNS_FAULTS").is_ok_and(|form| form == "long")
+}
+
 /// How long each fault lasts.
 fn lasts() -> Duration {
-    let long = std::env::var("SKYDNS_FAULTS").is_ok_and(|form| form == "long");
-    Duration::from_secs(if long { 30 } else { 4 })
+    Duration::from_secs(if is_long() { 30 } else { 4 })
 }
 
 fn table(rows: &[Row]) -> String {
     let mut table = format!(
-        "{:38} {:>8} {:>9} {:>6} {:>7} {:>7} {:>9} {:>11}\n",
-        "fault", "lasted s", "questions", "wrong", "failed", "EDE 3", "slowest s", "in sync s"
+        "{:38} {:>8} {:>9} {:>6} {:>7} {:>7} {:>7} {:>9} {:>11}\n",
+        "fault", "lasted s", "questions", "wrong", "failed", "EDE 3", "p99 ms", "slowest s", "in sync s"
     );
     for row in rows {
         let outcome = &row.outcome;
         table += &format!(
-            "{:38} {:8.1} {:9} {:6} {:7} {:7} {:9.3} {:11.3}\n",
+            "{:38} {:8.1} {:9} {:6} {:7} {:7} {:7.1} {:9.3} {:11.3}\n",
             row.fault,
             row.lasted.as_secs_f64(),
             outcome.asked,
             outcome.wrong,
             outcome.failed,
             outcome.stale,
-            outcome.slowest.as_secs_f64(),
+            outcome.times.p99().as_secs_f64() * 1_000.0,
+            outcome.times.slowest().as_secs_f64(),
             row.in_sync.as_secs_f64()
         );
         outcome.told.iter().for_each(|told| table += &format!("    {told}\n"));

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 
 use super::support::{Stream, error_of};
+use super::times::Times;
 use hickory_proto::op::Message;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,11 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Questions a second.
-const RATE: u64 = 10_000;
+/// Questions a second, unless a test wants another rate.
+pub const RATE: u64 = 10_000;
 
 /// An answer that comes later has failed. The resolver of libc waits twice as long.
-const DEADLINE: Duration = Duration::from_millis(2_500);
+pub const DEADLINE: Duration = Duration::from_millis(2_500);
 
 /// Wrong and failed answers that are told in full.
 const TOLD: usize = 5;
@@ -66,7 +67,7 @@ pub struct Outcome {
     pub asked: u64,
     pub wrong: u64,
     pub failed: u64,
-    pub slowest: Duration,
+    pub times: Times,
     /// Answers that said they are given beyond their time.
     pub stale: u64,
     pub told: Vec<String>,
@@ -78,6 +79,8 @@ struct Shared {
     changing: Vec<Changing>,
     begun: Instant,
     stop: AtomicBool,
+    /// Questions a second.
+    rate: u64,
     /// Whether the site's names may be missing now.
     may_miss: AtomicBool,
     /// By id: when it was sent in microseconds (upper 48 bits), and which question it is, counted from 1.
@@ -94,16 +97,17 @@ pub struct Prober {
     threads: Vec<JoinHandle<()>>,
 }
 
-fn packet(question: &Question) -> Vec<u8> {
-    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(question.edns)];
-    for label in question.name.split('.') {
+/// The octets of a question, with the id 0.
+pub fn packet(name: &str, rtype: u16, edns: bool) -> Vec<u8> {
+    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
+    for label in name.split('.') {
         packet.push(u8::try_from(label.len()).expect("a label"));
         packet.extend(label.as_bytes());
     }
     packet.push(0);
-    packet.extend(question.rtype.to_be_bytes());
+    packet.extend(rtype.to_be_bytes());
     packet.extend([0, 1]);
-    if question.edns {
+    if edns {
         packet.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0]);
     }
     packet
@@ -111,12 +115,17 @@ fn packet(question: &Question) -> Vec<u8> {
 
 impl Prober {
     pub fn start(server: SocketAddr, questions: Vec<Question>, changing: usize) -> Self {
+        Self::start_at_rate(RATE, server, questions, changing)
+    }
+
+    pub fn start_at_rate(rate: u64, server: SocketAddr, questions: Vec<Question>, changing: usize) -> Self {
         let shared = Arc::new(Shared {
-            packets: questions.iter().map(packet).collect(),
+            packets: questions.iter().map(|q| packet(&q.name, q.rtype, q.edns)).collect(),
             questions,
             changing: (0..changing).map(|_| Changing::default()).collect(),
             begun: Instant::now(),
             stop: AtomicBool::new(false),
+            rate,
             may_miss: AtomicBool::new(false),
             flying: (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect(),
             floors: (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect(),
@@ -164,7 +173,7 @@ impl Shared {
     fn send(&self, socket: &UdpSocket) {
         let (begun, mut sent) = (Instant::now(), 0u64);
         while !self.stop.load(Relaxed) {
-            let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * RATE / 1_000_000;
+            let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * self.rate / 1_000_000;
             for number in sent..due {
                 let id = u16::try_from(number % 65_536).expect("an id");
                 // Each question in turn, with a stride that is a stranger to their number.
@@ -237,6 +246,7 @@ impl Shared {
             let flight = flying.load(Relaxed);
             let overdue = flight != 0 && self.now().saturating_sub(flight >> 16) > deadline;
             if overdue && flying.compare_exchange(flight, 0, Relaxed, Relaxed).is_ok() {
+                self.outcome.lock().expect("unpoisoned").times.add(DEADLINE);
                 self.fail(usize::try_from(flight & 0xffff).expect("a place") - 1, "was not answered in time");
             }
         }
@@ -259,7 +269,7 @@ impl Shared {
     fn weigh(&self, at: usize, reply: &[u8], took: Duration, floor: u32) {
         {
             let mut outcome = self.outcome.lock().expect("unpoisoned");
-            outcome.slowest = outcome.slowest.max(took);
+            outcome.times.add(took);
         }
         let question = &self.questions[at];
         let (rcode, answers) = (reply[3] & 0x0f, reply[7]);
