@@ -29,16 +29,21 @@ impl Wire {
             ip(&["netns", "add", name]);
             ip(&["-n", name, "link", "set", "lo", "up"]);
         }
-        ip(&[
-            "-n", &names[0], "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns",
-            &names[1],
-        ]);
-        for name in &names {
-            ip(&["-n", name, "link", "set", "wire", "up"]);
-        }
         let wire = Self { names };
+        wire.add("wire");
         networks.iter().for_each(|network| wire.join(network));
         wire
+    }
+
+    /// Lays one more wire between the hosts: an interface of this name at each end, without addresses.
+    pub fn add(&self, interface: &str) {
+        let [first, second] = &self.names;
+        ip(&[
+            "-n", first, "link", "add", interface, "type", "veth", "peer", "name", interface, "netns", second,
+        ]);
+        for name in &self.names {
+            ip(&["-n", name, "link", "set", interface, "up"]);
+        }
     }
 
     /// Puts both hosts into one more network.
