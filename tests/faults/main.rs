@@ -8,6 +8,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attackers;
+mod attacks;
+mod innocents;
+mod plain_upstream;
 mod prober;
 mod secured;
 mod soak;

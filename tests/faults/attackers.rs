@@ -1,0 +1,157 @@
+//! Clients that mean harm.
+
+// As in the support of tests: a test is a crate of its own.
+#![allow(unreachable_pub)]
+
+use super::prober::packet;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::support::Stream;
+
+/// How long a client waits for the reply before it asks the next time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a question's OPT record without options has its size, from the end.
+const SIZE_FROM_END: usize = 8;
+
+/// An attack under way.
+#[derive(Default)]
+pub struct Attack {
+    pub stop: AtomicBool,
+    pub sent: AtomicU64,
+}
+
+/// Where an attacker comes from, and whom it attacks.
+#[derive(Clone, Copy)]
+pub struct Way {
+    pub from: Ipv4Addr,
+    pub server: SocketAddr,
+}
+
+impl Attack {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Relaxed)
+    }
+
+    /// Some clients that ask one question after the other over UDP, each as soon as the last one is answered. All have EDNS.
+    pub fn repeat(&self, way: Way, clients: usize, questions: &[Vec<u8>]) {
+        let client = || {
+            let socket = udp(way, PATIENCE);
+            for question in questions.iter().cycle() {
+                let _ = socket.send(&self.uncached(question));
+                let _ = socket.recv(&mut [0; 4_096]);
+                if !self.goes_on() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..clients).for_each(|_| drop(scope.spawn(client))));
+    }
+
+    /// A question with a size in its OPT record that the last thousands did not have, so that no cached reply is for it.
+    fn uncached(&self, question: &[u8]) -> Vec<u8> {
+        let mut question = question.to_vec();
+        let size = 512 + u16::try_from(self.sent.fetch_add(1, Relaxed) % 3_500).expect("a size");
+        let at = question.len() - SIZE_FROM_END;
+        question[at..at + 2].copy_from_slice(&size.to_be_bytes());
+        question
+    }
+
+    /// Questions at a steady rate over UDP, each for a name that begins with `dead` and never comes again.
+    pub fn flood(&self, way: Way, rate: u64) {
+        let socket = udp(way, Duration::from_millis(1));
+        socket.set_nonblocking(true).expect("a socket that does not wait");
+        let (begun, mut sent) = (Instant::now(), 0);
+        while self.goes_on() {
+            let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * rate / 1_000_000;
+            // What was missed is not made up for in one burst.
+            sent = sent.max(due.saturating_sub(rate / 50));
+            while sent < due {
+                let mut question = packet(&format!("dead{sent}.example.org"), 1, false);
+                question[..2].copy_from_slice(&u16::try_from(sent % 65_536).expect("an id").to_be_bytes());
+                let _ = socket.send(&question);
+                self.sent.fetch_add(1, Relaxed);
+                sent += 1;
+            }
+            while socket.recv(&mut [0; 1_500]).is_ok() {}
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Connections that ask at a steady rate, all together, and read the replies.
+    pub fn stream(&self, way: Way, connections: u32, rate: u32, questions: &[Vec<u8>]) {
+        let pause = Duration::from_secs(1) * connections / rate;
+        let client = || {
+            let mut stream = connect(way);
+            for question in questions.iter().cycle() {
+                if self.ask(&mut stream, question) == Written::Closed {
+                    stream = connect(way);
+                }
+                while matches!(stream.read(&mut [0; 65_536]), Ok(1..)) {}
+                std::thread::sleep(pause);
+                if !self.goes_on() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..connections).for_each(|_| drop(scope.spawn(client))));
+    }
+
+    /// Connections that ask for much, and never read a reply. Those that are closed are opened again, some at a time.
+    pub fn never_read(&self, way: Way, connections: usize, question: &[u8]) {
+        let mut open: Vec<_> = (0..connections).map(|_| connect(way)).collect();
+        while self.goes_on() {
+            let mut reopened = 0;
+            for stream in &mut open {
+                match (0..10).map(|_| self.ask(stream, question)).find(|written| *written != Written::Whole) {
+                    Some(Written::Closed) if reopened < 20 => {
+                        *stream = connect(way);
+                        reopened += 1;
+                    }
+                    _ => {}
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask(&self, stream: &mut TcpStream, question: &[u8]) -> Written {
+        let written = write(stream, question);
+        self.sent.fetch_add(u64::from(written == Written::Whole), Relaxed);
+        written
+    }
+}
+
+fn udp(way: Way, patience: Duration) -> UdpSocket {
+    let socket = UdpSocket::bind((way.from, 0)).expect("a socket");
+    socket.connect(way.server).expect("connected");
+    socket.set_read_timeout(Some(patience)).expect("a deadline");
+    socket
+}
+
+fn connect(way: Way) -> TcpStream {
+    let stream = Stream::connect_from(way.from, way.server).0;
+    stream.set_nonblocking(true).expect("a socket that does not wait");
+    stream
+}
+
+/// What became of a question on a connection that does not wait.
+#[derive(PartialEq)]
+enum Written {
+    Whole,
+    Waits,
+    Closed,
+}
+
+fn write(stream: &mut TcpStream, question: &[u8]) -> Written {
+    let len = u16::try_from(question.len()).expect("a length").to_be_bytes();
+    match stream.write(&[&len, question].concat()) {
+        Ok(written) if written == question.len() + 2 => Written::Whole,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Written::Waits,
+        // After a part of a question the rest would be read as another.
+        Ok(_) | Err(_) => Written::Closed,
+    }
+}
