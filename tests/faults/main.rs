@@ -10,6 +10,7 @@ mod support;
 
 mod attackers;
 mod attacks;
+mod forged;
 mod innocents;
 mod plain_upstream;
 mod prober;
