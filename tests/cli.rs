@@ -131,6 +131,7 @@ fn check_lists_everything_that_is_wrong() {
 
     write("config", r#"{"ttl":"60"}"#);
     write("local/skydns/bad", r#"{"port":-1}"#);
+    write("local/skydns/list", r#"{"host":"10.0.0.1,10.0.0.2"}"#);
     write("local/skydns/Upper", r#"{"host":"10.0.0.2"}"#);
     symlink(".", dir.path().join("loop")).expect("a link");
     symlink("/proc/self/mem", dir.path().join("local/unreadable")).expect("a link");
@@ -150,6 +151,8 @@ fn check_lists_everything_that_is_wrong() {
     for line in [
         "problem: flag -addr: \"x\" is not an IP address and port",
         "problem: files: /skydns/local/skydns/bad: field \"port\" is -1, not in 0..=65535; the record is not served",
+        "problem: files: /skydns/local/skydns/list: field \"host\" is \"10.0.0.1,10.0.0.2\", which is no IP address and \
+         no name of a host: it is a list; each host needs a key of its own; the record is not served",
         "problem: files: /skydns/loop: cannot be read: it is a link that leads back",
         "problem: files: /skydns/local/unreadable: cannot be read: Input/output error",
         "problem: files: /skydns/config: field \"ttl\": \"60\" is not a whole number",

@@ -406,6 +406,8 @@ fn bad_values_and_keys_cost_themselves_only() {
         ("/skydns/local/skydns/bad/array", "[1]", "an array"),
         ("/skydns/local/skydns/bad/type", r#"{"port":"80"}"#, "\"80\", not a whole number"),
         ("/skydns/local/skydns/bad/range", r#"{"port":70000}"#, "70000, not in 0..=65535"),
+        ("/skydns/local/skydns/bad/port", r#"{"host":"one.example:80"}"#, "belongs into the field \"port\""),
+        ("/skydns/local/skydns/bad/number", r#"{"host":"192.0.2.256"}"#, "its last label is a number"),
         ("/skydns/local/skydns/bad/huge", huge_text.as_str(), "1048576 octets"),
         ("/skydns/local/skydns//empty", "{}", "empty label"),
         (long_label.as_str(), "{}", "label of 64 octets"),

@@ -3,11 +3,13 @@
 //! Owns the meaning of values and keys as SkyDNS 2 gave it to them; refuses values and keys whose meaning would have to be
 //! guessed. Knows no store and no tree.
 
+mod host;
 mod key;
 mod value;
 
 pub(crate) use key::name_of;
 
+pub use host::HostError;
 pub use key::{Key, KeyError, KeyTarget, KeyWarning, Keyspace};
 pub use value::ValueError;
 
