@@ -2,7 +2,7 @@
 //! value was bad, the one value is refused here.
 
 use super::host::HostError;
-use super::{Host, Service};
+use super::{Host, MAX_TTL, Service};
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -163,7 +163,7 @@ fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), V
         "port" => service.port = number(name, value, u16::MAX.into())?,
         "priority" => service.priority = number(name, value, u16::MAX.into())?,
         "weight" => service.weight = number(name, value, u64::MAX)?,
-        "ttl" => service.ttl = number(name, value, u32::MAX.into())?,
+        "ttl" => service.ttl = number(name, value, MAX_TTL.into())?,
         "text" => service.text = text(string(name, value)?)?,
         "group" => service.group = non_empty(string(name, value)?),
         "targetstrip" => {
@@ -181,12 +181,12 @@ fn string(field: String, value: &Value) -> Result<&str, ValueError> {
     value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
 }
 
-/// A number of a type whose greatest number is `max`.
+/// A number in 0..=`max`, which fits the type.
 fn number<T: TryFrom<u64>>(field: String, value: &Value, max: u64) -> Result<T, ValueError> {
     let Value::Number(number) = value else {
         return Err(wrong_type(field, "a whole number", value));
     };
-    if let Some(fits) = number.as_u64().and_then(|n| T::try_from(n).ok()) {
+    if let Some(fits) = number.as_u64().filter(|n| *n <= max).and_then(|n| T::try_from(n).ok()) {
         return Ok(fits);
     }
     if number.is_f64() && number.as_f64().is_some_and(|n| n.abs() < 1e15) {
@@ -269,8 +269,8 @@ mod tests {
             (r#"{"port":-1}"#, "field \"port\" is -1, not in 0..=65535"),
             (r#"{"Port":65536}"#, "field \"Port\" is 65536, not in 0..=65535"),
             (r#"{"priority":65546}"#, "not in 0..=65535"),
-            (r#"{"ttl":4294967296}"#, "not in 0..=4294967295"),
-            (r#"{"ttl":1e300}"#, "not in 0..=4294967295"),
+            (r#"{"ttl":2147483648}"#, "field \"ttl\" is 2147483648, not in 0..=2147483647"),
+            (r#"{"ttl":1e300}"#, "not in 0..=2147483647"),
             (r#"{"weight":-5}"#, "field \"weight\" is -5"),
             (r#"{"mail":1}"#, "field \"mail\" is the number 1, not a boolean"),
             (
@@ -281,6 +281,12 @@ mod tests {
         for (json, message) in cases {
             assert!(refusal(json).contains(message), "{json}: {}", refusal(json));
         }
+    }
+
+    #[test]
+    fn the_greatest_numbers_are_taken() {
+        let got = service(r#"{"ttl":2147483647,"port":65535,"priority":65535,"weight":18446744073709551615}"#);
+        assert_eq!((got.ttl, got.port, got.priority, got.weight), (MAX_TTL, 65_535, 65_535, u64::MAX));
     }
 
     #[test]
