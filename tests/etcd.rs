@@ -425,6 +425,7 @@ fn bad_values_and_keys_cost_themselves_only() {
     let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9"];
     assert_eq!(agent.data("bad.skydns.local.", RecordType::A), all);
     assert_eq!(agent.data("upper.bad.skydns.local.", RecordType::A), ["10.0.0.2"]);
+    assert_eq!(agent.data("xn--bcher-kva.bad.skydns.local.", RecordType::A), ["10.0.0.4"]);
     for (key, _, reason) in bad {
         let told = agent
             .log()

@@ -5,7 +5,7 @@
 //! text that is meant for another program, and no client finds anything by it. Octets that names of hosts do not have
 //! can still be given, with the escapes of master files (RFC 1035 §5.1).
 
-use super::Host;
+use super::{Host, with_a_labels};
 use crate::wire_name::MAX_LABEL_OCTETS;
 use hickory_proto::rr::Name;
 use std::net::IpAddr;
@@ -50,10 +50,15 @@ pub enum HostError {
     /// for an IPv4 address.
     #[error("its last label is a number, as in an IPv4 address, but it is no address")]
     Number,
+    /// A label beyond ASCII that has no A-label (UTS #46).
+    #[error("it has a label beyond ASCII that IDNA does not allow")]
+    Idna,
 }
 
 impl Host {
     /// Reads the text of a host; an empty text is no host, and a dot is the root.
+    ///
+    /// Labels beyond ASCII become A-labels, as those of keys do.
     ///
     /// # Errors
     /// The text is neither an address nor the name of a host.
@@ -74,8 +79,9 @@ fn host_name(text: &str) -> Result<Name, HostError> {
     if text == "." {
         return Ok(Name::root());
     }
-    let labels = labels(text.strip_suffix('.').unwrap_or(text)).map_err(|error| match error {
-        HostError::Character(_) => misplaced(text).unwrap_or(error),
+    let text = with_a_labels(text).ok_or(HostError::Idna)?;
+    let labels = labels(text.strip_suffix('.').unwrap_or(&text)).map_err(|error| match error {
+        HostError::Character(_) => misplaced(&text).unwrap_or(error),
         error => error,
     })?;
     if labels.iter().any(Vec::is_empty) {
@@ -184,6 +190,8 @@ mod tests {
             ("*", "*."),
             ("4.rails.skydns.local", "4.rails.skydns.local."),
             ("10.in-addr.arpa", "10.in-addr.arpa."),
+            ("Www.Bücher.example", "www.xn--bcher-kva.example."),
+            ("_sip.例え。jp", "_sip.xn--r8jz45g.jp."),
             ("example.1a", "example.1a."),
             ("x.0xg", "x.0xg."),
         ] {
@@ -195,7 +203,12 @@ mod tests {
     fn what_cannot_be_the_name_of_a_host_is_refused_with_its_reason() {
         for (text, error) in [
             ("a b", HostError::Blank),
-            ("a\u{a0}b", HostError::Blank),
+            ("ü b", HostError::Blank),
+            ("ü\u{a0}b", HostError::Blank),
+            ("bücher.example,a", HostError::List),
+            ("ü／b", HostError::Character('/')),
+            ("a.１", HostError::Number),
+            ("ü\u{202e}b", HostError::Idna),
             (" a", HostError::Blank),
             ("10 60 5060 one.example.", HostError::Blank),
             ("192.0.2.1, 192.0.2.2", HostError::List),
@@ -243,7 +256,7 @@ mod tests {
         assert_eq!(labels(r"a\.b.\104i.org"), ["a.b", "hi", "org"]);
         assert_eq!(labels(r"My\ Printer\044\@home.example"), ["My Printer,@home", "example"]);
         assert_eq!(labels(r"1\0470.2.0.192.in-addr.arpa.")[..2], ["1/0", "2"]);
-        for wrong in [r"a\", r"\12", r"\256.a", r"\\server\share", r"a\ü"] {
+        for wrong in [r"a\", r"\12", r"\256.a", r"\\server\share"] {
             assert_eq!(Host::parse(wrong), Err(HostError::BadEscape), "{wrong}");
         }
         assert_eq!(Host::parse(r"a\000b"), Err(HostError::Control));

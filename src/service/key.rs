@@ -1,7 +1,9 @@
 //! Keys of a store and their names: `/skydns/local/skydns/east/rails` ↔ `rails.east.skydns.local`.
 
+use super::a_label::a_label;
 use crate::wire_name::{self, MAX_LABEL_OCTETS, MAX_NAME_OCTETS, push_label, split_label};
 use hickory_proto::rr::Name;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -60,6 +62,8 @@ pub enum KeyTarget {
     Service {
         /// The service's place in the name space.
         key: Key,
+        /// Whether the store spells the key otherwise: with capital letters, or with labels beyond ASCII.
+        respelled: bool,
         /// Why the service may be hard to ask for, though it is served.
         warning: Option<KeyWarning>,
     },
@@ -73,6 +77,9 @@ pub enum KeyWarning {
         "the key has a label with octets other than letters, digits, \"-\" and \"_\"; ask for it with escapes"
     )]
     Unusual,
+    /// A label has characters beyond ASCII. Names are looked up in ASCII, so the label is served as its A-label.
+    #[error("the key has characters beyond ASCII; it is served with A-labels (xn--…)")]
+    BeyondAscii,
     /// A label has capital letters. Names are looked up in lower case, so the key is served in lower case.
     #[error("the key has upper-case letters; it is served in lower case")]
     UpperCase,
@@ -143,21 +150,23 @@ impl Key {
 
     fn from_path(path: &[u8]) -> Result<KeyTarget, KeyError> {
         let mut wire = Vec::with_capacity(path.len() + 1);
-        let mut warning = None;
+        let (mut warning, mut respelled) = (None, false);
         for label in path.split(|&octet| octet == b'/') {
-            match label.len() {
+            let served = served_label(label);
+            match served.len() {
                 0 => return Err(KeyError::EmptyLabel),
                 1..=MAX_LABEL_OCTETS => {}
                 len => return Err(KeyError::LongLabel(len)),
             }
-            warning = warning.max(label_warning(label));
-            push_label(&mut wire, &label.to_ascii_lowercase());
+            warning = warning.max(label_warning(label, &served));
+            respelled |= label != &*served;
+            push_label(&mut wire, &served);
         }
         // The root's empty label, which the name of the key has in addition, must fit as well.
         if wire.len() + 1 > MAX_NAME_OCTETS {
             return Err(KeyError::LongName(wire.len() + 1));
         }
-        Ok(KeyTarget::Service { key: Self { wire: wire.into() }, warning })
+        Ok(KeyTarget::Service { key: Self { wire: wire.into() }, respelled, warning })
     }
 
     /// The labels, root first.
@@ -200,10 +209,23 @@ pub(crate) fn name_of(labels: &[&[u8]]) -> Name {
     name
 }
 
-/// The most serious warning of one label.
-fn label_warning(label: &[u8]) -> Option<KeyWarning> {
-    if label.eq_ignore_ascii_case(b"any") || label == b"*" {
+/// A label of a store as names have it: its A-label, or the same octets in lower case.
+fn served_label(label: &[u8]) -> Cow<'_, [u8]> {
+    if let Some(a_label) = a_label(label) {
+        Cow::Owned(a_label.into_bytes())
+    } else if label.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(label.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(label)
+    }
+}
+
+/// The most serious warning of one label, which is served as `served`.
+fn label_warning(label: &[u8], served: &[u8]) -> Option<KeyWarning> {
+    if matches!(served, b"any" | b"*") {
         Some(KeyWarning::Wildcard)
+    } else if !label.is_ascii() && served.is_ascii() {
+        Some(KeyWarning::BeyondAscii)
     } else if label.iter().any(u8::is_ascii_uppercase) {
         Some(KeyWarning::UpperCase)
     } else if !label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
@@ -224,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_key_is_the_reversed_name() {
-        let Ok(KeyTarget::Service { key, warning: None }) =
+        let Ok(KeyTarget::Service { key, respelled: false, warning: None }) =
             target("skydns", "/skydns/local/skydns/staging/service")
         else {
             panic!("a service");
@@ -269,7 +291,35 @@ mod tests {
         assert_eq!(warning("/skydns/local/*"), Some(KeyWarning::Wildcard));
         assert_eq!(warning("/skydns/local/any/X"), Some(KeyWarning::Wildcard));
         assert_eq!(warning("/skydns/local/a.b"), Some(KeyWarning::Unusual));
-        assert_eq!(warning("/skydns/local/bücher"), Some(KeyWarning::Unusual));
+        assert_eq!(warning("/skydns/local/a。b"), Some(KeyWarning::Unusual), "two labels for IDNA");
+        assert_eq!(warning("/skydns/local/bücher"), Some(KeyWarning::BeyondAscii));
+    }
+
+    #[test]
+    fn labels_beyond_ascii_are_served_as_a_labels() {
+        let read = |raw: &[u8]| match Keyspace::new("skydns").target_of(raw) {
+            Ok(KeyTarget::Service { key, respelled, .. }) => {
+                (key.labels().collect::<Vec<_>>().join(&b'/'), respelled)
+            }
+            other => panic!("{other:?}"),
+        };
+        let of = |label: &str, respelled| (format!("local/{label}").into_bytes(), respelled);
+        for label in ["bücher", "BÜCHER", "bu\u{308}cher"] {
+            assert_eq!(
+                read(format!("/skydns/local/{label}").as_bytes()),
+                of("xn--bcher-kva", true),
+                "{label}"
+            );
+        }
+        assert_eq!(read(b"/skydns/local/xn--bcher-kva"), of("xn--bcher-kva", false));
+        assert_eq!(read(b"/skydns/local/Web"), of("web", true));
+        // What IDNA does not allow keeps its octets.
+        assert_eq!(read("/skydns/local/ü b".as_bytes()), of("ü b", false));
+        assert_eq!(read(b"/skydns/local/\xff").0, b"local/\xff");
+        // The A-label of 100 octets fits a label.
+        let long = format!("/skydns/local/{}", "я".repeat(50));
+        assert!(read(long.as_bytes()).0.starts_with(b"local/xn--"));
+        assert_eq!(target("skydns", &format!("/skydns/{}", "яб".repeat(60))), Err(KeyError::LongLabel(240)));
     }
 
     #[test]

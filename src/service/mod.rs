@@ -3,12 +3,14 @@
 //! Owns the meaning of values and keys as SkyDNS 2 gave it to them; refuses values and keys whose meaning would have to be
 //! guessed. Knows no store and no tree.
 
+mod a_label;
 mod host;
 mod key;
 mod value;
 
 pub(crate) use key::name_of;
 
+pub use a_label::with_a_labels;
 pub use host::HostError;
 pub use key::{Key, KeyError, KeyTarget, KeyWarning, Keyspace};
 pub use value::ValueError;

@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn the_greatest_numbers_are_taken() {
-        let got = service(r#"{"ttl":2147483647,"port":65535,"priority":65535,"weight":18446744073709551615}"#);
+        let got =
+            service(r#"{"ttl":2147483647,"port":65535,"priority":65535,"weight":18446744073709551615}"#);
         assert_eq!((got.ttl, got.port, got.priority, got.weight), (MAX_TTL, 65_535, 65_535, u64::MAX));
     }
 

@@ -61,10 +61,8 @@ pub(super) enum EntryError {
 pub(super) fn parse_key(keyspace: &Keyspace, raw: &[u8]) -> Result<ParsedKey, KeyError> {
     Ok(match keyspace.target_of(raw)? {
         KeyTarget::Config => ParsedKey::Config,
-        KeyTarget::Service { key, warning } => {
-            // The path prefix is no part of the name.
-            let case_folded = raw.iter().skip(keyspace.root().len()).any(u8::is_ascii_uppercase);
-            ParsedKey::Service(ServedKey { key, case_folded }, warning)
+        KeyTarget::Service { key, respelled, warning } => {
+            ParsedKey::Service(ServedKey { key, case_folded: respelled }, warning)
         }
     })
 }
