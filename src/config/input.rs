@@ -1,6 +1,7 @@
 //! The value of one setting, from text or from JSON, and the errors that it can have.
 
 use super::local::TemplateError;
+use crate::service::with_a_labels;
 use hickory_proto::rr::Name;
 use serde_json::Value;
 use std::fmt;
@@ -163,14 +164,14 @@ impl<'a> SettingInput<'a> {
             .collect()
     }
 
-    /// A domain name, made absolute; `None` for an empty text.
+    /// A domain name, made absolute, with A-labels for labels beyond ASCII; `None` for an empty text.
     pub(super) fn name(self) -> Result<Option<Name>, SettingError> {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(None);
         }
-        match Name::from_ascii(text) {
-            Ok(mut name) if !name.is_root() => {
+        match with_a_labels(text).map(Name::from_ascii) {
+            Some(Ok(mut name)) if !name.is_root() => {
                 name.set_fqdn(true);
                 Ok(Some(name))
             }
@@ -233,6 +234,14 @@ mod tests {
         assert_eq!(SettingInput::Json(&Value::from(2_000_000_000u64)).duration(), Ok(Duration::from_secs(2)));
         assert_eq!(SettingInput::Json(&Value::from("2s")).duration(), Ok(Duration::from_secs(2)));
         assert!(SettingInput::Json(&Value::from(-1)).duration().is_err());
+    }
+
+    #[test]
+    fn names_beyond_ascii_become_a_labels() {
+        let of = |text| SettingInput::Text(text).name().map(|name| name.map(|name| name.to_ascii()));
+        assert_eq!(of("bücher.example"), Ok(Some("xn--bcher-kva.example.".to_owned())));
+        assert_eq!(of("Site.example."), Ok(Some("Site.example.".to_owned())));
+        assert_eq!(of("ü\u{202e}.example"), Err(SettingError::Name("ü\u{202e}.example".to_owned())));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The setting `-local`: a template for the host's own name, which may hold `{hostname}` and `{machine_id}`.
 
+use crate::service::with_a_labels;
 use hickory_proto::rr::Name;
 
 /// The names of this host that a template can use.
@@ -42,7 +43,8 @@ pub(super) fn expand(template: &str, host: &HostIdentity) -> Result<Name, Templa
         rest = after;
     }
     text.push_str(rest);
-    let mut name = Name::from_ascii(&text).map_err(|_| TemplateError::NotAName(text.clone()))?;
+    let name = with_a_labels(&text).and_then(|text| Name::from_ascii(text).ok());
+    let mut name = name.ok_or_else(|| TemplateError::NotAName(text.clone()))?;
     if name.is_root() {
         return Err(TemplateError::NotAName(text));
     }
@@ -63,6 +65,7 @@ mod tests {
             Ok("web7.example.org.hosts.skydns.local.".into())
         );
         assert_eq!(expand("x{machine_id}.h.skydns.local."), Ok("x0123abcd.h.skydns.local.".into()));
+        assert_eq!(expand("bücher.x"), Ok("xn--bcher-kva.x.".into()));
         assert_eq!(expand("{host}.x"), Err(TemplateError::Unknown("host".into())));
         assert_eq!(expand("{hostname.x"), Err(TemplateError::Unknown("hostname.x".into())));
         assert_eq!(expand("a..b"), Err(TemplateError::NotAName("a..b".into())));
