@@ -35,8 +35,8 @@ fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
         view.work.charge(1)?;
         // `local` and `stub` mean something else, and `ns` is read apart.
         let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
-        if let (Some(entry), false) = (child.entry(), is_other) {
-            servers.extend(dns.prepend_label(child.label()).ok().map(|name| (name, &**entry)));
+        if let (Ok(name), false) = (dns.prepend_label(child.label()), is_other) {
+            servers.extend(child.entries().map(|entry| (name.clone(), &**entry)));
         }
         std::ops::ControlFlow::Continue(())
     });

@@ -67,6 +67,6 @@ impl Lease {
     }
 }
 
-/// The source of an entry as a rank: of the entries on one key, the one of the highest layer is served.
+/// The source of entries as a rank: of the entries on one key, those of the highest layer are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layer(pub u8);

@@ -1,66 +1,60 @@
-//! The entries of one name, one for each layer.
+//! The entries of one name, by layer.
 
 use super::entry::{Entry, Layer};
 use std::sync::Arc;
 
-/// The entries of one node, one for each layer. Nearly all nodes have one or none, which takes no memory of its own.
+/// An entry in its layer.
+#[derive(Clone, Debug)]
+pub struct LayeredEntry {
+    layer: Layer,
+    /// The entry.
+    pub entry: Arc<Entry>,
+}
+
+/// The entries of one node. Nearly all nodes have one or none, which takes no memory of its own.
 #[derive(Clone, Debug, Default)]
 pub(super) enum LayeredEntries {
     #[default]
     None,
-    One(Layer, Arc<Entry>),
-    /// At least two, highest layer first.
-    Many(Box<[(Layer, Arc<Entry>)]>),
+    One(LayeredEntry),
+    /// At least two, highest layer first; those of one layer are in the order in which they were given.
+    Many(Box<[LayeredEntry]>),
 }
 
 impl LayeredEntries {
-    /// The entry of the highest layer, which is the one that is served.
-    pub(super) fn top(&self) -> Option<&Arc<Entry>> {
-        match self {
-            Self::None => None,
-            Self::One(_, entry) => Some(entry),
-            Self::Many(entries) => entries.first().map(|(_, entry)| entry),
-        }
+    /// The entries that are served: those of the highest layer.
+    pub(super) fn served(&self) -> &[LayeredEntry] {
+        self.all().first().map_or(&[], |first| self.of(first.layer))
     }
 
-    /// The entry of a layer.
-    pub(super) fn of(&self, layer: Layer) -> Option<&Arc<Entry>> {
-        match self {
-            Self::One(own, entry) if *own == layer => Some(entry),
-            Self::Many(entries) => entries.iter().find(|(own, _)| *own == layer).map(|(_, entry)| entry),
-            _ => None,
-        }
+    /// The entries of a layer.
+    pub(super) fn of(&self, layer: Layer) -> &[LayeredEntry] {
+        let all = self.all();
+        let lower = &all[all.partition_point(|own| own.layer > layer)..];
+        &lower[..lower.partition_point(|own| own.layer == layer)]
     }
 
-    /// Puts an entry in the place of the layer's present one.
-    pub(super) fn put(&mut self, layer: Layer, entry: Arc<Entry>) {
-        let mut entries = self.take_all();
-        entries.retain(|(own, _)| *own != layer);
-        entries.push((layer, entry));
-        entries.sort_by(|(a, _), (b, _)| b.cmp(a));
-        *self = Self::from_all(entries);
-    }
-
-    /// Takes the entry of a layer off.
-    pub(super) fn remove(&mut self, layer: Layer) {
-        let mut entries = self.take_all();
-        entries.retain(|(own, _)| *own != layer);
-        *self = Self::from_all(entries);
-    }
-
-    fn take_all(&mut self) -> Vec<(Layer, Arc<Entry>)> {
-        match std::mem::take(self) {
+    /// Puts entries in the place of the layer's present ones.
+    pub(super) fn set(&mut self, layer: Layer, entries: Vec<Arc<Entry>>) {
+        let mut all = match std::mem::take(self) {
             Self::None => Vec::new(),
-            Self::One(layer, entry) => vec![(layer, entry)],
+            Self::One(entry) => vec![entry],
             Self::Many(entries) => entries.into_vec(),
-        }
+        };
+        all.retain(|own| own.layer != layer);
+        let higher = all.partition_point(|own| own.layer > layer);
+        all.splice(higher..higher, entries.into_iter().map(|entry| LayeredEntry { layer, entry }));
+        *self = match all.len() {
+            0 | 1 => all.pop().map_or(Self::None, Self::One),
+            _ => Self::Many(all.into()),
+        };
     }
 
-    fn from_all(mut entries: Vec<(Layer, Arc<Entry>)>) -> Self {
-        match entries.len() {
-            0 => Self::None,
-            1 => entries.pop().map_or(Self::None, |(layer, entry)| Self::One(layer, entry)),
-            _ => Self::Many(entries.into()),
+    fn all(&self) -> &[LayeredEntry] {
+        match self {
+            Self::None => &[],
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Many(entries) => entries,
         }
     }
 }

@@ -101,7 +101,8 @@ pub enum TreeLookup<'t> {
 }
 
 impl Tree {
-    /// The service on one name. Wildcards below a leaf mean the leaf; wildcards elsewhere mean no one name.
+    /// The service on one name, if it has no other. Wildcards below a leaf mean the leaf; wildcards elsewhere mean no one
+    /// name.
     pub fn leaf(&self, path: &TreePath) -> Option<&Arc<Entry>> {
         let labels = path.labels();
         let (fixed, pattern) = path.split(&labels);
@@ -109,7 +110,8 @@ impl Tree {
         if !pattern.is_empty() && !node.is_leaf() {
             return None;
         }
-        node.entry()
+        let mut entries = node.entries();
+        entries.next().filter(|_| entries.len() == 0)
     }
 
     /// The node of a name; wildcards are labels like any other.
@@ -207,7 +209,7 @@ impl<'t> Search<'t, '_> {
             return ControlFlow::Continue(());
         }
         let Some((first, rest)) = pattern.split_first() else {
-            self.take_entry(node, walked)?;
+            node.entries().try_for_each(|entry| self.take(entry, walked))?;
             return node.for_each_child(&mut |child| self.enter(child, walked, &[]));
         };
         if is_wildcard(first) {
@@ -228,13 +230,11 @@ impl<'t> Search<'t, '_> {
         flow
     }
 
-    /// Adds the service of a node to those that were found, if it has data of a wanted kind.
-    fn take_entry(&mut self, node: &'t Node, walked: &[&'t [u8]]) -> ControlFlow<()> {
-        let Some(entry) = node.entry() else {
-            return ControlFlow::Continue(());
-        };
+    /// Adds a service to those that were found, if it has data of a wanted kind.
+    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]]) -> ControlFlow<()> {
         if !DataKinds::of(entry).meets(self.wanted) {
-            return ControlFlow::Continue(());
+            // A name may have any number of services.
+            return self.work.charge(1);
         }
         self.work.charge(Work::SERVICE)?;
         if !self.has_groups && (self.is_too_much)(entry) {

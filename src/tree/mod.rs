@@ -21,6 +21,7 @@ mod work;
 
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
+pub use layered_entries::LayeredEntry;
 pub use lookup::{MatchedService, TreeLookup, TreePath};
 pub use node::Node;
 pub use versions::{VersionSlot, Versions};
@@ -61,34 +62,40 @@ impl Tree {
         self.version
     }
 
-    /// Puts an entry on a key in a layer; `false` if an equal entry is there already.
+    /// Puts an entry on a key, in the place of all entries of its layer there; `false` if that changes nothing.
     ///
     /// An equal entry changes no version, so answers that were made from it stay valid.
     pub fn put(&mut self, key: &Key, layer: Layer, entry: Entry) -> bool {
-        if self.has(key, layer, &entry) {
+        self.set(key, layer, vec![entry])
+    }
+
+    /// Puts entries on a key, in the place of all entries of their layer there; `false` if that changes nothing.
+    pub fn set(&mut self, key: &Key, layer: Layer, entries: Vec<Entry>) -> bool {
+        if self.has_all(key, layer, &entries) {
             return false;
         }
-        let is_new_name = Arc::make_mut(&mut self.root).put(&mut key.labels(), layer, Arc::new(entry));
-        self.names += usize::from(is_new_name);
+        let entries = entries.into_iter().map(Arc::new).collect();
+        let change = Arc::make_mut(&mut self.root).set(&mut key.labels(), layer, entries);
+        self.names = self.names.saturating_add_signed(change);
         self.raise_versions(key);
         true
     }
 
-    /// Whether a key has an equal entry in a layer.
-    pub fn has(&self, key: &Key, layer: Layer, entry: &Entry) -> bool {
-        let present = self.node(key.labels()).and_then(|node| node.entry_of(layer));
-        present.is_some_and(|present| present.is_same(entry))
-    }
-
-    /// Takes the entry of a layer off a key; `false` if the layer has none there.
+    /// Takes all entries of a layer off a key; `false` if the layer has none there.
     pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
-        if self.node(key.labels()).and_then(|node| node.entry_of(layer)).is_none() {
-            return false;
-        }
-        let was_last = Arc::make_mut(&mut self.root).remove(&mut key.labels(), layer);
-        self.names -= usize::from(was_last);
-        self.raise_versions(key);
-        true
+        self.set(key, layer, Vec::new())
+    }
+
+    /// Whether a layer has an equal entry on a key, and no other.
+    pub fn has(&self, key: &Key, layer: Layer, entry: &Entry) -> bool {
+        self.has_all(key, layer, std::slice::from_ref(entry))
+    }
+
+    /// Whether a layer has equal entries on a key, in the same order, and no other.
+    fn has_all(&self, key: &Key, layer: Layer, entries: &[Entry]) -> bool {
+        let present = self.node(key.labels()).map_or(&[][..], |node| node.entries_of(layer));
+        let is_same = |(present, entry): (&LayeredEntry, &Entry)| present.entry.is_same(entry);
+        present.len() == entries.len() && present.iter().zip(entries).all(is_same)
     }
 
     /// Raises the versions of a key and of all names above it.
@@ -96,12 +103,12 @@ impl Tree {
         self.version = self.versions.as_ref().map_or(0, |versions| versions.note_change(key));
     }
 
-    /// Calls `each` for the entries of a layer in key order, until it breaks.
-    pub fn entries(&self, layer: Layer, mut each: impl FnMut(Key, &Entry) -> ControlFlow<()>) {
+    /// Calls `each` for the keys that have entries of a layer, in key order, until it breaks.
+    pub fn entries(&self, layer: Layer, mut each: impl FnMut(Key, &[LayeredEntry]) -> ControlFlow<()>) {
         let mut path = Vec::new();
-        let _ = self.root.walk(&mut path, &mut |path, node| match node.entry_of(layer) {
-            Some(entry) => each(Key::from_labels(path.iter().copied()), entry),
-            None => ControlFlow::Continue(()),
+        let _ = self.root.walk(&mut path, &mut |path, node| match node.entries_of(layer) {
+            [] => ControlFlow::Continue(()),
+            entries => each(Key::from_labels(path.iter().copied()), entries),
         });
     }
 

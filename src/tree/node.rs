@@ -4,7 +4,7 @@ use super::children::{Child, Children};
 use super::data_kinds::DataKinds;
 use super::entry::{Entry, Layer};
 use super::label::Label;
-use super::layered_entries::LayeredEntries;
+use super::layered_entries::{LayeredEntries, LayeredEntry};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -27,9 +27,14 @@ impl Node {
         self.label.as_bytes()
     }
 
-    /// The entry that is served: the one of the highest layer.
+    /// The entries that are served: those of the highest layer.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Arc<Entry>> {
+        self.entries.served().iter().map(|layered| &layered.entry)
+    }
+
+    /// The first of the entries that are served.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
-        self.entries.top()
+        self.entries().next()
     }
 
     /// The child with a label.
@@ -60,8 +65,8 @@ impl Node {
         self.label.is_hidden()
     }
 
-    /// The entry of a layer, whether it is served or not.
-    pub(super) fn entry_of(&self, layer: Layer) -> Option<&Arc<Entry>> {
+    /// The entries of a layer, whether they are served or not.
+    pub(super) fn entries_of(&self, layer: Layer) -> &[LayeredEntry] {
         self.entries.of(layer)
     }
 
@@ -76,41 +81,29 @@ impl Node {
         })
     }
 
-    /// Puts an entry on the node that `labels` lead to from here; `true` if the node had no entry before.
-    pub(super) fn put<'l>(
+    /// Sets the entries of a layer on the node that `labels` lead to from here. Returns the change of the number of names:
+    /// 1 if the node had no entry before, -1 if it has none now.
+    pub(super) fn set<'l>(
         &mut self,
         labels: &mut impl Iterator<Item = &'l [u8]>,
         layer: Layer,
-        entry: Arc<Entry>,
-    ) -> bool {
-        let fresh = match labels.next() {
+        entries: Vec<Arc<Entry>>,
+    ) -> isize {
+        let change = match labels.next() {
             None => {
-                let fresh = self.entry().is_none();
-                self.entries.put(layer, entry);
-                fresh
+                let before = self.entry().is_some();
+                self.entries.set(layer, entries);
+                isize::from(self.entry().is_some()) - isize::from(before)
             }
-            Some(label) => self.children.change(label, |child| child.put(labels, layer, entry)),
+            Some(label) => self.children.change(label, |child| child.set(labels, layer, entries)),
         };
         self.refresh();
-        fresh
-    }
-
-    /// Takes the entry of a layer off the node that `labels` lead to from here; `true` if the node has no entry left.
-    pub(super) fn remove<'l>(&mut self, labels: &mut impl Iterator<Item = &'l [u8]>, layer: Layer) -> bool {
-        let gone = match labels.next() {
-            None => {
-                self.entries.remove(layer);
-                self.entry().is_none()
-            }
-            Some(label) => self.children.change(label, |child| child.remove(labels, layer)),
-        };
-        self.refresh();
-        gone
+        change
     }
 
     /// Brings `visible` up to date after a change.
     fn refresh(&mut self) {
-        let own = self.entry().map_or(DataKinds::NONE, |entry| DataKinds::of(entry));
+        let own = self.entries().fold(DataKinds::NONE, |kinds, entry| kinds | DataKinds::of(entry));
         self.visible = own | self.children.visible();
     }
 }

@@ -91,6 +91,37 @@ fn the_higher_layer_shows_and_reveals_the_lower_when_it_goes() {
 }
 
 #[test]
+fn a_layer_may_have_several_entries_on_a_name() {
+    let mut tree = tree(&["t/b"]);
+    assert!(tree.set(&key("t/a"), ETCD, vec![at(7), at(5)]));
+    assert!(!tree.set(&key("t/a"), ETCD, vec![at(7), at(5)]), "equal entries change nothing");
+    assert_eq!((ports(&tree, "t."), tree.names()), (Some(vec![7, 5, 1]), 2));
+    let leaf = |tree: &Tree| {
+        let path = TreePath::new(&Name::from_str("a.t.").expect("a name"));
+        tree.leaf(&path).map(|entry| entry.service.port)
+    };
+    assert_eq!(leaf(&tree), None, "there is no one service");
+    tree.put(&key("t/a"), FILES, at(9));
+    assert_eq!((ports(&tree, "a.t."), leaf(&tree)), (Some(vec![9]), Some(9)));
+    tree.remove(&key("t/a"), FILES);
+    assert_eq!(ports(&tree, "a.t."), Some(vec![7, 5]));
+    assert!(tree.set(&key("t/a"), ETCD, vec![at(5), at(7)]), "the order counts");
+    assert!(tree.put(&key("t/a"), ETCD, at(5)));
+    assert_eq!((ports(&tree, "t."), leaf(&tree)), (Some(vec![5, 1]), Some(5)));
+    assert!(tree.remove(&key("t/a"), ETCD));
+    assert_eq!((ports(&tree, "t."), tree.names()), (Some(vec![1]), 1));
+}
+
+#[test]
+fn all_kinds_of_the_entries_of_a_name_are_found() {
+    let mut tree = Tree::new();
+    let text = Service::from_json(br#"{"text":"hello"}"#).expect("a service");
+    tree.set(&key("t/a"), ETCD, vec![Entry::new(text), at(5)]);
+    let visible = tree.node(key("t").labels()).expect("a node").visible();
+    assert!(visible.meets(DataKinds::HOST) && visible.meets(DataKinds::TEXT));
+}
+
+#[test]
 fn what_did_not_change_stays_the_same_node() {
     let mut now = tree(&["t/a/x", "t/b/y"]);
     let before = now.clone();

@@ -4,7 +4,7 @@ use super::error::SnapshotError;
 use super::format::{MAGIC, SnapshotHeader, VERSION};
 use super::stored_service::StoredService;
 use crate::source::id::SourceId;
-use crate::tree::Tree;
+use crate::tree::{LayeredEntry, Tree};
 use ring::digest::{Context, SHA256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -77,13 +77,16 @@ fn write(
         [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
     {
         let mut result = Ok(());
-        tree.entries(layer, |key, entry| {
-            let Some(service) = StoredService::new(case_folded, &key, entry) else {
-                return ControlFlow::Continue(());
-            };
-            services += 1;
-            result = out.push(&service);
-            if result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        tree.entries(layer, |key, entries| {
+            for LayeredEntry { entry, .. } in entries {
+                let Some(service) = StoredService::new(case_folded, &key, entry) else { continue };
+                services += 1;
+                result = out.push(&service);
+                if result.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
         });
         result?;
     }

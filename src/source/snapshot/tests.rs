@@ -87,7 +87,8 @@ fn what_is_saved_comes_back() {
     for (layer, case_folded) in
         [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
     {
-        tree().entries(layer, |key, entry| {
+        tree().entries(layer, |key, entries| {
+            let entry = &entries[0].entry;
             let lease = entry.lease.as_ref().map(|lease| (lease.id, lease.end()));
             assert_eq!(found[&format!("{key:?}")], (case_folded, entry.service.clone(), lease));
             ControlFlow::Continue(())
