@@ -88,6 +88,21 @@ fn edns_is_answered_in_kind() {
     let large = with(0, 4096);
     assert_eq!((large.metadata.truncation, large.answers.len()), (false, 60));
     assert_eq!(u16::from(with(1, 4096).metadata.response_code), 16, "BADVERS");
+    for (options, expected) in [
+        // Client subnets (RFC 7871) of no family; half a client subnet.
+        (&[0, 8, 0, 4, 0, 9, 99, 0][..], ResponseCode::NoError),
+        (&[0, 8, 0, 9, 0, 1, 24, 0], ResponseCode::FormErr),
+    ] {
+        let mut packet = query("a.skydns.local.", RecordType::A).to_vec().expect("a query");
+        packet[11] = 1;
+        packet.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, u8::try_from(options.len()).expect("few")]);
+        packet.extend_from_slice(options);
+        for _ in 0..4 {
+            let reply = exchange(agent.address(), &packet, support::PATIENCE).expect("a reply");
+            let reply = Message::from_vec(&reply).expect("a reply that can be read");
+            assert_eq!((reply.metadata.response_code, reply.edns.is_some()), (expected, true), "{options:?}");
+        }
+    }
     let tcp = Stream::connect(agent.address()).ask(&query("big.skydns.local.", RecordType::A));
     assert_eq!((tcp.metadata.truncation, tcp.answers.len()), (false, 60));
 }

@@ -2,7 +2,7 @@
 
 use super::shared_authority::{self, EncodedAuthority};
 use super::writer::Writer;
-use super::{HEADER, OWN_UDP_SIZE, Reply, Request, Transport};
+use super::{ClientEdns, HEADER, OWN_UDP_SIZE, Reply, Request, Transport};
 use crate::answer::{Ede, SharedAuthority};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Record;
@@ -16,13 +16,18 @@ const MAX_EXTRA_TEXT: usize = 200;
 /// Maximum number of extended errors in a reply; an upstream may send any number.
 const MAX_EXTENDED_ERRORS: usize = 3;
 
-/// A reply of a header alone, to a packet whose question cannot be used.
-pub fn header_only(header: &[u8; HEADER], rcode: ResponseCode) -> Vec<u8> {
+/// A reply without the question, to a packet whose question cannot be used: a header, and an OPT record if the packet had
+/// one.
+pub fn without_question(header: &[u8; HEADER], rcode: ResponseCode, edns: Option<ClientEdns>) -> Vec<u8> {
     let mut reply = vec![0; HEADER];
     reply[..2].copy_from_slice(&header[..2]);
     // QR, with the opcode and RD of the query.
     reply[2] = 0x80 | (header[2] & 0x79);
     reply[3] = rcode.low();
+    if let Some(edns) = edns {
+        reply[HEADER - 1] = 1;
+        reply.extend(opt(&Reply::empty(rcode), edns.dnssec_ok, 0));
+    }
     reply
 }
 

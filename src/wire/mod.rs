@@ -4,6 +4,7 @@
 //! replies that are sent again. Packets that would let two servers answer each other without end get no reply.
 
 mod cached_reply;
+mod client_edns;
 mod encode;
 mod question_key;
 mod reply;
@@ -14,11 +15,12 @@ mod shared_authority;
 mod writer;
 
 pub use cached_reply::{CachedReply, Validity};
-pub use encode::{encode, header_only};
+pub use client_edns::ClientEdns;
+pub use encode::{encode, without_question};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport};
 pub use reply_cache::{CacheHint, ReplyCache};
-pub use request::{ClientEdns, Request, STUB_MARKER, Screened, screen};
+pub use request::{Request, STUB_MARKER, Screened, screen};
 
 /// Octets of a message's header.
 pub(crate) const HEADER: usize = 12;

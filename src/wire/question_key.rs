@@ -20,9 +20,6 @@ const HAS_OPT: u8 = 1;
 const DNSSEC_OK: u8 = 2;
 const COMPACT_OK: u8 = 4;
 
-/// EDNS options that change no reply and have no form that is an error: COOKIE, edns-tcp-keepalive, PADDING.
-const HARMLESS_OPTIONS: [u16; 3] = [10, 11, 12];
-
 /// The key of a question, and what else was read of its packet on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuestionKey {
@@ -81,7 +78,7 @@ fn opt(octets: &[u8]) -> Option<(u8, u16)> {
     if usize::from(u16::from_be_bytes([len_high, len_low])) != options.len() || flags & 0x3f != 0 {
         return None;
     }
-    if !options.is_empty() && !are_harmless(options) {
+    if !options.is_empty() && !have_no_effect(options) {
         return None;
     }
     let dnssec_ok = if flags & 0x80 != 0 { DNSSEC_OK } else { 0 };
@@ -90,14 +87,14 @@ fn opt(octets: &[u8]) -> Option<(u8, u16)> {
     Some((HAS_OPT | dnssec_ok | compact_ok, limit))
 }
 
-fn are_harmless(mut options: &[u8]) -> bool {
-    debug_assert!(!HARMLESS_OPTIONS.contains(&STUB_MARKER.0));
+/// Whether options fill their record exactly, and none decides about a reply: of all options only the loop marker does.
+fn have_no_effect(mut options: &[u8]) -> bool {
     while let Some((head, rest)) = options.split_first_chunk::<4>() {
         let [code_high, code_low, len_high, len_low] = *head;
         let len = usize::from(u16::from_be_bytes([len_high, len_low]));
-        let known = HARMLESS_OPTIONS.contains(&u16::from_be_bytes([code_high, code_low]));
+        let decides = u16::from_be_bytes([code_high, code_low]) == STUB_MARKER.0;
         match rest.split_at_checked(len) {
-            Some((_, rest)) if known => options = rest,
+            Some((_, rest)) if !decides => options = rest,
             _ => return false,
         }
     }
@@ -140,7 +137,11 @@ mod tests {
         }
         let edns = key(&with_opt(1232, 0, &[])).expect("plain");
         assert_ne!(edns, plain);
-        assert_eq!(key(&with_opt(1232, 0, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])), Some(edns.clone()));
+        for options in
+            [&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 8, 0, 1, 9], &[0xff, 0, 0, 0, 0, 3, 0, 0]]
+        {
+            assert_eq!(key(&with_opt(1232, 0, options)), Some(edns.clone()), "{options:?}");
+        }
         for other in [with_opt(1231, 0, &[]), with_opt(1232, 0x80, &[]), with_opt(1232, 0x40, &[])] {
             assert!(key(&other).is_some_and(|key| key != edns));
         }
@@ -180,7 +181,7 @@ mod tests {
         }
         assert_eq!(key(&[&whole[..], &[0]].concat()), None, "octets behind");
         assert_eq!(key(&with_opt(1232, 0x20, &[])), None, "an unknown flag");
-        for options in [&[0, 10, 0, 2, 9][..], &[0, 10, 0], &[0, 8, 0, 0], &[0xfd, 0xf3, 0, 1, 1]] {
+        for options in [&[0, 10, 0, 2, 9][..], &[0, 10, 0], &[0, 8, 0, 1], &[0xfd, 0xf3, 0, 1, 1]] {
             assert_eq!(key(&with_opt(1232, 0, options)), None, "{options:?}");
         }
         let mut version = with_opt(1232, 0, &[]);

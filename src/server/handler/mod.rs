@@ -225,7 +225,9 @@ impl Handler {
         self.metrics.panicked();
         log::error!("a fault in handling a packet of {} octets", packet.len());
         match packet.first_chunk() {
-            Some(header) => Handled::Reply(wire::header_only(header, ResponseCode::ServFail), None),
+            Some(header) => {
+                Handled::Reply(wire::without_question(header, ResponseCode::ServFail, None), None)
+            }
             None => Handled::Drop,
         }
     }
