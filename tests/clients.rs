@@ -5,7 +5,7 @@ mod support;
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType, rdata};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 use support::network::{self, Wire};
 use support::upstream::{Upstream, add, reply_to};
@@ -15,7 +15,7 @@ use support::{Agent, Setup, Stream, ask, eventually, exchange, query};
 struct Site {
     wire: Wire,
     agent: Agent,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 impl Site {
@@ -38,12 +38,12 @@ impl Site {
                 .record("/skydns/local/skydns/out", r#"{"host":"www.example.org"}"#)
                 .without_address()
                 .port(53)
-                .args(&["-addr", "0.0.0.0:53", "-nameservers", &upstream.address.to_string()])
+                .args(&["-addr", "0.0.0.0:53,[::]:53", "-nameservers", &upstream.address.to_string()])
                 .args(args)
                 .start();
             (agent, upstream)
         });
-        Some(Self { wire, agent, _upstream: upstream })
+        Some(Self { wire, agent, upstream })
     }
 
     /// What the second host hears from the first at an address.
@@ -52,6 +52,38 @@ impl Site {
         let mut question = query(name, RecordType::A);
         question.set_edns(Edns::new());
         self.wire.on(2, || ask(server, &question))
+    }
+}
+
+/// Packets with forged source addresses: on the second host, which gives itself the addresses.
+impl Site {
+    /// Sends a question for a name to the first host, and waits until the agent has it.
+    fn forge(&self, from: &str, to: &str, name: &str) {
+        let bits = if from.contains(':') { 128 } else { 32 };
+        let nodad: &[&str] = if bits == 128 { &["nodad"] } else { &[] };
+        self.wire.ip(2, &[&["address", "replace", &format!("{from}/{bits}"), "dev", "lo"], nodad].concat());
+        let packet = query(name, RecordType::A).to_vec().expect("a query");
+        let send = || {
+            let address = |ip: &str, port| SocketAddr::new(ip.parse().expect("an address"), port);
+            let socket = UdpSocket::bind(address(from, 0)).expect("an address of this host");
+            socket.send_to(&packet, address(to, 53)).expect("sent");
+        };
+        eventually(&format!("a packet from {from} gets to {to}"), || {
+            self.wire.on(2, send);
+            self.agent.log().contains(name)
+        });
+    }
+
+    /// Whether upstreams were asked for a name that a client asked for before.
+    fn is_forwarded(&self, name: &str) -> bool {
+        // What the agent was asked later went upstream meanwhile.
+        let later = format!("later-than-{name}");
+        self.wire.on(1, || self.agent.ask(&later, RecordType::A));
+        let seen = self.upstream.seen();
+        let was_seen =
+            |name: &str| seen.iter().any(|(question, _)| question.queries[0].name().to_ascii() == name);
+        assert!(was_seen(&later), "{later}");
+        was_seen(name)
     }
 }
 
@@ -89,6 +121,104 @@ fn forwarded_is_for_clients_of_ours_only() {
     });
     assert_eq!(refused, ResponseCode::Refused);
     assert_eq!(here("www.example.org.").answers.len(), 2);
+}
+
+#[test]
+fn who_is_ours_is_judged_by_where_a_packet_came_in() {
+    let Some(site) = Site::new(&["198.51.100"], &["-verbose", "-allow", "local,203.0.113.0/24"]) else {
+        return;
+    };
+    let here = |args: &[&str]| site.wire.ip(1, args);
+    // A private network that the first host is in, on another wire; the replies to forged packets leave there.
+    here(&["link", "add", "inside", "type", "veth", "peer", "name", "outlet"]);
+    for interface in ["inside", "outlet"] {
+        here(&["link", "set", interface, "up"]);
+    }
+    here(&["address", "add", "10.88.0.1/24", "dev", "inside"]);
+    here(&["address", "add", "fd00:88::1/64", "dev", "inside", "nodad"]);
+    for (host, address) in [(1, "2001:db8:1::1"), (1, "2001:db8:1::9"), (2, "2001:db8:1::2")] {
+        site.wire.ip(host, &["address", "add", &format!("{address}/64"), "dev", "wire", "nodad"]);
+    }
+    site.wire.ip(2, &["route", "add", "10.88.0.1", "via", "198.51.100.1"]);
+    // The agent has to find out by itself, not the kernel for it.
+    site.wire.on(1, || {
+        for interface in ["all", "wire", "default"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter"), "0").expect("a setting");
+        }
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let global = site.ask("2001:db8:1::9", "stranger.example.org.");
+    assert_eq!(global.metadata.response_code, ResponseCode::Refused, "a stranger who does not forge");
+    for (number, (from, to)) in [
+        ("10.88.0.2", "198.51.100.1"),
+        ("10.88.0.2", "10.88.0.1"),
+        ("fd00:88::2", "2001:db8:1::1"),
+        ("2001:db8:1::1", "2001:db8:1::9"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("forged{number}.example.org.");
+        site.forge(from, to, &name);
+        assert!(!site.is_forwarded(&name), "from {from} to {to}");
+    }
+    site.forge("203.0.113.5", "198.51.100.1", "named.example.org.");
+    assert!(site.is_forwarded("named.example.org."), "networks that are named count by every interface");
+    // A private network on the public wire is one of ours by that wire.
+    site.wire.join("10.77.0");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(site.ask("198.51.100.1", "www.example.org.").metadata.response_code, ResponseCode::Refused);
+    assert_eq!(site.ask("10.77.0.1", "www.example.org.").metadata.response_code, ResponseCode::NoError);
+}
+
+#[test]
+fn this_host_may_ask_itself_at_each_of_its_addresses() {
+    let Some(site) = Site::new(&["198.51.100", "10.77.0"], &[]) else { return };
+    site.wire.ip(1, &["address", "add", "2001:db8:1::1/64", "dev", "wire", "nodad"]);
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = |server: &str| {
+        let server = SocketAddr::new(server.parse().expect("an address"), 53);
+        let question = query("www.example.org.", RecordType::A);
+        site.wire.on(1, || {
+            let reply = ask(server, &question);
+            // From elsewhere a packet may have this source, too: over TCP the host shows that it is its own.
+            if reply.metadata.truncation {
+                (true, Stream::connect(server).ask(&question))
+            } else {
+                (false, reply)
+            }
+        })
+    };
+    for (server, over_tcp) in [
+        ("127.0.0.1", false),
+        ("::1", false),
+        ("198.51.100.1", false),
+        ("10.77.0.1", false),
+        ("2001:db8:1::1", true),
+    ] {
+        for _ in 0..3 {
+            let (was_truncated, reply) = asked(server);
+            assert_eq!((was_truncated, reply.answers.len()), (over_tcp, 2), "{server}");
+        }
+    }
+}
+
+#[test]
+fn link_local_clients_are_ours_on_links_that_are_not_public() {
+    let Some(site) = Site::new(&["198.51.100"], &[]) else { return };
+    let (link_local, scope) = (site.wire.link_local(1), site.wire.interface(2));
+    let asked = |over_tcp: bool| {
+        let server = SocketAddr::V6(SocketAddrV6::new(link_local, 53, 0, scope));
+        let question = query("www.example.org.", RecordType::A);
+        let reply = site
+            .wire
+            .on(2, || if over_tcp { Stream::connect(server).ask(&question) } else { ask(server, &question) });
+        reply.metadata.response_code
+    };
+    assert_eq!([false, true].map(asked), [ResponseCode::Refused; 2], "the wire is public");
+    site.wire.join("10.77.0");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!([false, true].map(asked), [ResponseCode::NoError; 2], "it is in a private network as well");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Batches of datagrams: up to 32 are received with one system call. Their replies are sent with another, or on a wildcard
 //! socket each with its own.
 
+use super::origin::{Origin, Way, is_link_local};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{in_pktinfo, in6_pktinfo};
@@ -13,7 +14,7 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use std::array;
 use std::fmt::Debug;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
@@ -29,7 +30,12 @@ const BUFFER_STRIDE: usize = (64 << 10) + 64;
 pub(super) struct ServerSocket {
     socket: UdpSocket,
     local: SocketAddr,
+    /// Whether replies have to name the address that they leave from.
     wildcard: bool,
+    /// Whether only this host can send there, so that the kernel need not say where a datagram came in.
+    loopback: bool,
+    /// Whether it is bound to an IPv4 address, in whatever form.
+    v4_address: bool,
 }
 
 /// The address of a peer as the kernel returns it, for sockets of one address family.
@@ -81,6 +87,18 @@ struct ReceivedDatagram<P> {
     len: usize,
     peer: P,
     from: Option<SentTo>,
+    way: Way,
+    /// Whether the packet was one of IPv4.
+    is_v4: bool,
+}
+
+/// What the kernel says of a datagram's way here.
+#[derive(Clone, Copy, Debug)]
+struct PacketInfo {
+    sent_to: SentTo,
+    /// The number of the interface that it came in by.
+    interface: u32,
+    is_v4: bool,
 }
 
 impl ServerSocket {
@@ -88,19 +106,32 @@ impl ServerSocket {
     pub(super) fn new(socket: UdpSocket, timeout: i64) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let wildcard = local.ip().is_unspecified();
+        let address = local.ip().to_canonical();
+        let (loopback, v4_address) = (address.is_loopback(), address.is_ipv4());
         socket.set_nonblocking(false)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(timeout))?;
-        if wildcard {
+        if !loopback {
             match local {
                 SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
                 SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
             }
         }
-        Ok(Self { socket, local, wildcard })
+        Ok(Self { socket, local, wildcard, loopback, v4_address })
     }
 
     pub(super) fn is_v4(&self) -> bool {
         self.local.is_ipv4()
+    }
+
+    fn received<P>(&self, len: usize, peer: P, info: Option<PacketInfo>) -> ReceivedDatagram<P> {
+        let way = match info {
+            _ if self.loopback => Way::Loopback,
+            Some(info) => Way::Interface(info.interface),
+            None => Way::Interface(0),
+        };
+        let is_v4 = info.map_or(self.v4_address, |info| info.is_v4);
+        let from = info.filter(|_| self.wildcard).map(|info| info.sent_to);
+        ReceivedDatagram { len, peer, from, way, is_v4 }
     }
 }
 
@@ -133,10 +164,10 @@ impl<P: PeerAddress> Batch<P> {
             recvmmsg(descriptor, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
         let mut whole = true;
         for message in messages {
-            let from = if self.socket.wildcard { asked_at(&message) } else { None };
-            whole &= from.is_some() || !self.socket.wildcard;
+            let info = if self.socket.loopback { None } else { packet_info(&message) };
+            whole &= info.is_some() || self.socket.loopback;
             let peer = message.address.ok_or(Errno::EAFNOSUPPORT)?;
-            self.received.push(ReceivedDatagram { len: message.bytes, peer, from });
+            self.received.push(self.socket.received(message.bytes, peer, info));
         }
         if !whole {
             // The library keeps the size of the last control message: after a datagram without one, the headers would have
@@ -152,9 +183,10 @@ impl<P: PeerAddress> Batch<P> {
         (&mut self.buffers[number * BUFFER_STRIDE..(number + 1) * BUFFER_STRIDE], len)
     }
 
-    /// Who sent a datagram.
-    pub(super) fn peer(&self, number: usize) -> SocketAddr {
-        self.received[number].peer.address()
+    /// Where a datagram came from.
+    pub(super) fn origin(&self, number: usize) -> Origin {
+        let ReceivedDatagram { peer, way, is_v4, .. } = self.received[number];
+        Origin::of_datagram(peer.address(), way, is_v4)
     }
 
     /// Where the reply to a datagram goes, for a reply that is not sent with the batch.
@@ -254,32 +286,34 @@ pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
     replies.chunks(BATCH).map(&mut send).sum()
 }
 
-/// Headers with room for the control message that holds the address a datagram was sent to.
+/// Headers with room for the control message that says how a datagram came.
 fn headers<P: PeerAddress>(socket: &ServerSocket) -> MultiHeaders<P> {
-    let space = match (socket.wildcard, socket.is_v4()) {
-        (false, _) => None,
-        (true, true) => Some(cmsg_space!(in_pktinfo)),
-        (true, false) => Some(cmsg_space!(in6_pktinfo)),
+    let space = match (socket.loopback, socket.is_v4()) {
+        (true, _) => None,
+        (false, true) => Some(cmsg_space!(in_pktinfo)),
+        (false, false) => Some(cmsg_space!(in6_pktinfo)),
     };
     MultiHeaders::preallocate(BATCH, space)
 }
 
-/// The address that a datagram was sent to, in the form in which its reply is sent from there.
-fn asked_at<P: PeerAddress>(message: &RecvMsg<'_, '_, P>) -> Option<SentTo> {
-    let link_local = |peer: SocketAddr| matches!(peer, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
-    let needs_interface = message.address.is_some_and(|peer| link_local(peer.address()));
+/// How a datagram came; the address that it was sent to is in the form in which its reply is sent from there.
+fn packet_info<P: PeerAddress>(message: &RecvMsg<'_, '_, P>) -> Option<PacketInfo> {
+    let needs_interface = message.address.is_some_and(|peer| is_link_local(peer.address().ip()));
     message.cmsgs().ok()?.find_map(|info| match info {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(SentTo::V4(in_pktinfo {
-            // The route decides about the interface.
-            ipi_ifindex: 0,
-            ipi_spec_dst: info.ipi_addr,
-            ..info
-        })),
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(SentTo::V6(in6_pktinfo {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+            // The route decides about the interface of the reply.
+            let sent_to = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ..info };
+            Some(PacketInfo { sent_to: SentTo::V4(sent_to), interface, is_v4: true })
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
             // Only a link-local address needs its interface.
-            ipi6_ifindex: if needs_interface { info.ipi6_ifindex } else { 0 },
-            ..info
-        })),
+            let reply_by = if needs_interface { info.ipi6_ifindex } else { 0 };
+            let sent_to = in6_pktinfo { ipi6_ifindex: reply_by, ..info };
+            // IPv4 packets at a socket for both families have IPv4 addresses in this form (RFC 3493 §3.7).
+            let is_v4 = Ipv6Addr::from(info.ipi6_addr.s6_addr).to_ipv4_mapped().is_some();
+            Some(PacketInfo { sent_to: SentTo::V6(sent_to), interface: info.ipi6_ifindex, is_v4 })
+        }
         _ => None,
     })
 }

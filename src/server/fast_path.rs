@@ -1,8 +1,9 @@
 //! The fast path of one worker: questions that were asked before are answered from cached replies.
 
-use super::client_policy::{AllowedClients, ClientClass};
+use super::client_policy::AllowedClients;
 use super::datagrams::{BATCH, Batch, PeerAddress};
 use super::handler::Handler;
+use super::origin::Origin;
 use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
@@ -12,7 +13,6 @@ use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, ReplyCache};
 use arc_swap::ArcSwap;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,9 +72,9 @@ impl FastPath {
         self.begin(handler, unix_time());
         unanswered.clear();
         for number in 0..received {
-            let client = batch.peer(number).ip();
+            let client = batch.origin(number);
             let (buffer, len) = batch.datagram(number);
-            match catch_unwind(AssertUnwindSafe(|| self.answer(buffer, len, client))) {
+            match catch_unwind(AssertUnwindSafe(|| self.answer(buffer, len, &client))) {
                 Ok(Some(len)) => batch.replied(number, len),
                 Ok(None) => unanswered.push(number),
                 // The reply may be half written over its query. The client will ask again.
@@ -110,9 +110,9 @@ impl FastPath {
     }
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
-    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: IpAddr) -> Option<usize> {
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
-        if self.settings.config.verbose || self.allowed_clients.class_of(client) != ClientClass::Trusted {
+        if self.settings.config.verbose || !self.allowed_clients.class_of(client).is_trusted() {
             return None;
         }
         #[cfg(test)]

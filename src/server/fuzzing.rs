@@ -1,7 +1,8 @@
 //! The fast and the full path side by side, for the fuzzer alone.
 
 use super::fast_path::FastPath;
-use super::handler::{Handled, Handler, Protocol};
+use super::handler::{Handled, Handler};
+use super::origin::{Origin, Way};
 use crate::clock::unix_time;
 use crate::config::{Config, HostIdentity, Spec};
 use crate::forward::Forwarder;
@@ -9,7 +10,7 @@ use crate::service::{KeyTarget, Keyspace, Service};
 use crate::source::Published;
 use crate::tree::{Entry, Layer, Tree};
 use arc_swap::ArcSwap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A small site, and one worker's fast path.
@@ -56,15 +57,15 @@ impl BothPaths {
     /// # Panics
     /// The two say different things.
     pub fn compare(&mut self, packet: &[u8]) {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
+        let client = Origin::of_datagram((Ipv4Addr::LOCALHOST, 5353).into(), Way::Loopback, true);
         self.fast.begin(&self.handler, unix_time());
         let mut full = None;
         for _ in 0..3 {
             let mut buffer = [packet, &[0xaa; 5_000]].concat();
-            let Handled::Reply(reply, hint) = self.handler.handle(packet, peer, Protocol::Udp) else {
+            let Handled::Reply(reply, hint) = self.handler.handle(packet, &client) else {
                 return;
             };
-            if let Some(len) = self.fast.answer(&mut buffer, packet.len(), peer.ip()) {
+            if let Some(len) = self.fast.answer(&mut buffer, packet.len(), &client) {
                 assert_eq!(buffer[..len], reply, "fast and full path");
             }
             if let Some(hint) = hint {

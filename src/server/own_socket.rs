@@ -1,6 +1,6 @@
 //! Our own sockets, and how they can be reached from this host.
 
-use nix::ifaddrs::getifaddrs;
+use super::interfaces::{self, InterfaceAddress};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -69,13 +69,7 @@ fn is_loopback_v4(ip: &IpAddr) -> bool {
 /// # Errors
 /// The system does not tell, as without descriptors.
 pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
-    let addresses = getifaddrs()?.filter_map(|interface| interface.address);
-    Ok(addresses
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .collect())
+    Ok(interfaces::addresses()?.iter().map(InterfaceAddress::ip).collect())
 }
 
 #[cfg(test)]

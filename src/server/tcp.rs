@@ -1,7 +1,8 @@
 //! TCP: many queries on one connection, replies in the order in which they are ready (RFC 7766).
 
 use super::connections::{Connections, OpenConnection, ReplyPermit};
-use super::handler::{Handled, Handler, Protocol};
+use super::handler::{Handled, Handler};
+use super::origin::Origin;
 use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
 use std::io;
@@ -93,6 +94,7 @@ async fn serve_connection(
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let origin = Origin::of_connection(peer, stream.local_addr()?);
     let mut reader = StoppableReader { stop, end: None };
     let (read, write) = stream.into_split();
     let (replies, unwritten) = mpsc::channel(MAX_UNWRITTEN_REPLIES);
@@ -106,7 +108,7 @@ async fn serve_connection(
             // A client that does not read its replies waits here until its connection is closed.
             let Some(mut permit) = open.reserve_usual().await else { break };
             open.query_received();
-            match handler.handle(&packet, peer, Protocol::Tcp) {
+            match handler.handle(&packet, &origin) {
                 Handled::Drop => open.query_answered(),
                 Handled::Reply(reply, _) => {
                     open.query_answered();

@@ -2,7 +2,7 @@
 
 use super::datagrams::{BATCH, Batch, PeerAddress, ServerSocket};
 use super::fast_path::FastPath;
-use super::handler::{Handled, Handler, Protocol};
+use super::handler::{Handled, Handler};
 use super::own_socket::OwnSocket;
 use super::slow_path::{PendingQueries, SlowPath};
 use crate::clock::unix_time;
@@ -221,10 +221,10 @@ impl<'a, P: PeerAddress> Worker<'a, P> {
     }
 
     fn answer_in_full(&mut self, number: usize) {
-        let peer = self.batch.peer(number);
+        let origin = self.batch.origin(number);
         let (buffer, len) = self.batch.datagram(number);
         let query = &buffer[..len];
-        match self.handler.handle(query, peer, Protocol::Udp) {
+        match self.handler.handle(query, &origin) {
             Handled::Drop => {}
             Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {

@@ -1,8 +1,9 @@
 //! Hosts of their own on one wire: network namespaces, so that a client can come from elsewhere.
 
-use super::run;
+use super::{eventually, run};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 /// Two hosts and the wire between them; they go with this. The first has `.1` of each network, the second `.2`.
@@ -56,6 +57,25 @@ impl Wire {
     /// Changes the network of a host, 1 or 2, as ip(8) does.
     pub fn ip(&self, host: usize, args: &[&str]) {
         ip(&[&["-n", &self.names[host - 1]], args].concat());
+    }
+
+    /// The link-local address of a host, 1 or 2, on the wire, once it is ready.
+    pub fn link_local(&self, host: usize) -> Ipv6Addr {
+        let args =
+            ["-n", &self.names[host - 1], "-6", "-o", "address", "show", "dev", "wire", "scope", "link"];
+        let mut found = None;
+        eventually("the wire has a link-local address", || {
+            let listed = run(Command::new("ip").args(args));
+            let address = listed.split_whitespace().find_map(|word| word.strip_suffix("/64")?.parse().ok());
+            found = address.filter(|_| !listed.contains("tentative"));
+            found.is_some()
+        });
+        found.expect("an address")
+    }
+
+    /// The number of a host's interface to the wire.
+    pub fn interface(&self, host: usize) -> u32 {
+        self.on(host, || nix::net::if_::if_nametoindex("wire").expect("an interface"))
     }
 
     /// Does something on a host, 1 or 2; sockets and processes that it makes stay there.

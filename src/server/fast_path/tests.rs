@@ -2,12 +2,12 @@
 
 mod fixture;
 
-use super::super::handler::{Handled, Protocol};
+use super::super::handler::Handled;
 use super::*;
 use crate::dnssec::DenialKind;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease};
-use fixture::{PEER, SiteFixture, name, packet};
+use fixture::{CLIENT, SiteFixture, name, packet};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{DNSClass, RecordType};
 use rand::rngs::StdRng;
@@ -206,7 +206,7 @@ fn the_fast_path_answers_as_the_full_path() {
 
 /// Lets the slow path make what takes more than one signature.
 fn settle(site: &SiteFixture, packet: &[u8]) {
-    if let Handled::Pending(query) = site.handler.handle(packet, PEER.into(), Protocol::Udp) {
+    if let Handled::Pending(query) = site.handler.handle(packet, &CLIENT) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(site.handler.finish(query));
     }

@@ -11,6 +11,7 @@ pub use pending::PendingQuery;
 
 use super::client_policy::{ClientClass, ClientPolicy};
 use super::limit::ResponseRateLimiter;
+use super::origin::Origin;
 use crate::answer::Ede;
 use crate::clock::unix_time;
 use crate::config::Config;
@@ -25,7 +26,6 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name};
 use own::AnswerInputs;
 use pending::PendingWork;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -122,7 +122,7 @@ impl Handler {
     }
 
     /// Handles a packet as far as it goes without waiting. Never panics.
-    pub(super) fn handle(&self, packet: &[u8], peer: SocketAddr, protocol: Protocol) -> Handled {
+    pub(super) fn handle(&self, packet: &[u8], origin: &Origin) -> Handled {
         let received = Instant::now();
         catch_unwind(AssertUnwindSafe(|| match wire::screen(packet) {
             Screened::Drop => {
@@ -134,35 +134,35 @@ impl Handler {
                 Handled::Reply(reply, None)
             }
             Screened::Ask(request) => {
-                let transport = match protocol {
+                let transport = match origin.protocol() {
                     Protocol::Udp => Transport::Udp { limit: request.udp_limit() },
                     Protocol::Tcp => Transport::Tcp,
                 };
                 // Nothing is known of the client yet.
                 let client = ClientClass::AuthoritativeOnly;
-                self.admit(ClientQuery { request, transport, client, received }, peer)
+                self.admit(ClientQuery { request, transport, client, received }, origin)
             }
         }))
         .unwrap_or_else(|_| self.panicked(packet))
     }
 
     /// Finds the class of the client. One that is not trusted is rate-limited over UDP, where its address may be forged.
-    fn admit(&self, mut query: ClientQuery, peer: SocketAddr) -> Handled {
+    fn admit(&self, mut query: ClientQuery, origin: &Origin) -> Handled {
         #[cfg(test)]
         super::fault::panic_if_asked("now", query.request.query.name().to_ascii().as_bytes());
         let config = self.config.load();
         if query.class() == DNSClass::CH && *query.name() == self.probe {
             return self.answer_probe(query, &config);
         }
-        query.client = self.client_policy.class_of(peer.ip(), &config.allow);
+        query.client = self.client_policy.class_of(origin, &config.allow);
         let over_udp = query.transport != Transport::Tcp;
-        if query.client != ClientClass::Trusted && over_udp && !self.limiter.take(peer.ip()) {
+        if query.client.may_be_forged() && over_udp && !self.limiter.take(origin.ip) {
             self.metrics.limited();
-            let reply = Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) };
-            return Handled::Reply(wire::encode(&query.request, &reply, query.transport), None);
+            return Handled::Reply(wire::encode(&query.request, &ask_over_tcp(), query.transport), None);
         }
         if config.verbose {
             let (question, how) = (&query.request.query, if over_udp { "udp" } else { "tcp" });
+            let peer = origin.peer;
             log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", question.name(), question.query_class(), question.query_type());
         }
         self.answer(query, &config)
@@ -184,9 +184,10 @@ impl Handler {
     /// Answers a name that is not our own from the response cache, or leaves it to the slow path to ask upstreams.
     fn forward(&self, query: ClientQuery, work: PendingWork, inputs: AnswerInputs<'_>) -> Handled {
         let zone = if let PendingWork::Stub(zone) = &work { Some(&**zone) } else { None };
-        let is_refused = query.client == ClientClass::AuthoritativeOnly;
+        let is_refused = matches!(query.client, ClientClass::AuthoritativeOnly | ClientClass::Unproven);
         let reply = match self.forwarder.look(&query.request, zone, is_refused) {
             KnownReply::OwnProbe => Reply::empty(ResponseCode::NXDomain),
+            _ if query.client == ClientClass::Unproven => ask_over_tcp(),
             _ if is_refused => {
                 let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
                 Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) }
@@ -241,6 +242,11 @@ impl ClientQuery {
     fn class(&self) -> DNSClass {
         self.request.query.query_class()
     }
+}
+
+/// The reply that has a client ask over TCP, where it shows that its address is its own.
+fn ask_over_tcp() -> Reply {
+    Reply { truncated: true, ..Reply::empty(ResponseCode::NoError) }
 }
 
 /// What is wrong with a reply, as the metrics count it.

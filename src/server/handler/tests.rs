@@ -4,10 +4,12 @@ use super::*;
 use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{DenialKind, KeySet, SignatureCache};
 use crate::metrics::{self, MetricNames};
+use crate::server::origin::Way;
 use crate::source::Status;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(in crate::server) fn handler() -> Handler {
     let config = Config::new(&Spec::default(), &HostIdentity::default()).expect("a configuration");
@@ -27,22 +29,22 @@ pub(in crate::server) fn packet(name: &str) -> Vec<u8> {
     message.to_vec().expect("a message")
 }
 
-const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
+/// A client on this host, over UDP.
+const CLIENT: Origin = Origin {
+    peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5353),
+    ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    way: Way::Loopback,
+};
 
 #[test]
 fn a_panic_is_one_querys_servfail() {
     let handler = handler();
     let faulty = packet("fault-now.skydns.local.");
-    let Handled::Reply(reply, _) = handler.handle(&faulty, PEER.into(), Protocol::Udp) else {
-        panic!("a reply")
-    };
+    let Handled::Reply(reply, _) = handler.handle(&faulty, &CLIENT) else { panic!("a reply") };
     let reply = Message::from_vec(&reply).expect("a reply");
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
     let query = packet("a.skydns.local.");
-    assert!(
-        matches!(handler.handle(&query, PEER.into(), Protocol::Udp), Handled::Reply(..)),
-        "the next query is answered"
-    );
+    assert!(matches!(handler.handle(&query, &CLIENT), Handled::Reply(..)), "the next query is answered");
     let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
     assert!(page.contains("skydns_skydns_panics_total 1\n"));
 }
@@ -51,13 +53,13 @@ fn a_panic_is_one_querys_servfail() {
 fn replies_are_counted_by_who_gave_them() {
     let handler = handler();
     for name in ["a.skydns.local.", "localhost."] {
-        assert!(matches!(handler.handle(&packet(name), PEER.into(), Protocol::Udp), Handled::Reply(..)));
+        assert!(matches!(handler.handle(&packet(name), &CLIENT), Handled::Reply(..)));
     }
     assert!(matches!(
-        handler.handle(&packet("www.example.org."), PEER.into(), Protocol::Tcp),
+        handler.handle(&packet("www.example.org."), &Origin { way: Way::Connection(0), ..CLIENT }),
         Handled::Pending(_)
     ));
-    assert!(matches!(handler.handle(b"short", PEER.into(), Protocol::Udp), Handled::Drop));
+    assert!(matches!(handler.handle(b"short", &CLIENT), Handled::Drop));
     let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
     for line in [
         "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
@@ -82,7 +84,7 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
     edns.set_dnssec_ok(true);
     message.set_edns(edns);
     let secure = message.to_vec().expect("octets");
-    let ask = |packet: &[u8]| match handler.handle(packet, PEER.into(), Protocol::Udp) {
+    let ask = |packet: &[u8]| match handler.handle(packet, &CLIENT) {
         Handled::Reply(reply, hint) => (Message::from_vec(&reply).expect("a reply"), hint.is_some()),
         _ => panic!("a reply"),
     };
@@ -105,9 +107,7 @@ fn our_own_probe_is_answered_and_not_counted() {
     query.set_query_class(DNSClass::CH);
     message.add_query(query);
     let packet = message.to_vec().expect("a message");
-    let Handled::Reply(reply, _) = handler.handle(&packet, PEER.into(), Protocol::Udp) else {
-        panic!("a reply")
-    };
+    let Handled::Reply(reply, _) = handler.handle(&packet, &CLIENT) else { panic!("a reply") };
     assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
     let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");

@@ -1,6 +1,7 @@
 //! A small site, asked on the fast path or on the full path.
 
-use super::super::super::handler::{Handled, Protocol};
+use super::super::super::handler::Handled;
+use super::super::super::origin::{Origin, Way};
 use super::super::*;
 use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
@@ -11,8 +12,14 @@ use crate::wire::{Reply, Screened, screen};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, rdata};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-pub(super) const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5353);
+/// A client on this host.
+pub(super) const CLIENT: Origin = Origin {
+    peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5353),
+    ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    way: Way::Loopback,
+};
 
 pub(super) fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
@@ -74,7 +81,7 @@ impl SiteFixture {
     }
 
     pub(super) fn full(&self, packet: &[u8]) -> Option<Message> {
-        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+        match self.handler.handle(packet, &CLIENT) {
             Handled::Reply(reply, _) => Some(Message::from_vec(&reply).expect("a reply")),
             Handled::Drop | Handled::Pending(_) => None,
         }
@@ -84,11 +91,11 @@ impl SiteFixture {
     pub(super) fn ask(&mut self, packet: &[u8]) -> Option<Message> {
         let mut buffer = [packet, &[0xaa; 5_000]].concat();
         self.fast.begin(&self.handler, self.now);
-        if let Some(len) = self.fast.answer(&mut buffer, packet.len(), PEER.0.into()) {
+        if let Some(len) = self.fast.answer(&mut buffer, packet.len(), &CLIENT) {
             self.quick += 1;
             return Some(Message::from_vec(&buffer[..len]).expect("a reply"));
         }
-        match self.handler.handle(packet, PEER.into(), Protocol::Udp) {
+        match self.handler.handle(packet, &CLIENT) {
             Handled::Reply(reply, hint) => {
                 if let Some(hint) = hint {
                     self.fast.offer(packet, &reply, hint);
