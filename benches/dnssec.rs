@@ -19,7 +19,7 @@ use skydns::dnssec::{
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
-use skydns::wire::{Reply, Screened, Transport, encode, screen};
+use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -135,8 +135,12 @@ impl Site {
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let rtype = request.query.query_type();
-        let asked =
-            SigningRequest { rtype, now: NOW, compact_ok: false, max_reply_octets: request.udp_limit() };
+        let asked = SigningRequest {
+            rtype,
+            now: NOW,
+            compact_ok: false,
+            max_reply_octets: request.udp_limit(MAX_UDP_REPLY),
+        };
         let answer = match request.dnssec_ok() {
             true => match self.signer.sign(answer, &state, asked, usize::MAX) {
                 Ok(SigningOutcome::Signed { answer, .. }) => answer,
@@ -144,7 +148,7 @@ impl Site {
             },
             false => answer,
         };
-        encode(&request, &Reply::from(answer), Transport::Udp { limit: request.udp_limit() })
+        encode(&request, &Reply::from(answer), Transport::Udp { limit: request.udp_limit(MAX_UDP_REPLY) })
     }
 }
 

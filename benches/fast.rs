@@ -9,7 +9,9 @@ use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
-use skydns::wire::{CacheHint, Reply, ReplyCache, Screened, Transport, Validity, encode, screen};
+use skydns::wire::{
+    CacheHint, MAX_UDP_REPLY, Reply, ReplyCache, Screened, Served, Transport, Validity, encode, screen,
+};
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -71,7 +73,7 @@ impl Site {
             dnssec: None,
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
-        let limit = request.udp_limit();
+        let limit = request.udp_limit(MAX_UDP_REPLY);
         (encode(&request, &Reply::from(answer), Transport::Udp { limit }), dependencies)
     }
 
@@ -79,7 +81,8 @@ impl Site {
     fn fast(&mut self, number: usize) -> usize {
         let query = &self.queries[number % NAMES];
         self.buffer[..query.len()].copy_from_slice(query);
-        if let Some((len, ())) = self.cache.answer(&mut self.buffer, query.len(), &self.tree, 1) {
+        let served = Served { tree: &self.tree, now: 1 };
+        if let Some((len, ())) = self.cache.answer(&mut self.buffer, query.len(), MAX_UDP_REPLY, served) {
             return len;
         }
         let (reply, dependencies) = self.full(query);
@@ -90,7 +93,13 @@ impl Site {
             rotates: true,
             ..Validity::default()
         };
-        let hint = CacheHint { validity, freshness: Freshness::Current, shared_authority: None, note: () };
+        let hint = CacheHint {
+            validity,
+            freshness: Freshness::Current,
+            shared_authority: None,
+            max_reply: MAX_UDP_REPLY,
+            note: (),
+        };
         self.cache.offer(query, &reply, hint);
         reply.len()
     }

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 use support::network::{self, Wire};
 use support::upstream::{Upstream, add, reply_to};
-use support::{Agent, Setup, Stream, ask, eventually, exchange, query};
+use support::{Agent, PATIENCE, Setup, Stream, ask, eventually, exchange, query};
 
 /// A site on the first of two hosts.
 struct Site {
@@ -33,7 +33,11 @@ impl Site {
                 add(&mut reply, 60, RData::A(rdata::A([10, 9, 9, 9].into())));
                 Some(reply)
             });
-            let agent = Setup::new()
+            let setup = (0..100).fold(Setup::new(), |setup, n| {
+                let host = format!(r#"{{"host":"10.1.0.{n}"}}"#);
+                setup.record(&format!("/skydns/local/skydns/big/s{n}"), &host)
+            });
+            let agent = setup
                 .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
                 .record("/skydns/local/skydns/out", r#"{"host":"www.example.org"}"#)
                 .without_address()
@@ -206,6 +210,8 @@ fn this_host_may_ask_itself_at_each_of_its_addresses() {
 #[test]
 fn link_local_clients_are_ours_on_links_that_are_not_public() {
     let Some(site) = Site::new(&["198.51.100"], &[]) else { return };
+    // Both ends have theirs.
+    site.wire.link_local(2);
     let (link_local, scope) = (site.wire.link_local(1), site.wire.interface(2));
     let asked = |over_tcp: bool| {
         let server = SocketAddr::V6(SocketAddrV6::new(link_local, 53, 0, scope));
@@ -219,6 +225,30 @@ fn link_local_clients_are_ours_on_links_that_are_not_public() {
     site.wire.join("10.77.0");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!([false, true].map(asked), [ResponseCode::NoError; 2], "it is in a private network as well");
+}
+
+#[test]
+fn replies_to_other_hosts_cross_every_network_whole() {
+    let Some(site) = Site::new(&["198.51.100", "10.77.0"], &[]) else { return };
+    let mut question = query("big.skydns.local.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_max_payload(4096);
+    question.set_edns(edns);
+    let packet = question.to_vec().expect("a packet");
+    let asked = |host: usize, server: [u8; 4]| {
+        let reply = site.wire.on(host, || exchange((server, 53).into(), &packet, PATIENCE)).expect("a reply");
+        let message = Message::from_vec(&reply).expect("a reply that can be read");
+        (reply.len() > 1_232, message.metadata.truncation, message.answers.len())
+    };
+    // In turn, so that no reply for one is sent to another out of the cache.
+    for _ in 0..4 {
+        for server in [[127, 0, 0, 1], [198, 51, 100, 1], [10, 77, 0, 1]] {
+            assert_eq!(asked(1, server), (true, false, 100), "{server:?} on the host");
+        }
+        for server in [[198, 51, 100, 1], [10, 77, 0, 1]] {
+            assert_eq!(asked(2, server), (false, true, 0), "{server:?} from another host");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
-use skydns::wire::{Reply, Screened, Transport, encode, screen};
+use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
 use std::sync::LazyLock;
 
 static SITE: LazyLock<(Zone, Tree)> = LazyLock::new(|| {
@@ -52,7 +52,7 @@ fuzz_target!(|packet: &[u8]| {
         Outcome::Answered(answer) => Reply::from(answer),
         Outcome::Lookup(_) | Outcome::Forward => return,
     };
-    let limit = request.udp_limit();
+    let limit = request.udp_limit(MAX_UDP_REPLY);
     check(packet, &encode(&request, &reply, Transport::Udp { limit }), limit);
     check(packet, &encode(&request, &reply, Transport::Tcp), 65_535);
 });

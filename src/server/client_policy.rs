@@ -10,6 +10,7 @@ use super::interfaces::{self, InterfaceAddress, LOOPBACK};
 use super::origin::{Origin, Way, is_link_local};
 use crate::config::Allow;
 use crate::logging::RateLimitedLog;
+use crate::wire::{MAX_UDP_REPLY, MAX_UDP_REPLY_BEYOND_HOST};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use std::io;
@@ -41,6 +42,11 @@ impl ClientClass {
     /// Whether the client may ask for anything, and its address is not forged.
     pub(super) fn is_trusted(self) -> bool {
         matches!(self, Self::Host | Self::Trusted)
+    }
+
+    /// The most octets that the client is sent over UDP, whatever it accepts.
+    pub(super) fn max_udp_reply(self) -> u16 {
+        if self == Self::Host { MAX_UDP_REPLY } else { MAX_UDP_REPLY_BEYOND_HOST }
     }
 
     /// Whether the client's address may be that of a victim. Replies to an address of this host go nowhere else.

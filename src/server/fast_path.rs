@@ -11,7 +11,7 @@ use crate::dnssec::Signer;
 use crate::metrics::ReplyStats;
 use crate::source::Published;
 use crate::tree::Versions;
-use crate::wire::{CacheHint, ReplyCache};
+use crate::wire::{CacheHint, ReplyCache, Served};
 use arc_swap::ArcSwap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -112,12 +112,14 @@ impl FastPath {
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
-        if self.settings.config.verbose || !self.allowed_clients.class_of(client).is_trusted() {
+        let class = self.allowed_clients.class_of(client);
+        if self.settings.config.verbose || !class.is_trusted() {
             return None;
         }
+        let served = Served { tree: &self.published.tree, now: self.now };
         #[cfg(test)]
         let query = buffer[..len].to_vec();
-        let (len, note) = self.cache.answer(buffer, len, &self.published.tree, self.now)?;
+        let (len, note) = self.cache.answer(buffer, len, class.max_udp_reply(), served)?;
         #[cfg(test)]
         super::fault::panic_if_asked("fast", &query);
         self.sent.push(note);

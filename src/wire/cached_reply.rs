@@ -234,7 +234,7 @@ mod tests {
 
     fn cached(packet: &[u8], reply: &Reply, validity: Validity) -> (CachedReply<()>, usize) {
         let mut key = [0; super::super::MAX_QUESTION_KEY];
-        let question = question_key(packet, &mut key).expect("plain");
+        let question = question_key(packet, 4_096, &mut key).expect("plain");
         let octets = encode(&request(packet), reply, Transport::Udp { limit: 512 });
         let cached = CachedReply::new(&key[..question.len], &octets, question.question_end, validity, ());
         (cached.expect("a reply of ours"), question.question_end)

@@ -14,7 +14,7 @@ mod rewrites;
 mod shared_authority;
 mod writer;
 
-pub use cached_reply::{CachedReply, Validity};
+pub use cached_reply::{CachedReply, Served, Validity};
 pub use client_edns::ClientEdns;
 pub use encode::{encode, without_question};
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
@@ -25,9 +25,13 @@ pub use request::{Request, STUB_MARKER, Screened, screen};
 /// Octets of a message's header.
 pub(crate) const HEADER: usize = 12;
 
-/// Maximum length of a reply over UDP, in octets, whatever the client accepts: more crosses no network in one piece, and a
-/// query with a forged address must not cause more traffic to its victim.
-pub(crate) const MAX_UDP_REPLY: u16 = 4_096;
+/// Maximum length of a reply over UDP to a client on this host, in octets, whatever the client accepts. The loopback interface
+/// takes it in one piece.
+pub const MAX_UDP_REPLY: u16 = 4_096;
+
+/// Maximum length of a reply over UDP to any other client, in octets: it crosses every network in one piece (DNS flag day
+/// 2020), so that no part of it can be lost or replaced by another.
+pub const MAX_UDP_REPLY_BEYOND_HOST: u16 = 1_232;
 
 /// The UDP size we offer in OPT: the greatest that crosses every network whole (DNS flag day 2020).
 pub const OWN_UDP_SIZE: u16 = 1232;

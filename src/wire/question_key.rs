@@ -1,7 +1,7 @@
 //! Question keys: what decides about the reply to a query, read from its octets without parsing the message.
 
+use super::HEADER;
 use super::request::STUB_MARKER;
-use super::{HEADER, MAX_UDP_REPLY};
 
 /// Maximum length of a key, in octets: what stands before the name, and the longest name.
 pub const MAX_QUESTION_KEY: usize = BEFORE_NAME + 255;
@@ -32,18 +32,18 @@ pub struct QuestionKey {
 }
 
 /// Writes the key of a packet's question: all that decides about the reply over UDP, but for the id and
-/// the letter case of the name, which the reply takes from the query.
+/// the letter case of the name, which the reply takes from the query. `max_reply` is the most octets that the client is sent.
 ///
 /// `None` is for every query that is out of the ordinary: another opcode, more than one question, a pointer in the name, an
 /// option that may matter, octets behind the message. [`screen`](super::screen) judges such queries.
-pub fn question_key(packet: &[u8], key: &mut [u8; MAX_QUESTION_KEY]) -> Option<QuestionKey> {
+pub fn question_key(packet: &[u8], max_reply: u16, key: &mut [u8; MAX_QUESTION_KEY]) -> Option<QuestionKey> {
     let header = packet.first_chunk::<HEADER>()?;
     let plain = header[2] & !ORDINARY_FLAGS[0] == 0 && header[3] & !ORDINARY_FLAGS[1] == 0;
     let [0, 1, 0, 0, 0, 0, 0, additionals @ (0 | 1)] = header[4..] else { return None };
     let name = name_len(&packet[HEADER..]).filter(|_| plain)?;
     let question_end = HEADER + name + 4;
     let (question, rest) = packet.split_at_checked(question_end)?;
-    let (edns, limit) = if additionals == 1 { opt(rest)? } else { (0, 512) };
+    let (edns, limit) = if additionals == 1 { opt(rest, max_reply)? } else { (0, 512) };
     if additionals == 0 && !rest.is_empty() {
         return None;
     }
@@ -71,7 +71,7 @@ fn name_len(octets: &[u8]) -> Option<usize> {
 }
 
 /// The EDNS bits of a key and the limit of the reply that an OPT record gives; `None` if there are octets beside the record.
-fn opt(octets: &[u8]) -> Option<(u8, u16)> {
+fn opt(octets: &[u8], max_reply: u16) -> Option<(u8, u16)> {
     let (fixed, options) = octets.split_at_checked(OPT_OCTETS)?;
     // Root, type 41, the size, no extended rcode, version 0, flags, the octets of all options.
     let [0, 0, 41, size_high, size_low, 0, 0, flags, 0, len_high, len_low] = *fixed else { return None };
@@ -83,7 +83,7 @@ fn opt(octets: &[u8]) -> Option<(u8, u16)> {
     }
     let dnssec_ok = if flags & 0x80 != 0 { DNSSEC_OK } else { 0 };
     let compact_ok = if flags & 0x40 != 0 { COMPACT_OK } else { 0 };
-    let limit = u16::from_be_bytes([size_high, size_low]).clamp(512, MAX_UDP_REPLY);
+    let limit = u16::from_be_bytes([size_high, size_low]).clamp(512, max_reply);
     Some((HAS_OPT | dnssec_ok | compact_ok, limit))
 }
 
@@ -120,7 +120,7 @@ mod tests {
 
     fn key(packet: &[u8]) -> Option<Vec<u8>> {
         let mut key = [0; MAX_QUESTION_KEY];
-        question_key(packet, &mut key).map(|question| key[..question.len].to_vec())
+        question_key(packet, 4_096, &mut key).map(|question| key[..question.len].to_vec())
     }
 
     #[test]
@@ -147,6 +147,13 @@ mod tests {
         }
         assert_eq!(key(&with_opt(100, 0, &[])), key(&with_opt(512, 0, &[])), "less than 512 is 512");
         assert_eq!(key(&with_opt(9_000, 0, &[])), key(&with_opt(4_096, 0, &[])));
+        let mut of_other = [0; MAX_QUESTION_KEY];
+        let question = question_key(&with_opt(4_096, 0, &[]), 1_232, &mut of_other).expect("plain");
+        assert_eq!(
+            Some(of_other[..question.len].to_vec()),
+            key(&with_opt(1_232, 0, &[])),
+            "a client beyond the host"
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::CachedReply;
 use super::cached_reply::{NotSent, Served, Validity};
 use super::question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 use crate::answer::{Freshness, Rng, SharedAuthority};
-use crate::tree::Tree;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -38,6 +37,8 @@ pub struct CacheHint<T> {
     pub freshness: Freshness,
     /// The beginning of the authority section, if the reply shares it with others.
     pub shared_authority: Option<Arc<SharedAuthority>>,
+    /// The most octets that the client of this reply is sent over UDP.
+    pub max_reply: u16,
     /// The owner's note, such as what to count each time the reply is sent.
     pub note: T,
 }
@@ -107,18 +108,25 @@ impl<T: Copy> ReplyCache<T> {
         }
     }
 
-    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached, may be sent at `now`
-    /// (Unix time, in seconds) while `tree` is served, and fits the buffer. Returns the reply's length and its note.
+    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached, may be sent while this is
+    /// served, and fits the buffer. `max_reply` is the most octets that the client is sent. Returns the reply's length and
+    /// its note.
     ///
     /// A reply that is not valid any more is dropped.
     #[inline]
-    pub fn answer(&mut self, buffer: &mut [u8], len: usize, tree: &Tree, now: u64) -> Option<(usize, T)> {
-        let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], &mut self.key)?;
+    pub fn answer(
+        &mut self,
+        buffer: &mut [u8],
+        len: usize,
+        max_reply: u16,
+        served: Served<'_>,
+    ) -> Option<(usize, T)> {
+        let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], max_reply, &mut self.key)?;
         let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
         let set = &mut self.sets[hash.set()];
         let way = set.find(hash, &self.key[..len])?;
         let reply = set.replies[way].as_deref_mut()?;
-        match reply.send(buffer, question_end, Served { tree, now }, &mut self.rng) {
+        match reply.send(buffer, question_end, served, &mut self.rng) {
             Ok(written) => {
                 set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
                 Some((written, reply.note))
@@ -136,7 +144,8 @@ impl<T: Copy> ReplyCache<T> {
 
     /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
     pub fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<T>) {
-        let Some(QuestionKey { len, question_end, .. }) = question_key(query, &mut self.key) else { return };
+        let key = question_key(query, hint.max_reply, &mut self.key);
+        let Some(QuestionKey { len, question_end, .. }) = key else { return };
         let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
         if !self.was_asked_before(hash) {
             return;
@@ -240,6 +249,7 @@ impl<T> Set<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Tree;
 
     /// A query for a name that only has this number, in a buffer with room for its reply.
     fn buffer(number: u32) -> (Vec<u8>, usize) {
@@ -255,14 +265,19 @@ mod tests {
     fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
         let (mut buffer, len) = buffer(number);
         let query = buffer[..len].to_vec();
-        if let Some((_, note)) = cache.answer(&mut buffer, len, tree, 1) {
+        if let Some((_, note)) = cache.answer(&mut buffer, len, 4_096, Served { tree, now: 1 }) {
             assert_eq!(note, number);
             return true;
         }
         let validity = Validity { until: 10, ..Validity::default() };
         let reply = [query.clone(), vec![0; octets]].concat();
-        let hint =
-            CacheHint { validity, freshness: Freshness::Current, shared_authority: None, note: number };
+        let hint = CacheHint {
+            validity,
+            freshness: Freshness::Current,
+            shared_authority: None,
+            max_reply: 4_096,
+            note: number,
+        };
         cache.offer(&query, &reply, hint);
         false
     }
@@ -284,7 +299,10 @@ mod tests {
             ask(&mut cache, &tree, 1, 0);
         }
         let (mut query, len) = buffer(1);
-        assert!(cache.answer(&mut query, len, &tree, 10).is_none(), "its time is over");
+        assert!(
+            cache.answer(&mut query, len, 4_096, Served { tree: &tree, now: 10 }).is_none(),
+            "its time is over"
+        );
         assert_eq!(cache.octets(), 0);
         assert!(!ask(&mut cache, &tree, 1, 0));
         assert!(ask(&mut cache, &tree, 1, 0), "the next one is cached");
@@ -297,8 +315,9 @@ mod tests {
             ask(&mut cache, &tree, 1, 100);
         }
         let (mut query, len) = buffer(1);
-        assert!(cache.answer(&mut query[..len + 99], len, &tree, 1).is_none());
-        assert_eq!(cache.answer(&mut query, len, &tree, 1), Some((len + 100, 1)));
+        let served = Served { tree: &tree, now: 1 };
+        assert!(cache.answer(&mut query[..len + 99], len, 4_096, served).is_none());
+        assert_eq!(cache.answer(&mut query, len, 4_096, served), Some((len + 100, 1)));
     }
     #[test]
     fn floods_do_not_push_out_what_is_popular() {

@@ -1,7 +1,7 @@
 //! Screening of packets: a packet is dropped, answered with an error for its form, or a request to answer.
 
 use super::client_edns::{ClientEdns, QueryRecords};
-use super::{HEADER, MAX_UDP_REPLY, OWN_UDP_SIZE, Reply, Transport, encode, without_question};
+use super::{HEADER, OWN_UDP_SIZE, Reply, Transport, encode, without_question};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
@@ -36,9 +36,9 @@ impl Request {
         self.edns.is_some_and(|edns| edns.compact_ok)
     }
 
-    /// The most octets that a reply over UDP may have.
-    pub fn udp_limit(&self) -> usize {
-        self.edns.map_or(512, |edns| usize::from(edns.udp_size.clamp(512, MAX_UDP_REPLY)))
+    /// The most octets that a reply over UDP may have; `max` is what we send to the client at most.
+    pub fn udp_limit(&self, max: u16) -> usize {
+        self.edns.map_or(512, |edns| usize::from(edns.udp_size.clamp(512, max)))
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         let Screened::Ask(request) = screen(&packet(|_| {})) else { panic!("a request") };
         assert_eq!(request.query.name().to_ascii(), "a.Example.org.");
         assert!(request.recursion_desired && !request.checking_disabled);
-        assert_eq!((request.id, request.edns, request.udp_limit()), (0x1234, None, 512));
+        assert_eq!((request.id, request.edns, request.udp_limit(4_096)), (0x1234, None, 512));
     }
 
     #[test]

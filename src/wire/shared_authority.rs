@@ -156,7 +156,7 @@ mod tests {
             query.add_query(Query::query(name(asked), RecordType::A));
             let packet = query.to_vec().expect("a query");
             let mut key = [0; MAX_QUESTION_KEY];
-            let question = question_key(&packet, &mut key).expect("plain");
+            let question = question_key(&packet, 4_096, &mut key).expect("plain");
             let octets = encode(&request(asked), &shared, Transport::Udp { limit: 1232 });
             let cached = || {
                 CachedReply::new(

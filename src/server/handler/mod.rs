@@ -134,27 +134,25 @@ impl Handler {
                 Handled::Reply(reply, None)
             }
             Screened::Ask(request) => {
+                let config = self.config.load();
+                let client = self.client_policy.class_of(origin, &config.allow);
                 let transport = match origin.protocol() {
-                    Protocol::Udp => Transport::Udp { limit: request.udp_limit() },
+                    Protocol::Udp => Transport::Udp { limit: request.udp_limit(client.max_udp_reply()) },
                     Protocol::Tcp => Transport::Tcp,
                 };
-                // Nothing is known of the client yet.
-                let client = ClientClass::AuthoritativeOnly;
-                self.admit(ClientQuery { request, transport, client, received }, origin)
+                self.admit(ClientQuery { request, transport, client, received }, origin, &config)
             }
         }))
         .unwrap_or_else(|_| self.panicked(packet))
     }
 
-    /// Finds the class of the client. One that is not trusted is rate-limited over UDP, where its address may be forged.
-    fn admit(&self, mut query: ClientQuery, origin: &Origin) -> Handled {
+    /// Answers a query, unless its client is limited: one whose address may be forged is, over UDP.
+    fn admit(&self, query: ClientQuery, origin: &Origin, config: &Config) -> Handled {
         #[cfg(test)]
         super::fault::panic_if_asked("now", query.request.query.name().to_ascii().as_bytes());
-        let config = self.config.load();
         if query.class() == DNSClass::CH && *query.name() == self.probe {
-            return self.answer_probe(query, &config);
+            return self.answer_probe(query, config);
         }
-        query.client = self.client_policy.class_of(origin, &config.allow);
         let over_udp = query.transport != Transport::Tcp;
         if query.client.may_be_forged() && over_udp && !self.limiter.take(origin.ip) {
             self.metrics.limited();
@@ -165,7 +163,7 @@ impl Handler {
             let peer = origin.peer;
             log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", question.name(), question.query_class(), question.query_type());
         }
-        self.answer(query, &config)
+        self.answer(query, config)
     }
 
     /// Answers from a stub zone, from the tree, or by forwarding.
@@ -194,7 +192,10 @@ impl Handler {
             }
             KnownReply::Cached { reply, fresh_for } => {
                 let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
-                return Handled::Reply(octets, inputs.cache_hint_of_forwarded(fresh_for, stats));
+                return Handled::Reply(
+                    octets,
+                    inputs.cache_hint_of_forwarded(fresh_for, query.client, stats),
+                );
             }
             KnownReply::Unknown => {
                 self.metrics.missed_cache();

@@ -1,6 +1,6 @@
 //! Answers for our own names: made from one state of tree, configuration and keys, and signed.
 
-use super::{ClientQuery, Handled, Handler, PendingQuery, PendingWork};
+use super::{ClientClass, ClientQuery, Handled, Handler, PendingQuery, PendingWork};
 use crate::answer::{
     self, Answer, Dependencies, DnssecView, Ede, Externals, Lookup, Outcome, SharedAuthority, TypeCache,
     View, WORK_OF_ANSWER,
@@ -116,22 +116,30 @@ impl<'a> AnswerInputs<'a> {
         self,
         until: u64,
         shared_authority: Option<Arc<SharedAuthority>>,
+        client: ClientClass,
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
         let (freshness, rotates) = (self.published.freshness, self.config.zone.round_robin);
         let validity = Validity { rotates, ..self.validity(until)? };
-        Some(CacheHint { validity, freshness, shared_authority, note })
+        Some(CacheHint { validity, freshness, shared_authority, max_reply: client.max_udp_reply(), note })
     }
 
     /// How a reply out of the response cache can be sent again, for as many seconds as it has left there.
     pub(super) fn cache_hint_of_forwarded(
         self,
         left: u64,
+        client: ClientClass,
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
         let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
         let validity = Validity { ages: true, ..self.validity(until)? };
-        Some(CacheHint { validity, freshness, shared_authority: None, note })
+        Some(CacheHint {
+            validity,
+            freshness,
+            shared_authority: None,
+            max_reply: client.max_udp_reply(),
+            note,
+        })
     }
 }
 
@@ -159,7 +167,7 @@ impl Handler {
         match self.sign(&query, keys, answer, inputs.now) {
             Signed::Complete(reply, until) => {
                 let (octets, note) = self.encode(&query, answered_by(&reply), &reply);
-                Handled::Reply(octets, inputs.cache_hint(until, reply.shared_authority, note))
+                Handled::Reply(octets, inputs.cache_hint(until, reply.shared_authority, query.client, note))
             }
             Signed::Unfinished(answer) => {
                 Handled::Pending(PendingQuery { query, work: PendingWork::Sign(answer) })
