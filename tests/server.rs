@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, add, reply_to};
-use support::{Agent, Setup, Stream, ask, exchange, free_port, query};
+use support::{Agent, Process, Setup, Stream, ask, exchange, free_port, query};
 
 const QUICK: Duration = Duration::from_millis(300);
 
@@ -105,6 +105,28 @@ fn edns_is_answered_in_kind() {
     }
     let tcp = Stream::connect(agent.address()).ask(&query("big.skydns.local.", RecordType::A));
     assert_eq!((tcp.metadata.truncation, tcp.answers.len()), (false, 60));
+}
+
+/// A message "fragmentation needed" with a forged source must not have our replies fragmented.
+#[test]
+fn replies_are_not_fragmented_because_icmp_says_so() {
+    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+    use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
+    let (v4, v6) =
+        (UdpSocket::bind("127.0.0.1:0").expect("a socket"), UdpSocket::bind("[::]:0").expect("a socket"));
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).without_address();
+    let (command, _, _dir) = setup.command();
+    let passed = [&v4, &v6].map(|socket| socket.try_clone().expect("a socket").into());
+    let _agent = Process::spawn_with_sockets(&command, passed);
+    for socket in [&v4, &v6] {
+        let mut server = socket.local_addr().expect("an address");
+        if server.ip().is_unspecified() {
+            server.set_ip("::1".parse().expect("an address"));
+        }
+        assert_eq!(ask(server, &query("a.skydns.local.", RecordType::A)).answers.len(), 1, "{server}");
+        assert_eq!(ip_mtu_discover(socket).expect("an option"), Ipv4PathMtuDiscovery::OMIT, "{server}");
+    }
+    assert_eq!(ipv6_mtu_discover(&v6).expect("an option"), Ipv6PathMtuDiscovery::OMIT);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use nix::sys::socket::{
     SockaddrLike, SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use rustix::net::sockopt::{self as rustix_option, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use std::array;
 use std::fmt::Debug;
@@ -110,6 +111,9 @@ impl ServerSocket {
         let (loopback, v4_address) = (address.is_loopback(), address.is_ipv4());
         socket.set_nonblocking(false)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(timeout))?;
+        if let Err(error) = ignore_path_mtu(&socket, local.is_ipv4()) {
+            log::warn!("forged ICMP messages may have replies of {local} fragmented: {error}");
+        }
         if !loopback {
             match local {
                 SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -284,6 +288,17 @@ pub(super) fn send_all(replies: &[(ReplyTo, Vec<u8>)]) -> usize {
         send_batch(&socket.socket, batch.map(|(to, reply)| (to.peer, reply.as_slice())), &mut addresses)
     };
     replies.chunks(BATCH).map(&mut send).sum()
+}
+
+/// Has the kernel send replies whole, as the interface takes them, whatever ICMP messages say: these can be forged to have
+/// replies fragmented, whose parts can be replaced (RFC 8900 §3.7).
+fn ignore_path_mtu(socket: &UdpSocket, is_v4: bool) -> io::Result<()> {
+    if !is_v4 {
+        rustix_option::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?;
+    }
+    // A socket for IPv6 may send to IPv4 clients as well.
+    rustix_option::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
+    Ok(())
 }
 
 /// Headers with room for the control message that says how a datagram came.

@@ -21,6 +21,7 @@ use hickory_proto::rr::{Name, RecordType};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,6 +66,16 @@ impl Process {
     pub fn spawn(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn();
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    /// A process that sockets are passed to as systemd does, two of them.
+    pub fn spawn_with_sockets(command: &Command, [first, second]: [OwnedFd; 2]) -> Self {
+        let script = "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let mut passing = Command::new("sh");
+        passing.args(["-c", script]).arg(command.get_program()).args(command.get_args()).env_clear();
+        passing.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        passing.stdin(first).stdout(second).stderr(Stdio::null());
+        Self { child: passing.spawn().expect("a process") }
     }
 
     pub fn id(&self) -> u32 {
