@@ -418,14 +418,17 @@ fn bad_values_and_keys_cost_themselves_only() {
         ("/skydns/local/skydns/bad/Upper", r#"{"host":"10.0.0.2"}"#),
         ("/skydns/local/skydns/bad/*", r#"{"host":"10.0.0.3"}"#),
         ("/skydns/local/skydns/bad/bücher", r#"{"host":"10.0.0.4"}"#),
+        ("/skydns/local/skydns/bad/Bücher", r#"{"host":"10.0.0.5"}"#),
+        ("/skydns/local/skydns/bad/xn--bcher-kva", r#"{"host":"10.0.0.6"}"#),
         ("/skydns/local/skydns/bad/unknown", huge_unknown.as_str()),
     ];
     etcd.put_all(bad.iter().map(|(key, value, _)| (*key, *value)).chain(good));
     let agent = agent(&etcd.endpoint(), &[]);
-    let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9"];
+    let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.9"];
     assert_eq!(agent.data("bad.skydns.local.", RecordType::A), all);
     assert_eq!(agent.data("upper.bad.skydns.local.", RecordType::A), ["10.0.0.2"]);
-    assert_eq!(agent.data("xn--bcher-kva.bad.skydns.local.", RecordType::A), ["10.0.0.4"]);
+    let of_all_spellings = ["10.0.0.4", "10.0.0.5", "10.0.0.6"];
+    assert_eq!(agent.data("xn--bcher-kva.bad.skydns.local.", RecordType::A), of_all_spellings);
     for (key, _, reason) in bad {
         let told = agent
             .log()

@@ -23,25 +23,16 @@ impl SourceId {
         }
     }
 
-    /// The layers of the tree that hold the source's services.
+    /// The layer of the tree that holds the source's services.
     ///
-    /// Of the entries on one key the tree serves the one in the highest layer. So the numbers follow the order of
-    /// the sources, and within one source a key in lower case goes before keys that have to be folded.
-    pub(super) fn layers(self) -> SourceLayers {
-        let base = match self {
-            Self::Etcd => 0,
-            Self::Files => 2,
-        };
-        SourceLayers { case_folded: Layer(base), exact: Layer(base + 1) }
+    /// Of the entries on one key the tree serves those in the highest layer, so the numbers follow the order of the
+    /// sources.
+    pub(super) fn layer(self) -> Layer {
+        match self {
+            Self::Etcd => Layer(0),
+            Self::Files => Layer(1),
+        }
     }
-}
-
-/// The layers of one source.
-pub(super) struct SourceLayers {
-    /// Services whose key in the store has upper-case letters.
-    pub(super) case_folded: Layer,
-    /// Services whose key in the store is in lower case.
-    pub(super) exact: Layer,
 }
 
 #[cfg(test)]
@@ -50,8 +41,8 @@ mod tests {
 
     #[test]
     fn layers_rise_with_the_precedence_of_the_source() {
-        let layers = SourceId::ALL.map(SourceId::layers).map(|layers| [layers.case_folded, layers.exact]);
-        assert!(layers.as_flattened().is_sorted_by(|lower, higher| lower < higher));
+        let layers = SourceId::ALL.map(SourceId::layer);
+        assert!(layers.is_sorted_by(|lower, higher| lower < higher));
         assert!(SourceId::ALL.is_sorted());
     }
 }

@@ -91,9 +91,14 @@ impl Tree {
         self.has_all(key, layer, std::slice::from_ref(entry))
     }
 
+    /// The entries of a layer on a key, whether they are served or not.
+    pub fn entries_at(&self, key: &Key, layer: Layer) -> &[LayeredEntry] {
+        self.node(key.labels()).map_or(&[], |node| node.entries_of(layer))
+    }
+
     /// Whether a layer has equal entries on a key, in the same order, and no other.
     fn has_all(&self, key: &Key, layer: Layer, entries: &[Entry]) -> bool {
-        let present = self.node(key.labels()).map_or(&[][..], |node| node.entries_of(layer));
+        let present = self.entries_at(key, layer);
         let is_same = |(present, entry): (&LayeredEntry, &Entry)| present.entry.is_same(entry);
         present.len() == entries.len() && present.iter().zip(entries).all(is_same)
     }

@@ -1,6 +1,7 @@
 //! Single changes of a store that is in sync.
 
 use super::parse::{ParsedEntry, ParsedKey, ServedKey, parse_key};
+use super::spellings::Spelling;
 use super::{Mirror, serial_now};
 use crate::source::event::Change;
 use crate::source::id::SourceId;
@@ -17,7 +18,7 @@ impl Mirror {
                     false
                 }
                 Some(ParsedEntry::Service { served, service, .. }) => {
-                    self.set(id, &raw, &served, Some(Entry { service, lease }))
+                    self.set(id, served, Some(Entry { service, lease }))
                 }
                 // The value before was overwritten with one that cannot be served.
                 None => self.remove(id, &raw),
@@ -39,23 +40,22 @@ impl Mirror {
                 self.configs.remove(&id);
                 false
             }
-            Ok(ParsedKey::Service(served, _)) => self.set(id, raw, &served, None),
+            Ok(ParsedKey::Service(served, _)) => self.set(id, served, None),
             Err(_) => false,
         }
     }
 
-    /// Sets the service of a raw key, or removes it; returns whether the tree changed.
-    fn set(&mut self, id: SourceId, raw: &[u8], served: &ServedKey, entry: Option<Entry>) -> bool {
-        let layers = id.layers();
-        let (layer, entry) = if served.case_folded {
-            let Some(source) = self.sources.get_mut(&id) else { return false };
-            (layers.case_folded, source.case_folded.set(&served.key, raw, entry))
+    /// Sets the service of a key, or removes it; returns whether the tree changed.
+    fn set(&mut self, id: SourceId, served: ServedKey, entry: Option<Entry>) -> bool {
+        let ServedKey { key, spelling } = served;
+        let Some(source) = self.sources.get_mut(&id) else { return false };
+        let layer = id.layer();
+        let entries = if spelling == Spelling::AsName && !source.spellings.contains(&key) {
+            entry.into_iter().collect()
         } else {
-            (layers.exact, entry)
+            let present = self.tree.entries_at(&key, layer).first().map(|present| (*present.entry).clone());
+            source.spellings.set(&key, spelling, entry, present)
         };
-        match entry {
-            Some(entry) => self.tree.put(&served.key, layer, entry),
-            None => self.tree.remove(&served.key, layer),
-        }
+        self.tree.set(&key, layer, entries)
     }
 }

@@ -1,7 +1,7 @@
 //! A listing on its way in, and its difference from what the tree has of the source.
 
-use super::case_folded::CaseFolded;
-use super::parse::ParsedEntry;
+use super::parse::{ParsedEntry, ServedKey};
+use super::spellings::{Spelling, Spellings};
 use super::{Mirror, serial_now};
 use crate::service::Key;
 use crate::source::event::Change;
@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 pub(super) struct Listing {
     /// Entries that the tree does not have, or has with another value.
     changed: Vec<(Key, Entry)>,
-    /// All keys in the tree of services whose key in the store is in lower case.
+    /// All keys that the store spells as the tree does.
     exact: HashSet<Key>,
-    /// The entries whose keys have upper-case letters.
-    case_folded: CaseFolded,
+    /// The entries of keys that the store spells otherwise.
+    spellings: Spellings,
     /// All keys of the store.
     raw_keys: HashSet<Vec<u8>>,
     /// The value of the key `config`.
@@ -43,14 +43,15 @@ impl Mirror {
         match parsed {
             Some(ParsedEntry::Config) => listing.config = change.value,
             Some(ParsedEntry::Service { served, service, .. }) => {
+                let ServedKey { key, spelling } = served;
                 let entry = Entry { service, lease: change.lease };
-                if served.case_folded {
-                    listing.case_folded.insert(served.key, change.key.clone(), entry);
-                } else {
-                    if !self.tree.has(&served.key, id.layers().exact, &entry) {
-                        listing.changed.push((served.key.clone(), entry));
+                if spelling == Spelling::AsName {
+                    if !self.tree.has(&key, id.layer(), &entry) {
+                        listing.changed.push((key.clone(), entry));
                     }
-                    listing.exact.insert(served.key);
+                    listing.exact.insert(key);
+                } else {
+                    listing.spellings.insert(key, spelling, entry);
                 }
             }
             None => {}
@@ -63,18 +64,23 @@ impl Mirror {
     /// Only the difference changes the tree: a source that is listed again after it was unreachable costs readers no
     /// version of a name that stayed as it was. Returns the number of changes.
     pub(super) fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
-        let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.take()) else {
+        let Some(mut listing) = self.sources.get_mut(&id).and_then(|source| source.listing.take()) else {
             return 0;
         };
-        let layers = id.layers();
-        let mut changes = self.remove_missing(id, &listing) + listing.changed.len();
-        for (key, entry) in listing.changed {
+        let layer = id.layer();
+        let mut changes = self.remove_missing(layer, &listing);
+        for (key, entry) in std::mem::take(&mut listing.changed) {
             self.beat();
-            self.tree.put(&key, layers.exact, entry);
+            if listing.spellings.contains(&key) {
+                listing.spellings.insert(key, Spelling::AsName, entry);
+            } else {
+                changes += usize::from(self.tree.put(&key, layer, entry));
+            }
         }
-        for (key, entry) in listing.case_folded.served() {
+        self.add_unchanged(layer, &mut listing);
+        for (key, entries) in listing.spellings.all() {
             self.beat();
-            changes += usize::from(self.tree.put(key, layers.case_folded, entry.clone()));
+            changes += usize::from(self.tree.set(key, layer, entries));
         }
         if changes > 0 || self.tree.serial() == 0 {
             self.tree.set_serial(serial_now());
@@ -85,31 +91,40 @@ impl Mirror {
         };
         self.writer.refusals().retain(id, |key| listing.raw_keys.contains(key));
         if let Some(source) = self.sources.get_mut(&id) {
-            source.listed(listing.case_folded, revision);
+            source.listed(listing.spellings, revision);
         }
         log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
         changes
     }
 
-    /// Removes from the tree what it has of the source and the listing has not; returns the number of services.
-    fn remove_missing(&mut self, id: SourceId, listing: &Listing) -> usize {
-        let layers = id.layers();
-        let mut missing = self.keys_unless(layers.exact, |key| listing.exact.contains(key));
-        missing.extend(self.keys_unless(layers.case_folded, |key| listing.case_folded.contains(key)));
-        for (key, layer) in &missing {
+    /// Adds to the spellings the entries that were listed and are in the tree already.
+    fn add_unchanged(&self, layer: Layer, listing: &mut Listing) {
+        for key in listing.spellings.without_own() {
+            if let ([present], true) = (self.tree.entries_at(&key, layer), listing.exact.contains(&key)) {
+                let entry = (*present.entry).clone();
+                listing.spellings.insert(key, Spelling::AsName, entry);
+            }
+        }
+    }
+
+    /// Removes from the tree what it has of a source and the listing has not; returns the number of names.
+    fn remove_missing(&mut self, layer: Layer, listing: &Listing) -> usize {
+        let is_listed = |key: &Key| listing.exact.contains(key) || listing.spellings.contains(key);
+        let missing = self.keys_unless(layer, is_listed);
+        for key in &missing {
             self.beat();
-            self.tree.remove(key, *layer);
+            self.tree.remove(key, layer);
         }
         missing.len()
     }
 
     /// The keys of a layer that are not listed.
-    fn keys_unless(&self, layer: Layer, is_listed: impl Fn(&Key) -> bool) -> Vec<(Key, Layer)> {
+    fn keys_unless(&self, layer: Layer, is_listed: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut missing = Vec::new();
         self.tree.entries(layer, |key, _| {
             self.beat();
             if !is_listed(&key) {
-                missing.push((key, layer));
+                missing.push(key);
             }
             ControlFlow::Continue(())
         });

@@ -4,12 +4,12 @@
 //! Here are the thread's loop and the publication. `parse` reads keys and values; `listing`, `change` and `restore` bring
 //! what was read into the tree; `source` keeps the state of each source.
 
-mod case_folded;
 mod change;
 mod listing;
 mod parse;
 mod restore;
 mod source;
+mod spellings;
 
 use super::event::Event;
 use super::id::SourceId;

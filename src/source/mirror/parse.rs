@@ -3,16 +3,17 @@
 //! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself
 //! needs none of this; everything behind this module works on [`ParsedEntry`] alone.
 
+use super::spellings::Spelling;
 use crate::service::{Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where a service of the store is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServedKey {
-    /// The key in the tree, in lower case.
+    /// The key in the tree: in lower case, with A-labels.
     pub(super) key: Key,
-    /// Whether the key of the store has upper-case letters.
-    pub(super) case_folded: bool,
+    /// How the store spells it.
+    pub(super) spelling: Spelling,
 }
 
 /// What the key of an entry is for.
@@ -62,7 +63,8 @@ pub(super) fn parse_key(keyspace: &Keyspace, raw: &[u8]) -> Result<ParsedKey, Ke
     Ok(match keyspace.target_of(raw)? {
         KeyTarget::Config => ParsedKey::Config,
         KeyTarget::Service { key, respelled, warning } => {
-            ParsedKey::Service(ServedKey { key, case_folded: respelled }, warning)
+            let spelling = if respelled { Spelling::Other(raw.to_vec()) } else { Spelling::AsName };
+            ParsedKey::Service(ServedKey { key, spelling }, warning)
         }
     })
 }
@@ -94,13 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_in_upper_case_folds_nothing() {
+    fn the_prefix_has_no_part_in_the_spelling() {
         let keyspace = Keyspace::new("SITE");
-        for (raw, expected) in [("/SITE/local/web", false), ("/SITE/local/Web", true)] {
+        for (raw, expected) in [
+            ("/SITE/local/web", Spelling::AsName),
+            ("/SITE/local/Web", Spelling::Other(b"/SITE/local/Web".to_vec())),
+        ] {
             let Ok(ParsedKey::Service(served, _)) = parse_key(&keyspace, raw.as_bytes()) else {
                 panic!("{raw}")
             };
-            assert_eq!(served.case_folded, expected, "{raw}");
+            assert_eq!(served.spelling, expected, "{raw}");
         }
     }
 }

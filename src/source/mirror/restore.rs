@@ -3,6 +3,7 @@
 use super::Mirror;
 use crate::source::id::SourceId;
 use crate::source::snapshot::{RestoredService, RestoredSnapshot};
+use crate::tree::Layer;
 
 impl Mirror {
     /// Adds a part of a snapshot, unless something of the source is served already. No reader sees a part.
@@ -19,11 +20,7 @@ impl Mirror {
         if !source.restore(snapshot.as_of) {
             return;
         }
-        let layers = id.layers();
-        for RestoredService { case_folded, key, entry } in restored {
-            self.beat();
-            self.tree.put(&key, if case_folded { layers.case_folded } else { layers.exact }, entry);
-        }
+        self.put_restored(id.layer(), restored);
         // A configuration that the store reported ahead of its listing is newer than the snapshot's.
         if let Some(config) = snapshot.header.config {
             self.configs.entry(id).or_insert(config);
@@ -31,5 +28,20 @@ impl Mirror {
         self.tree.set_serial(snapshot.header.serial);
         let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
         log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.services);
+    }
+
+    /// Puts the services of a snapshot into the tree; those of one key follow each other.
+    fn put_restored(&mut self, layer: Layer, restored: Vec<RestoredService>) {
+        let mut restored = restored.into_iter().peekable();
+        while let Some(RestoredService { is_further, key, entry }) = restored.next() {
+            self.beat();
+            let present = self.tree.entries_at(&key, layer).iter().filter(|_| is_further);
+            let mut entries: Vec<_> = present.map(|present| (*present.entry).clone()).collect();
+            entries.push(entry);
+            while let Some(further) = restored.next_if(|next| next.is_further && next.key == key) {
+                entries.push(further.entry);
+            }
+            self.tree.set(&key, layer, entries);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The state of one source, and what of the source is not in the tree.
 
-use super::case_folded::CaseFolded;
 use super::listing::Listing;
+use super::spellings::Spellings;
 use crate::source::id::SourceId;
 use crate::source::snapshot::RestoredService;
 use crate::source::state::{ServedFrom, SourceState};
@@ -25,8 +25,8 @@ pub(super) struct MirroredSource {
     pub(super) listing: Option<Listing>,
     /// The services of a snapshot that is on its way in.
     pub(super) restored: Vec<RestoredService>,
-    /// The entries whose keys have upper-case letters: the tree holds only those that are served.
-    pub(super) case_folded: CaseFolded,
+    /// The entries of keys that the store spells otherwise than the tree.
+    pub(super) spellings: Spellings,
 }
 
 impl MirroredSource {
@@ -41,8 +41,8 @@ impl MirroredSource {
     }
 
     /// Notes that a listing is in the tree.
-    pub(super) fn listed(&mut self, case_folded: CaseFolded, revision: Option<i64>) {
-        self.case_folded = case_folded;
+    pub(super) fn listed(&mut self, spellings: Spellings, revision: Option<i64>) {
+        self.spellings = spellings;
         self.restored = Vec::new();
         self.logged_reasons.clear();
         self.set_state(SourceState::Synced { revision, changed: SystemTime::now() });

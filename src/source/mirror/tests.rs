@@ -104,27 +104,59 @@ fn a_bad_value_costs_its_own_service_only_and_is_listed() {
 }
 
 #[test]
-fn keys_that_differ_in_letter_case_do_not_remove_each_other() {
-    let mut mirror = mirror();
-    let both =
-        vec![put("/skydns/t/A", r#"{"host":"10.0.0.1"}"#), put("/skydns/t/a", r#"{"host":"10.0.0.2"}"#)];
-    listing(&mut mirror, SourceId::Etcd, both);
-    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.2)"]);
-    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/a")], None));
-    mirror.publish();
-    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)"]);
-    let spellings = || {
-        let keys = ["AB", "Ab", "aB"].iter().zip(1..);
-        keys.map(|(key, n)| put(&format!("/skydns/t/{key}"), &format!("{{\"host\":\"10.0.1.{n}\"}}")))
-            .collect()
+fn keys_that_make_one_name_are_served_together() {
+    let (one, two, three) = (r#"{"host":"10.0.0.1"}"#, r#"{"host":"10.0.0.2"}"#, r#"{"host":"10.0.0.3"}"#);
+    let all = ["V4(10.0.0.2)", "V4(10.0.0.1)", "V4(10.0.0.3)"];
+    let keys = || {
+        vec![put("/skydns/t/B\u{fc}", one), put("/skydns/t/b\u{fc}", three), put("/skydns/t/xn--b-eha", two)]
     };
-    for _ in 0..3 {
-        listing(&mut mirror, SourceId::Etcd, spellings());
-        assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.1)"], "the same entry is served after each listing");
+    let name = "xn--b-eha.t.";
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        // In any order, at once or one by one: the name's own spelling first, then in the order of the store's keys.
+        let in_order = || order.map(|index| keys()[index].clone()).to_vec();
+        let mut mirror = mirror();
+        listing(&mut mirror, SourceId::Etcd, in_order());
+        assert_eq!(hosts(&mirror, name), all);
+        let before = mirror.handle().published().tree.version();
+        listing(&mut mirror, SourceId::Etcd, in_order());
+        assert_eq!(
+            (hosts(&mirror, name), mirror.handle().published().tree.version()),
+            (all.map(str::to_owned).to_vec(), before)
+        );
+        listing(&mut mirror, SourceId::Etcd, vec![]);
+        for change in in_order() {
+            mirror.apply_event(SourceId::Etcd, Event::Changed(vec![change], None));
+        }
+        mirror.publish();
+        assert_eq!((hosts(&mirror, name), mirror.tree.names()), (all.map(str::to_owned).to_vec(), 1));
     }
-    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/AB")], None));
-    mirror.publish();
-    assert_eq!(hosts(&mirror, "ab.t."), ["V4(10.0.1.2)"]);
+}
+
+#[test]
+fn keys_that_make_one_name_go_one_by_one() {
+    let value = |n: u8| format!("{{\"host\":\"10.0.0.{n}\"}}");
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", &value(1))]);
+    let mut after = |change| {
+        mirror.apply_event(SourceId::Etcd, Event::Changed(vec![change], None));
+        mirror.publish();
+        hosts(&mirror, "a.t.").join(" ")
+    };
+    assert_eq!(after(put("/skydns/t/A", &value(2))), "V4(10.0.0.1) V4(10.0.0.2)");
+    assert_eq!(after(put("/skydns/t/A", "[]")), "V4(10.0.0.1)", "what cannot be served removes itself alone");
+    assert_eq!(after(put("/skydns/t/A", &value(3))), "V4(10.0.0.1) V4(10.0.0.3)");
+    assert_eq!(after(put("/skydns/t/a", &value(4))), "V4(10.0.0.4) V4(10.0.0.3)");
+    assert_eq!(after(delete("/skydns/t/a")), "V4(10.0.0.3)");
+    assert_eq!(after(put("/skydns/t/a", &value(5))), "V4(10.0.0.5) V4(10.0.0.3)");
+    assert_eq!(after(delete("/skydns/t/A")), "V4(10.0.0.5)");
+    assert_eq!(after(delete("/skydns/t/A")), "V4(10.0.0.5)");
+    assert_eq!(after(delete("/skydns/t/a")), "");
+    let mut mirror = self::mirror();
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/A", &value(1)), put("/skydns/t/a", &value(2))]);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/A", &value(1))]);
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)"]);
+    listing(&mut mirror, SourceId::Files, vec![put("/skydns/t/a", &value(9))]);
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.9)"], "the file has the name");
 }
 
 #[test]
@@ -153,7 +185,7 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let (key, value) = entry("/skydns/t/a", "10.0.0.1");
     mirror.apply_event(
         SourceId::Etcd,
-        Event::Restored(vec![RestoredService { case_folded: false, key, entry: value }]),
+        Event::Restored(vec![RestoredService { is_further: false, key, entry: value }]),
     );
     for event in between {
         mirror.apply_event(SourceId::Etcd, event);
@@ -161,7 +193,7 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let (key, value) = entry("/skydns/t/b", "10.0.0.2");
     mirror.apply_event(
         SourceId::Etcd,
-        Event::Restored(vec![RestoredService { case_folded: true, key, entry: value }]),
+        Event::Restored(vec![RestoredService { is_further: false, key, entry: value }]),
     );
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
@@ -182,7 +214,7 @@ fn half_a_snapshot_is_never_published() {
     let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
     mirror.apply_event(
         SourceId::Etcd,
-        Event::Restored(vec![RestoredService { case_folded: false, key, entry: Entry::new(service) }]),
+        Event::Restored(vec![RestoredService { is_further: false, key, entry: Entry::new(service) }]),
     );
     mirror.publish();
     assert!(hosts(&mirror, "t.").is_empty());
@@ -227,6 +259,31 @@ fn a_store_in_sync_with_its_snapshot_changes_nothing() {
     mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/t/B")], None));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
+}
+
+#[test]
+fn services_of_one_name_come_back_from_a_snapshot_together() {
+    let mut mirror = mirror();
+    let restored = |name: &str, n: u8, is_further| {
+        let service =
+            Service::from_json(format!(r#"{{"host":"10.0.0.{n}"}}"#).as_bytes()).expect("a service");
+        let key = crate::service::Key::from_name(&Name::from_ascii(name).expect("a name"));
+        RestoredService { is_further, key, entry: Entry::new(service) }
+    };
+    let parts = [
+        vec![restored("a.t.", 1, false), restored("a.t.", 2, true), restored("b.t.", 3, false)],
+        vec![restored("b.t.", 4, true), restored("c.t.", 5, true), restored("a.t.", 6, true)],
+    ];
+    for part in parts {
+        mirror.apply_event(SourceId::Etcd, Event::Restored(part));
+    }
+    let header = SnapshotHeader::default();
+    let snapshot = RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 6 };
+    let visible = tokio::sync::oneshot::channel().0;
+    mirror.apply_event(SourceId::Etcd, Event::RestoreEnd { snapshot, visible });
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)", "V4(10.0.0.2)", "V4(10.0.0.6)"]);
+    assert_eq!(hosts(&mirror, "b.t."), ["V4(10.0.0.3)", "V4(10.0.0.4)"]);
+    assert_eq!(hosts(&mirror, "c.t."), ["V4(10.0.0.5)"]);
 }
 
 #[test]

@@ -19,8 +19,8 @@ const SERVICES_PER_PART: usize = 1_000;
 /// A service out of a snapshot.
 #[derive(Clone, Debug)]
 pub struct RestoredService {
-    /// Whether its key in the store has upper-case letters.
-    pub case_folded: bool,
+    /// Whether the key has services before this one.
+    pub is_further: bool,
     /// Its key in the tree.
     pub key: Key,
     /// The service and its lease.
@@ -65,7 +65,7 @@ pub fn restore(
         let (service, behind) =
             postcard::take_from_bytes::<StoredService<'_>>(unread).map_err(|_| unreadable(unread))?;
         let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(unread))?;
-        part.push(RestoredService { case_folded: service.case_folded, key, entry });
+        part.push(RestoredService { is_further: service.is_further, key, entry });
         services += 1;
         unread = behind;
         if part.len() == SERVICES_PER_PART {

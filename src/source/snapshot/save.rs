@@ -72,24 +72,7 @@ fn write(
     out.piece.extend(MAGIC);
     out.piece.extend(VERSION.to_be_bytes());
     out.push(header)?;
-    let mut services = 0;
-    for (layer, case_folded) in
-        [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
-    {
-        let mut result = Ok(());
-        tree.entries(layer, |key, entries| {
-            for LayeredEntry { entry, .. } in entries {
-                let Some(service) = StoredService::new(case_folded, &key, entry) else { continue };
-                services += 1;
-                result = out.push(&service);
-                if result.is_err() {
-                    return ControlFlow::Break(());
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        result?;
-    }
+    let services = out.push_services(tree)?;
     let octets = out.finish()?;
     file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;
     file.sync_all().map_err(SnapshotError::system("writing it to disk"))?;
@@ -114,6 +97,23 @@ impl ChecksummedFile<'_> {
             .map_err(invalid)
             .map_err(SnapshotError::system("encoding it"))?;
         if self.piece.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
+    }
+
+    /// Appends the services of etcd; returns their number.
+    fn push_services(&mut self, tree: &Tree) -> Result<usize, SnapshotError> {
+        let (mut services, mut result) = (0, Ok(()));
+        tree.entries(SourceId::Etcd.layer(), |key, entries| {
+            for (index, LayeredEntry { entry, .. }) in entries.iter().enumerate() {
+                let Some(service) = StoredService::new(index > 0, &key, entry) else { continue };
+                services += 1;
+                result = self.push(&service);
+                if result.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        result.map(|()| services)
     }
 
     /// Adds the present piece to the checksum and writes it.

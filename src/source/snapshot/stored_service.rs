@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// A service, its key and its lease. The order of the fields is part of the format: another order needs a new version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredService<'a> {
-    /// Whether the key in the store has upper-case letters.
-    pub(super) case_folded: bool,
+    /// Whether the key has services before this one, which the store spells otherwise.
+    pub(super) is_further: bool,
     key: &'a [u8],
     host: StoredHost<'a>,
     port: u16,
@@ -47,7 +47,7 @@ pub(super) type LeasesById = HashMap<i64, Arc<Lease>>;
 
 impl<'a> StoredService<'a> {
     /// The encoding of an entry; `None` if its host cannot be written, which is never so: it was read from a name.
-    pub(super) fn new(case_folded: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
+    pub(super) fn new(is_further: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
         let service = &entry.service;
         let host = match &service.host {
             Host::None => StoredHost::None,
@@ -56,7 +56,7 @@ impl<'a> StoredService<'a> {
             Host::Name(name) => StoredHost::Name(HostOctets(name.to_bytes().ok()?.into())),
         };
         Some(Self {
-            case_folded,
+            is_further,
             key: key.as_wire(),
             host,
             port: service.port,

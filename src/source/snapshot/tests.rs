@@ -2,7 +2,7 @@ use super::format::{MAGIC, VERSION};
 use super::*;
 use crate::service::{Host, Key, KeyTarget, Keyspace, Service};
 use crate::source::id::SourceId;
-use crate::tree::{Entry, Lease, Tree};
+use crate::tree::{Entry, LayeredEntry, Lease, Tree};
 use proptest::prelude::*;
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeMap;
@@ -32,19 +32,21 @@ fn tree() -> Tree {
     let mut tree = Tree::new();
     let lease = Arc::new(Lease::new(7));
     lease.set_end(1_700_000_060);
-    let (exact, case_folded) = (SourceId::Etcd.layers().exact, SourceId::Etcd.layers().case_folded);
-    for (path, layer, json, leased) in [
-        ("t/a", exact, r#"{"host":"10.0.0.1","port":80,"priority":7,"weight":3,"ttl":9}"#, true),
-        ("t/b", exact, r#"{"host":"2001:db8::1","text":"words","group":"g","mail":true}"#, true),
-        ("t/c", exact, r#"{"host":"WWW.a\\.b.example.net","targetstrip":2}"#, false),
-        ("t", exact, r#"{"text":""}"#, false),
-        ("t/d", case_folded, r#"{"host":"10.0.0.4"}"#, false),
-    ] {
+    let entry = |json: &str, leased: bool| {
         let service = Service::from_json(json.as_bytes()).expect("a service");
-        tree.put(&key(path), layer, Entry { service, lease: leased.then(|| Arc::clone(&lease)) });
+        Entry { service, lease: leased.then(|| Arc::clone(&lease)) }
+    };
+    let layer = SourceId::Etcd.layer();
+    for (path, json, leased) in [
+        ("t/a", r#"{"host":"10.0.0.1","port":80,"priority":7,"weight":3,"ttl":9}"#, true),
+        ("t/b", r#"{"host":"2001:db8::1","text":"words","group":"g","mail":true}"#, true),
+        ("t/c", r#"{"host":"WWW.a\\.b.example.net","targetstrip":2}"#, false),
+        ("t", r#"{"text":""}"#, false),
+    ] {
+        tree.put(&key(path), layer, entry(json, leased));
     }
-    let other = Service::from_json(br#"{"host":"10.9.9.9"}"#).expect("a service");
-    tree.put(&key("t/files"), SourceId::Files.layers().exact, Entry::new(other));
+    tree.set(&key("t/d"), layer, vec![entry(r#"{"host":"10.0.0.4"}"#, false), entry(r#"{"port":4}"#, true)]);
+    tree.put(&key("t/files"), SourceId::Files.layer(), entry(r#"{"host":"10.9.9.9"}"#, false));
     tree
 }
 
@@ -59,15 +61,15 @@ fn as_of() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-/// Services by key: whether the key is case-folded, the service, and its lease's id and end.
-type FoundServices = BTreeMap<String, (bool, Service, Option<(i64, u64)>)>;
+/// Services by key: whether the key had one before, the service, and its lease's id and end.
+type FoundServices = BTreeMap<String, Vec<(bool, Service, Option<(i64, u64)>)>>;
 
 fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, FoundServices), SnapshotError> {
     let mut found = FoundServices::new();
     let restored = restore(path, store, |part| {
-        for RestoredService { case_folded, key, entry } in part {
+        for RestoredService { is_further, key, entry } in part {
             let lease = entry.lease.map(|lease| (lease.id, lease.end()));
-            found.insert(format!("{key:?}"), (case_folded, entry.service, lease));
+            found.entry(format!("{key:?}")).or_default().push((is_further, entry.service, lease));
         }
     })?;
     Ok((restored, found))
@@ -77,24 +79,22 @@ fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, FoundS
 fn what_is_saved_comes_back() {
     let (dir, path) = snapshot_path();
     let saved = save(&path, &header(), &tree(), as_of()).expect("saved");
-    assert_eq!(saved.services, 5);
+    assert_eq!(saved.services, 6);
     let about = std::fs::metadata(&path).expect("a file");
     assert_eq!(about.len(), saved.octets);
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
     let (restored, found) = found(&path, &store()).expect("restored");
-    assert_eq!(restored, RestoredSnapshot { header: header(), as_of: as_of(), services: 5 });
+    assert_eq!(restored, RestoredSnapshot { header: header(), as_of: as_of(), services: 6 });
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
-    for (layer, case_folded) in
-        [(SourceId::Etcd.layers().exact, false), (SourceId::Etcd.layers().case_folded, true)]
-    {
-        tree().entries(layer, |key, entries| {
-            let entry = &entries[0].entry;
+    tree().entries(SourceId::Etcd.layer(), |key, entries| {
+        let expected = entries.iter().enumerate().map(|(index, LayeredEntry { entry, .. })| {
             let lease = entry.lease.as_ref().map(|lease| (lease.id, lease.end()));
-            assert_eq!(found[&format!("{key:?}")], (case_folded, entry.service.clone(), lease));
-            ControlFlow::Continue(())
+            (index > 0, entry.service.clone(), lease)
         });
-    }
-    let Host::Name(name) = &found["/t/c"].1.host else { panic!("a name") };
+        assert_eq!(found[&format!("{key:?}")], expected.collect::<Vec<_>>());
+        ControlFlow::Continue(())
+    });
+    let Host::Name(name) = &found["/t/c"][0].1.host else { panic!("a name") };
     assert_eq!(name.to_ascii(), "WWW.a\\.b.example.net.", "letter case stays");
     assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
 }
@@ -108,7 +108,7 @@ fn services_on_one_lease_share_it() {
         leases.extend(part.into_iter().filter_map(|service| service.entry.lease));
     };
     restore(&path, &store(), each).expect("restored");
-    assert_eq!(leases.len(), 2);
+    assert_eq!(leases.len(), 3);
     assert!(Arc::ptr_eq(&leases[0], &leases[1]));
 }
 
