@@ -174,6 +174,18 @@ impl Key {
         wire_name::labels(&self.wire)
     }
 
+    /// Whether the name is that of an address (RFC 1035 §3.5, RFC 3596 §2.5): four labels below `in-addr.arpa`, or 32 below
+    /// `ip6.arpa`.
+    pub fn is_of_address(&self) -> bool {
+        let mut labels = self.labels();
+        let wanted = match (labels.next(), labels.next()) {
+            (Some(b"arpa"), Some(b"in-addr")) => 4,
+            (Some(b"arpa"), Some(b"ip6")) => 32,
+            _ => return false,
+        };
+        labels.count() == wanted
+    }
+
     /// The absolute name of the key.
     pub fn name(&self) -> Name {
         name_of(&self.labels().collect::<Vec<_>>())
@@ -320,6 +332,26 @@ mod tests {
         let long = format!("/skydns/local/{}", "я".repeat(50));
         assert!(read(long.as_bytes()).0.starts_with(b"local/xn--"));
         assert_eq!(target("skydns", &format!("/skydns/{}", "яб".repeat(60))), Err(KeyError::LongLabel(240)));
+    }
+
+    #[test]
+    fn names_of_addresses_are_known() {
+        let nibbles = ["0"; 32].join("/");
+        for (path, expected) in [
+            ("arpa/in-addr/192/0/2/1", true),
+            ("Arpa/IN-ADDR/192/0/2/1", true),
+            (&format!("arpa/ip6/{nibbles}"), true),
+            ("arpa/in-addr/192/0/2", false),
+            ("arpa/in-addr/192/0/2/dns/ns", false),
+            (&format!("arpa/ip6/{nibbles}/0"), false),
+            ("local/in-addr/192/0/2/1", false),
+            ("arpa", false),
+        ] {
+            let Ok(KeyTarget::Service { key, .. }) = target("skydns", &format!("/skydns/{path}")) else {
+                panic!("{path}")
+            };
+            assert_eq!(key.is_of_address(), expected, "{path}");
+        }
     }
 
     #[test]

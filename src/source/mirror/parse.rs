@@ -4,7 +4,7 @@
 //! needs none of this; everything behind this module works on [`ParsedEntry`] alone.
 
 use super::spellings::Spelling;
-use crate::service::{Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
+use crate::service::{Host, Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where a service of the store is served.
@@ -50,6 +50,9 @@ pub(super) enum EntryError {
     /// The value is no service.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// The key is the name of an address, which leads to the name of a host, and not to another address.
+    #[error("field \"host\" is an address; the name of an address leads to the name of a host (PTR)")]
+    AddressForAddress,
     /// The code that reads entries panicked.
     #[error("a fault of this program in reading it; please report it")]
     Fault,
@@ -86,7 +89,11 @@ fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntr
     Ok(match parse_key(keyspace, raw)? {
         ParsedKey::Config => ParsedEntry::Config,
         ParsedKey::Service(served, warning) => {
-            ParsedEntry::Service { served, service: Service::from_json(value)?, warning }
+            let service = Service::from_json(value)?;
+            if served.key.is_of_address() && matches!(service.host, Host::V4(_) | Host::V6(_)) {
+                return Err(EntryError::AddressForAddress);
+            }
+            ParsedEntry::Service { served, service, warning }
         }
     })
 }
@@ -94,6 +101,23 @@ fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_an_address_leads_to_a_name() {
+        let parse =
+            |key: &str, value: &str| parse(&Keyspace::new("skydns"), key.as_bytes(), value.as_bytes());
+        let key = "/skydns/arpa/in-addr/192/0/2/1";
+        for value in [r#"{"host":"10.0.0.1"}"#, r#"{"host":"2001:db8::1"}"#] {
+            assert!(matches!(parse(key, value), Err(EntryError::AddressForAddress)), "{value}");
+        }
+        for (key, value) in [
+            (key, r#"{"host":"a.skydns.local"}"#),
+            (key, r#"{"text":"x"}"#),
+            ("/skydns/arpa/in-addr/192/0/2/dns/ns", r#"{"host":"10.0.0.1"}"#),
+        ] {
+            assert!(parse(key, value).is_ok(), "{key} {value}");
+        }
+    }
 
     #[test]
     fn the_prefix_has_no_part_in_the_spelling() {
