@@ -72,7 +72,7 @@ pub fn ds(keys: &[&Path]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// unbound, which asks the agent for the zone and believes nothing that it cannot validate.
+/// unbound, which asks the agent and believes nothing that it cannot validate.
 pub struct Unbound {
     process: Process,
     address: SocketAddr,
@@ -80,8 +80,24 @@ pub struct Unbound {
 }
 
 impl Unbound {
-    /// One that takes the DS records as trust anchors; `options` are lines of its server section.
+    /// One that takes the DS records as trust anchors, and asks the agent for the zone; `options` are lines of its server
+    /// section.
     pub fn start(server: SocketAddr, anchors: &str, options: &str) -> Self {
+        let (ip, port) = (server.ip(), server.port());
+        Self::start_with(anchors, options, &format!("stub-zone:\n  name: {ZONE}\n  stub-addr: {ip}@{port}"))
+    }
+
+    /// The same, but it forwards all its questions to the agent.
+    pub fn forwarding(server: SocketAddr, anchors: &str, options: &str) -> Self {
+        let (ip, port) = (server.ip(), server.port());
+        Self::start_with(
+            anchors,
+            options,
+            &format!("forward-zone:\n  name: \".\"\n  forward-addr: {ip}@{port}"),
+        )
+    }
+
+    fn start_with(anchors: &str, options: &str, servers: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let file = |name: &str, text: &str| {
@@ -90,7 +106,6 @@ impl Unbound {
             path.display().to_string()
         };
         let anchors = file("anchors", anchors);
-        let (ip, server_port) = (server.ip(), server.port());
         let text = format!(
             "server:
   interface: 127.0.0.1@{port}
@@ -112,9 +127,7 @@ impl Unbound {
   qname-minimisation: no
   num-threads: 1
   {options}
-stub-zone:
-  name: {ZONE}
-  stub-addr: {ip}@{server_port}
+{servers}
 remote-control:
   control-enable: no
 ",

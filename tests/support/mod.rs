@@ -13,6 +13,7 @@ pub mod judge;
 pub mod load;
 pub mod network;
 pub mod proxy;
+pub mod signed_root;
 pub mod upstream;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -123,7 +124,7 @@ pub struct Agent {
 }
 
 /// How an agent is to be started.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Setup {
     args: Vec<String>,
     variables: Vec<(String, String)>,
