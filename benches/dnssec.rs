@@ -126,6 +126,7 @@ impl Site {
             externals: &Externals::new(),
             max_records: 340,
             work: &Work::new(WORK_OF_ANSWER),
+            forwards: true,
             dnssec: Some(DnssecView {
                 apex: state.apex(),
                 dnssec_ok: request.dnssec_ok(),

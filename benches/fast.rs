@@ -70,6 +70,7 @@ impl Site {
             externals: &Externals::new(),
             max_records: 340,
             work: &Work::new(WORK_OF_ANSWER),
+            forwards: true,
             dnssec: None,
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };

@@ -160,6 +160,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         externals: &externals,
         max_records: 4_000,
         work: &Work::new(0),
+        forwards: true,
         dnssec: None,
     };
     let mut time = |what, questions: &[Query], records: usize| {

@@ -37,6 +37,7 @@
 //!     externals: &Externals::new(),
 //!     max_records: 4_000,
 //!     work: &Work::new(WORK_OF_ANSWER),
+//!     forwards: true,
 //!     dnssec: None,
 //! };
 //! let question = Query::query(Name::from_str("staging.east.skydns.local.")?, RecordType::SRV);

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 use support::etcd::Etcd;
 use support::judge::{KeyRing, Tamper, Unbound, ZONE, delv, dnssec_query, dnsviz, drill, ds, hickory};
+use support::signed_root::SignedRoot;
 use support::upstream::{Upstream, reply_to};
 use support::{Agent, PATIENCE, Setup, ask, eventually, exchange, query};
 
@@ -634,6 +635,49 @@ fn ten_thousand_random_questions_are_believed() {
                 }
                 assert_eq!(judged, direct, "{name} {rtype}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_validating_forwarder_resolves_the_site_and_everything_else() {
+    let keys = KeyRing::new();
+    let key = keys.own(&[]);
+    for ds_at_parent in [true, false] {
+        let ds_of_site = if ds_at_parent { ds(&[&key]) } else { String::new() };
+        let root = SignedRoot::start(&ds_of_site);
+        let upstream = root.address.to_string();
+        let setup = Setup::new().record("/skydns/local/skydns/leaf", r#"{"host":"10.0.0.1","port":80}"#);
+        // Without a DS at the parent it must not matter whether the domain is signed.
+        for is_signed in if ds_at_parent { [true].as_slice() } else { &[true, false] } {
+            let setup = setup.clone().args(&["-nameservers", &upstream]);
+            let path = keys.path().display().to_string();
+            let agent = if *is_signed { setup.args(&["-dnssec", &path]) } else { setup }.start();
+            let unbound = Unbound::forwarding(agent.address(), &root.anchor, "");
+            let answers = |name: &str, rtype, rcode, is_secure| {
+                let answer = unbound.ask(name, rtype);
+                let is = (answer.metadata.response_code, answer.metadata.authentic_data);
+                assert_eq!(
+                    is,
+                    (rcode, is_secure),
+                    "{name} {rtype} {ds_at_parent}\n{answer}\n{}",
+                    unbound.log()
+                );
+            };
+            let (found, missing) = (ResponseCode::NoError, ResponseCode::NXDomain);
+            for rtype in [RecordType::A, RecordType::SRV, RecordType::AAAA, RecordType::HTTPS] {
+                answers("leaf.skydns.local.", rtype, found, ds_at_parent);
+                answers("nope.skydns.local.", rtype, missing, ds_at_parent);
+            }
+            answers("skydns.local.", RecordType::DS, found, true);
+            answers("skydns.local.", RecordType::SOA, found, ds_at_parent);
+            answers("local.", RecordType::SOA, found, true);
+            answers(".", RecordType::NS, found, true);
+            answers("www.example.org.", RecordType::A, found, true);
+            answers("www.example.org.", RecordType::AAAA, found, true);
+            answers("x.wild.example.org.", RecordType::TXT, found, true);
+            answers("nope.example.org.", RecordType::A, missing, true);
+            answers("www.unsigned.org.", RecordType::A, found, false);
         }
     }
 }

@@ -378,12 +378,54 @@ fn no_rec_refuses_but_external_targets_are_still_found() {
 }
 
 #[test]
-fn short_names_are_not_forwarded() {
+fn addresses_of_short_names_are_not_forwarded() {
     let upstream = Upstream::addresses([192, 0, 2, 1], 60);
     let agent = agent(&[upstream.address], &["-ndots", "3"]);
-    assert_eq!(agent.ask("example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
+    for rtype in [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::SVCB] {
+        for _ in 0..3 {
+            let reply = agent.ask("Example.ORG.", rtype);
+            assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+            assert!(reply.metadata.authoritative && reply.metadata.recursion_available);
+            assert_eq!((reply.answers.len(), reply.authorities[0].name.to_ascii().as_str()), (0, "ORG."));
+        }
+    }
+    assert_eq!(upstream.count(), 0);
     assert_eq!(agent.data("www.example.org.", RecordType::A), ["192.0.2.1"]);
-    assert_eq!(upstream.count(), 1);
+    for (forwarded, name) in (2..).zip([".", "org.", "example.org."]) {
+        assert_eq!(agent.ask(name, RecordType::NS).metadata.response_code, ResponseCode::NoError);
+        assert_eq!(upstream.count(), forwarded, "{name}");
+    }
+}
+
+#[test]
+fn ds_of_the_own_apex_is_asked_of_the_parent() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = failure(query, ResponseCode::NXDomain);
+        reply.add_authority(soa("local.", 60, 60));
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &["-stubzones"]);
+    for _ in 0..3 {
+        // The parent may not know that the domain exists, but it does.
+        let reply = agent.ask("skydns.local.", RecordType::DS);
+        assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 0));
+        assert_eq!(reply.authorities[0].name.to_ascii(), "skydns.local.");
+    }
+    assert_eq!(upstream.count(), 1, "the denial is kept");
+    let missing = agent.ask("x.skydns.local.", RecordType::DS).metadata.response_code;
+    assert_eq!((missing, upstream.count()), (ResponseCode::NXDomain, 1));
+    // A stub zone that encloses the domain is its parent.
+    let parent = Upstream::addresses([192, 0, 2, 1], 60);
+    let value = format!("{{\"host\":\"127.0.0.1\",\"port\":{}}}", parent.address.port());
+    agent.write("local/skydns/dns/stub/local/a", &value);
+    eventually("the stub zone is asked", || {
+        agent.ask("skydns.local.", RecordType::DS);
+        parent.count() == 1
+    });
+    assert_eq!(agent.ask("skydns.local.", RecordType::SOA).answers.len(), 1);
+    // A stub zone is not asked for its own DS.
+    assert_eq!(agent.ask("local.", RecordType::DS).metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(parent.count(), 1);
 }
 
 #[test]

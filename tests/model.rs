@@ -315,11 +315,12 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
             externals: &externals,
             max_records: 4_000,
             work: &Work::new(u32::MAX),
+            forwards: true,
             dnssec: None,
         };
         match answer(&query, &view) {
             Outcome::Answered(answer) => return answer,
-            Outcome::Forward => panic!("{asked} is ours"),
+            Outcome::Forward | Outcome::ForwardExisting => panic!("{asked} is ours"),
             Outcome::Lookup(lookups) => {
                 for Lookup { name, rtype } in lookups {
                     let text = name.to_ascii().to_lowercase();

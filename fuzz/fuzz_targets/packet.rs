@@ -46,11 +46,12 @@ fuzz_target!(|packet: &[u8]| {
         externals: &externals,
         max_records: 4_000,
         work: &Work::new(WORK_OF_ANSWER),
+        forwards: true,
         dnssec: None,
     };
     let reply = match answer(&request.query, &view) {
         Outcome::Answered(answer) => Reply::from(answer),
-        Outcome::Lookup(_) | Outcome::Forward => return,
+        Outcome::Lookup(_) | Outcome::Forward | Outcome::ForwardExisting => return,
     };
     let limit = request.udp_limit(MAX_UDP_REPLY);
     check(packet, &encode(&request, &reply, Transport::Udp { limit }), limit);

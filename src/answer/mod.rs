@@ -13,6 +13,7 @@ mod builder;
 mod chaos;
 mod externals;
 mod flatten;
+mod local_denial;
 mod name_servers;
 mod outcome;
 mod reverse;
@@ -40,6 +41,7 @@ use builder::AnswerBuilder;
 use chaos::answer_chaos;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
+use local_denial::deny_few_labels;
 use reverse::answer_reverse;
 use special_use::answer_special_use;
 use zone::LocatedName;
@@ -69,10 +71,10 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     if is_special && let Some(answer) = answer_special_use(query) {
         return Outcome::Answered(answer);
     }
-    match query.query_type() {
-        RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
-        _ => Outcome::Forward,
+    if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
+        return Outcome::Answered(no_transfer());
     }
+    deny_few_labels(query, view).map_or(Outcome::Forward, Outcome::Answered)
 }
 
 fn has_answered_top_label(name: &Name) -> bool {
@@ -84,6 +86,9 @@ fn has_answered_top_label(name: &Name) -> bool {
 fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome {
     match query.query_type() {
         RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
+        // The parent zone has the DS records of the apex. A server that is not asked for others' names has to answer that
+        // it has none (RFC 4035 §3.1.4.1).
+        RecordType::DS if view.zone.is_apex(query.name()) && view.may_forward() => Outcome::ForwardExisting,
         NXNAME => {
             let why = "NXNAME is for denials only";
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))

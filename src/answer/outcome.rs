@@ -15,6 +15,9 @@ pub enum Outcome {
     Lookup(Vec<Lookup>),
     /// The name is outside of the domain: upstreams have to answer.
     Forward,
+    /// Upstreams have to answer, but the name exists here: in place of their NXDOMAIN goes the answer that
+    /// [`View::forwards`](super::View::forwards) without upstreams gives.
+    ForwardExisting,
 }
 
 /// An answer, still without the header and OPT of its message.

@@ -1,18 +1,14 @@
 //! Special-use names that must not reach an upstream (RFC 6761, RFC 6303).
 
+use super::local_denial::deny;
 use super::outcome::Answer;
 use hickory_proto::op::{Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// TTL of these answers and of their absence, in seconds (RFC 6303 §3).
 const SPECIAL_USE_TTL: u32 = 10_800;
-
-/// SOA timers of the zones of these names, in seconds (RFC 6303 §3).
-const SPECIAL_USE_REFRESH: i32 = 10_800;
-const SPECIAL_USE_RETRY: i32 = 1_200;
-const SPECIAL_USE_EXPIRE: i32 = 604_800;
 
 /// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
 pub(super) fn answer_special_use(query: &Query) -> Option<Answer> {
@@ -60,20 +56,7 @@ fn positive(query: &Query, rdata: RData) -> Answer {
     answer
 }
 
-/// NODATA or NXDOMAIN, with the SOA of the zone that the last labels of the name are (RFC 6303 §3).
+/// NODATA or NXDOMAIN, with the SOA of the zone that the last labels of the name are.
 fn negative(rcode: ResponseCode, name: &Name, zone_labels: usize) -> Answer {
-    let zone = name.trim_to(zone_labels);
-    let nobody = zone.prepend_label("nobody").unwrap_or_else(|_| zone.clone());
-    let soa = SOA::new(
-        zone.clone(),
-        nobody,
-        1,
-        SPECIAL_USE_REFRESH,
-        SPECIAL_USE_RETRY,
-        SPECIAL_USE_EXPIRE,
-        SPECIAL_USE_TTL,
-    );
-    let mut answer = Answer::empty(rcode);
-    answer.authorities.push(Record::from_rdata(zone, SPECIAL_USE_TTL, RData::SOA(soa)));
-    answer
+    deny(rcode, name.trim_to(zone_labels), SPECIAL_USE_TTL)
 }

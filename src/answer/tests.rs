@@ -18,6 +18,7 @@ struct Site {
     freshness: Freshness,
     seed: u64,
     work: u32,
+    forwards: bool,
 }
 
 impl Site {
@@ -29,7 +30,7 @@ impl Site {
         }
         let mut zone = Zone::new(&name("skydns.test."));
         zone.round_robin = false;
-        Self { zone, tree, freshness: Freshness::Current, seed: 0, work: 5 * WORK_OF_ANSWER }
+        Self { zone, tree, freshness: Freshness::Current, seed: 0, forwards: true, work: 5 * WORK_OF_ANSWER }
     }
 
     fn outcome(&self, asked: &str, rtype: RecordType, class: DNSClass) -> Outcome {
@@ -46,6 +47,7 @@ impl Site {
             externals: &externals,
             max_records: 4_000,
             work: &Work::new(self.work),
+            forwards: self.forwards,
             dnssec: None,
         };
         answer(&query, &view)
@@ -300,6 +302,45 @@ fn special_use_names_stay_here() {
     assert_eq!(site.ask("0.127.in-addr.arpa.", RecordType::PTR).rcode, ResponseCode::NoError);
     let outside = format!("2.{}ip6.arpa.", "0.".repeat(31));
     assert!(matches!(site.outcome(&outside, RecordType::PTR, DNSClass::IN), Outcome::Forward));
+}
+
+#[test]
+fn names_of_few_labels_have_no_addresses_and_all_else_is_forwarded() {
+    let mut site = Site::new(&[]);
+    site.zone.ndots = 3;
+    for rtype in [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::SVCB] {
+        for (asked, top) in [("host.", "host."), ("Example.ORG.", "ORG."), ("*.org.", "org.")] {
+            let answer = site.ask(asked, rtype);
+            assert_eq!((answer.rcode, answer.authoritative), (ResponseCode::NoError, true));
+            assert!(answer.answers.is_empty());
+            let soa = format!("{top} 30 SOA {top} nobody.invalid. 1 3600 1200 604800 30");
+            assert_eq!(lines(&answer.authorities), [soa]);
+            assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::OTHER));
+        }
+    }
+    let forwarded = |site: &Site, asked: &str, rtype| {
+        matches!(site.outcome(asked, rtype, DNSClass::IN), Outcome::Forward)
+    };
+    for rtype in [RecordType::DS, RecordType::DNSKEY, RecordType::NS, RecordType::SOA, RecordType::TXT] {
+        assert!(forwarded(&site, "org.", rtype) && forwarded(&site, ".", rtype), "{rtype}");
+    }
+    assert!(forwarded(&site, ".", RecordType::A) && forwarded(&site, "a.example.org.", RecordType::A));
+    // The forwarder refuses clients that it does not forward for.
+    site.forwards = false;
+    assert!(forwarded(&site, "host.", RecordType::A));
+}
+
+#[test]
+fn ds_of_the_apex_comes_from_the_parent() {
+    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let outcome = site.outcome("SkyDNS.test.", RecordType::DS, DNSClass::IN);
+    assert!(matches!(outcome, Outcome::ForwardExisting));
+    assert_eq!(site.ask("a.skydns.test.", RecordType::DS).authorities.len(), 1, "there is no delegation");
+    // RFC 4035 §3.1.4.1: a server that does not offer recursion says that the child has none.
+    site.forwards = false;
+    let answer = site.ask("skydns.test.", RecordType::DS);
+    assert_eq!((answer.rcode, answer.authoritative, answer.answers.len()), (ResponseCode::NoError, true, 0));
+    assert!(lines(&answer.authorities)[0].starts_with("skydns.test. 30 SOA"));
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub max_records: usize,
     /// What all look-ups for this answer may cost together; [`WORK_OF_ANSWER`] over UDP.
     pub work: &'a Work,
+    /// Whether questions of this client may go to upstreams; [`View::may_forward`] reads this.
+    pub forwards: bool,
     /// The settings of DNSSEC; `None` if the zone is not signed.
     pub dnssec: Option<DnssecView<'a>>,
 }
@@ -76,6 +78,15 @@ pub const WORK_OF_ANSWER: u32 = 20_000;
 const STALE_TTL: u32 = 30;
 
 impl View<'_> {
+    /// Whether questions of this client may go to upstreams. An answer in place of theirs is not cached, since other
+    /// clients get another.
+    pub(super) fn may_forward(&self) -> bool {
+        if !self.forwards {
+            self.dependencies.client.set(true);
+        }
+        self.forwards
+    }
+
     /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
     pub(super) fn wants_dnssec(&self) -> bool {
         self.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
@@ -271,8 +282,8 @@ const MAX_SLOTS: usize = 128;
 
 /// Collects what an answer depends on, so that its reply can be sent again until one of these changes.
 ///
-/// These are the names that were looked up, the serial, leases, and random choices. [`View`] is shared while an answer is
-/// built, hence the cells.
+/// These are the names that were looked up, the serial, leases, random choices, and what the client may ask for. [`View`]
+/// is shared while an answer is built, hence the cells.
 #[derive(Debug, Default)]
 pub struct Dependencies {
     slots: RefCell<Vec<VersionSlot>>,
@@ -280,13 +291,15 @@ pub struct Dependencies {
     serial: Cell<bool>,
     lease: Cell<bool>,
     random_choice: Cell<bool>,
+    client: Cell<bool>,
 }
 
 impl Dependencies {
     /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because a
-    /// random choice decided which records it holds, or because it depends on too many names.
+    /// random choice decided which records it holds, because other clients get another, or because it depends on too many
+    /// names.
     pub fn into_slots(self) -> Option<Vec<VersionSlot>> {
-        let cacheable = !self.random_choice.get() && !self.too_many_slots.get();
+        let cacheable = !self.random_choice.get() && !self.client.get() && !self.too_many_slots.get();
         cacheable.then(|| self.slots.into_inner())
     }
 

@@ -26,7 +26,7 @@ pub struct Zone {
     pub priority: u16,
     /// Whether addresses are shuffled, and one of several CNAMEs is chosen at random.
     pub round_robin: bool,
-    /// Minimum number of labels of a name that is looked up upstream.
+    /// Minimum number of labels of a name whose addresses are looked up upstream.
     pub ndots: u8,
     /// What class CH says about this server; questions of that class are refused if `None`.
     pub identity: Option<Identity>,

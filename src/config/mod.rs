@@ -73,8 +73,6 @@ pub struct ForwardConfig {
     pub ns_rotate: bool,
     /// Maximum time for one exchange with an upstream.
     pub timeout: Duration,
-    /// Labels that a name must have to be forwarded.
-    pub ndots: u8,
     /// Maximum number of cached answers; 0 means no cache.
     pub cache_size: usize,
     /// Maximum time that an answer is cached, in seconds.
@@ -121,7 +119,6 @@ impl Config {
                 no_rec: spec.no_rec,
                 ns_rotate: spec.ns_rotate,
                 timeout: spec.read_timeout,
-                ndots: spec.ndots,
                 cache_size: spec.rcache,
                 cache_ttl: spec.rcache_ttl,
                 stub_zones: spec.stub_zones,

@@ -207,10 +207,6 @@ impl Forwarder {
             let error = Ede::new(Ede::PROHIBITED, "forwarding is switched off (no_rec)");
             return Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
         }
-        if request.query.name().iter().count() < usize::from(config.ndots) {
-            let text = format!("names of fewer than {} labels are not forwarded (ndots)", config.ndots);
-            return Reply::failure(ResponseCode::ServFail, Ede::new(Ede::PROHIBITED, text));
-        }
         let upstreams = self.upstreams.load_full();
         let mut reply = self.reply_to(UpstreamQuestion::of(request, false), upstreams).await;
         if config.rebind_protection {

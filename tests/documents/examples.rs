@@ -133,7 +133,7 @@ fn extended_errors_are_those_that_troubleshooting_quotes() {
     let args = ["-machines", &format!("http://{dead}"), "-nameservers", &format!("{own},{dead}")];
     let agent = Setup::new().port(port).args(&args).start();
     quoted(&agent, "a.skydns.local", "EDE: 14 (Not Ready)");
-    quoted(&agent, "org", "EDE: 18 (Prohibited): (names of fewer than 2 labels are not forwarded (ndots))");
+    quoted(&agent, "org", "EDE: 0 (Other): (names of fewer than 2 labels are not forwarded (ndots))");
     quoted(&agent, "www.example.org", "EDE: 23 (Network Error)");
     quoted(&agent, "www.example.org", ": nobody listens there");
     for fragment in [" is this server itself; it is left out", "reading the configuration: "] {

@@ -23,9 +23,10 @@ use crate::source::Published;
 use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{DNSClass, Name};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 use own::AnswerInputs;
-use pending::PendingWork;
+use pending::{Forwarding, PendingWork};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -170,18 +171,23 @@ impl Handler {
     fn answer(&self, query: ClientQuery, config: &Config) -> Handled {
         let published = self.published.load();
         let inputs = AnswerInputs::new(config, &published, unix_time());
+        // Our own apex exists whatever the parent's servers say, and clients that are not forwarded for get its NODATA.
+        let is_own_ds = query.rtype() == RecordType::DS && config.zone.is_apex(query.name());
+        let is_answered_here = is_own_ds && query.client == ClientClass::AuthoritativeOnly;
         if config.forward.stub_zones
             && query.class() == DNSClass::IN
-            && let Some(zone) = inputs.stub_zone(&self.stubs, query.name())
+            && !is_answered_here
+            && let Some(zone) = inputs.stub_zone(&self.stubs, &query.name_in_zone())
         {
-            return self.forward(query, PendingWork::Stub(zone), inputs);
+            let forwarding = Forwarding { stub: Some(zone), name_exists: is_own_ds };
+            return self.forward(query, forwarding, inputs);
         }
         self.answer_own(query, inputs)
     }
 
     /// Answers a name that is not our own from the response cache, or leaves it to the slow path to ask upstreams.
-    fn forward(&self, query: ClientQuery, work: PendingWork, inputs: AnswerInputs<'_>) -> Handled {
-        let zone = if let PendingWork::Stub(zone) = &work { Some(&**zone) } else { None };
+    fn forward(&self, query: ClientQuery, forwarding: Forwarding, inputs: AnswerInputs<'_>) -> Handled {
+        let zone = forwarding.stub.as_deref();
         let is_refused = matches!(query.client, ClientClass::AuthoritativeOnly | ClientClass::Unproven);
         let reply = match self.forwarder.look(&query.request, zone, is_refused) {
             KnownReply::OwnProbe => Reply::empty(ResponseCode::NXDomain),
@@ -190,15 +196,21 @@ impl Handler {
                 let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
                 Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) }
             }
-            KnownReply::Cached { reply, fresh_for } => {
+            // A denial of a name that exists here is replaced on the slow path.
+            KnownReply::Cached { reply, fresh_for }
+                if !(forwarding.name_exists && reply.rcode == ResponseCode::NXDomain) =>
+            {
                 let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
                 return Handled::Reply(
                     octets,
                     inputs.cache_hint_of_forwarded(fresh_for, query.client, stats),
                 );
             }
-            KnownReply::Unknown => {
-                self.metrics.missed_cache();
+            known => {
+                if matches!(known, KnownReply::Unknown) {
+                    self.metrics.missed_cache();
+                }
+                let work = PendingWork::Forward(forwarding);
                 return Handled::Pending(PendingQuery { query, work });
             }
         };
@@ -242,6 +254,22 @@ impl ClientQuery {
 
     fn class(&self) -> DNSClass {
         self.request.query.query_class()
+    }
+
+    fn rtype(&self) -> RecordType {
+        self.request.query.query_type()
+    }
+
+    /// A name in the zone that has the answer: DS records are on the parent's side of a zone cut (RFC 4035 §3.1.4.1).
+    fn name_in_zone(&self) -> Cow<'_, Name> {
+        match self.rtype() {
+            RecordType::DS => {
+                let mut parent = self.name().base_name();
+                parent.set_fqdn(true);
+                Cow::Owned(parent)
+            }
+            _ => Cow::Borrowed(self.name()),
+        }
     }
 }
 

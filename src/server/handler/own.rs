@@ -1,5 +1,6 @@
 //! Answers for our own names: made from one state of tree, configuration and keys, and signed.
 
+use super::pending::Forwarding;
 use super::{ClientClass, ClientQuery, Handled, Handler, PendingQuery, PendingWork};
 use crate::answer::{
     self, Answer, Dependencies, DnssecView, Ede, Externals, Lookup, Outcome, SharedAuthority, TypeCache,
@@ -38,6 +39,8 @@ pub(super) struct AnswerInputs<'a> {
     dependencies: Dependencies,
     /// For round robin and choices between CNAMEs.
     seed: u64,
+    /// Whether upstreams may be asked, if the client may use them.
+    forwards: bool,
     /// Unix time in seconds.
     now: u64,
 }
@@ -63,7 +66,13 @@ enum Signed {
 
 impl<'a> AnswerInputs<'a> {
     pub(super) fn new(config: &'a Config, published: &'a Published, now: u64) -> Self {
-        Self { config, published, dependencies: Dependencies::default(), seed: rand::random(), now }
+        let (seed, forwards) = (rand::random(), !config.forward.no_rec);
+        Self { config, published, dependencies: Dependencies::default(), seed, forwards, now }
+    }
+
+    /// The inputs of an answer without upstreams.
+    fn without_upstreams(self) -> Self {
+        Self { forwards: false, ..self }
     }
 
     /// The stub zone that a name is in; what was read to find out becomes a dependency.
@@ -86,6 +95,7 @@ impl<'a> AnswerInputs<'a> {
             externals,
             max_records: query.transport.limit() / SMALLEST_RECORD,
             work: &Work::new(work),
+            forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
             dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
         };
         // The reply takes the letter case of names from the question; nothing else may depend on it.
@@ -162,7 +172,11 @@ impl Handler {
                 let work = PendingWork::Lookup(lookups, inputs.seed);
                 return Handled::Pending(PendingQuery { query, work });
             }
-            Outcome::Forward => return self.forward(query, PendingWork::Forward, inputs),
+            Outcome::Forward => return self.forward(query, Forwarding::default(), inputs),
+            Outcome::ForwardExisting => {
+                let forwarding = Forwarding { name_exists: true, ..Forwarding::default() };
+                return self.forward(query, forwarding, inputs);
+            }
         };
         match self.sign(&query, keys, answer, inputs.now) {
             Signed::Complete(reply, until) => {
@@ -179,12 +193,13 @@ impl Handler {
     pub(super) fn answer_probe(&self, mut query: ClientQuery, config: &Config) -> Handled {
         query.request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
         let published = self.published.load();
-        match AnswerInputs::new(config, &published, unix_time()).answer(&query, None, &Externals::new()) {
+        let inputs = AnswerInputs::new(config, &published, unix_time()).without_upstreams();
+        match inputs.answer(&query, None, &Externals::new()) {
             Outcome::Answered(answer) => {
                 Handled::Reply(wire::encode(&query.request, &Reply::from(answer), query.transport), None)
             }
             // The apex is always ours.
-            Outcome::Lookup(_) | Outcome::Forward => Handled::Drop,
+            Outcome::Lookup(_) | Outcome::Forward | Outcome::ForwardExisting => Handled::Drop,
         }
     }
 
@@ -196,10 +211,27 @@ impl Handler {
         }
     }
 
-    fn make_with(&self, query: &ClientQuery, mut externals: Externals, seed: u64) -> Signed {
+    /// The reply to a question that upstreams deny, about a name that exists here.
+    pub(super) async fn answer_without_upstreams(&self, query: &ClientQuery) -> Reply {
+        let signed = {
+            let (config, published) = (self.config.load(), self.published.load());
+            let inputs = AnswerInputs::new(&config, &published, unix_time()).without_upstreams();
+            self.make_from(query, Externals::new(), &inputs)
+        };
+        match signed {
+            Signed::Complete(reply, _) => reply,
+            Signed::Unfinished(answer) => self.finish_signing(query, answer).await,
+        }
+    }
+
+    fn make_with(&self, query: &ClientQuery, externals: Externals, seed: u64) -> Signed {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs { seed, ..AnswerInputs::new(&config, &published, unix_time()) };
-        let keys = self.keys(query, &inputs);
+        self.make_from(query, externals, &inputs)
+    }
+
+    fn make_from(&self, query: &ClientQuery, mut externals: Externals, inputs: &AnswerInputs<'_>) -> Signed {
+        let keys = self.keys(query, inputs);
         let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
         if let Outcome::Lookup(more) = outcome {
             // The tree changed meanwhile. One look-up upstream is enough: other names count as not found.
@@ -210,7 +242,9 @@ impl Handler {
         match outcome {
             Outcome::Answered(answer) => self.sign(query, keys, answer, inputs.now),
             Outcome::Lookup(_) => Signed::Complete(failure("the data changed"), 0),
-            Outcome::Forward => Signed::Complete(failure("the configuration changed"), 0),
+            Outcome::Forward | Outcome::ForwardExisting => {
+                Signed::Complete(failure("the configuration changed"), 0)
+            }
         }
     }
 

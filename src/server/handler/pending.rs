@@ -22,13 +22,20 @@ pub struct PendingQuery {
 #[derive(Debug)]
 pub(super) enum PendingWork {
     /// The reply of an upstream.
-    Forward,
-    /// The reply of a stub zone's server.
-    Stub(Arc<StubZone>),
+    Forward(Forwarding),
     /// Addresses of names outside of the tree; then the answer is made once more, with the same seed.
     Lookup(Vec<Lookup>, u64),
     /// Signatures.
     Sign(Box<UnsignedAnswer>),
+}
+
+/// How a question is forwarded.
+#[derive(Debug, Default)]
+pub(super) struct Forwarding {
+    /// The stub zone whose servers are asked; `None` for all other upstreams.
+    pub(super) stub: Option<Arc<StubZone>>,
+    /// Whether the name exists here: then no NXDOMAIN of an upstream is passed on, and no upstream is needed.
+    pub(super) name_exists: bool,
 }
 
 impl Handler {
@@ -39,10 +46,7 @@ impl Handler {
             #[cfg(test)]
             crate::server::fault::panic_if_asked("later", query.name().to_ascii().as_bytes());
             let (answered_by, reply) = match work {
-                PendingWork::Forward => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
-                PendingWork::Stub(zone) => {
-                    (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone).await)
-                }
+                PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
                 PendingWork::Lookup(lookups, seed) => {
                     let externals = self.look_up(lookups).await;
                     (AnsweredBy::Auth, self.answer_with(&query, externals, seed).await)
@@ -61,6 +65,19 @@ impl Handler {
             let error = Ede::new(Ede::OTHER, "internal error");
             wire::encode(&query.request, &Reply::failure(ResponseCode::ServFail, error), query.transport)
         })
+    }
+
+    /// The reply of upstreams, or of a stub zone's servers.
+    async fn ask_upstreams(&self, query: &ClientQuery, forwarding: Forwarding) -> (AnsweredBy, Reply) {
+        let (answered_by, reply) = match forwarding.stub {
+            Some(zone) => (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone).await),
+            None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
+        };
+        let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
+        if forwarding.name_exists && is_denied() {
+            return (AnsweredBy::Auth, self.answer_without_upstreams(query).await);
+        }
+        (answered_by, reply)
     }
 
     /// Looks names up upstream that an answer of our own needs.
