@@ -183,8 +183,69 @@ fn truncated_replies_are_fetched_over_tcp() {
 }
 
 #[test]
-fn the_next_upstream_is_asked_on_servfail_and_refused() {
-    for rcode in [ResponseCode::ServFail, ResponseCode::Refused] {
+fn a_datagram_that_ends_within_a_record_is_fetched_over_tcp() {
+    let upstream = Upstream::raw(|query, via| {
+        let mut reply = reply_to(query);
+        for n in 0..50 {
+            add(&mut reply, 60, RData::A(rdata::A([10, 9, 8, n].into())));
+        }
+        let mut octets = reply.to_vec().expect("a reply");
+        if via == Via::Udp {
+            octets.truncate(512);
+        }
+        Some(octets)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    let mut over_udp = query("udp.example.org.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_max_payload(1_232);
+    over_udp.set_edns(edns);
+    assert_eq!(ask(agent.address(), &over_udp).answers.len(), 50);
+    let reply = Stream::connect(agent.address()).ask(&query("tcp.example.org.", RecordType::A));
+    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 50));
+}
+
+#[test]
+fn names_that_fail_cost_other_names_no_signatures() {
+    let upstream = Upstream::start(|query, _| {
+        let name = query.queries[0].name().to_ascii();
+        if name.starts_with("formerr") || name.starts_with("notimp") {
+            let is_formerr = name.starts_with("formerr");
+            let rcode = if is_formerr { ResponseCode::FormErr } else { ResponseCode::NotImp };
+            let mut reply = failure(query, rcode);
+            if name.contains("bare") {
+                reply.queries.clear();
+            }
+            return Some(reply);
+        }
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        reply.edns.clone_from(&query.edns);
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    assert_eq!(agent.data("first.example.org.", RecordType::A), ["192.0.2.1"]);
+    for name in ["formerr", "notimp", "formerr-bare", "notimp-bare"] {
+        for n in 0..5 {
+            let reply = ask_with_edns(agent.address(), &format!("{name}-{n}.example.org."));
+            assert_eq!((reply.metadata.response_code, error_of(&reply)), (ResponseCode::ServFail, Some(22)));
+        }
+    }
+    let mut question = query("last.example.org.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true);
+    question.set_edns(edns);
+    assert_eq!(ask(agent.address(), &question).answers.len(), 1);
+    let seen = upstream.seen();
+    let (last, _) = seen.last().expect("a question");
+    assert!(last.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok), "{last:?}");
+}
+
+#[test]
+fn the_next_upstream_is_asked_when_one_gives_no_answer() {
+    use ResponseCode::{FormErr, NotImp, Refused, ServFail};
+    for (rcode, given) in [(ServFail, ServFail), (Refused, Refused), (FormErr, ServFail), (NotImp, ServFail)]
+    {
         let bad = Upstream::start(move |query, _| Some(failure(query, rcode)));
         let good = Upstream::addresses([192, 0, 2, 1], 60);
         let agent = agent(&[bad.address, good.address], &[]);
@@ -193,7 +254,7 @@ fn the_next_upstream_is_asked_on_servfail_and_refused() {
         }
         assert!(bad.count() > 0);
         let alone = self::agent(&[bad.address], &[]);
-        assert_eq!(alone.ask("x.example.org.", RecordType::A).metadata.response_code, rcode);
+        assert_eq!(alone.ask("x.example.org.", RecordType::A).metadata.response_code, given);
     }
 }
 
@@ -540,10 +601,16 @@ fn an_upstream_that_chokes_on_edns_is_learned() {
     // As many do: a bare header for what they do not understand.
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let with_edns = Arc::clone(&seen);
     std::thread::spawn(move || {
         let mut buffer = [0; 1500];
         while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
             let query = Message::from_vec(&buffer[..len]).expect("a query");
+            if query.queries[0].query_type() == RecordType::A {
+                let name = query.queries[0].name().to_ascii();
+                with_edns.lock().expect("unpoisoned").push((name, query.edns.is_some()));
+            }
             let mut reply = reply_to(&query);
             if query.edns.is_some() {
                 reply = failure(&query, ResponseCode::FormErr);
@@ -555,7 +622,13 @@ fn an_upstream_that_chokes_on_edns_is_learned() {
         }
     });
     let agent = agent(&[address], &["-rtimeout", "300ms"]);
-    eventually("it is asked without EDNS", || agent.data("old.example.org.", RecordType::A) == ["192.0.2.1"]);
+    for n in 0..5 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+    }
+    let seen = seen.lock().expect("unpoisoned");
+    let with_edns: HashSet<_> =
+        seen.iter().filter(|(_, with_edns)| *with_edns).map(|(name, _)| name).collect();
+    assert_eq!(with_edns.len(), 3, "three questions in vain are enough: {with_edns:?}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) struct UpstreamContext {
     pub(super) nonce: u64,
     /// Notified when an upstream goes up or down.
     pub(super) changed: Notify,
+    /// Notified when an upstream is to be probed at once.
+    pub(super) probe_due: Notify,
 }
 
 impl fmt::Debug for UpstreamContext {
@@ -32,6 +34,7 @@ impl UpstreamContext {
             timeout: Mutex::new(timeout),
             nonce: rand::random(),
             changed: Notify::new(),
+            probe_due: Notify::new(),
         })
     }
 

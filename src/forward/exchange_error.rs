@@ -2,6 +2,7 @@
 
 use hickory_proto::ProtoError;
 use hickory_proto::serialize::binary::DecodeError;
+use nix::errno::Errno;
 use std::io;
 
 /// Why an exchange with an upstream gave no reply. Clients may read the text, in an extended error.
@@ -13,6 +14,9 @@ pub(super) enum ExchangeError {
     /// The network says that no question gets there, such as that nobody listens at the port.
     #[error("{}", unreachable_text(*.0))]
     Unreachable(io::ErrorKind),
+    /// No socket can be opened.
+    #[error("opening a socket: {0}")]
+    Open(#[source] io::Error),
     /// The question cannot be sent.
     #[error("sending: {0}")]
     Send(#[source] io::Error),
@@ -25,6 +29,9 @@ pub(super) enum ExchangeError {
     /// The question cannot be written as a message.
     #[error("the question cannot be written: {0}")]
     Encode(#[from] ProtoError),
+    /// The reply ends within a record, and TCP gives no better one.
+    #[error("the reply is cut off")]
+    Cut,
     /// The reply cannot be read.
     #[error("the reply cannot be read: {0}")]
     Unreadable(#[from] DecodeError),
@@ -39,8 +46,39 @@ pub(super) enum ExchangeError {
 impl ExchangeError {
     /// Whether the network failed, rather than the server.
     pub(super) fn is_of_network(&self) -> bool {
-        matches!(self, Self::Send(_) | Self::Unreachable(_) | Self::Connect(_) | Self::Closed)
+        matches!(self, Self::Open(_) | Self::Send(_) | Self::Unreachable(_) | Self::Connect(_) | Self::Closed)
     }
+
+    /// What the error says of the upstream's health.
+    pub(super) fn blame(&self) -> Blame {
+        match self {
+            Self::Timeout | Self::Send(_) | Self::Unreachable(_) | Self::Connect(_) | Self::Closed => {
+                Blame::Unanswered
+            }
+            Self::Cut | Self::Unreadable(_) => Blame::Replied,
+            Self::Open(error) if is_out_of_descriptors(error) => Blame::None,
+            // Without a route no socket can be connected to the upstream.
+            Self::Open(_) => Blame::Unanswered,
+            Self::Encode(_) | Self::TooManyPending | Self::Loop => Blame::None,
+        }
+    }
+}
+
+/// What an error says of an upstream's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// Nothing: the fault is here.
+    None,
+    /// The upstream replied, though not in a way that helps.
+    Replied,
+    /// The question got no reply.
+    Unanswered,
+}
+
+/// Whether the process or the host has no file descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let out = [Errno::EMFILE, Errno::ENFILE].map(|errno| errno as i32);
+    error.raw_os_error().is_some_and(|code| out.contains(&code))
 }
 
 /// What a kind of error says of the network.

@@ -28,9 +28,6 @@ use tokio::time::{Instant, timeout};
 /// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
 const MAX_EXCHANGES: usize = 2_048;
 
-/// Pause between two rounds of probes.
-const PROBE_PERIOD: Duration = Duration::from_millis(500);
-
 /// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
 const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
 
@@ -250,12 +247,11 @@ impl Forwarder {
         }
     }
 
-    /// Probes suspect and looping upstreams, for ever; logs when no upstream is up any more, and when one is again.
+    /// Probes upstreams whose replies are missing or that may forward to us, for ever; logs when no upstream is up any
+    /// more, and when one is again.
     pub async fn probe_upstreams(&self) {
         let mut all_down = false;
-        loop {
-            tokio::time::sleep(PROBE_PERIOD).await;
-            self.pool.maintain().await;
+        let log_health = || {
             let (healthy, all) = self.health();
             match (healthy, all_down) {
                 (0, false) if all > 0 => {
@@ -265,7 +261,8 @@ impl Forwarder {
                 _ => {}
             }
             all_down = healthy == 0 && all > 0;
-        }
+        };
+        self.pool.probe_upstreams(log_health).await;
     }
 
     /// Runs the exchanges that no client waits for, for ever: they refresh popular and stale replies.
@@ -302,7 +299,7 @@ impl Forwarder {
         if upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
-        let is_hopeless = !upstreams.iter().any(|upstream| upstream.summary().is_up());
+        let is_hopeless = !upstreams.iter().any(|upstream| upstream.summary().may_answer());
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
         let exchange = self.join_exchange(question, upstreams);
         match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {

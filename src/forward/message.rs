@@ -2,7 +2,7 @@
 
 use super::exchange_error::ExchangeError;
 use crate::answer::Ede;
-use crate::wire::{OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
+use crate::wire::{HEADER, OWN_UDP_SIZE, Reply, Request, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
@@ -65,27 +65,69 @@ impl UpstreamQuestion {
     }
 }
 
-/// A reply of an upstream that repeats the question.
+/// A reply of an upstream.
 #[derive(Debug)]
 pub(super) struct UpstreamReply {
     pub(super) reply: Reply,
     /// Whether it has an OPT record.
     pub(super) has_edns: bool,
+    /// Whether it repeats the question; else it is an error.
+    pub(super) repeats_question: bool,
 }
 
 impl UpstreamReply {
     /// Reads a reply to a question that was sent; that it is one was found out before (`pending_replies`).
     ///
     /// # Errors
-    /// The reply cannot be read.
+    /// The reply ends within a record, or cannot be read otherwise.
     pub(super) fn read(octets: &[u8]) -> Result<Self, ExchangeError> {
-        let message = Message::from_vec(octets)?;
-        Ok(Self { has_edns: message.edns.is_some(), reply: reply_of(message) })
+        let message = match Message::from_vec(octets) {
+            Ok(message) => message,
+            Err(_) if is_cut(octets) => return Err(ExchangeError::Cut),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
+            has_edns: message.edns.is_some(),
+            repeats_question: !message.queries.is_empty(),
+            reply: reply_of(message),
+        })
     }
 
     /// Whether the server says that it cannot read the question.
     pub(super) fn is_not_understood(&self) -> bool {
         is_not_understood(self.reply.rcode)
+    }
+}
+
+/// Whether a message ends before its last record does, as when a datagram was cut on its way (RFC 2181 §9).
+fn is_cut(octets: &[u8]) -> bool {
+    let count = |at: usize| octets.get(at..at + 2).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
+    let records = [6, 8, 10].map(|at| usize::from(count(at))).iter().sum();
+    let mut rest = octets.get(HEADER..);
+    for _ in 0..count(4) {
+        // Type and class.
+        rest = rest.and_then(behind_name).and_then(|rest| rest.get(4..));
+    }
+    for _ in 0..records {
+        // Type, class and TTL, then the length of the data.
+        rest = rest.and_then(behind_name).and_then(|rest| {
+            let (len, rest) = rest.get(8..)?.split_first_chunk::<2>()?;
+            rest.get(usize::from(u16::from_be_bytes(*len))..)
+        });
+    }
+    rest.is_none()
+}
+
+/// The octets behind the name that they begin with, compressed or not; `None` if they end within it.
+fn behind_name(mut octets: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (&len, rest) = octets.split_first()?;
+        match len {
+            0 => return Some(rest),
+            1..=0x3f => octets = rest.get(usize::from(len)..)?,
+            // A compression pointer has two octets. What is neither has no length, and is no sign of a cut.
+            _ => return if len < 0xc0 { Some(rest) } else { rest.get(1..) },
+        }
     }
 }
 
@@ -135,4 +177,44 @@ fn error(data: &[u8]) -> Option<Ede> {
     let (code, text) = data.split_first_chunk::<2>()?;
     let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
     Some(Ede::new(u16::from_be_bytes(*code), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::rdata::{A, NS};
+    use hickory_proto::rr::{RData, Record};
+
+    /// A reply with compressed names, a section each.
+    fn reply() -> Vec<u8> {
+        let name = Name::from_ascii("www.example.org.").expect("a name");
+        let question = UpstreamQuestion::own(name.clone(), RecordType::A);
+        let mut message = question.to_message(true);
+        message.metadata.message_type = MessageType::Response;
+        let record = |rdata| Record::from_rdata(name.clone(), 60, rdata);
+        message.add_answer(record(RData::A(A([192, 0, 2, 1].into()))));
+        message.add_authority(record(RData::NS(NS(name.clone()))));
+        message.to_vec().expect("octets")
+    }
+
+    #[test]
+    fn a_reply_that_ends_early_is_cut_wherever_it_ends() {
+        let reply = reply();
+        assert!(UpstreamReply::read(&reply).is_ok());
+        for len in HEADER..reply.len() {
+            let read = UpstreamReply::read(&reply[..len]);
+            assert!(matches!(read, Err(ExchangeError::Cut)), "{len} of {} octets: {read:?}", reply.len());
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_whole_and_cannot_be_read_is_not_cut() {
+        let mut reply = reply();
+        let data = reply.windows(4).position(|octets| octets == [192, 0, 2, 1]).expect("the address");
+        // A pointer in place of the length of the data leads nowhere.
+        reply[data - 1] = 3;
+        reply.remove(data);
+        let read = UpstreamReply::read(&reply);
+        assert!(matches!(read, Err(ExchangeError::Unreadable(_))), "{read:?}");
+    }
 }

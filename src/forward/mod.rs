@@ -5,15 +5,17 @@
 //! new one: fresh id and port, our own OPT, the client's RD, CD and DO (RFC 5452, RFC 6891 §6.1.1, RFC 3225).
 //!
 //! The way of a question: `forwarder` → `cache` → `flight` (equal questions share one exchange) → `race` (several
-//! upstreams) → `upstream` → `query_sockets` (UDP) or `tcp` → `pending_replies` → `message`, and back. `upstream_state` has the rules of
-//! when an upstream is suspect; `refresh` runs the exchanges that no client waits for.
+//! upstreams) → `upstream` → `udp_exchange` or `tcp` → `pending_replies` → `message` → `verdict`, and back.
+//! `upstream_state` has the rules of what is known of an upstream; `refresh` runs the exchanges that no client waits for.
 
 mod cache;
 mod context;
+mod edns_state;
 mod endpoint;
 mod exchange_error;
 mod flight;
 mod forwarder;
+mod health;
 mod message;
 mod pending_replies;
 mod pool;
@@ -25,8 +27,10 @@ mod refresh;
 mod resolv_conf;
 mod stub;
 mod tcp;
+mod udp_exchange;
 mod upstream;
 mod upstream_state;
+mod verdict;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{Forwarder, KnownReply, LookedUp, LookupFailed};

@@ -129,7 +129,7 @@ fn question_octets(octets: &[u8]) -> &[u8] {
 
 /// Whether a message is a response to a query that repeats the question, in any letter case.
 ///
-/// A response with FORMERR or NOTIMP may leave the question out (RFC 6891 §7).
+/// A response with an error may leave the question out, as servers do that understood the header alone (RFC 6891 §7).
 fn is_reply(question: &[u8], message: &[u8]) -> bool {
     let Some((header, behind)) = message.split_first_chunk::<HEADER>() else { return false };
     let same = |repeated: &[u8]| {
@@ -141,7 +141,7 @@ fn is_reply(question: &[u8], message: &[u8]) -> bool {
         && opcode == 0
         && match header[4..6] {
             [0, 1] => behind.get(..question.len()).is_some_and(same),
-            [0, 0] => matches!(rcode, 1 | 4),
+            [0, 0] => rcode != 0,
             _ => false,
         }
 }
@@ -170,6 +170,7 @@ mod tests {
             ("opcode STATUS", message([0x91, 0], 1, b'a'), false),
             ("a cut question", message([0x81, 0x80], 1, b'a')[..15].to_vec(), false),
             ("FORMERR without the question", header_only(1), true),
+            ("REFUSED without the question", header_only(5), true),
             ("NOERROR without the question", header_only(0), false),
             ("half a header", message([0x81, 0x80], 1, b'a')[..7].to_vec(), false),
             ("nothing", Vec::new(), false),

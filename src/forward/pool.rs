@@ -5,10 +5,13 @@ use super::endpoint::Endpoint;
 use super::probe::is_probe;
 use super::upstream::Upstream;
 use crate::lock::lock;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hickory_proto::rr::Name;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
 /// All upstreams by endpoint, those of stub zones as well.
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub(super) struct Pool {
 
 /// Maximum number of upstreams whose state is kept between questions.
 const MAX_REMEMBERED: usize = 1_000;
+
+/// Pause between two rounds over all upstreams: what is due is done then. A probe that is due at once does not wait.
+const PROBE_PERIOD: Duration = Duration::from_millis(500);
 
 impl Pool {
     pub(super) fn new(timeout: Duration) -> Self {
@@ -64,10 +70,36 @@ impl Pool {
         lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
     }
 
-    /// Probes suspect and looping upstreams, and closes idle sockets.
-    pub(super) async fn maintain(&self) {
-        let all = self.all();
-        futures_util::future::join_all(all.iter().map(|upstream| upstream.maintain())).await;
+    /// Probes upstreams whose replies are missing or that may forward to us, for ever, each on its own: one that does not
+    /// reply holds up no other. Calls `after_round` every half a second.
+    pub(super) async fn probe_upstreams(&self, mut after_round: impl FnMut()) {
+        let (mut probes, mut under_way) = (FuturesUnordered::new(), HashSet::new());
+        let mut next_round = Instant::now() + PROBE_PERIOD;
+        loop {
+            tokio::select! {
+                Some(endpoint) = probes.next(), if !probes.is_empty() => {
+                    under_way.remove(&endpoint);
+                }
+                () = self.context.probe_due.notified() => {}
+                () = sleep_until(next_round) => {
+                    next_round = Instant::now() + PROBE_PERIOD;
+                    self.all().iter().for_each(|upstream| upstream.maintain());
+                    after_round();
+                }
+            }
+            for upstream in self.all() {
+                let endpoint = upstream.endpoint();
+                if !under_way.contains(&endpoint)
+                    && let Some(probe) = upstream.take_probe()
+                {
+                    under_way.insert(endpoint);
+                    probes.push(async move {
+                        upstream.run_probe(probe).await;
+                        endpoint
+                    });
+                }
+            }
+        }
     }
 
     /// Whether a name is one that an upstream is probed with; if so, notes that the upstream forwards to us.

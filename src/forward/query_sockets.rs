@@ -7,8 +7,7 @@
 //! than the upstream are not received.
 
 use super::exchange_error::ExchangeError;
-use super::message::{UpstreamQuestion, UpstreamReply};
-use super::pending_replies::PendingReplies;
+use super::pending_replies::{AwaitedReply, PendingReplies};
 use crate::lock::lock;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 /// Maximum number of questions that are sent from one socket.
 const MAX_QUESTIONS_PER_SOCKET: usize = 64;
@@ -33,13 +32,6 @@ const MAX_PENDING_PER_SOCKET: usize = 1_024;
 
 /// Octets of the buffer for a reply. Our OPT allows 1,232 octets; some servers send more all the same.
 const REPLY_BUFFER_SIZE: usize = 4_096;
-
-/// How long until a question is sent a second time, because networks lose datagrams. The pause doubles each time.
-const RESEND_DELAY: Duration = Duration::from_millis(400);
-
-/// How long until a question is sent again to a host that says that nobody listens: the server may just be starting
-/// again. The pause doubles each time.
-const REFUSED_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause after an error of the socket, so that an error that lasts does not take a whole processor.
 const RECEIVE_ERROR_PAUSE: Duration = Duration::from_millis(1);
@@ -63,40 +55,44 @@ struct QuerySocket {
     _receiver: JoinSet<()>,
 }
 
+/// A question that has an id at a socket, until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenQuestion {
+    socket: Arc<QuerySocket>,
+    octets: Vec<u8>,
+    awaited: AwaitedReply,
+}
+
+impl OpenQuestion {
+    /// Sends the question, or sends it again.
+    pub(super) async fn send(&self) -> Result<(), ExchangeError> {
+        self.socket.send(&self.octets).await
+    }
+
+    /// The octets of the next reply, or what came in its place; see [`AwaitedReply::next`].
+    pub(super) async fn reply(&mut self) -> Result<Vec<u8>, ExchangeError> {
+        self.awaited.next().await
+    }
+
+    /// Waits for another reply.
+    pub(super) fn await_again(&mut self) {
+        self.awaited.await_again();
+    }
+}
+
 impl QuerySockets {
     pub(super) fn new(upstream: SocketAddr) -> Self {
         Self { upstream, current: Mutex::default() }
     }
 
-    /// Sends a question, again if no reply comes soon, and gives the reply.
+    /// Gives a message that holds one question an id at a socket; it is not sent yet.
     ///
     /// # Errors
-    /// No reply came within `limit`, the reply cannot be read, or the question cannot be sent.
-    pub(super) async fn exchange(
-        &self,
-        question: &UpstreamQuestion,
-        with_edns: bool,
-        limit: Duration,
-    ) -> Result<UpstreamReply, ExchangeError> {
-        let mut octets = question.to_message(with_edns).to_vec()?;
-        let end = Instant::now() + limit;
-        let socket = self.socket().map_err(ExchangeError::Send)?;
-        let mut awaited = socket.pending.register(&mut octets, MAX_PENDING_PER_SOCKET)?;
-        let (mut pause, mut refused_pause) = (RESEND_DELAY, REFUSED_RETRY_PAUSE);
-        loop {
-            socket.send(&octets).await?;
-            let until = (Instant::now() + pause).min(end);
-            match timeout_at(until, awaited.next()).await {
-                Ok(Err(ExchangeError::Unreachable(_))) if Instant::now() + refused_pause < end => {
-                    awaited.await_again();
-                    sleep(refused_pause).await;
-                    refused_pause *= 2;
-                }
-                Ok(received) => return UpstreamReply::read(&received?),
-                Err(_) if until == end => return Err(ExchangeError::Timeout),
-                Err(_) => pause *= 2,
-            }
-        }
+    /// No socket can be opened, or too many questions wait.
+    pub(super) fn open(&self, mut octets: Vec<u8>) -> Result<OpenQuestion, ExchangeError> {
+        let socket = self.socket().map_err(ExchangeError::Open)?;
+        let awaited = socket.pending.register(&mut octets, MAX_PENDING_PER_SOCKET)?;
+        Ok(OpenQuestion { socket, octets, awaited })
     }
 
     /// The socket for one more question.
@@ -179,117 +175,36 @@ async fn receive_replies(socket: Arc<UdpSocket>, pending: Arc<PendingReplies>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::{Message, MessageType, ResponseCode};
-    use hickory_proto::rr::{Name, RecordType};
     use std::collections::HashSet;
 
-    const LIMIT: Duration = Duration::from_secs(2);
-
-    fn question_of(text: &str) -> UpstreamQuestion {
-        UpstreamQuestion::own(Name::from_ascii(text).expect("a name"), RecordType::A)
-    }
-
-    async fn upstream() -> (UdpSocket, QuerySockets) {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let sockets = QuerySockets::new(socket.local_addr().expect("an address"));
-        (socket, sockets)
-    }
-
-    async fn next(upstream: &UdpSocket) -> (Message, SocketAddr) {
-        let mut buffer = [0; 1_500];
-        let (len, peer) = upstream.recv_from(&mut buffer).await.expect("a question");
-        (Message::from_vec(&buffer[..len]).expect("a question"), peer)
-    }
-
-    async fn reply(upstream: &UdpSocket, mut message: Message, peer: SocketAddr) {
-        message.metadata.message_type = MessageType::Response;
-        upstream.send_to(&message.to_vec().expect("octets"), peer).await.expect("sent");
+    /// A message with a question for `n.`.
+    fn question(n: u8) -> Vec<u8> {
+        [&[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], [1, n, 0, 0, 1, 0, 1].as_slice()].concat()
     }
 
     #[tokio::test]
     async fn questions_of_one_moment_share_a_socket_and_later_ones_do_not() {
-        let (upstream, sockets) = upstream().await;
-        let asked: Vec<_> = (0..200).map(|n| question_of(&format!("n{n}.example.org."))).collect();
-        let all = futures_util::future::join_all(asked.iter().map(|one| sockets.exchange(one, true, LIMIT)));
-        let serve = async {
-            let (mut ports, mut ids) = (HashSet::new(), HashSet::new());
-            for _ in 0..200 {
-                let (message, peer) = next(&upstream).await;
-                ports.insert(peer.port());
-                ids.insert((peer.port(), message.metadata.id));
-                reply(&upstream, message, peer).await;
-            }
-            assert_eq!(ids.len(), 200, "no id twice at one port");
-            ports.len()
-        };
-        let (replies, ports) = tokio::join!(all, serve);
-        assert!(replies.iter().all(Result::is_ok), "each the reply to its question");
-        assert!((4..=40).contains(&ports), "{ports} ports");
-        tokio::time::sleep(SOCKET_LIFETIME).await;
-        let before = sockets.socket().expect("a socket").socket.local_addr().expect("an address");
-        tokio::time::sleep(SOCKET_LIFETIME).await;
-        let after = sockets.socket().expect("a socket").socket.local_addr().expect("an address");
-        assert_ne!(before, after);
-    }
-
-    #[tokio::test]
-    async fn a_forged_reply_is_ignored() {
-        let (upstream, sockets) = upstream().await;
-        let asked = question_of("a.example.org.");
-        let serve = async {
-            let (question, peer) = next(&upstream).await;
-            let mut wrong_id = question.clone();
-            wrong_id.metadata.id ^= 1;
-            reply(&upstream, wrong_id, peer).await;
-            let mut wrong_question = question.clone();
-            wrong_question.queries = vec![question_of("b.example.org.").query];
-            reply(&upstream, wrong_question, peer).await;
-            upstream.send_to(&question.to_vec().expect("octets"), peer).await.expect("no reply at all");
-            upstream.send_to(&question.metadata.id.to_be_bytes(), peer).await.expect("two octets");
-            let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-            reply(&stranger, question.clone(), peer).await;
-            let mut right = question;
-            right.metadata.response_code = ResponseCode::NXDomain;
-            right.queries = vec![question_of("A.EXAMPLE.org.").query];
-            reply(&upstream, right, peer).await;
-        };
-        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
-        assert_eq!(got.expect("a reply").reply.rcode, ResponseCode::NXDomain);
-    }
-
-    #[tokio::test]
-    async fn a_lost_question_is_sent_again_and_a_reply_that_makes_no_sense_is_an_error() {
-        let (upstream, sockets) = upstream().await;
-        let asked = question_of("a.example.org.");
-        let serve = async {
-            let first = next(&upstream).await;
-            let (question, peer) = next(&upstream).await;
-            assert_eq!((first.0.metadata.id, first.1), (question.metadata.id, peer), "as it was");
-            let mut octets = question.to_vec().expect("octets");
+        let upstream = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let sockets = QuerySockets::new(upstream.local_addr().expect("an address"));
+        let mut open: Vec<_> = (0..200).map(|n| sockets.open(question(n)).expect("room")).collect();
+        let (mut ports, mut ids) = (HashSet::new(), HashSet::new());
+        for (n, one) in (0..200).zip(&mut open) {
+            one.send().await.expect("sent");
+            let mut octets = [0; 512];
+            let (len, peer) = upstream.recv_from(&mut octets).await.expect("the question");
+            ports.insert(peer.port());
+            ids.insert((peer.port(), [octets[0], octets[1]]));
             octets[2] |= 0x80;
-            octets[7] = 9;
-            upstream.send_to(&octets, peer).await.expect("sent");
-        };
-        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
-        assert!(matches!(got, Err(ExchangeError::Unreadable(_))), "{got:?}");
-        assert_eq!(sockets.socket().expect("a socket").pending.len(), 0);
-        let got = sockets.exchange(&asked, true, Duration::from_millis(20)).await;
-        assert!(matches!(got, Err(ExchangeError::Timeout)), "{got:?}");
-    }
-
-    #[tokio::test]
-    async fn a_server_that_starts_anew_is_waited_for() {
-        let (upstream, sockets) = upstream().await;
-        let address = upstream.local_addr().expect("an address");
-        drop(upstream);
-        let asked = question_of("a.example.org.");
-        let serve = async {
-            tokio::time::sleep(Duration::from_millis(120)).await;
-            let upstream = UdpSocket::bind(address).await.expect("the same port");
-            let (question, peer) = next(&upstream).await;
-            reply(&upstream, question, peer).await;
-        };
-        let (got, ()) = tokio::join!(sockets.exchange(&asked, true, LIMIT), serve);
-        assert!(got.is_ok(), "{got:?}");
+            upstream.send_to(&octets[..len], peer).await.expect("sent");
+            let reply = one.reply().await.expect("a reply");
+            assert_eq!(reply[13], n, "each the reply to its question");
+        }
+        assert_eq!(ids.len(), 200, "no id twice at one port");
+        assert!((4..=40).contains(&ports.len()), "{} ports", ports.len());
+        let port = || sockets.socket().expect("a socket").socket.local_addr().expect("an address").port();
+        tokio::time::sleep(SOCKET_LIFETIME).await;
+        let before = port();
+        tokio::time::sleep(SOCKET_LIFETIME).await;
+        assert_ne!(before, port());
     }
 }

@@ -6,9 +6,11 @@
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
+use super::health::Health;
 use super::message::UpstreamQuestion;
 use super::upstream::{NoAnswer, Upstream};
-use super::upstream_state::{Health, UpstreamSummary};
+use super::upstream_state::UpstreamSummary;
+use super::verdict::{FailureKind, explained};
 use crate::answer::Ede;
 use crate::wire::Reply;
 use futures_util::FutureExt;
@@ -16,16 +18,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::ResponseCode;
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
-
-/// Bounds of the time that an upstream has before the next one is asked too; within them three times its reply time.
-const HEDGE_DELAY: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(400);
-
-/// The same time for an upstream that never answered yet.
-const FIRST_HEDGE_DELAY: Duration = Duration::from_millis(200);
 
 /// Upstreams share the questions if their reply time is at most twice that of the fastest one plus this time.
 const NEAR_RTT: Duration = Duration::from_millis(10);
@@ -54,7 +50,9 @@ pub(super) async fn run(
         question,
         waiting: waiting.filter(|upstream| !upstream.summary().is_looping).collect(),
         asked: Vec::new(),
+        refusing: Vec::new(),
         attempts: FuturesUnordered::new(),
+        pass_over: Arc::default(),
         followers,
         failure: Failure::None,
     };
@@ -72,19 +70,23 @@ struct Race<'a> {
     waiting: VecDeque<Arc<Upstream>>,
     /// Upstreams that were asked, whether they failed since or not.
     asked: Vec<Arc<Upstream>>,
+    /// Those whose reply was no answer.
+    refusing: Vec<Arc<Upstream>>,
     attempts: FuturesUnordered<Attempt>,
+    /// Notified when the next upstream is to be asked at once.
+    pass_over: Arc<Notify>,
     /// Who waits for the same exchange.
     followers: Followers,
     /// What the client gets unless an upstream answers.
     failure: Failure,
 }
 
-/// The failure to report of those so far: the first reply, else the last error.
+/// The failure to report of those so far: the reply that says most, else the last error.
 #[derive(Debug)]
 enum Failure {
     None,
     Error(Endpoint, ExchangeError),
-    Reply(Reply),
+    Reply(Endpoint, Reply, FailureKind),
 }
 
 impl Race<'_> {
@@ -97,13 +99,14 @@ impl Race<'_> {
                 Some((upstream, result)) = self.attempts.next() => {
                     match result {
                         Ok(answer) => {
-                            self.note_losses(Some(&upstream));
+                            self.refusing.iter().for_each(|upstream| upstream.note_outdone());
                             return Some(answer);
                         }
-                        Err(no_answer) => self.failure.add(upstream.endpoint(), no_answer),
+                        Err(no_answer) => self.note_failure(upstream, no_answer),
                     }
                     hedge_at = self.ask_next().or(hedge_at);
                 }
+                () = self.pass_over.notified() => hedge_at = self.ask_next().or(hedge_at),
                 () = sleep_until_if_any(hedge_at) => {
                     if self.followers.any() {
                         // The same question came in again: perhaps because an upstream forwards to us.
@@ -119,35 +122,26 @@ impl Race<'_> {
     /// Asks the next upstream; gives the time at which another one is to be asked as well.
     fn ask_next(&mut self) -> Option<Instant> {
         let upstream = self.waiting.pop_front()?;
-        let hedge_at = Instant::now() + hedge_delay(&upstream.summary());
+        let hedge_at = Instant::now() + upstream.hedge_delay();
         self.asked.push(Arc::clone(&upstream));
-        let question = self.question.clone();
+        let (question, pass_over) = (self.question.clone(), Arc::clone(&self.pass_over));
         let attempt = async move {
-            let result = upstream.ask(&question).await;
+            let result = upstream.ask(&question, pass_over).await;
             (upstream, result)
         };
         self.attempts.push(attempt.boxed());
         Some(hedge_at)
     }
 
-    /// Notes a loss for each upstream that was asked, but for the one that answered.
-    ///
-    /// Each upstream asked counts, in whatever state its attempt is: one that is still awaited was too slow, and one
-    /// that gave an error, which was noted when it came, counts a second time.
-    fn note_losses(&self, answered: Option<&Arc<Upstream>>) {
-        let is_answered = |upstream: &Arc<Upstream>| answered.is_some_and(|one| Arc::ptr_eq(one, upstream));
-        self.asked.iter().filter(|upstream| !is_answered(upstream)).for_each(|upstream| upstream.note_loss());
+    fn note_failure(&mut self, upstream: Arc<Upstream>, no_answer: NoAnswer) {
+        self.failure.add(upstream.endpoint(), no_answer);
+        self.refusing.push(upstream);
     }
 
     /// The reply when no upstream gave an answer.
-    ///
-    /// A failure reply shows that the question fails, so no loss is noted then.
     fn failed(self, text: &str) -> Reply {
-        if let Failure::Reply(reply) = self.failure {
-            return reply;
-        }
-        self.note_losses(None);
         let ede = match self.failure {
+            Failure::Reply(endpoint, reply, kind) => return explained(reply, kind, endpoint),
             // None was asked because all are looping, or all were found looping when they were asked.
             _ if self.asked.iter().all(|upstream| upstream.summary().is_looping) => {
                 Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
@@ -163,33 +157,13 @@ impl Race<'_> {
 
 impl Failure {
     fn add(&mut self, endpoint: Endpoint, no_answer: NoAnswer) {
-        match no_answer {
-            _ if matches!(self, Self::Reply(_)) => {}
-            NoAnswer::Reply(reply) => *self = Self::Reply(explained(reply, endpoint)),
-            NoAnswer::Error(error) => *self = Self::Error(endpoint, error),
+        match (no_answer, &self) {
+            (NoAnswer::Reply(_, kind), Self::Reply(_, _, best)) if kind <= *best => {}
+            (NoAnswer::Reply(reply, kind), _) => *self = Self::Reply(endpoint, reply, kind),
+            (NoAnswer::Error(_), Self::Reply(..)) => {}
+            (NoAnswer::Error(error), _) => *self = Self::Error(endpoint, error),
         }
     }
-}
-
-/// A failure reply, with an extended error that names the upstream if the reply has no extended error.
-fn explained(mut reply: Reply, upstream: Endpoint) -> Reply {
-    if reply.errors.is_empty() {
-        let text = match reply.rcode {
-            _ if reply.truncated => format!("{upstream} gave a truncated reply, over TCP as well"),
-            rcode => format!("{upstream} said {}", rcode_name(rcode)),
-        };
-        reply.errors.push(Ede::new(Ede::NO_REACHABLE_AUTHORITY, text));
-    }
-    // A client that asks over TCP already has no better way to ask.
-    if reply.truncated {
-        reply = Reply { errors: reply.errors, ..Reply::empty(ResponseCode::ServFail) };
-    }
-    reply
-}
-
-/// The name of the rcode of a failure reply.
-fn rcode_name(rcode: ResponseCode) -> &'static str {
-    if rcode == ResponseCode::Refused { "REFUSED" } else { "SERVFAIL" }
 }
 
 /// Sleeps until a time; for ever if there is none.
@@ -197,14 +171,6 @@ async fn sleep_until_if_any(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
-    }
-}
-
-/// How long to wait for an upstream before another one is asked as well.
-fn hedge_delay(upstream: &UpstreamSummary) -> Duration {
-    match upstream.rtt {
-        Some(rtt) => (3 * rtt).clamp(*HEDGE_DELAY.start(), *HEDGE_DELAY.end()),
-        None => FIRST_HEDGE_DELAY,
     }
 }
 
@@ -216,8 +182,8 @@ fn hedge_delay(upstream: &UpstreamSummary) -> Duration {
 fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Vec<usize> {
     let rtt = |at: usize| upstreams[at].rtt.unwrap_or_default();
     let mut order: Vec<usize> = (0..upstreams.len()).collect();
-    order.sort_by_key(|at| (upstreams[*at].health == Health::Suspect, rtt(*at), *at));
-    let healthy = order.iter().filter(|at| upstreams[**at].health == Health::Healthy).count();
+    order.sort_by_key(|at| (rank(&upstreams[*at]), rtt(*at), *at));
+    let healthy = order.iter().filter(|at| rank(&upstreams[**at]) == 0).count();
     if healthy < 2 {
         return order;
     }
@@ -234,6 +200,15 @@ fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Ve
     order
 }
 
+/// Where an upstream stands: healthy ones are asked before others, dead ones last.
+fn rank(upstream: &UpstreamSummary) -> u8 {
+    match upstream.health {
+        Health::Dead => 2,
+        Health::Healthy if !upstream.is_failing || upstream.is_retry_due => 0,
+        Health::Doubted | Health::Healthy => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::context::UpstreamContext;
@@ -244,7 +219,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     fn upstream(is_healthy: bool, millis: u64) -> UpstreamSummary {
-        let health = if is_healthy { Health::Healthy } else { Health::Suspect };
+        let health = if is_healthy { Health::Healthy } else { Health::Doubted };
         let rtt = (millis > 0).then(|| Duration::from_millis(millis));
         UpstreamSummary { health, rtt, ..UpstreamSummary::from_word(0) }
     }
@@ -289,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upstream_that_fails_where_another_answers_is_suspect_after_two_questions() {
+    async fn an_upstream_that_fails_where_another_answers_is_asked_behind_it_after_five_questions() {
         let limit = Duration::from_secs(2);
         let (mut servers, mut upstreams) = (JoinSet::new(), Vec::new());
         for rcode in [ResponseCode::ServFail, ResponseCode::NXDomain] {
@@ -298,23 +273,112 @@ mod tests {
             servers.spawn(serve(socket, rcode));
         }
         let question = UpstreamQuestion::own(Name::root(), RecordType::A);
-        for health in [Health::Healthy, Health::Suspect] {
+        for is_failing in [false, false, false, false, true] {
             let reply = run(&question, &upstreams, Some(0), limit, Followers::default()).await;
             assert_eq!(reply.rcode, ResponseCode::NXDomain);
-            assert_eq!(upstreams[0].summary().health, health);
+            assert_eq!(upstreams[0].summary().is_failing, is_failing);
         }
-        assert_eq!(upstreams[1].summary().health, Health::Healthy);
+        assert!(!upstreams[1].summary().is_failing);
+        let lone = &upstreams[..1];
+        for _ in 0..20 {
+            run(&question, lone, Some(0), limit, Followers::default()).await;
+        }
+        assert!(upstreams[0].summary().may_answer(), "replies without an answer show that it is there");
     }
 
     #[tokio::test]
-    async fn an_upstream_is_suspect_after_one_question_that_only_errors_came_of() {
-        let limit = Duration::from_millis(100);
+    async fn a_question_without_a_reply_counts_once_and_one_alone_says_nothing() {
+        let limit = Duration::from_millis(500);
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let upstreams = [upstream_at(&socket, limit)];
-        drop(socket);
+        let (silent, closed) = (upstream_at(&socket, limit), UdpSocket::bind("127.0.0.1:0").await);
+        let closed = upstream_at(&closed.expect("a socket"), limit);
         let question = UpstreamQuestion::own(Name::root(), RecordType::A);
-        let reply = run(&question, &upstreams, None, limit, Followers::default()).await;
-        assert_eq!(reply.rcode, ResponseCode::ServFail);
-        assert_eq!(upstreams[0].summary().health, Health::Suspect, "the error and the end both counted");
+        for upstream in [silent, closed] {
+            for health in [Health::Healthy, Health::Healthy, Health::Doubted] {
+                let upstreams = [Arc::clone(&upstream)];
+                let reply = run(&question, &upstreams, None, limit, Followers::default()).await;
+                assert_eq!(reply.rcode, ResponseCode::ServFail);
+                assert_eq!(upstream.summary().health, health, "{upstream:?}");
+            }
+        }
+    }
+
+    /// An upstream that replies as `reply` makes of the question.
+    async fn scripted(
+        servers: &mut JoinSet<()>,
+        mut script: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static,
+    ) -> Arc<Upstream> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let upstream = upstream_at(&socket, Duration::from_secs(20));
+        servers.spawn(async move {
+            let mut buffer = [0; 1_500];
+            while let Ok((len, peer)) = socket.recv_from(&mut buffer).await {
+                buffer[2] |= 0x80;
+                socket.send_to(&script(&buffer[..len]), peer).await.expect("sent");
+            }
+        });
+        upstream
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_does_not_answer_is_passed_over_at_once() {
+        let mut servers = JoinSet::new();
+        let with_rcode = |rcode: u8| {
+            move |question: &[u8]| {
+                let mut reply = question.to_vec();
+                reply[3] |= rcode;
+                reply
+            }
+        };
+        let header_only = |rcode: u8| {
+            move |question: &[u8]| {
+                let mut reply = question[..12].to_vec();
+                reply[3] |= rcode;
+                reply[4..].fill(0);
+                reply
+            }
+        };
+        // An authority section of NS for the root, and no RA.
+        let referral = |question: &[u8]| {
+            let mut reply = question[..12 + 5].to_vec();
+            (reply[9], reply[11]) = (1, 0);
+            [reply, vec![0, 0, 2, 0, 1, 0, 0, 0, 60, 0, 1, 0]].concat()
+        };
+        let unreadable = |question: &[u8]| {
+            let mut reply = question[..12 + 5].to_vec();
+            (reply[7], reply[11]) = (1, 0);
+            [reply, vec![0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 3, 192, 0, 2]].concat()
+        };
+        let mut bad = vec![
+            scripted(&mut servers, with_rcode(1)).await,
+            scripted(&mut servers, with_rcode(4)).await,
+            scripted(&mut servers, with_rcode(9)).await,
+            scripted(&mut servers, header_only(1)).await,
+            scripted(&mut servers, header_only(2)).await,
+            scripted(&mut servers, header_only(3)).await,
+            scripted(&mut servers, header_only(5)).await,
+            scripted(&mut servers, referral).await,
+            scripted(&mut servers, unreadable).await,
+        ];
+        let closed = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        bad.push(upstream_at(&closed, Duration::from_secs(20)));
+        drop(closed);
+        let good = scripted(&mut servers, with_rcode(3)).await;
+        let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+        let limit = Duration::from_secs(20);
+        for (at, bad) in bad.iter().enumerate() {
+            let upstreams = [Arc::clone(bad), Arc::clone(&good)];
+            let reply = run(&question, &upstreams, Some(0), limit, Followers::default()).await;
+            assert_eq!(reply.rcode, ResponseCode::NXDomain, "upstream {at}");
+            assert_eq!(bad.summary().health, Health::Healthy, "upstream {at}");
+            // With nobody better, the client learns which one failed and how.
+            if at < 9 {
+                let reply = run(&question, &upstreams[..1], Some(0), limit, Followers::default()).await;
+                let expected =
+                    if at == 8 { "all upstreams failed".to_owned() } else { bad.endpoint().to_string() };
+                assert_eq!(reply.rcode, ResponseCode::ServFail, "upstream {at}");
+                assert!(reply.errors[0].text.contains(&expected), "upstream {at}: {:?}", reply.errors);
+            }
+        }
     }
 }

@@ -4,29 +4,37 @@
 //! out. How long an upstream has, and which one is asked, is for the race to say.
 
 use super::context::UpstreamContext;
+use super::edns_state::EdnsSupport;
 use super::endpoint::{Endpoint, UpstreamTransport};
-use super::exchange_error::ExchangeError;
+use super::exchange_error::{Blame, ExchangeError};
 use super::message::{UpstreamQuestion, UpstreamReply};
 use super::probe;
 use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
-use super::upstream_state::{
-    EdnsSupport, Effects, ProbeKind, UpstreamNotice, UpstreamState, UpstreamSummary,
-};
+use super::udp_exchange::{ExchangeSignals, UdpExchange, UdpReply};
+use super::upstream_state::{Effects, ProbeKind, UpstreamNotice, UpstreamState, UpstreamSummary};
+use super::verdict::{FailureKind, failure_kind};
 use crate::lock::lock;
 use crate::wire::Reply;
-use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Time for the reply to a probe, shorter than the timeout of questions.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bounds of the time that an upstream has before the next one is asked too; within them three times its reply time.
+const HEDGE_DELAY: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_millis(400);
+
+/// The same time for an upstream that never answered yet.
+const FIRST_HEDGE_DELAY: Duration = Duration::from_millis(200);
 
 /// A server that questions are forwarded to, with what is known of it.
 pub(super) struct Upstream {
@@ -39,13 +47,15 @@ pub(super) struct Upstream {
     summary: AtomicU64,
     /// Wakes the exchanges under way when the upstream is found to forward to us.
     loop_found: Notify,
+    /// Wakes the exchanges under way when the upstream is found dead.
+    died: Notify,
 }
 
 /// What an upstream gave in the place of an answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
     /// A reply that another upstream may do better than.
-    Reply(Reply),
+    Reply(Reply, FailureKind),
     /// No reply.
     Error(ExchangeError),
 }
@@ -78,6 +88,7 @@ impl Upstream {
             summary: AtomicU64::new(state.summary().to_word()),
             state: Mutex::new(state),
             loop_found: Notify::new(),
+            died: Notify::new(),
         }
     }
 
@@ -118,36 +129,68 @@ impl Upstream {
         if effects.end_exchanges {
             self.loop_found.notify_waiters();
         }
+        if effects.pass_over {
+            self.died.notify_waiters();
+        }
+        if effects.probe {
+            self.context.probe_due.notify_one();
+        }
     }
 
-    /// Asks a question, and notes what came of it.
+    /// Asks a question, and notes what came of it: once, also if this is dropped before it ends.
+    ///
+    /// `pass_over` is notified when the next upstream is to be asked, though this one may still answer.
     ///
     /// # Errors
     /// What came is no answer, and another upstream may have one.
-    pub(super) async fn ask(&self, question: &UpstreamQuestion) -> Result<Reply, NoAnswer> {
-        let begun = Instant::now();
-        match self.exchange(question).await {
-            Ok(reply) if is_failure(&reply) => {
-                self.note(UpstreamState::on_failure_reply);
-                Err(NoAnswer::Reply(reply))
-            }
-            Ok(answer) => {
-                self.note(|state| state.on_answer(begun.elapsed()));
-                Ok(answer)
-            }
+    pub(super) async fn ask(
+        &self,
+        question: &UpstreamQuestion,
+        pass_over: Arc<Notify>,
+    ) -> Result<Reply, NoAnswer> {
+        let mut attempt = Attempt::begin(self, ExchangeSignals::new(pass_over));
+        let result = self.exchange(question, &attempt.signals).await;
+        attempt.is_settled = true;
+        let now = Instant::now();
+        match result {
+            Ok(received) => match failure_kind(question, &received) {
+                None => {
+                    self.note(|state| state.on_answer(now - attempt.begun, now));
+                    Ok(received.reply)
+                }
+                Some(kind) => {
+                    self.note(|state| state.on_failure_reply(now));
+                    Err(NoAnswer::Reply(received.reply, kind))
+                }
+            },
             Err(error) => {
                 log::debug!("upstream {}: {error}", self.endpoint);
-                self.note(UpstreamState::on_loss);
+                match error.blame() {
+                    Blame::None => {}
+                    Blame::Replied => self.note(|state| state.on_failure_reply(now)),
+                    Blame::Unanswered => self.note(|state| state.on_unanswered(attempt.begun, now)),
+                }
                 Err(NoAnswer::Error(error))
             }
         }
     }
 
-    /// Asks, until the upstream is found to forward to us.
-    async fn exchange(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
+    /// Asks, until the upstream is found to forward to us. Has the next upstream asked once this one is found dead.
+    async fn exchange(
+        &self,
+        question: &UpstreamQuestion,
+        signals: &ExchangeSignals,
+    ) -> Result<UpstreamReply, ExchangeError> {
         let exchange = match self.endpoint.transport {
-            UpstreamTransport::Classic => self.exchange_classic(question),
+            UpstreamTransport::Classic => self.exchange_classic(question, signals),
         };
+        let mut exchange = std::pin::pin!(exchange);
+        tokio::select! {
+            biased;
+            () = self.loop_found.notified() => return Err(ExchangeError::Loop),
+            reply = &mut exchange => return reply,
+            () = self.died.notified() => signals.pass_over(),
+        }
         tokio::select! {
             biased;
             () = self.loop_found.notified() => Err(ExchangeError::Loop),
@@ -155,38 +198,52 @@ impl Upstream {
         }
     }
 
-    /// Asks over UDP, and over TCP what UDP truncates.
-    async fn exchange_classic(&self, question: &UpstreamQuestion) -> Result<Reply, ExchangeError> {
-        let mut with_edns = self.summary().edns == EdnsSupport::Supported;
-        let mut received = self.over_udp(question, with_edns).await?;
-        // A server that does not know EDNS says so without OPT (RFC 6891 §7).
-        if with_edns && received.is_not_understood() && !received.has_edns {
-            with_edns = false;
-            received = self.over_udp(question, false).await?;
-            let understood = !received.is_not_understood();
-            self.note(|state| state.on_retry_without_edns(understood));
-        }
-        // Without TCP the truncated reply still tells the client to try TCP with us.
-        if received.reply.truncated
-            && let Ok(whole) = self.tcp.exchange(question, with_edns, &self.context).await
-        {
-            received = whole;
-        }
-        Ok(received.reply)
-    }
-
-    /// Asks over UDP.
-    async fn over_udp(
+    /// Asks over UDP, and over TCP what UDP truncates or cuts.
+    async fn exchange_classic(
         &self,
         question: &UpstreamQuestion,
-        with_edns: bool,
+        signals: &ExchangeSignals,
     ) -> Result<UpstreamReply, ExchangeError> {
-        self.sockets.exchange(question, with_edns, self.context.timeout()).await
+        let edns = self.summary().edns;
+        let end = Instant::now() + self.context.timeout();
+        let exchange = UdpExchange::begin(&self.sockets, question, edns, signals).await?;
+        let (received, with_edns) = match exchange.reply_until(end).await {
+            Ok(received) => {
+                self.note_edns(question, &received);
+                (Ok(received.reply), received.with_edns)
+            }
+            Err(ExchangeError::Cut) => (Err(ExchangeError::Cut), edns != EdnsSupport::Unsupported),
+            Err(error) => return Err(error),
+        };
+        if received.as_ref().is_ok_and(|received| !received.reply.truncated) {
+            return received;
+        }
+        // Without TCP the race gets the truncated reply, or that the reply is cut.
+        self.tcp.exchange(question, with_edns, &self.context).await.or(received)
     }
 
-    /// Notes that another upstream answered first, or that the time for an answer is over.
-    pub(super) fn note_loss(&self) {
-        self.note(UpstreamState::on_loss);
+    /// Notes what a reply says of the upstream's support for EDNS.
+    fn note_edns(&self, question: &UpstreamQuestion, received: &UdpReply) {
+        if received.reply.has_edns {
+            self.note(|state| state.on_opt(Instant::now()));
+        } else if received.fell_back {
+            let mut hasher = DefaultHasher::new();
+            question.query.hash(&mut hasher);
+            self.note(|state| state.on_fall_back(hasher.finish(), Instant::now()));
+        }
+    }
+
+    /// How long to wait for the upstream before another one is asked as well.
+    pub(super) fn hedge_delay(&self) -> Duration {
+        match self.summary().rtt {
+            Some(rtt) => (3 * rtt).clamp(*HEDGE_DELAY.start(), *HEDGE_DELAY.end()),
+            None => FIRST_HEDGE_DELAY,
+        }
+    }
+
+    /// Notes that the upstream failed a question that another one answered.
+    pub(super) fn note_outdone(&self) {
+        self.note(|state| state.on_outdone(Instant::now()));
     }
 
     /// Has the upstream probed for a loop at the next turn.
@@ -209,15 +266,23 @@ impl Upstream {
         self.tcp.close();
     }
 
-    /// Closes sockets and connections that nobody uses, and probes the upstream if it is suspect or may forward to us.
-    pub(super) async fn maintain(&self) {
+    /// Closes sockets and connections that nobody uses, and forgets what was learned long ago.
+    pub(super) fn maintain(&self) {
         self.sockets.close_idle();
         self.tcp.close_idle();
-        let probe = lock(&self.state).take_probe(Instant::now());
+        self.note(|state| state.on_tick(Instant::now()));
+    }
+
+    /// What the upstream is to be probed for now, because its replies are missing or it may forward to us.
+    pub(super) fn take_probe(&self) -> Option<ProbeKind> {
+        lock(&self.state).take_probe(Instant::now())
+    }
+
+    /// Probes the upstream, and notes what came of it.
+    pub(super) async fn run_probe(&self, probe: ProbeKind) {
         match probe {
-            Some(ProbeKind::Loop { known_since }) => self.probe_loop(known_since).await,
-            Some(ProbeKind::Health) => self.probe_health().await,
-            None => {}
+            ProbeKind::Loop { known_since } => self.probe_loop(known_since).await,
+            ProbeKind::Health => self.probe_health().await,
         }
     }
 
@@ -230,33 +295,67 @@ impl Upstream {
         is_own
     }
 
-    /// Asks what every resolver can answer, with EDNS and without.
+    /// Asks what every resolver can answer, with EDNS and soon without. Only a reply with OPT says something about EDNS.
     async fn probe_health(&self) {
         let question = UpstreamQuestion::own(Name::root(), RecordType::NS);
-        for edns in [EdnsSupport::Supported, EdnsSupport::Unsupported] {
-            let with_edns = edns == EdnsSupport::Supported;
-            let begun = Instant::now();
-            let reply = timeout(PROBE_TIMEOUT, self.over_udp(&question, with_edns)).await;
-            if let Ok(Ok(_)) = reply {
-                // Any reply will do: a server of internal zones may refuse the root.
-                self.note(|state| state.on_probe_reply(begun.elapsed(), edns));
-                return;
-            }
+        let sent = Instant::now();
+        let reply = self.probe(&question).await;
+        let now = Instant::now();
+        match reply {
+            Ok(_) => self.note(|state| state.on_probe_reply(now - sent, now)),
+            Err(error) => match error.blame() {
+                Blame::None => {}
+                Blame::Replied => self.note(|state| state.on_probe_reply(now - sent, now)),
+                Blame::Unanswered => self.note(|state| state.on_probe_unanswered(sent, now)),
+            },
         }
-        self.note(UpstreamState::on_probe_failure);
     }
 
     /// Asks for a name that only this process knows; if the question comes back to us, the upstream forwards to us.
     async fn probe_loop(&self, known_before: Option<Instant>) {
         let question =
             UpstreamQuestion::own(probe::name(self.context.nonce, self.endpoint), RecordType::HINFO);
-        if let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, self.over_udp(&question, true)).await {
+        if self.probe(&question).await.is_ok() {
             self.note(|state| state.on_loop_probe_reply(known_before));
         }
     }
+
+    /// Sends a probe; gives its reply.
+    async fn probe(&self, question: &UpstreamQuestion) -> Result<UpstreamReply, ExchangeError> {
+        let end = Instant::now() + PROBE_TIMEOUT;
+        let signals = ExchangeSignals::default();
+        // As if nothing were known of EDNS: so the probe finds a server that learned it or lost it.
+        let exchange = UdpExchange::begin(&self.sockets, question, EdnsSupport::Unknown, &signals).await?;
+        let received = exchange.reply_until(end).await?;
+        if received.reply.has_edns {
+            self.note(|state| state.on_opt(Instant::now()));
+        }
+        Ok(received.reply)
+    }
 }
 
-/// Whether another upstream may do better. A reply that is truncated here was truncated over TCP as well.
-fn is_failure(reply: &Reply) -> bool {
-    reply.truncated || matches!(reply.rcode, ResponseCode::ServFail | ResponseCode::Refused)
+/// A question to an upstream that is under way. If it is given up, since another upstream answered or nobody waits any
+/// more, it counts as unanswered if the upstream had its time or cannot be reached.
+struct Attempt<'a> {
+    upstream: &'a Upstream,
+    begun: Instant,
+    signals: ExchangeSignals,
+    /// Whether what came of it is noted already.
+    is_settled: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(upstream: &'a Upstream, signals: ExchangeSignals) -> Self {
+        Self { upstream, begun: Instant::now(), signals, is_settled: false }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let had_its_time = now - self.begun >= self.upstream.hedge_delay() || self.signals.is_unreachable();
+        if !self.is_settled && had_its_time {
+            self.upstream.note(|state| state.on_unanswered(self.begun, now));
+        }
+    }
 }

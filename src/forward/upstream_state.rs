@@ -1,37 +1,51 @@
 //! What is known of one upstream, and how each event changes that.
 //!
 //! A plain value: this module knows no clock, log, socket or lock. Each event is a function `on_…` of
-//! [`UpstreamState`]; the [`Effects`] that it returns are for the caller to carry out. The rules of when an upstream
-//! is suspect, looping or without EDNS are all here.
+//! [`UpstreamState`]; the [`Effects`] that it returns are for the caller to carry out. Nothing follows from a single
+//! packet but that the upstream replies.
+//!
+//! Three things are known apart from each other. Whether it replies ([`Health`]):
+//!
+//! | state | asked | changes with | to |
+//! |---|---|---|---|
+//! | healthy | in its turn; probed after a question without a reply | 3 in a row without a reply, none of them a probe | doubted |
+//! | | | 3 in a row without a reply, one of them a probe | dead |
+//! | doubted | behind the healthy ones (by `order` in its turn); probed | a probe without a reply | dead |
+//! | dead | last; probed; is down | any reply, to a question or to a probe | healthy |
+//! | all | | any reply | healthy |
+//!
+//! "In a row" means that no reply came since the first of them was sent, and for at least 400 ms. Questions and probes
+//! count once each, when their time is over, when the network says that nobody listens, or when another upstream
+//! answered after this one had its time (`race`). Whether its replies are answers ([`HealthState::is_failing`]):
+//!
+//! | state | asked | changes with | to |
+//! |---|---|---|---|
+//! | – | in its turn | 5 questions in a row that it failed and another upstream answered | failing |
+//! | failing | behind the healthy ones; in its turn again after 30 s; is down | an answer | – |
+//! | | | one more such question | failing, for 30 s more |
+//!
+//! And whether it supports EDNS ([`EdnsSupport`]):
+//!
+//! | state | asked | changes with | to |
+//! |---|---|---|---|
+//! | unknown | with EDNS; without as well if it says FORMERR or NOTIMP without OPT, or nothing for 400 ms | a reply with OPT | supported |
+//! | | | 3 different questions that were answered without EDNS only, none older than 10 minutes | unsupported |
+//! | supported | with EDNS; without as well if it says FORMERR or NOTIMP without OPT, for this question | 2 hours without a reply with OPT | unknown |
+//! | unsupported | without EDNS | 10 minutes | unknown |
+//!
+//! The rules of loops are at [`LoopState`].
 
+use super::edns_state::{EdnsState, EdnsSupport};
+use super::health::{Health, HealthState};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Losses in a row that make an upstream suspect.
-const LOSSES_UNTIL_SUSPECT: u32 = 2;
-
-/// Failure replies in a row that make an upstream suspect. More than losses: some names fail at every upstream.
-const FAILURE_REPLIES_UNTIL_SUSPECT: u32 = 5;
-
 /// How long an upstream that forwards to us is left alone before it is probed for that again.
 const LOOP_PROBE_PAUSE: Duration = Duration::from_secs(30);
 
-/// Whether an upstream answers, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    /// It answers, or nothing is known of it yet.
-    Healthy,
-    /// It failed several times in a row: it is asked last, and probed until it answers.
-    Suspect,
-}
-
-/// Whether an upstream understands questions with an OPT record (RFC 6891).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EdnsSupport {
-    Supported,
-    Unsupported,
-}
+/// How long after a probe for health the next one is sent.
+const HEALTH_PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether an upstream forwards to us what we forward to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,17 +78,13 @@ pub(super) enum ProbeKind {
 /// What is known of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpstreamState {
-    health: Health,
-    /// Losses since the last answer.
-    losses: u32,
-    /// Failure replies since the last answer.
-    failure_replies: u32,
-    edns: EdnsSupport,
+    health: HealthState,
+    edns: EdnsState,
     loop_state: LoopState,
     /// Smoothed reply time in microseconds; `None` before the first answer.
     rtt: Option<NonZeroU32>,
-    /// Whether it was logged that the upstream does not answer.
-    outage_logged: bool,
+    /// When the next probe for health may be sent.
+    next_probe: Option<Instant>,
     /// How often the upstream went up or down.
     changes: u64,
 }
@@ -89,6 +99,10 @@ pub(super) struct Effects {
     pub(super) notify: bool,
     /// Whether to end the exchanges under way with the upstream.
     pub(super) end_exchanges: bool,
+    /// Whether the questions that wait for the upstream are to go to the next one as well.
+    pub(super) pass_over: bool,
+    /// Whether to wake the task that probes upstreams.
+    pub(super) probe: bool,
 }
 
 /// What operators are to know of an upstream.
@@ -104,6 +118,10 @@ pub(super) enum UpstreamNotice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UpstreamSummary {
     pub(super) health: Health,
+    /// Whether it fails where others answer.
+    pub(super) is_failing: bool,
+    /// Whether an upstream that fails is to be asked in its turn again.
+    pub(super) is_retry_due: bool,
     pub(super) is_looping: bool,
     pub(super) edns: EdnsSupport,
     /// Smoothed reply time; `None` before the first answer.
@@ -114,65 +132,65 @@ impl UpstreamState {
     /// An upstream that was never asked.
     pub(super) fn new() -> Self {
         Self {
-            health: Health::Healthy,
-            losses: 0,
-            failure_replies: 0,
-            edns: EdnsSupport::Supported,
+            health: HealthState::new(),
+            edns: EdnsState::default(),
             loop_state: LoopState::None,
             rtt: None,
-            outage_logged: false,
+            next_probe: None,
             changes: 0,
         }
     }
 
     /// An answer came, so long after the question.
-    pub(super) fn on_answer(&mut self, took: Duration) -> Effects {
+    pub(super) fn on_answer(&mut self, took: Duration, now: Instant) -> Effects {
         self.rtt = Some(smoothed(self.rtt, took));
-        self.losses = 0;
-        self.failure_replies = 0;
-        let effects = self.set_health(Health::Healthy);
-        let log = std::mem::take(&mut self.outage_logged).then_some(UpstreamNotice::AnswersAgain);
-        Effects { log, ..effects }
+        self.change_health(|health| health.on_answer(now))
     }
 
-    /// A reply came that is no answer: SERVFAIL, REFUSED, or one that is truncated over TCP as well.
-    pub(super) fn on_failure_reply(&mut self) -> Effects {
-        self.failure_replies = self.failure_replies.saturating_add(1);
-        if self.failure_replies < FAILURE_REPLIES_UNTIL_SUSPECT {
-            return Effects::default();
-        }
-        self.set_health(Health::Suspect)
+    /// A reply came that is no answer.
+    pub(super) fn on_failure_reply(&mut self, now: Instant) -> Effects {
+        self.change_health(|health| health.on_reply(now))
     }
 
-    /// No reply came in time, or an error in its place.
-    pub(super) fn on_loss(&mut self) -> Effects {
-        self.losses = self.losses.saturating_add(1);
-        if self.losses < LOSSES_UNTIL_SUSPECT {
-            return Effects::default();
-        }
-        self.set_health(Health::Suspect)
+    /// A question that was sent at a time got no reply.
+    pub(super) fn on_unanswered(&mut self, sent: Instant, now: Instant) -> Effects {
+        self.change_health(|health| health.on_unanswered(sent, false, now))
     }
 
-    /// A question that was not understood with EDNS was repeated without EDNS.
-    ///
-    /// Some questions no server understands, with EDNS or without: they say nothing about EDNS.
-    pub(super) fn on_retry_without_edns(&mut self, understood: bool) -> Effects {
-        self.edns = if understood { EdnsSupport::Unsupported } else { EdnsSupport::Supported };
+    /// The upstream failed a question that another one answered.
+    pub(super) fn on_outdone(&mut self, now: Instant) -> Effects {
+        self.change_health(|health| health.on_outdone(now))
+    }
+
+    /// A reply with OPT came.
+    pub(super) fn on_opt(&mut self, now: Instant) -> Effects {
+        self.edns.on_opt(now);
         Effects::default()
     }
 
-    /// A probe for health got a reply; any reply counts as an answer.
-    pub(super) fn on_probe_reply(&mut self, took: Duration, edns: EdnsSupport) -> Effects {
-        self.edns = edns;
-        self.on_answer(took)
+    /// A question that failed with EDNS was answered without; `question` is a hash of it.
+    pub(super) fn on_fall_back(&mut self, question: u64, now: Instant) -> Effects {
+        self.edns.on_fall_back(question, now);
+        Effects::default()
     }
 
-    /// A probe for health got no reply, neither with EDNS nor without.
-    ///
-    /// Only this is logged: questions of clients may be slow at every upstream.
-    pub(super) fn on_probe_failure(&mut self) -> Effects {
-        let is_logged = std::mem::replace(&mut self.outage_logged, true);
-        Effects { log: (!is_logged).then_some(UpstreamNotice::DoesNotAnswer), ..Effects::default() }
+    /// A probe for health got a reply. Any will do: a server of internal zones may refuse the root.
+    pub(super) fn on_probe_reply(&mut self, took: Duration, now: Instant) -> Effects {
+        self.rtt = Some(smoothed(self.rtt, took));
+        self.next_probe = Some(now + HEALTH_PROBE_PAUSE);
+        self.change_health(|health| health.on_reply(now))
+    }
+
+    /// A probe for health that was sent at a time got no reply.
+    pub(super) fn on_probe_unanswered(&mut self, sent: Instant, now: Instant) -> Effects {
+        self.next_probe = Some(now + HEALTH_PROBE_PAUSE);
+        self.change_health(|health| health.on_unanswered(sent, true, now))
+    }
+
+    /// Time has passed.
+    pub(super) fn on_tick(&mut self, now: Instant) -> Effects {
+        self.edns.on_tick(now);
+        self.change_health(|health| health.on_tick(now))
     }
 
     /// A question came in that may have been forwarded to us by the upstream.
@@ -211,9 +229,10 @@ impl UpstreamState {
             Some(since) => LoopState::Found { since, suspected_again: false },
             None => LoopState::None,
         };
-        match (is_wanted, self.health) {
+        let is_health_due = self.health.is_in_question() && self.next_probe.is_none_or(|next| now >= next);
+        match (is_wanted, is_health_due) {
             (true, _) => Some(ProbeKind::Loop { known_since }),
-            (false, Health::Suspect) if known_since.is_none() => Some(ProbeKind::Health),
+            (false, true) if known_since.is_none() => Some(ProbeKind::Health),
             _ => None,
         }
     }
@@ -226,9 +245,11 @@ impl UpstreamState {
     /// The part of the state that each question reads.
     pub(super) fn summary(&self) -> UpstreamSummary {
         UpstreamSummary {
-            health: self.health,
+            health: self.health.health(),
+            is_failing: self.health.is_failing(),
+            is_retry_due: self.health.is_retry_due(),
             is_looping: self.known_loop().is_some(),
-            edns: self.edns,
+            edns: self.edns.support(),
             rtt: self.rtt.map(|micros| Duration::from_micros(micros.get().into())),
         }
     }
@@ -244,12 +265,25 @@ impl UpstreamState {
         matches!(self.loop_state, LoopState::Suspected | LoopState::Found { suspected_again: true, .. })
     }
 
-    fn set_health(&mut self, health: Health) -> Effects {
-        if std::mem::replace(&mut self.health, health) == health {
-            return Effects::default();
+    /// Changes what is known of the health, and says what follows.
+    fn change_health(&mut self, change: impl FnOnce(&mut HealthState)) -> Effects {
+        let (before, was_in_question) = (self.summary(), self.health.is_in_question());
+        change(&mut self.health);
+        let after = self.summary();
+        let is_changed = before.is_up() != after.is_up();
+        self.changes += u64::from(is_changed);
+        let died = before.health < Health::Dead && after.health == Health::Dead;
+        Effects {
+            log: match (before.health, after.health) {
+                _ if died => Some(UpstreamNotice::DoesNotAnswer),
+                (Health::Dead, Health::Healthy) => Some(UpstreamNotice::AnswersAgain),
+                _ => None,
+            },
+            notify: is_changed,
+            pass_over: died,
+            probe: !was_in_question && self.health.is_in_question(),
+            end_exchanges: false,
         }
-        self.changes += 1;
-        Effects { notify: true, ..Effects::default() }
     }
 
     fn changed(&mut self, notice: UpstreamNotice) -> Effects {
@@ -266,13 +300,22 @@ fn smoothed(before: Option<NonZeroU32>, took: Duration) -> NonZeroU32 {
 }
 
 impl UpstreamSummary {
-    const SUSPECT: u64 = 1 << 32;
-    const LOOPING: u64 = 1 << 33;
-    const NO_EDNS: u64 = 1 << 34;
+    const DOUBTED: u64 = 1 << 32;
+    const DEAD: u64 = 1 << 33;
+    const FAILING: u64 = 1 << 34;
+    const RETRY_DUE: u64 = 1 << 35;
+    const LOOPING: u64 = 1 << 36;
+    const EDNS: u64 = 1 << 37;
+    const NO_EDNS: u64 = 1 << 38;
 
-    /// Whether the upstream is worth asking first: healthy and not looping.
+    /// Whether the upstream answers questions, as far as is known.
     pub(super) fn is_up(&self) -> bool {
-        self.health == Health::Healthy && !self.is_looping
+        self.may_answer() && !self.is_failing
+    }
+
+    /// Whether it is worth waiting for the upstream when nothing else is known: it is not dead and not looping.
+    pub(super) fn may_answer(&self) -> bool {
+        self.health != Health::Dead && !self.is_looping
     }
 
     /// As a word: the reply time in microseconds in the low half, 0 for none; flags in the high half.
@@ -280,8 +323,12 @@ impl UpstreamSummary {
         let rtt = self.rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
         let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         u64::from(rtt)
-            | flag(self.health == Health::Suspect, Self::SUSPECT)
+            | flag(self.health == Health::Doubted, Self::DOUBTED)
+            | flag(self.health == Health::Dead, Self::DEAD)
+            | flag(self.is_failing, Self::FAILING)
+            | flag(self.is_retry_due, Self::RETRY_DUE)
             | flag(self.is_looping, Self::LOOPING)
+            | flag(self.edns == EdnsSupport::Supported, Self::EDNS)
             | flag(self.edns == EdnsSupport::Unsupported, Self::NO_EDNS)
     }
 
@@ -290,217 +337,23 @@ impl UpstreamSummary {
         let rtt = word & u64::from(u32::MAX);
         let is_set = |bit: u64| word & bit != 0;
         Self {
-            health: if is_set(Self::SUSPECT) { Health::Suspect } else { Health::Healthy },
+            health: match (is_set(Self::DOUBTED), is_set(Self::DEAD)) {
+                (_, true) => Health::Dead,
+                (true, false) => Health::Doubted,
+                (false, false) => Health::Healthy,
+            },
+            is_failing: is_set(Self::FAILING),
+            is_retry_due: is_set(Self::RETRY_DUE),
             is_looping: is_set(Self::LOOPING),
-            edns: if is_set(Self::NO_EDNS) { EdnsSupport::Unsupported } else { EdnsSupport::Supported },
+            edns: match (is_set(Self::EDNS), is_set(Self::NO_EDNS)) {
+                (true, _) => EdnsSupport::Supported,
+                (false, true) => EdnsSupport::Unsupported,
+                (false, false) => EdnsSupport::Unknown,
+            },
             rtt: (rtt > 0).then(|| Duration::from_micros(rtt)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MILLISECOND: Duration = Duration::from_millis(1);
-    const NOTIFY: Effects = Effects { log: None, notify: true, end_exchanges: false };
-
-    fn log(notice: UpstreamNotice) -> Effects {
-        Effects { log: Some(notice), ..Effects::default() }
-    }
-
-    /// An event by its letter: (a)nswer, (s)ervfail, (l)oss, reply to a (p)robe, probe that (f)ailed.
-    fn event(state: &mut UpstreamState, letter: char) -> Effects {
-        match letter {
-            'a' => state.on_answer(MILLISECOND),
-            's' => state.on_failure_reply(),
-            'l' => state.on_loss(),
-            'p' => state.on_probe_reply(MILLISECOND, EdnsSupport::Supported),
-            'f' => state.on_probe_failure(),
-            _ => unreachable!("no event {letter}"),
-        }
-    }
-
-    /// The state after some events, and the effects of the last.
-    fn after(events: &str) -> (UpstreamState, Effects) {
-        let mut state = UpstreamState::new();
-        let mut effects = Effects::default();
-        for letter in events.chars() {
-            effects = event(&mut state, letter);
-        }
-        (state, effects)
-    }
-
-    #[test]
-    fn two_losses_or_five_failure_replies_in_a_row_make_an_upstream_suspect() {
-        use Health::{Healthy, Suspect};
-        let rows = [
-            ("", Healthy, 0),
-            ("l", Healthy, 0),
-            ("ll", Suspect, 1),
-            ("lll", Suspect, 1),
-            ("lal", Healthy, 0),
-            ("lpl", Healthy, 0),
-            ("ssss", Healthy, 0),
-            ("sssss", Suspect, 1),
-            ("ssssas", Healthy, 0),
-            ("ssssl", Healthy, 0),
-            ("lsl", Suspect, 1),
-            ("sslsss", Suspect, 1),
-            ("f", Healthy, 0),
-            ("lfl", Suspect, 1),
-        ];
-        for (events, health, changes) in rows {
-            let (state, _) = after(events);
-            assert_eq!((state.summary().health, state.changes()), (health, changes), "{events:?}");
-            assert_eq!(state.summary().is_up(), health == Healthy, "{events:?}");
-        }
-    }
-
-    #[test]
-    fn any_answer_makes_an_upstream_healthy_again() {
-        for events in ["lla", "llp", "sssssa", "llfa", "lla", "llsssssa"] {
-            let (state, effects) = after(events);
-            assert_eq!((state.summary().health, state.changes()), (Health::Healthy, 2), "{events:?}");
-            assert!(effects.notify, "{events:?}");
-        }
-        assert_eq!(after("llal").0.summary().health, Health::Healthy, "counts start anew");
-    }
-
-    #[test]
-    fn only_changes_of_health_are_notified() {
-        let rows = [
-            ("a", Effects::default()),
-            ("l", Effects::default()),
-            ("ll", NOTIFY),
-            ("lll", Effects::default()),
-            ("llsssss", Effects::default()),
-            ("ssss", Effects::default()),
-            ("sssss", NOTIFY),
-            ("lla", NOTIFY),
-            ("llaa", Effects::default()),
-        ];
-        for (events, effects) in rows {
-            assert_eq!(after(events).1, effects, "{events:?}");
-        }
-    }
-
-    #[test]
-    fn a_failed_probe_is_logged_once_and_so_is_the_answer_after_it() {
-        use UpstreamNotice::{AnswersAgain, DoesNotAnswer};
-        let rows = [
-            ("llf", log(DoesNotAnswer)),
-            ("llff", Effects::default()),
-            ("llffa", Effects { notify: true, ..log(AnswersAgain) }),
-            ("llffp", Effects { notify: true, ..log(AnswersAgain) }),
-            ("llffaa", Effects::default()),
-            ("llffallf", log(DoesNotAnswer)),
-            // An answer came while the probe waited.
-            ("llafa", log(AnswersAgain)),
-        ];
-        for (events, effects) in rows {
-            assert_eq!(after(events).1, effects, "{events:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_reply_time_counts_an_eighth() {
-        let mut state = UpstreamState::new();
-        let rtt = |state: &mut UpstreamState, micros: u64| {
-            let _ = state.on_answer(Duration::from_micros(micros));
-            state.summary().rtt.map_or(0, |rtt| rtt.as_micros())
-        };
-        assert_eq!(state.summary().rtt, None);
-        assert_eq!(rtt(&mut state, 8_000), 8_000);
-        assert_eq!(rtt(&mut state, 16_000), 9_000);
-        assert_eq!(rtt(&mut state, 0), 7_875);
-        assert_eq!(rtt(&mut UpstreamState::new(), 0), 1, "0 would be none");
-        let mut slow = UpstreamState::new();
-        assert_eq!(rtt(&mut slow, u64::MAX), u128::from(u32::MAX));
-        assert_eq!(rtt(&mut slow, u64::MAX), u128::from(u32::MAX));
-    }
-
-    #[test]
-    fn edns_is_given_up_only_for_an_upstream_that_understands_questions_without() {
-        let mut state = UpstreamState::new();
-        assert_eq!(state.on_retry_without_edns(false), Effects::default());
-        assert_eq!(state.summary().edns, EdnsSupport::Supported);
-        assert_eq!(state.on_retry_without_edns(true), Effects::default());
-        assert_eq!(state.summary().edns, EdnsSupport::Unsupported);
-        let _ = state.on_probe_reply(MILLISECOND, EdnsSupport::Supported);
-        assert_eq!(state.summary().edns, EdnsSupport::Supported);
-        let _ = state.on_probe_reply(MILLISECOND, EdnsSupport::Unsupported);
-        assert_eq!(state.summary().edns, EdnsSupport::Unsupported);
-    }
-
-    #[test]
-    fn a_suspected_loop_is_probed_for_once_and_before_health() {
-        let now = Instant::now();
-        let (mut state, _) = after("ll");
-        let _ = state.on_loop_suspected();
-        assert_eq!(state.take_probe(now), Some(ProbeKind::Loop { known_since: None }));
-        assert_eq!(state.take_probe(now), Some(ProbeKind::Health));
-        assert_eq!(state.on_loop_probe_reply(None), Effects::default(), "no loop was known");
-        assert_eq!(UpstreamState::new().take_probe(now), None);
-    }
-
-    #[test]
-    fn a_loop_is_logged_once_and_ends_the_exchanges_each_time_a_probe_comes_back() {
-        let now = Instant::now();
-        let (mut state, _) = after("ll");
-        let found = Effects { log: Some(UpstreamNotice::LoopFound), notify: true, end_exchanges: true };
-        assert_eq!(state.on_loop_found(now), found);
-        assert!(state.summary().is_looping && !state.summary().is_up());
-        assert_eq!(state.on_loop_found(now), Effects { end_exchanges: true, ..Effects::default() });
-        assert_eq!(state.changes(), 2);
-        assert_eq!(state.take_probe(now), None, "a looping upstream is not probed for health");
-    }
-
-    #[test]
-    fn a_looping_upstream_is_probed_after_thirty_seconds_or_when_suspected_again() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut state = UpstreamState::new();
-        let _ = state.on_loop_found(start);
-        let probe = Some(ProbeKind::Loop { known_since: Some(start) });
-        assert_eq!((state.take_probe(at(29)), state.take_probe(at(30))), (None, probe));
-        assert_eq!(state.take_probe(at(31)), probe, "until a reply, or the probe, comes");
-        let _ = state.on_loop_found(at(31));
-        assert_eq!(state.take_probe(at(60)), None);
-        let _ = state.on_loop_suspected();
-        assert_eq!(state.take_probe(at(60)), Some(ProbeKind::Loop { known_since: Some(at(31)) }));
-        assert_eq!(state.take_probe(at(60)), None);
-    }
-
-    #[test]
-    fn a_loop_ends_with_a_reply_to_a_probe_that_did_not_come_back() {
-        let start = Instant::now();
-        let later = start + MILLISECOND;
-        let mut state = UpstreamState::new();
-        let _ = state.on_loop_found(start);
-        let _ = state.on_loop_found(later);
-        assert_eq!(state.on_loop_probe_reply(Some(start)), Effects::default(), "it came back meanwhile");
-        let ended = Effects { notify: true, ..log(UpstreamNotice::LoopEnded) };
-        assert_eq!(state.on_loop_probe_reply(Some(later)), ended);
-        assert!(state.summary().is_up());
-        assert_eq!(state.changes(), 2);
-        assert_eq!(state.on_loop_probe_reply(Some(later)), Effects::default());
-    }
-
-    #[test]
-    fn a_summary_is_the_same_after_it_was_a_word() {
-        for health in [Health::Healthy, Health::Suspect] {
-            for edns in [EdnsSupport::Supported, EdnsSupport::Unsupported] {
-                for is_looping in [false, true] {
-                    for micros in [0, 1, u32::MAX] {
-                        let rtt = (micros > 0).then(|| Duration::from_micros(micros.into()));
-                        let summary = UpstreamSummary { health, is_looping, edns, rtt };
-                        assert_eq!(UpstreamSummary::from_word(summary.to_word()), summary);
-                    }
-                }
-            }
-        }
-        let fresh = UpstreamState::new().summary();
-        assert_eq!(fresh.to_word(), 0);
-    }
-}
+mod tests;

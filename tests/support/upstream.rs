@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-type Script = dyn Fn(&Message, Via) -> Option<Message> + Send + Sync;
+type Script = dyn Fn(&Message, Via) -> Option<Vec<u8>> + Send + Sync;
 
 /// How a question came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,17 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start(script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static) -> Self {
+        Self::serve(listen(), octets_of(script), false)
+    }
+
+    /// The same with replies as octets.
+    pub fn raw(script: impl Fn(&Message, Via) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::serve(listen(), script, false)
     }
 
     /// The same, and a TCP connection is closed behind each reply.
     pub fn closing(script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static) -> Self {
-        Self::serve(listen(), script, true)
+        Self::serve(listen(), octets_of(script), true)
     }
 
     /// The same at an address of choice.
@@ -40,12 +45,12 @@ impl Upstream {
         script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static,
     ) -> Self {
         let tcp = TcpListener::bind(address).expect("a listener");
-        Self::serve((address, tcp, UdpSocket::bind(address).expect("a socket")), script, false)
+        Self::serve((address, tcp, UdpSocket::bind(address).expect("a socket")), octets_of(script), false)
     }
 
     fn serve(
         (address, tcp, udp): (SocketAddr, TcpListener, UdpSocket),
-        script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static,
+        script: impl Fn(&Message, Via) -> Option<Vec<u8>> + Send + Sync + 'static,
         closes: bool,
     ) -> Self {
         let script: Arc<Script> = Arc::new(script);
@@ -80,6 +85,22 @@ impl Upstream {
     }
 }
 
+/// A script whose replies are messages, as one whose replies are octets.
+fn octets_of(
+    script: impl Fn(&Message, Via) -> Option<Message> + Send + Sync + 'static,
+) -> impl Fn(&Message, Via) -> Option<Vec<u8>> + Send + Sync + 'static {
+    move |query, via| {
+        let reply = script(query, via)?;
+        let mut octets = reply.to_vec().expect("a reply");
+        if via == Via::Udp && reply.metadata.op_code == OpCode::Status {
+            // What a script marks so is garbage from the counts on.
+            octets[4..].fill(0xff);
+            octets[2] = 0x81;
+        }
+        Some(octets)
+    }
+}
+
 /// A port that is held for both protocols before anyone else can take it.
 fn listen() -> (SocketAddr, TcpListener, UdpSocket) {
     for _ in 0..100 {
@@ -106,13 +127,7 @@ fn serve_udp(socket: &UdpSocket, script: &Arc<Script>, counters: &Counters) {
         let (socket, script) = (socket.try_clone().expect("a socket"), Arc::clone(script));
         // Scripts may sleep.
         std::thread::spawn(move || {
-            if let Some(reply) = script(&query, Via::Udp) {
-                let mut octets = reply.to_vec().expect("a reply");
-                if reply.metadata.op_code == OpCode::Status {
-                    // What a script marks so is garbage from the counts on.
-                    octets[4..].fill(0xff);
-                    octets[2] = 0x81;
-                }
+            if let Some(octets) = script(&query, Via::Udp) {
                 let _ = socket.send_to(&octets, peer);
             }
         });
@@ -134,8 +149,7 @@ fn serve_tcp(listener: &TcpListener, script: &Arc<Script>, counters: &Counters, 
                 }
                 let query = Message::from_vec(&packet).expect("a query");
                 note(&counters, &query, peer);
-                if let Some(reply) = script(&query, Via::Tcp) {
-                    let packet = reply.to_vec().expect("a reply");
+                if let Some(packet) = script(&query, Via::Tcp) {
                     let len = u16::try_from(packet.len()).expect("a length").to_be_bytes();
                     let _ = stream.write_all(&[&len, packet.as_slice()].concat());
                 }
