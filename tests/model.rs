@@ -4,7 +4,9 @@
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
-use skydns::answer::{Answer, Dependencies, Externals, Freshness, Lookup, Outcome, View, Zone, answer};
+use skydns::answer::{
+    Answer, Dependencies, ExternalReply, Externals, Flatten, Freshness, Lookup, Outcome, View, Zone, answer,
+};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use std::collections::BTreeMap;
@@ -49,7 +51,8 @@ fn upstream(lookup: &str, rtype: RecordType) -> Option<Vec<String>> {
             Some(vec!["www.ext.test. 70 CNAME w.ext.test.".into(), "w.ext.test. 50 AAAA 2001:db8::9".into()])
         }
         ("four.ext.test", RecordType::A) => Some(vec!["four.ext.test. 9 A 192.0.2.4".into()]),
-        ("four.ext.test", RecordType::AAAA) => Some(vec![]),
+        ("www.ext.test", _) => Some(vec!["www.ext.test. 70 CNAME w.ext.test.".into()]),
+        ("four.ext.test", _) => Some(vec![]),
         _ => None,
     }
 }
@@ -59,6 +62,7 @@ fn upstream(lookup: &str, rtype: RecordType) -> Option<Vec<String>> {
 struct Model<'a> {
     services: &'a [Plain],
     local: &'a str,
+    flatten: Flatten,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -127,38 +131,86 @@ impl Model<'_> {
         found.into_iter().filter(|s| s.group.is_empty() || s.group == name).collect()
     }
 
-    fn addresses(&self, owner: &str, name: &str, types: &[&str], before: &[String]) -> Option<Vec<String>> {
+    /// The one host of a name, and the least TTL.
+    fn only_host(&self, name: &str) -> Option<(String, u32)> {
+        let found = Self::group(self.lookup(name)?);
+        let hosts: Vec<_> = found.iter().filter(|s| !s.host.is_empty()).collect();
+        let first = hosts.first().filter(|s| kind(&s.host) == "NAME")?;
+        let least = hosts.iter().map(|s| ttl(s)).min()?;
+        hosts.iter().all(|s| s.host == first.host).then(|| (first.host.clone(), least))
+    }
+
+    fn cname(&self, name: &str) -> Option<(String, u32)> {
+        if name == DOMAIN || self.flatten == Flatten::Always {
+            return None;
+        }
+        let (target, least) = self.only_host(name)?;
+        let (mut seen, mut next) = (vec![name.to_owned()], target.clone());
+        while !seen.contains(&next) {
+            seen.push(next.clone());
+            match self.only_host(&next) {
+                Some((target, _)) => next = target,
+                None => return Some((target, least)),
+            }
+        }
+        None
+    }
+
+    /// The addresses of a name and of the names that it leads to, in depth-first order.
+    fn flat(&self, owner: &str, name: &str, types: &[&str]) -> Vec<String> {
         let mut out = Vec::new();
-        for s in Self::group(self.lookup(name)?) {
-            let rtype = kind(&s.host);
-            if types.contains(&rtype) {
-                out.push(format!("{owner}. {} {rtype} {}", ttl(s), s.host));
-            }
-            if rtype != "NAME" {
-                continue;
-            }
-            let seen = s.host == owner || before.contains(&s.host) || before.len() >= 8;
-            if seen {
-                continue;
-            }
-            let mut chain = before.to_vec();
-            chain.push(s.host.clone());
-            let rest = match self.addresses(&s.host, &s.host, types, &chain) {
-                Some(rest) if rest.is_empty() => continue,
-                Some(rest) => rest,
-                None if inside(&s.host) || s.host.split('.').count() < 2 => continue,
-                None => {
+        let mut seen = vec![name.to_owned()];
+        let mut to_visit = vec![(name.to_owned(), u32::MAX, 0)];
+        while let Some((name, max, depth)) = to_visit.pop() {
+            let Some(found) = self.lookup(&name) else {
+                if depth > 0 && !inside(&name) && name.split('.').count() >= 2 {
                     let rtype = if types.contains(&"A") { RecordType::A } else { RecordType::AAAA };
-                    match upstream(&s.host, rtype) {
-                        Some(records) => records,
-                        None => continue,
+                    let records = upstream(&name, rtype).unwrap_or_default();
+                    let parts = |record: &String| {
+                        let words: Vec<_> = record.split(' ').map(str::to_owned).collect();
+                        (words[1].parse::<u32>().expect("a TTL"), words[2].clone(), words[3].clone())
+                    };
+                    let records: Vec<_> = records.iter().map(parts).collect();
+                    let least = records.iter().map(|(ttl, ..)| *ttl).fold(max, u32::min);
+                    for (_, rtype, address) in records.iter().filter(|(_, rtype, _)| rtype != "CNAME") {
+                        out.push(format!("{owner}. {least} {rtype} {address}"));
                     }
                 }
+                continue;
             };
-            out.push(format!("{owner}. {} CNAME {}.", ttl(s), s.host));
-            out.extend(rest);
+            let mut next = Vec::new();
+            for s in Self::group(found) {
+                let rtype = kind(&s.host);
+                if types.contains(&rtype) {
+                    out.push(format!("{owner}. {} {rtype} {}", ttl(s).min(max), s.host));
+                } else if rtype == "NAME" && depth < 8 && !seen.contains(&s.host) {
+                    seen.push(s.host.clone());
+                    next.push((s.host.clone(), ttl(s).min(max), depth + 1));
+                }
+            }
+            to_visit.extend(next.into_iter().rev());
         }
-        Some(out)
+        out
+    }
+
+    /// The records that follow from a name for ADDITIONAL.
+    fn extra(&self, target: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut owner = target.to_owned();
+        while out.len() <= 8 {
+            if !inside(&owner) && self.lookup(&owner).is_none() {
+                let known = owner.split('.').count() >= 2;
+                let rest = upstream(&owner, RecordType::A).filter(|_| known).unwrap_or_default();
+                return if rest.is_empty() { rest } else { [out, rest].concat() };
+            }
+            let Some((next, least)) = self.cname(&owner) else {
+                let rest = self.flat(&owner, &owner, &["A", "AAAA"]);
+                return if rest.is_empty() { rest } else { [out, rest].concat() };
+            };
+            out.push(format!("{owner}. {least} CNAME {next}."));
+            owner = next;
+        }
+        Vec::new()
     }
 
     fn target(&self, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
@@ -168,7 +220,7 @@ impl Model<'_> {
         match kind(&s.host) {
             "NAME" if seen.contains(&target) => {}
             "NAME" if inside(&target) => {
-                extra.extend(self.addresses(&target, &target, &["A", "AAAA"], &[]).unwrap_or_default());
+                extra.extend(self.extra(&target));
                 seen.push(target.clone());
             }
             "NAME" => {
@@ -184,18 +236,24 @@ impl Model<'_> {
         target
     }
 
-    fn answer(&self, asked: &str, rtype: RecordType) -> Expected {
-        let looked = if asked == format!("local.dns.{DOMAIN}") { self.local } else { asked };
-        let mut extra = Vec::new();
+    /// The records of one name; `None` if it does not exist.
+    fn of_name(
+        &self,
+        owner: &str,
+        looked: &str,
+        rtype: RecordType,
+        extra: &mut Vec<String>,
+    ) -> Option<Vec<String>> {
+        let found = self.lookup(looked)?;
         let mut seen = Vec::new();
-        let section = match rtype {
-            RecordType::A => self.addresses(asked, looked, &["A"], &[]),
-            RecordType::AAAA => self.addresses(asked, looked, &["AAAA"], &[]),
-            RecordType::TXT => self.lookup(looked).map(|found| {
+        Some(match rtype {
+            RecordType::A if self.cname(looked).is_none() => self.flat(owner, looked, &["A"]),
+            RecordType::AAAA if self.cname(looked).is_none() => self.flat(owner, looked, &["AAAA"]),
+            RecordType::TXT => {
                 let with = Self::group(found).into_iter().filter(|s| !s.text.is_empty());
-                with.map(|s| format!("{asked}. {} TXT {}", ttl(s), s.text)).collect()
-            }),
-            RecordType::SRV => self.lookup(looked).map(|found| {
+                with.map(|s| format!("{owner}. {} TXT {}", ttl(s), s.text)).collect()
+            }
+            RecordType::SRV => {
                 let found: Vec<_> = Self::group(found).into_iter().filter(|s| !s.host.is_empty()).collect();
                 let weight = |s: &Plain| if s.weight == 0 { 100 } else { s.weight };
                 found
@@ -203,36 +261,57 @@ impl Model<'_> {
                     .map(|s| {
                         let peers = found.iter().filter(|t| priority(t) == priority(s));
                         let sum: u64 = peers.map(|t| weight(t)).sum();
-                        let target = self.target(s, &mut seen, &mut extra);
+                        let target = self.target(s, &mut seen, extra);
                         let (w, p) = (100 * weight(s) / sum, priority(s));
-                        format!("{asked}. {} SRV {p} {w} {} {target}.", ttl(s), s.port)
+                        format!("{owner}. {} SRV {p} {w} {} {target}.", ttl(s), s.port)
                     })
                     .collect()
-            }),
-            RecordType::MX => self.lookup(looked).map(|found| {
+            }
+            RecordType::MX => {
                 let mail = found.into_iter().filter(|s| s.mail && !s.host.is_empty());
                 mail.map(|s| {
-                    let target = self.target(s, &mut seen, &mut extra);
-                    format!("{asked}. {} MX {} {target}.", ttl(s), priority(s))
+                    let target = self.target(s, &mut seen, extra);
+                    format!("{owner}. {} MX {} {target}.", ttl(s), priority(s))
                 })
                 .collect()
-            }),
-            RecordType::CNAME => self.lookup(looked).map(|_| {
-                let asked_path = path(looked);
-                let fixed: Vec<_> = asked_path.iter().take_while(|label| !wild(label)).cloned().collect();
-                let leaf = !self.services.iter().any(|s| s.key.starts_with(&fixed) && s.key != fixed);
-                let here = self.services.iter().filter(|s| s.key == fixed && kind(&s.host) == "NAME");
-                here.filter(|_| fixed.len() == asked_path.len() || leaf)
-                    .map(|s| format!("{asked}. {} CNAME {}.", ttl(s), s.host))
-                    .collect()
-            }),
-            RecordType::ANY => self.lookup(looked).map(|_| vec![format!("{asked}. {TTL} HINFO RFC8482 ")]),
-            _ => self.lookup(looked).map(|_| Vec::new()),
-        };
-        let rcode = if section.is_some() { ResponseCode::NoError } else { ResponseCode::NXDomain };
-        let answers = tidy(&section.unwrap_or_default(), true);
-        let soa = answers.is_empty();
-        Expected { rcode, answers, additionals: tidy(&extra, false), soa }
+            }
+            RecordType::ANY => vec![format!("{owner}. {TTL} HINFO RFC8482 ")],
+            _ => Vec::new(),
+        })
+    }
+
+    fn answer(&self, asked: &str, rtype: RecordType) -> Expected {
+        let looked = if asked == format!("local.dns.{DOMAIN}") { self.local } else { asked };
+        let (mut owner, mut looked) = (asked.to_owned(), looked.to_owned());
+        let (mut answers, mut extra) = (Vec::new(), Vec::new());
+        let (mut rcode, mut soa) = (ResponseCode::NoError, false);
+        for step in 0..=8 {
+            if step > 0 && !inside(&looked) && self.lookup(&looked).is_none() {
+                let known = looked.split('.').count() >= 2;
+                let reply = if known { upstream(&looked, rtype) } else { Some(Vec::new()) };
+                rcode = if reply.is_none() { ResponseCode::NXDomain } else { rcode };
+                answers.extend(reply.unwrap_or_default());
+                break;
+            }
+            match self.of_name(&owner, &looked, rtype, &mut extra) {
+                None => (rcode, soa) = (ResponseCode::NXDomain, true),
+                Some(records) if !records.is_empty() => answers.extend(records),
+                Some(_) => match self.cname(&looked) {
+                    None => soa = true,
+                    Some((target, least)) => {
+                        if step < 8 {
+                            answers.push(format!("{owner}. {least} CNAME {target}."));
+                        }
+                        (owner, looked) = (target.clone(), target);
+                        if rtype != RecordType::CNAME {
+                            continue;
+                        }
+                    }
+                },
+            }
+            break;
+        }
+        Expected { rcode, answers: tidy(&answers, true), additionals: tidy(&extra, false), soa }
     }
 }
 
@@ -325,8 +404,9 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
                 for Lookup { name, rtype } in lookups {
                     let text = name.to_ascii().to_lowercase();
                     let records = upstream(text.trim_end_matches('.'), rtype);
-                    let records = records.map(|r| r.iter().map(|r| record(r)).collect());
-                    externals.insert(Lookup { name, rtype }, records);
+                    let is_denied = records.is_none();
+                    let records = records.iter().flatten().map(|r| record(r)).collect();
+                    externals.insert(Lookup { name, rtype }, ExternalReply { records, is_denied, soa: None });
                 }
             }
         }
@@ -429,6 +509,7 @@ proptest! {
     fn answers_equal_the_models(
         mut services in proptest::collection::vec(plain(), 0..25),
         questions in proptest::collection::vec(question(), 8),
+        flatten in prop_oneof![3 => Just(Flatten::Auto), 1 => Just(Flatten::Always)],
     ) {
         services.sort_by(|a, b| a.key.cmp(&b.key));
         services.dedup_by(|a, b| a.key == b.key);
@@ -436,8 +517,9 @@ proptest! {
         let local = format!("a.b.{DOMAIN}");
         let mut zone = Zone::new(&name(DOMAIN));
         zone.round_robin = false;
+        zone.flatten = flatten;
         zone.local = Some(name(&local));
-        let model = Model { services: &services, local: &local };
+        let model = Model { services: &services, local: &local, flatten };
         for (asked, rtype) in questions {
             let expected = model.answer(&asked, rtype);
             let got = ask(&tree, &zone, &asked, rtype);

@@ -12,8 +12,10 @@ use support::etcd::Etcd;
 use support::upstream::{Upstream, add, failure, reply_to, soa};
 use support::{Agent, Setup, Stream, eventually, exchange, free_port, query};
 
+const DANGLING: &str = "CNAMEs that lead to no data: the CNAMEs, and the response code of the last name";
+
 /// Cases that contradict a rule that SkyDNS broke, with that rule and what is expected instead.
-const OVERRULED: [(&str, &str, Instead); 8] = [
+const OVERRULED: [(&str, &str, Instead); 13] = [
     (
         "a-cname-external",
         "TTL of an answer: one TTL per RRset, upstream TTLs kept and counting down",
@@ -26,6 +28,44 @@ const OVERRULED: [(&str, &str, Instead); 8] = [
     ("dnssec-nxdomain", "denial: bitmaps that tell the truth", Instead::OtherTypes),
     ("dnssec-nxdomain-repeat", "denial: bitmaps that tell the truth", Instead::OtherTypes),
     ("dnssec-nodata-txt", "denial: bitmaps that tell the truth", Instead::OtherTypes),
+    (
+        "a-cname-unresolvable-internal",
+        DANGLING,
+        Instead::Sections(
+            "NOERROR",
+            &[
+                "2.cname.skydns.test. CNAME 100.server1.development.region1.skydns.test.",
+                "100.server1.development.region1.skydns.test. CNAME server1.",
+            ],
+        ),
+    ),
+    (
+        "a-cname-unresolvable-external",
+        DANGLING,
+        Instead::Sections("NXDOMAIN", &["external2.cname.skydns.test. CNAME wwwwwww.miek.nl."]),
+    ),
+    (
+        "nodata-a-hostname-only",
+        DANGLING,
+        Instead::Sections("NOERROR", &["100.server1.development.region1.skydns.test. CNAME server1."]),
+    ),
+    (
+        "nodata-mx-not-mail",
+        "a type that a name with a CNAME does not have: the CNAME",
+        Instead::Sections("NOERROR", &["100.server1.development.region1.skydns.test. CNAME server1."]),
+    ),
+    (
+        "mx-double-cname-additional",
+        "a name whose services have several names: their addresses, no CNAME",
+        Instead::Sections(
+            "NOERROR",
+            &[
+                "a.mail2.skydns.test. MX 50 mx2.skydns.test.",
+                "mx2.skydns.test. A 172.16.1.1",
+                "mx2.skydns.test. A 172.16.1.2",
+            ],
+        ),
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +74,8 @@ enum Instead {
     /// Another type bit map.
     OtherTypes,
     Rcode(&'static str),
+    /// Another code, with these records in the answer and additional sections.
+    Sections(&'static str, &'static [&'static str]),
 }
 
 /// SkyDNS's own key, which signs in all cases.
@@ -318,6 +360,16 @@ fn scripted(table: &Value) -> Upstream {
 fn compare(reply: &Message, expect: &Value, instead: Option<Instead>) -> Result<(), String> {
     let ignored = |what: &str| has(expect, "ignored", what);
     let rcode = rcode_name(reply.metadata.response_code);
+    if let Some(Instead::Sections(code, records)) = instead {
+        let text = |r: &Record| format!("{} {} {}", r.name, r.record_type(), r.data);
+        let mut found: Vec<_> = reply.answers.iter().chain(&reply.additionals).map(text).collect();
+        let is_chain = found.iter().all(|record| record.contains(" CNAME "));
+        if !is_chain {
+            found.sort();
+        }
+        let is_right = code == rcode && found == records;
+        return if is_right { Ok(()) } else { Err(format!("{rcode} {found:?}")) };
+    }
     if !ignored("rcode") && expect["rcode"] != rcode {
         return Err(format!("rcode {rcode}, not {}", expect["rcode"]));
     }

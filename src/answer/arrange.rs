@@ -7,32 +7,25 @@ use super::rrset::in_one_set;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
-/// Arranges the answer and additional sections; returns whether a CNAME was chosen at random.
-pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) -> bool {
-    let mut rng = Rng::new(seed);
-    let mut chosen = false;
+/// Arranges the answer and additional sections.
+pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) {
     for section in [&mut answer.answers, &mut answer.additionals] {
         if section.len() > 1 {
-            let (arranged, chosen_at_random) =
-                arranged(std::mem::take(section), round_robin.then_some(&mut rng));
-            *section = arranged;
-            chosen |= chosen_at_random;
+            *section = arranged(std::mem::take(section));
         }
     }
     // CNAMEs come first, in the order in which they are followed: some stub resolvers give up on any other order.
     answer.answers.sort_by_key(|record| record.record_type() != RecordType::CNAME);
     if round_robin {
-        shuffle_addresses(&mut answer.answers, &mut rng);
+        shuffle_addresses(&mut answer.answers, &mut Rng::new(seed));
     }
-    chosen
 }
 
-/// A section without equal records, with one CNAME for each name and the records of each RRset side by side; and
-/// whether a CNAME was chosen at random.
-fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) {
-    let sets = RrSets::new(&section, rng);
+/// A section without equal records, with one CNAME for each name and the records of each RRset side by side.
+fn arranged(section: Vec<Record>) -> Vec<Record> {
+    let sets = RrSets::new(&section);
     let mut records: Vec<(usize, Record)> = Vec::with_capacity(section.len());
-    let RrSets { of_record, stays, ttls, chosen_at_random } = sets;
+    let RrSets { of_record, stays, ttls } = sets;
     for (at, mut record) in section.into_iter().enumerate() {
         if stays[at] {
             record.ttl = ttls[of_record[at]];
@@ -40,7 +33,7 @@ fn arranged(section: Vec<Record>, rng: Option<&mut Rng>) -> (Vec<Record>, bool) 
         }
     }
     records.sort_by_key(|(set, _)| *set);
-    (records.into_iter().map(|(_, record)| record).collect(), chosen_at_random)
+    records.into_iter().map(|(_, record)| record).collect()
 }
 
 /// The RRsets of a section, numbered in the order of their first records.
@@ -52,12 +45,10 @@ struct RrSets {
     stays: Vec<bool>,
     /// The lowest TTL of each RRset, which all its records get (RFC 2181 §5.2).
     ttls: Vec<u32>,
-    /// Whether a CNAME was chosen at random.
-    chosen_at_random: bool,
 }
 
 impl RrSets {
-    fn new(section: &[Record], rng: Option<&mut Rng>) -> Self {
+    fn new(section: &[Record]) -> Self {
         let mut numbers = HashMap::<(&Name, DNSClass, RecordType), usize>::with_capacity(section.len());
         let mut data = HashSet::<(usize, &RData)>::with_capacity(section.len());
         let mut sets = Self::default();
@@ -66,35 +57,16 @@ impl RrSets {
             let next = numbers.len();
             let set = *numbers.entry(key).or_insert(next);
             sets.of_record.push(set);
-            sets.stays.push(data.insert((set, &record.data)));
+            // A name has one CNAME at most (RFC 2181 §10.1): the first.
+            let is_second_cname = record.record_type() == RecordType::CNAME && set < next;
+            sets.stays.push(data.insert((set, &record.data)) && !is_second_cname);
         }
-        sets.choose_cnames(section, rng);
         sets.ttls = vec![u32::MAX; numbers.len()];
         for (at, record) in section.iter().enumerate().filter(|(at, _)| sets.stays[*at]) {
             let least = &mut sets.ttls[sets.of_record[at]];
             *least = (*least).min(record.ttl);
         }
         sets
-    }
-
-    /// Lets one CNAME stay for each name: the first, or with `rng` a random one.
-    fn choose_cnames(&mut self, section: &[Record], mut rng: Option<&mut Rng>) {
-        let mut chosen = HashMap::<usize, (usize, u64)>::new();
-        for (at, record) in section.iter().enumerate() {
-            if !self.stays[at] || record.record_type() != RecordType::CNAME {
-                continue;
-            }
-            let (choice, count) = chosen.entry(self.of_record[at]).or_insert((at, 0));
-            *count += 1;
-            self.chosen_at_random |= *count > 1 && rng.is_some();
-            // The n-th CNAME replaces the one chosen before with probability 1/n, so each is equally likely.
-            if *count > 1 && rng.as_mut().is_some_and(|rng| rng.below(*count) == 0) {
-                self.stays[*choice] = false;
-                *choice = at;
-            } else if *count > 1 {
-                self.stays[at] = false;
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::zone::Zone;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashMap;
 
-/// Maximum number of names that are looked up for one answer; further ones count as not found.
+/// Maximum number of names that are looked up for one answer; further ones count as failed.
 pub const MAX_LOOKUPS: usize = 64;
 
 /// A question for an upstream.
@@ -12,17 +12,37 @@ pub const MAX_LOOKUPS: usize = 64;
 pub struct Lookup {
     /// The name; names that differ in letter case only are equal.
     pub name: Name,
-    /// A or AAAA.
+    /// The type of the records that are wanted.
     pub rtype: RecordType,
+}
+
+/// What an upstream says of a name, with NOERROR or NXDOMAIN.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExternalReply {
+    /// The answer section.
+    pub records: Vec<Record>,
+    /// Whether the last name of the CNAMEs in the answer section does not exist (NXDOMAIN).
+    pub is_denied: bool,
+    /// The SOA of the authority section.
+    pub soa: Option<Record>,
 }
 
 /// The results of look-ups upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Externals {
-    /// The answer section of each; `None` if the name does not exist or the look-up failed.
-    results: HashMap<Lookup, Option<Vec<Record>>>,
-    failed: bool,
+    /// The reply to each; `None` if the look-up failed.
+    results: HashMap<Lookup, Option<ExternalReply>>,
     stale: bool,
+}
+
+/// What is known of a look-up.
+pub(super) enum External<'a> {
+    /// It was not made yet.
+    Pending,
+    /// No upstream gave an answer: the name may exist all the same.
+    Failed,
+    /// The reply.
+    Reply(&'a ExternalReply),
 }
 
 impl Externals {
@@ -31,15 +51,14 @@ impl Externals {
         Self::default()
     }
 
-    /// Adds the answer section of a NOERROR reply, or `None` if the name does not exist.
-    pub fn insert(&mut self, lookup: Lookup, records: Option<Vec<Record>>) {
-        self.results.insert(lookup, records);
+    /// Adds a reply with NOERROR or NXDOMAIN.
+    pub fn insert(&mut self, lookup: Lookup, reply: ExternalReply) {
+        self.results.insert(lookup, Some(reply));
     }
 
     /// Adds a look-up that failed: the name may exist all the same.
     pub fn insert_failure(&mut self, lookup: Lookup) {
         self.results.insert(lookup, None);
-        self.failed = true;
     }
 
     /// Notes that a result is older than its TTL.
@@ -47,19 +66,18 @@ impl Externals {
         self.stale = true;
     }
 
-    /// Whether a look-up failed.
-    pub(super) fn any_failed(&self) -> bool {
-        self.failed
-    }
-
     /// Whether a result is older than its TTL.
     pub fn any_stale(&self) -> bool {
         self.stale
     }
 
-    /// The answer section that a look-up returned, or `Some(None)` if it returned none; `None` before the look-up.
-    pub(super) fn result(&self, lookup: &Lookup) -> Option<Option<&[Record]>> {
-        self.results.get(lookup).map(Option::as_deref)
+    /// The result of a look-up.
+    pub(super) fn result(&self, lookup: &Lookup) -> External<'_> {
+        match self.results.get(lookup) {
+            None => External::Pending,
+            Some(None) => External::Failed,
+            Some(Some(reply)) => External::Reply(reply),
+        }
     }
 
     /// Whether one more look-up may be made beside these and `pending` others.
@@ -68,10 +86,10 @@ impl Externals {
     }
 }
 
-/// The records of an upstream's answer that may be signed: the CNAMEs that lead from a name, and those of a type at
-/// their end.
+/// The records of an upstream's answer that belong to the answer for a name, in chain order: the CNAMEs that lead from the
+/// name, and the records of a type at their end.
 ///
-/// Records of our own domain are left out, since an upstream is no authority for them.
+/// All others are left out, and so are records of our own domain, since an upstream is no authority for them.
 pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
@@ -80,7 +98,7 @@ pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zon
             let owner = owner.clone();
             records.iter().filter(move |record| record.name == owner && record.record_type() == wanted)
         };
-        let Some(cname) = at_owner(RecordType::CNAME).next() else {
+        let Some(cname) = at_owner(RecordType::CNAME).next().filter(|_| rtype != RecordType::CNAME) else {
             chain.extend(at_owner(rtype).cloned());
             break;
         };

@@ -1,5 +1,6 @@
-//! The addresses of a name in a signed answer: those of its services, and those that hosts of its services lead to.
+//! Names without a CNAME whose services lead to other names: their addresses are those that the other names have.
 
+use super::externals::{External, Lookup, chain_from};
 use super::select;
 use super::view::View;
 use crate::service::Host;
@@ -10,6 +11,18 @@ use std::collections::HashSet;
 
 /// Maximum number of CNAMEs that are followed, one after the other.
 pub(super) const MAX_CNAME_CHAIN: usize = 8;
+
+/// Which names have a CNAME, if services lead to other names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Flatten {
+    /// A name whose only host is a name has a CNAME; all others have addresses, also those of the names that they lead to.
+    #[default]
+    Auto,
+    /// No name has a CNAME.
+    Always,
+    /// As in SkyDNS: names have one CNAME beside their addresses.
+    Never,
+}
 
 /// The types of addresses that are asked for.
 #[derive(Clone, Copy)]
@@ -54,16 +67,31 @@ impl Family {
 }
 
 /// The addresses of a name.
+#[derive(Default)]
 pub(super) struct FlatAddresses {
     pub(super) records: Vec<Record>,
     /// Whether a name had more different hosts than are allowed; then records are missing.
     pub(super) too_many: bool,
+    /// Look-ups upstream that are not made yet.
+    pub(super) lookups: Vec<Lookup>,
+    /// Whether a look-up failed, or could not be made; then records may be missing.
+    pub(super) failed: bool,
+}
+
+/// A name whose addresses are gathered.
+struct ToVisit {
+    path: TreePath,
+    /// Lowest TTL on the way there, in seconds.
+    max_ttl: u32,
+    /// Number of names on the way there.
+    depth: usize,
 }
 
 /// The addresses of the services at a name, and of the services at the names that are their hosts, and so on.
 ///
-/// All records get the owner name `owner`. Each name is visited once. Names outside of the tree are left out, since
-/// records of upstreams must not be signed.
+/// All records get the owner name `owner`, and the lowest TTL on the way to the address. Each name is visited once, and at
+/// most `max_different` different hosts are taken of it. Names outside of the tree are looked up upstream, unless the zone
+/// is signed: what upstreams say must not be signed.
 pub(super) fn flat_addresses(
     view: &View<'_>,
     owner: &Name,
@@ -71,32 +99,62 @@ pub(super) fn flat_addresses(
     family: Family,
     max_different: usize,
 ) -> FlatAddresses {
-    let mut flat = FlatAddresses { records: Vec::new(), too_many: false };
+    let mut flat = FlatAddresses::default();
     let mut visited = HashSet::from([path.name().clone()]);
-    // Names to visit, each with the lowest TTL on the way there and the number of names on that way.
-    let mut to_visit = vec![(path.clone(), u32::MAX, 0)];
-    while let Some((path, max_ttl, depth)) = to_visit.pop() {
+    let mut to_visit = vec![ToVisit { path: path.clone(), max_ttl: u32::MAX, depth: 0 }];
+    while let Some(ToVisit { path, max_ttl, depth }) = to_visit.pop() {
         let found =
             match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
-                TreeLookup::NoName => Vec::new(),
+                TreeLookup::NoName => {
+                    let is_outside = depth > 0 && !view.zone.contains(path.name()) && !view.is_signed();
+                    if is_outside {
+                        flat.add_external(view, owner, path.name(), (family, max_ttl));
+                    }
+                    continue;
+                }
                 TreeLookup::Services(found) => select::one_group(found),
                 TreeLookup::TooMany => {
                     flat.too_many = true;
-                    Vec::new()
+                    continue;
                 }
             };
+        let mut targets = Vec::new();
         for m in found {
             let ttl = view.ttl(m.entry).min(max_ttl);
             if let Some(address) = family.address(&m.entry.service.host) {
                 flat.records.push(Record::from_rdata(owner.clone(), ttl, address));
             } else if let Host::Name(target) = &m.entry.service.host {
-                let target = view.zone.resolve_local(target).to_lowercase();
-                let ends = depth >= MAX_CNAME_CHAIN || flat.too_many || target.is_root();
-                if !ends && visited.insert(target.clone()) {
-                    to_visit.push((TreePath::literal(&target), ttl, depth + 1));
+                let path = TreePath::literal(view.zone.resolve_local(target));
+                let ends = depth >= MAX_CNAME_CHAIN || target.is_root();
+                if !ends && visited.insert(path.name().clone()) {
+                    targets.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });
                 }
             }
         }
+        // The last one is visited first.
+        to_visit.extend(targets.into_iter().rev());
     }
     flat
 }
+
+impl FlatAddresses {
+    /// Adds the addresses that upstreams know of a name.
+    fn add_external(&mut self, view: &View<'_>, owner: &Name, name: &Name, (family, max_ttl): (Family, u32)) {
+        let lookup = Lookup { name: name.clone(), rtype: family.external_type() };
+        match view.external(&lookup, self.lookups.len()) {
+            None => {}
+            Some(External::Pending) => self.lookups.push(lookup),
+            Some(External::Failed) => self.failed = true,
+            Some(External::Reply(reply)) => {
+                let chain = chain_from(&reply.records, name, lookup.rtype, view.zone);
+                let ttl = chain.iter().map(|record| record.ttl).fold(max_ttl, u32::min);
+                let addresses = chain.into_iter().filter(|record| record.record_type() == lookup.rtype);
+                self.records
+                    .extend(addresses.map(|record| Record::from_rdata(owner.clone(), ttl, record.data)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,8 @@ mod type_cache;
 mod view;
 mod zone;
 
-pub use externals::{Externals, Lookup, MAX_LOOKUPS};
+pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS};
+pub use flatten::Flatten;
 pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;
 pub use rrset::{in_one_set, rrsets, same_name};

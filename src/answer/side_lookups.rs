@@ -1,18 +1,16 @@
-//! Look-ups beside an answer: which types a name has, and the single CNAME that a name may have in a signed answer.
+//! Look-ups beside an answer: which types a name has, and whether it has a CNAME.
 //!
 //! They have no access to the records that an answer collects, and a limit on the names at one place that does not depend
 //! on the transport. So a name has the same types over UDP and TCP; if the work of the answer is spent, there is no answer.
 
-use super::flatten::{Family, flat_addresses};
+use super::flatten::{Family, Flatten, flat_addresses};
 use super::name_servers::name_servers;
 use super::select::{self, Announced, is_mail_exchanger};
 use super::view::View;
-use super::zone::Zone;
 use crate::service::Host;
-use crate::tree::{DataKinds, TreeLookup, TreePath};
+use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::{Name, RecordType};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Maximum number of different hosts at one name, and of names that CNAMEs lead to.
 ///
@@ -35,25 +33,162 @@ impl<'a> SideLookups<'a> {
         Self { view }
     }
 
-    /// The CNAME of a name in a signed answer, as its target and TTL: a name has one if none of its services has an
-    /// address.
-    pub(super) fn single_cname(&mut self, path: &TreePath) -> Option<(Name, u32)> {
+    /// Whether a service at a name has an address.
+    pub(super) fn has_addresses(&self, path: &TreePath) -> bool {
+        self.has(path, DataKinds::V4 | DataKinds::V6)
+    }
+
+    /// The CNAME of a name, as its target and TTL; see [`Flatten`] for which names have one.
+    ///
+    /// In a signed zone, a name without addresses in the tree has a CNAME as well if one of its services leads to a name
+    /// outside, whose addresses must not be signed as ours: the first such service decides.
+    pub(super) fn cname(&self, path: &TreePath) -> Option<(Name, u32)> {
+        let (zone, is_signed) = (self.view.zone, self.view.is_signed());
+        let has_cname_beside_data = zone.flatten == Flatten::Never && !is_signed;
         // At the apex a CNAME would hide the SOA and the keys.
-        let may_have_cname = !self.view.zone.is_apex(path.name())
-            && self.has(path, DataKinds::NAME)
-            && !self.has(path, DataKinds::V4 | DataKinds::V6);
-        if !may_have_cname {
+        if !has_cname_beside_data && zone.is_apex(path.name()) {
             return None;
         }
-        let mut search = CnameSearch { side: self, too_many: false };
-        let cname = search.find(path);
-        cname.filter(|_| !search.too_many)
+        let only = self.only_target(path).filter(|_| zone.flatten != Flatten::Always);
+        if only.is_some() {
+            only
+        } else if has_cname_beside_data {
+            self.first_target(path)
+        } else if is_signed && !self.has_addresses(path) {
+            self.first_outside(path)
+        } else {
+            None
+        }
+    }
+
+    /// The host of a name all whose services have the same one, if that is a name which does not lead back to this name.
+    fn only_target(&self, path: &TreePath) -> Option<(Name, u32)> {
+        let (target, ttl) = self.only_host(path)?;
+        (!self.leads_in_a_circle(path, &target)).then_some((target, ttl))
+    }
+
+    /// The one different host of the services at a name, if it is a name, and the lowest TTL.
+    fn only_host(&self, path: &TreePath) -> Option<(Name, u32)> {
+        let view = self.view;
+        let mut only = None;
+        // A second name ends the look-up.
+        let is_too_much = |entry: &'a Entry| match &entry.service.host {
+            Host::Name(target) => only.get_or_insert(target) != &target,
+            _ => false,
+        };
+        // Most names lead to no other name, which this look-up finds out without reading their services.
+        let TreeLookup::Services(found) = view.services(path, DataKinds::NAME, is_too_much) else {
+            return None;
+        };
+        let found = select::distinct(found);
+        let found = select::one_group(found);
+        let mut hosts = found.iter().filter(|m| m.entry.service.host != Host::None);
+        let first = hosts.next()?;
+        let Host::Name(target) = &first.entry.service.host else { return None };
+        let mut ttl = view.ttl(first.entry);
+        let is_only = hosts.all(|m| {
+            ttl = ttl.min(view.ttl(m.entry));
+            m.entry.service.host == first.entry.service.host
+        });
+        (is_only && !target.is_root() && !self.has_addresses(path)).then(|| ((**target).clone(), ttl))
+    }
+
+    /// Whether CNAMEs lead from `target` back to a name before, where each name on the way has one host.
+    fn leads_in_a_circle(&self, path: &TreePath, target: &Name) -> bool {
+        let zone = self.view.zone;
+        let mut visited = HashSet::from([path.name().clone()]);
+        let mut next = TreePath::literal(zone.resolve_local(target));
+        while visited.insert(next.name().clone()) {
+            match self.only_host(&next) {
+                Some((target, _)) if visited.len() <= MAX_SIDE_NAMES => {
+                    next = TreePath::literal(zone.resolve_local(&target));
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The first of the hosts at a name that leads to addresses, or outside.
+    fn first_target(&self, path: &TreePath) -> Option<(Name, u32)> {
+        let mut visited = HashSet::from([path.name().clone()]);
+        let mut leads = |target: &Name| self.leads_to(target, &mut visited);
+        let mut targets = self.targets(path)?.into_iter();
+        targets.find(|(target, _)| leads(target).is_some_and(|to| to != LeadsTo::Nothing))
+    }
+
+    /// The first of the hosts at a name that leads outside, if none leads to addresses in the tree.
+    fn first_outside(&self, path: &TreePath) -> Option<(Name, u32)> {
+        let mut visited = HashSet::from([path.name().clone()]);
+        let mut first = None;
+        for (target, ttl) in self.targets(path)? {
+            match self.leads_to(&target, &mut visited)? {
+                LeadsTo::Addresses => return None,
+                LeadsTo::Outside if first.is_none() => first = Some((target, ttl)),
+                LeadsTo::Outside | LeadsTo::Nothing => {}
+            }
+        }
+        first
+    }
+
+    /// The names that are hosts of the services at a name, of one group, each once with the TTL of its CNAME; `None` if
+    /// they are too many.
+    fn targets(&self, path: &TreePath) -> Option<Vec<(Name, u32)>> {
+        let view = self.view;
+        let found =
+            match view.distinct_services(path, DataKinds::NAME, |service| &service.host, MAX_SIDE_NAMES) {
+                TreeLookup::NoName => Vec::new(),
+                TreeLookup::Services(found) => select::one_group(found),
+                TreeLookup::TooMany => return None,
+            };
+        let mut different = HashSet::new();
+        let mut names = Vec::new();
+        for m in &found {
+            if let Host::Name(target) = &m.entry.service.host
+                && !target.is_root()
+                && different.insert(target)
+            {
+                names.push(((**target).clone(), view.ttl(m.entry)));
+            }
+        }
+        Some(names)
+    }
+
+    /// What a target leads to; `None` if it leads to too many names.
+    ///
+    /// `visited` are the names that were read before for the same purpose; each name is read once.
+    fn leads_to(&self, target: &Name, visited: &mut HashSet<Name>) -> Option<LeadsTo> {
+        let view = self.view;
+        let mut leads = LeadsTo::Nothing;
+        let mut to_visit = vec![TreePath::literal(view.zone.resolve_local(target))];
+        while let Some(path) = to_visit.pop() {
+            let name = path.name();
+            if visited.len() >= MAX_SIDE_NAMES || view.work.is_spent() {
+                return None;
+            }
+            if name.is_root() || !visited.insert(name.clone()) {
+                continue;
+            }
+            if !view.zone.contains(name) && !view.exists(name, &path) {
+                // Upstreams are asked for names of `ndots` labels at least.
+                if name.iter().count() >= usize::from(view.zone.ndots) {
+                    leads = LeadsTo::Outside;
+                }
+            } else if self.has_addresses(&path) {
+                return Some(LeadsTo::Addresses);
+            } else {
+                let next = self.targets(&path)?;
+                to_visit
+                    .extend(next.iter().map(|(next, _)| TreePath::literal(view.zone.resolve_local(next))));
+            }
+        }
+        Some(leads)
     }
 
     /// See [`gather_types`].
-    fn types(&mut self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
+    fn types(&self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
         let mut types = Vec::new();
-        if self.single_cname(path).is_some() {
+        if self.cname(path).is_some() {
             types.push(RecordType::CNAME);
         } else {
             let families =
@@ -75,7 +210,7 @@ impl<'a> SideLookups<'a> {
     }
 
     /// Whether one of the services at a name, reduced to one group, is of one of the kinds.
-    fn has(&mut self, path: &TreePath, kinds: DataKinds) -> bool {
+    fn has(&self, path: &TreePath, kinds: DataKinds) -> bool {
         match self.view.services(path, kinds, |_| true) {
             TreeLookup::NoName => false,
             TreeLookup::TooMany => true,
@@ -89,11 +224,8 @@ impl<'a> SideLookups<'a> {
     }
 
     /// Whether hosts of services at a name lead to addresses that count as the name's own.
-    fn leads_to_addresses(&mut self, path: &TreePath, family: Family) -> bool {
+    fn leads_to_addresses(&self, path: &TreePath, family: Family) -> bool {
         if !self.has(path, DataKinds::NAME) {
-            return false;
-        }
-        if self.single_cname(path).is_some() {
             return false;
         }
         let flat = flat_addresses(self.view, path.name(), path, family, MAX_SIDE_NAMES);
@@ -101,7 +233,7 @@ impl<'a> SideLookups<'a> {
     }
 
     /// Whether a service at a name is a mail exchanger; `true` as well if there are too many services to know.
-    fn has_mail_exchanger(&mut self, path: &TreePath) -> bool {
+    fn has_mail_exchanger(&self, path: &TreePath) -> bool {
         self.has(path, DataKinds::MAIL)
             && match self.view.distinct_services(path, DataKinds::MAIL, Announced, MAX_SIDE_NAMES) {
                 TreeLookup::NoName => false,
@@ -111,130 +243,13 @@ impl<'a> SideLookups<'a> {
     }
 }
 
-/// A search for the CNAME of one name.
-struct CnameSearch<'s, 'a> {
-    side: &'s mut SideLookups<'a>,
-    /// Whether any name that was read had too many different hosts; then the search finds no CNAME.
-    too_many: bool,
-}
-
-/// The hosts of the services at a name that are names.
-struct Targets {
-    /// Each name once, with the TTL of its CNAME.
-    names: Vec<(Name, u32)>,
-    /// Whether there is one service only, and its key is the name itself.
-    of_own_service: bool,
-}
-
-impl CnameSearch<'_, '_> {
-    /// The first target that leads to an address or out of the domain; with round robin the search begins at a random
-    /// one.
-    fn find(&mut self, path: &TreePath) -> Option<(Name, u32)> {
-        let targets = self.targets(path)?;
-        let first = self.first_target(targets.names.len());
-        let mut visited = HashSet::from([path.name().clone()]);
-        for (target, ttl) in targets.names.iter().cycle().skip(first).take(targets.names.len()) {
-            if self.leads_somewhere(target, &mut visited) {
-                return Some((target.clone(), *ttl));
-            }
-        }
-        self.dangling_cname(path, targets)
-    }
-
-    /// The position of the target to begin with, of `count`.
-    fn first_target(&self, count: usize) -> usize {
-        let view = self.side.view;
-        if !view.zone.round_robin || count < 2 {
-            return 0;
-        }
-        view.dependencies.note_random_choice();
-        // The remainder is less than `count`, so it fits.
-        usize::try_from(view.seed % count as u64).unwrap_or(0)
-    }
-
-    /// The CNAME of a name whose targets all lead nowhere: only a single service with this name as its key makes one.
-    fn dangling_cname(&mut self, path: &TreePath, targets: Targets) -> Option<(Name, u32)> {
-        let (target, ttl) = targets.names.into_iter().next().filter(|_| targets.of_own_service)?;
-        (!self.leads_in_a_circle(path.name(), &target)).then_some((target, ttl))
-    }
-
-    /// The targets at a name, of the services of one group; `None` if this or an earlier name had too many.
-    fn targets(&mut self, path: &TreePath) -> Option<Targets> {
-        let view = self.side.view;
-        let found =
-            match view.distinct_services(path, DataKinds::NAME, |service| &service.host, MAX_SIDE_NAMES) {
-                TreeLookup::NoName => Vec::new(),
-                TreeLookup::Services(found) => select::one_group(found),
-                TreeLookup::TooMany => {
-                    self.too_many = true;
-                    Vec::new()
-                }
-            };
-        if self.too_many {
-            return None;
-        }
-        let own_entry = view.leaf(path);
-        let of_own_service =
-            found.len() == 1 && own_entry.is_some_and(|entry| Arc::ptr_eq(entry, found[0].entry));
-        let mut different = HashSet::new();
-        let mut names = Vec::new();
-        for m in &found {
-            if let Host::Name(target) = &m.entry.service.host
-                && !target.is_root()
-                && different.insert(target)
-            {
-                names.push(((**target).clone(), view.ttl(m.entry)));
-            }
-        }
-        Some(Targets { names, of_own_service })
-    }
-
-    /// Whether a target has addresses, or leads to a name with addresses, or leads out of the domain.
-    ///
-    /// `visited` are the names that were read before in this search; each name is read once.
-    fn leads_somewhere(&mut self, target: &Name, visited: &mut HashSet<Name>) -> bool {
-        let view = self.side.view;
-        let mut to_visit = vec![as_looked_up(view.zone, target)];
-        while let Some(name) = to_visit.pop() {
-            if visited.len() >= MAX_SIDE_NAMES || view.work.is_spent() {
-                return false;
-            }
-            if name.is_root() || !visited.insert(name.clone()) {
-                continue;
-            }
-            let path = TreePath::literal(&name);
-            if !view.zone.contains(&name) && !view.exists(&name, &path) {
-                // Upstreams are asked for names of `ndots` labels at least.
-                if name.iter().count() >= usize::from(view.zone.ndots) {
-                    return true;
-                }
-            } else if self.side.has(&path, DataKinds::V4 | DataKinds::V6) {
-                return true;
-            } else if let Some(targets) = self.targets(&path) {
-                to_visit.extend(targets.names.iter().map(|(next, _)| as_looked_up(view.zone, next)));
-            }
-        }
-        false
-    }
-
-    /// Whether CNAMEs lead from `target` back to a name before, where each name on the way has a single service.
-    fn leads_in_a_circle(&mut self, name: &Name, target: &Name) -> bool {
-        let zone = self.side.view.zone;
-        let mut visited = HashSet::from([name.clone()]);
-        let mut next = as_looked_up(zone, target);
-        while visited.insert(next.clone()) && visited.len() < MAX_SIDE_NAMES {
-            match self.targets(&TreePath::literal(&next)) {
-                Some(Targets { names, of_own_service: true }) if !names.is_empty() => {
-                    next = as_looked_up(zone, &names[0].0);
-                }
-                _ => return false,
-            }
-        }
-        true
-    }
-}
-
-/// The name to look up for a target.
-fn as_looked_up(zone: &Zone, target: &Name) -> Name {
-    zone.resolve_local(target).to_lowercase()
+/// What the services at a name lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeadsTo {
+    /// No name with data.
+    Nothing,
+    /// A name outside of the domain and of the tree.
+    Outside,
+    /// A name with addresses in the tree.
+    Addresses,
 }

@@ -7,22 +7,23 @@ use hickory_proto::rr::{Name, RData, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
 }
 
 /// A site `skydns.test.` with services given as (name, JSON value).
-struct Site {
-    zone: Zone,
+pub(super) struct Site {
+    pub(super) zone: Zone,
     tree: Tree,
     freshness: Freshness,
     seed: u64,
     work: u32,
     forwards: bool,
+    pub(super) externals: Externals,
 }
 
 impl Site {
-    fn new(services: &[(&str, &str)]) -> Self {
+    pub(super) fn new(services: &[(&str, &str)]) -> Self {
         let mut tree = Tree::new();
         for (at, value) in services {
             let service = Service::from_json(value.as_bytes()).expect(value);
@@ -30,13 +31,13 @@ impl Site {
         }
         let mut zone = Zone::new(&name("skydns.test."));
         zone.round_robin = false;
-        Self { zone, tree, freshness: Freshness::Current, seed: 0, forwards: true, work: 5 * WORK_OF_ANSWER }
+        let (freshness, externals) = (Freshness::Current, Externals::new());
+        Self { zone, tree, freshness, seed: 0, work: 5 * WORK_OF_ANSWER, forwards: true, externals }
     }
 
-    fn outcome(&self, asked: &str, rtype: RecordType, class: DNSClass) -> Outcome {
+    pub(super) fn outcome(&self, asked: &str, rtype: RecordType, class: DNSClass) -> Outcome {
         let mut query = Query::query(name(asked), rtype);
         query.set_query_class(class);
-        let externals = Externals::new();
         let view = View {
             zone: &self.zone,
             tree: &self.tree,
@@ -44,7 +45,7 @@ impl Site {
             freshness: self.freshness,
             now: 1_000,
             seed: self.seed,
-            externals: &externals,
+            externals: &self.externals,
             max_records: 4_000,
             work: &Work::new(self.work),
             forwards: self.forwards,
@@ -53,7 +54,7 @@ impl Site {
         answer(&query, &view)
     }
 
-    fn ask(&self, asked: &str, rtype: RecordType) -> Answer {
+    pub(super) fn ask(&self, asked: &str, rtype: RecordType) -> Answer {
         match self.outcome(asked, rtype, DNSClass::IN) {
             Outcome::Answered(answer) => answer,
             other => panic!("{asked}: {other:?}"),
@@ -68,7 +69,7 @@ impl Site {
     }
 }
 
-fn lines(records: &[Record]) -> Vec<String> {
+pub(super) fn lines(records: &[Record]) -> Vec<String> {
     records.iter().map(|r| format!("{} {} {} {}", r.name, r.ttl, r.record_type(), r.data)).collect()
 }
 
@@ -110,7 +111,7 @@ fn name_servers_are_addresses_under_dns() {
 }
 
 #[test]
-fn a_chain_of_eight_names_is_followed_and_one_of_nine_is_not() {
+fn a_chain_is_followed_for_eight_names() {
     let values: Vec<(String, String)> = (0..9)
         .map(|n| (format!("n{n}.skydns.test."), format!("{{\"host\":\"n{}.skydns.test\"}}", n + 1)))
         .chain([("n9.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned())])
@@ -122,7 +123,8 @@ fn a_chain_of_eight_names_is_followed_and_one_of_nine_is_not() {
     let order: Vec<_> = eight.answers.iter().map(|r| r.name.to_ascii()).collect();
     assert_eq!(order, (1..10).map(|n| format!("n{n}.skydns.test.")).collect::<Vec<_>>());
     let nine = site.ask("n0.skydns.test.", RecordType::A);
-    assert_eq!((nine.rcode, nine.answers.len(), nine.authorities.len()), (ResponseCode::NoError, 0, 1));
+    // The client may go on at the ninth name.
+    assert_eq!((nine.rcode, nine.answers.len(), nine.authorities.len()), (ResponseCode::NoError, 8, 0));
 }
 
 #[test]
@@ -154,7 +156,9 @@ fn chains_that_fan_out_at_every_step_end() {
     }
     services.push(("b0.l8.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned()));
     let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    assert!(Site::new(&services).ask("l0.skydns.test.", RecordType::A).too_large);
+    // Each name is visited once, and the work is that of 160 names with 20 services.
+    let answer = Site::new(&services).ask("l0.skydns.test.", RecordType::A);
+    assert_eq!(lines(&answer.answers), ["l0.skydns.test. 3600 A 10.0.0.1"]);
 }
 
 #[test]
@@ -420,7 +424,9 @@ fn a_wildcard_label_in_a_host_is_a_label() {
         ("any.d.skydns.test.", r#"{"host":"10.0.0.2"}"#),
         ("other.d.skydns.test.", r#"{"host":"10.0.0.3"}"#),
     ]);
-    assert_eq!(lines(&site.ask("a.skydns.test.", RecordType::A).answers).len(), 0);
+    let answer = site.ask("a.skydns.test.", RecordType::A);
+    assert_eq!(answer.rcode, ResponseCode::NXDomain);
+    assert_eq!(lines(&answer.answers), ["a.skydns.test. 3600 CNAME *.b.skydns.test."]);
     assert_eq!(
         lines(&site.ask("c.skydns.test.", RecordType::A).answers),
         ["c.skydns.test. 3600 CNAME any.d.skydns.test.", "any.d.skydns.test. 3600 A 10.0.0.2"]

@@ -1,6 +1,7 @@
 //! The cache of the types that names have: a denial lists the types at the closest encloser, and a flood of questions for
 //! names below one closest encloser must not gather them each time.
 
+use super::flatten::Flatten;
 use super::zone::Zone;
 use crate::tree::{TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RecordType};
@@ -36,6 +37,7 @@ pub(super) struct TypeCacheKey {
     apex: bool,
     local: Option<Name>,
     ndots: u8,
+    flatten: Flatten,
 }
 
 impl TypeCacheKey {
@@ -47,6 +49,7 @@ impl TypeCacheKey {
             apex,
             local: zone.local.clone(),
             ndots: zone.ndots,
+            flatten: zone.flatten,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
-use super::externals::Externals;
+use super::externals::{External, Externals, Lookup};
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
@@ -85,6 +85,25 @@ impl View<'_> {
             self.dependencies.client.set(true);
         }
         self.forwards
+    }
+
+    /// Whether the zone is signed. For clients that do not want DNSSEC records it has the same names and types.
+    pub(super) fn is_signed(&self) -> bool {
+        self.zone.is_signed || self.dnssec.is_some()
+    }
+
+    /// What upstreams say to a look-up of a name outside of the tree, while `pending` others are not made yet.
+    ///
+    /// `None` if they are not asked, because the name has fewer labels than `ndots`.
+    pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> Option<External<'_>> {
+        // hickory's own count leaves a leading "*" out.
+        if lookup.name.iter().count() < usize::from(self.zone.ndots) {
+            return None;
+        }
+        Some(match self.externals.result(lookup) {
+            External::Pending if !self.externals.allow_one_more(pending) => External::Failed,
+            external => external,
+        })
     }
 
     /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
@@ -243,12 +262,6 @@ impl<'a> View<'a> {
         Some(cached.types.as_ref()?.iter().copied().chain(of_dnssec).collect())
     }
 
-    /// See [`Tree::leaf`].
-    pub(super) fn leaf(&self, path: &TreePath) -> Option<&'a Arc<Entry>> {
-        self.dependencies.add(path.slot());
-        self.work.charge(path.cost()).is_continue().then(|| self.tree.leaf(path)).flatten()
-    }
-
     /// See [`Tree::exact`]; wildcards in the path are labels like any other.
     pub(super) fn exact(&self, path: &TreePath) -> Option<&'a Arc<Node>> {
         self.dependencies.add(path.slot());
@@ -282,24 +295,22 @@ const MAX_SLOTS: usize = 128;
 
 /// Collects what an answer depends on, so that its reply can be sent again until one of these changes.
 ///
-/// These are the names that were looked up, the serial, leases, random choices, and what the client may ask for. [`View`]
-/// is shared while an answer is built, hence the cells.
+/// These are the names that were looked up, the serial, leases, and what the client may ask for. [`View`] is shared while
+/// an answer is built, hence the cells.
 #[derive(Debug, Default)]
 pub struct Dependencies {
     slots: RefCell<Vec<VersionSlot>>,
     too_many_slots: Cell<bool>,
     serial: Cell<bool>,
     lease: Cell<bool>,
-    random_choice: Cell<bool>,
     client: Cell<bool>,
 }
 
 impl Dependencies {
-    /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because a
-    /// random choice decided which records it holds, because other clients get another, or because it depends on too many
-    /// names.
+    /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because
+    /// other clients get another, or because it depends on too many names.
     pub fn into_slots(self) -> Option<Vec<VersionSlot>> {
-        let cacheable = !self.random_choice.get() && !self.client.get() && !self.too_many_slots.get();
+        let cacheable = !self.client.get() && !self.too_many_slots.get();
         cacheable.then(|| self.slots.into_inner())
     }
 
@@ -326,13 +337,8 @@ impl Dependencies {
         }
     }
 
-    /// Notes that a random choice decided which records the answer holds, and not only their order.
-    pub(super) fn note_random_choice(&self) {
-        self.random_choice.set(true);
-    }
-
-    /// Adds the slots that the types of a name depend on; `None` means too many. Leases and random choices change no
-    /// types, so they are not added.
+    /// Adds the slots that the types of a name depend on; `None` means too many. Leases change no types, so they are not
+    /// added.
     fn add_all(&self, slots: Option<&[VersionSlot]>) {
         match slots {
             Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
@@ -340,8 +346,7 @@ impl Dependencies {
         }
     }
 
-    /// The version slots of the names that were looked up, whatever random choices there were; `None` if they are too
-    /// many.
+    /// The version slots of the names that were looked up; `None` if they are too many.
     fn slots(&self) -> Option<Box<[VersionSlot]>> {
         (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
     }

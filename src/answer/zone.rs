@@ -1,5 +1,6 @@
 //! The settings of the site's domain, and the names that follow from them.
 
+use super::flatten::Flatten;
 use super::rrset::same_name;
 use hickory_proto::rr::Name;
 
@@ -24,8 +25,13 @@ pub struct Zone {
     pub min_ttl: u32,
     /// SRV priority and MX preference of services that have none of their own.
     pub priority: u16,
-    /// Whether addresses are shuffled, and one of several CNAMEs is chosen at random.
+    /// Whether addresses are shuffled.
     pub round_robin: bool,
+    /// Which names have a CNAME.
+    pub flatten: Flatten,
+    /// Whether answers are signed for clients that want it: then a name has either a CNAME or other data, and no data of
+    /// upstreams.
+    pub is_signed: bool,
     /// Minimum number of labels of a name whose addresses are looked up upstream.
     pub ndots: u8,
     /// What class CH says about this server; questions of that class are refused if `None`.
@@ -72,6 +78,8 @@ impl Zone {
             min_ttl: 30,
             priority: 10,
             round_robin: true,
+            flatten: Flatten::Auto,
+            is_signed: false,
             ndots: 2,
             identity: None,
         }

@@ -106,6 +106,8 @@ impl Config {
         zone.min_ttl = spec.min_ttl;
         zone.priority = spec.priority;
         zone.round_robin = spec.round_robin;
+        zone.flatten = spec.flatten;
+        zone.is_signed = !spec.dnssec.is_empty();
         zone.ndots = spec.ndots;
         zone.identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });

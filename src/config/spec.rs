@@ -2,6 +2,7 @@
 
 use super::allow::Allow;
 use super::input::SettingOrigin;
+use crate::answer::Flatten;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
@@ -70,6 +71,8 @@ pub struct Spec {
     pub read_timeout: Duration,
     /// Shuffle addresses.
     pub round_robin: bool,
+    /// Which names have a CNAME.
+    pub flatten: Flatten,
     /// Spread queries over the healthy upstreams.
     pub ns_rotate: bool,
     /// Follow etcd's member list.
@@ -151,6 +154,7 @@ impl Default for Spec {
             password: None,
             read_timeout: DEFAULT_READ_TIMEOUT,
             round_robin: true,
+            flatten: Flatten::default(),
             ns_rotate: true,
             discover: false,
             stub_zones: false,

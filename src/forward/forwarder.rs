@@ -12,12 +12,12 @@ use super::refresh::Refresher;
 use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
 use super::{race, rebind};
-use crate::answer::{Ede, Lookup};
+use crate::answer::{Ede, ExternalReply, Lookup};
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request};
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, RecordType};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,8 +39,8 @@ pub struct LookupFailed;
 /// The answer to a question of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookedUp {
-    /// The answer section, with TTLs in seconds; `None` if the name does not exist.
-    pub records: Option<Vec<Record>>,
+    /// What the upstream says.
+    pub reply: ExternalReply,
     /// Whether the answer came from the cache after its TTL had ended, because no upstream answered (RFC 8767).
     pub is_stale: bool,
 }
@@ -240,9 +240,9 @@ impl Forwarder {
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
-                Ok(LookedUp { records: Some(reply.answers), is_stale })
+                Ok(LookedUp { reply: external_reply(reply, false), is_stale })
             }
-            ResponseCode::NXDomain => Ok(LookedUp { records: None, is_stale }),
+            ResponseCode::NXDomain => Ok(LookedUp { reply: external_reply(reply, true), is_stale }),
             _ => Err(LookupFailed),
         }
     }
@@ -357,4 +357,10 @@ impl Forwarder {
 /// Whether a reply is better than a stale answer.
 fn is_answer(reply: &Reply) -> bool {
     matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
+}
+
+/// What a reply says of a name that an answer of our own leads to.
+fn external_reply(reply: Reply, is_denied: bool) -> ExternalReply {
+    let soa = reply.authorities.into_iter().find(|record| record.record_type() == RecordType::SOA);
+    ExternalReply { records: reply.answers, is_denied, soa }
 }

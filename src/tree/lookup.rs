@@ -101,19 +101,6 @@ pub enum TreeLookup<'t> {
 }
 
 impl Tree {
-    /// The service on one name, if it has no other. Wildcards below a leaf mean the leaf; wildcards elsewhere mean no one
-    /// name.
-    pub fn leaf(&self, path: &TreePath) -> Option<&Arc<Entry>> {
-        let labels = path.labels();
-        let (fixed, pattern) = path.split(&labels);
-        let node = self.node(fixed.iter().copied())?;
-        if !pattern.is_empty() && !node.is_leaf() {
-            return None;
-        }
-        let mut entries = node.entries();
-        entries.next().filter(|_| entries.len() == 0)
-    }
-
     /// The node of a name; wildcards are labels like any other.
     pub fn exact(&self, path: &TreePath) -> Option<&Arc<Node>> {
         self.node(path.name.iter().rev())

@@ -1,121 +1,134 @@
-//! A, AAAA and CNAME: addresses of services, and the chains that lead to them.
+//! A, AAAA and CNAME: addresses of services, and the names that they lead to.
 
-use super::{AnswerBuilder, in_query_case};
-use crate::answer::externals::{Lookup, chain_from};
-use crate::answer::flatten::{Family, MAX_CNAME_CHAIN};
-use crate::service::Host;
+use super::AnswerBuilder;
+use crate::answer::externals::{External, ExternalReply, Lookup, chain_from};
+use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN, flat_addresses};
+use crate::service::{Host, Service};
 use crate::tree::TreePath;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use std::collections::HashSet;
 
-impl AnswerBuilder<'_> {
+impl<'a> AnswerBuilder<'a> {
     /// The answer to A and AAAA; `None` if the name does not exist.
     pub(super) fn addresses(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let family = Family::of(self.query.query_type());
-        self.chain(&self.query.name().clone(), path, &mut Vec::new(), family)
+        let found = self.grouped(path, family.kinds(), |service: &'a Service| &service.host)?;
+        let mut records = Vec::new();
+        let mut has_names = false;
+        for m in found {
+            let host = &m.entry.service.host;
+            let record = |address| Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), address);
+            records.extend(family.address(host).map(record));
+            has_names |= matches!(host, Host::Name(_));
+        }
+        if !has_names {
+            return Some(if records.is_empty() { self.end_without_data(path) } else { records });
+        }
+        let Some((target, ttl)) = self.side.cname(path) else {
+            return Some(self.flat_section(path, family));
+        };
+        if records.is_empty() {
+            return Some(self.follow_cname(&target, ttl));
+        }
+        // With `flatten` at `never` a name has both, if the CNAME leads to more addresses.
+        let led_to = self.follow_cname(&target, ttl);
+        let is_useful = led_to.iter().any(|record| record.record_type() != RecordType::CNAME);
+        self.collected.ending = None;
+        records.extend(led_to.into_iter().filter(|_| is_useful));
+        Some(records)
     }
 
-    /// The addresses of a target inside the domain, for ADDITIONAL.
+    /// The answer section of a name without a CNAME whose services lead to other names.
+    pub(super) fn flat_section(&mut self, path: &TreePath, family: Family) -> Vec<Record> {
+        if !self.may_flatten() {
+            return self.end_without_data(path);
+        }
+        let owner = self.owner.clone();
+        let flat = flat_addresses(self.view, &owner, path, family, self.view.max_records);
+        self.too_large |= flat.too_many;
+        self.add_lookups(flat.lookups);
+        if flat.failed {
+            // Of a name with addresses of the other family it is known that it exists without some of this one.
+            self.collected.failed = true;
+            self.collected.is_known = !flat.records.is_empty() || self.side.has_addresses(path);
+        }
+        if flat.records.is_empty() { self.end_without_data(path) } else { flat.records }
+    }
+
+    /// Whether names have the addresses of the names that their services lead to.
+    fn may_flatten(&self) -> bool {
+        self.view.zone.flatten != Flatten::Never || self.view.is_signed()
+    }
+
+    /// The addresses of a target inside the domain, for ADDITIONAL, with the CNAMEs that lead to them.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
         // Of an answer that is too large no record is sent.
         if self.too_large {
             return Vec::new();
         }
-        let records = if self.view.wants_dnssec() {
-            self.signed_target(target)
-        } else {
-            self.chain(target, &TreePath::literal(target), &mut Vec::new(), Family::Both).unwrap_or_default()
-        };
-        // Too many addresses for ADDITIONAL are left out; the answer itself may fit.
-        if std::mem::take(&mut self.too_large) { Vec::new() } else { records }
+        let mut cnames = Vec::new();
+        let mut owner = target.clone();
+        while cnames.len() <= MAX_CNAME_CHAIN {
+            let path = TreePath::literal(self.view.zone.resolve_local(&owner));
+            if !self.view.zone.contains(&owner) && !self.view.exists(&owner, &path) {
+                let addresses = self.external_addresses(&owner, Family::Both.external_type());
+                return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };
+            }
+            let Some((next, ttl)) = self.side.cname(&path) else {
+                let flat = self.additional_addresses(&owner, &path);
+                return if flat.is_empty() { flat } else { [cnames, flat].concat() };
+            };
+            cnames.push(cname(&owner, ttl, &next));
+            owner = next;
+        }
+        Vec::new()
     }
 
-    /// The answer to CNAME: only a service on exactly this name has one.
+    /// The addresses of a name without a CNAME, for ADDITIONAL; none if they are too many, since the answer itself may fit.
+    fn additional_addresses(&mut self, owner: &Name, path: &TreePath) -> Vec<Record> {
+        let flat = flat_addresses(self.view, owner, path, Family::Both, self.view.max_records);
+        self.add_lookups(flat.lookups);
+        if flat.too_many { Vec::new() } else { flat.records }
+    }
+
+    /// The answer to CNAME; `None` if the name does not exist.
     pub(super) fn cname(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         if !self.exists(path) {
             return None;
         }
-        let Some(entry) = self.view.leaf(path) else {
-            return Some(Vec::new());
-        };
-        Some(match &entry.service.host {
-            Host::Name(target) => vec![cname(self.query.name(), self.view.ttl(entry), target)],
-            _ => Vec::new(),
+        Some(match self.side.cname(path) {
+            Some((target, ttl)) => vec![cname(&self.owner, ttl, &target)],
+            None => self.end_without_data(path),
         })
     }
 
-    /// The addresses of a name, through CNAMEs where its hosts are names.
-    ///
-    /// `followed` are the targets of the CNAMEs that led here. A CNAME that leads to no address is left out.
-    pub(super) fn chain(
-        &mut self,
-        owner: &Name,
-        path: &TreePath,
-        followed: &mut Vec<Name>,
-        family: Family,
-    ) -> Option<Vec<Record>> {
-        let found = self.grouped(path, family.kinds(), |service| &service.host)?;
-        let mut records = Vec::new();
-        let mut named = HashSet::new();
-        for m in found {
-            let (host, ttl) = (&m.entry.service.host, self.view.ttl(m.entry));
-            if let Some(address) = family.address(host) {
-                records.push(Record::from_rdata(owner.clone(), ttl, address));
-            } else if let Host::Name(target) = host
-                // Services that differ only in their ports have the same CNAME.
-                && named.insert(target)
-                && let Some(led_to) = self.follow(owner, target, followed, family)
-            {
-                records.push(cname(owner, ttl, target));
-                records.extend(led_to);
-            }
-        }
-        Some(records)
+    /// The records of an upstream that lead from a name outside of the tree to its addresses, for ADDITIONAL; none before
+    /// the look-up.
+    pub(super) fn external_addresses(&mut self, name: &Name, rtype: RecordType) -> Vec<Record> {
+        let chain =
+            self.external(name, rtype).map(|reply| chain_from(&reply.records, name, rtype, self.view.zone));
+        chain.filter(|chain| chain.iter().any(|record| record.record_type() == rtype)).unwrap_or_default()
     }
 
-    /// The records that a CNAME leads to; `None` if the CNAME must be left out.
-    fn follow(
-        &mut self,
-        owner: &Name,
-        target: &Name,
-        followed: &mut Vec<Name>,
-        family: Family,
-    ) -> Option<Vec<Record>> {
-        let is_loop = owner == target || followed.contains(target);
-        let is_too_long = followed.len() >= MAX_CNAME_CHAIN || self.too_large || self.view.work.is_spent();
-        if is_loop || is_too_long || target.is_root() {
-            return None;
-        }
-        followed.push(target.clone());
-        let owner = in_query_case(self.query.name(), target).clone();
-        let records = self.chain(&owner, &TreePath::literal(target), followed, family);
-        followed.pop();
-        match records {
-            Some(records) => (!records.is_empty()).then_some(records),
-            None if self.view.zone.contains(target) => None,
-            None => self.external(target, family.external_type()),
-        }
-    }
-
-    /// The answer section of an upstream for a name outside of the tree; `None` if there is none, or before the look-up.
-    pub(super) fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
-        // hickory's own count leaves a leading "*" out.
-        if name.iter().count() < usize::from(self.view.zone.ndots) {
-            return None;
-        }
-        let (externals, lookups) = (self.view.externals, &mut self.collected.lookups);
+    /// What upstreams say of a name outside of the tree; `None` if that is nothing, or before the look-up.
+    fn external(&mut self, name: &Name, rtype: RecordType) -> Option<&'a ExternalReply> {
         let lookup = Lookup { name: name.clone(), rtype };
-        match externals.result(&lookup) {
-            Some(records) if self.view.wants_dnssec() => {
-                records.map(|records| chain_from(records, name, rtype, self.view.zone))
-            }
-            Some(records) => records.map(<[Record]>::to_vec),
-            None => {
-                if externals.allow_one_more(lookups.len()) && !lookups.contains(&lookup) {
-                    lookups.push(lookup);
-                }
+        match self.view.external(&lookup, self.collected.lookups.len())? {
+            External::Reply(reply) => Some(reply),
+            External::Failed => None,
+            External::Pending => {
+                self.add_lookups(vec![lookup]);
                 None
+            }
+        }
+    }
+
+    /// Adds look-ups whose results the answer needs.
+    pub(super) fn add_lookups(&mut self, lookups: Vec<Lookup>) {
+        for lookup in lookups {
+            let pending = &mut self.collected.lookups;
+            if self.view.externals.allow_one_more(pending.len()) && !pending.contains(&lookup) {
+                pending.push(lookup);
             }
         }
     }

@@ -5,13 +5,13 @@
 
 mod addresses;
 mod apex;
+mod chain;
 mod negative;
 mod service_records;
-mod signed;
 
 use super::arrange::arrange;
 use super::externals::Lookup;
-use super::outcome::{Answer, Denial, Ede, Missing, Outcome};
+use super::outcome::{Answer, Denial, Ede, Outcome};
 use super::rrset::same_name;
 use super::select;
 use super::side_lookups::SideLookups;
@@ -20,13 +20,17 @@ use crate::service::Service;
 use crate::tree::{DataKinds, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
+use negative::Ending;
 use std::hash::Hash;
+
+/// Longest TTL of an answer that lacks the result of a look-up upstream, in seconds.
+const INCOMPLETE_TTL: u32 = 30;
 
 /// Collects the records of one answer.
 pub(super) struct AnswerBuilder<'a> {
     query: &'a Query,
     view: &'a View<'a>,
-    /// The name whose records are collected: the name in the question, or the name that CNAMEs of a signed answer led to.
+    /// The name whose records are collected: the name in the question, or the name that CNAMEs led to.
     owner: Name,
     /// Number of CNAMEs that led to the owner.
     cnames_followed: usize,
@@ -43,8 +47,14 @@ struct Collected {
     additionals: Vec<Record>,
     /// Questions for upstreams whose results the answer needs.
     lookups: Vec<Lookup>,
+    /// How the answer ends, if it leads to no data.
+    ending: Option<Ending>,
     /// The name or data that the owner lacks; only for clients that want DNSSEC records.
     denial: Option<Denial>,
+    /// Whether a look-up upstream failed whose result belongs to the answer section.
+    failed: bool,
+    /// Whether the answer can be sent without that result.
+    is_known: bool,
 }
 
 impl<'a> AnswerBuilder<'a> {
@@ -68,26 +78,24 @@ impl<'a> AnswerBuilder<'a> {
 
     /// The answer section that the owner has for the question; `None` if the name does not exist.
     fn section(&mut self, path: &TreePath) -> Option<Vec<Record>> {
-        let for_dnssec = self.view.wants_dnssec();
-        let rtype = self.query.query_type();
-        if for_dnssec
-            && matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::RRSIG)
-        {
-            return self.exists(path).then(|| self.signed_section(path));
+        match self.query.query_type() {
+            RecordType::A | RecordType::AAAA => self.addresses(path),
+            RecordType::CNAME => self.cname(path),
+            RecordType::RRSIG if self.view.wants_dnssec() => self.exists(path).then(|| self.any_rrset(path)),
+            rtype => {
+                let section = self.section_of_type(path, rtype)?;
+                Some(if section.is_empty() { self.cname_or_no_data(path) } else { section })
+            }
         }
-        let section = self.section_of_type(path, rtype)?;
-        Some(if section.is_empty() && for_dnssec { self.signed_no_data(path) } else { section })
     }
 
     /// The records of a type that the owner has; `None` if the name does not exist.
     fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
         let is_apex = self.view.zone.is_apex(&self.owner);
         match rtype {
-            RecordType::A | RecordType::AAAA => self.addresses(path),
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
             RecordType::TXT => self.txt(path),
-            RecordType::CNAME => self.cname(path),
             RecordType::NS if is_apex => Some(self.apex_ns()),
             RecordType::SOA if is_apex => Some(vec![self.soa(self.view.zone.ttl)]),
             RecordType::ANY => self.any(path),
@@ -137,55 +145,52 @@ impl<'a> AnswerBuilder<'a> {
 
     /// The outcome with an answer section; `None` if the name does not exist.
     fn finish(mut self, section: Option<Vec<Record>>) -> Outcome {
+        if section.is_none() {
+            self.end_without_name();
+        }
         if self.view.work.is_spent() {
             return Outcome::Answered(Answer::too_costly());
         }
         if !self.collected.lookups.is_empty() && !self.too_large {
             return Outcome::Lookup(self.collected.lookups);
         }
-        let Some(answers) = section else {
-            return Outcome::Answered(self.finish_without_name());
-        };
-        let mut answer = Answer::empty(match &self.collected.denial {
-            Some(Denial { missing: Missing::Name { .. }, .. }) => ResponseCode::NXDomain,
-            _ => ResponseCode::NoError,
-        });
-        answer.answers = answers;
+        let mut answer = Answer::empty(ResponseCode::NoError);
+        answer.answers = section.unwrap_or_default();
         answer.additionals = std::mem::take(&mut self.collected.additionals);
         answer.too_large = self.too_large;
-        let is_negative = answer.answers.is_empty() || self.collected.denial.is_some();
-        Outcome::Answered(if is_negative && !answer.too_large {
-            self.finish_without_data(answer)
-        } else if self.is_cut_short(&answer) {
-            negative::unreachable()
-        } else {
-            self.complete(answer)
+        if self.collected.failed && !self.collected.is_known && !has_data(&answer) {
+            return Outcome::Answered(negative::unreachable());
+        }
+        Outcome::Answered(match self.collected.ending.take() {
+            Some(ending) if !answer.too_large => self.finish_negative(answer, ending),
+            _ => self.complete(answer),
         })
     }
 
-    /// Whether a signed answer would consist of CNAMEs alone because a look-up upstream failed.
-    fn is_cut_short(&self, answer: &Answer) -> bool {
-        self.view.wants_dnssec() && self.view.externals.any_failed() && !has_addresses(answer)
-    }
-
-    /// Adds the extended error of stale data, and puts the records into the order in which they are sent.
+    /// Adds the extended error of stale or missing data, and puts the records into the order in which they are sent.
     fn complete(&self, mut answer: Answer) -> Answer {
         let view = self.view;
-        if view.freshness == Freshness::Stale {
+        if self.collected.failed {
+            answer.ede = Some(Ede::new(Ede::NO_REACHABLE_AUTHORITY, "a name outside could not be looked up"));
+            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                record.ttl = record.ttl.min(INCOMPLETE_TTL);
+            }
+        } else if view.freshness == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
         } else if view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));
         }
         // Sections of one record need no order.
         let has_order = answer.answers.len() > 1 || answer.additionals.len() > 1;
-        if has_order && arrange(&mut answer, view.zone.round_robin, view.seed) {
-            view.dependencies.note_random_choice();
+        if has_order {
+            arrange(&mut answer, view.zone.round_robin, view.seed);
         }
         answer
     }
 }
 
-fn has_addresses(answer: &Answer) -> bool {
+/// Whether an answer has more than CNAMEs.
+fn has_data(answer: &Answer) -> bool {
     answer.answers.iter().any(|record| record.record_type() != RecordType::CNAME)
 }
 

@@ -1,6 +1,7 @@
 //! Negative answers: the SOA, the denial of a name or of data, and the failures if existence is not known.
 
-use super::{AnswerBuilder, in_query_case};
+use super::{AnswerBuilder, Collected, in_query_case};
+use crate::answer::externals::ExternalReply;
 use crate::answer::outcome::{Answer, Denial, Ede, Missing};
 use crate::answer::side_lookups::gather_types;
 use crate::answer::view::Freshness;
@@ -14,12 +15,43 @@ const SOA_REFRESH: i32 = 28_800;
 const SOA_RETRY: i32 = 7_200;
 const SOA_EXPIRE: i32 = 604_800;
 
+/// The end of an answer that leads to no data.
+pub(super) struct Ending {
+    /// The code of the last name (RFC 6604 §3).
+    pub(super) rcode: ResponseCode,
+    /// Whether upstreams denied the last name.
+    is_outside: bool,
+    /// The SOA of their denial (RFC 2308 §2.1).
+    soa: Option<Record>,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self { rcode: ResponseCode::NoError, is_outside: false, soa: None }
+    }
+}
+
+impl Collected {
+    /// Ends an answer at a name that upstreams say has no data, or that they are not asked for.
+    pub(super) fn end_outside(&mut self, reply: Option<&ExternalReply>) {
+        let is_denied = reply.is_some_and(|reply| reply.is_denied);
+        let rcode = if is_denied { ResponseCode::NXDomain } else { ResponseCode::NoError };
+        let soa = reply.and_then(|reply| reply.soa.clone());
+        self.ending = Some(Ending { rcode, is_outside: true, soa });
+    }
+}
+
 impl AnswerBuilder<'_> {
-    /// Ends a signed answer at an owner that exists without the type in the question.
-    pub(super) fn end_without_data(&mut self, path: &TreePath) {
-        let is_apex = self.view.zone.is_apex(&self.owner);
-        let missing = Missing::Data(self.types_at(path, is_apex));
-        self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+    /// Ends an answer at an owner that exists without the type in the question; returns the rest of the answer section,
+    /// which is empty.
+    pub(super) fn end_without_data(&mut self, path: &TreePath) -> Vec<Record> {
+        self.collected.ending = Some(Ending::default());
+        if self.view.wants_dnssec() && self.view.zone.contains(&self.owner) {
+            let is_apex = self.view.zone.is_apex(&self.owner);
+            let missing = Missing::Data(self.types_at(path, is_apex));
+            self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+        }
+        Vec::new()
     }
 
     /// See [`View::types_at`](crate::answer::View); too much work for the types is too much for the answer.
@@ -32,6 +64,7 @@ impl AnswerBuilder<'_> {
 
     /// Ends an answer at an owner that does not exist.
     pub(super) fn end_without_name(&mut self) {
+        self.collected.ending = Some(Ending { rcode: ResponseCode::NXDomain, ..Ending::default() });
         if self.view.wants_dnssec() {
             let as_path = if self.cnames_followed == 0 { TreePath::new } else { TreePath::literal };
             let missing = self.view.missing_name(&self.owner, as_path, gather_types);
@@ -39,28 +72,17 @@ impl AnswerBuilder<'_> {
         }
     }
 
-    /// The answer if the name in the question does not exist. Nothing was collected yet, since that was the first read.
-    pub(super) fn finish_without_name(mut self) -> Answer {
-        if self.view.freshness == Freshness::Incomplete {
+    /// The answer if the name or the type in the question does not exist: maybe with CNAMEs that lead to no data.
+    pub(super) fn finish_negative(mut self, mut answer: Answer, ending: Ending) -> Answer {
+        if self.view.freshness == Freshness::Incomplete && !ending.is_outside {
             return not_ready();
         }
-        self.end_without_name();
-        self.finish_negative(Answer::empty(ResponseCode::NXDomain))
-    }
-
-    /// The answer if the type in the question does not exist at the owner: NODATA, or CNAMEs that lead to no data.
-    pub(super) fn finish_without_data(self, answer: Answer) -> Answer {
-        if self.view.freshness == Freshness::Incomplete {
-            return not_ready();
+        answer.rcode = ending.rcode;
+        if ending.is_outside {
+            answer.authorities.extend(ending.soa);
+        } else {
+            answer.authorities.push(self.soa(self.view.zone.min_ttl));
         }
-        if self.view.externals.any_failed() {
-            return unreachable();
-        }
-        self.finish_negative(answer)
-    }
-
-    fn finish_negative(mut self, mut answer: Answer) -> Answer {
-        answer.authorities.push(self.soa(self.view.zone.min_ttl));
         answer.denials.extend(self.collected.denial.take());
         self.complete(answer)
     }

@@ -92,8 +92,8 @@ impl AnswerBuilder<'_> {
         let records = if self.view.zone.contains(target) {
             self.target_addresses(target)
         } else {
-            let v4 = self.external(target, RecordType::A).unwrap_or_default();
-            let v6 = self.external(target, RecordType::AAAA).unwrap_or_default();
+            let v4 = self.external_addresses(target, RecordType::A);
+            let v6 = self.external_addresses(target, RecordType::AAAA);
             // Both replies hold the same CNAMEs: those of the second are left out.
             let cnames = v4.iter().any(|record| record.record_type() == RecordType::CNAME);
             let v6 = v6.into_iter().filter(|r| !(cnames && r.record_type() == RecordType::CNAME));

@@ -1,7 +1,8 @@
 //! Settings of the answers for the domain.
 
 use super::{DefaultValue, Setting, TakesEffect, non_empty, positive};
-use crate::config::input::SettingInput;
+use crate::answer::Flatten;
+use crate::config::input::{SettingError, SettingInput};
 use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
 
 pub(super) const ANSWER_SETTINGS: &[Setting] = &[
@@ -94,6 +95,32 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         example: "false",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.round_robin = value),
+    },
+    Setting {
+        name: "flatten",
+        variables: &["SKYDNS_FLATTEN"],
+        keys: &["flatten"],
+        takes: Some("auto|always|never"),
+        summary: "which names have a CNAME, if services lead to other names",
+        details: "With `auto`, a name whose only host is a name has a CNAME; a name with more hosts has addresses only, also \
+                  those of the names that it leads to. With `always`, no name has a CNAME: for sites with caching resolvers \
+                  in front of the agent. With `never`, a name has a CNAME beside its addresses, as in SkyDNS, which many \
+                  programs cannot read; a signed domain takes this as `auto`.",
+        default: DefaultValue::Value("auto"),
+        example: "always",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.flatten = match input.text()? {
+                "auto" => Flatten::Auto,
+                "always" => Flatten::Always,
+                "never" => Flatten::Never,
+                found => {
+                    let expected = "auto, always or never";
+                    return Err(SettingError::Choice { found: found.to_owned(), expected });
+                }
+            };
+            Ok(())
+        },
     },
     Setting {
         name: "hostmaster",

@@ -234,8 +234,8 @@ impl Handler {
         let keys = self.keys(query, inputs);
         let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
         if let Outcome::Lookup(more) = outcome {
-            // The tree changed meanwhile. One look-up upstream is enough: other names count as not found.
-            more.into_iter().for_each(|lookup: Lookup| externals.insert(lookup, None));
+            // The tree changed meanwhile. One look-up upstream is enough: other names count as failed.
+            more.into_iter().for_each(|lookup: Lookup| externals.insert_failure(lookup));
             outcome = inputs.answer(query, keys.as_ref(), &externals);
         }
         let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));

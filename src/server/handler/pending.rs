@@ -88,8 +88,8 @@ impl Handler {
         let mut externals = Externals::new();
         for (lookup, found) in lookups.into_iter().zip(found) {
             match found {
-                Ok(LookedUp { records, is_stale }) => {
-                    externals.insert(lookup, records);
+                Ok(LookedUp { reply, is_stale }) => {
+                    externals.insert(lookup, reply);
                     if is_stale {
                         externals.note_stale();
                     }
