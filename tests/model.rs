@@ -214,9 +214,15 @@ impl Model<'_> {
     }
 
     fn target(&self, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
-        let full = if kind(&s.host) == "NAME" { s.host.clone() } else { dotted(&s.key) };
+        let full = dotted(&s.key);
         let labels: Vec<_> = full.split('.').collect();
-        let target = if s.strip < labels.len() { labels[s.strip..].join(".") } else { full.clone() };
+        let stripped = labels[s.strip.min(labels.len())..].join(".");
+        let fits = !stripped.is_empty() && (inside(&stripped) || !inside(&full));
+        let target = match kind(&s.host) {
+            "NAME" => s.host.clone(),
+            _ if fits => stripped,
+            _ => full,
+        };
         match kind(&s.host) {
             "NAME" if seen.contains(&target) => {}
             "NAME" if inside(&target) => {

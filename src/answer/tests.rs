@@ -392,6 +392,31 @@ fn external_names_are_asked_for_once_and_only_with_labels_enough() {
 }
 
 #[test]
+fn labels_are_stripped_from_names_of_keys_but_never_from_hosts() {
+    // external-dns writes `targetstrip` beside hosts that are names.
+    let site = Site::new(&[
+        ("a.names.skydns.test.", r#"{"host":"b.c.skydns.test","targetstrip":1,"mail":true}"#),
+        ("b.names.skydns.test.", r#"{"host":"10.0.0.1","targetstrip":1,"mail":true}"#),
+        ("c.names.skydns.test.", r#"{"host":"10.0.0.2","targetstrip":4,"mail":true}"#),
+        ("b.c.skydns.test.", r#"{"host":"10.0.0.3"}"#),
+    ]);
+    for (rtype, before) in [(RecordType::SRV, "10 33 0 "), (RecordType::MX, "10 ")] {
+        let answer = site.ask("names.skydns.test.", rtype);
+        let data: Vec<_> = answer.answers.iter().map(|record| record.data.to_string()).collect();
+        let targets = ["b.c.skydns.test.", "names.skydns.test.", "c.names.skydns.test."];
+        assert_eq!(data, targets.map(|target| format!("{before}{target}")));
+        assert_eq!(
+            lines(&answer.additionals),
+            [
+                "b.c.skydns.test. 3600 A 10.0.0.3",
+                "names.skydns.test. 3600 A 10.0.0.1",
+                "c.names.skydns.test. 3600 A 10.0.0.2"
+            ]
+        );
+    }
+}
+
+#[test]
 fn a_service_with_a_text_only_is_no_host() {
     let site =
         Site::new(&[("t.skydns.test.", r#"{"text":"abc"}"#), ("h.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);

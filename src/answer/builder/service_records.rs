@@ -3,6 +3,7 @@
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
 use crate::answer::select::{Announced, is_mail_exchanger};
+use crate::answer::zone::Zone;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{MX, SRV, TXT};
@@ -62,15 +63,14 @@ impl AnswerBuilder<'_> {
     /// were added before.
     fn target(&mut self, m: &MatchedService<'_>, done: &mut HashSet<Name>) -> Name {
         let service = &m.entry.service;
-        if let Host::Name(name) = &service.host {
-            let target = strip(name, service.target_strip);
-            if done.insert(target.clone()) {
-                self.add_addresses(&target);
+        if let Host::Name(target) = &service.host {
+            if done.insert((**target).clone()) {
+                self.add_addresses(target);
             }
-            return target;
+            return (**target).clone();
         }
         let Some(address) = Family::Both.address(&service.host) else { return Name::root() };
-        let target = strip(&m.name(), service.target_strip);
+        let target = stripped(m.name(), service.target_strip, self.view.zone);
         if self.view.wants_dnssec() && self.view.zone.contains(&target) {
             // Only a whole RRset can be signed, and the name may have other addresses.
             if done.insert(target.clone()) {
@@ -114,16 +114,16 @@ fn share(weight: u64, sum: u128) -> u16 {
     u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
 }
 
-/// Drops labels from the left, or none if no label would be left.
-fn strip(name: &Name, labels: u8) -> Name {
+/// The name of a key without some labels from the left; the whole name if a name above the domain, or no label, would be
+/// left.
+fn stripped(name: Name, labels: u8, zone: &Zone) -> Name {
     let left = name.iter().count().saturating_sub(usize::from(labels));
     if labels == 0 || left == 0 {
-        return name.clone();
+        return name;
     }
-    let mut stripped =
-        Name::from_labels(name.iter().skip(usize::from(labels))).unwrap_or_else(|_| name.clone());
+    let mut stripped = name.trim_to(left);
     stripped.set_fqdn(true);
-    stripped
+    if zone.contains(&name) && !zone.contains(&stripped) { name } else { stripped }
 }
 
 /// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
@@ -153,19 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_stripped_unless_all_would_go() {
-        let name = Name::from_str("bliep.blaat.skydns.test.").expect("a name");
+    fn labels_are_stripped_but_never_above_the_domain() {
+        let name = |text| Name::from_str(text).expect("a name");
+        let zone = Zone::new(&name("skydns.test."));
         let expected = [
             (0, "bliep.blaat.skydns.test."),
             (1, "blaat.skydns.test."),
             (2, "skydns.test."),
-            (3, "test."),
+            (3, "bliep.blaat.skydns.test."),
             (4, "bliep.blaat.skydns.test."),
             (255, "bliep.blaat.skydns.test."),
         ];
-        for (labels, stripped) in expected {
-            assert_eq!(strip(&name, labels).to_ascii(), stripped);
+        for (labels, left) in expected {
+            assert_eq!(stripped(name("bliep.blaat.skydns.test."), labels, &zone).to_ascii(), left);
         }
+        // The name that `-local` leads to may be in no domain of ours.
+        assert_eq!(stripped(name("a.example.org."), 1, &zone).to_ascii(), "example.org.");
+        assert_eq!(stripped(name("a.example.org."), 3, &zone).to_ascii(), "a.example.org.");
     }
 
     #[test]
