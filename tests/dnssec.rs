@@ -647,13 +647,17 @@ fn a_validating_forwarder_resolves_the_site_and_everything_else() {
         let ds_of_site = if ds_at_parent { ds(&[&key]) } else { String::new() };
         let root = SignedRoot::start(&ds_of_site);
         let upstream = root.address.to_string();
-        let setup = Setup::new().record("/skydns/local/skydns/leaf", r#"{"host":"10.0.0.1","port":80}"#);
+        let setup = Setup::new()
+            .record("/skydns/local/skydns/leaf", r#"{"host":"10.0.0.1","port":80}"#)
+            .record("/skydns/arpa/in-addr/10/0/0/2", r#"{"host":"leaf.skydns.local"}"#);
         // Without a DS at the parent it must not matter whether the domain is signed.
         for is_signed in if ds_at_parent { [true].as_slice() } else { &[true, false] } {
             let setup = setup.clone().args(&["-nameservers", &upstream]);
             let path = keys.path().display().to_string();
             let agent = if *is_signed { setup.args(&["-dnssec", &path]) } else { setup }.start();
-            let unbound = Unbound::forwarding(agent.address(), &root.anchor, "");
+            // It answers these zones itself if it is not told otherwise.
+            let options = "unblock-lan-zones: yes\n  local-zone: home.arpa. nodefault";
+            let unbound = Unbound::forwarding(agent.address(), &root.anchor, options);
             let answers = |name: &str, rtype, rcode, is_secure| {
                 let answer = unbound.ask(name, rtype);
                 let is = (answer.metadata.response_code, answer.metadata.authentic_data);
@@ -678,6 +682,10 @@ fn a_validating_forwarder_resolves_the_site_and_everything_else() {
             answers("x.wild.example.org.", RecordType::TXT, found, true);
             answers("nope.example.org.", RecordType::A, missing, true);
             answers("www.unsigned.org.", RecordType::A, found, false);
+            answers("1.0.0.10.in-addr.arpa.", RecordType::PTR, found, false);
+            answers("2.0.0.10.in-addr.arpa.", RecordType::PTR, found, false);
+            answers("0.10.in-addr.arpa.", RecordType::PTR, found, false);
+            answers("3.0.0.10.in-addr.arpa.", RecordType::PTR, missing, false);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::proxy::Proxy;
+use support::upstream::{Upstream, failure};
 use support::{Agent, Setup, Stream, eventually, free_port, query, run};
 
 fn agent(machines: &str, args: &[&str]) -> Agent {
@@ -98,16 +99,25 @@ fn a_deletion_compacted_between_list_and_watch_is_seen() {
 fn before_the_first_sync_nothing_is_denied() {
     let mut etcd = Etcd::start();
     etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    etcd.put("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"a.skydns.local"}"#);
     etcd.kill();
+    let upstream = Upstream::start(|query, _| Some(failure(query, ResponseCode::NXDomain)));
     let agent = Setup::new()
         .record("/skydns/local/skydns/file", r#"{"host":"10.0.0.7"}"#)
-        .args(&["-machines", &etcd.endpoint()])
+        .args(&["-machines", &etcd.endpoint(), "-nameservers", &upstream.address.to_string()])
         .start();
     assert_eq!(agent.ask("a.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
     assert_eq!(error_code(&agent, "a.skydns.local."), Some(14));
     assert_eq!(agent.data("file.skydns.local.", RecordType::A), ["10.0.0.7"]);
+    // PTR records of private addresses may be in the store; other names are forwarded.
+    let pointer = |name: &str| agent.ask(name, RecordType::PTR).metadata.response_code;
+    assert_eq!(pointer("1.0.0.10.in-addr.arpa."), ResponseCode::ServFail);
+    assert_eq!(pointer("1.2.0.192.in-addr.arpa."), ResponseCode::NXDomain);
     etcd.run();
     knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    let pointers = agent.data("1.0.0.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(pointers, ["a.skydns.local."]);
+    assert_eq!(pointer("2.0.0.10.in-addr.arpa."), ResponseCode::NXDomain);
     assert_eq!(agent.ask("b.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
 }
 

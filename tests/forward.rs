@@ -459,6 +459,32 @@ fn addresses_of_short_names_are_not_forwarded() {
 }
 
 #[test]
+fn names_above_pointers_of_the_site_are_never_denied() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = failure(query, ResponseCode::NXDomain);
+        reply.add_authority(soa("in-addr.arpa.", 300, 300));
+        Some(reply)
+    });
+    let agent = agent(&[upstream.address], &[]);
+    let rcode = |name: &str, rtype| agent.ask(name, rtype).metadata.response_code;
+    // Asked often enough to be answered from every cache.
+    for _ in 0..4 {
+        assert_eq!(rcode("20.172.in-addr.arpa.", RecordType::NS), ResponseCode::NXDomain);
+    }
+    agent.write("arpa/in-addr/172/20/0/1", r#"{"host":"one.example.org"}"#);
+    eventually("the record is read", || !agent.data("1.0.20.172.in-addr.arpa.", RecordType::PTR).is_empty());
+    for name in ["0.20.172.in-addr.arpa.", "20.172.in-addr.arpa.", "172.in-addr.arpa."] {
+        for rtype in [RecordType::NS, RecordType::PTR, RecordType::NS] {
+            let reply = agent.ask(name, rtype);
+            assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 0));
+            assert_eq!(reply.authorities[0].name.to_ascii(), name);
+        }
+    }
+    assert_eq!(rcode("21.172.in-addr.arpa.", RecordType::NS), ResponseCode::NXDomain);
+    assert_eq!(rcode("2.0.20.172.in-addr.arpa.", RecordType::PTR), ResponseCode::NXDomain);
+}
+
+#[test]
 fn ds_of_the_own_apex_is_asked_of_the_parent() {
     let upstream = Upstream::start(|query, _| {
         let mut reply = failure(query, ResponseCode::NXDomain);

@@ -61,10 +61,11 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
         DNSClass::CH => return Outcome::Answered(answer_chaos(query, view.zone)),
         _ => return Outcome::Answered(Answer::refused("only the classes IN and CH are served")),
     }
-    let LocatedName { tree_name, is_in_domain } = view.zone.locate(query.name());
+    let located = view.zone.locate(query.name());
+    let LocatedName { tree_name, is_in_domain } = located;
     let is_special = has_answered_top_label(tree_name);
-    if is_special && let Some(answer) = answer_reverse(query, tree_name, view) {
-        return Outcome::Answered(answer);
+    if is_special && let Some(outcome) = answer_reverse(query, located, view) {
+        return outcome;
     }
     if is_in_domain {
         return answer_in_domain(query, tree_name, view);

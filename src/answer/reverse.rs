@@ -1,38 +1,148 @@
 //! Reverse names: PTR records of services whose keys are below `/arpa`.
+//!
+//! A service here is one name in a reverse zone that belongs to others. So names without a service are forwarded; but
+//! those above a service exist (RFC 8020), whatever upstreams say of them.
 
-use super::outcome::Answer;
-use super::view::View;
+use super::local_denial::deny;
+use super::outcome::{Answer, Ede, Outcome};
+use super::view::{Freshness, View};
+use super::zone::LocatedName;
 use crate::service::Host;
-use crate::tree::TreePath;
+use crate::tree::{DataKinds, Node, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::PTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-/// The answer for a reverse name that has a service on its key; `None` for all other names.
+/// Labels of the reverse zone that a host's address is in, as sites have them: three octets in `in-addr.arpa` (a /24), or 16
+/// digits in `ip6.arpa` (a /64).
+const V4_ZONE_LABELS: u8 = 2 + 3;
+const V6_ZONE_LABELS: u8 = 2 + 16;
+
+/// The outcome for a reverse name that has a service on its key or below it, or that may have one; `None` for all other
+/// names.
 ///
-/// Types other than PTR have no data. AA stays clear, since this server is not authoritative for the reverse zone.
-pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Option<Answer> {
-    if !is_reverse(name) {
+/// AA stays clear, since this server is not authoritative for the reverse zone.
+pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &View<'_>) -> Option<Outcome> {
+    let name = located.tree_name;
+    let reverse = ReverseName::of(name)?;
+    let node = view.exact(&TreePath::new(name));
+    let pointers = node.map_or_else(Vec::new, |node| pointers(query.name(), node, view));
+    let is_answered = matches!(query.query_type(), RecordType::PTR | RecordType::ANY);
+    if !pointers.is_empty() && is_answered {
+        return Some(Outcome::Answered(with_pointers(pointers, view)));
+    }
+    // In a reverse zone of our own, names have no other data and are denied as in any domain.
+    if located.is_in_domain {
         return None;
     }
-    let entry = view.exact(&TreePath::new(name))?.entry()?;
-    let Host::Name(target) = &entry.service.host else {
-        return None;
-    };
-    let mut answer = Answer { authoritative: false, ..Answer::empty(ResponseCode::NoError) };
-    if query.query_type() == RecordType::PTR {
-        let ttl = view.ttl(entry);
-        let ptr = RData::PTR(PTR((**target).clone()));
-        answer.answers.push(Record::from_rdata(query.name().clone(), ttl, ptr));
+    if !pointers.is_empty() {
+        return Some(Outcome::Answered(no_data(name, view)));
     }
-    Some(answer)
+    let exists = node.is_some_and(leads_to_pointers);
+    let may_be_missing = view.freshness == Freshness::Incomplete && reverse.may_be_of_site(view);
+    if may_be_missing && !is_above_hosts(query.query_type()) {
+        return Some(Outcome::Answered(not_ready()));
+    }
+    if !exists && !may_be_missing {
+        return None;
+    }
+    Some(match view.may_forward() {
+        true => Outcome::ForwardExisting,
+        false if exists => Outcome::Answered(no_data(name, view)),
+        false => Outcome::Answered(not_ready()),
+    })
 }
 
-/// Whether a name is below `in-addr.arpa` or `ip6.arpa`.
-fn is_reverse(name: &Name) -> bool {
-    let mut labels = name.iter().rev();
-    let top = labels.next().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
-    top && labels
-        .next()
-        .is_some_and(|label| label.eq_ignore_ascii_case(b"in-addr") || label.eq_ignore_ascii_case(b"ip6"))
+/// The PTR records of the services on a node, each target once.
+fn pointers(owner: &Name, node: &Node, view: &View<'_>) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for entry in node.entries() {
+        let Host::Name(target) = &entry.service.host else { continue };
+        let ptr = RData::PTR(PTR((**target).clone()));
+        if !records.iter().any(|record| record.data == ptr) {
+            records.push(Record::from_rdata(owner.clone(), view.ttl(entry), ptr));
+        }
+    }
+    // All records of an RRset have one TTL (RFC 2181 §5.2).
+    let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+    records.iter_mut().for_each(|record| record.ttl = ttl);
+    records
+}
+
+/// Whether a service with a PTR record is on a node or below it.
+fn leads_to_pointers(node: &std::sync::Arc<Node>) -> bool {
+    node.visible().meets(DataKinds::NAME)
+}
+
+fn with_pointers(pointers: Vec<Record>, view: &View<'_>) -> Answer {
+    let stale =
+        (view.freshness == Freshness::Stale).then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
+    Answer { authoritative: false, answers: pointers, ede: stale, ..Answer::empty(ResponseCode::NoError) }
+}
+
+/// NODATA. The SOA is that of the name alone, so that it says nothing about other names of the reverse zone.
+fn no_data(name: &Name, view: &View<'_>) -> Answer {
+    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.zone.min_ttl));
+    Answer { authoritative: false, ..denial }
+}
+
+fn not_ready() -> Answer {
+    let why = "the store was not read yet, the name may have a PTR record";
+    Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
+}
+
+/// Whether a type is one that zone cuts have: validators and updates look for the zones above a host with these, and they
+/// are never on a key.
+fn is_above_hosts(rtype: RecordType) -> bool {
+    matches!(rtype, RecordType::DS | RecordType::DNSKEY | RecordType::NS | RecordType::SOA)
+}
+
+/// A name below `in-addr.arpa` or `ip6.arpa`.
+struct ReverseName<'n> {
+    name: &'n Name,
+    /// The labels before `in-addr.arpa` or `ip6.arpa`, the last one first.
+    labels: Vec<&'n [u8]>,
+    is_v4: bool,
+}
+
+impl<'n> ReverseName<'n> {
+    fn of(name: &'n Name) -> Option<Self> {
+        let mut labels = name.iter().rev();
+        let is_arpa = labels.next()?.eq_ignore_ascii_case(b"arpa");
+        let family = labels.next().filter(|_| is_arpa)?;
+        let is_v4 = family.eq_ignore_ascii_case(b"in-addr");
+        (is_v4 || family.eq_ignore_ascii_case(b"ip6")).then(|| Self { name, labels: labels.collect(), is_v4 })
+    }
+
+    /// Whether the site may have a PTR record of this name: the addresses are private, or the site has PTR records in
+    /// the same reverse zone.
+    fn may_be_of_site(&self, view: &View<'_>) -> bool {
+        let zone_labels = if self.is_v4 { V4_ZONE_LABELS } else { V6_ZONE_LABELS };
+        self.is_private()
+            || (self.name.iter().count() >= usize::from(zone_labels) && {
+                let zone = self.name.trim_to(usize::from(zone_labels));
+                view.exact(&TreePath::new(&zone)).is_some_and(leads_to_pointers)
+            })
+    }
+
+    /// Whether all addresses below the name are private: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 §2.5.6.
+    fn is_private(&self) -> bool {
+        let text = |at: usize| self.labels.get(at).and_then(|label| std::str::from_utf8(label).ok());
+        if self.is_v4 {
+            let octet = |at| text(at).and_then(|label| label.parse::<u8>().ok());
+            match (octet(0), octet(1)) {
+                (Some(10), _) | (Some(192), Some(168)) | (Some(169), Some(254)) => true,
+                (Some(172), Some(second)) => (16..=31).contains(&second),
+                (Some(100), Some(second)) => (64..=127).contains(&second),
+                _ => false,
+            }
+        } else {
+            let digit = |at| text(at).and_then(|label| u8::from_str_radix(label, 16).ok());
+            match (digit(0), digit(1), digit(2)) {
+                (Some(0xf), Some(0xc | 0xd), _) => true,
+                (Some(0xf), Some(0xe), Some(third)) => (0x8..=0xb).contains(&third),
+                _ => false,
+            }
+        }
+    }
 }

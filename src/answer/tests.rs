@@ -276,18 +276,86 @@ fn reverse_names_have_a_pointer_and_nothing_else() {
         ("2.0.0.10.in-addr.arpa.", r#"{"host":"10.0.0.2"}"#),
         ("1.0.ip6.arpa.", r#"{"host":"six.example.org"}"#),
     ]);
-    let answer = site.ask("1.0.0.10.in-addr.arpa.", RecordType::PTR);
-    assert_eq!(lines(&answer.answers), ["1.0.0.10.in-addr.arpa. 99 PTR rev.example.org."]);
-    assert!(!answer.authoritative);
-    for asked in ["1.0.0.10.in-addr.arpa.", "1.0.ip6.arpa."] {
-        let nodata = site.ask(asked, RecordType::A);
-        assert_eq!((nodata.rcode, nodata.answers.len()), (ResponseCode::NoError, 0));
+    for rtype in [RecordType::PTR, RecordType::ANY] {
+        let answer = site.ask("1.0.0.10.in-addr.arpa.", rtype);
+        assert_eq!(lines(&answer.answers), ["1.0.0.10.in-addr.arpa. 99 PTR rev.example.org."]);
+        assert!(!answer.authoritative);
     }
-    for asked in
-        ["2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa.", "10.in-addr.arpa.", "*.0.0.10.in-addr.arpa."]
-    {
+    for asked in ["1.0.0.10.in-addr.arpa.", "1.0.ip6.arpa."] {
+        for rtype in [RecordType::A, RecordType::SOA, RecordType::DS, RecordType::CNAME] {
+            let nodata = site.ask(asked, rtype);
+            assert_eq!((nodata.rcode, nodata.answers.len()), (ResponseCode::NoError, 0));
+            let soa = format!("{asked} 30 SOA {asked} nobody.invalid. 1 3600 1200 604800 30");
+            assert_eq!(lines(&nodata.authorities), [soa]);
+        }
+    }
+    for asked in ["2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa.", "*.0.0.10.in-addr.arpa.", "arpa."] {
         assert!(matches!(site.outcome(asked, RecordType::PTR, DNSClass::IN), Outcome::Forward), "{asked}");
     }
+}
+
+#[test]
+fn names_above_pointers_exist() {
+    // RFC 8020: were such a name denied, resolvers would believe that nothing is below it.
+    let mut site = Site::new(&[
+        ("1.0.0.10.in-addr.arpa.", r#"{"host":"rev.example.org"}"#),
+        ("1.0.0.11.in-addr.arpa.", r#"{"host":"10.0.0.1"}"#),
+    ]);
+    let above = ["0.0.10.in-addr.arpa.", "0.10.in-addr.arpa.", "10.IN-ADDR.arpa.", "in-addr.arpa."];
+    for rtype in [RecordType::PTR, RecordType::NS, RecordType::SOA, RecordType::DS] {
+        for asked in above {
+            let outcome = site.outcome(asked, rtype, DNSClass::IN);
+            assert!(matches!(outcome, Outcome::ForwardExisting), "{asked} {rtype}");
+        }
+        // An address is no PTR record.
+        assert!(matches!(site.outcome("11.in-addr.arpa.", rtype, DNSClass::IN), Outcome::Forward));
+    }
+    site.forwards = false;
+    for asked in above {
+        let nodata = site.ask(asked, RecordType::PTR);
+        assert_eq!((nodata.rcode, nodata.authorities[0].name.clone()), (ResponseCode::NoError, name(asked)));
+    }
+}
+
+#[test]
+fn pointers_of_the_site_are_not_denied_before_the_store_is_read() {
+    let mut site = Site::new(&[
+        ("1.2.0.192.in-addr.arpa.", r#"{"host":"rev.example.org"}"#),
+        (&format!("1.{}8.b.d.0.1.0.0.2.ip6.arpa.", "0.".repeat(23)), r#"{"host":"rev.example.org"}"#),
+    ]);
+    site.freshness = Freshness::Incomplete;
+    assert_eq!(site.ask("1.2.0.192.in-addr.arpa.", RecordType::PTR).answers.len(), 1);
+    let same_64 = format!("2.{}8.b.d.0.1.0.0.2.ip6.arpa.", "0.".repeat(23));
+    let of_site: [&[&str]; 4] = [
+        &["9.2.0.192.in-addr.arpa.", "2.0.192.in-addr.arpa.", &same_64],
+        &["10.in-addr.arpa.", "4.3.2.10.in-addr.arpa.", "1.16.172.in-addr.arpa.", "31.172.in-addr.arpa."],
+        &["168.192.in-addr.arpa.", "1.254.169.in-addr.arpa.", "1.64.100.in-addr.arpa."],
+        &["1.c.f.ip6.arpa.", "d.F.ip6.arpa.", "8.e.f.ip6.arpa.", "0.b.e.f.ip6.arpa."],
+    ];
+    for asked in of_site.concat() {
+        let answer = site.ask(asked, RecordType::PTR);
+        let code = answer.ede.map(|ede| ede.code);
+        assert_eq!((answer.rcode, code), (ResponseCode::ServFail, Some(Ede::NOT_READY)), "{asked}");
+        // Validators look for the zones above, which are no data of the site. A denial would still be one of the name.
+        for rtype in [RecordType::DS, RecordType::NS, RecordType::SOA, RecordType::DNSKEY] {
+            assert!(matches!(site.outcome(asked, rtype, DNSClass::IN), Outcome::ForwardExisting), "{asked}");
+        }
+    }
+    let of_others = [
+        ["1.3.0.192.in-addr.arpa.", "15.172.in-addr.arpa.", "172.in-addr.arpa.", "1.32.172.in-addr.arpa."],
+        ["8.8.8.8.in-addr.arpa.", "128.100.in-addr.arpa.", "e.f.ip6.arpa.", "1.0.0.2.ip6.arpa."],
+    ];
+    for asked in of_others.concat() {
+        let forwarded = site.outcome(asked, RecordType::PTR, DNSClass::IN);
+        let is_above = asked == "1.0.0.2.ip6.arpa.";
+        assert!(matches!(forwarded, Outcome::ForwardExisting) == is_above, "{asked} {forwarded:?}");
+        assert!(matches!(forwarded, Outcome::Forward) != is_above, "{asked} {forwarded:?}");
+    }
+    site.forwards = false;
+    assert_eq!(site.ask("10.in-addr.arpa.", RecordType::NS).rcode, ResponseCode::ServFail);
+    site.freshness = Freshness::Stale;
+    let stale = site.ask("1.2.0.192.in-addr.arpa.", RecordType::PTR);
+    assert_eq!((stale.answers[0].ttl, stale.ede.map(|ede| ede.code)), (30, Some(Ede::STALE)));
 }
 
 #[test]
