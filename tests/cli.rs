@@ -134,7 +134,7 @@ fn check_lists_everything_that_is_wrong() {
     write("local/skydns/list", r#"{"host":"10.0.0.1,10.0.0.2"}"#);
     write("local/skydns/Upper", r#"{"host":"10.0.0.2"}"#);
     symlink(".", dir.path().join("loop")).expect("a link");
-    symlink("/proc/self/mem", dir.path().join("local/unreadable")).expect("a link");
+    symlink("/proc/self/mem", dir.path().join("local/outside")).expect("a link");
     let bad = [
         "check",
         "-records",
@@ -154,7 +154,7 @@ fn check_lists_everything_that_is_wrong() {
         "problem: files: /skydns/local/skydns/list: field \"host\" is \"10.0.0.1,10.0.0.2\", which is no IP address and \
          no name of a host: it is a list; each host needs a key of its own; the record is not served",
         "problem: files: /skydns/loop: cannot be read: it is a link that leads back",
-        "problem: files: /skydns/local/unreadable: cannot be read: Input/output error",
+        "problem: files: /skydns/local/outside: cannot be read: it is a link that leads out of the directory of records",
         "problem: files: /skydns/config: field \"ttl\": \"60\" is not a whole number",
         "problem: etcd: http://127.0.0.1:1: ",
         "problem: dnssec: /no/Kx.+013+1.private: cannot be read",
@@ -163,6 +163,8 @@ fn check_lists_everything_that_is_wrong() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+    let (_, text) = outcome(&mut skydns(&["check", "-records", &records, "-records-links"]));
+    assert!(text.contains("/skydns/local/outside: cannot be read: Input/output error"), "{text}");
 }
 
 #[test]

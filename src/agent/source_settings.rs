@@ -6,6 +6,7 @@ use super::error::SourcesError;
 use crate::config::Spec;
 use crate::service::Keyspace;
 use crate::source::etcd::{EtcdSettings, TlsFiles};
+use crate::source::files::{FilesSettings, LinkPolicy};
 use crate::source::snapshot::StoreIdentity;
 use crate::source::{Mirror, Publisher, SourceId};
 use crate::systemd;
@@ -20,7 +21,7 @@ const DEFAULT_RECORDS: &str = "/etc/skydns/records";
 pub(super) struct SourceSettings {
     pub(super) keyspace: Keyspace,
     /// The directory of records.
-    pub(super) records: Option<PathBuf>,
+    pub(super) records: Option<FilesSettings>,
     pub(super) etcd: Option<EtcdSettings>,
     /// Whether the tree is incomplete without etcd: etcd is configured, or there is no directory of records.
     pub(super) etcd_required: bool,
@@ -46,6 +47,8 @@ impl SourceSettings {
         let etcd_required = !spec.machines.is_empty() || records.is_none();
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
         let tls = tls.map(|file| file.as_ref().and_then(|file| std::fs::read(file).ok())).collect();
+        let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };
+        let records = records.map(|directory| FilesSettings { directory, links });
         Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })
     }
 

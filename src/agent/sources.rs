@@ -7,12 +7,12 @@ use super::source_settings::SourceSettings;
 use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::Spec;
 use crate::source::etcd::Etcd;
-use crate::source::files::{Files, FilesCommand};
+use crate::source::files::{Files, FilesControl};
 use crate::source::snapshot::SnapshotWriter;
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -32,7 +32,7 @@ const RELOAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Sources {
     handle: MirrorHandle,
     settings: SourceSettings,
-    files: Option<mpsc::Sender<FilesCommand>>,
+    files: Option<FilesControl>,
     etcd: Option<AbortHandle>,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
@@ -113,12 +113,12 @@ impl Sources {
 
     /// Starts the thread that follows the directory of records, if there is one.
     fn start_files(&mut self, feed: Feed, tasks: &mut Tasks) -> io::Result<()> {
-        let Some(dir) = &self.settings.records else { return Ok(()) };
-        log::info!("records from {}", dir.display());
-        let files = Files::new(dir.clone(), self.settings.keyspace.clone(), feed);
-        let commands = files.commands();
-        self.files = Some(commands.clone());
-        let wake = move || commands.send(FilesCommand::Wake).unwrap_or_default();
+        let Some(settings) = &self.settings.records else { return Ok(()) };
+        log::info!("records from {}", settings.directory.display());
+        let files = Files::new(settings.clone(), self.settings.keyspace.clone(), feed);
+        let control = files.control();
+        self.files = Some(control.clone());
+        let wake = move || control.wake();
         let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", MAX_FILES_PAUSE, wake);
         let thread = spawn_thread("files", move || files.run(heartbeat))?;
         tasks.watch_thread("the follower of files", &self.expected_end, thread);
@@ -149,7 +149,7 @@ impl Sources {
     ) -> Result<Option<Self>, SourcesError> {
         let settings = SourceSettings::new(spec)?;
         if settings == self.settings {
-            self.files.iter().for_each(|files| files.send(FilesCommand::Rescan).unwrap_or_default());
+            self.files.iter().for_each(FilesControl::rescan);
             return Ok(None);
         }
         log::info!("other sources are asked for");
@@ -176,7 +176,7 @@ impl Sources {
     /// Ends the sources. That their tasks and threads end is no fault then.
     pub(super) fn stop(&self) {
         self.expected_end.announce();
-        self.files.iter().for_each(|files| files.send(FilesCommand::Stop).unwrap_or_default());
+        self.files.iter().for_each(FilesControl::stop);
         self.etcd.iter().for_each(AbortHandle::abort);
     }
 

@@ -105,6 +105,8 @@ pub struct Spec {
     pub path_prefix: String,
     /// Directory of records.
     pub records: Option<PathBuf>,
+    /// Whether links in the directory of records may lead anywhere.
+    pub records_links: bool,
     /// Directory of the snapshot.
     pub state_dir: Option<PathBuf>,
     /// File of variables that a reload reads again.
@@ -171,6 +173,7 @@ impl Default for Spec {
             no_rec: false,
             path_prefix: "skydns".to_owned(),
             records: None,
+            records_links: false,
             state_dir: None,
             env_file: None,
             log: LogTarget::Stderr,

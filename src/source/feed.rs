@@ -5,8 +5,8 @@ use super::id::SourceId;
 use tokio::sync::mpsc;
 
 /// Maximum number of events that wait for the mirror, each of at most a thousand keys: a source that is faster than
-/// the mirror waits.
-const FEED_CAPACITY: usize = 64;
+/// the mirror waits. With the largest files this is 28 MiB.
+const FEED_CAPACITY: usize = 16;
 
 /// Where one source pushes its events.
 #[derive(Clone, Debug)]

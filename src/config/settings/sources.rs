@@ -17,6 +17,20 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         set: |spec, input, _| input.text().map(|text| spec.records = path(text)),
     },
     Setting {
+        name: "records-links",
+        variables: &["SKYDNS_RECORDS_LINKS"],
+        keys: &[],
+        takes: None,
+        summary: "follow links in the directory of records wherever they lead",
+        details: "Without this switch, links that lead out of the directory are refused, because whoever may write to the \
+                  directory could otherwise have any file of the host read. Links within the directory are always \
+                  followed.",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.records_links = value),
+    },
+    Setting {
         name: "state-dir",
         variables: &["SKYDNS_STATE_DIR"],
         keys: &[],

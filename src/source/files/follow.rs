@@ -1,122 +1,95 @@
-//! The thread that follows a directory: when it is read again.
+//! The thread that follows a directory: when what of it is read again.
 
 use super::Files;
-use super::scan;
+use super::control::{Request, Work};
+use super::watch::DirectoryWatch;
 use crate::heartbeat::Heartbeat;
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Quiet time after a notification before the directory is read, so that a burst is read once.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
-/// When the directory is read without a notification: there is none for directories that a mount or a link brings.
+/// Minimum time between two walks through the whole directory without a notification: there is none for what a mount
+/// brings, or another host changes.
 const RESCAN_PERIOD: Duration = Duration::from_secs(30);
 
 /// The same where the system gives no notifications.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
 
+/// A walk through the whole directory is followed by a pause of so many times its length, with notifications and without.
+const PAUSE_PER_WALK: (u32, u32) = (100, 20);
+
 /// How soon a half-written file is read again.
 const HALF_WRITTEN_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the thread that follows a directory is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilesCommand {
-    /// Read the directory: something changed, or may have changed.
-    Rescan,
-    /// Beat for the watchdog; nothing else.
-    Wake,
-    /// End.
-    Stop,
-}
-
-/// The watch of a directory, as far as the system gives notifications.
-struct DirectoryWatch {
-    watcher: Option<RecommendedWatcher>,
-    /// The directory that is watched; `None` while there is none.
-    watched: Option<(u64, u64)>,
-}
-
 impl Files {
-    /// Follows the directory until the mirror ends or [`FilesCommand::Stop`].
+    /// Follows the directory until the mirror ends or [`FilesControl::stop`](super::FilesControl::stop).
     pub fn run(mut self, heartbeat: Heartbeat) {
         self.heartbeat = Some(heartbeat);
-        let mut watch = DirectoryWatch::new(&self);
+        let mut watch = DirectoryWatch::new(&self.settings, &self.control);
+        let mut work = Work::all();
+        let mut next_walk = Instant::now();
         loop {
-            watch.renew(&self);
-            let Ok(rescan_soon) = self.read() else { return };
-            let pause = match (rescan_soon, watch.watched.is_some()) {
-                (true, _) => HALF_WRITTEN_PAUSE,
-                (false, true) => RESCAN_PERIOD,
-                (false, false) => POLL_PERIOD,
-            };
-            if self.wait(pause) == FilesCommand::Stop {
-                return;
+            if watch.renew() {
+                // What changed before the watch was not notified.
+                work = Work::all();
             }
+            let (started, is_all) = (Instant::now(), work.is_all());
+            let mut again = self.control.take_again();
+            let Ok(half_written) = self.read(work) else { return };
+            again.add(half_written);
+            if is_all {
+                let length = started.elapsed();
+                next_walk = Instant::now()
+                    + match watch.is_on() {
+                        true => RESCAN_PERIOD.max(length * PAUSE_PER_WALK.0),
+                        false => POLL_PERIOD.max(length * PAUSE_PER_WALK.1),
+                    };
+            }
+            let Some(next) = self.wait(again, next_walk) else { return };
+            work = next;
         }
     }
 
-    /// Waits until it is time to read the directory, or to stop.
-    fn wait(&self, max_pause: Duration) -> FilesCommand {
-        let end = Instant::now() + max_pause;
+    /// Waits until there is something to read: what has to be read again, what is notified, or the whole directory at
+    /// `next_walk`. `None` to stop.
+    fn wait(&self, again: Work, next_walk: Instant) -> Option<Work> {
         let beat = || self.heartbeat.iter().for_each(Heartbeat::beat);
+        let soon = if again.is_empty() { next_walk } else { Instant::now() + HALF_WRITTEN_PAUSE };
+        let mut work = again;
         loop {
             beat();
-            match self.received.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(FilesCommand::Wake) => {}
-                Ok(FilesCommand::Rescan) => break,
-                Ok(FilesCommand::Stop) => return FilesCommand::Stop,
-                Err(_) => return FilesCommand::Rescan,
+            match self.control.wait(soon.min(next_walk)) {
+                Request::Stop => return None,
+                Request::Wake => {}
+                Request::Timeout => break,
+                Request::Read(more) => {
+                    work.add(more);
+                    if !self.settle(&mut work) {
+                        return None;
+                    }
+                    break;
+                }
             }
         }
-        // A burst is read once, but a burst without end is read as well.
+        if Instant::now() >= next_walk {
+            work.add(Work::all());
+        }
+        Some(work)
+    }
+
+    /// Adds what is notified within a short time: a burst is read once, but a burst without end is read as well. `false` to
+    /// stop.
+    fn settle(&self, work: &mut Work) -> bool {
         let end = Instant::now() + 5 * SETTLE_PAUSE;
         while Instant::now() < end {
-            match self.received.recv_timeout(SETTLE_PAUSE) {
-                Ok(FilesCommand::Stop) => return FilesCommand::Stop,
-                Ok(_) => beat(),
-                Err(_) => break,
+            match self.control.wait(Instant::now() + SETTLE_PAUSE) {
+                Request::Stop => return false,
+                Request::Wake => self.heartbeat.iter().for_each(Heartbeat::beat),
+                Request::Read(more) => work.add(more),
+                Request::Timeout => break,
             }
         }
-        FilesCommand::Rescan
+        true
     }
-}
-
-impl DirectoryWatch {
-    /// A watch of nothing yet, which sends [`FilesCommand::Rescan`] at each notification.
-    fn new(files: &Files) -> Self {
-        let commands: mpsc::Sender<_> = files.commands();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files is no change of them.
-            if !event.is_ok_and(|event| is_read(event.kind)) {
-                let _ = commands.send(FilesCommand::Rescan);
-            }
-        });
-        let watcher = match watcher {
-            Ok(watcher) => Some(watcher),
-            Err(error) => {
-                log::warn!("{}: no notifications, looking every 2 s: {error}", files.root.display());
-                None
-            }
-        };
-        Self { watcher, watched: None }
-    }
-
-    /// Watches the directory that is at the path now: another may have taken the place of the one before.
-    fn renew(&mut self, files: &Files) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let root = scan::identity(&files.root);
-        if self.watched != root {
-            // The watch of a directory that is gone is gone with it, which is an error here.
-            let _ = watcher.unwatch(&files.root);
-            let watch = watcher.watch(&files.root, RecursiveMode::Recursive);
-            self.watched = if watch.is_ok() { root } else { None };
-        }
-    }
-}
-
-/// Whether an event is an access to a file that did not write it.
-fn is_read(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(kind) if !matches!(kind, AccessKind::Close(AccessMode::Write)))
 }

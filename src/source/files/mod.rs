@@ -1,67 +1,74 @@
 //! A directory as a store: paths are keys, files hold the values.
 //!
-//! The directory is read as a whole whenever something in it changed, and compared file by file with what was read
-//! before. So nothing depends on the order or the completeness of the system's notifications (inotify). A file that is
-//! being written gets time to become complete.
+//! Notifications of the system (inotify) say what to read again; nothing depends on their order or completeness, because
+//! the whole directory is read from time to time, and whenever they are in doubt. What was read is compared with what
+//! was read before. A file that is being written gets time to become complete.
 
+mod control;
 mod follow;
+mod handover;
+mod known;
+mod root;
 mod scan;
+mod watch;
 
-pub use follow::FilesCommand;
+pub use control::FilesControl;
+pub use root::LinkPolicy;
 
 use crate::heartbeat::Heartbeat;
-use crate::service::{KeyTarget, Keyspace, Service};
-use crate::source::event::{Change, Event, MAX_CHANGES_PER_EVENT};
+use crate::service::Keyspace;
+use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
-use scan::{Scan, ScannedFile};
-use std::collections::BTreeMap;
+use control::Work;
+use handover::Handover;
+use known::Known;
+use root::RecordsRoot;
+use scan::{Place, Scan, ScanEnd};
+use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::Duration;
-
-/// Age up to which a file that cannot be read as a service is taken for half written.
-const HALF_WRITTEN_AGE: Duration = Duration::from_secs(2);
 
 /// A directory of services, followed on a thread of its own.
 #[derive(Debug)]
 pub struct Files {
-    root: PathBuf,
+    settings: FilesSettings,
     keyspace: Keyspace,
     feed: Feed,
-    /// The files that the mirror knows, by key.
-    known: BTreeMap<Vec<u8>, ScannedFile>,
-    /// The files and directories that could not be read at the last walk, by key, with the reason.
-    problems: BTreeMap<Vec<u8>, String>,
+    known: Known,
     /// Whether the mirror has a listing of the directory, to which changes can be reported.
     is_listed: bool,
     /// Whether a half-written file gets time to become complete.
     waits_for_writers: bool,
-    commands: mpsc::Sender<FilesCommand>,
-    received: mpsc::Receiver<FilesCommand>,
+    control: FilesControl,
     heartbeat: Option<Heartbeat>,
+}
+
+/// Which directory is read, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesSettings {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Where links in it may lead.
+    pub links: LinkPolicy,
 }
 
 impl Files {
     /// The source for a directory.
-    pub fn new(root: PathBuf, keyspace: Keyspace, feed: Feed) -> Self {
-        let (commands, received) = mpsc::channel();
+    pub fn new(settings: FilesSettings, keyspace: Keyspace, feed: Feed) -> Self {
         Self {
-            root,
+            settings,
             keyspace,
             feed,
-            known: BTreeMap::new(),
-            problems: BTreeMap::new(),
+            known: Known::default(),
             is_listed: false,
             waits_for_writers: true,
-            commands,
-            received,
+            control: FilesControl::default(),
             heartbeat: None,
         }
     }
 
-    /// Where other threads send commands.
-    pub fn commands(&self) -> mpsc::Sender<FilesCommand> {
-        self.commands.clone()
+    /// Where other threads ask for something.
+    pub fn control(&self) -> FilesControl {
+        self.control.clone()
     }
 
     /// Reads the directory once and ends.
@@ -70,103 +77,51 @@ impl Files {
     /// The mirror has ended.
     pub fn read_once(mut self) -> Result<(), Closed> {
         self.waits_for_writers = false;
-        self.read().map(|_| ())
+        self.read(Work::all()).map(|_| ())
     }
 
-    /// Reads the directory and pushes the changes; returns whether it has to be read again soon.
-    fn read(&mut self) -> Result<bool, Closed> {
-        let mut scan = Scan::new(&self.root, &self.keyspace, &self.known, self.heartbeat.as_ref());
-        if let Err(error) = scan.run() {
-            // A directory that cannot be read is not an empty one: as soon as it can be read it is listed anew.
-            self.known.clear();
-            self.problems.clear();
-            self.is_listed = false;
-            let reason = format!("cannot read {}: {error}", self.root.display());
-            self.feed.push_blocking(Event::Unreachable(reason))?;
-            return Ok(false);
+    /// Reads what may have changed, and pushes the changes; returns what has to be read again soon.
+    fn read(&mut self, work: Work) -> Result<Work, Closed> {
+        let root = match RecordsRoot::open(&self.settings.directory, self.settings.links) {
+            Ok(root) => root,
+            Err(error) => return self.unreachable(&error),
+        };
+        // Beyond links that lead anywhere, paths do not say what changed.
+        let is_blind = self.settings.links == LinkPolicy::Anywhere && !self.known.aliases.is_empty();
+        let is_all = work.is_all() || !self.is_listed || is_blind;
+        let mut paths = work.into_paths();
+        paths.extend(self.known.aliases.iter().cloned());
+        let scan = Scan {
+            root: &root,
+            keyspace: &self.keyspace,
+            known: &mut self.known,
+            handover: Handover::begin(&self.feed, !self.is_listed)?,
+            heartbeat: self.heartbeat.as_ref(),
+            waits_for_writers: self.waits_for_writers,
+            place: Place::default(),
+            again: Work::default(),
+        };
+        if !is_all {
+            return scan.paths(&paths);
         }
-        let Scan { mut found, problems, changing, .. } = scan;
-        let half_written = self.put_off_half_written(&mut found);
-        let mut changes = self.deletions(&found, &problems);
-        for (key, file) in &mut found {
-            if let Some(value) = file.value.take() {
-                changes.push(Change { key: key.clone(), value: Some(value), lease: None });
+        match scan.all() {
+            Ok(again) => {
+                self.is_listed = true;
+                Ok(again)
             }
+            Err(ScanEnd::Closed(closed)) => Err(closed),
+            Err(ScanEnd::Root(error)) => self.unreachable(&error),
         }
-        self.known = found;
-        self.push(changes, problems)?;
-        Ok(changing || half_written)
     }
 
-    /// Puts what the mirror knows of half-written files in their place; returns whether there are any.
-    fn put_off_half_written(&self, found: &mut BTreeMap<Vec<u8>, ScannedFile>) -> bool {
-        let half_written: Vec<_> = found
-            .iter()
-            .filter(|(key, file)| self.is_half_written(key, file))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in &half_written {
-            match self.known.get(key) {
-                Some(known) => found.insert(key.clone(), known.unread()),
-                None => found.remove(key),
-            };
-        }
-        !half_written.is_empty()
+    /// Reports that the directory cannot be read. It is not an empty one: as soon as it can be read it is listed anew.
+    fn unreachable(&mut self, error: &io::Error) -> Result<Work, Closed> {
+        self.known = Known::default();
+        self.is_listed = false;
+        let reason = format!("cannot read {}: {error}", self.settings.directory.display());
+        self.feed.push_blocking(Event::Unreachable(reason))?;
+        Ok(Work::default())
     }
-
-    /// Whether a file was read in this walk, cannot be used, and changed so lately that somebody may be writing it.
-    fn is_half_written(&self, key: &[u8], file: &ScannedFile) -> bool {
-        let Some(value) = &file.value else { return false };
-        let is_young =
-            self.waits_for_writers && file.modified.elapsed().is_ok_and(|age| age < HALF_WRITTEN_AGE);
-        is_young
-            && match self.keyspace.target_of(key) {
-                Ok(KeyTarget::Service { .. }) => Service::from_json(value).is_err(),
-                Ok(KeyTarget::Config) => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err(),
-                Err(_) => false,
-            }
-    }
-
-    /// Deletions of the keys whose files are gone, and of those whose problem went with the file.
-    fn deletions(
-        &self,
-        found: &BTreeMap<Vec<u8>, ScannedFile>,
-        problems: &BTreeMap<Vec<u8>, String>,
-    ) -> Vec<Change> {
-        let solved = self.problems.keys().filter(|key| !problems.contains_key(*key));
-        let gone = self.known.keys().chain(solved).filter(|key| !found.contains_key(*key));
-        gone.map(|key| Change { key: key.clone(), value: None, lease: None }).collect()
-    }
-
-    /// Pushes changes, or the first listing, and the problems of this walk.
-    fn push(&mut self, changes: Vec<Change>, problems: BTreeMap<Vec<u8>, String>) -> Result<(), Closed> {
-        if self.is_listed {
-            for part in parts(changes) {
-                self.feed.push_blocking(Event::Changed(part, None))?;
-            }
-        } else {
-            self.feed.push_blocking(Event::ListBegin)?;
-            for part in parts(changes) {
-                self.feed.push_blocking(Event::Listed(part))?;
-            }
-            self.feed.push_blocking(Event::ListEnd(None))?;
-            self.is_listed = true;
-        }
-        for (key, reason) in &problems {
-            self.feed.push_blocking(Event::Refused { key: key.clone(), reason: reason.clone() })?;
-        }
-        self.problems = problems;
-        Ok(())
-    }
-}
-
-/// Changes in parts of the size of one event.
-fn parts(mut changes: Vec<Change>) -> impl Iterator<Item = Vec<Change>> {
-    std::iter::from_fn(move || {
-        let rest = changes.split_off(changes.len().min(MAX_CHANGES_PER_EVENT));
-        let part = std::mem::replace(&mut changes, rest);
-        (!part.is_empty()).then_some(part)
-    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
-//! One walk through the directory: which files there are, and the values of those that changed.
+//! A walk through a directory, or a part of it: which files there are, and the values of those that changed.
 
+use super::control::{Work, is_passed_over};
+use super::handover::Handover;
+use super::known::{Known, Stamp};
+use super::root::{EntryProblem, EntryState, RecordsRoot, state_of_open};
 use crate::heartbeat::Heartbeat;
-use crate::service::Keyspace;
-use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use crate::service::{KeyTarget, Keyspace, Service};
+use crate::source::feed::Closed;
+use rustix::fs::{Dir, Statx};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Maximum size of a value in octets: what etcd takes in one request by default.
@@ -19,180 +25,249 @@ const MAX_LEVELS: usize = 127;
 /// Time within which a second change may leave the times of a file as they are after the first.
 const CLOCK_TICK: Duration = Duration::from_millis(50);
 
-/// A file as it was read last.
-#[derive(Clone, Debug)]
-pub(super) struct ScannedFile {
-    /// The state of the file when it was read; `None` if the file has to be read again.
-    stamp: Option<FileStamp>,
-    /// Time of the last modification.
-    pub(super) modified: SystemTime,
-    /// The content, if this walk read it.
-    pub(super) value: Option<Vec<u8>>,
-}
+/// Age up to which a file that cannot be read as a service is taken for half written.
+const HALF_WRITTEN_AGE: Duration = Duration::from_secs(2);
 
-impl ScannedFile {
-    /// The same without its value, to be read again.
-    pub(super) fn unread(&self) -> Self {
-        Self { stamp: None, modified: self.modified, value: None }
-    }
-}
-
-/// What changes with the content of a file: identity, size and times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
-    inode: (u64, u64),
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileStamp {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            inode: (meta.dev(), meta.ino()),
-            len: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-}
-
-/// Device and inode: what tells a directory from another at the same path.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// A walk, and what it found.
+/// A walk.
 pub(super) struct Scan<'a> {
-    root: &'a Path,
-    keyspace: &'a Keyspace,
-    /// What the walk before found: files that did not change since are not read.
-    known: &'a BTreeMap<Vec<u8>, ScannedFile>,
-    /// Files by key; those that changed have their value.
-    pub(super) found: BTreeMap<Vec<u8>, ScannedFile>,
-    /// Files and directories that could not be read, with the reason; what the walk before found of them stays.
-    pub(super) problems: BTreeMap<Vec<u8>, String>,
-    /// Whether something changed during the walk, so that another walk is due soon.
-    pub(super) changing: bool,
-    /// Beats at every directory entry: a walk may be long.
-    heartbeat: Option<&'a Heartbeat>,
-    /// The directories from the root to the present one, to find links that lead back.
-    open: Vec<(u64, u64)>,
+    pub(super) root: &'a RecordsRoot,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) known: &'a mut Known,
+    pub(super) handover: Handover<'a>,
+    /// Beats at every entry of a directory: a walk may be long.
+    pub(super) heartbeat: Option<&'a Heartbeat>,
+    /// Whether a half-written file gets time to become complete.
+    pub(super) waits_for_writers: bool,
+    pub(super) place: Place,
+    /// What has to be read again soon, because somebody is writing it.
+    pub(super) again: Work,
 }
 
-impl<'a> Scan<'a> {
-    pub(super) fn new(
-        root: &'a Path,
-        keyspace: &'a Keyspace,
-        known: &'a BTreeMap<Vec<u8>, ScannedFile>,
-        heartbeat: Option<&'a Heartbeat>,
-    ) -> Self {
-        let (found, problems) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, keyspace, known, found, problems, changing: false, heartbeat, open: Vec::new() }
-    }
+/// Where in the directory a walk is.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// The directories from the root to the present one, to find links that lead back.
+    open: Vec<Inode>,
+    /// The link by which the walk left the plain directories.
+    link: Option<PathBuf>,
+}
 
-    /// Walks through the directory.
-    ///
-    /// # Errors
+/// Device and inode.
+type Inode = (u32, u32, u64);
+
+fn inode(about: &Statx) -> Inode {
+    (about.stx_dev_major, about.stx_dev_minor, about.stx_ino)
+}
+
+/// Why a walk ends early.
+#[derive(Debug)]
+pub(super) enum ScanEnd {
     /// The root cannot be read.
-    pub(super) fn run(&mut self) -> io::Result<()> {
-        let meta = fs::metadata(self.root)?;
-        let key = self.keyspace.root().trim_end_matches('/').as_bytes().to_vec();
-        self.directory(self.root, &meta, &key)
+    Root(io::Error),
+    /// The mirror has ended.
+    Closed(Closed),
+}
+
+/// Why an entry is not read.
+enum EntryEnd {
+    Problem(EntryProblem),
+    Closed(Closed),
+}
+
+impl<T: Into<EntryProblem>> From<T> for EntryEnd {
+    fn from(problem: T) -> Self {
+        Self::Problem(problem.into())
+    }
+}
+
+impl Scan<'_> {
+    /// Walks through everything; returns what has to be read again soon.
+    pub(super) fn all(mut self) -> Result<Work, ScanEnd> {
+        self.known.begin_walk();
+        self.known.aliases.clear();
+        let root = self.root;
+        let about = state_of_open(&root.fd()).map_err(|error| ScanEnd::Root(error.into()))?;
+        match self.directory(root.fd(), &about, Path::new("")) {
+            Ok(()) => {}
+            Err(EntryEnd::Closed(closed)) => return Err(ScanEnd::Closed(closed)),
+            Err(EntryEnd::Problem(EntryProblem::System(error))) => return Err(ScanEnd::Root(error)),
+            Err(EntryEnd::Problem(problem)) => return Err(ScanEnd::Root(io::Error::other(problem))),
+        }
+        let key = self.keyspace.root().as_bytes();
+        self.push_gone(key).and_then(|()| self.handover.end()).map_err(ScanEnd::Closed)?;
+        Ok(self.again)
     }
 
-    /// Walks through one directory.
-    fn directory(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
-        self.open.push((meta.dev(), meta.ino()));
-        let walked = fs::read_dir(path).and_then(|entries| {
-            for entry in entries {
-                let entry = entry?;
-                let name = entry.file_name();
-                if !is_passed_over(name.as_bytes()) {
-                    let key = [key, name.as_bytes()].join(&b'/');
-                    self.entry(&entry.path(), key);
+    /// Walks through some paths, each with what is below it; returns what has to be read again soon.
+    pub(super) fn paths(mut self, paths: &[PathBuf]) -> Result<Work, Closed> {
+        for path in paths {
+            self.path(path)?;
+        }
+        self.handover.end()?;
+        Ok(self.again)
+    }
+
+    /// Walks through a path. If a directory above it is none any more, that directory is what changed.
+    fn path(&mut self, path: &Path) -> Result<(), Closed> {
+        self.known.begin_walk();
+        let root = self.root;
+        let (mut dir, mut at): (Option<OwnedFd>, _) = (None, PathBuf::new());
+        self.place = Place::default();
+        self.place.open.extend(state_of_open(&root.fd()).ok().as_ref().map(inode));
+        let mut parts = path.components().peekable();
+        while let Some(Component::Normal(part)) = parts.next() {
+            let above = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
+            at.push(part);
+            match parts.peek().map(|_| root.open_plain(above, part)) {
+                Some(Ok((fd, about))) => {
+                    self.place.open.push(inode(&about));
+                    dir = Some(fd);
                 }
+                None | Some(Err(_)) => break,
             }
-            Ok(())
-        });
-        self.open.pop();
+        }
+        self.entry(dir.as_ref().map_or(root.fd(), AsFd::as_fd), &at)?;
+        self.push_gone(&self.key_of(&at))
+    }
+
+    /// Pushes the deletion of what this walk did not find at a key and below it.
+    fn push_gone(&mut self, key: &[u8]) -> Result<(), Closed> {
+        self.known.take_gone(key).iter().try_for_each(|key| self.handover.push(key, None))
+    }
+
+    /// The key of a path that is relative to the root.
+    fn key_of(&self, path: &Path) -> Vec<u8> {
+        [self.keyspace.root().as_bytes(), path.as_os_str().as_bytes()].concat()
+    }
+
+    /// Walks through one directory, whose path is relative to the root.
+    fn directory(&mut self, dir: BorrowedFd<'_>, about: &Statx, path: &Path) -> Result<(), EntryEnd> {
+        self.place.open.push(inode(about));
+        let walked = self.entries(dir, path);
+        self.place.open.pop();
         walked
     }
 
-    /// Reads one entry of a directory, or notes why it cannot be read.
-    fn entry(&mut self, path: &Path, key: Vec<u8>) {
-        self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
-        let outcome = fs::metadata(path).and_then(|meta| {
-            if meta.is_dir() {
-                self.enter(path, &meta, &key)
-            } else if meta.is_file() {
-                self.file(path, &meta, &key)
-            } else {
-                Err(io::Error::other("it is neither a file nor a directory"))
-            }
-        });
-        match outcome {
-            Ok(()) => {}
-            // The entry went away during the walk: the next walk finds out more. A dangling link stays, and is
-            // reported.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
-                self.changing = true;
-            }
-            Err(error) => {
-                self.keep_known(&key);
-                self.problems.insert(key, format!("cannot be read: {error} ({})", path.display()));
+    fn entries(&mut self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), EntryEnd> {
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if !is_passed_over(name) {
+                self.entry(dir, &path.join(OsStr::from_bytes(name))).map_err(EntryEnd::Closed)?;
             }
         }
-    }
-
-    /// Walks through a directory below the root.
-    fn enter(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
-        if self.open.contains(&(meta.dev(), meta.ino())) {
-            return Err(io::Error::other("it is a link that leads back to a directory it is in"));
-        }
-        if self.open.len() > MAX_LEVELS {
-            return Err(io::Error::other("it is deeper than a name has labels"));
-        }
-        self.directory(path, meta, key)
-    }
-
-    /// Reads a file, unless it is as it was at the walk before.
-    fn file(&mut self, path: &Path, meta: &Metadata, key: &[u8]) -> io::Result<()> {
-        let stamp = FileStamp::of(meta);
-        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        if self.known.get(key).is_some_and(|file| file.stamp == Some(stamp)) {
-            let file = ScannedFile { stamp: Some(stamp), modified, value: None };
-            self.found.insert(key.to_vec(), file);
-            return Ok(());
-        }
-        if meta.len() > MAX_VALUE_OCTETS {
-            let size = format!("it has {} octets, more than the {MAX_VALUE_OCTETS} of a value", meta.len());
-            return Err(io::Error::other(size));
-        }
-        let mut file = File::open(path)?;
-        let mut value = Vec::new();
-        file.by_ref().take(MAX_VALUE_OCTETS).read_to_end(&mut value)?;
-        let young = modified.elapsed().is_ok_and(|age| age < CLOCK_TICK);
-        let settled = FileStamp::of(&file.metadata()?) == stamp && !young;
-        self.changing |= !settled;
-        let file = ScannedFile { stamp: settled.then_some(stamp), modified, value: Some(value) };
-        self.found.insert(key.to_vec(), file);
         Ok(())
     }
 
-    /// Keeps what the walk before found at or below a key that cannot be read now.
-    fn keep_known(&mut self, key: &[u8]) {
-        let below = [key, b"/"].concat();
-        let candidates = self.known.range(key.to_vec()..).take_while(|(known, _)| known.starts_with(key));
-        for (known, file) in candidates {
-            if known == key || known.starts_with(&below) {
-                self.found.insert(known.clone(), file.unread());
+    /// Reads one entry of a directory, or notes why it cannot be read.
+    fn entry(&mut self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), Closed> {
+        self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
+        let problem = match self.root.look(dir, path) {
+            Ok(state) => {
+                let is_outer_link = state.is_link && self.place.link.is_none();
+                if is_outer_link {
+                    self.place.link = Some(path.to_owned());
+                }
+                let read = self.read(dir, path, &state);
+                if is_outer_link {
+                    self.place.link = None;
+                }
+                match read {
+                    Ok(()) => return Ok(()),
+                    Err(EntryEnd::Closed(closed)) => return Err(closed),
+                    Err(EntryEnd::Problem(problem)) => problem,
+                }
             }
+            Err(problem) => problem,
+        };
+        self.refuse(dir, path, &problem)
+    }
+
+    /// Reads an entry that was looked at.
+    fn read(&mut self, dir: BorrowedFd<'_>, path: &Path, state: &EntryState) -> Result<(), EntryEnd> {
+        let has_several_names = !state.is_directory && state.about.stx_nlink > 1;
+        if state.is_link || has_several_names {
+            self.known.aliases.insert(self.written_path(path).to_owned());
         }
+        if !state.is_directory {
+            return self.file(dir, path, state);
+        }
+        if self.place.open.contains(&inode(&state.about)) {
+            return Err(EntryProblem::Circle.into());
+        }
+        if self.place.open.len() > MAX_LEVELS {
+            return Err(EntryProblem::TooDeep.into());
+        }
+        let (fd, about) = self.root.open_entry(dir, path, state)?;
+        self.directory(fd.as_fd(), &about, path)
+    }
+
+    /// Reads a file, unless it is as it was when it was read before.
+    fn file(&mut self, dir: BorrowedFd<'_>, path: &Path, state: &EntryState) -> Result<(), EntryEnd> {
+        let key = self.key_of(path);
+        if self.known.find(&key, Stamp::of(&state.about)) {
+            return Ok(());
+        }
+        let (fd, about) = self.root.open_entry(dir, path, state)?;
+        let mut file = File::from(fd);
+        let mut value = Vec::new();
+        if about.stx_size <= MAX_VALUE_OCTETS {
+            file.by_ref().take(MAX_VALUE_OCTETS + 1).read_to_end(&mut value)?;
+        }
+        let len = about.stx_size.max(value.len() as u64);
+        if len > MAX_VALUE_OCTETS {
+            return Err(EntryProblem::TooLarge { len, max: MAX_VALUE_OCTETS }.into());
+        }
+        let stamp = Stamp::of(&about);
+        let age = age_of(&about);
+        let is_settled =
+            Stamp::of(&state_of_open(&file)?) == stamp && age.is_none_or(|age| age >= CLOCK_TICK);
+        let is_half_written = self.is_half_written(&key, &value, age);
+        if !is_settled || is_half_written {
+            self.again.add(Work::path(self.written_path(path).to_owned()));
+        }
+        if is_half_written {
+            self.known.keep(&key);
+            return Ok(());
+        }
+        self.known.put(&key, is_settled.then_some(stamp));
+        self.handover.push(&key, Some(value)).map_err(EntryEnd::Closed)
+    }
+
+    /// Whether a file cannot be used, and changed so lately that somebody may be writing it.
+    fn is_half_written(&self, key: &[u8], value: &[u8], age: Option<Duration>) -> bool {
+        let is_young = self.waits_for_writers && age.is_some_and(|age| age < HALF_WRITTEN_AGE);
+        is_young
+            && match self.keyspace.target_of(key) {
+                Ok(KeyTarget::Service { .. }) => Service::from_json(value).is_err(),
+                Ok(KeyTarget::Config) => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err(),
+                Err(_) => false,
+            }
+    }
+
+    /// The path to read again for what is at `path`: of what is behind a link, the link.
+    fn written_path<'p>(&'p self, path: &'p Path) -> &'p Path {
+        self.place.link.as_deref().unwrap_or(path)
+    }
+
+    /// Notes why an entry cannot be read. An entry that is gone by now has no problem.
+    fn refuse(&mut self, dir: BorrowedFd<'_>, path: &Path, problem: &EntryProblem) -> Result<(), Closed> {
+        if matches!(problem, EntryProblem::System(_)) {
+            if self.root.is_gone(dir, path) {
+                return Ok(());
+            }
+            // The target of a link may come without a notification of the link.
+            self.known.aliases.insert(self.written_path(path).to_owned());
+            self.known.keep(&self.key_of(path));
+        }
+        let key = self.key_of(path);
+        let reason = format!("cannot be read: {problem} ({})", self.root.path().join(path).display());
+        if self.known.note_problem(&key, &reason) { self.handover.refuse(&key, reason) } else { Ok(()) }
     }
 }
 
-/// Names that editors and tools leave behind: hidden files, `x~`, `#x#`.
-fn is_passed_over(name: &[u8]) -> bool {
-    name.starts_with(b".") || name.ends_with(b"~") || (name.starts_with(b"#") && name.ends_with(b"#"))
+/// How long ago a file was modified; `None` if that is in the future.
+fn age_of(about: &Statx) -> Option<Duration> {
+    let (seconds, nanos) = (u64::try_from(about.stx_mtime.tv_sec).ok()?, about.stx_mtime.tv_nsec);
+    (SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)).elapsed().ok()
 }

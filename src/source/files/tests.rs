@@ -4,7 +4,7 @@ use super::*;
 use crate::source::SourceId;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 /// A directory, its source, and the events of the source.
@@ -18,8 +18,13 @@ impl FilesFixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (feed, events) = Feed::channel();
-        let files = Files::new(dir.path().to_owned(), Keyspace::new("skydns"), feed(SourceId::Files));
+        let settings = FilesSettings { directory: dir.path().to_owned(), links: LinkPolicy::Inside };
+        let files = Files::new(settings, Keyspace::new("skydns"), feed(SourceId::Files));
         Self { dir, files, events }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
     }
 
     fn write(&self, path: &str, value: &str) {
@@ -34,30 +39,57 @@ impl FilesFixture {
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("a time");
     }
 
-    /// Reads the directory once; returns a line for each event and change.
+    /// Reads the directory once; returns a line for each event and change, those of a walk in the order of their text.
     fn read(&mut self) -> Vec<String> {
-        let _ = self.files.read();
-        let mut lines = Vec::new();
-        while let Ok((_, event)) = self.events.try_recv() {
-            match event {
-                Event::ListBegin => lines.push("begin".to_owned()),
-                Event::ListEnd(_) => lines.push("end".to_owned()),
-                Event::Wake => {}
-                Event::Listed(changes) | Event::Changed(changes, _) => {
-                    lines.extend(changes.into_iter().map(|change| {
-                        let value = change.value.map(|value| String::from_utf8_lossy(&value).into_owned());
-                        format!("{}={}", change.key.escape_ascii(), value.as_deref().unwrap_or("gone"))
-                    }));
-                }
-                Event::Restored(_) | Event::RestoreEnd { .. } => lines.push("restored".to_owned()),
-                Event::Unreachable(_) => lines.push("unreachable".to_owned()),
-                Event::Refused { key, reason } => {
-                    lines.push(format!("refused {} {reason}", key.escape_ascii()));
-                }
+        self.read_work(Work::all())
+    }
+
+    /// Reads some paths.
+    fn read_paths(&mut self, paths: &[&str]) -> Vec<String> {
+        let mut work = Work::default();
+        paths.iter().for_each(|path| work.add(Work::path(path.into())));
+        self.read_work(work)
+    }
+
+    fn read_work(&mut self, work: Work) -> Vec<String> {
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| self.files.read(work));
+            let mut lines = Vec::new();
+            while !reading.is_finished() {
+                lines.extend(lines_of(&mut self.events));
+                std::thread::yield_now();
+            }
+            lines.extend(lines_of(&mut self.events));
+            lines.sort_by_key(|line| {
+                (line.starts_with("refused"), line == "end", line != "begin", line.clone())
+            });
+            lines
+        })
+    }
+}
+
+/// A line for each event, and for each change in it.
+fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Ok((_, event)) = events.try_recv() {
+        match event {
+            Event::ListBegin => lines.push("begin".to_owned()),
+            Event::ListEnd(_) => lines.push("end".to_owned()),
+            Event::Wake => {}
+            Event::Listed(changes) | Event::Changed(changes, _) => {
+                lines.extend(changes.into_iter().map(|change| {
+                    let value = change.value.map(|value| String::from_utf8_lossy(&value).into_owned());
+                    format!("{}={}", change.key.escape_ascii(), value.as_deref().unwrap_or("gone"))
+                }));
+            }
+            Event::Restored(_) | Event::RestoreEnd { .. } => lines.push("restored".to_owned()),
+            Event::Unreachable(_) => lines.push("unreachable".to_owned()),
+            Event::Refused { key, reason } => {
+                lines.push(format!("refused {} {reason}", key.escape_ascii()));
             }
         }
-        lines
     }
+    lines
 }
 
 #[test]
@@ -79,7 +111,129 @@ fn paths_are_keys_and_only_changes_are_pushed() {
     assert_eq!(files.read(), Vec::<String>::new());
     files.write("local/skydns/a", "{\"port\":1}");
     fs::remove_file(files.dir.path().join("local/skydns/east/b")).expect("removed");
-    assert_eq!(files.read(), ["/skydns/local/skydns/east/b=gone", "/skydns/local/skydns/a={\"port\":1}"]);
+    assert_eq!(files.read(), ["/skydns/local/skydns/a={\"port\":1}", "/skydns/local/skydns/east/b=gone"]);
+}
+
+#[test]
+fn only_the_paths_that_changed_are_read() {
+    let mut files = FilesFixture::new();
+    for path in ["a/x", "a/y", "b/x", "c"] {
+        files.write(path, "{}");
+        files.age(path);
+    }
+    files.read();
+    for path in ["a/x", "a/y", "b/x", "c"] {
+        files.write(path, "{\"port\":1}");
+    }
+    assert_eq!(files.read_paths(&["a/y", "c"]), ["/skydns/a/y={\"port\":1}", "/skydns/c={\"port\":1}"]);
+    assert_eq!(files.read_paths(&["b"]), ["/skydns/b/x={\"port\":1}"]);
+    fs::remove_dir_all(files.path("a")).expect("removed");
+    fs::remove_file(files.path("c")).expect("removed");
+    files.write("c/d", "{}");
+    files.age("c/d");
+    // A path below a directory that is gone means that directory.
+    assert_eq!(
+        files.read_paths(&["a/x/deeper", "c/d"]),
+        ["/skydns/a/x=gone", "/skydns/a/y=gone", "/skydns/c/d={}"]
+    );
+    assert_eq!(files.read_paths(&["c"]), ["/skydns/c=gone"]);
+    files.age("b/x");
+    files.read();
+    assert_eq!(files.read(), Vec::<String>::new());
+}
+
+#[test]
+fn what_links_lead_to_is_read_with_every_change() {
+    let mut files = FilesFixture::new();
+    // As Kubernetes mounts a ConfigMap: all files change at once, by a link that is passed over.
+    for (version, port) in [("..1", 1), ("..2", 2)] {
+        files.write(&format!("map/{version}/x"), &format!("{{\"port\":{port}}}"));
+    }
+    symlink("..1", files.path("map/..data")).expect("a link");
+    symlink("..data/x", files.path("map/x")).expect("a link");
+    files.write("map/real", "{}");
+    fs::hard_link(files.path("map/real"), files.path("map/second")).expect("a second name");
+    assert_eq!(
+        files.read(),
+        ["begin", "/skydns/map/real={}", "/skydns/map/second={}", "/skydns/map/x={\"port\":1}", "end"]
+    );
+    symlink("..2", files.path("map/..new")).expect("a link");
+    fs::rename(files.path("map/..new"), files.path("map/..data")).expect("renamed");
+    assert!(files.read_work(Work::touched()).contains(&"/skydns/map/x={\"port\":2}".to_owned()));
+    files.write("map/real", "{\"port\":7}");
+    assert!(files.read_paths(&["map/real"]).contains(&"/skydns/map/second={\"port\":7}".to_owned()));
+    fs::remove_file(files.path("map/..2/x")).expect("removed");
+    assert!(
+        files
+            .read_work(Work::touched())
+            .iter()
+            .any(|line| line.starts_with("refused /skydns/map/x cannot be"))
+    );
+    files.write("map/..2/x", "{\"port\":3}");
+    assert!(files.read_work(Work::touched()).contains(&"/skydns/map/x={\"port\":3}".to_owned()));
+}
+
+#[test]
+fn links_out_of_the_directory_are_refused_and_drop_what_was_there() {
+    let mut files = FilesFixture::new();
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::write(outside.path().join("x"), "{\"port\":9}").expect("a file");
+    files.write("x", "{\"port\":1}");
+    files.write("d/y", "{}");
+    files.read();
+    fs::remove_file(files.path("x")).expect("removed");
+    fs::remove_dir_all(files.path("d")).expect("removed");
+    symlink(outside.path().join("x"), files.path("x")).expect("a link");
+    symlink(outside.path(), files.path("d")).expect("a link");
+    let lines = files.read();
+    let gone = ["/skydns/d/y=gone", "/skydns/x=gone"].map(str::to_owned);
+    assert_eq!(lines[..2], gone, "{lines:?}");
+    assert!(
+        lines[2]
+            .starts_with("refused /skydns/d cannot be read: it is a link that leads out of the directory"),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(files.read(), Vec::<String>::new(), "told once");
+    files.files.settings.links = LinkPolicy::Anywhere;
+    let lines = files.read();
+    assert!(lines.contains(&"/skydns/x={\"port\":9}".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"/skydns/d/x={\"port\":9}".to_owned()), "{lines:?}");
+    // The path of what changed outside is not known.
+    fs::write(outside.path().join("x"), "{\"port\":8}").expect("a file");
+    assert!(files.read_work(Work::touched()).contains(&"/skydns/d/x={\"port\":8}".to_owned()));
+}
+
+#[test]
+fn a_large_directory_is_handed_over_in_small_parts() {
+    let mut files = FilesFixture::new();
+    let value = format!("{{\"x\":\"{}\"}}", "x".repeat(100_000));
+    for file in 0..40 {
+        files.write(&format!("large/{file}"), &value);
+    }
+    for file in 0..2_500 {
+        files.write(&format!("small/{file}"), "{}");
+    }
+    let (most_changes, most_octets, all) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| files.files.read(Work::all()));
+        let (mut most_changes, mut most_octets, mut all) = (0, 0, 0);
+        loop {
+            match files.events.try_recv() {
+                Ok((_, Event::Listed(part))) => {
+                    most_changes = most_changes.max(part.len());
+                    most_octets =
+                        most_octets.max(part.iter().filter_map(|c| c.value.as_ref()).map(Vec::len).sum());
+                    all += part.len();
+                }
+                Ok((_, Event::ListEnd(_))) => break,
+                _ => std::thread::yield_now(),
+            }
+        }
+        drop(reading.join());
+        (most_changes, most_octets, all)
+    });
+    assert_eq!(all, 2_540);
+    assert!(most_changes <= 1_000 && most_octets < 400_000, "{most_changes} changes, {most_octets} octets");
 }
 
 #[test]

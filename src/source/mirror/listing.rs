@@ -59,6 +59,13 @@ impl Mirror {
         listing.raw_keys.insert(change.key);
     }
 
+    /// Notes that a listing on its way in has a key, which the source itself cannot read.
+    pub(super) fn note_listed(&mut self, id: SourceId, key: Vec<u8>) {
+        if let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) {
+            listing.raw_keys.insert(key);
+        }
+    }
+
     /// Puts the services of a complete listing in the place of those that the tree has of the source.
     ///
     /// Only the difference changes the tree: a source that is listed again after it was unreachable costs readers no

@@ -147,6 +147,7 @@ impl Mirror {
             }
             Event::Refused { key, reason } => {
                 self.refuse(id, &key, &reason, false);
+                self.note_listed(id, key);
                 1
             }
         }

@@ -1,0 +1,255 @@
+//! What the follower of a directory is asked to do: requests of other threads and notifications of the system.
+//!
+//! Requests of one kind are one request, however many there are, so nothing queues up.
+
+use crate::lock::lock;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Maximum number of changed paths that are read one by one; with more the whole directory is read.
+const MAX_PATHS: usize = 1_000;
+
+/// Where other threads ask the follower of a directory for something. Clones share the requests.
+#[derive(Clone, Debug, Default)]
+pub struct FilesControl(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+/// The requests that wait.
+#[derive(Debug, Default)]
+struct Pending {
+    stop: bool,
+    wake: bool,
+    work: Work,
+    /// What is to be read once more after the next reading.
+    again: Work,
+    watch_problem: Option<String>,
+}
+
+/// What is to be read; nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Everything.
+    all: bool,
+    /// Something that no path here says changed, such as the target of links.
+    touched: bool,
+    /// What changed, relative to the directory.
+    paths: BTreeSet<PathBuf>,
+}
+
+/// What a wait ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// End.
+    Stop,
+    /// Beat for the watchdog; nothing else.
+    Wake,
+    /// Read this.
+    Read(Work),
+    /// The time is over.
+    Timeout,
+}
+
+impl FilesControl {
+    /// Asks for the whole directory to be read: something changed, or may have changed.
+    pub fn rescan(&self) {
+        self.request(|pending| pending.work.add(Work::all()));
+    }
+
+    /// Asks for a beat for the watchdog.
+    pub fn wake(&self) {
+        self.request(|pending| pending.wake = true);
+    }
+
+    /// Asks the follower to end.
+    pub fn stop(&self) {
+        self.request(|pending| pending.stop = true);
+    }
+
+    /// Asks for what changed to be read.
+    pub(super) fn read(&self, work: Work) {
+        self.request(|pending| pending.work.add(work));
+    }
+
+    /// Asks for something to be read once more, after the next reading.
+    pub(super) fn read_again(&self, work: Work) {
+        self.request(|pending| pending.again.add(work));
+    }
+
+    /// What was asked for by [`read_again`](Self::read_again) since the last call.
+    pub(super) fn take_again(&self) -> Work {
+        std::mem::take(&mut lock(&self.0.pending).again)
+    }
+
+    /// Notes that the system does not notify of changes any more, and why.
+    pub(super) fn watch_failed(&self, reason: String) {
+        self.request(|pending| {
+            pending.watch_problem = Some(reason);
+            pending.work.add(Work::all());
+        });
+    }
+
+    /// Why the system does not notify of changes any more, if that was noted since the last call.
+    pub(super) fn take_watch_problem(&self) -> Option<String> {
+        lock(&self.0.pending).watch_problem.take()
+    }
+
+    /// Waits for a request, until a time.
+    pub(super) fn wait(&self, until: Instant) -> Request {
+        let mut pending = lock(&self.0.pending);
+        loop {
+            if pending.stop {
+                return Request::Stop;
+            }
+            if !pending.work.is_empty() {
+                return Request::Read(std::mem::take(&mut pending.work));
+            }
+            if std::mem::take(&mut pending.wake) {
+                return Request::Wake;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Request::Timeout;
+            }
+            let waited = self.0.changed.wait_timeout(pending, left);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn request(&self, note: impl FnOnce(&mut Pending)) {
+        note(&mut lock(&self.0.pending));
+        self.0.changed.notify_all();
+    }
+}
+
+impl Work {
+    /// Everything.
+    pub(super) fn all() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    /// Something changed that no path says.
+    pub(super) fn touched() -> Self {
+        Self { touched: true, ..Self::default() }
+    }
+
+    /// A path, relative to the directory; the directory itself is everything.
+    pub(super) fn path(path: PathBuf) -> Self {
+        if path.as_os_str().is_empty() {
+            return Self::all();
+        }
+        Self { paths: BTreeSet::from([path]), ..Self::default() }
+    }
+
+    /// Adds other work.
+    pub(super) fn add(&mut self, other: Self) {
+        self.all |= other.all;
+        self.touched |= other.touched;
+        self.paths.extend(other.paths);
+        if self.paths.len() > MAX_PATHS {
+            *self = Self::all();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.all && !self.touched && self.paths.is_empty()
+    }
+
+    /// Whether everything is to be read.
+    pub(super) fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// The paths that are to be read, without those below others of them.
+    pub(super) fn into_paths(self) -> Vec<PathBuf> {
+        // In the order of paths, those below a path follow it.
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for path in self.paths {
+            if !paths.last().is_some_and(|above: &PathBuf| path.starts_with(above)) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+}
+
+/// Whether a name is passed over: hidden files, and what editors leave behind (`x~`, `#x#`).
+pub(super) fn is_passed_over(name: &[u8]) -> bool {
+    name.starts_with(b".") || name.ends_with(b"~") || (name.starts_with(b"#") && name.ends_with(b"#"))
+}
+
+/// The work that a change of a path makes, if the path is in the directory `root`.
+pub(super) fn work_of_change(root: &Path, changed: &Path) -> Work {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = changed.strip_prefix(root) else { return Work::all() };
+    // Nothing is read below a name that is passed over, but links may lead there.
+    if path.components().any(|part| is_passed_over(part.as_os_str().as_bytes())) {
+        return Work::touched();
+    }
+    Work::path(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(paths: &[&str]) -> Work {
+        let mut work = Work::default();
+        paths.iter().for_each(|path| work.add(Work::path(path.into())));
+        work
+    }
+
+    #[test]
+    fn requests_of_one_kind_are_one() {
+        let control = FilesControl::default();
+        let soon = || Instant::now() + Duration::from_millis(1);
+        assert_eq!(control.wait(soon()), Request::Timeout);
+        for _ in 0..3 {
+            control.wake();
+            control.read(paths(&["a"]));
+            control.read(paths(&["b"]));
+        }
+        assert_eq!(control.wait(soon()), Request::Read(paths(&["a", "b"])));
+        assert_eq!(control.wait(soon()), Request::Wake);
+        assert_eq!(control.wait(soon()), Request::Timeout);
+        for path in 0..=MAX_PATHS {
+            control.read(paths(&[&path.to_string()]));
+        }
+        assert_eq!(control.wait(soon()), Request::Read(Work::all()), "too many paths");
+        control.rescan();
+        control.stop();
+        assert_eq!(control.wait(soon()), Request::Stop);
+    }
+
+    #[test]
+    fn a_request_ends_a_wait() {
+        let control = FilesControl::default();
+        let waiting = control.clone();
+        let waited = std::thread::spawn(move || waiting.wait(Instant::now() + Duration::from_secs(60)));
+        control.stop();
+        assert_eq!(waited.join().expect("a request"), Request::Stop);
+    }
+
+    #[test]
+    fn what_is_below_a_changed_path_is_not_read_twice() {
+        let read = paths(&["a/b", "a", "a-b", "c/d", "a/b/c", "c/d/e", "c/e"]).into_paths();
+        assert_eq!(read, ["a", "a-b", "c/d", "c/e"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_change_makes_work_in_the_directory() {
+        let of = |path: &str| work_of_change(Path::new("/r"), Path::new(path));
+        assert_eq!(of("/r/a/b"), paths(&["a/b"]));
+        assert_eq!(of("/r"), Work::all());
+        assert_eq!(of("/elsewhere"), Work::all());
+        for passed_over in ["/r/..data", "/r/a/.b/c", "/r/x~", "/r/#x#"] {
+            assert_eq!(of(passed_over), Work::touched(), "{passed_over}");
+        }
+    }
+}
