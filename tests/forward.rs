@@ -542,7 +542,38 @@ fn an_external_target_that_cannot_be_looked_up_is_no_denial() {
     assert_eq!((reply.metadata.response_code, reply.authorities.len()), (ResponseCode::ServFail, 0));
     let denies = Upstream::start(|query, _| Some(failure(query, ResponseCode::NXDomain)));
     let reply = setup(denies.address).ask("ext.skydns.local.", RecordType::A);
-    assert_eq!((reply.metadata.response_code, reply.authorities.len()), (ResponseCode::NoError, 1));
+    // RFC 6604: the CNAME, and the code of its target.
+    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NXDomain, 1));
+}
+
+#[test]
+fn external_targets_of_our_names_follow_stub_zones() {
+    let (_hole, dead) = black_hole();
+    let server = Upstream::addresses([192, 0, 2, 8], 60);
+    let (ip, port) = (server.address.ip(), server.address.port());
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/ext", r#"{"host":"www.corp.example"}"#)
+        .record(
+            "/skydns/local/skydns/dns/stub/example/corp/a",
+            &format!(r#"{{"host":"{ip}","port":{port}}}"#),
+        )
+        .record("/skydns/local/skydns/set/a", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/local/skydns/set/b", r#"{"host":"www.example.org"}"#)
+        .args(&["-stubzones", "-rtimeout", "4s", "-nameservers", &dead.to_string()])
+        .start();
+    assert_eq!(agent.data("ext.skydns.local.", RecordType::A), ["192.0.2.8", "www.corp.example."]);
+    // A set is answered with what is known, and nothing waits once the upstream is known to be dead.
+    assert_eq!(agent.data("set.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    for n in 0..4 {
+        let _ = agent.ask(&format!("n{n}.example.org."), RecordType::A);
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(agent.data("set.skydns.local.", RecordType::A), ["10.0.0.1"]);
+        let reply = agent.ask("set.skydns.local.", RecordType::AAAA);
+        assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 0));
+    }
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?} for 40 answers", start.elapsed());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::outcome::{Answer, Ede};
 use super::view::View;
+use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -32,20 +33,28 @@ pub(super) fn deny(rcode: ResponseCode, zone: Name, ttl: u32) -> Answer {
 /// It is final (NODATA), because stub resolvers ask again after failures. The root, and the types that validators ask
 /// for at the names between the root and a host, are always forwarded.
 pub(super) fn deny_few_labels(query: &Query, view: &View<'_>) -> Option<Answer> {
-    use RecordType::{A, AAAA, HTTPS, SVCB};
     let ndots = view.zone.ndots;
-    // hickory's own count leaves a leading "*" out.
-    let labels = query.name().iter().count();
-    let is_denied = matches!(query.query_type(), A | AAAA | HTTPS | SVCB)
-        && (1..usize::from(ndots)).contains(&labels)
-        && view.may_forward();
+    let is_denied = has_few_labels(query.name(), query.query_type(), view.zone) && view.may_forward();
     is_denied.then(|| {
-        // The setting may change, so this is kept no longer than a denial of ours.
-        let mut answer = deny(ResponseCode::NoError, top_label(query.name()), view.zone.min_ttl);
+        let mut answer = Answer::empty(ResponseCode::NoError);
+        answer.authorities.push(few_labels_soa(query.name(), view.zone));
         let why = format!("names of fewer than {ndots} labels are not forwarded (ndots)");
         answer.ede = Some(Ede::new(Ede::OTHER, why));
         answer
     })
+}
+
+/// Whether a name has too few labels for upstreams to be asked for addresses.
+pub(super) fn has_few_labels(name: &Name, rtype: RecordType, zone: &Zone) -> bool {
+    use RecordType::{A, AAAA, HTTPS, SVCB};
+    // hickory's own count leaves a leading "*" out.
+    let labels = name.iter().count();
+    matches!(rtype, A | AAAA | HTTPS | SVCB) && (1..usize::from(zone.ndots)).contains(&labels)
+}
+
+/// The SOA of the denial of such a name. The setting may change, so it is kept no longer than a denial of ours.
+pub(super) fn few_labels_soa(name: &Name, zone: &Zone) -> Record {
+    local_soa(top_label(name), zone.min_ttl)
 }
 
 /// The last label of a name, as a name.

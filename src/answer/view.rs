@@ -4,6 +4,7 @@
 //! true. So nothing else in this module reads the tree.
 
 use super::externals::{External, Externals, Lookup};
+use super::local_denial::has_few_labels;
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
@@ -96,8 +97,7 @@ impl View<'_> {
     ///
     /// `None` if they are not asked, because the name has fewer labels than `ndots`.
     pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> Option<External<'_>> {
-        // hickory's own count leaves a leading "*" out.
-        if lookup.name.iter().count() < usize::from(self.zone.ndots) {
+        if has_few_labels(&lookup.name, lookup.rtype, self.zone) {
             return None;
         }
         Some(match self.externals.result(lookup) {

@@ -226,17 +226,27 @@ impl Forwarder {
         Arc::new(zone.servers.iter().map(|server| self.pool.upstream(*server)).collect())
     }
 
-    /// The answer section for a name outside of the tree that an answer of ours needs, within `timeout`.
+    /// What a name outside of the tree has that an answer of ours needs, within `timeout`, from the servers of the stub zone
+    /// that the name is in, else from upstreams.
     ///
     /// # Errors
-    /// No upstream gave an answer in time.
-    pub async fn lookup(&self, lookup: &Lookup) -> Result<LookedUp, LookupFailed> {
-        let question = UpstreamQuestion::own(lookup.name.clone(), lookup.rtype);
+    /// No upstream gave an answer in time. While all are known to be down, only the cache is asked, without waiting.
+    pub async fn lookup(&self, lookup: &Lookup, stub: Option<&StubZone>) -> Result<LookedUp, LookupFailed> {
+        let upstreams = match stub {
+            Some(zone) => self.upstreams_of(zone),
+            None => self.upstreams.load_full(),
+        };
+        let question = UpstreamQuestion {
+            stub: stub.is_some(),
+            ..UpstreamQuestion::own(lookup.name.clone(), lookup.rtype)
+        };
+        let are_down = !upstreams.iter().any(|upstream| upstream.summary().may_answer());
+        if are_down && self.cache.load().get(&question, Instant::now()).is_none() {
+            return Err(LookupFailed);
+        }
         let limit = self.config.load().timeout;
         let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
-        let reply = timeout(limit, self.reply_to(question, self.upstreams.load_full()))
-            .await
-            .map_err(|_| LookupFailed)?;
+        let reply = timeout(limit, self.reply_to(question, upstreams)).await.map_err(|_| LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {

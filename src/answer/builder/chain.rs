@@ -8,6 +8,7 @@ use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::externals::{External, Lookup, chain_from};
 use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN};
+use crate::answer::local_denial::few_labels_soa;
 use crate::tree::TreePath;
 use hickory_proto::rr::{Name, Record, RecordType};
 
@@ -46,16 +47,16 @@ impl AnswerBuilder<'_> {
 
     /// Ends an answer at a name outside of the tree, with what upstreams say of it.
     fn end_outside(&mut self, name: &Name, records: &mut Vec<Record>) {
-        let rtype = self.query.query_type();
+        let (rtype, zone) = (self.query.query_type(), self.view.zone);
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.external(&lookup, self.collected.lookups.len()) {
-            None => self.collected.end_outside(None),
+            None => self.collected.end_at_few_labels(few_labels_soa(name, zone)),
             Some(External::Pending) => self.add_lookups(vec![lookup]),
             Some(External::Failed) => self.collected.failed = true,
             Some(External::Reply(reply)) => {
-                let chain = chain_from(&reply.records, name, rtype, self.view.zone);
+                let chain = chain_from(&reply.records, name, rtype, zone);
                 if !chain.iter().any(|record| record.record_type() == rtype) {
-                    self.collected.end_outside(Some(reply));
+                    self.collected.end_outside(reply);
                 }
                 records.extend(chain);
             }

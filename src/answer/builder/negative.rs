@@ -32,12 +32,15 @@ impl Default for Ending {
 }
 
 impl Collected {
-    /// Ends an answer at a name that upstreams say has no data, or that they are not asked for.
-    pub(super) fn end_outside(&mut self, reply: Option<&ExternalReply>) {
-        let is_denied = reply.is_some_and(|reply| reply.is_denied);
-        let rcode = if is_denied { ResponseCode::NXDomain } else { ResponseCode::NoError };
-        let soa = reply.and_then(|reply| reply.soa.clone());
-        self.ending = Some(Ending { rcode, is_outside: true, soa });
+    /// Ends an answer at a name that upstreams say has no data.
+    pub(super) fn end_outside(&mut self, reply: &ExternalReply) {
+        let rcode = if reply.is_denied { ResponseCode::NXDomain } else { ResponseCode::NoError };
+        self.ending = Some(Ending { rcode, is_outside: true, soa: reply.soa.clone() });
+    }
+
+    /// Ends an answer at a name that upstreams are not asked for.
+    pub(super) fn end_at_few_labels(&mut self, soa: Record) {
+        self.ending = Some(Ending { is_outside: true, soa: Some(soa), ..Ending::default() });
     }
 }
 

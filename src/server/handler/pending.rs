@@ -1,13 +1,16 @@
 //! Queries whose reply has to wait: for upstreams, or for more than one signature.
 
+use super::own::AnswerInputs;
 use super::{ClientQuery, Handler};
 use crate::answer::{Ede, Externals, Lookup};
+use crate::clock::unix_time;
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
 use crate::metrics::AnsweredBy;
 use crate::wire::{self, Reply};
 use futures_util::FutureExt;
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::Name;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -83,7 +86,10 @@ impl Handler {
     /// Looks names up upstream that an answer of our own needs.
     async fn look_up(&self, lookups: Vec<Lookup>) -> Externals {
         self.metrics.looked_up(lookups.len());
-        let found = lookups.iter().map(|lookup| self.forwarder.lookup(lookup));
+        let found = lookups.iter().map(|lookup| async move {
+            let stub = self.stub_zone(&lookup.name);
+            self.forwarder.lookup(lookup, stub.as_deref()).await
+        });
         let found = futures_util::future::join_all(found).await;
         let mut externals = Externals::new();
         for (lookup, found) in lookups.into_iter().zip(found) {
@@ -101,6 +107,13 @@ impl Handler {
             self.metrics.stale();
         }
         externals
+    }
+
+    /// The stub zone that a name outside of the tree is in.
+    fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
+        let (config, published) = (self.config.load(), self.published.load());
+        let inputs = AnswerInputs::new(&config, &published, unix_time());
+        inputs.stub_zone(&self.stubs, name).filter(|_| config.forward.stub_zones)
     }
 
     /// The reply to a query that is given up because too many are pending.
