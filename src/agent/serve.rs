@@ -3,7 +3,7 @@
 use super::error::AgentError;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
-use crate::server::{self, BoundSockets, Connections, Handler, UdpWorkers};
+use crate::server::{self, BoundSockets, Connections, CostlyThreads, Handler, UdpWorkers};
 use crate::systemd::{SocketError, Sockets};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, 
 pub(super) struct Server {
     udp: UdpWorkers,
     tasks: JoinSet<()>,
+    costly: CostlyThreads,
     /// Becomes true when no more queries are to be taken.
     stop: watch::Sender<bool>,
 }
@@ -58,6 +59,9 @@ impl Server {
         heartbeats: &Heartbeats,
     ) -> Result<Self, AgentError> {
         let (stop, stopped) = watch::channel(false);
+        let costly = handler
+            .start_costly_threads(heartbeats)
+            .map_err(AgentError::system("starting threads for costly work"))?;
         let mut tasks = JoinSet::new();
         for listener in bound.tcp {
             let name =
@@ -79,7 +83,7 @@ impl Server {
         }
         let udp = server::spawn_udp(bound.udp, workers, handler, slow, heartbeats)
             .map_err(AgentError::system("setting up UDP"))?;
-        Ok(Self { udp, tasks, stop })
+        Ok(Self { udp, tasks, costly, stop })
     }
 
     /// Waits until a task or thread ends, which none should, and returns what it is.
@@ -92,12 +96,15 @@ impl Server {
             if self.udp.any_ended() {
                 return "a UDP worker";
             }
+            if self.costly.any_ended() {
+                return "a thread for costly work";
+            }
         }
     }
 
     /// Takes no more queries, and waits, with a limit, for those under way.
     pub(super) async fn finish(self) {
-        let Self { udp, mut tasks, stop } = self;
+        let Self { udp, mut tasks, costly, stop } = self;
         // Without receivers there is no TCP loop that has to stop.
         let _ = stop.send(true);
         // UDP threads first: the slow paths still answer what the threads passed to them, and queries that no thread takes
@@ -106,6 +113,8 @@ impl Server {
             let workers = tokio::task::spawn_blocking(|| udp.stop());
             let _ = workers.await;
             while tasks.join_next().await.is_some() {}
+            // No query is left that could have work done.
+            let _ = tokio::task::spawn_blocking(|| costly.stop()).await;
         });
         if drained.await.is_err() {
             log::warn!("some queries were cut off at the end: their upstreams took too long");

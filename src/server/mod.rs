@@ -6,6 +6,7 @@
 
 mod client_policy;
 mod connections;
+mod costly;
 mod datagrams;
 mod fast_path;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod udp;
 
 pub use client_policy::ClientPolicy;
 pub use connections::Connections;
+pub use costly::CostlyThreads;
 pub use handler::{Handled, Handler, PendingQuery};
 pub use holders::{PortHolder, holders};
 pub use listen::{BindError, BoundSockets, bind};

@@ -10,13 +10,14 @@ mod pending;
 pub use pending::PendingQuery;
 
 use super::client_policy::{ClientClass, ClientPolicy};
+use super::costly::{CostlyPool, CostlyThreads};
 use super::limit::ResponseRateLimiter;
-use super::origin::Origin;
+use super::origin::{ClientId, Origin};
 use crate::answer::Ede;
-use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::Signer;
 use crate::forward::{Forwarder, KnownReply, StubTable};
+use crate::heartbeat::Heartbeats;
 use crate::logging::{QUERIES, RateLimitedLog};
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
@@ -24,13 +25,13 @@ use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use own::AnswerInputs;
+use own::{AnswerInputs, Effort};
 use pending::{Forwarding, PendingWork};
 use std::borrow::Cow;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
 
 /// Answers queries; shared by all workers and connections.
 #[derive(Debug)]
@@ -44,11 +45,16 @@ pub struct Handler {
     client_policy: Arc<ClientPolicy>,
     limiter: ResponseRateLimiter,
     unsigned_log: RateLimitedLog,
-    /// Permits to sign on the slow path.
-    signing: Semaphore,
+    /// Where answers are made that take more work than others should wait for.
+    answering: Arc<CostlyPool>,
+    /// Where signatures are made that no worker makes.
+    signing: Arc<CostlyPool>,
     /// The question of our own probes, whose name nobody else can know.
     probe: Name,
 }
+
+/// Threads that make costly answers: one client's never keep another's from a thread, and the cores are left to others.
+const ANSWERING_THREADS: usize = 2;
 
 /// What becomes of a packet without waiting.
 #[derive(Debug)]
@@ -74,6 +80,7 @@ struct ClientQuery {
     request: Request,
     transport: Transport,
     client: ClientClass,
+    id: ClientId,
     /// When the packet came in.
     received: Instant,
 }
@@ -101,9 +108,25 @@ impl Handler {
             client_policy,
             limiter: ResponseRateLimiter::default(),
             unsigned_log: RateLimitedLog::default(),
-            signing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            answering: CostlyPool::new(),
+            signing: CostlyPool::new(),
             probe: probe.unwrap_or_default(),
         }
+    }
+
+    /// Starts the threads for costly work.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn start_costly_threads(self: &Arc<Self>, heartbeats: &Heartbeats) -> io::Result<CostlyThreads> {
+        // As many signatures are made at once as there are cores: more would only take longer.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pools = [("answering", &self.answering, ANSWERING_THREADS), ("signing", &self.signing, cores)];
+        let handler = Arc::clone(self);
+        CostlyThreads::start(&pools, heartbeats, &move || {
+            handler.metrics.panicked();
+            log::error!("a fault in costly work");
+        })
     }
 
     /// The name of a question of class CH that only we ask: it is answered with the SOA of our domain, as a client's
@@ -141,7 +164,11 @@ impl Handler {
                     Protocol::Udp => Transport::Udp { limit: request.udp_limit(client.max_udp_reply()) },
                     Protocol::Tcp => Transport::Tcp,
                 };
-                self.admit(ClientQuery { request, transport, client, received }, origin, &config)
+                self.admit(
+                    ClientQuery { request, transport, client, id: ClientId::of(origin.ip), received },
+                    origin,
+                    &config,
+                )
             }
         }))
         .unwrap_or_else(|_| self.panicked(packet))
@@ -170,7 +197,7 @@ impl Handler {
     /// Answers from a stub zone, from the tree, or by forwarding.
     fn answer(&self, query: ClientQuery, config: &Config) -> Handled {
         let published = self.published.load();
-        let inputs = AnswerInputs::new(config, &published, unix_time());
+        let inputs = AnswerInputs::new(config, &published, Effort::of(query.transport));
         // Our own apex exists whatever the parent's servers say, and clients that are not forwarded for get its NODATA.
         let is_own_ds = query.rtype() == RecordType::DS && config.zone.is_apex(query.name());
         let is_answered_here = is_own_ds && query.client == ClientClass::AuthoritativeOnly;

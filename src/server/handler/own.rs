@@ -13,21 +13,48 @@ use crate::dnssec::{
 };
 use crate::forward::{StubTable, StubZone};
 use crate::metrics::{AnsweredBy, ReplyStats};
+use crate::server::costly::NotDone;
 use crate::source::Published;
 use crate::tree::Work;
 use crate::wire::{self, CacheHint, Reply, Transport, Validity};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Signatures that a worker makes for one answer: its other clients wait no longer than one signature takes.
-const MAX_FRESH_SIGNATURES: usize = 1;
+/// What a thread may do for one answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
+    /// What its look-ups may cost together.
+    work: u32,
+    /// Signatures that are made for it.
+    fresh_signatures: usize,
+}
+
+/// How an answer is made once more, from the state of that moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    /// For the same random choices.
+    seed: u64,
+    /// Whether upstreams may be asked.
+    forwards: bool,
+}
+
+/// A worker's effort: its other clients wait no longer than that, and no longer than one signature takes.
+const ON_WORKER: Effort = Effort { work: WORK_OF_ANSWER, fresh_signatures: 1 };
+
+/// The effort on a thread of the runtime, on which everybody's forwarding waits: some 0.1 ms, enough for answers from hundreds
+/// of services. What takes more is left to the threads for costly work.
+const ON_RUNTIME: Effort = Effort { work: 2_000, fresh_signatures: 0 };
 
 /// RRSIGs Missing (RFC 8914 §4.11).
 const RRSIGS_MISSING: u16 = 10;
 
 /// Work for one answer over TCP.
 const WORK_OVER_TCP: u32 = 5 * WORK_OF_ANSWER;
+
+/// How long the signatures of one answer may take, the wait for threads included.
+const SIGNING_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Octets of the smallest record that a reply holds: a pointer for its owner name, and hardly any data.
 const SMALLEST_RECORD: usize = 12;
@@ -43,6 +70,7 @@ pub(super) struct AnswerInputs<'a> {
     forwards: bool,
     /// Unix time in seconds.
     now: u64,
+    effort: Effort,
 }
 
 /// The keys that an answer is made and signed with, whatever changes meanwhile.
@@ -64,15 +92,28 @@ enum Signed {
     Unfinished(Box<UnsignedAnswer>),
 }
 
+impl Effort {
+    /// What the thread that handles a query may do for it.
+    pub(super) fn of(transport: Transport) -> Self {
+        if transport == Transport::Tcp { ON_RUNTIME } else { ON_WORKER }
+    }
+}
+
 impl<'a> AnswerInputs<'a> {
-    pub(super) fn new(config: &'a Config, published: &'a Published, now: u64) -> Self {
-        let (seed, forwards) = (rand::random(), !config.forward.no_rec);
-        Self { config, published, dependencies: Dependencies::default(), seed, forwards, now }
+    pub(super) fn new(config: &'a Config, published: &'a Published, effort: Effort) -> Self {
+        let (dependencies, seed) = (Dependencies::default(), rand::random());
+        let forwards = !config.forward.no_rec;
+        Self { config, published, dependencies, seed, forwards, now: unix_time(), effort }
     }
 
     /// The inputs of an answer without upstreams.
     fn without_upstreams(self) -> Self {
         Self { forwards: false, ..self }
+    }
+
+    /// How the answer is made once more.
+    fn again(&self) -> Again {
+        Again { seed: self.seed, forwards: self.forwards }
     }
 
     /// The stub zone that a name is in; what was read to find out becomes a dependency.
@@ -81,10 +122,6 @@ impl<'a> AnswerInputs<'a> {
     }
 
     fn answer(&self, query: &ClientQuery, keys: Option<&AnswerKeys>, externals: &Externals) -> Outcome {
-        let work = match query.transport {
-            Transport::Udp { .. } => WORK_OF_ANSWER,
-            Transport::Tcp => WORK_OVER_TCP,
-        };
         let view = View {
             zone: &self.config.zone,
             tree: &self.published.tree,
@@ -94,7 +131,7 @@ impl<'a> AnswerInputs<'a> {
             seed: self.seed,
             externals,
             max_records: query.transport.limit() / SMALLEST_RECORD,
-            work: &Work::new(work),
+            work: &Work::new(self.effort.work),
             forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
             dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
         };
@@ -169,7 +206,7 @@ impl Handler {
         let answer = match inputs.answer(&query, keys.as_ref(), &Externals::new()) {
             Outcome::Answered(answer) => answer,
             Outcome::Lookup(lookups) => {
-                let work = PendingWork::Lookup(lookups, inputs.seed);
+                let work = PendingWork::Lookup(lookups, inputs.again());
                 return Handled::Pending(PendingQuery { query, work });
             }
             Outcome::Forward => return self.forward(query, Forwarding::default(), inputs),
@@ -178,7 +215,11 @@ impl Handler {
                 return self.forward(query, forwarding, inputs);
             }
         };
-        match self.sign(&query, keys, answer, inputs.now) {
+        if answer.too_costly && query.transport == Transport::Tcp {
+            let work = PendingWork::Costly(inputs.again());
+            return Handled::Pending(PendingQuery { query, work });
+        }
+        match self.sign(&query, keys, answer, &inputs) {
             Signed::Complete(reply, until) => {
                 let (octets, note) = self.encode(&query, answered_by(&reply), &reply);
                 Handled::Reply(octets, inputs.cache_hint(until, reply.shared_authority, query.client, note))
@@ -193,7 +234,7 @@ impl Handler {
     pub(super) fn answer_probe(&self, mut query: ClientQuery, config: &Config) -> Handled {
         query.request.query = Query::query(config.zone.domain().clone(), RecordType::SOA);
         let published = self.published.load();
-        let inputs = AnswerInputs::new(config, &published, unix_time()).without_upstreams();
+        let inputs = AnswerInputs::new(config, &published, ON_WORKER).without_upstreams();
         match inputs.answer(&query, None, &Externals::new()) {
             Outcome::Answered(answer) => {
                 Handled::Reply(wire::encode(&query.request, &Reply::from(answer), query.transport), None)
@@ -203,44 +244,70 @@ impl Handler {
         }
     }
 
-    /// The reply once the names outside of the tree are known that its answer needs.
-    pub(super) async fn answer_with(&self, query: &ClientQuery, externals: Externals, seed: u64) -> Reply {
-        match self.make_with(query, externals, seed) {
-            Signed::Complete(reply, _) => reply,
-            Signed::Unfinished(answer) => self.finish_signing(query, answer).await,
-        }
-    }
-
     /// The reply to a question that upstreams deny, about a name that exists here.
-    pub(super) async fn answer_without_upstreams(&self, query: &ClientQuery) -> Reply {
-        let signed = {
-            let (config, published) = (self.config.load(), self.published.load());
-            let inputs = AnswerInputs::new(&config, &published, unix_time()).without_upstreams();
-            self.make_from(query, Externals::new(), &inputs)
-        };
-        match signed {
+    pub(super) async fn answer_without_upstreams(self: &Arc<Self>, query: &Arc<ClientQuery>) -> Reply {
+        let again = Again { seed: rand::random(), forwards: false };
+        self.answer_with(query, Externals::new(), again).await
+    }
+
+    /// The reply once the names outside of the tree are known that its answer needs.
+    pub(super) async fn answer_with(
+        self: &Arc<Self>,
+        query: &Arc<ClientQuery>,
+        mut externals: Externals,
+        again: Again,
+    ) -> Reply {
+        match self.make_with(query, &mut externals, again, ON_RUNTIME) {
+            Signed::Complete(reply, _) if reply.too_costly => {
+                self.answer_at_any_cost(query, externals, again).await
+            }
             Signed::Complete(reply, _) => reply,
             Signed::Unfinished(answer) => self.finish_signing(query, answer).await,
         }
     }
 
-    fn make_with(&self, query: &ClientQuery, externals: Externals, seed: u64) -> Signed {
-        let (config, published) = (self.config.load(), self.published.load());
-        let inputs = AnswerInputs { seed, ..AnswerInputs::new(&config, &published, unix_time()) };
-        self.make_from(query, externals, &inputs)
+    /// The reply that takes all the work that its transport allows, made by a thread for costly work.
+    pub(super) async fn answer_at_any_cost(
+        self: &Arc<Self>,
+        query: &Arc<ClientQuery>,
+        mut externals: Externals,
+        again: Again,
+    ) -> Reply {
+        let work = match query.transport {
+            Transport::Udp { .. } => WORK_OF_ANSWER,
+            Transport::Tcp => WORK_OVER_TCP,
+        };
+        let (handler, made_for) = (Arc::clone(self), Arc::clone(query));
+        let effort = Effort { work, ..ON_RUNTIME };
+        let made = move || handler.make_with(&made_for, &mut externals, again, effort);
+        match self.answering.run(query.id, made).await {
+            Ok(Signed::Complete(reply, _)) => reply,
+            Ok(Signed::Unfinished(answer)) => self.finish_signing(query, answer).await,
+            Err(NotDone) => self.given_up("too many costly answers are under way"),
+        }
     }
 
-    fn make_from(&self, query: &ClientQuery, mut externals: Externals, inputs: &AnswerInputs<'_>) -> Signed {
-        let keys = self.keys(query, inputs);
-        let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
+    fn make_with(
+        &self,
+        query: &ClientQuery,
+        externals: &mut Externals,
+        Again { seed, forwards }: Again,
+        effort: Effort,
+    ) -> Signed {
+        let (config, published) = (self.config.load(), self.published.load());
+        let inputs = AnswerInputs::new(&config, &published, effort);
+        let forwards = inputs.forwards && forwards;
+        let inputs = AnswerInputs { seed, forwards, ..inputs };
+        let keys = self.keys(query, &inputs);
+        let mut outcome = inputs.answer(query, keys.as_ref(), externals);
         if let Outcome::Lookup(more) = outcome {
             // The tree changed meanwhile. One look-up upstream is enough: other names count as failed.
             more.into_iter().for_each(|lookup: Lookup| externals.insert_failure(lookup));
-            outcome = inputs.answer(query, keys.as_ref(), &externals);
+            outcome = inputs.answer(query, keys.as_ref(), externals);
         }
         let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));
         match outcome {
-            Outcome::Answered(answer) => self.sign(query, keys, answer, inputs.now),
+            Outcome::Answered(answer) => self.sign(query, keys, answer, &inputs),
             Outcome::Lookup(_) => Signed::Complete(failure("the data changed"), 0),
             Outcome::Forward | Outcome::ForwardExisting => {
                 Signed::Complete(failure("the configuration changed"), 0)
@@ -261,8 +328,14 @@ impl Handler {
         Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
     }
 
-    /// Signs an answer of ours if the client wants that, with at most one fresh signature.
-    fn sign(&self, query: &ClientQuery, keys: Option<AnswerKeys>, answer: Answer, now: u64) -> Signed {
+    /// Signs an answer of ours if the client wants that, with as many fresh signatures as the effort allows.
+    fn sign(
+        &self,
+        query: &ClientQuery,
+        keys: Option<AnswerKeys>,
+        answer: Answer,
+        inputs: &AnswerInputs<'_>,
+    ) -> Signed {
         let until = keys.as_ref().map_or(u64::MAX, |keys| keys.state.until());
         let Some(keys) = keys.filter(|keys| keys.dnssec_ok && !answer.too_large) else {
             return Signed::Complete(answer.into(), until);
@@ -274,11 +347,11 @@ impl Handler {
         let request = &query.request;
         let signing = SigningRequest {
             rtype: request.query.query_type(),
-            now,
+            now: inputs.now,
             compact_ok: request.compact_ok(),
             max_reply_octets: query.transport.limit(),
         };
-        match keys.signer.sign(answer, &keys.state, signing, MAX_FRESH_SIGNATURES) {
+        match keys.signer.sign(answer, &keys.state, signing, inputs.effort.fresh_signatures) {
             Ok(SigningOutcome::Signed { answer, until }) => {
                 let compact = request.compact_ok() && keys.signer.denial() == DenialKind::Compact;
                 Signed::Complete(Reply { compact, ..answer.into() }, until)
@@ -288,19 +361,28 @@ impl Handler {
         }
     }
 
-    /// Makes the missing signatures of an answer, and lets other tasks run after each.
-    ///
-    /// As many answers are signed at once as there are cores, so that queries which wait for upstreams are held up by no
-    /// more signatures than that.
+    /// Makes the missing signatures of an answer on threads of their own. Other clients' signatures take turns with them.
     pub(super) async fn finish_signing(&self, query: &ClientQuery, mut answer: Box<UnsignedAnswer>) -> Reply {
-        let _permit = self.signing.acquire().await;
+        let end = Instant::now() + SIGNING_TIMEOUT;
         loop {
-            match answer.sign_next() {
-                Ok(true) => tokio::task::yield_now().await,
-                Ok(false) => return self.complete(query, *answer),
+            let work = move || (answer.sign_next(), answer);
+            let Ok((signed, next)) = self.signing.run(query.id, work).await else {
+                return self.given_up("too many answers wait to be signed");
+            };
+            answer = next;
+            match signed {
                 Err(error) => return self.refuse_unsigned(query, &error),
+                Ok(_) if answer.missing() == 0 => return self.complete(query, *answer),
+                Ok(_) if Instant::now() < end => {}
+                Ok(_) => return self.given_up("the answer takes too many signatures"),
             }
         }
+    }
+
+    /// The reply in place of an answer that is given up because too much is under way.
+    fn given_up(&self, why: &str) -> Reply {
+        self.metrics.overloaded();
+        Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why))
     }
 
     /// The signed reply.

@@ -1,13 +1,12 @@
 //! Queries whose reply has to wait: for upstreams, or for more than one signature.
 
-use super::own::AnswerInputs;
+use super::own::{Again, AnswerInputs, Effort};
 use super::{ClientQuery, Handler};
 use crate::answer::{Ede, Externals, Lookup};
-use crate::clock::unix_time;
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
 use crate::metrics::AnsweredBy;
-use crate::wire::{self, Reply};
+use crate::wire::{self, Reply, Transport};
 use futures_util::FutureExt;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name;
@@ -27,7 +26,9 @@ pub(super) enum PendingWork {
     /// The reply of an upstream.
     Forward(Forwarding),
     /// Addresses of names outside of the tree; then the answer is made once more, with the same seed.
-    Lookup(Vec<Lookup>, u64),
+    Lookup(Vec<Lookup>, Again),
+    /// An answer that takes more work than others should wait for, made once more with the same seed.
+    Costly(Again),
     /// Signatures.
     Sign(Box<UnsignedAnswer>),
 }
@@ -43,16 +44,20 @@ pub(super) struct Forwarding {
 
 impl Handler {
     /// Finishes a query that waits. Never panics, and ends in bounded time.
-    pub async fn finish(&self, pending: PendingQuery) -> Vec<u8> {
+    pub async fn finish(self: &Arc<Self>, pending: PendingQuery) -> Vec<u8> {
         let PendingQuery { query, work } = pending;
+        let query = Arc::new(query);
         let finished = async {
             #[cfg(test)]
             crate::server::fault::panic_if_asked("later", query.name().to_ascii().as_bytes());
             let (answered_by, reply) = match work {
                 PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
-                PendingWork::Lookup(lookups, seed) => {
+                PendingWork::Lookup(lookups, again) => {
                     let externals = self.look_up(lookups).await;
-                    (AnsweredBy::Auth, self.answer_with(&query, externals, seed).await)
+                    (AnsweredBy::Auth, self.answer_with(&query, externals, again).await)
+                }
+                PendingWork::Costly(again) => {
+                    (AnsweredBy::Auth, self.answer_at_any_cost(&query, Externals::new(), again).await)
                 }
                 PendingWork::Sign(answer) => (AnsweredBy::Auth, self.finish_signing(&query, answer).await),
             };
@@ -71,7 +76,11 @@ impl Handler {
     }
 
     /// The reply of upstreams, or of a stub zone's servers.
-    async fn ask_upstreams(&self, query: &ClientQuery, forwarding: Forwarding) -> (AnsweredBy, Reply) {
+    async fn ask_upstreams(
+        self: &Arc<Self>,
+        query: &Arc<ClientQuery>,
+        forwarding: Forwarding,
+    ) -> (AnsweredBy, Reply) {
         let (answered_by, reply) = match forwarding.stub {
             Some(zone) => (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone).await),
             None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
@@ -112,7 +121,7 @@ impl Handler {
     /// The stub zone that a name outside of the tree is in.
     fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
         let (config, published) = (self.config.load(), self.published.load());
-        let inputs = AnswerInputs::new(&config, &published, unix_time());
+        let inputs = AnswerInputs::new(&config, &published, Effort::of(Transport::Tcp));
         inputs.stub_zone(&self.stubs, name).filter(|_| config.forward.stub_zones)
     }
 
@@ -121,6 +130,7 @@ impl Handler {
         self.metrics.overloaded();
         let (answered_by, text) = match pending.work {
             PendingWork::Sign(_) => (AnsweredBy::Auth, "too many answers wait to be signed"),
+            PendingWork::Costly(_) => (AnsweredBy::Auth, "too many costly answers are under way"),
             _ => (AnsweredBy::Recursive, "too many queries wait for upstreams"),
         };
         let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));

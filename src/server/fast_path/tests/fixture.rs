@@ -6,6 +6,8 @@ use super::super::*;
 use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
 use crate::forward::Forwarder;
+use crate::heartbeat::Heartbeats;
+use crate::server::CostlyThreads;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease, Tree};
 use crate::wire::{Reply, Screened, screen};
@@ -27,7 +29,8 @@ pub(super) fn name(text: &str) -> Name {
 
 /// A handler, and the states that the test changes.
 pub(super) struct SiteFixture {
-    pub(super) handler: Handler,
+    pub(super) handler: Arc<Handler>,
+    _costly: CostlyThreads,
     pub(super) tree: Tree,
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) config: Arc<ArcSwap<Config>>,
@@ -49,9 +52,11 @@ impl SiteFixture {
         let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
         let handler =
             Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
+        let handler = Arc::new(handler);
+        let costly = handler.start_costly_threads(&Heartbeats::default()).expect("threads");
         let fast = FastPath::new(&handler, 1 << 24);
         let (tree, now) = (published.load().tree.clone(), crate::clock::unix_time());
-        Self { handler, tree, published, config, fast, now, quick: 0 }
+        Self { handler, _costly: costly, tree, published, config, fast, now, quick: 0 }
     }
 
     pub(super) fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
