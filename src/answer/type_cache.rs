@@ -61,6 +61,11 @@ impl fmt::Debug for TypeCache {
 }
 
 impl TypeCache {
+    /// The types at a name, if they are cached.
+    pub(super) fn get(&self, key: &TypeCacheKey) -> Option<Arc<CachedTypes>> {
+        self.names.get()?.get(key)
+    }
+
     /// The types at a name, from the cache or from `gather`.
     pub(super) fn get_or_gather(
         &self,

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 /// is charged whatever it finds, so no number of look-ups without result is free.
 #[derive(Debug)]
 pub struct Work {
+    units: u32,
     left: Cell<u32>,
     spent: Cell<bool>,
 }
@@ -22,7 +23,7 @@ impl Work {
 
     /// Work of so many units.
     pub const fn new(units: u32) -> Self {
-        Self { left: Cell::new(units), spent: Cell::new(false) }
+        Self { units, left: Cell::new(units), spent: Cell::new(false) }
     }
 
     /// Takes units; `Break` if so many are not left, and from then on for every charge.
@@ -37,6 +38,11 @@ impl Work {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    /// How many units there were in the beginning.
+    pub fn units(&self) -> u32 {
+        self.units
     }
 
     /// Whether more was charged than there was: then something was not looked up.

@@ -3,6 +3,7 @@
 mod fixture;
 
 use super::super::handler::Handled;
+use super::super::origin::{Origin, Way};
 use super::*;
 use crate::dnssec::DenialKind;
 use crate::service::{Key, Service};
@@ -207,9 +208,26 @@ fn the_fast_path_answers_as_the_full_path() {
 /// Lets the slow path make what takes more than one signature.
 fn settle(site: &SiteFixture, packet: &[u8]) {
     if let Handled::Pending(query) = site.handler.handle(packet, &CLIENT) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(site.handler.finish(query));
     }
+}
+
+#[test]
+fn over_tcp_proofs_and_signatures_are_made_elsewhere() {
+    let mut site = SiteFixture::new(Some(DenialKind::Nsec3), false);
+    site.put("a.east.skydns.local.", r#"{"host":"10.0.0.1"}"#, None);
+    site.publish(Freshness::Current);
+    let packet = packet("no.a.east.skydns.local.", RecordType::A, DNSClass::IN, 2, Some((1232, true)));
+    let over_tcp = Origin { way: Way::Connection(0), ..CLIENT };
+    let Handled::Pending(query) = site.handler.handle(&packet, &over_tcp) else {
+        panic!("made on the runtime")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let reply = Message::from_vec(&runtime.block_on(site.handler.finish(query))).expect("a reply");
+    assert_eq!(reply.metadata.response_code, hickory_proto::op::ResponseCode::NXDomain);
+    assert_eq!(reply.authorities.len(), 8, "SOA, three NSEC3, and a signature of each: {reply}");
+    assert!(matches!(site.handler.handle(&packet, &over_tcp), Handled::Reply(..)), "now all is cached");
 }
 
 /// Asks until the reply is cached, changes a record, and asks again.
