@@ -1,11 +1,13 @@
 //! One query: who answers it, and what is sent back.
 //!
-//! [`Handler::handle`] takes a packet as far as it goes without waiting: answers for our own names are made and signed in
-//! [`own`], forwarded names are looked for in the response cache; what has to wait becomes a [`PendingQuery`], which the
+//! [`Handler::handle`] takes a packet as far as it goes without waiting: answers for our own names are made in [`own`], signed in
+//! [`signing`], forwarded names are looked for in the response cache; what has to wait becomes a [`PendingQuery`], which the
 //! slow path [finishes](Handler::finish). A panic costs the query that it happened in, which gets SERVFAIL.
 
+mod inputs;
 mod own;
 mod pending;
+mod signing;
 
 pub use pending::PendingQuery;
 
@@ -25,7 +27,7 @@ use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use own::{AnswerInputs, Effort};
+use inputs::{AnswerInputs, Effort};
 use pending::{Forwarding, PendingWork};
 use std::borrow::Cow;
 use std::io;

@@ -1,12 +1,12 @@
 //! Queries whose reply has to wait: for upstreams, or for more than one signature.
 
-use super::own::{Again, AnswerInputs, Effort};
+use super::inputs::{Again, AnswerInputs, ON_RUNTIME};
 use super::{ClientQuery, Handler};
 use crate::answer::{Ede, Externals, Lookup};
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
 use crate::metrics::AnsweredBy;
-use crate::wire::{self, Reply, Transport};
+use crate::wire::{self, Reply};
 use futures_util::FutureExt;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name;
@@ -121,7 +121,7 @@ impl Handler {
     /// The stub zone that a name outside of the tree is in.
     fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
         let (config, published) = (self.config.load(), self.published.load());
-        let inputs = AnswerInputs::new(&config, &published, Effort::of(Transport::Tcp));
+        let inputs = AnswerInputs::new(&config, &published, ON_RUNTIME);
         inputs.stub_zone(&self.stubs, name).filter(|_| config.forward.stub_zones)
     }
 

@@ -1,0 +1,164 @@
+//! What one answer of our own is made from, and how much a thread may do for it.
+
+use super::signing::AnswerKeys;
+use super::{ClientClass, ClientQuery};
+use crate::answer::{self, Dependencies, Externals, Outcome, SharedAuthority, View, WORK_OF_ANSWER};
+use crate::clock::unix_time;
+use crate::config::Config;
+use crate::forward::{StubTable, StubZone};
+use crate::metrics::ReplyStats;
+use crate::source::Published;
+use crate::tree::Work;
+use crate::wire::{CacheHint, Transport, Validity};
+use hickory_proto::rr::Name;
+use std::sync::Arc;
+
+/// What a thread may do for one answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
+    /// What its look-ups may cost together.
+    pub(super) work: u32,
+    /// Signatures that are made for it.
+    pub(super) fresh_signatures: usize,
+}
+
+/// How an answer is made once more, from the state of that moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    /// For the same random choices.
+    pub(super) seed: u64,
+    /// Whether upstreams may be asked.
+    pub(super) forwards: bool,
+}
+
+/// A worker's effort: its other clients wait no longer than that, and no longer than one signature takes.
+pub(super) const ON_WORKER: Effort = Effort { work: WORK_OF_ANSWER, fresh_signatures: 1 };
+
+/// The effort on a thread of the runtime, on which everybody's forwarding waits: some 0.1 ms, enough for answers from hundreds
+/// of services. What takes more is left to the threads for costly work.
+pub(super) const ON_RUNTIME: Effort = Effort { work: 2_000, fresh_signatures: 0 };
+
+/// Octets of the smallest record that a reply holds: a pointer for its owner name, and hardly any data.
+const SMALLEST_RECORD: usize = 12;
+
+/// What one answer is made from. None of it may change before the answer is signed.
+pub(super) struct AnswerInputs<'a> {
+    pub(super) config: &'a Config,
+    pub(super) published: &'a Published,
+    dependencies: Dependencies,
+    /// For round robin and choices between CNAMEs.
+    seed: u64,
+    /// Whether upstreams may be asked, if the client may use them.
+    forwards: bool,
+    /// Unix time in seconds.
+    pub(super) now: u64,
+    pub(super) effort: Effort,
+}
+
+impl Effort {
+    /// What the thread that handles a query may do for it.
+    pub(super) fn of(transport: Transport) -> Self {
+        if transport == Transport::Tcp { ON_RUNTIME } else { ON_WORKER }
+    }
+}
+
+impl<'a> AnswerInputs<'a> {
+    pub(super) fn new(config: &'a Config, published: &'a Published, effort: Effort) -> Self {
+        let (dependencies, seed) = (Dependencies::default(), rand::random());
+        let forwards = !config.forward.no_rec;
+        Self { config, published, dependencies, seed, forwards, now: unix_time(), effort }
+    }
+
+    /// The inputs of an answer without upstreams.
+    pub(super) fn without_upstreams(self) -> Self {
+        Self { forwards: false, ..self }
+    }
+
+    /// How the answer is made once more.
+    pub(super) fn again(&self) -> Again {
+        Again { seed: self.seed, forwards: self.forwards }
+    }
+
+    /// The inputs for an answer that is made once more.
+    pub(super) fn made_again(self, again: Again) -> Self {
+        Self { seed: again.seed, forwards: self.forwards && again.forwards, ..self }
+    }
+
+    /// The stub zone that a name is in; what was read to find out becomes a dependency.
+    pub(super) fn stub_zone(&self, stubs: &StubTable, name: &Name) -> Option<Arc<StubZone>> {
+        stubs.find(name, &self.published.tree, &self.config.zone, &self.dependencies)
+    }
+
+    pub(super) fn answer(
+        &self,
+        query: &ClientQuery,
+        keys: Option<&AnswerKeys>,
+        externals: &Externals,
+    ) -> Outcome {
+        let view = View {
+            zone: &self.config.zone,
+            tree: &self.published.tree,
+            dependencies: &self.dependencies,
+            freshness: self.published.freshness,
+            now: self.now,
+            seed: self.seed,
+            externals,
+            max_records: query.transport.limit() / SMALLEST_RECORD,
+            work: &Work::new(self.effort.work),
+            forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
+            dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
+        };
+        // The reply takes the letter case of names from the question; nothing else may depend on it.
+        let mut question = query.request.query.clone();
+        question.set_name(question.name().to_lowercase());
+        answer::answer(&question, &view)
+    }
+
+    /// When a reply may be sent again, at most until a time (Unix time, in seconds); `None` if it may not.
+    fn validity(self, until: u64) -> Option<Validity> {
+        let tree = &self.published.tree;
+        tree.versions()?;
+        // The TTLs of services on a lease count down.
+        let end = if self.dependencies.has_lease() { self.now.saturating_add(1) } else { u64::MAX };
+        let validity = Validity {
+            version: tree.version(),
+            serial: self.dependencies.has_serial().then(|| tree.serial()),
+            from: self.now,
+            until: until.min(end),
+            slots: self.dependencies.into_slots()?,
+            ..Validity::default()
+        };
+        Some(validity).filter(|validity| validity.from < validity.until)
+    }
+
+    /// How a reply of our own can be sent again, at most until a time.
+    pub(super) fn cache_hint(
+        self,
+        until: u64,
+        shared_authority: Option<Arc<SharedAuthority>>,
+        client: ClientClass,
+        note: ReplyStats,
+    ) -> Option<CacheHint<ReplyStats>> {
+        let (freshness, rotates) = (self.published.freshness, self.config.zone.round_robin);
+        let validity = Validity { rotates, ..self.validity(until)? };
+        Some(CacheHint { validity, freshness, shared_authority, max_reply: client.max_udp_reply(), note })
+    }
+
+    /// How a reply out of the response cache can be sent again, for as many seconds as it has left there.
+    pub(super) fn cache_hint_of_forwarded(
+        self,
+        left: u64,
+        client: ClientClass,
+        note: ReplyStats,
+    ) -> Option<CacheHint<ReplyStats>> {
+        let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
+        let validity = Validity { ages: true, ..self.validity(until)? };
+        Some(CacheHint {
+            validity,
+            freshness,
+            shared_authority: None,
+            max_reply: client.max_udp_reply(),
+            note,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Signing of one answer of our own: on the thread that made it, or on threads for signatures.
+
+use super::inputs::AnswerInputs;
+use super::{ClientQuery, Handler};
+use crate::answer::{Answer, DnssecView, Ede, TypeCache};
+use crate::dnssec::{
+    DenialKind, KeyState, Signer, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer,
+};
+use crate::wire::Reply;
+use hickory_proto::op::ResponseCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// RRSIGs Missing (RFC 8914 §4.11).
+const RRSIGS_MISSING: u16 = 10;
+
+/// How long the signatures of one answer may take, the wait for threads included.
+const SIGNING_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The keys that an answer is made and signed with, whatever changes meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerKeys {
+    signer: Arc<Signer>,
+    state: Arc<KeyState>,
+    /// Whether the keys are those of the domain. After a change of the domain they are those of the other domain for a
+    /// moment: then nothing is answered that would have to be signed.
+    sign_domain: bool,
+    dnssec_ok: bool,
+}
+
+/// What came of signing.
+pub(super) enum Signed {
+    /// The reply can be sent, and again until this time (Unix time, in seconds).
+    Complete(Reply, u64),
+    /// It takes more signatures than a worker makes.
+    Unfinished(Box<UnsignedAnswer>),
+}
+
+impl AnswerKeys {
+    /// What the answer needs to know of the keys.
+    pub(super) fn view<'a>(&'a self, type_cache: &'a TypeCache) -> Option<DnssecView<'a>> {
+        let compact = self.signer.denial() == DenialKind::Compact;
+        let view = || DnssecView { apex: self.state.apex(), dnssec_ok: self.dnssec_ok, compact, type_cache };
+        self.sign_domain.then(view)
+    }
+}
+
+impl Handler {
+    /// The keys to answer with; `None` if the zone is not signed, or if the answer does not depend on them.
+    pub(super) fn keys(&self, query: &ClientQuery, inputs: &AnswerInputs<'_>) -> Option<AnswerKeys> {
+        let dnssec_ok = query.request.dnssec_ok();
+        // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
+        if !dnssec_ok && !inputs.config.zone.is_apex(query.name()) {
+            return None;
+        }
+        let signer = self.signer.load_full()?;
+        let state = signer.state(inputs.now);
+        let sign_domain = signer.zone() == inputs.config.zone.domain();
+        Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
+    }
+
+    /// Signs an answer of ours if the client wants that, with as many fresh signatures as the effort allows.
+    pub(super) fn sign(
+        &self,
+        query: &ClientQuery,
+        keys: Option<AnswerKeys>,
+        answer: Answer,
+        inputs: &AnswerInputs<'_>,
+    ) -> Signed {
+        let until = keys.as_ref().map_or(u64::MAX, |keys| keys.state.until());
+        let Some(keys) = keys.filter(|keys| keys.dnssec_ok && !answer.too_large) else {
+            return Signed::Complete(answer.into(), until);
+        };
+        if !keys.sign_domain {
+            let error = SigningError::NoKey(keys.signer.zone().clone());
+            return Signed::Complete(self.refuse_unsigned(query, &error), 0);
+        }
+        let request = &query.request;
+        let signing = SigningRequest {
+            rtype: request.query.query_type(),
+            now: inputs.now,
+            compact_ok: request.compact_ok(),
+            max_reply_octets: query.transport.limit(),
+        };
+        match keys.signer.sign(answer, &keys.state, signing, inputs.effort.fresh_signatures) {
+            Ok(SigningOutcome::Signed { answer, until }) => {
+                let compact = request.compact_ok() && keys.signer.denial() == DenialKind::Compact;
+                Signed::Complete(Reply { compact, ..answer.into() }, until)
+            }
+            Ok(SigningOutcome::Unfinished(answer)) => Signed::Unfinished(answer),
+            Err(error) => Signed::Complete(self.refuse_unsigned(query, &error), 0),
+        }
+    }
+
+    /// Makes the missing signatures of an answer on threads of their own. Other clients' signatures take turns with them.
+    pub(super) async fn finish_signing(&self, query: &ClientQuery, mut answer: Box<UnsignedAnswer>) -> Reply {
+        let end = Instant::now() + SIGNING_TIMEOUT;
+        loop {
+            let work = move || (answer.sign_next(), answer);
+            let Ok((signed, next)) = self.signing.run(query.id, work).await else {
+                return self.given_up("too many answers wait to be signed");
+            };
+            answer = next;
+            match signed {
+                Err(error) => return self.refuse_unsigned(query, &error),
+                Ok(_) if answer.missing() == 0 => return self.complete(query, *answer),
+                Ok(_) if Instant::now() < end => {}
+                Ok(_) => return self.given_up("the answer takes too many signatures"),
+            }
+        }
+    }
+
+    /// The reply in place of an answer that is given up because too much is under way.
+    pub(super) fn given_up(&self, why: &str) -> Reply {
+        self.metrics.overloaded();
+        Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why))
+    }
+
+    /// The signed reply.
+    fn complete(&self, query: &ClientQuery, answer: UnsignedAnswer) -> Reply {
+        let compact = query.request.compact_ok() && answer.is_compact();
+        match answer.finish() {
+            Ok(answer) => Reply { compact, ..answer.into() },
+            Err(error) => self.refuse_unsigned(query, &error),
+        }
+    }
+
+    /// SERVFAIL in the place of an answer that cannot be signed: an answer is never sent without the signatures that
+    /// belong to it.
+    fn refuse_unsigned(&self, query: &ClientQuery, error: &SigningError) -> Reply {
+        self.metrics.unsigned();
+        let level = self.unsigned_log.level(log::Level::Warn);
+        log::log!(level, "signing {} {}: {error}", query.name(), query.request.query.query_type());
+        let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
+        Reply::failure(ResponseCode::ServFail, error)
+    }
+}
