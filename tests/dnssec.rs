@@ -686,6 +686,8 @@ fn a_validating_forwarder_resolves_the_site_and_everything_else() {
             answers("2.0.0.10.in-addr.arpa.", RecordType::PTR, found, false);
             answers("0.10.in-addr.arpa.", RecordType::PTR, found, false);
             answers("3.0.0.10.in-addr.arpa.", RecordType::PTR, missing, false);
+            answers("printer.home.arpa.", RecordType::A, missing, false);
+            answers("home.arpa.", RecordType::DS, found, true);
         }
     }
 }

@@ -485,6 +485,26 @@ fn names_above_pointers_of_the_site_are_never_denied() {
 }
 
 #[test]
+fn home_arpa_is_for_the_servers_of_the_local_network() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let denied = |agent: &Agent, name: &str| {
+        agent.ask(name, RecordType::A).metadata.response_code == ResponseCode::NXDomain
+    };
+    let named = agent(&[upstream.address], &["-stubzones"]);
+    assert!(denied(&named, "printer.home.arpa.") && denied(&named, "www.example.onion."));
+    assert_eq!(upstream.count(), 0);
+    named.ask("home.arpa.", RecordType::DS);
+    assert_eq!(upstream.count(), 1, "the parent zone has the delegation");
+    let stub = Upstream::addresses([192, 0, 2, 2], 60);
+    let value = format!("{{\"host\":\"127.0.0.1\",\"port\":{}}}", stub.address.port());
+    named.write("local/skydns/dns/stub/arpa/home/a", &value);
+    eventually("the stub zone is asked", || named.data("printer.home.arpa.", RecordType::A) == ["192.0.2.2"]);
+    let asked = stub.count();
+    named.ask("home.arpa.", RecordType::DS);
+    assert_eq!((stub.count(), upstream.count()), (asked, 2), "its DS is not its servers' to answer");
+}
+
+#[test]
 fn ds_of_the_own_apex_is_asked_of_the_parent() {
     let upstream = Upstream::start(|query, _| {
         let mut reply = failure(query, ResponseCode::NXDomain);

@@ -52,7 +52,7 @@ pub const NXNAME: RecordType = RecordType::Unknown(128);
 
 /// Last labels of the names outside of the domain that are answered here: reverse names (`arpa`) and special-use names
 /// (RFC 6761).
-const ANSWERED_TOP_LABELS: [&[u8]; 3] = [b"arpa", b"invalid", b"localhost"];
+const ANSWERED_TOP_LABELS: [&[u8]; 5] = [b"alt", b"arpa", b"invalid", b"localhost", b"onion"];
 
 /// Answers a question, or says which look-ups that takes, or that upstreams have to answer.
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
@@ -70,8 +70,8 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     if is_in_domain {
         return answer_in_domain(query, tree_name, view);
     }
-    if is_special && let Some(answer) = answer_special_use(query) {
-        return Outcome::Answered(answer);
+    if is_special && let Some(outcome) = answer_special_use(query, view) {
+        return outcome;
     }
     if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
         return Outcome::Answered(no_transfer());

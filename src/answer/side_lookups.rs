@@ -170,8 +170,7 @@ impl<'a> SideLookups<'a> {
                 continue;
             }
             if !view.zone.contains(name) && !view.exists(name, &path) {
-                // Upstreams are asked for names of `ndots` labels at least.
-                if name.iter().count() >= usize::from(view.zone.ndots) {
+                if view.zone.asks_upstreams_for(name, RecordType::A) {
                     leads = LeadsTo::Outside;
                 }
             } else if self.has_addresses(&path) {

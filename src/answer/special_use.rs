@@ -1,7 +1,14 @@
-//! Special-use names that must not reach an upstream (RFC 6761, RFC 6303).
+//! Special-use names that must not reach an upstream (RFC 6761).
+//!
+//! These are `localhost`, `invalid`, the reverse names of loopback addresses (RFC 6303), `onion` (RFC 7686), `alt`
+//! (RFC 9476), `resolver.arpa` (RFC 9462), and `home.arpa` (RFC 8375) if the upstreams are not those of the local
+//! network. All others are forwarded: what `local`, `test`, `ipv4only.arpa` and private addresses mean, the network of
+//! the site decides.
 
 use super::local_denial::deny;
-use super::outcome::Answer;
+use super::outcome::{Answer, Outcome};
+use super::view::View;
+use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -10,25 +17,71 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// TTL of these answers and of their absence, in seconds (RFC 6303 §3).
 const SPECIAL_USE_TTL: u32 = 10_800;
 
-/// Answers for `localhost`, `invalid` and the reverse names of loopback addresses.
-pub(super) fn answer_special_use(query: &Query) -> Option<Answer> {
+/// What is answered to all names of one special-use zone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SpecialUse {
+    /// Addresses of the loopback interface.
+    Localhost,
+    /// A pointer to `localhost` for the loopback address.
+    Loopback,
+    /// NXDOMAIN for every name.
+    NoName,
+    /// NODATA for every name: nobody is designated (RFC 9462 §4).
+    NoData,
+    /// An empty zone (RFC 6303 §3): the apex is all that exists.
+    Empty,
+}
+
+/// A special-use zone.
+struct SpecialZone {
+    usage: SpecialUse,
+    /// Number of labels of the zone's name.
+    labels: usize,
+}
+
+/// Answers for names that must not reach an upstream; `None` for all other names.
+pub(super) fn answer_special_use(query: &Query, view: &View<'_>) -> Option<Outcome> {
     let name = query.name().to_lowercase();
-    let labels: Vec<&[u8]> = name.iter().rev().collect();
-    match labels.as_slice() {
-        [b"localhost", ..] => Some(localhost(query)),
-        [b"invalid", ..] => Some(negative(ResponseCode::NXDomain, &name, 1)),
-        [b"arpa", b"in-addr", b"127", below @ ..] => {
-            let is_loopback = matches!(below, [b"0", b"0", b"1"]);
-            // The names between 127.in-addr.arpa and the address exist, but have no data.
-            let is_above = matches!(below, [] | [b"0"] | [b"0", b"0"]);
-            Some(loopback(query, &name, 3, is_loopback, is_above))
-        }
-        [b"arpa", b"ip6", digits @ ..] if digits.len() == 32 => {
-            let is_loopback = digits[..31].iter().all(|digit| *digit == b"0") && digits[31] == b"1";
-            is_loopback.then(|| loopback(query, &name, 34, true, false))
-        }
-        _ => None,
+    let zone = SpecialZone::of(&name, view.zone)?;
+    // The zones in `arpa` are delegated without DS records, which only the parent can show (RFC 6303 §4, RFC 8375 §5).
+    let is_apex = name.iter().count() == zone.labels;
+    if is_apex && zone.labels > 1 && query.query_type() == RecordType::DS && view.may_forward() {
+        return Some(Outcome::ForwardExisting);
     }
+    Some(Outcome::Answered(match zone.usage {
+        SpecialUse::Localhost => localhost(query),
+        SpecialUse::Loopback => loopback(query, &name, zone.labels),
+        SpecialUse::NoName => negative(ResponseCode::NXDomain, &name, zone.labels),
+        SpecialUse::Empty if !is_apex => negative(ResponseCode::NXDomain, &name, zone.labels),
+        SpecialUse::Empty | SpecialUse::NoData => negative(ResponseCode::NoError, &name, zone.labels),
+    }))
+}
+
+/// Whether upstreams are never asked for the addresses of a name. A stub zone may have `home.arpa`, so it is not meant here.
+pub(super) fn is_kept_from_upstreams(name: &Name, zone: &Zone) -> bool {
+    SpecialZone::of(&name.to_lowercase(), zone).is_some_and(|special| special.usage != SpecialUse::Empty)
+}
+
+impl SpecialZone {
+    /// The special-use zone that a name, which is in lower case, is in.
+    fn of(name: &Name, zone: &Zone) -> Option<Self> {
+        let labels: Vec<&[u8]> = name.iter().rev().collect();
+        let (usage, labels) = match labels.as_slice() {
+            [b"localhost", ..] => (SpecialUse::Localhost, 1),
+            [b"invalid" | b"onion" | b"alt", ..] => (SpecialUse::NoName, 1),
+            [b"arpa", b"resolver", ..] => (SpecialUse::NoData, 2),
+            [b"arpa", b"home", ..] if zone.denies_home_arpa => (SpecialUse::Empty, 2),
+            [b"arpa", b"in-addr", b"127", ..] => (SpecialUse::Loopback, 3),
+            [b"arpa", b"ip6", digits @ ..] if is_v6_loopback(digits) => (SpecialUse::Loopback, 34),
+            _ => return None,
+        };
+        Some(Self { usage, labels })
+    }
+}
+
+/// Whether these are the digits of ::1, the first one first.
+fn is_v6_loopback(digits: &[&[u8]]) -> bool {
+    digits.len() == 32 && digits[..31].iter().all(|digit| *digit == b"0") && digits[31] == b"1"
 }
 
 fn localhost(query: &Query) -> Answer {
@@ -40,7 +93,11 @@ fn localhost(query: &Query) -> Answer {
     positive(query, rdata)
 }
 
-fn loopback(query: &Query, name: &Name, zone_labels: usize, is_loopback: bool, is_above: bool) -> Answer {
+fn loopback(query: &Query, name: &Name, zone_labels: usize) -> Answer {
+    let below: Vec<&[u8]> = name.iter().rev().skip(zone_labels).collect();
+    // The zone of ::1 has this one name. Of 127.0.0.1 the names above the address exist, but have no data.
+    let is_loopback = zone_labels > 3 || below == [b"0", b"0", b"1"];
+    let is_above = below.len() < 3 && below.iter().all(|label| *label == b"0");
     if is_loopback && query.query_type() == RecordType::PTR {
         let mut localhost = Name::from_labels([b"localhost".as_slice()]).unwrap_or_default();
         localhost.set_fqdn(true);

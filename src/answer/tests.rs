@@ -416,6 +416,74 @@ fn ds_of_the_apex_comes_from_the_parent() {
 }
 
 #[test]
+fn names_that_no_upstream_may_see_are_denied_here() {
+    let mut site = Site::new(&[("s.skydns.test.", r#"{"host":"hidden.example.onion"}"#)]);
+    for (asked, zone) in [
+        ("example.onion.", "onion."),
+        ("ONION.", "onion."),
+        ("a.b.alt.", "alt."),
+        ("alt.", "alt."),
+        ("x.invalid.", "invalid."),
+    ] {
+        for rtype in [RecordType::A, RecordType::TXT, RecordType::DS, RecordType::ANY] {
+            let denied = site.ask(asked, rtype);
+            assert_eq!((denied.rcode, denied.authoritative), (ResponseCode::NXDomain, true), "{asked}");
+            let soa = format!("{zone} 10800 SOA {zone} nobody.invalid. 1 3600 1200 604800 10800");
+            assert_eq!(lines(&denied.authorities), [soa]);
+        }
+    }
+    // RFC 9462 §6.4: every name of resolver.arpa exists.
+    for asked in ["_dns.resolver.arpa.", "resolver.arpa.", "x.y.resolver.arpa."] {
+        for rtype in [RecordType::SVCB, RecordType::A, RecordType::SOA] {
+            let nodata = site.ask(asked, rtype);
+            assert_eq!((nodata.rcode, nodata.authorities.len()), (ResponseCode::NoError, 1), "{asked}");
+        }
+    }
+    assert!(site.ask("s.skydns.test.", RecordType::SRV).additionals.is_empty(), "nothing is looked up");
+    let forwarded = |site: &Site, asked: &str, rtype| {
+        matches!(site.outcome(asked, rtype, DNSClass::IN), Outcome::Forward)
+    };
+    for asked in ["printer.local.", "a.test.", "ipv4only.arpa.", "1.0.0.10.in-addr.arpa.", "x.notonion."] {
+        assert!(forwarded(&site, asked, RecordType::A), "{asked}");
+    }
+    // RFC 8375: the network of the site may have names in home.arpa, but servers elsewhere have not.
+    assert!(forwarded(&site, "printer.home.arpa.", RecordType::A));
+    site.zone.denies_home_arpa = true;
+    assert_eq!(site.ask("printer.home.arpa.", RecordType::A).rcode, ResponseCode::NXDomain);
+    assert_eq!(site.ask("home.arpa.", RecordType::A).rcode, ResponseCode::NoError);
+}
+
+#[test]
+fn ds_of_special_zones_in_arpa_comes_from_the_parent() {
+    let mut site = Site::new(&[]);
+    site.zone.denies_home_arpa = true;
+    let six = format!("1.{}ip6.arpa.", "0.".repeat(31));
+    let zones = ["home.arpa.", "resolver.arpa.", "127.in-addr.arpa.", &six];
+    for asked in zones {
+        let outcome = site.outcome(asked, RecordType::DS, DNSClass::IN);
+        assert!(matches!(outcome, Outcome::ForwardExisting), "{asked}");
+    }
+    assert_eq!(site.ask("x.home.arpa.", RecordType::DS).rcode, ResponseCode::NXDomain);
+    site.forwards = false;
+    for asked in zones {
+        assert_eq!(site.ask(asked, RecordType::DS).rcode, ResponseCode::NoError, "{asked}");
+    }
+}
+
+#[test]
+fn the_own_domain_goes_before_special_use() {
+    for domain in ["skydns.alt.", "home.arpa.", "a.localhost.", "resolver.arpa.", "onion."] {
+        let mut site = Site::new(&[(&format!("a.{domain}"), r#"{"host":"10.0.0.1"}"#)]);
+        site.zone = Zone::new(&name(domain));
+        site.zone.denies_home_arpa = true;
+        assert_eq!(site.ask(&format!("a.{domain}"), RecordType::A).answers.len(), 1, "{domain}");
+        let missing = site.ask(&format!("b.{domain}"), RecordType::A);
+        assert_eq!(missing.rcode, ResponseCode::NXDomain);
+        assert!(lines(&missing.authorities)[0].contains("ns.dns."), "{domain}");
+    }
+}
+
+#[test]
 fn names_that_only_end_like_the_domain_are_not_ours() {
     let site = Site::new(&[]);
     assert!(matches!(site.outcome("fooskydns.test.", RecordType::A, DNSClass::IN), Outcome::Forward));

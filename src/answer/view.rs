@@ -4,7 +4,6 @@
 //! true. So nothing else in this module reads the tree.
 
 use super::externals::{External, Externals, Lookup};
-use super::local_denial::has_few_labels;
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
@@ -95,9 +94,9 @@ impl View<'_> {
 
     /// What upstreams say to a look-up of a name outside of the tree, while `pending` others are not made yet.
     ///
-    /// `None` if they are not asked, because the name has fewer labels than `ndots`.
+    /// `None` if they are not asked; see [`Zone::asks_upstreams_for`].
     pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> Option<External<'_>> {
-        if has_few_labels(&lookup.name, lookup.rtype, self.zone) {
+        if !self.zone.asks_upstreams_for(&lookup.name, lookup.rtype) {
             return None;
         }
         Some(match self.externals.result(lookup) {

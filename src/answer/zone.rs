@@ -1,8 +1,10 @@
 //! The settings of the site's domain, and the names that follow from them.
 
 use super::flatten::Flatten;
+use super::local_denial::has_few_labels;
 use super::rrset::same_name;
-use hickory_proto::rr::Name;
+use super::special_use::is_kept_from_upstreams;
+use hickory_proto::rr::{Name, RecordType};
 
 /// The settings of the site's domain, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Zone {
     pub is_signed: bool,
     /// Minimum number of labels of a name whose addresses are looked up upstream.
     pub ndots: u8,
+    /// Whether `home.arpa` is denied here, because the upstreams are not those of the local network (RFC 8375).
+    pub denies_home_arpa: bool,
     /// What class CH says about this server; questions of that class are refused if `None`.
     pub identity: Option<Identity>,
 }
@@ -81,6 +85,7 @@ impl Zone {
             flatten: Flatten::Auto,
             is_signed: false,
             ndots: 2,
+            denies_home_arpa: false,
             identity: None,
         }
     }
@@ -108,6 +113,11 @@ impl Zone {
     /// Whether a name is the domain or below it.
     pub fn contains(&self, name: &Name) -> bool {
         self.domain.zone_of(name)
+    }
+
+    /// Whether upstreams may be asked for a name that is not in the tree.
+    pub(super) fn asks_upstreams_for(&self, name: &Name, rtype: RecordType) -> bool {
+        !has_few_labels(name, rtype, self) && !is_kept_from_upstreams(name, self)
     }
 
     /// Whether a name is the domain.

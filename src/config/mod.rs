@@ -109,6 +109,7 @@ impl Config {
         zone.flatten = spec.flatten;
         zone.is_signed = !spec.dnssec.is_empty();
         zone.ndots = spec.ndots;
+        zone.denies_home_arpa = spec.nameservers.is_some();
         zone.identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
         Ok(Self {

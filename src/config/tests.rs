@@ -69,6 +69,9 @@ fn the_store_beats_flags_and_flags_beat_variables() {
     assert_eq!(settings.spec.ndots, 1);
     assert_eq!(settings.spec.read_timeout, Duration::from_secs(3));
     assert_eq!(settings.spec.nameservers.as_ref().map(Vec::len), Some(1));
+    // Servers that were named are not those of the local network, which may have names in home.arpa.
+    let denies = |spec: &Spec| Config::new(spec, &host()).map(|config| config.zone.denies_home_arpa);
+    assert_eq!((denies(&settings.spec), denies(&Spec::default())), (Ok(true), Ok(false)));
     assert_eq!(settings.unknown, ["x"]);
     let config = Config::new(&settings.spec, &host()).expect("a configuration");
     assert_eq!(config.zone.hostmaster.to_ascii(), "root.store.test.");
