@@ -43,6 +43,20 @@ pub(crate) fn push_label(octets: &mut Vec<u8>, label: &[u8]) {
     octets.extend_from_slice(label);
 }
 
+/// Whether two names are equal but for letter case (RFC 4343). Octets of lengths are below those of letters.
+pub(crate) fn same_name_octets(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+/// Whether a name is a zone's apex or below it, in any letter case.
+pub(crate) fn is_in_zone(mut name: &[u8], zone: &[u8]) -> bool {
+    while name.len() > zone.len() {
+        let Some((_, rest)) = split_label(name) else { return false };
+        name = rest;
+    }
+    same_name_octets(name, zone)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +73,21 @@ mod tests {
         assert_eq!(all(b"\x01a\xc0\x0c"), [&b"a"[..]], "a compression pointer");
         assert_eq!(all(&[&[64], &[b'x'; 64][..]].concat()), [&b""[..]; 0], "a label of 64 octets");
         assert!(all(b"\0").is_empty() && all(b"").is_empty());
+    }
+
+    #[test]
+    fn names_are_in_a_zone_by_whole_labels() {
+        for (name, zone, is) in [
+            (&b"\x01a\x01b\0"[..], &b"\x01B\0"[..], true),
+            (b"\x01a\x01b\0", b"\x01A\x01B\0", true),
+            (b"\x01a\x01b\0", b"\0", true),
+            (b"\0", b"\0", true),
+            (b"\x01b\0", b"\x01a\x01b\0", false),
+            (b"\x02ab\0", b"\x01b\0", false),
+            (b"\x03a\x01b\0", b"\x01b\0", false),
+        ] {
+            assert_eq!(is_in_zone(name, zone), is, "{name:?} {zone:?}");
+        }
     }
 
     #[test]

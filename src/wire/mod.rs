@@ -6,6 +6,8 @@
 mod cached_reply;
 mod client_edns;
 mod encode;
+mod message_reader;
+mod names_in_data;
 mod question_key;
 mod reply;
 mod reply_cache;
@@ -17,6 +19,7 @@ mod writer;
 pub use cached_reply::{CachedReply, Served, Validity};
 pub use client_edns::ClientEdns;
 pub use encode::{encode, without_question};
+pub use message_reader::ReadError;
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use reply::{Reply, Transport};
 pub use reply_cache::{CacheHint, ReplyCache};
