@@ -166,6 +166,7 @@ pub fn reply_of(message: Message) -> Reply {
         shared_authority: None,
         authorities: message.authorities,
         additionals: message.additionals,
+        forwarded: None,
         too_large: false,
         too_costly: false,
         compact: false,

@@ -1,11 +1,12 @@
 //! Writing replies: header, sections, OPT and truncation (RFC 1035 §4, RFC 6891 §6, RFC 2181 §9).
 
+use super::forwarded::{ForwardedRecords, Section};
+use super::record::{WireRecord, belong_together, has_free_order};
 use super::shared_authority::{self, EncodedAuthority};
 use super::writer::Writer;
 use super::{ClientEdns, HEADER, OWN_UDP_SIZE, Reply, Request, Transport};
 use crate::answer::{Ede, SharedAuthority};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::Record;
 
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
@@ -38,9 +39,14 @@ pub fn without_question(header: &[u8; HEADER], rcode: ResponseCode, edns: Option
 pub fn encode(request: &Request, reply: &Reply, transport: Transport) -> Vec<u8> {
     let limit = transport.limit();
     let mut encoded = Encoder::new(request, limit).write(reply, MAX_EXTRA_TEXT);
+    let records_move = !(encoded.is_short && encoded.is_larger);
+    if !records_move {
+        // That records can change places in a cached reply gives way first.
+        encoded = Encoder { records_move, ..Encoder::new(request, limit) }.write(reply, MAX_EXTRA_TEXT);
+    }
     if encoded.is_cut && !reply.errors.is_empty() {
-        // Texts of errors give way first (RFC 8914 §3).
-        encoded = Encoder::new(request, limit).write(reply, 0);
+        // Then texts of errors do (RFC 8914 §3).
+        encoded = Encoder { records_move, ..Encoder::new(request, limit) }.write(reply, 0);
     }
     if transport == Transport::Tcp && (encoded.is_cut || reply.too_large) {
         let why = if reply.too_costly {
@@ -60,6 +66,10 @@ struct Encoded {
     octets: Vec<u8>,
     /// Whether answers or authorities were left out.
     is_cut: bool,
+    /// Whether any records were left out.
+    is_short: bool,
+    /// Whether it might have been smaller if its records could not change places.
+    is_larger: bool,
 }
 
 /// A reply that is being written.
@@ -70,7 +80,10 @@ struct Encoder<'a> {
     max_octets: usize,
     /// Records in each section, the question first.
     counts: [u16; 4],
+    /// Whether the data of the records of an answer's RRset are written so that they can change places.
+    records_move: bool,
     is_cut: bool,
+    is_short: bool,
 }
 
 /// The sections behind the question, as indices of the counts in the header.
@@ -80,7 +93,16 @@ const ADDITIONAL: usize = 3;
 
 impl<'a> Encoder<'a> {
     fn new(request: &'a Request, limit: usize) -> Self {
-        Self { request, writer: Writer::new(), max_octets: limit, counts: [1, 0, 0, 0], is_cut: false }
+        let (writer, counts) = (Writer::new(), [1, 0, 0, 0]);
+        Self {
+            request,
+            writer,
+            max_octets: limit,
+            counts,
+            records_move: true,
+            is_cut: false,
+            is_short: false,
+        }
     }
 
     fn write(mut self, reply: &Reply, max_text: usize) -> Encoded {
@@ -94,19 +116,37 @@ impl<'a> Encoder<'a> {
         }
         self.section(AUTHORITY, &reply.authorities);
         self.section(ADDITIONAL, &reply.additionals);
+        if let Some(forwarded) = &reply.forwarded {
+            self.forwarded(forwarded);
+        }
         if let Some(opt) = opt {
             self.writer.octets.extend_from_slice(&opt);
             self.counts[ADDITIONAL] += 1;
         }
         self.header(reply);
-        Encoded { octets: self.writer.octets, is_cut: self.is_cut }
+        Encoded {
+            is_cut: self.is_cut,
+            is_short: self.is_cut || self.is_short,
+            is_larger: self.writer.is_larger,
+            octets: self.writer.octets,
+        }
+    }
+
+    /// Writes the records of an upstream.
+    fn forwarded(&mut self, forwarded: &ForwardedRecords) {
+        let sections =
+            [(Section::Answer, ANSWER), (Section::Authority, AUTHORITY), (Section::Additional, ADDITIONAL)];
+        for (section, number) in sections {
+            let records: Vec<_> = forwarded.section(section).collect();
+            self.section(number, &records);
+        }
     }
 
     /// Leaves room for the header and writes the question in the client's letter case.
     fn question(&mut self) {
         let query = &self.request.query;
         self.writer.octets.extend_from_slice(&[0; HEADER]);
-        self.writer.name(query.name());
+        self.writer.name(query.name().iter());
         self.writer.u16(query.query_type().into());
         self.writer.u16(query.query_class().into());
     }
@@ -115,17 +155,20 @@ impl<'a> Encoder<'a> {
     ///
     /// Answer and authority section are cut at the first RRset that does not fit; of the additional section, smaller RRsets
     /// behind it still get a chance, and nothing is cut.
-    fn section(&mut self, section: usize, records: &[Record]) {
+    fn section<R: WireRecord>(&mut self, section: usize, records: &[R]) {
         if self.is_cut {
             return;
         }
-        for rrset in records.chunk_by(super::writer::belong_together) {
+        for rrset in records.chunk_by(belong_together) {
             let count = u16::try_from(rrset.len()).ok().and_then(|len| self.counts[section].checked_add(len));
+            let moves = self.records_move && section == ANSWER && is_shuffled(rrset);
             match count {
-                Some(count) if self.writer.rrset(rrset, self.request.query.name(), self.max_octets) => {
+                Some(count)
+                    if self.writer.rrset(rrset, self.request.query.name(), self.max_octets, moves) =>
+                {
                     self.counts[section] = count;
                 }
-                _ if section == ADDITIONAL => {}
+                _ if section == ADDITIONAL => self.is_short = true,
                 _ => {
                     self.is_cut = true;
                     return;
@@ -173,6 +216,11 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// Whether the records of an RRset may be shuffled each time that a cached reply is sent.
+fn is_shuffled<R: WireRecord>(rrset: &[R]) -> bool {
+    matches!(rrset, [first, second, ..] if first.rtype() == second.rtype() && has_free_order(first.rtype()))
+}
+
 fn bit(set: bool, mask: u8) -> u8 {
     if set { mask } else { 0 }
 }
@@ -212,7 +260,7 @@ mod tests {
     use crate::wire::ClientEdns;
     use hickory_proto::op::{Message, Query};
     use hickory_proto::rr::rdata::A;
-    use hickory_proto::rr::{Name, RData, RecordType};
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).expect("a name")

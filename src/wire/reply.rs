@@ -1,8 +1,9 @@
 //! What a reply says, before it is written.
 
+use super::forwarded::{ForwardedRecords, Section};
 use crate::answer::{Answer, Ede, SharedAuthority};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::Record;
+use hickory_proto::rr::{Record, RecordType};
 use std::sync::Arc;
 
 /// How a reply travels, and what fits there.
@@ -50,6 +51,8 @@ pub struct Reply {
     pub additionals: Vec<Record>,
     /// Extended errors: INFO-CODE and EXTRA-TEXT.
     pub errors: Vec<Ede>,
+    /// The records of an upstream, in the place of those of the three sections.
+    pub forwarded: Option<ForwardedRecords>,
     /// More than any message holds.
     pub too_large: bool,
     /// The work of an own answer was spent before it was complete.
@@ -72,10 +75,29 @@ impl Reply {
             authorities: Vec::new(),
             additionals: Vec::new(),
             errors: Vec::new(),
+            forwarded: None,
             too_large: false,
             too_costly: false,
             compact: false,
         }
+    }
+
+    /// Whether the answer section has records.
+    pub fn has_answers(&self) -> bool {
+        let forwarded = || {
+            self.forwarded.as_ref().is_some_and(|records| records.section(Section::Answer).next().is_some())
+        };
+        !self.answers.is_empty() || forwarded()
+    }
+
+    /// Whether the authority section has records of a type.
+    pub fn has_authority(&self, rtype: RecordType) -> bool {
+        let forwarded = self.forwarded.iter().flat_map(|records| records.section(Section::Authority));
+        self.authorities
+            .iter()
+            .map(Record::record_type)
+            .chain(forwarded.map(|record| record.rtype))
+            .any(|one| one == rtype)
     }
 
     /// Whether it is a stale answer (RFC 8767).

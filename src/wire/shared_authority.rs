@@ -32,7 +32,7 @@ impl EncodedAuthority {
     fn encode(shared: &SharedAuthority) -> Option<Self> {
         let mut writer = Writer::new();
         writer.octets.extend_from_slice(&[0; HEADER]);
-        writer.name(shared.closest_encloser());
+        writer.name(shared.closest_encloser().iter());
         // Type and class.
         writer.octets.extend_from_slice(&[0; 4]);
         let start = writer.octets.len();

@@ -1,10 +1,9 @@
 //! Writing names and records, with names compressed (RFC 1035 §4.1.4).
 
 use super::HEADER;
-use crate::answer::same_name;
+use super::record::{WireRecord, belong_together};
 use hickory_proto::ProtoError;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
+use hickory_proto::rr::Name;
 
 /// The two bits that mark a compression pointer; the other 14 hold the offset.
 const POINTER: u16 = 0xc000;
@@ -24,6 +23,11 @@ pub(super) struct Writer {
     known: Vec<(u64, u16)>,
     /// Offsets of compression pointers, if these are collected.
     pointers: Option<Vec<usize>>,
+    /// Whether the data that are being written may change places with those of other records: then no pointer leads to a
+    /// name in them.
+    data_may_move: bool,
+    /// Whether the message is, or may become, larger because of that.
+    pub(super) is_larger: bool,
 }
 
 /// A state of the writer to go back to.
@@ -35,7 +39,13 @@ struct Mark {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { octets: Vec::with_capacity(1_024), known: Vec::with_capacity(16), pointers: None }
+        Self {
+            octets: Vec::with_capacity(1_024),
+            known: Vec::with_capacity(16),
+            pointers: None,
+            data_may_move: false,
+            is_larger: false,
+        }
     }
 
     /// Collects the offsets of compression pointers from now on.
@@ -69,7 +79,7 @@ impl Writer {
         self.octets.extend_from_slice(&number.to_be_bytes());
     }
 
-    fn u32(&mut self, number: u32) {
+    pub(super) fn u32(&mut self, number: u32) {
         self.octets.extend_from_slice(&number.to_be_bytes());
     }
 
@@ -78,12 +88,15 @@ impl Writer {
         u16::try_from(at).ok().filter(|at| *at < !POINTER).map(|at| POINTER | at)
     }
 
-    /// Writes a name. Its longest end that the message holds already, in any letter case, becomes a pointer.
-    pub(super) fn name(&mut self, name: &Name) {
+    /// Writes a name by its labels. Its longest end that the message holds already, in any letter case, becomes a pointer.
+    pub(super) fn name<'n>(&mut self, name: impl IntoIterator<Item = &'n [u8]>) {
+        let mut rest = name.into_iter();
         let mut labels: [&[u8]; MAX_COMPRESSED_LABELS] = [&[]; MAX_COMPRESSED_LABELS];
         let mut count = 0;
-        for label in name.iter() {
-            let Some(place) = labels.get_mut(count) else { return self.plain_name(name) };
+        while let Some(label) = rest.next() {
+            let Some(place) = labels.get_mut(count) else {
+                return self.plain_name(labels.into_iter().chain([label]).chain(rest));
+            };
             *place = label;
             count += 1;
         }
@@ -111,13 +124,25 @@ impl Writer {
         self.octets.push(0);
     }
 
-    fn label(&mut self, label: &[u8]) {
+    /// Writes a name that stands in the data of a record.
+    pub(super) fn name_in_data<'n>(&mut self, name: impl IntoIterator<Item = &'n [u8]>) {
+        let known = self.known.len();
+        self.name(name);
+        if self.data_may_move && self.known.len() > known {
+            self.known.truncate(known);
+            self.is_larger = true;
+        }
+    }
+
+    /// Writes a label, or a character string (RFC 1035 §3.3).
+    pub(super) fn label(&mut self, label: &[u8]) {
         self.octets.push(u8::try_from(label.len()).unwrap_or(0));
         self.octets.extend_from_slice(label);
     }
 
-    fn plain_name(&mut self, name: &Name) {
-        name.iter().for_each(|label| self.label(label));
+    /// Writes a name without compression.
+    pub(super) fn plain_name<'n>(&mut self, name: impl IntoIterator<Item = &'n [u8]>) {
+        name.into_iter().for_each(|label| self.label(label));
         self.octets.push(0);
     }
 
@@ -155,21 +180,31 @@ impl Writer {
 
     /// Writes an RRset with its signatures; `false`, and nothing written, if it reaches beyond `max_octets` or cannot be
     /// written. The question's name, which is stored right behind the header, serves as owner name where it is the same.
-    pub(super) fn rrset(&mut self, rrset: &[Record], qname: &Name, max_octets: usize) -> bool {
+    ///
+    /// If `may_move` is set, the data of the records can change places in the message.
+    pub(super) fn rrset<R: WireRecord>(
+        &mut self,
+        rrset: &[R],
+        qname: &Name,
+        max_octets: usize,
+        may_move: bool,
+    ) -> bool {
         let mark = self.mark();
+        self.data_may_move = may_move;
         // The root is shorter than a pointer.
-        let is_qname = rrset.first().is_some_and(|first| same_name(&first.name, qname) && !qname.is_root());
+        let is_qname = rrset.first().is_some_and(|first| first.is_at(qname) && !qname.is_root());
         let mut owner = if is_qname { Self::pointer_to(HEADER) } else { None };
         let fits =
             rrset.iter().all(|record| self.record(record, &mut owner) && self.octets.len() <= max_octets);
         if !fits {
             self.back_to(mark);
         }
+        self.data_may_move = false;
         fits
     }
 
     /// Writes records that belong to no question yet; `false` if one cannot be written.
-    pub(super) fn records(&mut self, records: &[Record]) -> bool {
+    pub(super) fn records<R: WireRecord>(&mut self, records: &[R]) -> bool {
         let mut rrsets = records.chunk_by(belong_together);
         rrsets.all(|rrset| {
             let mut owner = None;
@@ -179,13 +214,13 @@ impl Writer {
 
     /// Writes a record whose owner name is stored where `owner` points to, or else here, to which `owner` then points: only
     /// the first names of a message are remembered, so the records of an RRset refer to the first of them this way.
-    fn record(&mut self, record: &Record, owner: &mut Option<u16>) -> bool {
+    fn record<R: WireRecord>(&mut self, record: &R, owner: &mut Option<u16>) -> bool {
         match owner {
             Some(pointer) => self.pointer(*pointer),
             None => {
                 let start = self.octets.len();
-                self.name(&record.name);
-                *owner = Self::pointer_to(start).filter(|_| !record.name.is_root());
+                let is_root = record.write_owner(self);
+                *owner = Self::pointer_to(start).filter(|_| !is_root);
             }
         }
         self.rest(record).is_ok()
@@ -195,62 +230,18 @@ impl Writer {
     ///
     /// # Errors
     /// Its data cannot be written.
-    fn rest(&mut self, record: &Record) -> Result<(), ProtoError> {
-        self.u16(record.record_type().into());
-        self.u16(record.dns_class.into());
-        self.u32(record.ttl);
+    fn rest<R: WireRecord>(&mut self, record: &R) -> Result<(), ProtoError> {
+        self.u16(record.rtype().into());
+        self.u16(record.class());
+        self.u32(record.ttl());
         let place = self.octets.len();
         self.u16(0);
-        self.data(&record.data)?;
+        record.write_data(self)?;
         let len = self.octets.len() - place - 2;
         let len = u16::try_from(len).map_err(|_| ProtoError::from("more data than a record holds"))?;
         self.octets[place..place + 2].copy_from_slice(&len.to_be_bytes());
         Ok(())
     }
-
-    /// Names are compressed in data of the types that RFC 1035 knows, and in no others (RFC 3597 §4).
-    fn data(&mut self, data: &RData) -> Result<(), ProtoError> {
-        match data {
-            RData::A(address) => self.octets.extend_from_slice(&address.octets()),
-            RData::AAAA(address) => self.octets.extend_from_slice(&address.octets()),
-            RData::CNAME(name) => self.name(name),
-            RData::NS(name) => self.name(name),
-            RData::PTR(name) => self.name(name),
-            RData::MX(mx) => {
-                self.u16(mx.preference);
-                self.name(&mx.exchange);
-            }
-            RData::SRV(srv) => {
-                [srv.priority, srv.weight, srv.port].into_iter().for_each(|number| self.u16(number));
-                self.plain_name(&srv.target);
-            }
-            RData::SOA(soa) => {
-                self.name(&soa.mname);
-                self.name(&soa.rname);
-                self.u32(soa.serial);
-                let timers = [soa.refresh, soa.retry, soa.expire];
-                timers.into_iter().for_each(|timer| self.octets.extend_from_slice(&timer.to_be_bytes()));
-                self.u32(soa.minimum);
-            }
-            RData::TXT(text) => text.txt_data.iter().for_each(|part| self.label(part)),
-            RData::Unknown { rdata, .. } => self.octets.extend_from_slice(&rdata.anything),
-            other => {
-                let mut octets = Vec::new();
-                let mut encoder = BinEncoder::new(&mut octets);
-                encoder.set_name_encoding(NameEncoding::Uncompressed);
-                other.emit(&mut encoder)?;
-                self.octets.extend_from_slice(&octets);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether two records that follow each other are of one RRset, or signatures behind the RRset that they are for
-/// (RFC 4035 §3.1.1): one is of no use without the other.
-pub(super) fn belong_together(a: &Record, b: &Record) -> bool {
-    (a.record_type() == b.record_type() || b.record_type() == RecordType::RRSIG)
-        && same_name(&a.name, &b.name)
 }
 
 /// The hash of a name, from the hash of its parent and its first label; the letter case makes no difference.
@@ -272,6 +263,7 @@ fn with_label(parent: u64, label: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use hickory_proto::rr::rdata::{MX, SOA, SRV, TXT};
+    use hickory_proto::rr::{RData, Record};
     use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
     use proptest::prelude::*;
 
@@ -283,7 +275,7 @@ mod tests {
     fn names_point_at_what_stands_before() {
         let mut writer = Writer::new();
         for text in ["a.Bc.", "x.bC.", "A.bc.", ".", "bc.", "c.", "y.x.bc."] {
-            writer.name(&name(text));
+            writer.name(name(text).iter());
         }
         let expected: Vec<u8> = [
             &b"\x01a\x02Bc\0"[..],
@@ -301,11 +293,11 @@ mod tests {
     #[test]
     fn nothing_points_at_what_was_taken_back() {
         let mut writer = Writer::new();
-        writer.name(&name("a.b."));
+        writer.name(name("a.b.").iter());
         let mark = writer.mark();
-        writer.name(&name("c.d."));
+        writer.name(name("c.d.").iter());
         writer.back_to(mark);
-        writer.name(&name("e.d."));
+        writer.name(name("e.d.").iter());
         assert_eq!(writer.octets, b"\x01a\x01b\0\x01e\x01d\0");
     }
 
@@ -330,7 +322,7 @@ mod tests {
         let mut writer = Writer::new();
         let mut ends = Vec::new();
         for data in &data {
-            writer.name(&name("skydns.local."));
+            writer.name(name("skydns.local.").iter());
             writer.rest(&Record::from_rdata(name("skydns.local."), 60, data.clone())).expect("written");
             ends.push(writer.octets.len());
         }
@@ -346,7 +338,7 @@ mod tests {
         fn names_are_read_as_they_were(texts in prop::collection::vec("([a-cA-C]{1,3}\\.){1,6}", 1..200)) {
             let names: Vec<Name> = texts.iter().map(|text| name(text)).collect();
             let mut writer = Writer::new();
-            names.iter().for_each(|name| writer.name(name));
+            names.iter().for_each(|name| writer.name(name.iter()));
             let mut decoder = BinDecoder::new(&writer.octets);
             for name in &names {
                 prop_assert_eq!(&Name::read(&mut decoder).expect("a name"), name);
@@ -359,7 +351,7 @@ mod tests {
         fn long_names_are_read_as_they_were(counts in prop::collection::vec(30usize..127, 1..5)) {
             let names: Vec<Name> = counts.iter().map(|count| name(&"x.".repeat(*count))).collect();
             let mut writer = Writer::new();
-            names.iter().for_each(|name| writer.name(name));
+            names.iter().for_each(|name| writer.name(name.iter()));
             let mut decoder = BinDecoder::new(&writer.octets);
             for name in &names {
                 prop_assert_eq!(&Name::read(&mut decoder).expect("a name"), name);
