@@ -1,10 +1,10 @@
 //! Cached replies: the octets of a reply that was sent, kept so that they can be sent to whoever asks the same question.
 //!
 //! Owns when such a reply is still valid, and what of it has to be written anew each time: the id and the question come
-//! from the query, TTLs count down, the addresses of an RRset are shuffled.
+//! from the query, TTLs count down, the records of an RRset are shuffled.
 
 use super::HEADER;
-use super::rewrites::{AddressRotation, Rewrites};
+use super::rewrites::Rewrites;
 use super::shared_authority::EncodedAuthority;
 use crate::answer::{Rng, SharedAuthority};
 use crate::tree::{Tree, VersionSlot};
@@ -25,7 +25,7 @@ pub struct Validity {
     pub until: u64,
     /// Whether the TTLs count down from `from` on, as those of an upstream do.
     pub ages: bool,
-    /// Whether the addresses of each RRset are shuffled each time the reply is sent.
+    /// Whether the records of each RRset of the answer are shuffled each time the reply is sent.
     pub rotates: bool,
 }
 
@@ -106,16 +106,9 @@ impl<T> CachedReply<T> {
     /// Upper bound of the memory that the reply takes, in octets. Shared records count for each reply that holds them,
     /// because it may become the last one.
     pub fn size(&self) -> usize {
-        let rotations =
-            self.rewrites.rotations.iter().map(|set| size_of::<AddressRotation>() + 2 * set.offsets.len());
         let slots = self.validity.slots.capacity() * size_of::<VersionSlot>();
         let shared = self.shared.as_ref().map_or(0, |encoded| encoded.octets.len());
-        size_of::<Self>()
-            + self.octets.len()
-            + shared
-            + slots
-            + 2 * self.rewrites.ttls.len()
-            + rotations.sum::<usize>()
+        size_of::<Self>() + self.octets.len() + shared + slots + self.rewrites.memory()
     }
 
     /// Whether the reply may be sent at a time (Unix time, in seconds), while `tree` is served.
@@ -171,7 +164,7 @@ impl<T> CachedReply<T> {
             }
         }
         for set in &self.rewrites.rotations {
-            rng.shuffle(set.offsets.len(), |a, b| swap(out, set.offsets[a], set.offsets[b], set.len));
+            set.apply(tail, out, rng);
         }
         Some(len)
     }
@@ -180,14 +173,6 @@ impl<T> CachedReply<T> {
 fn count_down(octets: &mut [u8], at: usize, age: u32) {
     if let Some(ttl) = octets.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()) {
         *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
-    }
-}
-
-fn swap(octets: &mut [u8], a: u16, b: u16, len: usize) {
-    let (a, b) = (usize::from(a.min(b)), usize::from(a.max(b)));
-    if a < b {
-        let (before, behind) = octets.split_at_mut(b);
-        before[a..a + len].swap_with_slice(&mut behind[..len]);
     }
 }
 

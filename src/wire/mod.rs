@@ -16,6 +16,7 @@ mod reply;
 mod reply_cache;
 mod request;
 mod rewrites;
+mod rotation;
 mod shared_authority;
 mod writer;
 

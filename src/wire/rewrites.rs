@@ -1,6 +1,11 @@
-//! What of a cached reply is written anew each time it is sent: TTLs that count down, and the order of addresses.
+//! What of a cached reply is written anew each time it is sent: TTLs that count down, and the order of records.
 
 use super::Validity;
+use super::names_in_data::NamesInData;
+use super::record::has_free_order;
+use super::rotation::{Rotation, Rotations};
+use hickory_proto::rr::RecordType;
+use std::ops::Range;
 
 /// The type code of OPT, whose TTL field is no TTL (RFC 6891 §6.1.3).
 const OPT: u16 = 41;
@@ -10,31 +15,22 @@ const OPT: u16 = 41;
 pub(super) struct Rewrites {
     /// TTLs to count down.
     pub(super) ttls: Box<[u16]>,
-    /// Addresses to shuffle, for each RRset of at least two.
-    pub(super) rotations: Box<[AddressRotation]>,
-}
-
-/// The addresses of one RRset, to be put into a random order.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct AddressRotation {
-    /// Octets of each address: 4 or 16.
-    pub(super) len: usize,
-    /// Where they stand.
-    pub(super) offsets: Box<[u16]>,
+    /// Records to shuffle, for each RRset of at least two.
+    pub(super) rotations: Box<[Rotation]>,
 }
 
 /// The parts of a record that matter here, as offsets in the reply.
-struct RecordAt {
+pub(super) struct RecordAt {
     /// Where the owner name is stored: at the record, or where its compression pointers lead.
-    owner: usize,
-    rtype: u16,
+    pub(super) owner: usize,
+    pub(super) rtype: u16,
     ttl: usize,
-    data: usize,
-    len: usize,
+    pub(super) data: Range<usize>,
 }
 
 impl Rewrites {
-    /// The rewrites of a reply whose question ends at `question_end`; `None` if its records cannot be walked.
+    /// The rewrites of a reply whose question ends at `question_end`; `None` if its records cannot be walked, or if some
+    /// have to be shuffled and cannot.
     pub(super) fn of(reply: &[u8], question_end: usize, validity: &Validity) -> Option<Self> {
         if !validity.ages && !validity.rotates {
             return Some(Self::default());
@@ -42,70 +38,56 @@ impl Rewrites {
         let count = |at: usize| Some(usize::from(u16::from_be_bytes([*reply.get(at)?, *reply.get(at + 1)?])));
         let answers = count(6)?;
         let records = answers + count(8)? + count(10)?;
-        let (mut ttls, mut rotations) = (Vec::new(), Rotations::default());
+        let (mut ttls, mut rotations, mut pointers) = (Vec::new(), Rotations::default(), Vec::new());
         let mut at = question_end;
         for number in 0..records {
-            let record = RecordAt::read(reply, at)?;
+            let record = RecordAt::read(reply, at, &mut pointers)?;
             if validity.ages && record.rtype != OPT {
                 ttls.push(u16::try_from(record.ttl - question_end).ok()?);
             }
-            if validity.rotates && number < answers {
-                rotations.add(&record, u16::try_from(record.data - question_end).ok()?);
+            if validity.rotates && number < answers && has_free_order(record.rtype.into()) {
+                rotations.add(&record);
             }
-            at = record.data + record.len;
+            at = record.data.end;
         }
-        (at == reply.len()).then(|| Self { ttls: ttls.into(), rotations: rotations.finish() })
-    }
-}
-
-/// Collects the addresses of the RRsets of an answer section, whose records stand together.
-#[derive(Default)]
-struct Rotations {
-    sets: Vec<(usize, Vec<u16>)>,
-    /// Owner and type of the record before.
-    last: Option<(usize, u16)>,
-}
-
-impl Rotations {
-    fn add(&mut self, record: &RecordAt, offset: u16) {
-        let set = Some((record.owner, record.rtype));
-        if matches!((record.rtype, record.len), (1, 4) | (28, 16)) {
-            match self.sets.last_mut().filter(|_| self.last == set) {
-                Some((_, offsets)) => offsets.push(offset),
-                None => self.sets.push((record.len, vec![offset])),
-            }
-        }
-        self.last = set;
+        let rotations = rotations.finish(reply, question_end, &pointers)?;
+        (at == reply.len()).then(|| Self { ttls: ttls.into(), rotations })
     }
 
-    fn finish(self) -> Box<[AddressRotation]> {
-        let several = self.sets.into_iter().filter(|(_, offsets)| offsets.len() > 1);
-        several.map(|(len, offsets)| AddressRotation { len, offsets: offsets.into() }).collect()
+    /// Octets of memory that these take behind the struct.
+    pub(super) fn memory(&self) -> usize {
+        2 * self.ttls.len() + self.rotations.iter().map(Rotation::memory).sum::<usize>()
     }
 }
 
 impl RecordAt {
-    /// The record that begins at an offset (RFC 1035 §3.2.1).
-    fn read(reply: &[u8], at: usize) -> Option<Self> {
-        let fixed = name_end(reply, at)?;
+    /// The record that begins at an offset (RFC 1035 §3.2.1); adds where the pointers in it lead.
+    fn read(reply: &[u8], at: usize, pointers: &mut Vec<usize>) -> Option<Self> {
+        let fixed = name_end(reply, at, pointers)?;
         let octets = reply.get(fixed..fixed + 10)?;
-        Some(Self {
-            owner: owner_offset(reply, at)?,
-            rtype: u16::from_be_bytes([octets[0], octets[1]]),
-            ttl: fixed + 4,
-            data: fixed + 10,
-            len: usize::from(u16::from_be_bytes([octets[8], octets[9]])),
-        })
+        let rtype = u16::from_be_bytes([octets[0], octets[1]]);
+        let begin = fixed + 10;
+        let end = begin + usize::from(u16::from_be_bytes([octets[8], octets[9]]));
+        let names = NamesInData::of(RecordType::from(rtype)).filter(|names| names.may_be_compressed);
+        if let Some(names) = names {
+            // Data of another form than their type's hold no names, nor pointers.
+            let data = reply.get(..end)?;
+            let _ = names.each_name(begin, |name| name_end(data, name, pointers));
+        }
+        Some(Self { owner: owner_offset(reply, at)?, rtype, ttl: fixed + 4, data: begin..end })
     }
 }
 
-/// The offset behind a name, which may end in a compression pointer (RFC 1035 §4.1.4).
-fn name_end(reply: &[u8], mut at: usize) -> Option<usize> {
+/// The offset behind a name, which may end in a compression pointer (RFC 1035 §4.1.4); adds where that leads.
+fn name_end(reply: &[u8], mut at: usize, pointers: &mut Vec<usize>) -> Option<usize> {
     loop {
         match usize::from(*reply.get(at)?) {
             0 => return Some(at + 1),
             len @ 1..=63 => at += 1 + len,
-            192.. => return Some(at + 2),
+            high @ 192.. => {
+                pointers.push((high & 0x3f) << 8 | usize::from(*reply.get(at + 1)?));
+                return Some(at + 2);
+            }
             _ => return None,
         }
     }
