@@ -3,6 +3,7 @@
 //! Owns the rules of header, EDNS and truncation (RFC 1035 §4, RFC 6891, RFC 2181 §9), name compression, and the cache of
 //! replies that are sent again. Packets that would let two servers answer each other without end get no reply.
 
+mod answer_chain;
 mod cached_reply;
 mod client_edns;
 mod encode;
