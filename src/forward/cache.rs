@@ -5,11 +5,12 @@
 //! ends. This module asks nobody: the caller runs the exchanges.
 
 use super::message::UpstreamQuestion;
+use super::shape::name_octets;
 use crate::answer::Ede;
-use crate::wire::Reply;
+use crate::wire::{ForwardedRecord, ForwardedRecords, Reply, Section};
+use crate::wire_name::is_in_zone;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, Record, RecordType};
-use hickory_proto::serialize::binary::BinEncodable;
+use hickory_proto::rr::RecordType;
 use quick_cache::{Weighter, sync::Cache};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -95,7 +96,7 @@ impl StaleAnswer {
     /// The answer with the TTL of stale answers, and an extended error that says that it is stale.
     pub(super) fn reply(&self) -> Reply {
         let mut reply = self.0.reply.clone();
-        records(&mut reply).for_each(|record| record.ttl = STALE_TTL);
+        set_ttls(&mut reply, |_| STALE_TTL);
         reply.errors.insert(0, Ede::new(Ede::STALE, "no upstream gives an answer"));
         reply
     }
@@ -128,8 +129,9 @@ impl CachedResponse {
 
     /// Whether the reply may be served stale. A denial may not: the name may have been made since.
     fn may_be_stale(&self) -> bool {
-        let is_answer = |record: &Record| record.record_type() != RecordType::CNAME;
-        self.reply.rcode == ResponseCode::NoError && self.reply.answers.iter().any(is_answer)
+        let leads_on = |rtype| matches!(rtype, RecordType::CNAME | RecordType::DNAME | RecordType::RRSIG);
+        self.reply.rcode == ResponseCode::NoError
+            && answers(&self.reply).any(|record| !leads_on(record.rtype))
     }
 }
 
@@ -167,9 +169,7 @@ impl ResponseCache {
         let refresh_due = fresh_for <= response.prefetch_lead() && response.claim_refresh(now);
         let mut reply = response.reply.clone();
         let age = u32::try_from(age_exact.as_secs()).unwrap_or(u32::MAX);
-        for record in records(&mut reply) {
-            record.ttl = record.ttl.saturating_sub(age);
-        }
+        set_ttls(&mut reply, |ttl| ttl.saturating_sub(age));
         Some(Cached::Fresh {
             reply,
             fresh_for: fresh_for.saturating_sub(response.prefetch_lead()).as_secs(),
@@ -180,7 +180,9 @@ impl ResponseCache {
     /// Caches a reply if it may be cached.
     pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, now: Instant) {
         let Some(responses) = &self.responses else { return };
-        let Some(ttl) = cacheable_for(reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0) else {
+        let Some(ttl) =
+            cacheable_for(question, reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0)
+        else {
             return;
         };
         let response = CachedResponse {
@@ -195,49 +197,51 @@ impl ResponseCache {
     }
 }
 
-fn records(reply: &mut Reply) -> impl Iterator<Item = &mut Record> {
-    reply.answers.iter_mut().chain(&mut reply.authorities).chain(&mut reply.additionals)
+fn set_ttls(reply: &mut Reply, ttl: impl Fn(u32) -> u32) {
+    reply.forwarded.iter_mut().for_each(|records| records.set_ttls(&ttl));
 }
 
-/// Octets of memory of a reply, estimated: its struct, and the struct, owner name and data of each record.
+fn answers(reply: &Reply) -> impl Iterator<Item = ForwardedRecord<'_>> {
+    reply.forwarded.iter().flat_map(|records| records.section(Section::Answer))
+}
+
+fn authorities(reply: &Reply) -> impl Iterator<Item = ForwardedRecord<'_>> {
+    reply.forwarded.iter().flat_map(|records| records.section(Section::Authority))
+}
+
+/// Octets of memory of a reply, estimated: its struct, its records, and the texts of its extended errors.
 fn memory_of(reply: &Reply) -> usize {
-    let records = reply.answers.iter().chain(&reply.authorities).chain(&reply.additionals);
-    // The data of a record take about as much memory as on the wire, whatever the type; small names are in the struct.
-    let memory =
-        |record: &Record| size_of::<Record>() + record.to_bytes().map_or(usize::from(u16::MAX), |o| o.len());
-    size_of::<CachedResponse>() + records.map(memory).sum::<usize>()
+    let errors: usize = reply.errors.iter().map(|error| size_of::<Ede>() + error.text.len()).sum();
+    size_of::<CachedResponse>() + reply.forwarded.as_ref().map_or(0, ForwardedRecords::memory) + errors
 }
 
 /// How long a reply may be cached, in seconds; `None` if not at all.
 ///
 /// The least TTL of its records. A negative reply counts the MINIMUM of its SOA record as well, and may not be cached
-/// without a SOA record (RFC 2308 §5).
-fn cacheable_for(reply: &Reply) -> Option<u32> {
+/// without the SOA record of a zone that the name is in (RFC 2308 §5).
+fn cacheable_for(question: &UpstreamQuestion, reply: &Reply) -> Option<u32> {
     if reply.truncated || !matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) {
         return None;
     }
-    let only_cnames = reply.answers.iter().all(|record| record.record_type() == RecordType::CNAME);
-    let negative = if only_cnames || reply.rcode == ResponseCode::NXDomain {
-        let soa = reply.authorities.iter().find_map(|record| match &record.data {
-            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
-            _ => None,
-        });
-        // A question for the CNAME itself is answered by one.
-        match soa {
-            None if reply.answers.is_empty() || reply.rcode == ResponseCode::NXDomain => return None,
-            other => other,
-        }
-    } else {
-        None
-    };
-    reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl).chain(negative).min()
+    let records = reply.forwarded.as_ref()?;
+    let rtype = question.query.query_type();
+    let has_answer = answers(reply).any(|record| rtype == RecordType::ANY || record.rtype == rtype);
+    let ttls = answers(reply).chain(authorities(reply)).map(|record| record.ttl);
+    if has_answer && reply.rcode == ResponseCode::NoError {
+        return ttls.min();
+    }
+    let asked = name_octets(question.query.name());
+    let denied = records.chain_end(&asked);
+    let soa = authorities(reply).filter(|record| is_in_zone(denied, record.owner));
+    let negative = soa.filter_map(|record| Some(record.ttl.min(record.soa_minimum()?))).next()?;
+    ttls.chain([negative]).min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::Name;
-    use hickory_proto::rr::rdata::{A, SOA};
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::{Name, RData, Record};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).expect("a name")
@@ -251,16 +255,29 @@ mod tests {
         let mut reply = Reply::empty(ResponseCode::NoError);
         let rdata = RData::A(A([192, 0, 2, 1].into()));
         reply.answers.push(Record::from_rdata(name("a.example.org."), ttl, rdata));
-        reply
+        reply.forwarded()
     }
 
     fn negative(rcode: ResponseCode, soa: Option<(u32, u32)>) -> Reply {
+        denial(rcode, &[], soa.map(|(ttl, minimum)| ("example.org.", ttl, minimum)))
+    }
+
+    /// A denial behind CNAMEs, with the SOA record of a zone.
+    fn denial(rcode: ResponseCode, cnames: &[(&str, &str)], soa: Option<(&str, u32, u32)>) -> Reply {
         let mut reply = Reply::empty(rcode);
-        if let Some((ttl, minimum)) = soa {
-            let soa = SOA::new(name("example.org."), name("example.org."), 1, 1, 1, 1, minimum);
-            reply.authorities.push(Record::from_rdata(name("example.org."), ttl, RData::SOA(soa)));
+        for (owner, target) in cnames {
+            reply.answers.push(Record::from_rdata(name(owner), 90, RData::CNAME(CNAME(name(target)))));
         }
-        reply
+        if let Some((zone, ttl, minimum)) = soa {
+            let soa = SOA::new(name("example.org."), name("example.org."), 1, 1, 1, 1, minimum);
+            reply.authorities.push(Record::from_rdata(name(zone), ttl, RData::SOA(soa)));
+        }
+        reply.forwarded()
+    }
+
+    /// The TTL of the first record.
+    fn ttl_of(reply: &Reply) -> Option<u32> {
+        reply.forwarded.as_ref().and_then(|records| records.iter().next()).map(|record| record.ttl)
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,7 +288,7 @@ mod tests {
         let ttl = |after: u64| match cache
             .get(&question_of("A.Example.ORG."), start + Duration::from_secs(after))
         {
-            Some(Cached::Fresh { reply, .. }) => Some(reply.answers[0].ttl),
+            Some(Cached::Fresh { reply, .. }) => ttl_of(&reply),
             _ => None,
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
@@ -299,7 +316,7 @@ mod tests {
             panic!("stale")
         };
         let reply = stale.reply();
-        assert_eq!((reply.answers[0].ttl, reply.errors[0].code), (30, Ede::STALE));
+        assert_eq!((ttl_of(&reply), reply.errors[0].code), (Some(30), Ede::STALE));
         assert!(!stale.is_retry_paused(at(60)));
         stale.pause_retry(at(60));
         assert!(stale.is_retry_paused(at(64)) && !stale.is_retry_paused(at(65)));
@@ -330,13 +347,45 @@ mod tests {
 
     #[test]
     fn only_cacheable_replies_are_cached() {
-        assert_eq!(cacheable_for(&address(9)), Some(9));
-        assert_eq!(cacheable_for(&address(0)), Some(0));
-        assert_eq!(cacheable_for(&negative(ResponseCode::NXDomain, Some((100, 7)))), Some(7));
-        assert_eq!(cacheable_for(&negative(ResponseCode::NoError, Some((3, 70)))), Some(3));
-        assert_eq!(cacheable_for(&negative(ResponseCode::NXDomain, None)), None);
-        assert_eq!(cacheable_for(&negative(ResponseCode::ServFail, Some((9, 9)))), None);
-        assert_eq!(cacheable_for(&Reply { truncated: true, ..address(9) }), None);
+        let cacheable = |reply: &Reply| cacheable_for(&question_of("a.example.org."), reply);
+        assert_eq!(cacheable(&address(9)), Some(9));
+        assert_eq!(cacheable(&address(0)), Some(0));
+        assert_eq!(cacheable(&negative(ResponseCode::NXDomain, Some((100, 7)))), Some(7));
+        assert_eq!(cacheable(&negative(ResponseCode::NoError, Some((3, 70)))), Some(3));
+        assert_eq!(cacheable(&negative(ResponseCode::NXDomain, None)), None);
+        assert_eq!(cacheable(&negative(ResponseCode::NoError, None)), None);
+        assert_eq!(cacheable(&negative(ResponseCode::ServFail, Some((9, 9)))), None);
+        assert_eq!(cacheable(&Reply { truncated: true, ..address(9) }), None);
+        assert_eq!(cacheable(&Reply::empty(ResponseCode::NoError)), None, "a failure of our own");
+    }
+
+    #[test]
+    fn a_denial_is_cached_by_the_soa_of_a_zone_that_its_name_is_in() {
+        let question = question_of("a.example.org.");
+        let alias = [("a.example.org.", "b.example.net.")];
+        for rcode in [ResponseCode::NoError, ResponseCode::NXDomain] {
+            for (cnames, zone, cached) in [
+                (&[][..], "example.org.", true),
+                (&[], "A.Example.ORG.", true),
+                (&[], ".", true),
+                (&[], "other.example.org.", false),
+                (&[], "x.a.example.org.", false),
+                (&[], "ample.org.", false),
+                (&alias, "example.net.", true),
+                (&alias, "example.org.", false),
+            ] {
+                let reply = denial(rcode, cnames, Some((zone, 60, 30)));
+                assert_eq!(
+                    cacheable_for(&question, &reply),
+                    cached.then_some(30),
+                    "{rcode} {cnames:?} {zone}"
+                );
+            }
+            assert_eq!(cacheable_for(&question, &denial(rcode, &alias, None)), None, "a CNAME alone");
+        }
+        let asked_for = UpstreamQuestion::own(name("a.example.org."), RecordType::CNAME);
+        let cname = denial(ResponseCode::NoError, &alias, None);
+        assert_eq!(cacheable_for(&asked_for, &cname), Some(90), "the answer to a question for the CNAME");
     }
 
     #[test]
@@ -359,13 +408,10 @@ mod tests {
 
     #[test]
     fn a_large_reply_weighs_as_many() {
-        let mut large = address(60);
+        let mut large = Reply::empty(ResponseCode::NoError);
         let rdata = hickory_proto::rr::rdata::NULL::with(vec![0; 60_000]);
-        large.answers[0].data = RData::NULL(rdata);
-        assert!(memory_of(&large) > 60_000);
-        let key = hickory_proto::rr::rdata::SSHFP::new(1u8.into(), 1u8.into(), vec![0; 60_000]);
-        large.answers[0].data = RData::SSHFP(key);
-        assert!(memory_of(&large) > 60_000);
+        large.answers.push(Record::from_rdata(name("a.example.org."), 60, RData::NULL(rdata)));
+        assert!(memory_of(&large.forwarded()) > 60_000);
         assert!(memory_of(&address(60)) <= OCTETS_PER_WEIGHT);
     }
 }

@@ -1,7 +1,7 @@
 //! Why an exchange with an upstream gave no reply.
 
+use crate::wire::ReadError;
 use hickory_proto::ProtoError;
-use hickory_proto::serialize::binary::DecodeError;
 use nix::errno::Errno;
 use std::io;
 
@@ -34,7 +34,7 @@ pub(super) enum ExchangeError {
     Cut,
     /// The reply cannot be read.
     #[error("the reply cannot be read: {0}")]
-    Unreadable(#[from] DecodeError),
+    Unreadable(#[source] ReadError),
     /// Too many questions wait at one port or connection, and no new one can be opened.
     #[error("too many wait for it at one port")]
     TooManyPending,
@@ -79,6 +79,15 @@ pub(super) enum Blame {
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     let out = [Errno::EMFILE, Errno::ENFILE].map(|errno| errno as i32);
     error.raw_os_error().is_some_and(|code| out.contains(&code))
+}
+
+impl From<ReadError> for ExchangeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Cut => Self::Cut,
+            ReadError::Malformed(_) => Self::Unreadable(error),
+        }
+    }
 }
 
 /// What a kind of error says of the network.

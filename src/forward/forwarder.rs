@@ -9,12 +9,13 @@ use super::flight::{Flight, Flights};
 use super::message::UpstreamQuestion;
 use super::pool::Pool;
 use super::refresh::Refresher;
+use super::shape::shape;
 use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
 use super::{race, rebind};
 use crate::answer::{Ede, ExternalReply, Lookup};
 use crate::config::ForwardConfig;
-use crate::wire::{Reply, Request};
+use crate::wire::{Reply, Request, Section};
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
@@ -168,14 +169,14 @@ impl Forwarder {
         if zone.is_none() && self.config.load().rebind_protection {
             rebind::protect(&mut reply);
         }
-        // Only the authority itself may set AA (RFC 1035 §4.1.1).
-        Some((self.fit_to_client(Reply { authoritative: false, ..reply }, request), fresh_for))
+        Some((self.fit_to_client(reply, request), fresh_for))
     }
 
     /// Caches a reply as if an upstream had given it now.
     #[cfg(test)]
     pub(crate) fn remember(&self, request: &Request, reply: &Reply) {
-        self.cache.load().insert(&UpstreamQuestion::of(request, false), reply, Instant::now());
+        let reply = reply.clone().forwarded();
+        self.cache.load().insert(&UpstreamQuestion::of(request, false), &reply, Instant::now());
     }
 
     /// The present settings.
@@ -250,9 +251,9 @@ impl Forwarder {
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
-                Ok(LookedUp { reply: external_reply(reply, false), is_stale })
+                Ok(LookedUp { reply: external_reply(&reply, false), is_stale })
             }
-            ResponseCode::NXDomain => Ok(LookedUp { reply: external_reply(reply, true), is_stale }),
+            ResponseCode::NXDomain => Ok(LookedUp { reply: external_reply(&reply, true), is_stale }),
             _ => Err(LookupFailed),
         }
     }
@@ -341,7 +342,8 @@ impl Forwarder {
                     let error = Ede::new(Ede::OTHER, "too many questions wait for upstreams");
                     return Reply::failure(ResponseCode::ServFail, error);
                 };
-                let reply = race::run(&question, &upstreams, turn, config.timeout, followers).await;
+                let mut reply = race::run(&question, &upstreams, turn, config.timeout, followers).await;
+                shape(&question, &mut reply);
                 cache.insert(&question, &reply, Instant::now());
                 reply
             }
@@ -349,17 +351,12 @@ impl Forwarder {
         self.flights.join(question, exchange)
     }
 
-    /// Fits a reply to the request of a client: AD only if the client wants AD (RFC 6840 §5.8), and owner names in
-    /// the letter case of the question.
+    /// Fits a reply to the request of a client: no AA, since only the authority itself may set it (RFC 1035 §4.1.1); AD
+    /// only if the client wants AD (RFC 6840 §5.8).
     fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
+        reply.authoritative = false;
         let wanted = request.authentic_data || request.dnssec_ok();
         reply.authentic_data &= wanted && self.config.load().trust_ad;
-        let asked = request.query.name();
-        for record in reply.answers.iter_mut().chain(&mut reply.authorities) {
-            if record.name == *asked {
-                record.name = asked.clone();
-            }
-        }
         reply
     }
 }
@@ -370,7 +367,11 @@ fn is_answer(reply: &Reply) -> bool {
 }
 
 /// What a reply says of a name that an answer of our own leads to.
-fn external_reply(reply: Reply, is_denied: bool) -> ExternalReply {
-    let soa = reply.authorities.into_iter().find(|record| record.record_type() == RecordType::SOA);
-    ExternalReply { records: reply.answers, is_denied, soa }
+fn external_reply(reply: &Reply, is_denied: bool) -> ExternalReply {
+    let section = |section| reply.forwarded.iter().flat_map(move |records| records.section(section));
+    ExternalReply {
+        records: section(Section::Answer).filter_map(|record| record.to_record()).collect(),
+        is_denied,
+        soa: section(Section::Authority).find(|r| r.rtype == RecordType::SOA).and_then(|r| r.to_record()),
+    }
 }

@@ -25,6 +25,7 @@ mod race;
 mod rebind;
 mod refresh;
 mod resolv_conf;
+mod shape;
 mod stub;
 mod tcp;
 mod udp_exchange;
@@ -34,7 +35,7 @@ mod verdict;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{Forwarder, KnownReply, LookedUp, LookupFailed};
-pub use message::{is_reply_to, reply_of};
 pub use resolv_conf::ResolvConf;
+pub use shape::read_reply;
 pub use stub::{StubTable, StubZone};
 pub use upstream::UpstreamReport;

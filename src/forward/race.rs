@@ -347,7 +347,7 @@ mod tests {
         let unreadable = |question: &[u8]| {
             let mut reply = question[..12 + 5].to_vec();
             (reply[7], reply[11]) = (1, 0);
-            [reply, vec![0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 3, 192, 0, 2]].concat()
+            [reply, vec![0xc0, 0xff, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]].concat()
         };
         let mut bad = vec![
             scripted(&mut servers, with_rcode(1)).await,

@@ -4,43 +4,54 @@
 //! the browser that runs it to talk to hosts that the outside cannot reach.
 
 use crate::answer::Ede;
-use crate::wire::Reply;
-use hickory_proto::rr::{RData, Record};
-use std::net::IpAddr;
+use crate::wire::{ForwardedRecord, Reply};
+use crate::wire_name::split_label;
+use hickory_proto::rr::RecordType;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Keys of the parameters of SVCB and HTTPS records that hold addresses (RFC 9460 §14.3.2).
+const IPV4_HINT: u16 = 4;
+const IPV6_HINT: u16 = 6;
 
 /// Takes private addresses out of a reply.
 pub(super) fn protect(reply: &mut Reply) {
-    let sections = [&mut reply.answers, &mut reply.authorities, &mut reply.additionals];
-    let before: usize = sections.iter().map(|section| section.len()).sum();
-    let mut after = 0;
-    for section in sections {
-        section.retain(|record| !has_private_address(record));
-        after += section.len();
-    }
-    if after < before {
-        // The reply is no longer the one that the upstream validated (RFC 6840 §5.8).
-        reply.authentic_data = false;
-        reply.errors.push(Ede::new(Ede::BLOCKED, "private addresses were taken out (rebind_protection)"));
-    }
+    let Some(records) = reply.forwarded.as_mut().filter(|r| r.iter().any(|r| has_private_address(&r))) else {
+        return;
+    };
+    records.retain(|record| !has_private_address(record));
+    // The reply is no longer the one that the upstream validated (RFC 6840 §5.8).
+    reply.authentic_data = false;
+    reply.errors.push(Ede::new(Ede::BLOCKED, "private addresses were taken out (rebind_protection)"));
 }
 
-fn has_private_address(record: &Record) -> bool {
-    match &record.data {
-        RData::A(a) => is_private(a.0.into()),
-        RData::AAAA(aaaa) => is_private(aaaa.0.into()),
+fn has_private_address(record: &ForwardedRecord<'_>) -> bool {
+    match record.rtype {
+        RecordType::A | RecordType::AAAA => record.address().is_some_and(is_private),
         // Clients connect to the addresses of hints as well (RFC 9460 §7.3).
-        RData::SVCB(svcb) => has_private_hint(svcb),
-        RData::HTTPS(https) => has_private_hint(&https.0),
+        RecordType::SVCB | RecordType::HTTPS => hints(record.data).any(is_private),
         _ => false,
     }
 }
 
-fn has_private_hint(svcb: &hickory_proto::rr::rdata::SVCB) -> bool {
-    use hickory_proto::rr::rdata::svcb::SvcParamValue;
-    svcb.svc_params.iter().any(|(_, value)| match value {
-        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|a| is_private(a.0.into())),
-        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|aaaa| is_private(aaaa.0.into())),
-        _ => false,
+/// The addresses in the data of an SVCB or HTTPS record, which are a priority, a name and parameters (RFC 9460 §2.2). Ends
+/// where they cannot be read.
+fn hints(data: &[u8]) -> impl Iterator<Item = IpAddr> {
+    let mut rest = data.get(2..).unwrap_or_default();
+    while let Some((_, behind)) = split_label(rest) {
+        rest = behind;
+    }
+    let mut rest = rest.get(1..).unwrap_or_default();
+    let parameters = std::iter::from_fn(move || {
+        let ([key_high, key_low, len_high, len_low], behind) = rest.split_first_chunk::<4>()?;
+        let (value, behind) =
+            behind.split_at_checked(usize::from(u16::from_be_bytes([*len_high, *len_low])))?;
+        rest = behind;
+        Some((u16::from_be_bytes([*key_high, *key_low]), value))
+    });
+    parameters.flat_map(|(key, value)| {
+        let v4 = value.as_chunks::<4>().0.iter().map(|octets| IpAddr::from(Ipv4Addr::from(*octets)));
+        let v6 = value.as_chunks::<16>().0.iter().map(|octets| IpAddr::from(Ipv6Addr::from(*octets)));
+        v4.filter(move |_| key == IPV4_HINT).chain(v6.filter(move |_| key == IPV6_HINT))
     })
 }
 
@@ -62,28 +73,58 @@ fn is_private(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ForwardedRecords;
     use hickory_proto::op::ResponseCode;
-    use hickory_proto::rr::{Name, rdata};
+    use hickory_proto::rr::rdata::{self, NULL};
+    use hickory_proto::rr::{Name, RData, Record};
+
+    /// What is left of a reply with these data.
+    fn left(data: Vec<RData>) -> Reply {
+        let mut reply = Reply::empty(ResponseCode::NoError);
+        reply.authentic_data = true;
+        reply.answers = data.into_iter().map(|data| Record::from_rdata(Name::root(), 60, data)).collect();
+        let mut reply = reply.forwarded();
+        protect(&mut reply);
+        reply
+    }
+
+    fn data_of(reply: &Reply) -> Vec<&[u8]> {
+        reply.forwarded.iter().flat_map(ForwardedRecords::iter).map(|record| record.data).collect()
+    }
 
     #[test]
     fn private_addresses_are_taken_out() {
-        let mut reply = Reply::empty(ResponseCode::NoError);
         let addresses =
             ["192.0.2.1", "10.0.0.1", "127.0.0.1", "0.0.0.0", "172.31.0.1", "192.168.1.1", "100.64.0.1"];
-        for ip in
-            addresses.into_iter().chain(["169.254.169.254", "fd00::1", "fe80::1", "::1", "::ffff:10.0.0.1"])
-        {
-            let data = match ip.parse().expect("an address") {
+        let data = addresses
+            .into_iter()
+            .chain(["169.254.169.254", "fd00::1", "fe80::1", "::1", "::ffff:10.0.0.1"])
+            .map(|ip| match ip.parse().expect("an address") {
                 IpAddr::V4(ip) => RData::A(rdata::A(ip)),
                 IpAddr::V6(ip) => RData::AAAA(rdata::AAAA(ip)),
-            };
-            reply.answers.push(Record::from_rdata(Name::root(), 60, data));
-        }
-        protect(&mut reply);
-        assert_eq!(reply.answers.iter().map(|r| r.data.to_string()).collect::<Vec<_>>(), ["192.0.2.1"]);
-        assert_eq!(reply.errors[0].code, 15);
-        let mut clean = Reply { errors: Vec::new(), ..reply };
-        protect(&mut clean);
-        assert!(clean.errors.is_empty() && clean.answers.len() == 1);
+            });
+        let reply = left(data.collect());
+        assert_eq!(data_of(&reply), [&[192, 0, 2, 1]]);
+        assert_eq!((reply.errors[0].code, reply.authentic_data), (15, false));
+        let clean = left(vec![RData::A(rdata::A([192, 0, 2, 1].into()))]);
+        assert!(clean.errors.is_empty() && clean.authentic_data && data_of(&clean).len() == 1);
+    }
+
+    #[test]
+    fn hints_are_addresses_too() {
+        let https = |parameters: &[u8]| {
+            let octets = [&b"\0\x01\x01a\0"[..], parameters].concat();
+            RData::Unknown { code: RecordType::HTTPS, rdata: NULL::with(octets) }
+        };
+        let private = [
+            &[0, 4, 0, 8, 192, 0, 2, 1, 10, 0, 0, 1][..],
+            // Keys in the wrong order.
+            &[0, 6, 0, 16, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0],
+            &[0, 1, 0, 3, 2, b'h', b'2', 0, 4, 0, 4, 127, 0, 0, 1],
+        ];
+        let public =
+            [&[][..], &[0, 4, 0, 4, 192, 0, 2, 1], &[0, 5, 0, 4, 10, 0, 0, 1], &[0, 4, 0, 9, 10, 0, 0, 1]];
+        let reply = left(private.into_iter().chain(public).map(https).collect());
+        assert_eq!(data_of(&reply).len(), public.len());
     }
 }

@@ -45,14 +45,9 @@ pub(super) fn failure_kind(question: &UpstreamQuestion, received: &UpstreamReply
 fn is_referral(reply: &Reply) -> bool {
     !reply.recursion_available
         && !reply.authoritative
-        && reply.answers.is_empty()
-        && has_authority(reply, RecordType::NS)
-        && !has_authority(reply, RecordType::SOA)
-}
-
-/// Whether the authority section has a record of a type.
-fn has_authority(reply: &Reply, rtype: RecordType) -> bool {
-    reply.authorities.iter().any(|record| record.record_type() == rtype)
+        && !reply.has_answers()
+        && reply.has_authority(RecordType::NS)
+        && !reply.has_authority(RecordType::SOA)
 }
 
 /// What a client gets if no upstream does better: SERVFAIL or REFUSED, with an extended error that names the upstream

@@ -4,7 +4,7 @@
 //! from one client to the next (TTLs, order, records that are left out) is in a small index beside them.
 
 use super::message_reader::{MessageReader, ReadError};
-use super::names_in_data::{NamesInData, only_name};
+use super::names_in_data::{NamesInData, SplitData, only_name};
 use super::record::has_free_order;
 use crate::answer::Rng;
 use crate::wire_name::{labels, same_name_octets};
@@ -185,17 +185,30 @@ impl<'a> ForwardedRecord<'a> {
         }
     }
 
-    /// The record as a value, if it is an A, AAAA or CNAME record: what answers for names of our own may use of upstreams.
+    /// The record as a value, for answers of our own that need it. Data of other types than A, AAAA, CNAME and SOA stay
+    /// octets; `None` if those do not have their form.
     pub fn to_record(&self) -> Option<Record> {
         let data = match (self.rtype, self.address()) {
             (_, Some(IpAddr::V4(ip))) => RData::A(rdata::A(ip)),
             (_, Some(IpAddr::V6(ip))) => RData::AAAA(rdata::AAAA(ip)),
+            (RecordType::A | RecordType::AAAA, None) => return None,
             (RecordType::CNAME, None) => RData::CNAME(rdata::CNAME(name(self.target()?)?)),
-            _ => return None,
+            (RecordType::SOA, None) => RData::SOA(self.soa()?),
+            (code, None) => RData::Unknown { code, rdata: rdata::NULL::with(self.data.to_vec()) },
         };
         let mut record = Record::from_rdata(name(self.owner)?, self.ttl, data);
         record.dns_class = self.class;
         Some(record)
+    }
+
+    fn soa(&self) -> Option<rdata::SOA> {
+        let SplitData { names: [mname, rname], behind, .. } =
+            NamesInData::of(self.rtype)?.split(self.data)?;
+        let ([serial, refresh, retry, expire, minimum], []) = behind.as_chunks::<4>() else { return None };
+        let timer = |octets: &[u8; 4]| i32::from_be_bytes(*octets);
+        let (serial, minimum) = (u32::from_be_bytes(*serial), u32::from_be_bytes(*minimum));
+        let names = (name(mname?)?, name(rname?)?);
+        Some(rdata::SOA::new(names.0, names.1, serial, timer(refresh), timer(retry), timer(expire), minimum))
     }
 }
 

@@ -154,18 +154,19 @@ mod tests {
     #[test]
     fn names_are_written_out_in_the_types_that_may_hold_compressed_ones() {
         let (pointer, name) = (&b"\x01x\xc0\x0e"[..], &b"\x01x\x02bc\0"[..]);
-        let types: [(&[u16], &[u8], usize, &[u8]); 9] = [
-            (&[2, 3, 4, 5, 7, 8, 9, 12, 39], b"", 1, b""),
-            (&[6], b"", 2, &[9; 20]),
-            (&[14, 17], b"", 2, b""),
-            (&[15, 18, 21, 36], b"\0\x0a", 1, b""),
-            (&[24], &[9; 18], 1, b"signature"),
-            (&[26], b"\0\x0a", 2, b""),
-            (&[30], b"", 1, b"\x60\x01"),
-            (&[33], b"\0\x01\0\x02\0\x03", 1, b""),
-            (&[35], b"\0\x01\0\x02\x01U\x02+1\0", 1, b""),
+        type Row<'a> = (&'a [u16], [&'a [u8]; 2], usize);
+        let types: [Row<'_>; 9] = [
+            (&[2, 3, 4, 5, 7, 8, 9, 12, 39], [b"", b""], 1),
+            (&[6], [b"", &[9; 20]], 2),
+            (&[14, 17], [b"", b""], 2),
+            (&[15, 18, 21, 36], [b"\0\x0a", b""], 1),
+            (&[24], [&[9; 18], b"signature"], 1),
+            (&[26], [b"\0\x0a", b""], 2),
+            (&[30], [b"", b"\x60\x01"], 1),
+            (&[33], [b"\0\x01\0\x02\0\x03", b""], 1),
+            (&[35], [b"\0\x01\0\x02\x01U\x02+1\0", b""], 1),
         ];
-        for (codes, before, names, behind) in types {
+        for (codes, [before, behind], names) in types {
             for code in codes {
                 let data = [before, &pointer.repeat(names), behind].concat();
                 let plain = [before, &name.repeat(names), behind].concat();

@@ -163,7 +163,7 @@ mod tests {
             &[0, 15, 0, 9],
         ]
         .concat();
-        let received = read(&message([0x87, 0xa3], [&[], &[], &[opt.clone()]]));
+        let received = read(&message([0x87, 0xa3], [&[], &[], std::slice::from_ref(&opt)]));
         let reply = &received.reply;
         assert!(received.has_edns && received.has_question && reply.authoritative && reply.truncated);
         assert!(reply.recursion_available && reply.authentic_data);
@@ -258,7 +258,7 @@ mod tests {
         let name = HEADER + NAME.len() + 4 + 12;
         let pointer = u16::try_from(0xc000 | name).expect("a pointer").to_be_bytes();
         let many = |count: usize| {
-            let mut octets = message([0x80, 0], [&[long.clone()], &[], &[]]);
+            let mut octets = message([0x80, 0], [std::slice::from_ref(&long), &[], &[]]);
             let count = u16::try_from(count + 1).expect("a count");
             octets[6..8].copy_from_slice(&count.to_be_bytes());
             octets.extend(record(12, &pointer).repeat(usize::from(count) - 1));
@@ -275,6 +275,9 @@ mod tests {
             record(28, &[1; 16]),
             record(5, b"\x01b\xc0\x0e"),
             record(16, b"\x01x"),
+            record(6, &[&b"\xc0\x0c\x01b\xc0\x0c"[..], &[0, 0, 0, 9].repeat(5)].concat()),
+            record(1, b"\x01"),
+            record(5, b""),
         ];
         let received = read(&message([0x80, 0], [&records, &[], &[]]));
         let records = received.reply.forwarded.expect("records");
@@ -285,12 +288,15 @@ mod tests {
             [
                 "a.bc. 60 IN A 192.0.2.1",
                 "a.bc. 60 IN AAAA 101:101:101:101:101:101:101:101",
-                "a.bc. 60 IN CNAME b.bc."
+                "a.bc. 60 IN CNAME b.bc.",
+                "a.bc. 60 IN TXT AXg=",
+                "a.bc. 60 IN SOA a.bc. b.a.bc. 9 9 9 9 9",
             ]
         );
         assert_eq!(
             records.iter().filter_map(|record| record.target()).collect::<Vec<_>>(),
-            [b"\x01b\x02bc\0"]
+            [b"\x01b\x02bc\0"],
+            "but none of a CNAME that has none"
         );
         let soa = [&b"\xc0\x0c\xc0\x0c"[..], &[0; 16], &[0, 0, 1, 2]].concat();
         for (data, minimum) in

@@ -13,6 +13,7 @@ pub mod judge;
 pub mod load;
 pub mod network;
 pub mod proxy;
+pub mod raw;
 pub mod signed_root;
 pub mod upstream;
 

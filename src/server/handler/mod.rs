@@ -252,7 +252,7 @@ impl Handler {
         let stats = ReplyStats {
             answered_by,
             cause: cause(&octets, reply),
-            no_data: reply.rcode == ResponseCode::NoError && reply.answers.is_empty() && !reply.too_large,
+            no_data: reply.rcode == ResponseCode::NoError && !reply.has_answers() && !reply.too_large,
             dnssec_ok: query.request.dnssec_ok(),
             octets: octets.len(),
         };

@@ -77,9 +77,20 @@ impl SiteFixture {
         let outside = name("example.org.").zone_of(request.query.name());
         if outside && self.handler.forwarder.cached(&request, None).is_none() {
             let mut reply = Reply::empty(ResponseCode::NoError);
-            for n in 0..3 {
-                let address = RData::A(rdata::A([192, 0, 2, n].into()));
-                reply.answers.push(Record::from_rdata(request.query.name().clone(), 500, address));
+            for n in 1..4u8 {
+                let name = name(&format!("{}.example.org.", "x".repeat(n.into())));
+                let data = match request.query.query_type() {
+                    RecordType::A | RecordType::ANY => RData::A(rdata::A([192, 0, 2, n].into())),
+                    RecordType::AAAA => {
+                        RData::AAAA(rdata::AAAA([0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()].into()))
+                    }
+                    RecordType::NS => RData::NS(rdata::NS(name)),
+                    RecordType::MX => RData::MX(rdata::MX::new(10, name)),
+                    RecordType::SRV => RData::SRV(rdata::SRV::new(1, 2, 3, name)),
+                    RecordType::TXT => RData::TXT(rdata::TXT::new(vec!["x".repeat(n.into())])),
+                    _ => return,
+                };
+                reply.answers.push(Record::from_rdata(request.query.name().clone(), 500, data));
             }
             self.handler.forwarder.remember(&request, &reply);
         }
