@@ -7,7 +7,7 @@
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::externals::{External, Lookup, chain_from};
-use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN};
+use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN, flat_addresses};
 use crate::answer::local_denial::few_labels_soa;
 use crate::tree::TreePath;
 use hickory_proto::rr::{Name, Record, RecordType};
@@ -63,23 +63,34 @@ impl AnswerBuilder<'_> {
         }
     }
 
-    /// The answer to RRSIG: any one RRset of the name, whose signatures are the answer (RFC 8482 §4.1).
-    pub(super) fn any_rrset(&mut self, path: &TreePath) -> Vec<Record> {
-        if let Some((target, ttl)) = self.side.cname(path) {
-            return vec![cname(&self.owner, ttl, &target)];
+    /// The answer to RRSIG, before it is signed: all RRsets of the name, whose signatures are the answer. It is empty if the
+    /// zone is not signed.
+    pub(super) fn signed_rrsets(&mut self, path: &TreePath) -> Vec<Record> {
+        let mut records = Vec::new();
+        if self.view.wants_dnssec() {
+            let is_apex = self.view.zone.is_apex(&self.owner);
+            for rtype in self.types_at(path, is_apex) {
+                records.extend(self.rrset(path, rtype));
+            }
+            self.collected.additionals.clear();
         }
-        if self.view.zone.is_apex(&self.owner) {
-            return vec![self.soa(self.view.zone.ttl)];
-        }
-        let records = match self.types_at(path, false).first() {
-            Some(RecordType::A) => self.flat_section(path, Family::V4),
-            Some(RecordType::AAAA) => self.flat_section(path, Family::V6),
-            Some(RecordType::SRV) => self.srv(path).unwrap_or_default(),
-            Some(RecordType::TXT) => self.txt(path).unwrap_or_default(),
-            Some(RecordType::MX) => self.mx(path).unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        self.collected.additionals.clear();
         if records.is_empty() { self.end_without_data(path) } else { records }
+    }
+
+    /// The RRset of a type that the owner has.
+    fn rrset(&mut self, path: &TreePath, rtype: RecordType) -> Vec<Record> {
+        match rtype {
+            RecordType::A | RecordType::AAAA => {
+                let flat =
+                    flat_addresses(self.view, &self.owner, path, Family::of(rtype), self.view.max_records);
+                self.too_large |= flat.too_many;
+                flat.records
+            }
+            RecordType::CNAME => {
+                let record = |(target, ttl): (Name, u32)| cname(&self.owner, ttl, &target);
+                self.side.cname(path).map(record).into_iter().collect()
+            }
+            rtype => self.section_of_type(path, rtype).unwrap_or_default(),
+        }
     }
 }

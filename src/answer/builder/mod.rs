@@ -81,7 +81,8 @@ impl<'a> AnswerBuilder<'a> {
         match self.query.query_type() {
             RecordType::A | RecordType::AAAA => self.addresses(path),
             RecordType::CNAME => self.cname(path),
-            RecordType::RRSIG if self.view.wants_dnssec() => self.exists(path).then(|| self.any_rrset(path)),
+            // Signatures may stand beside a CNAME (RFC 4035 §2.5), so none is followed.
+            RecordType::RRSIG => self.exists(path).then(|| self.signed_rrsets(path)),
             rtype => {
                 let section = self.section_of_type(path, rtype)?;
                 Some(if section.is_empty() { self.cname_or_no_data(path) } else { section })

@@ -6,8 +6,9 @@ use crate::answer::{Answer, DnssecView, Ede, TypeCache};
 use crate::dnssec::{
     DenialKind, KeyState, Signer, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer,
 };
-use crate::wire::Reply;
+use crate::wire::{Reply, Request};
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,12 +44,18 @@ impl AnswerKeys {
         let view = || DnssecView { apex: self.state.apex(), dnssec_ok: self.dnssec_ok, compact, type_cache };
         self.sign_domain.then(view)
     }
+
+    /// Whether an answer is to be signed. Denials are signed with DO only, whatever was asked for.
+    fn signs(&self, answer: &Answer, request: &Request) -> bool {
+        self.dnssec_ok && !answer.too_large && (request.dnssec_ok() || !answer.answers.is_empty())
+    }
 }
 
 impl Handler {
     /// The keys to answer with; `None` if the zone is not signed, or if the answer does not depend on them.
     pub(super) fn keys(&self, query: &ClientQuery, inputs: &AnswerInputs<'_>) -> Option<AnswerKeys> {
-        let dnssec_ok = query.request.dnssec_ok();
+        // Signatures that are asked for are given without DO as well (RFC 4035 §3.1).
+        let dnssec_ok = query.request.dnssec_ok() || query.rtype() == RecordType::RRSIG;
         // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
         if !dnssec_ok && !inputs.config.zone.is_apex(query.name()) {
             return None;
@@ -68,7 +75,7 @@ impl Handler {
         inputs: &AnswerInputs<'_>,
     ) -> Signed {
         let until = keys.as_ref().map_or(u64::MAX, |keys| keys.state.until());
-        let Some(keys) = keys.filter(|keys| keys.dnssec_ok && !answer.too_large) else {
+        let Some(keys) = keys.filter(|keys| keys.signs(&answer, &query.request)) else {
             return Signed::Complete(answer.into(), until);
         };
         if !keys.sign_domain {
