@@ -38,8 +38,10 @@ impl Spec {
     /// # Errors
     /// The value is no JSON object, or any field cannot be used; then no field is applied.
     pub fn with_store(&self, key: &str, json: &[u8]) -> Result<StoreSettings, StoreProblem> {
-        let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json)
-            .map_err(|error| StoreProblem::NotJson { key: key.to_owned(), reason: error.to_string() })?;
+        let not_json = |reason| StoreProblem::NotJson { key: key.to_owned(), reason };
+        // Any other type than an object would be quoted by an error of the decoder, and may be a secret.
+        let value = serde_json::from_slice(json).map_err(|error| not_json(error.to_string()))?;
+        let Value::Object(fields) = value else { return Err(not_json("it is of another type".to_owned())) };
         let mut settings = StoreSettings { spec: self.clone(), unknown: Vec::new() };
         let mut problems = Vec::new();
         for (name, value) in &fields {

@@ -108,6 +108,12 @@ fn wrong_settings_are_all_named_with_their_place() {
     ] {
         assert!(error.contains(part), "{part} in {error}");
     }
+    for json in ["\"s3cret\"", "s3cret", "12345"] {
+        let error =
+            Spec::default().with_store("/skydns/config", json.as_bytes()).expect_err("wrong").to_string();
+        assert!(error.starts_with("/skydns/config: the value is not a JSON object: "), "{error}");
+        assert!(!error.contains("s3cret") && !error.contains("12345"), "{error}");
+    }
     for json in ["", "[]", "{", "{} {}", "null"] {
         assert!(matches!(
             Spec::default().with_store("/skydns/config", json.as_bytes()),

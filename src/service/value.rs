@@ -69,20 +69,44 @@ impl Service {
     ///
     /// # Errors
     /// The value is not a JSON object, or a field has the wrong type, is out of range or has a host that no DNS message can
-    /// carry. The error names the field.
+    /// carry. The error names the field, and quotes its text only if the object has no field but those of services: any
+    /// other JSON may hold secrets.
     pub fn from_json(value: &[u8]) -> Result<Self, ValueError> {
         // The Go decoder put U+FFFD in the place of octets that are not UTF-8.
         let text = String::from_utf8_lossy(value);
         let mut service = Self::default();
-        for (name, value) in read_fields(&text)? {
-            set_field(&mut service, name, &value)?;
+        let Fields { known, has_others } = read_fields(&text)?;
+        for (name, value) in known {
+            let set = set_field(&mut service, name, &value);
+            set.map_err(|error| if has_others { error.without_text() } else { error })?;
         }
         Ok(service)
     }
 }
 
-/// The known fields of an object, in the order of the text.
-fn read_fields(text: &str) -> Result<Vec<(String, Value)>, ValueError> {
+impl ValueError {
+    /// The same error without text of the value.
+    fn without_text(self) -> Self {
+        match self {
+            Self::WrongType { field, expected, found } if found.starts_with("the string") => {
+                Self::WrongType { field, expected, found: "a string".to_owned() }
+            }
+            Self::BadHost { reason, .. } => Self::BadHost { host: "…".to_owned(), reason },
+            error => error,
+        }
+    }
+}
+
+/// The fields of an object.
+#[derive(Default)]
+struct Fields {
+    /// The known ones, in the order of the text.
+    known: Vec<(String, Value)>,
+    /// Whether there are others.
+    has_others: bool,
+}
+
+fn read_fields(text: &str) -> Result<Fields, ValueError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fields = json.deserialize_any(KnownFields);
     match fields.and_then(|fields| json.end().map(|()| fields)) {
@@ -96,18 +120,19 @@ fn read_fields(text: &str) -> Result<Vec<(String, Value)>, ValueError> {
 struct KnownFields;
 
 impl<'de> Visitor<'de> for KnownFields {
-    type Value = Result<Vec<(String, Value)>, &'static str>;
+    type Value = Result<Fields, &'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
+        let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
             if FIELD_NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
-                fields.push((name, map.next_value()?));
+                fields.known.push((name, map.next_value()?));
             } else {
+                fields.has_others = true;
                 map.next_value::<IgnoredAny>()?;
             }
         }
@@ -115,7 +140,7 @@ impl<'de> Visitor<'de> for KnownFields {
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Ok(Vec::new()))
+        Ok(Ok(Fields::default()))
     }
 
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -281,6 +306,23 @@ mod tests {
         for (json, message) in cases {
             assert!(refusal(json).contains(message), "{json}: {}", refusal(json));
         }
+    }
+
+    #[test]
+    fn text_of_what_may_be_no_service_is_not_quoted() {
+        for json in [
+            r#"{"host":"s3cret word","user":"x"}"#,
+            r#"{"password":"x","port":"s3cret"}"#,
+            r#"{"x":1,"mail":"s3cret","host":"a"}"#,
+            r#"{"host":"s3cret word""#,
+            r#""s3cret""#,
+            "s3cret:x:0:0::/root:/bin/sh",
+            "--- s3cret",
+        ] {
+            assert!(!refusal(json).contains("s3cret"), "{json}: {}", refusal(json));
+        }
+        assert!(refusal(r#"{"host":"a b","x":1}"#).contains("\"host\" is \"…\""));
+        assert!(refusal(r#"{"port":"8 0"}"#).contains("8 0"));
     }
 
     #[test]
