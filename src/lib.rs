@@ -80,6 +80,7 @@ pub mod systemd;
 
 mod clock;
 mod lock;
+mod regular_file;
 mod wire_name;
 
 /// The version of this program.

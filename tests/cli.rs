@@ -65,7 +65,11 @@ fn what_cannot_be_used_is_told_with_its_place() {
     let records = tempfile::tempdir().expect("a directory");
     let records = records.path().to_str().expect("a path");
     let https = "https://127.0.0.1:1";
-    let cases: [Refused<'_>; 17] = [
+    let pipes = tempfile::tempdir().expect("a directory");
+    let pipe = pipes.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let pipe = pipe.to_str().expect("a path");
+    let cases: [Refused<'_>; 19] = [
         (&["-nope"], &[], 64, "flag -nope does not exist"),
         (&["-addr"], &[], 64, "flag -addr needs a value"),
         (&["-round-robin", "false"], &[], 64, "as in -round-robin=false"),
@@ -76,6 +80,8 @@ fn what_cannot_be_used_is_told_with_its_place() {
         (&["-domain", "a..b"], &[], 78, "flag -domain: \"a..b\" is not a domain name"),
         (&["-kubernetes"], &[], 78, "reads no Kubernetes master"),
         (&[], &[("SKYDNS_NDOTS", "many")], 78, "variable SKYDNS_NDOTS: \"many\" is not a whole number"),
+        (&["-env-file", pipe], &[], 78, "cannot be read: it is not a regular file"),
+        (&["-machines", https, "-ca-cert", pipe], &[], 78, "cannot be read: it is not a regular file"),
         (&["-records", missing], &[], 78, "cannot read /nonexistent/file"),
         (&["-machines", "ftp://x"], &[], 78, "\"ftp://x\" is not the URL of an etcd endpoint"),
         (

@@ -4,6 +4,7 @@
 //! such files, either on disk or among the unit's credentials. What the files hold is checked in `dnssec`.
 
 use crate::dnssec::{Key, KeyError, KeyFiles};
+use crate::regular_file;
 use crate::systemd;
 use hickory_proto::rr::Name;
 use std::fmt;
@@ -123,7 +124,7 @@ impl Keys {
 
     /// Reads a file; if it cannot be read, that is a problem.
     fn content(&mut self, file: &Path) -> Option<Vec<u8>> {
-        let read = std::fs::read(file);
+        let read = regular_file::read(file);
         let add_problem =
             |source| self.problems.push(KeyProblem::Unreadable { file: file.to_owned(), source });
         read.map_err(add_problem).ok()

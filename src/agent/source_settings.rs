@@ -4,6 +4,7 @@
 
 use super::error::SourcesError;
 use crate::config::Spec;
+use crate::regular_file;
 use crate::service::Keyspace;
 use crate::source::etcd::{EtcdSettings, TlsFiles};
 use crate::source::files::{FilesSettings, LinkPolicy};
@@ -46,7 +47,7 @@ impl SourceSettings {
         let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;
         let etcd_required = !spec.machines.is_empty() || records.is_none();
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
-        let tls = tls.map(|file| file.as_ref().and_then(|file| std::fs::read(file).ok())).collect();
+        let tls = tls.map(|file| file.as_ref().and_then(|file| regular_file::read(file).ok())).collect();
         let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };
         let records = records.map(|directory| FilesSettings { directory, links });
         Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })

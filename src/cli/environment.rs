@@ -1,6 +1,7 @@
 //! Environment variables: those of the process, and those of the file of `-env-file`, which a reload reads again.
 
 use crate::config::{LineProblem, Variables, read_variables};
+use crate::regular_file;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,13 +52,15 @@ impl Environment {
 }
 
 fn read(file: &Path) -> Result<(Variables, Vec<String>), FileProblem> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
+    let problem = |reason| FileProblem { file: file.to_owned(), reason };
+    match regular_file::read(file) {
+        Ok(octets) => {
+            let text = String::from_utf8(octets).map_err(|_| problem("it is not UTF-8".to_owned()))?;
             let (variables, problems) = read_variables(&text);
             let message = |problem: &LineProblem| format!("{}: {problem}; it is passed over", file.display());
             Ok((variables, problems.iter().map(message).collect()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Variables::new(), Vec::new())),
-        Err(error) => Err(FileProblem { file: file.to_owned(), reason: format!("cannot be read: {error}") }),
+        Err(error) => Err(problem(format!("cannot be read: {error}"))),
     }
 }

@@ -5,6 +5,7 @@ use crate::agent::{KeyProblem, Keys};
 use crate::clock::unix_time;
 use crate::config::{Spec, command_usage};
 use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
+use crate::regular_file;
 use crate::systemd;
 use data_encoding::{BASE64, HEXUPPER};
 use hickory_proto::rr::Name;
@@ -130,7 +131,7 @@ fn named(words: &[String]) -> Result<Vec<PublicKey>, String> {
     let read = |word: &String| {
         let base = word.strip_suffix(".key").or_else(|| word.strip_suffix(".private")).unwrap_or(word);
         let file = systemd::credential(Path::new(&format!("{base}.key")));
-        let content = std::fs::read(&file);
+        let content = regular_file::read(&file);
         let content = content.map_err(|source| KeyProblem::Unreadable { file, source }.to_string())?;
         let base = base.to_owned();
         read_public(&content).map_err(|error| KeyProblem::Key { base, error }.to_string())

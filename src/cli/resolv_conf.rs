@@ -5,6 +5,7 @@
 //! is a resolv.conf.
 
 use super::{PERMISSION, SYSTEM, fail};
+use crate::regular_file;
 use crate::server;
 use std::fs::{self, File};
 use std::io;
@@ -166,7 +167,7 @@ impl ResolvConfFiles {
             fs::create_dir_all(dir).and_then(|()| set_mode(dir, 0o755)).map_err(at(dir))?;
         }
         // Other lines of the present file (search, options) stay in force.
-        let present = fs::read(&self.resolv).unwrap_or_default();
+        let present = regular_file::read(&self.resolv).unwrap_or_default();
         let new = self.ours.with_extension("conf.new");
         fs::write(&new, content(&String::from_utf8_lossy(&present), addresses)).map_err(at(&new))?;
         // All users must be able to read the file, whatever the umask of root is.
@@ -229,7 +230,7 @@ impl ResolvConfFiles {
         };
         println!("{}: {}, {what}", self.resolv.display(), if enabled { "enabled" } else { "disabled" });
         let overwritten =
-            enabled && !fs::read_to_string(&self.ours).is_ok_and(|text| text.starts_with(FILE_HEADER));
+            enabled && !regular_file::read(&self.ours).is_ok_and(|text| text.starts_with(FILE_HEADER.as_bytes()));
         if overwritten {
             println!("{}: overwritten by another program; enable again", self.ours.display());
         }

@@ -2,8 +2,8 @@
 //!
 //! Where resolv.conf names a stub resolver on this host, the file in which that stub keeps its own upstreams is read.
 
+use crate::regular_file;
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl ResolvConf {
     }
 
     fn servers(&self, file: &Path) -> io::Result<Vec<SocketAddr>> {
-        let text = match fs::read(file) {
+        let text = match regular_file::read(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => {
                 text.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?
@@ -112,6 +112,7 @@ fn scoped(address: &str, scope: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn read(resolv_conf: &str, behind: Option<&str>, own: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().expect("a directory");

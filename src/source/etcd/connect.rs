@@ -1,6 +1,7 @@
 //! How etcd is reached: endpoints, TLS, user.
 
 use super::error::EtcdError;
+use crate::regular_file;
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -145,7 +146,7 @@ impl TlsFiles {
 }
 
 fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, EtcdError> {
-    std::fs::read(file).map_err(|error| EtcdError::TlsFile {
+    regular_file::read(file).map_err(|error| EtcdError::TlsFile {
         setting,
         file: file.to_owned(),
         reason: format!("cannot be read: {error}"),
