@@ -60,7 +60,10 @@ mod tests {
         };
         assert_eq!([text("file"), text("link")], ["text", "text"]);
         for other in ["pipe", ".", "/dev/zero"] {
-            assert!(text(other).contains("is not a regular file") || text(other).contains("directory"), "{other}");
+            assert!(
+                text(other).contains("is not a regular file") || text(other).contains("directory"),
+                "{other}"
+            );
         }
         assert_eq!(text("/dev/null"), "");
         assert_eq!(text("large"), "it has more than 4194304 octets");

@@ -229,8 +229,8 @@ impl ResolvConfFiles {
             Err(_) => "not there".to_owned(),
         };
         println!("{}: {}, {what}", self.resolv.display(), if enabled { "enabled" } else { "disabled" });
-        let overwritten =
-            enabled && !regular_file::read(&self.ours).is_ok_and(|text| text.starts_with(FILE_HEADER.as_bytes()));
+        let overwritten = enabled
+            && !regular_file::read(&self.ours).is_ok_and(|text| text.starts_with(FILE_HEADER.as_bytes()));
         if overwritten {
             println!("{}: overwritten by another program; enable again", self.ours.display());
         }

@@ -5,10 +5,11 @@ use super::format::{HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, Sto
 use super::stored_service::{LeasesById, StoredService};
 use crate::service::Key;
 use crate::tree::Entry;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use std::fs::OpenOptions;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -78,9 +79,7 @@ pub fn restore(
 
 /// All octets of the file, and when it was modified.
 fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
-    // Opening a pipe would wait for a writer, and with it the start of the program.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let file = file.map_err(SnapshotError::system("opening it"))?;
+    let file = open(path, OpenOptions::new().read(true)).map_err(SnapshotError::system("opening it"))?;
     let about = file.metadata().map_err(SnapshotError::system("reading it"))?;
     if !about.is_file() {
         return Err(SnapshotError::NotRegular);
@@ -95,6 +94,17 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
     octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(HEAD_OCTETS));
     file.take(MAX_SNAPSHOT_OCTETS).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
     Ok((octets, about.modified().map_err(SnapshotError::system("reading its time"))?))
+}
+
+/// Opens the file of a snapshot, which is no link. Opening a pipe would wait for its other end, and with it the start of the
+/// program.
+pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits()).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        // What the system says of it is "Too many levels of symbolic links".
+        Some(code) if code == Errno::ELOOP as i32 => io::Error::other("it is a link"),
+        _ => error,
+    })
 }
 
 /// Checks that the first octets are those of a snapshot that this version of the program reads.

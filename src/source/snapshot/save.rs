@@ -5,6 +5,7 @@ use super::format::{MAGIC, SnapshotHeader, VERSION};
 use super::stored_service::StoredService;
 use crate::source::id::SourceId;
 use crate::tree::{LayeredEntry, Tree};
+use nix::fcntl::OFlag;
 use ring::digest::{Context, SHA256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -39,8 +40,8 @@ pub fn save(
     as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
     let beside = path.with_extension("new");
-    let saved = write(&beside, header, tree, as_of);
-    let saved = saved.and_then(|saved| {
+    let file = create(&beside).map_err(SnapshotError::system("creating it"))?;
+    let saved = write(&file, header, tree, as_of).and_then(|saved| {
         std::fs::rename(&beside, path).map_err(SnapshotError::system("putting it in its place"))?;
         // A crash may undo a rename until the directory is on disk.
         let dir = path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all());
@@ -54,17 +55,27 @@ pub fn save(
     saved
 }
 
+/// Creates the file beside the snapshot, in the place of one that a crash left.
+///
+/// Nothing that is there is written to, such as the target of a link that another user put there.
+fn create(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+}
+
 /// Writes the file.
-fn write(
-    path: &Path,
+pub(super) fn write(
+    file: &File,
     header: &SnapshotHeader,
     tree: &Tree,
     as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let file = file.map_err(SnapshotError::system("creating it"))?;
     let mut out = ChecksummedFile {
-        file: &file,
+        file,
         piece: Vec::with_capacity(WRITE_OCTETS),
         sum: Context::new(&SHA256),
         octets: 0,

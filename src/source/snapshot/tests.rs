@@ -194,16 +194,41 @@ fn a_directory_or_a_pipe_is_no_snapshot() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_snapshot_before_as_it_was() {
+fn a_link_is_neither_read_nor_written_through() {
+    let (dir, path) = snapshot_path();
+    let precious = dir.path().join("precious");
+    save(&precious, &header(), &tree(), as_of()).expect("saved");
+    let before = std::fs::read(&precious).expect("read");
+    for link in [path.clone(), path.with_extension("new")] {
+        std::os::unix::fs::symlink(&precious, link).expect("a link");
+    }
+    assert_eq!(found(&path, &store()).expect_err("refused").to_string(), "opening it: it is a link");
+    save(&path, &SnapshotHeader::default(), &Tree::new(), SystemTime::now()).expect("saved");
+    assert_eq!(std::fs::read(&precious).expect("read"), before);
+    assert!(std::fs::symlink_metadata(&path).expect("a file").is_file(), "the link is replaced");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 2, "no file is left beside it");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_the_snapshot_before_as_it_was() {
     let (dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&path).expect("read");
-    std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).expect("a link");
-    let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("no room").to_string();
-    assert!(error.starts_with("writing it: No space left on device"), "{error}");
+    std::fs::create_dir(path.with_extension("new")).expect("a directory");
+    let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("in the way").to_string();
+    assert!(error.starts_with("creating it: "), "{error}");
     assert_eq!(std::fs::read(&path).expect("read"), before);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
+    std::fs::remove_dir(path.with_extension("new")).expect("removed");
+    std::fs::write(path.with_extension("new"), "left by a crash").expect("a file");
     assert!(save(&path, &header(), &tree(), as_of()).is_ok());
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let error = save::write(&full, &header(), &tree(), as_of()).expect_err("no room").to_string();
+    assert!(error.starts_with("writing it: No space left on device"), "{error}");
 }
 
 #[test]

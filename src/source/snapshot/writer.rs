@@ -2,6 +2,7 @@
 
 use super::error::SnapshotError;
 use super::format::{SnapshotHeader, StoreIdentity};
+use super::restore::open;
 use super::save::{SavedSnapshot, save};
 use crate::source::id::SourceId;
 use crate::source::publisher::MirrorHandle;
@@ -163,5 +164,5 @@ fn listed_as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
 }
 
 fn set_modified(path: &Path, as_of: SystemTime) -> io::Result<()> {
-    File::options().write(true).open(path)?.set_modified(as_of)
+    open(path, File::options().write(true))?.set_modified(as_of)
 }
