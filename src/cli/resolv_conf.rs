@@ -177,27 +177,62 @@ impl ResolvConfFiles {
             println!("{} leads to the agent already", self.resolv.display());
             return Ok(ExitCode::SUCCESS);
         }
-        if fs::symlink_metadata(&self.resolv).is_ok() {
-            let new_link = self.before.with_extension("before-skydns.new");
-            // An interrupted run may have left this file.
-            let _ = fs::remove_file(&new_link);
-            fs::hard_link(&self.resolv, &new_link).map_err(at(&self.resolv))?;
-            fs::rename(&new_link, &self.before).map_err(at(&self.before))?;
+        let older = self.save()?;
+        if let Err(error) = self.replace() {
+            // The file that was saved is still in its place; one that an earlier run saved is wanted again.
+            match older {
+                Saved::Over(older) => drop(fs::rename(&older, &self.before)),
+                Saved::First => drop(fs::remove_file(&self.before)),
+                Saved::Nothing => {}
+            }
+            return Err(error);
         }
-        // If there is no resolv.conf now, a file that an earlier run saved is still the one to restore.
-        let link = self.resolv.with_extension("conf.skydns-new");
-        let _ = fs::remove_file(&link);
-        symlink(LINK_TARGET, &link).map_err(at(&link))?;
-        if let Err(source) = fs::rename(&link, &self.resolv) {
-            let _ = fs::remove_file(&link);
-            let _ = fs::remove_file(&self.before);
-            return Err(ResolvConfError::Io { path: self.resolv.clone(), source });
+        if let Saved::Over(older) = older {
+            let _ = fs::remove_file(older);
         }
         println!(
             "{} leads to the agent now; \"skydns resolv-conf disable\" undoes it",
             self.resolv.display()
         );
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Gives the present file its second name. What had that name keeps a name as well until the end of the run.
+    fn save(&self) -> Result<Saved, ResolvConfError> {
+        // If there is no resolv.conf now, a file that an earlier run saved is still the one to restore.
+        if fs::symlink_metadata(&self.resolv).is_err() {
+            return Ok(Saved::Nothing);
+        }
+        let (new, older) = (
+            self.before.with_extension("before-skydns.new"),
+            self.before.with_extension("before-skydns.older"),
+        );
+        // An interrupted run may have left these files.
+        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(&older);
+        let saved = match fs::hard_link(&self.before, &older) {
+            Ok(()) => Saved::Over(older),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::First,
+            Err(error) => return Err(at(&self.before)(error)),
+        };
+        let linked = fs::hard_link(&self.resolv, &new).map_err(at(&self.resolv));
+        let linked = linked.and_then(|()| fs::rename(&new, &self.before).map_err(at(&self.before)));
+        if let (Err(_), Saved::Over(older)) = (&linked, &saved) {
+            let _ = fs::remove_file(older);
+        }
+        linked.map(|()| saved)
+    }
+
+    /// Puts the link to the agent's file in the place of the present file.
+    fn replace(&self) -> Result<(), ResolvConfError> {
+        let link = self.resolv.with_extension("conf.skydns-new");
+        let _ = fs::remove_file(&link);
+        symlink(LINK_TARGET, &link).map_err(at(&link))?;
+        let replaced = fs::rename(&link, &self.resolv).map_err(at(&self.resolv));
+        if replaced.is_err() {
+            let _ = fs::remove_file(&link);
+        }
+        replaced
     }
 
     fn disable(&self) -> Result<ExitCode, ResolvConfError> {
@@ -239,6 +274,16 @@ impl ResolvConfFiles {
         }
         Ok(if enabled && !overwritten { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// What saving the present file did.
+enum Saved {
+    /// There was none.
+    Nothing,
+    /// No file was saved before.
+    First,
+    /// A file that was saved before has this name now.
+    Over(PathBuf),
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ResolvConfError {

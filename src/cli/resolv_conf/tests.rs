@@ -117,3 +117,23 @@ fn a_saved_file_survives_a_link_that_is_gone() {
     host.run("disable").expect("disabled");
     assert_eq!(fs::read_to_string(&resolv).expect("a file"), "nameserver 192.0.2.1\n");
 }
+
+#[test]
+fn a_change_that_fails_keeps_the_file_that_was_saved_before() {
+    let host = TestHost::new();
+    let (resolv, before) = (host.path("resolv.conf"), host.path("resolv.conf.before-skydns"));
+    // A directory in the way of the new link, which cannot be removed as a file.
+    let in_the_way = host.path("resolv.conf.skydns-new");
+    fs::create_dir(&in_the_way).expect("a directory");
+    fs::write(&resolv, "nameserver 192.0.2.2\n").expect("a file");
+    host.run("enable --force").expect_err("in the way");
+    assert_eq!(host.files(), ["resolv.conf", "resolv.conf.skydns-new", "skydns"]);
+    fs::write(&before, "nameserver 192.0.2.1\n").expect("a file of an earlier run");
+    host.run("enable --force").expect_err("in the way");
+    assert_eq!(fs::read_to_string(&before).expect("a file"), "nameserver 192.0.2.1\n");
+    assert_eq!(fs::read_to_string(&resolv).expect("a file"), "nameserver 192.0.2.2\n");
+    fs::remove_dir(&in_the_way).expect("removed");
+    host.run("enable --force").expect("enabled");
+    assert_eq!(host.files(), ["resolv.conf", "resolv.conf.before-skydns", "skydns"]);
+    assert_eq!(fs::read_to_string(&before).expect("a file"), "nameserver 192.0.2.2\n");
+}
