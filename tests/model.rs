@@ -92,6 +92,11 @@ fn inside(name: &str) -> bool {
 impl Model<'_> {
     /// The services of a name, without those that are equal to one before.
     fn lookup(&self, name: &str) -> Option<Vec<&Plain>> {
+        self.lookup_of(name, |_| true)
+    }
+
+    /// The same of the services that count; no other hides one of them.
+    fn lookup_of(&self, name: &str, counts: impl Fn(&Plain) -> bool) -> Option<Vec<&Plain>> {
         let asked = path(name);
         let fixed: Vec<_> = asked.iter().take_while(|label| !wild(label)).cloned().collect();
         let below: Vec<&Plain> = self.services.iter().filter(|s| s.key.starts_with(&fixed)).collect();
@@ -100,7 +105,7 @@ impl Model<'_> {
             return (fixed == path(DOMAIN) || fixed == path(&format!("dns.{DOMAIN}"))).then(Vec::new);
         }
         if below.len() == 1 && below[0].key == fixed {
-            return Some(below);
+            return Some(below.into_iter().filter(|s| counts(s)).collect());
         }
         let mut found: Vec<&Plain> = Vec::new();
         for s in below {
@@ -111,7 +116,7 @@ impl Model<'_> {
                 (&s.host, s.port, s.priority, s.weight, &s.text)
                     == (&t.host, t.port, t.priority, t.weight, &t.text)
             };
-            if fits && !hidden && !found.iter().any(equal) {
+            if fits && !hidden && counts(s) && !found.iter().any(equal) {
                 found.push(s);
             }
         }
@@ -274,12 +279,12 @@ impl Model<'_> {
                     .collect()
             }
             RecordType::MX => {
-                let mail = found.into_iter().filter(|s| s.mail && !s.host.is_empty());
-                mail.map(|s| {
+                let mail = self.lookup_of(looked, |s| s.mail && !s.host.is_empty())?;
+                let record = |s: &&Plain| {
                     let target = self.target(s, &mut seen, extra);
                     format!("{owner}. {} MX {} {target}.", ttl(s), priority(s))
-                })
-                .collect()
+                };
+                mail.iter().map(record).collect()
             }
             RecordType::ANY => vec![format!("{owner}. {TTL} HINFO RFC8482 ")],
             _ => Vec::new(),
@@ -293,8 +298,10 @@ impl Model<'_> {
         let (mut rcode, mut soa) = (ResponseCode::NoError, false);
         for step in 0..=8 {
             if step > 0 && !inside(&looked) && self.lookup(&looked).is_none() {
-                let known = looked.split('.').count() >= 2;
+                let is_address = matches!(rtype, RecordType::A | RecordType::AAAA);
+                let known = looked.split('.').count() >= 2 || !is_address;
                 let reply = if known { upstream(&looked, rtype) } else { Some(Vec::new()) };
+                soa = !known;
                 rcode = if reply.is_none() { ResponseCode::NXDomain } else { rcode };
                 answers.extend(reply.unwrap_or_default());
                 break;

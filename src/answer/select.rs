@@ -1,6 +1,6 @@
 //! Which of the services found count in an answer: of several equal ones the first, and those of one group.
 
-use crate::service::{Host, Service};
+use crate::service::Service;
 use crate::tree::MatchedService;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -33,11 +33,6 @@ pub(super) fn one_group(mut found: Vec<MatchedService<'_>>) -> Vec<MatchedServic
         found.retain(|m| m.entry.service.group.as_ref().is_none_or(|group| *group == chosen));
     }
     found
-}
-
-/// Whether a service makes an MX record.
-pub(super) fn is_mail_exchanger(service: &Service) -> bool {
-    service.mail && service.host != Host::None
 }
 
 /// A service, equal to others by SkyDNS's rule; see [`Service::announces_same`].

@@ -5,7 +5,7 @@
 
 use super::flatten::{Family, Flatten, flat_addresses};
 use super::name_servers::name_servers;
-use super::select::{self, Announced, is_mail_exchanger};
+use super::select;
 use super::view::View;
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
@@ -200,7 +200,7 @@ impl<'a> SideLookups<'a> {
         }
         types.extend(self.has(path, DataKinds::HOST).then_some(RecordType::SRV));
         types.extend(self.has(path, DataKinds::TEXT).then_some(RecordType::TXT));
-        types.extend(self.has_mail_exchanger(path).then_some(RecordType::MX));
+        types.extend(self.has(path, DataKinds::MAIL).then_some(RecordType::MX));
         if is_apex {
             types.push(RecordType::SOA);
             types.extend((!name_servers(self.view).is_empty()).then_some(RecordType::NS));
@@ -229,16 +229,6 @@ impl<'a> SideLookups<'a> {
         }
         let flat = flat_addresses(self.view, path.name(), path, family, MAX_SIDE_NAMES);
         flat.too_many || !flat.records.is_empty()
-    }
-
-    /// Whether a service at a name is a mail exchanger; `true` as well if there are too many services to know.
-    fn has_mail_exchanger(&self, path: &TreePath) -> bool {
-        self.has(path, DataKinds::MAIL)
-            && match self.view.distinct_services(path, DataKinds::MAIL, Announced, MAX_SIDE_NAMES) {
-                TreeLookup::NoName => false,
-                TreeLookup::TooMany => true,
-                TreeLookup::Services(found) => found.iter().any(|m| is_mail_exchanger(&m.entry.service)),
-            }
     }
 }
 

@@ -553,6 +553,36 @@ fn labels_are_stripped_from_names_of_keys_but_never_from_hosts() {
 }
 
 #[test]
+fn mail_exchangers_are_found_among_any_number_of_other_services() {
+    let values: Vec<(String, String)> = (0..30_000)
+        .map(|n| {
+            (
+                format!("n{n}.wide.skydns.test."),
+                format!("{{\"host\":\"10.0.0.1\",\"port\":{n},\"group\":\"g\"}}"),
+            )
+        })
+        .chain([
+            ("a.wide.skydns.test.".to_owned(), r#"{"host":"10.0.0.1","port":7}"#.to_owned()),
+            ("n7x.wide.skydns.test.".to_owned(), r#"{"host":"10.0.0.1","port":7,"mail":true}"#.to_owned()),
+            ("zz.wide.skydns.test.".to_owned(), r#"{"host":"10.0.0.2","mail":true}"#.to_owned()),
+        ])
+        .collect();
+    let services: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
+    let answer = site.ask("wide.skydns.test.", RecordType::MX);
+    assert!(!answer.too_large);
+    // A service that is equal, but no mail exchanger, hides none.
+    assert_eq!(
+        lines(&answer.answers),
+        [
+            "wide.skydns.test. 3600 MX 10 n7x.wide.skydns.test.",
+            "wide.skydns.test. 3600 MX 10 zz.wide.skydns.test."
+        ]
+    );
+    assert!(site.ask("wide.skydns.test.", RecordType::A).too_large);
+}
+
+#[test]
 fn a_service_with_a_text_only_is_no_host() {
     let site =
         Site::new(&[("t.skydns.test.", r#"{"text":"abc"}"#), ("h.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);

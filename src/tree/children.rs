@@ -93,6 +93,21 @@ impl<N: Child> Children<N> {
         }
     }
 
+    /// As [`Self::for_each`], but parts without data of a kind are left out as a whole. Other children may come along.
+    pub(super) fn for_each_with<'t>(
+        &'t self,
+        kinds: DataKinds,
+        each: &mut dyn FnMut(&'t Arc<N>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self {
+            Self::Leaf(slots) => slots.iter().try_for_each(|slot| each(&slot.node)),
+            Self::Fork(branches) => {
+                let mut with = branches.iter().filter(|branch| branch.visible.meets(kinds));
+                with.try_for_each(|branch| branch.part.for_each_with(kinds, each))
+            }
+        }
+    }
+
     /// The kinds of data that a subtree answer of the parent finds in the children.
     pub(super) fn visible(&self) -> DataKinds {
         match self {

@@ -20,7 +20,7 @@ impl DataKinds {
     pub const NAME: Self = Self(4);
     /// A text.
     pub const TEXT: Self = Self(8);
-    /// A mail exchanger.
+    /// A mail exchanger, which has a host.
     pub const MAIL: Self = Self(16);
     /// A group, which decides about other services as well.
     pub const GROUP: Self = Self(32);
@@ -42,7 +42,7 @@ impl DataKinds {
         };
         for (has, kind) in [
             (service.text.is_some(), Self::TEXT),
-            (service.mail, Self::MAIL),
+            (service.mail && service.host != Host::None, Self::MAIL),
             (service.group.is_some(), Self::GROUP),
         ] {
             if has {

@@ -93,8 +93,8 @@ pub enum TreeLookup<'t> {
     /// The name does not exist.
     NoName,
     /// The name exists; these are the services at the name and below it that have data of a wanted kind, in key order.
-    /// They are all services there if a group among them or a mail exchanger may decide about others, and none if no service
-    /// has data of a wanted kind.
+    /// They are all services there if a group among them may decide about others, and none if no service has data of a
+    /// wanted kind.
     Services(Vec<MatchedService<'t>>),
     /// The caller ended the lookup, or the work that it may do is spent.
     TooMany,
@@ -136,11 +136,10 @@ impl Tree {
         let Some(node) = node else {
             return TreeLookup::NoName;
         };
-        let wanted = kinds_to_gather(wanted, node);
         let mut search = Search {
-            wanted,
+            wanted: kinds_to_gather(wanted, node),
             is_too_much: &mut is_too_much,
-            has_groups: node.visible().meets(DataKinds::GROUP),
+            has_groups: has_groups(wanted, node),
             work,
             found: Vec::new(),
         };
@@ -165,16 +164,20 @@ fn is_wildcard(label: &[u8]) -> bool {
 
 /// The kinds of data to gather so that the caller can choose the services that count.
 ///
-/// These are all kinds if there is a group, because it leaves out services of other groups whatever data they have, and if
-/// mail exchangers are wanted: of equal services only the first counts, even if only a later one is a mail exchanger.
+/// These are all kinds if a group decides, because it leaves out services of other groups whatever data they have.
 fn kinds_to_gather(wanted: DataKinds, node: &Node) -> DataKinds {
     if !node.visible().meets(wanted) {
         DataKinds::NONE
-    } else if node.visible().meets(DataKinds::GROUP) || wanted.meets(DataKinds::MAIL) {
+    } else if has_groups(wanted, node) {
         DataKinds::ALL
     } else {
         wanted
     }
+}
+
+/// Whether a group decides about the services of wanted kinds. Groups do not matter to mail exchangers, as in SkyDNS.
+fn has_groups(wanted: DataKinds, node: &Node) -> bool {
+    wanted != DataKinds::MAIL && node.visible().meets(DataKinds::GROUP)
 }
 
 /// A lookup on its way through a subtree. `Break` ends the lookup because something is too much.
@@ -197,10 +200,10 @@ impl<'t> Search<'t, '_> {
         }
         let Some((first, rest)) = pattern.split_first() else {
             node.entries().try_for_each(|entry| self.take(entry, walked))?;
-            return node.for_each_child(&mut |child| self.enter(child, walked, &[]));
+            return node.for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, &[]));
         };
         if is_wildcard(first) {
-            return node.for_each_child(&mut |child| self.enter(child, walked, rest));
+            return node.for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, rest));
         }
         node.child(first).map_or(ControlFlow::Continue(()), |child| self.enter(child, walked, rest))
     }

@@ -60,6 +60,16 @@ impl Node {
         self.children.for_each(each)
     }
 
+    /// Calls `each` for the children in label order until it breaks, but not for all that have no data of a kind which a
+    /// subtree answer finds: a search of few services among many names looks at few of them.
+    pub(super) fn for_each_child_with<'t>(
+        &'t self,
+        kinds: DataKinds,
+        each: &mut dyn FnMut(&'t Arc<Self>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.children.for_each_with(kinds, each)
+    }
+
     /// Whether subtree answers pass over this name and all names below it, because its label begins with `_`.
     pub(super) fn is_hidden(&self) -> bool {
         self.label.is_hidden()

@@ -2,7 +2,7 @@
 
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
-use crate::answer::select::{Announced, is_mail_exchanger};
+use crate::answer::select::Announced;
 use crate::answer::zone::Zone;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
@@ -33,12 +33,12 @@ impl AnswerBuilder<'_> {
         Some(records)
     }
 
-    /// The answer to MX; `None` if the name does not exist. Groups do not matter here, as in SkyDNS.
+    /// The answer to MX; `None` if the name does not exist. Groups and all services but mail exchangers do not matter here.
     pub(super) fn mx(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let found = self.services(path, DataKinds::MAIL, Announced)?;
         let mut done = HashSet::new();
         let mut records = Vec::new();
-        for m in found.iter().filter(|m| is_mail_exchanger(&m.entry.service)) {
+        for m in &found {
             let preference = self.priority(&m.entry.service);
             let exchange = self.target(m, &mut done);
             let rdata = RData::MX(MX::new(preference, exchange));
