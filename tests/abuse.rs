@@ -2,9 +2,9 @@
 
 mod support;
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType, rdata};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,8 +41,7 @@ fn descriptors(agent: &Agent) -> usize {
 /// A connection of one of several bad kinds.
 fn abuse(server: SocketAddr, kind: usize) -> Option<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
-    let question = query("a.skydns.local.", RecordType::A).to_vec().expect("a query");
-    let framed = [&u16::try_from(question.len()).expect("short").to_be_bytes(), question.as_slice()].concat();
+    let framed = framed("a.skydns.local.", RecordType::A);
     let bad = match kind % 7 {
         // Says nothing.
         0 => Vec::new(),
@@ -113,6 +112,117 @@ fn others_are_served_while_connections_are_abused() {
     assert!(most_open <= FILES as usize, "{most_open}");
     // Replies that wait to be written are bounded by 64 MiB, connections by their number.
     assert!(grown < 100.0, "{grown} MiB");
+}
+
+/// Runs an attack on some threads, again and again, while innocents ask.
+fn under_attack(threads: usize, attack: impl Fn() + Sync, innocents: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    attack();
+                }
+            });
+        }
+        let _stop = Stop(&stop);
+        innocents();
+    });
+}
+
+/// A question as octets of a stream.
+fn framed(name: &str, rtype: RecordType) -> Vec<u8> {
+    let question = query(name, rtype).to_vec().expect("a query");
+    [&u16::try_from(question.len()).expect("short").to_be_bytes(), question.as_slice()].concat()
+}
+
+#[test]
+fn costly_answers_do_not_stand_in_the_way_of_cheap_ones() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let setup = Setup::new().args(&["-nameservers", &upstream.address.to_string()]);
+    let agent = agent((0..3_000).fold(setup, |setup, n| {
+        let host = format!(r#"{{"host":"10.1.{}.{}"}}"#, n >> 8, n & 255);
+        setup.record(&format!("/skydns/local/skydns/c/b/x{n}/a"), &host)
+    }));
+    let server = agent.address();
+    // One that takes all the work that an answer over TCP may take, eight connections with 32 under way each.
+    let costly = framed("a.*.b.c.skydns.local.", RecordType::A).repeat(32);
+    let attack = || {
+        let Ok(mut stream) = TcpStream::connect(server) else { return };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = stream.write_all(&costly);
+        let _ = stream.read_exact(&mut vec![0; 1 << 20]);
+    };
+    let mut codes = Vec::new();
+    under_attack(8, attack, || {
+        let mut stream = Stream::connect_from(Ipv4Addr::new(127, 0, 0, 2), server);
+        for n in 0..100 {
+            let forwarded = query(&format!("n{n}.example.org."), RecordType::A);
+            let reply =
+                support::exchange(server, &forwarded.to_vec().expect("a query"), Duration::from_secs(5));
+            let reply = reply.map(|reply| Message::from_vec(&reply).expect("a reply that can be read"));
+            codes.push(reply.map(|reply| (reply.metadata.response_code, reply.answers.len())));
+            assert_eq!(stream.ask(&query("a.skydns.local.", RecordType::A)).answers.len(), 1, "over TCP");
+        }
+    });
+    assert_eq!(codes, [Some((ResponseCode::NoError, 1)); 100]);
+}
+
+#[test]
+fn who_does_not_read_takes_no_room_of_others() {
+    let text = "x".repeat(60_000);
+    let agent = agent(Setup::new().record("/skydns/local/skydns/t", &format!("{{\"text\":\"{text}\"}}")));
+    let server = agent.address();
+    let many = framed("t.skydns.local.", RecordType::TXT).repeat(200);
+    let never_reads = || {
+        let stream = TcpStream::connect(server).expect("a connection");
+        stream.set_nonblocking(true).expect("set");
+        let _ = (&stream).write(&many);
+        stream
+    };
+    let mut unread: Vec<_> = (0..200).map(|_| never_reads()).collect();
+    for round in 0..20 {
+        for (client, name, rtype) in [
+            ([127, 0, 0, 2], "t", RecordType::TXT),
+            ([127, 0, 0, 2], "a", RecordType::A),
+            ([127, 0, 0, 1], "a", RecordType::A),
+        ] {
+            let mut stream = Stream::connect_from(client.into(), server);
+            let reply = stream.ask(&query(&format!("{name}.skydns.local."), rtype));
+            assert_eq!(reply.answers.len(), 1, "round {round}: {name} for {client:?}");
+        }
+        // Those that were closed come again.
+        for stream in &mut unread {
+            if (&*stream).write(&many).is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+                *stream = never_reads();
+            }
+        }
+    }
+}
+
+#[test]
+fn idle_innocents_stay_while_one_client_opens_more_and_more() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port where nobody answers");
+    let upstream = silent.local_addr().expect("an address").to_string();
+    let agent = agent(Setup::new().open_files(FILES).args(&["-nameservers", &upstream, "-rtimeout", "5s"]));
+    let innocent = Ipv4Addr::new(127, 0, 0, 2);
+    let mut idle: Vec<_> = (0..20).map(|_| Stream::connect_from(innocent, agent.address())).collect();
+    let question = query("a.skydns.local.", RecordType::A);
+    idle.iter_mut().for_each(|stream| assert_eq!(stream.ask(&question).answers.len(), 1));
+    let slow = framed("slow.example.org.", RecordType::A);
+    let held: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(agent.address()).expect("a connection");
+            let _ = stream.write_all(&slow);
+            // Each has its question under way before the next one comes.
+            std::thread::sleep(Duration::from_millis(5));
+            stream
+        })
+        .collect();
+    for stream in &mut idle {
+        assert_eq!(stream.ask(&question).answers.len(), 1);
+    }
+    drop(held);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType, rdata};
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::network::{self, Wire};
 use support::upstream::{Upstream, add, reply_to};
 use support::{Agent, PATIENCE, Setup, Stream, ask, eventually, exchange, query};
@@ -301,6 +301,27 @@ fn nobody_elsewhere_is_flooded() {
         .on(2, || Stream::connect(SocketAddr::from(([198, 51, 100, 1], 53))).ask(&question).answers.len());
     assert_eq!(over_tcp, 1);
     eventually("the budget comes back", || !site.ask("198.51.100.1", "a.skydns.local.").metadata.truncation);
+}
+
+#[test]
+fn unknown_clients_have_a_rate_over_tcp_as_well() {
+    const QUERIES: u32 = 900;
+    let Some(site) = Site::new(&["198.51.100", "10.77.0"], &[]) else { return };
+    let ask_many = |server: [u8; 4]| {
+        site.wire.on(2, || {
+            let (begun, question) = (Instant::now(), query("a.skydns.local.", RecordType::A));
+            let mut stream = Stream::connect((server, 53).into());
+            (0..QUERIES).for_each(|_| stream.send(&question));
+            let answered =
+                (0..QUERIES).filter(|_| stream.receive().is_some_and(|reply| reply.answers.len() == 1));
+            (answered.count(), begun.elapsed())
+        })
+    };
+    let (answered, took) = ask_many([198, 51, 100, 1]);
+    assert_eq!(answered, QUERIES as usize, "they wait, and are answered");
+    // 500 at once, and then 200 a second.
+    assert!(took > Duration::from_millis(1_500), "{took:?}");
+    assert_eq!(ask_many([10, 77, 0, 1]).0, QUERIES as usize);
 }
 
 #[test]

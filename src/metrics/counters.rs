@@ -23,6 +23,8 @@ pub struct Metrics {
     pub(super) costly: AtomicU64,
     /// Truncated replies to networks that were over their limit.
     pub(super) limited: AtomicU64,
+    /// Queries over TCP that had to wait for the rate of their network.
+    pub(super) waits: AtomicU64,
     pub(super) stale: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) snapshot_failures: AtomicU64,
@@ -130,6 +132,11 @@ impl Metrics {
     /// Counts a truncated reply to a network that is over its limit: the client asks again over TCP.
     pub fn limited(&self) {
         self.limited.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a query over TCP that has to wait for the rate of its network.
+    pub fn has_to_wait(&self) {
+        self.waits.fetch_add(1, Relaxed);
     }
 
     /// Counts an answer of an upstream that was served stale (RFC 8767).

@@ -1,7 +1,8 @@
-//! Response rate limiting for clients whose addresses may be forged.
+//! Rates of clients that are not ours.
 //!
 //! The reply to a UDP query with a forged address floods a victim. So each network has a budget of replies; beyond it a
-//! client is told to ask over TCP (TC), in no more octets than its query has.
+//! client is told to ask over TCP (TC), in no more octets than its query has. Over TCP no address is forged; there each
+//! network has a budget so that its queries leave time for those of others, and waits when it is spent.
 
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -13,15 +14,25 @@ use std::time::Instant;
 /// bring that about.
 const BUDGETS: usize = 16_384;
 
-/// Replies that each network gets in a second.
-const REPLIES_PER_SECOND: u64 = 50;
+/// How many replies a network gets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    /// In a second.
+    per_second: u64,
+    /// At once, after a pause.
+    burst: u64,
+}
 
-/// Replies that a network gets at once after a pause.
-const BURST_REPLIES: u64 = 125;
+/// The rate over UDP, which bounds what a victim is sent.
+pub(super) const OVER_UDP: Rate = Rate { per_second: 50, burst: 125 };
+
+/// The rate over TCP: more than resolvers need that are told to ask over TCP, and little beside what a core answers.
+pub(super) const OVER_TCP: Rate = Rate { per_second: 200, burst: 500 };
 
 /// The budgets of all networks. Bounded: 128 KiB.
 #[derive(Debug)]
 pub(super) struct ResponseRateLimiter {
+    rate: Rate,
     /// For each budget the time of its last use, in milliseconds (upper 32 bits), and the thousandths of a reply that were
     /// left then (lower 32 bits).
     budgets: Box<[AtomicU64]>,
@@ -29,17 +40,13 @@ pub(super) struct ResponseRateLimiter {
     started: Instant,
 }
 
-impl Default for ResponseRateLimiter {
-    fn default() -> Self {
-        Self {
-            budgets: std::iter::repeat_with(|| AtomicU64::new(1000 * BURST_REPLIES)).take(BUDGETS).collect(),
-            hasher: RandomState::default(),
-            started: Instant::now(),
-        }
-    }
-}
-
 impl ResponseRateLimiter {
+    /// A limiter whose budgets are full.
+    pub(super) fn new(rate: Rate) -> Self {
+        let budgets = std::iter::repeat_with(|| AtomicU64::new(1000 * rate.burst)).take(BUDGETS).collect();
+        Self { rate, budgets, hasher: RandomState::default(), started: Instant::now() }
+    }
+
     /// Takes one reply from the budget of a client's network; `false` if none is left.
     pub(super) fn take(&self, client: IpAddr) -> bool {
         // The milliseconds wrap after seven weeks, which fills a budget that was not used meanwhile.
@@ -54,8 +61,8 @@ impl ResponseRateLimiter {
             let (at, left) = (state >> 32, state & u64::from(u32::MAX));
             // Replies per second are thousandths of a reply per millisecond.
             let passed = now.wrapping_sub(at) & u64::from(u32::MAX);
-            let left =
-                passed.saturating_mul(REPLIES_PER_SECOND).saturating_add(left).min(1000 * BURST_REPLIES);
+            let earned = passed.saturating_mul(self.rate.per_second);
+            let left = earned.saturating_add(left).min(1000 * self.rate.burst);
             left.checked_sub(1000).map(|left| now << 32 | left)
         };
         budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_network_has_a_burst_and_then_its_rate() {
-        let limiter = ResponseRateLimiter::default();
+        let limiter = ResponseRateLimiter::new(OVER_UDP);
         assert_eq!(taken(&limiter, "198.51.100.1", 0), 125);
         assert_eq!(taken(&limiter, "198.51.100.200", 0), 0, "the same network");
         assert_eq!(taken(&limiter, "::ffff:198.51.100.7", 0), 0, "the same in other words");
@@ -98,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_turn_over() {
-        let limiter = ResponseRateLimiter::default();
+        let limiter = ResponseRateLimiter::new(OVER_UDP);
         let end = u64::from(u32::MAX);
         assert_eq!(taken(&limiter, "198.51.100.1", end), 125);
         assert_eq!(taken(&limiter, "198.51.100.1", 999), 50);

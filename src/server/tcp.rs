@@ -29,6 +29,12 @@ const MAX_PENDING_QUERIES: usize = 64;
 /// Maximum number of replies of one connection that wait to be written; [`ReplyPermit`] bounds their octets.
 const MAX_UNWRITTEN_REPLIES: usize = 64;
 
+/// How long a query waits for its client's rate; then the connection is closed.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause until a client's rate is looked at again: the time that ten replies of a network have.
+const TURN_PAUSE: Duration = Duration::from_millis(50);
+
 /// A write takes no further reply once it has this many octets.
 const MAX_WRITE: usize = 64 << 10;
 
@@ -98,6 +104,7 @@ async fn serve_connection(
     let mut reader = StoppableReader { stop, end: None };
     let (read, write) = stream.into_split();
     let (replies, unwritten) = mpsc::channel(MAX_UNWRITTEN_REPLIES);
+    let writing = Arc::clone(&open);
     let reading = async move {
         let mut read = BufReader::new(read);
         let pending = Arc::new(Semaphore::new(MAX_PENDING_QUERIES));
@@ -105,6 +112,9 @@ async fn serve_connection(
         loop {
             while waiting.try_join_next().is_some() {}
             let Some(packet) = reader.next(read_query(&mut read, &open)).await? else { break };
+            if !wait_for_turn(&handler, &origin).await {
+                break;
+            }
             // A client that does not read its replies waits here until its connection is closed.
             let Some(mut permit) = open.reserve_usual().await else { break };
             open.query_received();
@@ -140,7 +150,23 @@ async fn serve_connection(
         Ok(())
     };
     // When writing fails there is no reason to read on.
-    tokio::try_join!(reading, write_replies(write, unwritten)).map(|_| ())
+    tokio::try_join!(reading, write_replies(write, unwritten, &writing)).map(|_| ())
+}
+
+/// Waits until a client may be answered: clients that are not ours have a rate. `false` if too many others of its network
+/// wait as well.
+async fn wait_for_turn(handler: &Handler, origin: &Origin) -> bool {
+    let mut is_counted = false;
+    let turn = async {
+        while !handler.take_turn(origin) {
+            if !is_counted {
+                handler.metrics().has_to_wait();
+                is_counted = true;
+            }
+            tokio::time::sleep(TURN_PAUSE).await;
+        }
+    };
+    timeout(TURN_TIMEOUT, turn).await.is_ok()
 }
 
 /// Reads on for a moment once the program is to stop.
@@ -196,6 +222,7 @@ async fn read_query(
 async fn write_replies(
     mut write: OwnedWriteHalf,
     mut unwritten: mpsc::Receiver<(Vec<u8>, ReplyPermit)>,
+    open: &OpenConnection,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     let mut permits = Vec::new();
@@ -207,10 +234,12 @@ async fn write_replies(
             frame(&mut buffer, &reply);
             permits.push(permit);
         }
+        open.note_write(true);
         match timeout(TRANSFER_TIMEOUT, write.write_all(&buffer)).await {
             Ok(written) => written?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
+        open.note_write(false);
         buffer.clear();
         permits.clear();
     }

@@ -13,7 +13,7 @@ pub use pending::PendingQuery;
 
 use super::client_policy::{ClientClass, ClientPolicy};
 use super::costly::{CostlyPool, CostlyThreads};
-use super::limit::ResponseRateLimiter;
+use super::limit::{OVER_TCP, OVER_UDP, ResponseRateLimiter};
 use super::origin::{ClientId, Origin};
 use crate::answer::Ede;
 use crate::config::Config;
@@ -46,6 +46,7 @@ pub struct Handler {
     metrics: Arc<Metrics>,
     client_policy: Arc<ClientPolicy>,
     limiter: ResponseRateLimiter,
+    tcp_limiter: ResponseRateLimiter,
     unsigned_log: RateLimitedLog,
     /// Where answers are made that take more work than others should wait for.
     answering: Arc<CostlyPool>,
@@ -108,7 +109,8 @@ impl Handler {
             stubs: StubTable::default(),
             metrics,
             client_policy,
-            limiter: ResponseRateLimiter::default(),
+            limiter: ResponseRateLimiter::new(OVER_UDP),
+            tcp_limiter: ResponseRateLimiter::new(OVER_TCP),
             unsigned_log: RateLimitedLog::default(),
             answering: CostlyPool::new(),
             signing: CostlyPool::new(),
@@ -145,6 +147,12 @@ impl Handler {
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Takes the budget for one query over TCP; `false` if a client that is not ours has to wait for it.
+    pub(super) fn take_turn(&self, origin: &Origin) -> bool {
+        let class = self.client_policy.class_of(origin, &self.config.load().allow);
+        !class.may_be_forged() || self.tcp_limiter.take(origin.ip)
     }
 
     /// Handles a packet as far as it goes without waiting. Never panics.
