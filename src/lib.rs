@@ -78,6 +78,7 @@ pub mod source;
 #[doc(hidden)]
 pub mod systemd;
 
+mod client_id;
 mod clock;
 mod lock;
 mod regular_file;

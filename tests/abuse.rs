@@ -6,10 +6,10 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType, rdata};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, add, reply_to};
-use support::{Agent, Setup, Stream, query};
+use support::{Agent, Setup, Stream, eventually, query};
 
 /// Descriptors that the agent may have: fewer than the connections that it is sent.
 const FILES: u32 = 400;
@@ -247,6 +247,40 @@ fn questions_that_wait_for_upstreams_take_no_room_of_others() {
     let mut code = |stream: &mut Stream| stream.receive().expect("a reply").metadata.response_code;
     let codes: Vec<_> = slow[..20].iter_mut().map(&mut code).collect();
     assert_eq!(codes, vec![ResponseCode::ServFail; 20], "and hear that nobody answers");
+}
+
+#[test]
+fn names_that_never_resolve_take_no_room_of_others() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A([192, 0, 2, 1].into())));
+        (!query.queries[0].name().to_ascii().starts_with("dead")).then_some(reply)
+    });
+    let agent = agent(Setup::new().args(&["-nameservers", &upstream.address.to_string()]));
+    let server = agent.address();
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| {
+            let socket = UdpSocket::bind("127.0.0.2:0").expect("another client");
+            while !stop.load(Ordering::Relaxed) {
+                // 3,000 questions a second, which wait for two seconds each.
+                for _ in 0..3 {
+                    let n = sent.fetch_add(1, Ordering::Relaxed);
+                    let question = query(&format!("dead{n}.example.org."), RecordType::A);
+                    socket.send_to(&question.to_vec().expect("a query"), server).expect("sent");
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // Every place that it may have is taken.
+        eventually("the flood is great", || sent.load(Ordering::Relaxed) > 6_000);
+        for n in 0..200 {
+            let name = format!("n{n}.example.org.");
+            assert_eq!(agent.data(&name, RecordType::A), ["192.0.2.1"], "question {n}");
+        }
+    });
+    assert!(!agent.log().contains("does not answer"), "the upstream answers others:\n{}", agent.log());
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn serve_page(
     let names = settings.names;
     let page = move || {
         let status = status.borrow().clone();
-        metrics::page(&counters, &names, &status, &forwarder.reports(), publisher.refusals().count())
+        metrics::page(&counters, &names, &status, &forwarder.report(), publisher.refusals().count())
     };
     tasks.spawn("the metrics page", async move {
         // A port that another program has must not end the DNS of the host, so the page waits for the port.

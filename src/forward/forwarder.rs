@@ -3,6 +3,7 @@
 //! A question is answered from the response cache, else by the exchange under way for an equal question, else by a new
 //! exchange with upstreams. Every question gets a reply, within twice `timeout`.
 
+use super::admission::Admission;
 use super::cache::{Cached, ResponseCache, StaleAnswer};
 use super::endpoint::Endpoint;
 use super::flight::{Flight, Flights};
@@ -14,6 +15,7 @@ use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
 use super::{race, rebind};
 use crate::answer::{Ede, ExternalReply, Lookup};
+use crate::client_id::ClientId;
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request, Section};
 use arc_swap::ArcSwap;
@@ -21,9 +23,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 /// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
@@ -46,6 +47,15 @@ pub struct LookedUp {
     pub is_stale: bool,
 }
 
+/// How forwarding is doing, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardReport {
+    /// The state of each present upstream.
+    pub upstreams: Vec<UpstreamReport>,
+    /// Exchanges that were given up because too many were under way.
+    pub given_up: u64,
+}
+
 /// What the forwarder knows of a question without waiting.
 #[derive(Debug)]
 pub enum KnownReply {
@@ -62,6 +72,13 @@ pub enum KnownReply {
     Unknown,
 }
 
+/// A question, the upstreams that it may be asked, and the client that waits for the reply.
+struct Asked {
+    question: UpstreamQuestion,
+    upstreams: Arc<Vec<Arc<Upstream>>>,
+    client: ClientId,
+}
+
 /// The forwarder; all workers and connections share it.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -72,10 +89,12 @@ pub struct Forwarder {
     cache: ArcSwap<ResponseCache>,
     flights: Arc<Flights>,
     refresher: Refresher,
-    /// One permit for each exchange with upstreams.
-    permits: Arc<Semaphore>,
-    /// One permit for each name that an answer of ours needs: fewer, so that questions of clients get through.
-    lookups: Semaphore,
+    /// A place for each exchange with upstreams.
+    exchanges: Arc<Admission>,
+    /// A place for each name that an answer of ours needs: fewer, so that questions of clients get through.
+    lookups: Arc<Admission>,
+    /// Exchanges that were given up because too many were under way.
+    given_up: Arc<AtomicU64>,
     /// Counts questions for `ns_rotate`.
     turn: AtomicUsize,
 }
@@ -90,8 +109,9 @@ impl Forwarder {
             upstreams: ArcSwap::default(),
             flights: Arc::default(),
             refresher: Refresher::default(),
-            permits: Arc::new(Semaphore::new(MAX_EXCHANGES)),
-            lookups: Semaphore::new(MAX_EXCHANGES / 4),
+            exchanges: Admission::new(MAX_EXCHANGES),
+            lookups: Admission::new(MAX_EXCHANGES / 4),
+            given_up: Arc::default(),
             turn: AtomicUsize::new(0),
         })
     }
@@ -123,13 +143,16 @@ impl Forwarder {
 
     /// How many of the present upstreams are up, and how many there are.
     pub fn health(&self) -> (usize, usize) {
-        let reports = self.reports();
+        let reports = self.report().upstreams;
         (reports.iter().filter(|report| report.is_up).count(), reports.len())
     }
 
-    /// The state of each present upstream.
-    pub fn reports(&self) -> Vec<UpstreamReport> {
-        self.upstreams.load().iter().map(|upstream| upstream.report()).collect()
+    /// How forwarding is doing.
+    pub fn report(&self) -> ForwardReport {
+        ForwardReport {
+            upstreams: self.upstreams.load().iter().map(|upstream| upstream.report()).collect(),
+            given_up: self.given_up.load(Ordering::Relaxed),
+        }
     }
 
     /// Waits until an upstream goes up or down. Each change wakes one waiter.
@@ -163,7 +186,7 @@ impl Forwarder {
         };
         if refresh_due {
             let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.upstreams_of(zone));
-            self.refresher.finish(self.join_exchange(question, upstreams));
+            self.refresher.finish(self.join_exchange(Asked { question, upstreams, client: ClientId::AGENT }));
         }
         // The servers of a stub zone belong to the site, and may give addresses of the site.
         if zone.is_none() && self.config.load().rebind_protection {
@@ -199,14 +222,15 @@ impl Forwarder {
     ///
     /// The cache is asked again, though [`look`](Self::look) found nothing there: an equal question may have been
     /// answered since, and that reply is used.
-    pub async fn forward(&self, request: &Request) -> Reply {
+    pub(crate) async fn forward(&self, request: &Request, client: ClientId) -> Reply {
         let config = self.config.load_full();
         if config.no_rec {
             let error = Ede::new(Ede::PROHIBITED, "forwarding is switched off (no_rec)");
             return Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
         }
         let upstreams = self.upstreams.load_full();
-        let mut reply = self.reply_to(UpstreamQuestion::of(request, false), upstreams).await;
+        let question = UpstreamQuestion::of(request, false);
+        let mut reply = self.reply_to(Asked { question, upstreams, client }).await;
         if config.rebind_protection {
             rebind::protect(&mut reply);
         }
@@ -214,12 +238,13 @@ impl Forwarder {
     }
 
     /// Forwards a question to the servers of a stub zone; see [`forward`](Self::forward).
-    pub async fn forward_stub(&self, request: &Request, zone: &StubZone) -> Reply {
+    pub(crate) async fn forward_stub(&self, request: &Request, zone: &StubZone, client: ClientId) -> Reply {
         if request.edns.is_some_and(|edns| edns.stub_marker) {
             let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
             return Reply::failure(ResponseCode::Refused, error);
         }
-        let reply = self.reply_to(UpstreamQuestion::of(request, true), self.upstreams_of(zone)).await;
+        let question = UpstreamQuestion::of(request, true);
+        let reply = self.reply_to(Asked { question, upstreams: self.upstreams_of(zone), client }).await;
         self.fit_to_client(reply, request)
     }
 
@@ -232,7 +257,12 @@ impl Forwarder {
     ///
     /// # Errors
     /// No upstream gave an answer in time. While all are known to be down, only the cache is asked, without waiting.
-    pub async fn lookup(&self, lookup: &Lookup, stub: Option<&StubZone>) -> Result<LookedUp, LookupFailed> {
+    pub(crate) async fn lookup(
+        &self,
+        lookup: &Lookup,
+        stub: Option<&StubZone>,
+        client: ClientId,
+    ) -> Result<LookedUp, LookupFailed> {
         let upstreams = match stub {
             Some(zone) => self.upstreams_of(zone),
             None => self.upstreams.load_full(),
@@ -246,8 +276,9 @@ impl Forwarder {
             return Err(LookupFailed);
         }
         let limit = self.config.load().timeout;
-        let _permit = self.lookups.try_acquire().map_err(|_| LookupFailed)?;
-        let reply = timeout(limit, self.reply_to(question, upstreams)).await.map_err(|_| LookupFailed)?;
+        let reply = timeout(limit, self.reply_to(Asked { question, upstreams, client }));
+        let reply = self.lookups.run(client, reply).await.map_err(|_| LookupFailed)?;
+        let reply = reply.map_err(|_| LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {
@@ -282,37 +313,32 @@ impl Forwarder {
     }
 
     /// The reply to a question: from the cache, from upstreams, or a failure.
-    async fn reply_to(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Reply {
-        let cached = self.cache.load().get(&question, Instant::now());
+    async fn reply_to(&self, asked: Asked) -> Reply {
+        let cached = self.cache.load().get(&asked.question, Instant::now());
         match cached {
             Some(Cached::Fresh { reply, refresh_due, .. }) => {
                 if refresh_due {
-                    self.refresher.finish(self.join_exchange(question, upstreams));
+                    self.refresher.finish(self.join_exchange(Asked { client: ClientId::AGENT, ..asked }));
                 }
                 reply
             }
-            Some(Cached::Stale(stale)) => self.reply_or_stale(question, upstreams, stale).await,
-            None if upstreams.is_empty() => {
+            Some(Cached::Stale(stale)) => self.reply_or_stale(asked, stale).await,
+            None if asked.upstreams.is_empty() => {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
                 Reply::failure(ResponseCode::ServFail, error)
             }
-            None => self.join_exchange(question, upstreams).await,
+            None => self.join_exchange(asked).await,
         }
     }
 
     /// The answer of upstreams if it comes soon, else the stale answer; the exchange then goes on in the background.
-    async fn reply_or_stale(
-        &self,
-        question: UpstreamQuestion,
-        upstreams: Arc<Vec<Arc<Upstream>>>,
-        stale: StaleAnswer,
-    ) -> Reply {
-        if upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
+    async fn reply_or_stale(&self, asked: Asked, stale: StaleAnswer) -> Reply {
+        if asked.upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
-        let is_hopeless = !upstreams.iter().any(|upstream| upstream.summary().may_answer());
+        let is_hopeless = !asked.upstreams.iter().any(|upstream| upstream.summary().may_answer());
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
-        let exchange = self.join_exchange(question, upstreams);
+        let exchange = self.join_exchange(asked);
         match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
             Ok(reply) if is_answer(&reply) => reply,
             Ok(failure) => {
@@ -330,22 +356,29 @@ impl Forwarder {
     }
 
     /// The exchange under way for a question, or a new one, whose reply goes into the cache.
-    fn join_exchange(&self, question: UpstreamQuestion, upstreams: Arc<Vec<Arc<Upstream>>>) -> Flight {
+    ///
+    /// A question that joins an exchange takes no place, so popular names get through a flood of others.
+    fn join_exchange(&self, asked: Asked) -> Flight {
+        let Asked { question, upstreams, client } = asked;
         let (cache, config) = (self.cache.load_full(), self.config.load_full());
         let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
-        let permits = Arc::clone(&self.permits);
+        let (exchanges, given_up) = (Arc::clone(&self.exchanges), Arc::clone(&self.given_up));
         let exchange = {
             let question = question.clone();
             move |followers| async move {
-                // A question that joins an exchange takes no permit, so popular names get through a flood of others.
-                let Ok(_permit) = permits.try_acquire() else {
-                    let error = Ede::new(Ede::OTHER, "too many questions wait for upstreams");
-                    return Reply::failure(ResponseCode::ServFail, error);
-                };
-                let mut reply = race::run(&question, &upstreams, turn, config.timeout, followers).await;
-                shape(&question, &mut reply);
-                cache.insert(&question, &reply, Instant::now());
-                reply
+                let reply = race::run(&question, &upstreams, turn, config.timeout, followers);
+                match exchanges.run(client, reply).await {
+                    Ok(mut reply) => {
+                        shape(&question, &mut reply);
+                        cache.insert(&question, &reply, Instant::now());
+                        reply
+                    }
+                    Err(not_admitted) => {
+                        given_up.fetch_add(1, Ordering::Relaxed);
+                        let error = Ede::new(Ede::OTHER, not_admitted.to_string());
+                        Reply::failure(ResponseCode::ServFail, error)
+                    }
+                }
             }
         };
         self.flights.join(question, exchange)

@@ -8,6 +8,7 @@
 //! upstreams) → `upstream` → `udp_exchange` or `tcp` → `pending_replies` → `message` → `verdict`, and back.
 //! `upstream_state` has the rules of what is known of an upstream; `refresh` runs the exchanges that no client waits for.
 
+mod admission;
 mod cache;
 mod context;
 mod edns_state;
@@ -34,7 +35,7 @@ mod upstream_state;
 mod verdict;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
-pub use forwarder::{Forwarder, KnownReply, LookedUp, LookupFailed};
+pub use forwarder::{ForwardReport, Forwarder, KnownReply, LookedUp, LookupFailed};
 pub use resolv_conf::ResolvConf;
 pub use shape::read_reply;
 pub use stub::{StubTable, StubZone};

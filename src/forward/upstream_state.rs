@@ -154,7 +154,8 @@ impl UpstreamState {
 
     /// A question that was sent at a time got no reply.
     pub(super) fn on_unanswered(&mut self, sent: Instant, now: Instant) -> Effects {
-        self.change_health(|health| health.on_unanswered(sent, false, now))
+        let effects = self.change_health(|health| health.on_unanswered(sent, false, now));
+        Effects { probe: effects.probe && self.is_probe_pause_over(now), ..effects }
     }
 
     /// The upstream failed a question that another one answered.
@@ -229,7 +230,7 @@ impl UpstreamState {
             Some(since) => LoopState::Found { since, suspected_again: false },
             None => LoopState::None,
         };
-        let is_health_due = self.health.is_in_question() && self.next_probe.is_none_or(|next| now >= next);
+        let is_health_due = self.health.is_in_question() && self.is_probe_pause_over(now);
         match (is_wanted, is_health_due) {
             (true, _) => Some(ProbeKind::Loop { known_since }),
             (false, true) if known_since.is_none() => Some(ProbeKind::Health),
@@ -252,6 +253,10 @@ impl UpstreamState {
             edns: self.edns.support(),
             rtt: self.rtt.map(|micros| Duration::from_micros(micros.get().into())),
         }
+    }
+
+    fn is_probe_pause_over(&self, now: Instant) -> bool {
+        self.next_probe.is_none_or(|next| now >= next)
     }
 
     fn known_loop(&self) -> Option<Instant> {

@@ -4,7 +4,7 @@ use super::counters::Metrics;
 use super::histogram::{SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS};
 use super::text_format::{MetricNames, TextWriter};
-use crate::forward::UpstreamReport;
+use crate::forward::ForwardReport;
 use crate::source::{SourceState, Status};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,7 +13,7 @@ pub fn page(
     metrics: &Metrics,
     names: &MetricNames,
     status: &Status,
-    upstreams: &[UpstreamReport],
+    forward: &ForwardReport,
     refused: usize,
 ) -> String {
     let mut text = TextWriter::new(names);
@@ -22,7 +22,7 @@ pub fn page(
     text.single("names", "gauge", "Names with a service.", status.names as u64);
     text.single("refused_records", "gauge", "Records that are not served.", refused as u64);
     write_sources(status, &mut text);
-    write_upstreams(upstreams, &mut text);
+    write_forward(forward, &mut text);
     text.finish()
 }
 
@@ -95,8 +95,11 @@ fn write_sources(status: &Status, text: &mut TextWriter<'_>) {
     }
 }
 
-/// Writes how the upstreams are doing.
-fn write_upstreams(upstreams: &[UpstreamReport], text: &mut TextWriter<'_>) {
+/// Writes how forwarding is doing.
+fn write_forward(forward: &ForwardReport, text: &mut TextWriter<'_>) {
+    let help = "Exchanges with upstreams given up because too many were under way.";
+    text.single("exchanges_given_up_total", "counter", help, forward.given_up);
+    let upstreams = &forward.upstreams;
     text.head("upstream_up", "gauge", "Whether an upstream answers.");
     for upstream in upstreams {
         let address = upstream.address.to_string();
@@ -114,6 +117,7 @@ mod tests {
     use super::super::labels::{AnsweredBy, ErrorCause};
     use super::super::reply_stats::ReplyStats;
     use super::*;
+    use crate::forward::UpstreamReport;
     use std::time::Duration;
 
     #[test]
@@ -130,8 +134,10 @@ mod tests {
         metrics.replied(&stats(70, None), Duration::from_secs(99));
         metrics.missed_cache();
         let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
-        let page = page(&metrics, &MetricNames::default(), &Status::default(), &[upstream], 3);
+        let forward = ForwardReport { upstreams: vec![upstream], given_up: 7 };
+        let page = page(&metrics, &MetricNames::default(), &Status::default(), &forward, 3);
         for line in [
+            "skydns_skydns_exchanges_given_up_total 7",
             "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
             "skydns_skydns_dns_request_count_total{system=\"stub\"} 0",
             "skydns_skydns_dns_request_duration_seconds_bucket{system=\"auth\",le=\"0.001\"} 0",
@@ -150,12 +156,21 @@ mod tests {
             assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
         let bare = MetricNames { namespace: String::new(), subsystem: "x".to_owned() };
-        assert!(super::page(&metrics, &bare, &Status::default(), &[], 0).contains("\nx_names 0\n"));
+        assert!(
+            super::page(&metrics, &bare, &Status::default(), &ForwardReport::default(), 0)
+                .contains("\nx_names 0\n")
+        );
     }
 
     #[test]
     fn counters_end_in_total_and_every_metric_has_help() {
-        let page = page(&Metrics::default(), &MetricNames::default(), &Status::default(), &[], 0);
+        let page = page(
+            &Metrics::default(),
+            &MetricNames::default(),
+            &Status::default(),
+            &ForwardReport::default(),
+            0,
+        );
         for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
             let words: Vec<_> = line.split(' ').collect();
             assert_eq!(words[3] == "counter", words[2].ends_with("_total"), "{line}");

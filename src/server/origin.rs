@@ -1,8 +1,10 @@
 //! Where a query came from: what its packet says, and what the kernel says of its way here.
 
+pub(super) use crate::client_id::ClientId;
+
 use super::handler::Protocol;
 use super::interfaces::LOOPBACK;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// Where a query came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +31,6 @@ pub(super) enum Way {
     /// A connection, whose handshake has shown that the client is where its address leads. The number is that of the
     /// interface if the address is link-local.
     Connection(u32),
-}
-
-/// Whose shares of the server's means a client uses: those of its address, or of its /64 of IPv6, of which one host may have
-/// all addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientId(IpAddr);
-
-impl ClientId {
-    /// The client at an address.
-    pub(super) fn of(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V6(v6) => Self(Ipv6Addr::from(u128::from(v6) >> 64 << 64).into()),
-            v4 => Self(v4),
-        }
-    }
 }
 
 impl Origin {

@@ -270,8 +270,13 @@ mod tests {
             Some(Message::from_vec(&reply[..len]).expect("a reply").metadata.response_code)
         };
         let panics = || {
-            let page =
-                crate::metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+            let page = crate::metrics::page(
+                handler.metrics(),
+                &MetricNames::default(),
+                &Status::default(),
+                &crate::forward::ForwardReport::default(),
+                0,
+            );
             let line =
                 page.lines().find(|line| line.starts_with("skydns_skydns_panics_total")).expect("a line");
             line.rsplit(' ').next().and_then(|count| count.parse::<u32>().ok()).expect("a count")

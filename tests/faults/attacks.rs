@@ -293,7 +293,6 @@ fn connections_that_never_read_cost_others_nothing() {
 }
 
 #[test]
-#[ignore = "until each client has a share of the exchanges with upstreams"]
 fn names_that_never_resolve_cost_others_nothing() {
     site(FEW_NAMES, |site| {
         site.attack("3,000 names a second that never resolve", |attack| attack.flood(BY_TRUSTED, 3_000));

@@ -83,6 +83,7 @@ struct ClientQuery {
     request: Request,
     transport: Transport,
     client: ClientClass,
+    /// Whose share of the agent's means the query uses.
     id: ClientId,
     /// When the packet came in.
     received: Instant,

@@ -3,6 +3,7 @@
 use super::inputs::{Again, AnswerInputs, ON_RUNTIME};
 use super::{ClientQuery, Handler};
 use crate::answer::{Ede, Externals, Lookup};
+use crate::client_id::ClientId;
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
 use crate::metrics::AnsweredBy;
@@ -42,6 +43,13 @@ pub(super) struct Forwarding {
     pub(super) name_exists: bool,
 }
 
+impl PendingQuery {
+    /// Whose share of the agent's means the query uses.
+    pub(in crate::server) fn client(&self) -> ClientId {
+        self.query.id
+    }
+}
+
 impl Handler {
     /// Finishes a query that waits. Never panics, and ends in bounded time.
     pub async fn finish(self: &Arc<Self>, pending: PendingQuery) -> Vec<u8> {
@@ -53,7 +61,7 @@ impl Handler {
             let (answered_by, reply) = match work {
                 PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
                 PendingWork::Lookup(lookups, again) => {
-                    let externals = self.look_up(lookups).await;
+                    let externals = self.look_up(lookups, query.id).await;
                     (AnsweredBy::Auth, self.answer_with(&query, externals, again).await)
                 }
                 PendingWork::Costly(again) => {
@@ -82,8 +90,10 @@ impl Handler {
         forwarding: Forwarding,
     ) -> (AnsweredBy, Reply) {
         let (answered_by, reply) = match forwarding.stub {
-            Some(zone) => (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone).await),
-            None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request).await),
+            Some(zone) => {
+                (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone, query.id).await)
+            }
+            None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request, query.id).await),
         };
         let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
         if forwarding.name_exists && is_denied() {
@@ -93,11 +103,11 @@ impl Handler {
     }
 
     /// Looks names up upstream that an answer of our own needs.
-    async fn look_up(&self, lookups: Vec<Lookup>) -> Externals {
+    async fn look_up(&self, lookups: Vec<Lookup>, client: ClientId) -> Externals {
         self.metrics.looked_up(lookups.len());
         let found = lookups.iter().map(|lookup| async move {
             let stub = self.stub_zone(&lookup.name);
-            self.forwarder.lookup(lookup, stub.as_deref()).await
+            self.forwarder.lookup(lookup, stub.as_deref(), client).await
         });
         let found = futures_util::future::join_all(found).await;
         let mut externals = Externals::new();

@@ -48,7 +48,13 @@ fn a_panic_is_one_querys_servfail() {
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
     let query = packet("a.skydns.local.");
     assert!(matches!(handler.handle(&query, &CLIENT), Handled::Reply(..)), "the next query is answered");
-    let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+    let page = metrics::page(
+        handler.metrics(),
+        &MetricNames::default(),
+        &Status::default(),
+        &crate::forward::ForwardReport::default(),
+        0,
+    );
     assert!(page.contains("skydns_skydns_panics_total 1\n"));
 }
 
@@ -63,7 +69,13 @@ fn replies_are_counted_by_who_gave_them() {
         Handled::Pending(_)
     ));
     assert!(matches!(handler.handle(b"short", &CLIENT), Handled::Drop));
-    let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+    let page = metrics::page(
+        handler.metrics(),
+        &MetricNames::default(),
+        &Status::default(),
+        &crate::forward::ForwardReport::default(),
+        0,
+    );
     for line in [
         "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
         "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
@@ -98,7 +110,13 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
     let Some(EdnsOption::Unknown(15, error)) = edns.option(EdnsCode::Unknown(15)) else { panic!("an EDE") };
     assert_eq!(error[..2], [0, 10], "RRSIGs Missing");
     assert_eq!(ask(&plain).0.metadata.response_code, ResponseCode::NXDomain, "others do not care");
-    let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+    let page = metrics::page(
+        handler.metrics(),
+        &MetricNames::default(),
+        &Status::default(),
+        &crate::forward::ForwardReport::default(),
+        0,
+    );
     assert!(page.contains("skydns_skydns_unsigned_total 1\n"));
 }
 
@@ -112,7 +130,13 @@ fn our_own_probe_is_answered_and_not_counted() {
     let packet = message.to_vec().expect("a message");
     let Handled::Reply(reply, _) = handler.handle(&packet, &CLIENT) else { panic!("a reply") };
     assert_eq!(Message::from_vec(&reply).expect("a reply").metadata.id, 9);
-    let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+    let page = metrics::page(
+        handler.metrics(),
+        &MetricNames::default(),
+        &Status::default(),
+        &crate::forward::ForwardReport::default(),
+        0,
+    );
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
 }
 
@@ -150,6 +174,12 @@ async fn what_is_costly_is_given_up_when_no_thread_is_free() {
     let Handled::Pending(costly) = handler.handle(&query, &over_tcp) else { panic!("done on the runtime") };
     let reply = Message::from_vec(&handler.finish(costly).await).expect("a reply");
     assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
-    let page = metrics::page(handler.metrics(), &MetricNames::default(), &Status::default(), &[], 0);
+    let page = metrics::page(
+        handler.metrics(),
+        &MetricNames::default(),
+        &Status::default(),
+        &crate::forward::ForwardReport::default(),
+        0,
+    );
     assert!(page.contains("skydns_skydns_overloads_total 1\n"), "{page}");
 }
