@@ -4,12 +4,13 @@ mod support;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType, rdata};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, add, reply_to};
-use support::{Agent, Setup, Stream, eventually, query};
+use support::{Agent, Process, Setup, Stream, eventually, query};
 
 /// Descriptors that the agent may have: fewer than the connections that it is sent.
 const FILES: u32 = 400;
@@ -223,6 +224,50 @@ fn idle_innocents_stay_while_one_client_opens_more_and_more() {
         assert_eq!(stream.ask(&question).answers.len(), 1);
     }
     drop(held);
+}
+
+/// The pipe that standard error is, the queue of lines, and what the thread of the log has taken, are all full.
+#[test]
+fn a_log_that_nobody_reads_holds_no_query_up() {
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).args(&["-verbose"]);
+    let (mut command, port, _dir) = setup.command();
+    let mut process = Process::spawn(command.stderr(Stdio::piped()));
+    let (_, unread) = process.output();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(("127.0.0.1", port)).expect("connected");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let packet = query("a.skydns.local.", RecordType::A).to_vec().expect("a query");
+    let ask = || socket.send(&packet).is_ok() && socket.recv(&mut [0; 512]).is_ok();
+    support::eventually("the agent answers", ask);
+    socket.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
+    assert!((0..40_000).all(|_| ask()), "each is answered");
+    process.signal("-TERM");
+    assert_eq!(process.wait().code(), Some(0), "and the end is in order");
+    let mut log = String::new();
+    unread.expect("a pipe").read_to_string(&mut log).expect("text");
+    assert!(log.contains("query a.skydns.local. IN A from 127.0.0.1:"), "{log}");
+}
+
+#[test]
+fn a_log_that_is_read_late_says_how_much_is_missing() {
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).args(&["-verbose"]);
+    let (mut command, port, _dir) = setup.command();
+    let mut process = Process::spawn(command.stderr(Stdio::piped()));
+    let (_, log) = process.output();
+    let server = ([127, 0, 0, 1], port).into();
+    let question = query("a.skydns.local.", RecordType::A);
+    support::eventually("the agent answers", || {
+        support::exchange(server, &question.to_vec().expect("a query"), Duration::from_millis(200)).is_some()
+    });
+    flood(server, &["skydns", "local"], 0..40_000);
+    let mut lines = BufReader::new(log.expect("a pipe")).lines();
+    let is_count = |line: &String| line.contains("log lines were lost, because nobody read the log in time");
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| is_count(&line)));
+    support::ask(server, &query("late.skydns.local.", RecordType::A));
+    assert!(
+        lines.map_while(Result::ok).any(|line| line.contains("query late.skydns.local.")),
+        "and it goes on"
+    );
 }
 
 #[test]

@@ -104,7 +104,9 @@ fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> Exi
     log::info!("skydns {}", crate::VERSION);
     let sinks = StatisticsSink::from_variables(|name| environment.variable(name));
     let reread = reread(args, arguments.spec.env_file.clone(), environment);
-    serve(arguments.spec, Statistics { page: metrics, sinks }, reread)
+    let code = serve(arguments.spec, Statistics { page: metrics, sinks }, reread);
+    logging::flush();
+    code
 }
 
 fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode {

@@ -1,10 +1,14 @@
 //! The log: one line per event, to standard error or to syslog.
 //!
+//! Whoever logs adds a line to a queue and goes on; a thread of its own writes the lines. So a log that nobody reads loses
+//! lines, which are counted, and holds nobody up.
+//!
 //! Two limits keep events that clients, stores or upstreams can cause from filling the log. [`RateLimitedLog`] logs one
 //! kind of event at most once a minute; the line limit drops the lines of all kinds beyond a number per second. Logged
 //! queries (`-verbose`) have no limit.
 
 mod line_limit;
+mod queue;
 mod rate_limit;
 mod sink;
 
@@ -14,9 +18,15 @@ use crate::config::LogTarget;
 use crate::lock::lock;
 use line_limit::{Allowed, LineLimit};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use sink::{LogSink, one_line};
+use queue::LineQueue;
+use sink::{Line, LogSink, one_line};
+use std::io;
+use std::panic::PanicHookInfo;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the end of the process waits for the last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log target of logged queries (`-verbose`), which the line limit does not count.
 pub const QUERIES: &str = "queries";
@@ -27,26 +37,49 @@ pub enum LogError {
     /// The process has a logger already.
     #[error("logging is set up twice")]
     Twice,
+    /// There is no descriptor or thread for the log.
+    #[error("setting up the log: {0}")]
+    System(#[from] io::Error),
 }
 
 /// Sets up the log of the process. If syslog is the target and nothing listens at /dev/log, standard error is used.
 ///
+/// Panics are logged, too: the standard library would write them to standard error, and wait there.
+///
 /// # Errors
-/// A log was set up before.
+/// A log was set up before, or the system has no descriptor or thread to give.
 pub fn init(target: LogTarget) -> Result<(), LogError> {
-    let (sink, problem) = LogSink::open(target);
-    let logger = ProcessLogger { sink, line_limit: Mutex::new(LineLimit::default()) };
+    let (sink, problem) = LogSink::open(target)?;
+    let queue = LineQueue::start(sink)?;
+    let logger = ProcessLogger { queue, line_limit: Mutex::new(LineLimit::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
     log::set_max_level(LevelFilter::Info);
+    std::panic::set_hook(Box::new(log_panic));
     if let Some(problem) = problem {
         log::error!("-log syslog: cannot log to syslog, so this goes to standard error: {problem}");
     }
     Ok(())
 }
 
+/// Waits until all lines are written, at most for a second: before the process ends.
+pub fn flush() {
+    log::logger().flush();
+}
+
+/// Logs a panic: where it happened, and what it says.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
+    let thread = std::thread::current();
+    let said = panic.payload();
+    let said =
+        said.downcast_ref::<&str>().copied().or_else(|| said.downcast_ref::<String>().map(String::as_str));
+    let (thread, said) = (thread.name().unwrap_or("?"), said.unwrap_or("?"));
+    log::error!("a fault at {place}, in thread {thread}: {said}");
+}
+
 /// The logger of the process.
 struct ProcessLogger {
-    sink: LogSink,
+    queue: LineQueue,
     line_limit: Mutex<LineLimit>,
 }
 
@@ -67,12 +100,14 @@ impl Log for ProcessLogger {
                 Allowed::No => return,
                 Allowed::Yes => {}
                 Allowed::After(dropped) => {
-                    self.sink.write(Level::Warn, &format!("{dropped} log lines left out"));
+                    self.queue.push(Line::new(Level::Warn, format!("{dropped} log lines left out")));
                 }
             }
         }
-        self.sink.write(record.level(), &one_line(&record.args().to_string()));
+        self.queue.push(Line::new(record.level(), one_line(&record.args().to_string())));
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.queue.flush(FLUSH_TIMEOUT);
+    }
 }

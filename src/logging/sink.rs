@@ -1,54 +1,129 @@
 //! The sinks of the log (standard error, the journal, syslog), and the form of a line in each.
 
 use crate::config::LogTarget;
-use crate::lock::lock;
 use crate::systemd;
 use log::Level;
-use std::io::Write;
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
 use syslog::{Facility, Formatter5424, Logger, LoggerBackend};
+use time::OffsetDateTime;
+
+/// Pause until a pipe that does not block is tried again when it is full.
+const FULL_PIPE_PAUSE: Duration = Duration::from_millis(50);
 
 /// An open sink of log lines.
 pub(super) enum LogSink {
     /// Standard error: each line has time and level.
-    Stderr,
+    Stderr(File),
     /// Standard error, which is the journal: it adds the time itself, each line has its priority.
-    Journal,
+    Journal(File),
     /// The local syslog (RFC 5424).
-    Syslog(Box<Mutex<Logger<LoggerBackend, Formatter5424>>>),
+    Syslog(Box<Logger<LoggerBackend, Formatter5424>>),
+}
+
+/// One line of the log.
+#[derive(Debug)]
+pub(super) struct Line {
+    time: OffsetDateTime,
+    level: Level,
+    text: String,
+}
+
+impl Line {
+    /// A line of now.
+    pub(super) fn new(level: Level, text: String) -> Self {
+        Self { time: OffsetDateTime::now_utc(), level, text }
+    }
+
+    /// About what the line takes in memory, in octets.
+    pub(super) fn octets(&self) -> usize {
+        size_of::<Self>() + self.text.len()
+    }
 }
 
 impl LogSink {
     /// Opens the sink of a target; if that is syslog and cannot be reached, standard error, with the error.
-    pub(super) fn open(target: LogTarget) -> (Self, Option<syslog::Error>) {
-        let stderr = || if systemd::stderr_is_journal() { Self::Journal } else { Self::Stderr };
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(super) fn open(target: LogTarget) -> io::Result<(Self, Option<syslog::Error>)> {
         match target {
-            LogTarget::Stderr => (stderr(), None),
+            LogTarget::Stderr => Ok((Self::stderr()?, None)),
             LogTarget::Syslog => match syslog::unix(formatter()) {
-                Ok(syslog) => (Self::Syslog(Box::new(Mutex::new(syslog))), None),
-                Err(problem) => (stderr(), Some(problem)),
+                Ok(syslog) => Ok((Self::Syslog(Box::new(syslog)), None)),
+                Err(problem) => Ok((Self::stderr()?, Some(problem))),
             },
         }
     }
 
-    /// Writes one line.
-    pub(super) fn write(&self, level: Level, line: &str) {
+    /// Standard error by a descriptor of its own: the lock of the standard library's would be held for as long as nobody reads.
+    fn stderr() -> io::Result<Self> {
+        let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Ok(if systemd::stderr_is_journal() { Self::Journal(file) } else { Self::Stderr(file) })
+    }
+
+    /// Writes lines; waits for as long as the sink takes none.
+    pub(super) fn write(&mut self, lines: &VecDeque<Line>) {
         // A log that fails has no other place to report it.
         let _ = match self {
-            Self::Stderr => writeln!(std::io::stderr(), "{} {}: {line}", timestamp(), level_word(level)),
-            Self::Journal => writeln!(std::io::stderr(), "{}{line}", systemd::journal_prefix(level)),
+            Self::Stderr(file) => write_all(file, lines, |line, out| {
+                let (time, level) = (timestamp(line.time), level_word(line.level));
+                writeln!(out, "{time} {level}: {}", line.text)
+            }),
+            Self::Journal(file) => write_all(file, lines, |line, out| {
+                writeln!(out, "{}{}", systemd::journal_prefix(line.level), line.text)
+            }),
             Self::Syslog(logger) => {
-                let mut logger = lock(logger);
-                if emit(&mut logger, level, line).is_err() {
-                    // After a restart of the syslog server /dev/log is another socket.
-                    if let Ok(reopened) = syslog::unix(formatter()) {
-                        *logger = reopened;
-                        let _ = emit(&mut logger, level, line);
-                    }
-                }
+                lines.iter().for_each(|line| emit_or_reopen(logger, line));
                 Ok(())
             }
         };
+    }
+}
+
+/// Writes lines in as few pieces as they fit into a pipe.
+fn write_all(
+    file: &mut File,
+    lines: &VecDeque<Line>,
+    form: impl Fn(&Line, &mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    const PIECE: usize = 64 << 10;
+    let mut piece = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        form(line, &mut piece)?;
+        if piece.len() >= PIECE || number + 1 == lines.len() {
+            write_piece(file, &piece)?;
+            piece.clear();
+        }
+    }
+    Ok(())
+}
+
+fn write_piece(file: &mut File, mut piece: &[u8]) -> io::Result<()> {
+    while !piece.is_empty() {
+        match file.write(piece) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => piece = &piece[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Whoever gave the pipe to this process may have made it one that does not block.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PIPE_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn emit_or_reopen(logger: &mut Logger<LoggerBackend, Formatter5424>, line: &Line) {
+    if emit(logger, line.level, &line.text).is_err() {
+        // After a restart of the syslog server /dev/log is another socket.
+        if let Ok(reopened) = syslog::unix(formatter()) {
+            *logger = reopened;
+            let _ = emit(logger, line.level, &line.text);
+        }
     }
 }
 
@@ -82,9 +157,8 @@ fn level_word(level: Level) -> &'static str {
     }
 }
 
-/// The time in UTC, to the millisecond (RFC 3339).
-fn timestamp() -> String {
-    let now = time::OffsetDateTime::now_utc();
+/// A time in UTC, to the millisecond (RFC 3339).
+fn timestamp(now: OffsetDateTime) -> String {
     let (date, (hour, minute, second, milli)) = (now.date(), now.to_hms_milli());
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
@@ -106,7 +180,7 @@ mod tests {
 
     #[test]
     fn times_have_one_width() {
-        assert_eq!(timestamp().len(), "2026-01-01T00:00:00.000Z".len());
+        assert_eq!(timestamp(OffsetDateTime::now_utc()).len(), "2026-01-01T00:00:00.000Z".len());
     }
 
     #[test]
