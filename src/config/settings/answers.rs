@@ -4,6 +4,7 @@ use super::{DefaultValue, Setting, TakesEffect, non_empty, positive};
 use crate::answer::Flatten;
 use crate::config::input::{SettingError, SettingInput};
 use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
+use hickory_proto::rr::Name;
 
 pub(super) const ANSWER_SETTINGS: &[Setting] = &[
     Setting {
@@ -128,14 +129,13 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         keys: &["hostmaster"],
         takes: Some("MAIL"),
         summary: "mail address in the SOA record",
-        details: "The address may be written with `@`.",
+        details: "The address may be written with `@`, or as in a zone file: with a dot in the place of the `@`, and `\\.` for \
+                  each dot before it.",
         default: DefaultValue::Unset("`hostmaster.<domain>`"),
         example: "hostmaster@example.org",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
-            // In the SOA, the @ of an address is a dot (RFC 1035 §8).
-            let mail = input.text()?.replace('@', ".");
-            spec.hostmaster = SettingInput::Text(&mail).name()?;
+            spec.hostmaster = mailbox(input.text()?)?;
             Ok(())
         },
     },
@@ -152,3 +152,51 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         set: |spec, input, _| input.boolean().map(|value| spec.hide_identity = value),
     },
 ];
+
+/// A mail address as a name: the `@` becomes a dot, and dots before it are escaped (RFC 1035 §8). A text without `@` is such
+/// a name already.
+fn mailbox(mail: &str) -> Result<Option<Name>, SettingError> {
+    let Some((local, domain)) = mail.split_once('@') else {
+        return SettingInput::Text(mail).name();
+    };
+    if local.is_empty() || domain.is_empty() || domain.contains('@') {
+        return Err(SettingError::Name(mail.to_owned()));
+    }
+    let mut name = String::with_capacity(mail.len() + 2);
+    let mut characters = local.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '.' => name.push_str("\\."),
+            // What is escaped already stays as it is.
+            '\\' => name.extend(['\\'].into_iter().chain(characters.next())),
+            other => name.push(other),
+        }
+    }
+    name.push('.');
+    name.push_str(domain);
+    SettingInput::Text(&name).name().map_err(|_| SettingError::Name(mail.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_of_a_local_part_are_escaped() {
+        for (mail, labels) in [
+            ("hostmaster@example.org", &[b"hostmaster".as_slice(), b"example", b"org"][..]),
+            ("first.last@example.org", &[b"first.last", b"example", b"org"]),
+            ("a.b.c@org", &[b"a.b.c", b"org"]),
+            ("first\\.last@example.org.", &[b"first.last", b"example", b"org"]),
+            ("first\\.last.example.org", &[b"first.last", b"example", b"org"]),
+            ("hostmaster.example.org", &[b"hostmaster", b"example", b"org"]),
+        ] {
+            let name = mailbox(mail).expect(mail).expect("a name");
+            assert!(name.is_fqdn() && name.iter().eq(labels.iter().copied()), "{mail}: {name}");
+        }
+        for mail in ["@example.org", "first@", "a@b@example.org", "a\\@", "a..b@", "a@b..org"] {
+            assert!(matches!(mailbox(mail), Err(SettingError::Name(text)) if text == mail), "{mail}");
+        }
+        assert_eq!(mailbox(""), Ok(None));
+    }
+}
