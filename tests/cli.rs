@@ -69,7 +69,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
     let pipe = pipes.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     let pipe = pipe.to_str().expect("a path");
-    let cases: [Refused<'_>; 19] = [
+    let cases: [Refused<'_>; 20] = [
         (&["-nope"], &[], 64, "flag -nope does not exist"),
         (&["-addr"], &[], 64, "flag -addr needs a value"),
         (&["-round-robin", "false"], &[], 64, "as in -round-robin=false"),
@@ -78,6 +78,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
         (&["-nameservers", "8.8.8.8:99999"], &[], 78, "flag -nameservers: \"8.8.8.8:99999\""),
         (&["-rtimeout", "2"], &[], 78, "flag -rtimeout: \"2\" is not a duration"),
         (&["-domain", "a..b"], &[], 78, "flag -domain: \"a..b\" is not a domain name"),
+        (&["-domain", ".", "-dnssec", "K.+013+00001"], &[], 78, "the domain \".\" cannot be signed"),
         (&["-kubernetes"], &[], 78, "reads no Kubernetes master"),
         (&[], &[("SKYDNS_NDOTS", "many")], 78, "variable SKYDNS_NDOTS: \"many\" is not a whole number"),
         (&["-env-file", pipe], &[], 78, "cannot be read: it is not a regular file"),

@@ -505,6 +505,44 @@ fn home_arpa_is_for_the_servers_of_the_local_network() {
 }
 
 #[test]
+fn the_domain_of_the_root_forwards_what_the_store_has_not() {
+    let upstream = Upstream::start(|query, _| {
+        let asked = &query.queries[0];
+        let is_known = asked.name().to_ascii() == "www.example.com." && asked.query_type() == RecordType::A;
+        if !is_known {
+            let mut reply = failure(query, ResponseCode::NXDomain);
+            reply.add_authority(soa("org.", 60, 60));
+            return Some(reply);
+        }
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        Some(reply)
+    });
+    let agent = Setup::new()
+        .record("/skydns/org/example/www", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/corp/alias", r#"{"host":"www.example.com"}"#)
+        .args(&["-domain", ".", "-nameservers", &upstream.address.to_string()])
+        .start();
+    assert_eq!(agent.data("www.example.org.", RecordType::A), ["10.0.0.1"]);
+    assert_eq!(agent.data("www.example.com.", RecordType::A), ["192.0.2.1"]);
+    assert_eq!(agent.data("alias.corp.", RecordType::A), ["192.0.2.1", "www.example.com."]);
+    for (name, rtype, rcode) in [
+        ("nope.example.org.", RecordType::A, ResponseCode::NXDomain),
+        ("www.example.org.", RecordType::TXT, ResponseCode::NoError),
+        // What exists here is not denied.
+        ("example.org.", RecordType::MX, ResponseCode::NoError),
+        ("org.", RecordType::NS, ResponseCode::NoError),
+        ("com.", RecordType::NS, ResponseCode::NXDomain),
+    ] {
+        for _ in 0..3 {
+            assert_eq!(agent.ask(name, rtype).metadata.response_code, rcode, "{name} {rtype}");
+        }
+    }
+    agent.write("org/example/nope", r#"{"host":"10.0.0.2"}"#);
+    eventually("a name appears", || agent.data("nope.example.org.", RecordType::A) == ["10.0.0.2"]);
+}
+
+#[test]
 fn ds_of_the_own_apex_is_asked_of_the_parent() {
     let upstream = Upstream::start(|query, _| {
         let mut reply = failure(query, ResponseCode::NXDomain);

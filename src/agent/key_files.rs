@@ -31,6 +31,9 @@ pub enum KeyProblem {
         /// What is wrong.
         error: KeyError,
     },
+    /// The zones below the domain are those of others.
+    #[error("dnssec: the domain \".\" cannot be signed: leave out -dnssec, or name another domain")]
+    RootDomain,
     /// The directory has no keys of the domain.
     #[error(
         "dnssec: {directory}: there is no key of {domain} in the directory, such as K{domain}+013+12345.key"
@@ -88,6 +91,10 @@ impl Keys {
     /// working directory; a directory without a path in the working directory first.
     pub fn read(names: &[String], domain: &Name) -> Self {
         let mut keys = Self::default();
+        if domain.is_root() && !names.is_empty() {
+            keys.problems.push(KeyProblem::RootDomain);
+            return keys;
+        }
         for name in names {
             match find_pairs(name, domain) {
                 Err(problem) => keys.problems.push(problem),

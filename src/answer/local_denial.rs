@@ -1,4 +1,5 @@
-//! Denials for names outside of the domain: NXDOMAIN and NODATA with the SOA of a zone that is served here alone.
+//! Denials for names outside of the domain: NXDOMAIN and NODATA with the SOA of a zone that is served here alone, and the
+//! failure while it is not known whether a name exists.
 
 use super::outcome::{Answer, Ede};
 use super::view::View;
@@ -25,6 +26,18 @@ pub(super) fn deny(rcode: ResponseCode, zone: Name, ttl: u32) -> Answer {
     let mut answer = Answer::empty(rcode);
     answer.authorities.push(local_soa(zone, ttl));
     answer
+}
+
+/// The failure for a name that may be in a store which was not read yet.
+pub(super) fn not_ready() -> Answer {
+    let why = "the store was not read yet, the name may exist";
+    Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
+}
+
+/// Whether a type is one that zone cuts have: validators and updates look for the zones above a host with these, and no
+/// service gives a name such data.
+pub(super) fn is_of_zone_cuts(rtype: RecordType) -> bool {
+    matches!(rtype, RecordType::DS | RecordType::DNSKEY | RecordType::NS | RecordType::SOA)
 }
 
 /// The answer for a name of too few labels to be forwarded: search lists make such names of host names, and no host has

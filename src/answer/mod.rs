@@ -18,6 +18,7 @@ mod name_servers;
 mod outcome;
 mod reverse;
 mod rng;
+mod root_domain;
 mod rrset;
 mod select;
 mod shared_authority;
@@ -44,6 +45,7 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use local_denial::deny_few_labels;
 use reverse::answer_reverse;
+use root_domain::answer_in_root;
 use special_use::answer_special_use;
 use zone::LocatedName;
 
@@ -69,6 +71,11 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     }
     if is_in_domain {
         return answer_in_domain(query, tree_name, view);
+    }
+    if view.zone.is_root()
+        && let Some(outcome) = answer_in_root(query, tree_name, view)
+    {
+        return outcome;
     }
     if is_special && let Some(outcome) = answer_special_use(query, view) {
         return outcome;

@@ -3,7 +3,7 @@
 //! A service here is one name in a reverse zone that belongs to others. So names without a service are forwarded; but
 //! those above a service exist (RFC 8020), whatever upstreams say of them.
 
-use super::local_denial::deny;
+use super::local_denial::{deny, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
 use super::view::{Freshness, View};
 use super::zone::LocatedName;
@@ -40,7 +40,7 @@ pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &Vie
     }
     let exists = node.is_some_and(leads_to_pointers);
     let may_be_missing = view.freshness == Freshness::Incomplete && reverse.may_be_of_site(view);
-    if may_be_missing && !is_above_hosts(query.query_type()) {
+    if may_be_missing && !is_of_zone_cuts(query.query_type()) {
         return Some(Outcome::Answered(not_ready()));
     }
     if !exists && !may_be_missing {
@@ -84,17 +84,6 @@ fn with_pointers(pointers: Vec<Record>, view: &View<'_>) -> Answer {
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
     let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.zone.min_ttl));
     Answer { authoritative: false, ..denial }
-}
-
-fn not_ready() -> Answer {
-    let why = "the store was not read yet, the name may have a PTR record";
-    Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
-}
-
-/// Whether a type is one that zone cuts have: validators and updates look for the zones above a host with these, and they
-/// are never on a key.
-fn is_above_hosts(rtype: RecordType) -> bool {
-    matches!(rtype, RecordType::DS | RecordType::DNSKEY | RecordType::NS | RecordType::SOA)
 }
 
 /// A name below `in-addr.arpa` or `ip6.arpa`.

@@ -110,9 +110,16 @@ impl Zone {
         &self.local_name
     }
 
-    /// Whether a name is the domain or below it.
+    /// Whether a name is the domain or below it, so that nobody else has it.
+    ///
+    /// No name is in the domain `.`: it has the names of the store, and all others are those of others.
     pub fn contains(&self, name: &Name) -> bool {
-        self.domain.zone_of(name)
+        !self.is_root() && self.domain.zone_of(name)
+    }
+
+    /// Whether the domain is `.`.
+    pub fn is_root(&self) -> bool {
+        self.domain.is_root()
     }
 
     /// Whether upstreams may be asked for a name that is not in the tree.

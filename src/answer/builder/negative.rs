@@ -2,6 +2,7 @@
 
 use super::{AnswerBuilder, Collected, in_query_case};
 use crate::answer::externals::ExternalReply;
+use crate::answer::local_denial::not_ready;
 use crate::answer::outcome::{Answer, Denial, Ede, Missing};
 use crate::answer::side_lookups::gather_types;
 use crate::answer::view::Freshness;
@@ -102,15 +103,12 @@ impl AnswerBuilder<'_> {
             SOA_EXPIRE,
             zone.min_ttl,
         );
-        let owner = in_query_case(self.query.name(), zone.domain()).clone();
+        // The zones below the domain `.` are those of others.
+        let owner =
+            if zone.is_root() { &self.owner } else { in_query_case(self.query.name(), zone.domain()) };
+        let owner = owner.clone();
         Record::from_rdata(owner, self.view.capped(ttl), RData::SOA(soa))
     }
-}
-
-/// The failure if a name or type is missing in a tree that is not complete yet.
-fn not_ready() -> Answer {
-    let why = "the store was not read yet, the name may exist";
-    Answer::failure(ResponseCode::ServFail, Ede::NOT_READY, why)
 }
 
 /// The failure if names outside of the domain could not be looked up, and the owner has no data of its own.

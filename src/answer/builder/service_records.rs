@@ -89,7 +89,7 @@ impl AnswerBuilder<'_> {
         if target.is_root() {
             return;
         }
-        let records = if self.view.zone.contains(target) {
+        let records = if self.has_target(target) {
             self.target_addresses(target)
         } else {
             let v4 = self.external_addresses(target, RecordType::A);
@@ -100,6 +100,12 @@ impl AnswerBuilder<'_> {
             v4.into_iter().chain(v6).collect()
         };
         self.collected.additionals.extend(records);
+    }
+
+    /// Whether the addresses of a target are in the tree, or nowhere.
+    fn has_target(&self, target: &Name) -> bool {
+        let zone = self.view.zone;
+        zone.contains(target) || (zone.is_root() && self.view.exists(target, &TreePath::literal(target)))
     }
 
     /// SRV priority or MX preference.

@@ -13,12 +13,16 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         keys: &["domain"],
         takes: Some("NAME"),
         summary: "domain to answer for",
-        details: "The agent answers for this name and for all names below it.",
+        details: "The agent answers for this name and for all names below it. With `.` it answers for the names that the store \
+                  has, and forwards all others; such a domain cannot be signed.",
         default: DefaultValue::Value("skydns.local"),
         example: "site.example",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
-            spec.domain = input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase();
+            spec.domain = match input.text()? {
+                "." => Name::root(),
+                _ => input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase(),
+            };
             Ok(())
         },
     },

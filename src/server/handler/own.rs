@@ -55,8 +55,11 @@ impl Handler {
             Outcome::Answered(answer) => {
                 Handled::Reply(wire::encode(&query.request, &Reply::from(answer), query.transport), None)
             }
-            // The apex is always ours.
-            Outcome::Lookup(_) | Outcome::Forward | Outcome::ForwardExisting => Handled::Drop,
+            // The apex is ours, unless the domain is the root.
+            Outcome::Lookup(_) | Outcome::Forward | Outcome::ForwardExisting => {
+                let reply = Reply::empty(ResponseCode::NoError);
+                Handled::Reply(wire::encode(&query.request, &reply, query.transport), None)
+            }
         }
     }
 
