@@ -5,6 +5,7 @@ mod support;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use skydns::wire::Section;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -306,4 +307,73 @@ fn dnssec_records_go_to_those_who_ask_for_them() {
     assert_eq!(types(46, false), [46]);
     assert_eq!(types(47, false), [47, 47], "asked for");
     assert_eq!(types(255, false), [1, 47, 46, 47, 50]);
+}
+
+/// The orders in which an agent gives the data of an answer, with how often each came in so many queries.
+fn orders(agent: &Agent, name: &str, rtype: u16, queries: usize) -> HashMap<Vec<Vec<u8>>, usize> {
+    let packet = question(name, rtype, false);
+    let mut orders = HashMap::new();
+    for _ in 0..queries {
+        let answers = records(&ask(agent, &packet)).into_iter().filter(|r| r.0 == Section::Answer);
+        let (first, set): (Vec<_>, Vec<_>) = answers.partition(|r| r.1 == 5 && rtype != 5);
+        assert!(
+            first.len() <= 1 && set.iter().all(|r| r.1 == rtype),
+            "a CNAME comes first: {first:?} {set:?}"
+        );
+        *orders.entry(set.into_iter().map(|r| r.3).collect()).or_default() += 1;
+    }
+    orders
+}
+
+/// Checks that all orders of three records came, each about equally often.
+fn check_orders(what: &str, orders: &HashMap<Vec<Vec<u8>>, usize>) {
+    let queries: usize = orders.values().sum();
+    let expected = queries as f64 / 6.0;
+    let chi: f64 = orders.values().map(|n| (*n as f64 - expected).powi(2) / expected).sum();
+    // 5 degrees of freedom: more than 35 comes by chance once in 700,000 times.
+    assert!(orders.len() == 6 && chi < 35.0, "{what}: {} orders, {chi}: {orders:?}", orders.len());
+}
+
+#[test]
+fn every_order_of_a_forwarded_set_is_equally_likely() {
+    let upstream = Upstream::raw(|query: &Message, _| {
+        let rtype = u16::from(query.queries[0].query_type());
+        let hosts = ["a.example.org.", "bb.example.org.", "ccc.other.example."].map(name);
+        let is_alias = query.queries[0].name().to_ascii().starts_with("alias");
+        let owner = if is_alias { name("real.example.org.") } else { QNAME.to_vec() };
+        let data = |at: usize| match rtype {
+            1 => vec![192, 0, 2, u8::try_from(at).expect("small")],
+            28 => [vec![0x20, 1, 0xd, 0xb8], vec![u8::try_from(at).expect("small"); 12]].concat(),
+            15 => [vec![0, 10], hosts[at].clone()].concat(),
+            33 => [vec![0; 6], hosts[at].clone()].concat(),
+            2 | 12 => hosts[at].clone(),
+            _ => [vec![u8::try_from(at).expect("small")], vec![b'x'; at]].concat(),
+        };
+        let alias = is_alias.then(|| record(&QNAME, 5, 300, &owner));
+        let set = (0..3).map(|at| record(&owner, rtype, 300, &data(at)));
+        let answers: Vec<_> = set.chain(alias).collect();
+        let glue = record(&hosts[1], 1, 300, &[192, 0, 2, 9]);
+        Some(reply(query, [0, 0x80], [&answers, &[], &[glue]]))
+    });
+    let shuffled = agent(&[upstream.address], &[]);
+    let kept = agent(&[upstream.address], &["-round-robin=false"]);
+    for rtype in [1, 28, 2, 15, 16, 33, 257, 65_280] {
+        for name in ["set.example.org.", "alias.example.org."] {
+            let orders_of = |agent: &Agent| orders(agent, name, rtype, 400);
+            check_orders(&format!("{name} {rtype}"), &orders_of(&shuffled));
+            assert_eq!(orders_of(&kept).len(), 1, "{name} {rtype} without round robin");
+        }
+    }
+    assert_eq!(orders(&shuffled, "ptr.example.org.", 12, 100).len(), 1, "PTR stays");
+    assert_eq!(upstream.count(), 2 * 8 * 2 + 1, "all of them out of the cache");
+    // Over TCP nothing is cached as octets.
+    let packet = question("set.example.org.", 33, false);
+    let mut stream = Stream::connect(shuffled.address());
+    let mut over_tcp = HashMap::new();
+    for _ in 0..400 {
+        let octets = stream.exchange(&packet).expect("a reply");
+        let set: Vec<_> = records(&octets).into_iter().filter(|r| r.1 == 33).map(|r| r.3).collect();
+        *over_tcp.entry(set).or_default() += 1;
+    }
+    check_orders("over TCP", &over_tcp);
 }

@@ -83,6 +83,8 @@ pub struct ForwardConfig {
     pub trust_ad: bool,
     /// Whether private addresses are removed from answers of upstreams.
     pub rebind_protection: bool,
+    /// Whether the records of each RRset of an answer are shuffled.
+    pub round_robin: bool,
 }
 
 impl Config {
@@ -127,6 +129,7 @@ impl Config {
                 stub_zones: spec.stub_zones,
                 trust_ad: spec.trust_ad,
                 rebind_protection: spec.rebind_protection,
+                round_robin: spec.round_robin,
             },
             allow: spec.allow.clone(),
             verbose: spec.verbose,

@@ -14,7 +14,7 @@ use super::shape::shape;
 use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
 use super::{race, rebind};
-use crate::answer::{Ede, ExternalReply, Lookup};
+use crate::answer::{Ede, ExternalReply, Lookup, Rng};
 use crate::client_id::ClientId;
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request, Section};
@@ -385,11 +385,15 @@ impl Forwarder {
     }
 
     /// Fits a reply to the request of a client: no AA, since only the authority itself may set it (RFC 1035 §4.1.1); AD
-    /// only if the client wants AD (RFC 6840 §5.8).
+    /// only if the client wants AD (RFC 6840 §5.8); the records of each RRset in a random order with round robin.
     fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
+        let config = self.config.load();
         reply.authoritative = false;
         let wanted = request.authentic_data || request.dnssec_ok();
-        reply.authentic_data &= wanted && self.config.load().trust_ad;
+        reply.authentic_data &= wanted && config.trust_ad;
+        if let Some(records) = reply.forwarded.as_mut().filter(|_| config.round_robin) {
+            records.shuffle(&mut Rng::new(rand::random()));
+        }
         reply
     }
 }

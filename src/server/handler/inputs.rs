@@ -152,7 +152,8 @@ impl<'a> AnswerInputs<'a> {
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
         let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
-        let validity = Validity { ages: true, ..self.validity(until)? };
+        let rotates = self.config.forward.round_robin;
+        let validity = Validity { ages: true, rotates, ..self.validity(until)? };
         Some(CacheHint {
             validity,
             freshness,
