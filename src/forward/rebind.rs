@@ -55,18 +55,35 @@ fn hints(data: &[u8]) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// Whether an address is unspecified, loopback, private, shared (RFC 6598), unique local or link-local: no host outside
-/// of the site can have it.
+/// Whether no host outside of the site can have an address: unspecified, loopback, private, shared (RFC 6598), link-local,
+/// broadcast, unique local, site-local (RFC 3879). IPv6 addresses that stand for an IPv4 address are judged by that one.
 fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let shared = a == 100 && b & 0xc0 == 64;
-            a == 0 || shared || ip.is_loopback() || ip.is_private() || ip.is_link_local()
-        }
-        IpAddr::V6(ip) => {
-            ip.is_unspecified() || ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
+    match address {
+        IpAddr::V4(ip) => is_private_v4(ip),
+        IpAddr::V6(ip) => match ipv4_inside(ip) {
+            Some(ip) => is_private_v4(ip),
+            None => ip.is_unique_local() || ip.is_unicast_link_local() || ip.segments()[0] & 0xffc0 == 0xfec0,
+        },
+    }
+}
+
+fn is_private_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    let is_shared = a == 100 && b & 0xc0 == 64;
+    a == 0 || is_shared || ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_broadcast()
+}
+
+/// The IPv4 address that packets to an IPv6 address may go to: mapped and translated (RFC 4291 §2.5.5, RFC 2765), of NAT64
+/// (RFC 6052) and of 6to4 (RFC 3056). Those of ::/96, with `::` and `::1`, are of 0.0.0.0/8 or of other IPv4 networks.
+fn ipv4_inside(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let octets = ip.octets();
+    let at = |at: usize| octets[at..].first_chunk::<4>().map(|inside| Ipv4Addr::from(*inside));
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => at(12),
+        [0x2002, ..] => at(2),
+        _ => None,
     }
 }
 
@@ -94,17 +111,22 @@ mod tests {
 
     #[test]
     fn private_addresses_are_taken_out() {
-        let addresses =
-            ["192.0.2.1", "10.0.0.1", "127.0.0.1", "0.0.0.0", "172.31.0.1", "192.168.1.1", "100.64.0.1"];
-        let data = addresses
-            .into_iter()
-            .chain(["169.254.169.254", "fd00::1", "fe80::1", "::1", "::ffff:10.0.0.1"])
-            .map(|ip| match ip.parse().expect("an address") {
-                IpAddr::V4(ip) => RData::A(rdata::A(ip)),
-                IpAddr::V6(ip) => RData::AAAA(rdata::AAAA(ip)),
-            });
+        let private = "0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 127.0.0.1 169.254.169.254 172.31.0.1 192.168.1.1 \
+            255.255.255.255 :: ::1 ::10.0.0.1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 ::ffff:0:10.0.0.1 64:ff9b::10.0.0.1 \
+            64:ff9b::127.0.0.1 64:ff9b::255.255.255.255 2002:a00:1::1 2002:7f00:1:2::3 2002:c0a8:101:: fc00::1 \
+            fd00::1 fe80::1 febf::1 fec0::1 feff::1";
+        let public = "192.0.2.1 100.128.0.1 172.32.0.1 255.255.255.254 ::192.0.2.1 ::ffff:192.0.2.1 64:ff9b::192.0.2.1 \
+            64:ff9b:0:1::10.0.0.1 2002:c000:201::1 2001:db8::10.0.0.1 fbff::1 fe7f::1 ff02::1";
+        let public: Vec<IpAddr> =
+            public.split_whitespace().map(|ip| ip.parse().expect("an address")).collect();
+        let private = private.split_whitespace().map(|ip| ip.parse().expect("an address"));
+        let data = private.chain(public.iter().copied()).map(|ip| match ip {
+            IpAddr::V4(ip) => RData::A(rdata::A(ip)),
+            IpAddr::V6(ip) => RData::AAAA(rdata::AAAA(ip)),
+        });
         let reply = left(data.collect());
-        assert_eq!(data_of(&reply), [&[192, 0, 2, 1]]);
+        let addresses = reply.forwarded.iter().flat_map(ForwardedRecords::iter).filter_map(|r| r.address());
+        assert_eq!(addresses.collect::<Vec<_>>(), public);
         assert_eq!((reply.errors[0].code, reply.authentic_data), (15, false));
         let clean = left(vec![RData::A(rdata::A([192, 0, 2, 1].into()))]);
         assert!(clean.errors.is_empty() && clean.authentic_data && data_of(&clean).len() == 1);
