@@ -452,6 +452,24 @@ fn bad_values_and_keys_cost_themselves_only() {
 }
 
 #[test]
+fn refused_values_of_one_tenant_do_not_fill_the_log() {
+    let etcd = Etcd::start();
+    let bad: Vec<_> = (0..3_000).map(|n| format!("/skydns/local/skydns/many/{n}")).collect();
+    etcd.put_all(bad.iter().map(|key| (key.as_str(), "[")));
+    etcd.put_all([("/skydns/local/skydns/other/z", "[")]);
+    let agent = agent(&etcd.endpoint(), &[]);
+    let log = agent.log();
+    assert!(log.contains("etcd: /skydns/local/skydns/other/z: refused: "), "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains("/many/")).count(), 10, "{log}");
+    assert!(log.contains("etcd: /skydns/local/skydns/many: more entries are refused"), "{log}");
+    assert!(!log.contains("log lines left out"), "{log}");
+    // Another value of another tenant is told though the first one goes on.
+    etcd.put_all(bad.iter().map(|key| (key.as_str(), "[]")));
+    etcd.put("/skydns/local/skydns/third/z", "[");
+    eventually("it is told", || agent.log().contains("etcd: /skydns/local/skydns/third/z: refused: "));
+}
+
+#[test]
 fn twenty_thousand_services_under_one_name() {
     let etcd = Etcd::start();
     let pairs: Vec<_> = (0..20_000)

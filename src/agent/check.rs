@@ -29,7 +29,7 @@ pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> 
     let settings = SourceSettings::new(spec)?;
     let publisher = Publisher::new();
     let (feed, events) = Feed::channel();
-    let mirror = settings.mirror(&publisher);
+    let mirror = settings.mirror(&spec.domain, &publisher);
     let heartbeat = Heartbeats::default().monitor("the mirror");
     let mirror =
         spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;

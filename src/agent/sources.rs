@@ -52,18 +52,18 @@ impl Sources {
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let settings = SourceSettings::new(spec)?;
-        Self::start_with(settings, snapshot, publisher, tasks)
+        let mirror = settings.mirror(&spec.domain, publisher);
+        Self::start_with(settings, mirror, snapshot, tasks)
     }
 
     /// Starts the sources of settings that were checked.
     fn start_with(
         settings: SourceSettings,
+        mirror: Mirror,
         snapshot: Option<&Path>,
-        publisher: &Arc<Publisher>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
-        let mirror = settings.mirror(publisher);
         let mut sources = Self {
             handle: mirror.handle(),
             settings,
@@ -153,7 +153,8 @@ impl Sources {
             return Ok(None);
         }
         log::info!("other sources are asked for");
-        let next = Self::start_with(settings, None, publisher, tasks)?;
+        let mirror = settings.mirror(&spec.domain, publisher);
+        let next = Self::start_with(settings, mirror, None, tasks)?;
         let before = self.handle.status().borrow().clone();
         let read = wait_until_replaceable(next.handle.status(), &before, RELOAD_READ_TIMEOUT).await;
         if let Err(unread) = read {

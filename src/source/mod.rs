@@ -17,6 +17,7 @@ mod publisher;
 mod refusals;
 pub mod snapshot;
 mod state;
+mod tenant;
 
 pub use event::{Change, Event};
 pub use feed::{Closed, Feed};
@@ -25,3 +26,4 @@ pub use mirror::Mirror;
 pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
 pub use state::{Published, ServedFrom, SourceState, Status};
+pub use tenant::TenantDepth;

@@ -24,7 +24,7 @@ impl Mirror {
                 None => self.remove(id, &raw),
             },
             None => {
-                self.writer.refusals().forget(id, &raw);
+                self.forget_refusal(id, &raw);
                 self.remove(id, &raw)
             }
         };

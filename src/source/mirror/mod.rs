@@ -7,6 +7,7 @@
 mod change;
 mod listing;
 mod parse;
+mod refusal_log;
 mod restore;
 mod source;
 mod spellings;
@@ -14,13 +15,16 @@ mod spellings;
 use super::event::Event;
 use super::id::SourceId;
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
+use super::refusals::RefusalText;
 use super::state::{Published, Status};
+use super::tenant::TenantDepth;
 use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
 use crate::tree::Tree;
 use parse::{ParsedEntry, parse};
+use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,9 +39,6 @@ const MAX_CHANGES_PER_STATE: usize = 4096;
 /// readers less.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(2);
 
-/// Refused entries that are logged one by one, for each published state.
-const MAX_LOGGED_REFUSALS: usize = 20;
-
 /// The writer of the tree; see the module.
 #[derive(Debug)]
 pub struct Mirror {
@@ -47,8 +48,8 @@ pub struct Mirror {
     /// The value of the key `config` of each source that has one.
     configs: BTreeMap<SourceId, Vec<u8>>,
     writer: MirrorWriter,
-    /// Entries that were refused since the last published state.
-    new_refusals: usize,
+    tenants: TenantDepth,
+    refusal_log: RefusalLog,
     heartbeat: Option<Heartbeat>,
 }
 
@@ -63,11 +64,17 @@ impl Mirror {
             sources: sources.collect(),
             configs: BTreeMap::new(),
             writer: publisher.writer(),
-            new_refusals: 0,
+            tenants: TenantDepth::default(),
+            refusal_log: RefusalLog::default(),
             heartbeat: None,
         };
         mirror.publish();
         mirror
+    }
+
+    /// The same mirror, which tells tenants apart at a depth.
+    pub fn with_tenants(self, tenants: TenantDepth) -> Self {
+        Self { tenants, ..self }
     }
 
     /// The handle by which other threads see this mirror's state, whether the publisher shows it or not.
@@ -84,7 +91,6 @@ impl Mirror {
             if matches!(event, Event::Wake) {
                 continue;
             }
-            self.new_refusals = 0;
             let mut changes = self.apply_event(id, event);
             // A change after a longer pause is published at once.
             if let Some(pause) = PUBLISH_PAUSE.checked_sub(published.elapsed()) {
@@ -94,10 +100,6 @@ impl Mirror {
                 let Ok((id, event)) = events.try_recv() else { break };
                 self.beat();
                 changes += self.apply_event(id, event);
-            }
-            if self.new_refusals > MAX_LOGGED_REFUSALS {
-                let more = self.new_refusals - MAX_LOGGED_REFUSALS;
-                log::warn!("{more} more records are refused; skydns check lists all");
             }
             self.publish();
             published = Instant::now();
@@ -166,7 +168,7 @@ impl Mirror {
             Ok(entry) => {
                 match &entry {
                     ParsedEntry::Config => {}
-                    ParsedEntry::Service { warning: None, .. } => self.writer.refusals().forget(id, raw),
+                    ParsedEntry::Service { warning: None, .. } => self.forget_refusal(id, raw),
                     ParsedEntry::Service { warning: Some(warning), .. } => {
                         self.refuse(id, raw, &warning.to_string(), true);
                     }
@@ -182,14 +184,28 @@ impl Mirror {
 
     /// Notes, and logs, what is wrong with an entry.
     fn refuse(&mut self, id: SourceId, key: &[u8], reason: &str, served: bool) {
-        if !self.writer.refusals().note(id, key, reason, served) {
+        let tenant = self.tenants.tenant_of(self.keyspace.root(), key);
+        if !self.writer.refusals().note(id, tenant, key, RefusalText { text: reason, served }) {
             return;
         }
-        self.new_refusals += 1;
-        if self.new_refusals <= MAX_LOGGED_REFUSALS {
-            let what = if served { "note" } else { "refused" };
-            log::warn!("{}: {}: {what}: {reason}", id.name(), key.escape_ascii());
+        match self.refusal_log.count(tenant, Instant::now()) {
+            Logged::Line => {
+                let what = if served { "note" } else { "refused" };
+                log::warn!("{}: {}: {what}: {reason}", id.name(), key.escape_ascii());
+            }
+            Logged::LastOfTenant => log::warn!(
+                "{}: {}: more entries are refused, which is not logged for {} s; skydns check lists all",
+                id.name(),
+                tenant.escape_ascii(),
+                refusal_log::PERIOD.as_secs()
+            ),
+            Logged::Nothing => {}
         }
+    }
+
+    /// Forgets what was wrong with an entry.
+    fn forget_refusal(&self, id: SourceId, key: &[u8]) {
+        self.writer.refusals().forget(id, self.tenants.tenant_of(self.keyspace.root(), key), key);
     }
 
     /// How far answers from the tree can be trusted.

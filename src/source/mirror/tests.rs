@@ -327,3 +327,15 @@ fn a_panic_over_one_entry_costs_that_entry() {
     assert!(hosts(&mirror, "t.").is_empty());
     assert_eq!(mirror.writer.refusals().count(), 2);
 }
+
+#[test]
+fn refusals_of_one_tenant_hide_none_of_another() {
+    let mut mirror = mirror();
+    let many = (0..10_100).map(|n| put(&format!("/skydns/local/skydns/many/{n}"), "["));
+    let all = many.chain([put("/skydns/local/skydns/few/a", "[")]).collect();
+    listing(&mut mirror, SourceId::Etcd, all);
+    let listed = mirror.writer.refusals().all();
+    assert!(listed.iter().any(|refusal| refusal.key == "/skydns/local/skydns/few/a"), "{}", listed.len());
+    mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/local/skydns/few/a")], None));
+    assert!(mirror.writer.refusals().all().iter().all(|refusal| refusal.key.contains("/many/")));
+}
