@@ -142,7 +142,9 @@ enum Phase {
     /// Not yet; completes when they have.
     Starting(BoxFuture<'static, ()>),
     /// They have. The watchdog, if systemd has one, runs until this is dropped.
-    Ready(#[expect(dead_code, reason = "its drop ends the watchdog")] Option<std::sync::mpsc::Sender<()>>),
+    Ready(
+        #[expect(dead_code, reason = "its drop ends the watchdog")] Option<std::sync::mpsc::SyncSender<()>>,
+    ),
 }
 
 impl Agent {

@@ -87,9 +87,10 @@ impl Prober {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub(super) fn watch(self, heartbeats: Heartbeats) -> io::Result<Option<mpsc::Sender<()>>> {
+    pub(super) fn watch(self, heartbeats: Heartbeats) -> io::Result<Option<mpsc::SyncSender<()>>> {
         let Some(interval) = systemd::watchdog_interval() else { return Ok(None) };
-        let (stop, stopped) = mpsc::channel();
+        // Nothing is ever sent.
+        let (stop, stopped) = mpsc::sync_channel(0);
         // A round takes at most two periods, a pause and a probe. The interval has five, so one round may fail.
         let period = (interval / 5).max(MIN_WATCH_PERIOD);
         if period > interval / 5 {

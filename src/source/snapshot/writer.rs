@@ -4,6 +4,7 @@ use super::error::SnapshotError;
 use super::format::{SnapshotHeader, StoreIdentity};
 use super::restore::open;
 use super::save::{SavedSnapshot, save};
+use crate::lock::lock;
 use crate::source::id::SourceId;
 use crate::source::publisher::MirrorHandle;
 use crate::source::state::{ServedFrom, SourceState, Status};
@@ -11,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -34,17 +35,25 @@ pub type SaveResult = Result<SavedSnapshot, SnapshotError>;
 /// The thread that writes snapshots. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct SnapshotWriter {
-    commands: mpsc::Sender<WriterCommand>,
+    requests: Arc<Requests>,
 }
 
-/// What the thread is to do.
-enum WriterCommand {
-    /// Save the services of this store from this mirror from now on.
-    StartSaving(StoreIdentity, MirrorHandle),
-    /// Save nothing any more; the file stays as it is.
-    StopSaving,
+/// What the thread is asked to do. A later request to save replaces an earlier one that the thread did not take yet, so
+/// nothing queues up while its disk stalls.
+#[derive(Debug, Default)]
+struct Requests {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Save the services of this store from this mirror from now on; or nothing any more, and leave the file as it is.
+    job: Option<Option<(StoreIdentity, MirrorHandle)>>,
     /// Save what is not saved yet, answer, and end.
-    Finish(oneshot::Sender<()>),
+    finish: Option<oneshot::Sender<()>>,
+    /// End.
+    is_dropped: bool,
 }
 
 impl SnapshotWriter {
@@ -53,29 +62,51 @@ impl SnapshotWriter {
     /// # Errors
     /// The system has no thread left.
     pub fn start(path: PathBuf, report: impl Fn(&SaveResult) + Send + 'static) -> io::Result<Self> {
-        let (commands, received) = mpsc::channel();
-        thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || WriterThread { path, report, job: None }.run(&received))?;
-        Ok(Self { commands })
+        let requests = Arc::<Requests>::default();
+        let thread = WriterThread { path, report, job: None, requests: Arc::clone(&requests) };
+        thread::Builder::new().name("snapshot".to_owned()).spawn(move || thread.run())?;
+        Ok(Self { requests })
     }
 
     /// Saves the services of a store from now on.
     pub fn start_saving(&self, store: StoreIdentity, mirror: MirrorHandle) {
         // Without a thread, which ends by a panic alone, there is no snapshot; everything else goes on.
-        let _ = self.commands.send(WriterCommand::StartSaving(store, mirror));
+        self.requests.add(|pending| pending.job = Some(Some((store, mirror))));
     }
 
     /// Saves nothing from now on, and leaves the file as it is.
     pub fn stop_saving(&self) {
-        let _ = self.commands.send(WriterCommand::StopSaving);
+        self.requests.add(|pending| pending.job = Some(None));
     }
 
     /// Saves what is not saved yet, and ends the thread; completes when that is done.
     pub async fn finish(self) {
         let (done, finished) = oneshot::channel();
-        let _ = self.commands.send(WriterCommand::Finish(done));
+        self.requests.add(|pending| pending.finish = Some(done));
         let _ = finished.await;
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        self.requests.add(|pending| pending.is_dropped = true);
+    }
+}
+
+impl Requests {
+    fn add(&self, request: impl FnOnce(&mut Pending)) {
+        request(&mut lock(&self.pending));
+        self.changed.notify_one();
+    }
+
+    /// Takes the requests; without any, waits for some time for one.
+    fn take(&self, max_wait: Duration) -> Pending {
+        let is_empty =
+            |pending: &mut Pending| pending.job.is_none() && pending.finish.is_none() && !pending.is_dropped;
+        let waited = self.changed.wait_timeout_while(lock(&self.pending), max_wait, is_empty);
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_dropped = pending.is_dropped;
+        Pending { is_dropped, ..std::mem::take(&mut *pending) }
     }
 }
 
@@ -84,6 +115,7 @@ struct WriterThread<R> {
     path: PathBuf,
     report: R,
     job: Option<SaveJob>,
+    requests: Arc<Requests>,
 }
 
 /// What is to be saved, and what of it is on disk.
@@ -99,23 +131,29 @@ struct SaveJob {
 }
 
 impl<R: Fn(&SaveResult)> WriterThread<R> {
-    fn run(mut self, commands: &mpsc::Receiver<WriterCommand>) {
+    fn run(mut self) {
         loop {
-            match commands.recv_timeout(CHANGE_POLL) {
-                Ok(WriterCommand::StartSaving(store, mirror)) => {
-                    let now = Instant::now();
-                    self.job = Some(SaveJob { store, mirror, saved: None, next_save: now, dated: now });
-                }
-                Ok(WriterCommand::StopSaving) => self.job = None,
-                Ok(WriterCommand::Finish(done)) => {
-                    self.update_file(true);
-                    // If nobody waits for the answer any more, nobody misses it.
-                    let _ = done.send(());
-                    return;
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => self.update_file(false),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            let Pending { job, finish, is_dropped } = self.requests.take(CHANGE_POLL);
+            if let Some(job) = job {
+                let now = Instant::now();
+                self.job = job.map(|(store, mirror)| SaveJob {
+                    store,
+                    mirror,
+                    saved: None,
+                    next_save: now,
+                    dated: now,
+                });
             }
+            if let Some(done) = finish {
+                self.update_file(true);
+                // If nobody waits for the answer any more, nobody misses it.
+                let _ = done.send(());
+                return;
+            }
+            if is_dropped {
+                return;
+            }
+            self.update_file(false);
         }
     }
 
