@@ -6,11 +6,15 @@ use crate::service::Host;
 use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Work for reading all stub zones of a tree: about 20,000 servers.
 const MAX_WORK: u32 = 100_000;
+
+/// Maximum number of servers of one stub zone; further ones are not asked.
+const MAX_SERVERS: usize = 64;
 
 /// A zone and the servers that its questions go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,8 @@ pub struct StubTable {
 struct TreeStubZones {
     /// The node: a node never changes, so the same node has the same stub zones.
     source: Option<Arc<Node>>,
-    zones: Vec<Arc<StubZone>>,
+    /// By zone, in lower case: a name has few names above it, and the store may have many stub zones.
+    zones: HashMap<Name, Arc<StubZone>>,
 }
 
 impl StubTable {
@@ -57,11 +62,23 @@ impl StubTable {
             current = Arc::new(TreeStubZones { source: node.cloned(), zones: zones(tree, zone, &root) });
             self.current.store(Arc::clone(&current));
         }
+        if current.zones.is_empty() {
+            return None;
+        }
         // A stub zone that encloses our domain is not asked for names of our domain.
         let ours = |stub: &StubZone| zone.contains(name) && stub.zone.zone_of(zone.domain());
-        let closest = current.zones.iter().filter(|stub| stub.zone.zone_of(name) && !ours(stub));
-        closest.max_by_key(|stub| stub.zone.iter().count()).cloned()
+        let name_in_lower_case = name.to_lowercase();
+        let labels = (1..=name.iter().count()).rev();
+        let mut above = labels.filter_map(|labels| current.zones.get(&ancestor(&name_in_lower_case, labels)));
+        above.find(|stub| !ours(stub)).cloned()
     }
+}
+
+/// The last labels of a name, as an absolute name.
+fn ancestor(name: &Name, labels: usize) -> Name {
+    let mut ancestor = name.trim_to(labels);
+    ancestor.set_fqdn(true);
+    ancestor
 }
 
 /// `stub.dns.<domain>`.
@@ -69,13 +86,13 @@ fn stub_root(zone: &Zone) -> Option<Name> {
     zone.dns_name().prepend_label("stub").ok()
 }
 
-fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
+fn zones(tree: &Tree, zone: &Zone, root: &Name) -> HashMap<Name, Arc<StubZone>> {
     let TreeLookup::Services(found) =
         tree.services(&TreePath::new(root), DataKinds::HOST, &Work::new(MAX_WORK), |_| false)
     else {
-        return Vec::new();
+        return HashMap::new();
     };
-    let mut zones: Vec<StubZone> = Vec::new();
+    let mut zones: HashMap<Name, StubZone> = HashMap::new();
     for entry in found {
         let key = entry.name();
         let service = &entry.entry.service;
@@ -89,15 +106,17 @@ fn zones(tree: &Tree, zone: &Zone, root: &Name) -> Vec<Arc<StubZone>> {
             }
         };
         match stub_zone(&key, root) {
-            Some(name) if !zone.is_apex(&name) => match zones.iter_mut().find(|stub| stub.zone == name) {
-                Some(stub) if stub.servers.contains(&server) => {}
-                Some(stub) => stub.servers.push(server),
-                None => zones.push(StubZone { zone: name, servers: vec![server] }),
-            },
+            Some(name) if !zone.is_apex(&name) => {
+                let stub =
+                    zones.entry(name.clone()).or_insert_with(|| StubZone { zone: name, servers: Vec::new() });
+                if stub.servers.len() < MAX_SERVERS && !stub.servers.contains(&server) {
+                    stub.servers.push(server);
+                }
+            }
             _ => log::warn!("stub zone: {key} names no zone but our own; it is left out"),
         }
     }
-    zones.into_iter().map(Arc::new).collect()
+    zones.into_iter().map(|(name, stub)| (name, Arc::new(stub))).collect()
 }
 
 /// The zone in a key's name: without its first label and without the root of all stub zones.
