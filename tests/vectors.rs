@@ -51,8 +51,8 @@ const OVERRULED: [(&str, &str, Instead); 13] = [
     ),
     (
         "nodata-mx-not-mail",
-        "a type that a name with a CNAME does not have: the CNAME",
-        Instead::Sections("NOERROR", &["100.server1.development.region1.skydns.test. CNAME server1."]),
+        "a type that a name with a CNAME does not have: the CNAME, and what it leads to",
+        Instead::Sections("NXDOMAIN", &["100.server1.development.region1.skydns.test. CNAME server1."]),
     ),
     (
         "mx-double-cname-additional",

@@ -186,7 +186,8 @@ impl ResponseCache {
             return;
         };
         let response = CachedResponse {
-            reply: reply.clone(),
+            // What the cache gives again does not come from the authority itself (RFC 1035 §4.1.1).
+            reply: Reply { authoritative: false, ..reply.clone() },
             stored: now,
             lifetime: Duration::from_secs(u64::from(ttl)),
             weight: memory_of(reply).div_ceil(OCTETS_PER_WEIGHT) as u64,

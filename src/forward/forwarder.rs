@@ -384,11 +384,10 @@ impl Forwarder {
         self.flights.join(question, exchange)
     }
 
-    /// Fits a reply to the request of a client: no AA, since only the authority itself may set it (RFC 1035 §4.1.1); AD
-    /// only if the client wants AD (RFC 6840 §5.8); the records of each RRset in a random order with round robin.
+    /// Fits a reply to the request of a client: AD only if the client wants AD (RFC 6840 §5.8); the records of each RRset in
+    /// a random order with round robin.
     fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
         let config = self.config.load();
-        reply.authoritative = false;
         let wanted = request.authentic_data || request.dnssec_ok();
         reply.authentic_data &= wanted && config.trust_ad;
         if let Some(records) = reply.forwarded.as_mut().filter(|_| config.round_robin) {
