@@ -226,6 +226,25 @@ fn idle_innocents_stay_while_one_client_opens_more_and_more() {
     drop(held);
 }
 
+#[test]
+fn the_metrics_page_is_there_while_connections_say_nothing() {
+    let port = support::free_port();
+    let agent = agent(Setup::new().variable("PROMETHEUS_PORT", &port.to_string()));
+    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    eventually("the page is there", || TcpStream::connect(address).is_ok());
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.extend((0..20).map(|_| TcpStream::connect(address).expect("a connection")));
+        let mut scraper = TcpStream::connect(address).expect("a connection");
+        scraper.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
+        scraper.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
+        let mut page = String::new();
+        scraper.read_to_string(&mut page).expect("a page");
+        assert!(page.contains("skydns_skydns_dns_request_count_total"), "{page}");
+    }
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+}
+
 /// The pipe that standard error is, the queue of lines, and what the thread of the log has taken, are all full.
 #[test]
 fn a_log_that_nobody_reads_holds_no_query_up() {

@@ -1,6 +1,7 @@
 //! The HTTP server of the metrics page, which Prometheus fetches.
 //!
-//! Owns its listener and connections; the text of the page is made elsewhere, for each request.
+//! Owns its listener and connections; the text of the page is made elsewhere, for each request. Whoever opens connections and
+//! says nothing does not keep others from the page: a new connection takes the place of such a one.
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -13,10 +14,10 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 /// Maximum number of connections at once: there is one scraper, or a few.
@@ -24,6 +25,9 @@ const MAX_CONNECTIONS: usize = 16;
 
 /// Maximum duration of a connection, with all its requests.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time for the head of a request: a scraper sends it at once, in one packet.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts to listen.
 const LISTEN_RETRY_PAUSE: Duration = Duration::from_secs(5);
@@ -61,11 +65,10 @@ async fn bind(port: u16) -> io::Result<TcpListener> {
 /// Serves the page at a path, for ever; `page` makes its text for each request.
 pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> String + Send + Sync + 'static) {
     let (path, page) = (Arc::new(path), Arc::new(page));
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut open: Vec<OpenConnection> = Vec::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -74,23 +77,48 @@ pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> Strin
                 continue;
             }
         };
-        let (path, page) = (Arc::clone(&path), Arc::clone(&page));
-        connections.spawn(async move {
-            let _permit = permit;
-            let _ = timeout(CONNECTION_TIMEOUT, connection(stream, &path, &*page)).await;
+        make_room(&mut open);
+        let (path, page, has_asked) =
+            (Arc::clone(&path), Arc::clone(&page), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&has_asked);
+        let task = connections.spawn(async move {
+            let _ = timeout(CONNECTION_TIMEOUT, connection(stream, &path, &*page, &asked)).await;
         });
+        open.push(OpenConnection { task, has_asked });
+    }
+}
+
+/// A connection that is served.
+struct OpenConnection {
+    task: AbortHandle,
+    /// Whether a request came in.
+    has_asked: Arc<AtomicBool>,
+}
+
+/// Makes room for one more connection, of those in the order in which they were opened: the oldest one that said nothing goes,
+/// else the oldest one, which does not read its page.
+fn make_room(open: &mut Vec<OpenConnection>) {
+    open.retain(|connection| !connection.task.is_finished());
+    if open.len() >= MAX_CONNECTIONS {
+        let silent = open.iter().position(|connection| !connection.has_asked.load(Relaxed));
+        open.remove(silent.unwrap_or(0)).task.abort();
     }
 }
 
 /// Serves one connection until the client closes it.
-async fn connection(stream: TcpStream, path: &str, page: &(impl Fn() -> String + Sync)) {
-    let service =
-        service_fn(
-            |request: Request<Incoming>| async move { Ok::<_, Infallible>(respond(&request, path, page)) },
-        );
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-    if let Err(error) = served {
+async fn connection(
+    stream: TcpStream,
+    path: &str,
+    page: &(impl Fn() -> String + Sync),
+    has_asked: &AtomicBool,
+) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        has_asked.store(true, Relaxed);
+        Ok::<_, Infallible>(respond(&request, path, page))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
         log::debug!("metrics: {error}");
     }
 }
@@ -107,4 +135,63 @@ fn respond(request: &Request<Incoming>, path: &str, page: &impl Fn() -> String) 
     let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn served() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        tokio::task::spawn_local(serve(listener, "/metrics".to_owned(), || "the page\n".to_owned()));
+        address
+    }
+
+    /// All that comes back on a connection until it is closed.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut all = String::new();
+        let _ = stream.read_to_string(&mut all).await;
+        all
+    }
+
+    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: skydns\r\nConnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn the_oldest_silent_connection_goes_first() {
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let address = served().await;
+                let connect = || async { TcpStream::connect(address).await.expect("a connection") };
+                let mut kept = connect().await;
+                kept.write_all(&REQUEST[..REQUEST.len() - 2]).await.expect("sent");
+                let mut silent = Vec::new();
+                for _ in 0..MAX_CONNECTIONS {
+                    silent.push(connect().await);
+                }
+                for _ in 0..3 {
+                    let mut scraper = connect().await;
+                    scraper.write_all(REQUEST).await.expect("sent");
+                    let page = rest(&mut scraper).await;
+                    assert!(page.starts_with("HTTP/1.1 200 OK") && page.ends_with("the page\n"), "{page}");
+                }
+                assert_eq!(rest(&mut kept).await, "", "the first that did not ask in full");
+                assert_eq!(rest(&mut silent[0]).await, "", "then the next");
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_to_an_end_has_little_time() {
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let mut slow = TcpStream::connect(served().await).await.expect("a connection");
+                slow.write_all(&REQUEST[..20]).await.expect("sent");
+                let begun = std::time::Instant::now();
+                rest(&mut slow).await;
+                assert!(begun.elapsed() < CONNECTION_TIMEOUT, "{:?}", begun.elapsed());
+            })
+            .await;
+    }
 }
