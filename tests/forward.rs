@@ -7,6 +7,7 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType, rdata};
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::upstream::{Upstream, Via, add, failure, reply_to, soa};
@@ -92,7 +93,7 @@ fn replies_to_something_else_are_not_believed() {
         Some(wrong)
     });
     let good = Upstream::addresses([192, 0, 2, 1], 60);
-    let agent = agent(&[upstream.address, good.address], &["-ns-rotate=false"]);
+    let agent = agent(&[upstream.address, good.address], &["-ns-policy=fastest"]);
     for name in ["question.example.org.", "id.example.org."] {
         assert_eq!(agent.data(name, RecordType::A), ["192.0.2.1"]);
     }
@@ -635,7 +636,7 @@ fn external_targets_of_our_names_follow_stub_zones() {
 }
 
 #[test]
-fn rotation_spreads_and_its_absence_prefers_the_fastest() {
+fn rotate_spreads_and_fastest_prefers_the_fastest() {
     let fast = Upstream::addresses([192, 0, 2, 1], 0);
     let slow = Upstream::start(|query, _| {
         std::thread::sleep(Duration::from_millis(30));
@@ -650,8 +651,72 @@ fn rotation_spreads_and_its_absence_prefers_the_fastest() {
     ask_many(&agent(&[fast.address, other.address], &["-rcache=0"]));
     let (a, b) = (fast.count(), other.count());
     assert!(a >= 20 && b >= 20, "{a} and {b}");
-    ask_many(&agent(&[slow.address, fast.address], &["-rcache=0", "-ns-rotate=false"]));
+    ask_many(&agent(&[slow.address, fast.address], &["-rcache=0", "-ns-policy=fastest"]));
     assert!(slow.count() <= 10, "{} questions to the slow one", slow.count());
+}
+
+/// An upstream that gives every name this address after a pause, while it is on; and its switch.
+fn switched(address: [u8; 4], pause: Duration) -> (Upstream, Arc<AtomicBool>) {
+    let is_on = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&is_on);
+    let upstream = Upstream::start(move |query, _| {
+        std::thread::sleep(pause);
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A(address.into())));
+        is_on.load(Ordering::SeqCst).then_some(reply)
+    });
+    (upstream, switch)
+}
+
+#[test]
+fn the_order_of_upstreams_holds_and_a_first_one_that_is_back_is_first_again() {
+    let (first, switch) = switched([192, 0, 2, 1], Duration::from_millis(60));
+    let second = Upstream::addresses([192, 0, 2, 2], 0);
+    let args = ["-ns-rotate=false", "-rtimeout", "800ms"];
+    let agent = agent(&[first.address, second.address], &args);
+    for n in 0..70 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+    }
+    assert_eq!(second.count(), 0, "the first one is slower than the next one would be, but it answers");
+    switch.store(false, Ordering::SeqCst);
+    for n in 0..3 {
+        assert_eq!(agent.data(&format!("off{n}.example.org."), RecordType::A), ["192.0.2.2"]);
+    }
+    let down = format!("upstream {}: does not answer", first.address);
+    eventually("the first one is known to be down", || agent.log().contains(&down));
+    for n in 0..50 {
+        assert_eq!(agent.data(&format!("down{n}.example.org."), RecordType::A), ["192.0.2.2"]);
+    }
+    let is_down = |query: &Message| query.queries[0].name().to_ascii().starts_with("down");
+    assert!(!first.seen().iter().any(|(query, _)| is_down(query)), "the one that is down is asked last");
+    switch.store(true, Ordering::SeqCst);
+    let up = format!("upstream {}: answers again", first.address);
+    eventually("a probe is answered", || agent.log().contains(&up));
+    for n in 0..10 {
+        assert_eq!(agent.data(&format!("up{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+    }
+    assert_eq!((agent.log().matches(&down).count(), agent.log().matches(&up).count()), (1, 1));
+}
+
+#[test]
+fn a_first_upstream_that_refuses_other_names_stays_the_first() {
+    let internal = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A([10, 0, 0, 1].into())));
+        let is_internal = query.queries[0].name().to_ascii().ends_with(".corp.example.");
+        Some(if is_internal { reply } else { failure(query, ResponseCode::Refused) })
+    });
+    let public = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A([192, 0, 2, 1].into())));
+        let is_internal = query.queries[0].name().to_ascii().ends_with(".corp.example.");
+        Some(if is_internal { failure(query, ResponseCode::NXDomain) } else { reply })
+    });
+    let agent = agent(&[internal.address, public.address], &["-ns-policy", "order"]);
+    for n in 0..20 {
+        assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
+        assert_eq!(agent.data(&format!("n{n}.corp.example."), RecordType::A), ["10.0.0.1"]);
+    }
 }
 
 #[test]
@@ -755,7 +820,7 @@ fn an_upstream_that_always_refuses_is_asked_last() {
         add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
         Some(reply)
     });
-    let agent = agent(&[bad.address, good.address], &["-ns-rotate=false"]);
+    let agent = agent(&[bad.address, good.address], &["-ns-policy=fastest"]);
     for n in 0..60 {
         assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
     }

@@ -62,6 +62,17 @@ pub struct DnssecConfig {
     pub cache_size: usize,
 }
 
+/// Which upstream is asked first, and when the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NsPolicy {
+    /// Each in its turn, of those that are about as fast as the fastest one.
+    Rotate,
+    /// The first of the list, and the next one only if that fails.
+    Order,
+    /// The fastest one.
+    Fastest,
+}
+
 /// How queries for names outside the domain are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardConfig {
@@ -69,8 +80,8 @@ pub struct ForwardConfig {
     pub nameservers: Option<Vec<SocketAddr>>,
     /// Never forward.
     pub no_rec: bool,
-    /// Spread queries over the healthy upstreams.
-    pub ns_rotate: bool,
+    /// Which upstream is asked first.
+    pub ns_policy: NsPolicy,
     /// Maximum time for one exchange with an upstream.
     pub timeout: Duration,
     /// Maximum number of cached answers; 0 means no cache.
@@ -122,7 +133,7 @@ impl Config {
             forward: ForwardConfig {
                 nameservers: spec.nameservers.clone(),
                 no_rec: spec.no_rec,
-                ns_rotate: spec.ns_rotate,
+                ns_policy: spec.ns_policy(),
                 timeout: spec.read_timeout,
                 cache_size: spec.rcache,
                 cache_ttl: spec.rcache_ttl,

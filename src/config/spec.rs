@@ -1,5 +1,6 @@
 //! All settings with their types and defaults, before a [`Config`](super::Config) is made from them.
 
+use super::NsPolicy;
 use super::allow::Allow;
 use super::input::SettingOrigin;
 use crate::answer::Flatten;
@@ -75,6 +76,8 @@ pub struct Spec {
     pub flatten: Flatten,
     /// Spread queries over the healthy upstreams.
     pub ns_rotate: bool,
+    /// Which upstream is asked first; `ns_rotate` decides if `None`.
+    pub ns_policy: Option<NsPolicy>,
     /// Follow etcd's member list.
     pub discover: bool,
     /// Forward the zones below `dns/stub` to the servers named there.
@@ -137,6 +140,14 @@ pub enum LogTarget {
     Syslog,
 }
 
+impl Spec {
+    /// Which upstream is asked first, as set or as `ns_rotate` decides.
+    pub(super) fn ns_policy(&self) -> NsPolicy {
+        let unset = if self.ns_rotate { NsPolicy::Rotate } else { NsPolicy::Order };
+        self.ns_policy.unwrap_or(unset)
+    }
+}
+
 impl Default for Spec {
     fn default() -> Self {
         let domain = Name::from_labels([b"skydns".as_slice(), b"local"]).unwrap_or_default();
@@ -158,6 +169,7 @@ impl Default for Spec {
             round_robin: true,
             flatten: Flatten::default(),
             ns_rotate: true,
+            ns_policy: None,
             discover: false,
             stub_zones: false,
             verbose: false,

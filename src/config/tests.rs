@@ -32,6 +32,20 @@ fn flags_are_spelled_as_in_go() {
 }
 
 #[test]
+fn the_policy_of_upstreams_follows_ns_rotate_unless_it_is_set() {
+    let policy = |args: &[&str]| spec(args).ns_policy();
+    assert_eq!(policy(&[]), NsPolicy::Rotate);
+    assert_eq!(policy(&["-ns-rotate=false"]), NsPolicy::Order);
+    assert_eq!(policy(&["-ns-rotate=false", "-ns-policy", "fastest"]), NsPolicy::Fastest);
+    assert_eq!(policy(&["-ns-policy", "order"]), NsPolicy::Order);
+    let store =
+        |json: &[u8]| Spec::default().with_store("/skydns/config", json).map(|read| read.spec.ns_policy());
+    assert_eq!(store(br#"{"ns_rotate": false}"#).expect("a setting"), NsPolicy::Order);
+    assert_eq!(store(br#"{"ns_policy": "fastest"}"#).expect("a setting"), NsPolicy::Fastest);
+    assert!(store(br#"{"ns_policy": "first"}"#).is_err());
+}
+
+#[test]
 fn every_flag_of_skydns_is_known() {
     let flags_2_0 = "domain addr nameservers machines dnssec local tls-key tls-pem ca-cert rtimeout round-robin \
                      discover verbose systemd kubernetes hostmaster scache rcache rcache-ttl";

@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::flight::{Flight, Flights};
 use super::message::UpstreamQuestion;
 use super::pool::Pool;
+use super::race::RaceRules;
 use super::refresh::Refresher;
 use super::shape::shape;
 use super::stub::StubZone;
@@ -95,7 +96,7 @@ pub struct Forwarder {
     lookups: Arc<Admission>,
     /// Exchanges that were given up because too many were under way.
     given_up: Arc<AtomicU64>,
-    /// Counts questions for `ns_rotate`.
+    /// Counts questions, so that they are spread over upstreams.
     turn: AtomicUsize,
 }
 
@@ -361,12 +362,13 @@ impl Forwarder {
     fn join_exchange(&self, asked: Asked) -> Flight {
         let Asked { question, upstreams, client } = asked;
         let (cache, config) = (self.cache.load_full(), self.config.load_full());
-        let turn = if config.ns_rotate { Some(self.turn.fetch_add(1, Ordering::Relaxed)) } else { None };
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let rules = RaceRules { policy: config.ns_policy, turn, limit: config.timeout };
         let (exchanges, given_up) = (Arc::clone(&self.exchanges), Arc::clone(&self.given_up));
         let exchange = {
             let question = question.clone();
             move |followers| async move {
-                let reply = race::run(&question, &upstreams, turn, config.timeout, followers);
+                let reply = race::run(&question, &upstreams, rules, followers);
                 match exchanges.run(client, reply).await {
                     Ok(mut reply) => {
                         shape(&question, &mut reply);

@@ -38,6 +38,8 @@ pub(super) struct HealthState {
     unanswered: u32,
     /// Probes among these.
     unanswered_probes: u32,
+    /// Whether a question waits that was sent again, so that it may be among these soon.
+    is_silent: bool,
     /// When the first of these was sent.
     silent_since: Option<Instant>,
     last_reply: Option<Instant>,
@@ -62,6 +64,7 @@ impl HealthState {
             health: Health::Healthy,
             unanswered: 0,
             unanswered_probes: 0,
+            is_silent: false,
             silent_since: None,
             last_reply: None,
             failures: 0,
@@ -83,15 +86,16 @@ impl HealthState {
         self.failing.is_some_and(|failing| failing.is_retry_due)
     }
 
-    /// Whether a question got no reply since the last reply, so that the upstream is to be probed.
+    /// Whether a question got no reply since the last reply, or waits for long, so that the upstream is to be probed.
     pub(super) fn is_in_question(&self) -> bool {
-        self.unanswered > 0
+        self.unanswered > 0 || self.is_silent
     }
 
     /// A reply came, of whatever kind.
     pub(super) fn on_reply(&mut self, now: Instant) {
         self.last_reply = Some(now);
-        (self.unanswered, self.unanswered_probes, self.silent_since) = (0, 0, None);
+        (self.unanswered, self.unanswered_probes) = (0, 0);
+        (self.is_silent, self.silent_since) = (false, None);
         self.health = Health::Healthy;
     }
 
@@ -99,6 +103,11 @@ impl HealthState {
     pub(super) fn on_answer(&mut self, now: Instant) {
         self.on_reply(now);
         (self.failures, self.failing) = (0, None);
+    }
+
+    /// A question that was sent at a time has to be sent again.
+    pub(super) fn on_silence(&mut self, sent: Instant) {
+        self.is_silent |= self.last_reply.is_none_or(|reply| reply < sent);
     }
 
     /// A question or probe that was sent at a time got no reply.

@@ -18,6 +18,7 @@ mod flight;
 mod forwarder;
 mod health;
 mod message;
+mod order;
 mod pending_replies;
 mod pool;
 mod probe;

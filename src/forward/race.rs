@@ -1,17 +1,17 @@
 //! One question to several upstreams: the next one is asked when one fails, refuses, or takes too long.
 //!
-//! Owns the order of upstreams, the time that each has before the next one is asked as well, and the failure that the
-//! client gets when no upstream answers.
+//! Owns when the next upstream is asked as well, and the failure that the client gets when no upstream answers.
 
 use super::endpoint::Endpoint;
 use super::exchange_error::ExchangeError;
 use super::flight::Followers;
 use super::health::Health;
 use super::message::UpstreamQuestion;
+use super::order::order;
 use super::upstream::{NoAnswer, Upstream};
-use super::upstream_state::UpstreamSummary;
 use super::verdict::{FailureKind, explained};
 use crate::answer::Ede;
+use crate::config::NsPolicy;
 use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -23,31 +23,23 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Upstreams share the questions if their reply time is at most twice that of the fastest one plus this time.
-const NEAR_RTT: Duration = Duration::from_millis(10);
-
-/// One in so many questions goes first to the second fastest upstream, so that its reply time stays known.
-const EXPLORE_PERIOD: usize = 64;
-
 /// A question to one upstream that is under way.
 type Attempt = BoxFuture<'static, (Arc<Upstream>, Result<Reply, NoAnswer>)>;
 
 /// Asks upstreams until one gives an answer; a reply in any case, within twice the timeout.
 ///
-/// `turn` counts questions if they are to be spread over the upstreams.
 pub(super) async fn run(
     question: &UpstreamQuestion,
     upstreams: &[Arc<Upstream>],
-    turn: Option<usize>,
-    limit: Duration,
+    rules: RaceRules,
     followers: Followers,
 ) -> Reply {
     let summaries: Vec<_> = upstreams.iter().map(|upstream| upstream.summary()).collect();
-    let count = usize::from(rand::random::<u16>());
-    let order = order(&summaries, turn, count);
+    let order = order(&summaries, rules.policy, rules.turn);
     let waiting = order.into_iter().map(|at| Arc::clone(&upstreams[at]));
     let mut race = Race {
         question,
+        policy: rules.policy,
         waiting: waiting.filter(|upstream| !upstream.summary().is_looping).collect(),
         asked: Vec::new(),
         refusing: Vec::new(),
@@ -56,16 +48,28 @@ pub(super) async fn run(
         followers,
         failure: Failure::None,
     };
-    match timeout(2 * limit, race.run()).await {
+    match timeout(2 * rules.limit, race.run()).await {
         Ok(Some(answer)) => answer,
         Ok(None) => race.failed("all upstreams failed"),
         Err(_) => race.failed("no upstream answered in time"),
     }
 }
 
+/// How one question goes to several upstreams.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RaceRules {
+    /// Which upstream is asked first.
+    pub(super) policy: NsPolicy,
+    /// The number of the question.
+    pub(super) turn: usize,
+    /// Time for the reply of one upstream.
+    pub(super) limit: Duration,
+}
+
 /// A question and the upstreams for it.
 struct Race<'a> {
     question: &'a UpstreamQuestion,
+    policy: NsPolicy,
     /// Upstreams still to be asked, the next one first.
     waiting: VecDeque<Arc<Upstream>>,
     /// Upstreams that were asked, whether they failed since or not.
@@ -99,7 +103,7 @@ impl Race<'_> {
                 Some((upstream, result)) = self.attempts.next() => {
                     match result {
                         Ok(answer) => {
-                            self.refusing.iter().for_each(|upstream| upstream.note_outdone());
+                            self.note_outdone();
                             return Some(answer);
                         }
                         Err(no_answer) => self.note_failure(upstream, no_answer),
@@ -112,11 +116,28 @@ impl Race<'_> {
                         // The same question came in again: perhaps because an upstream forwards to us.
                         self.asked.iter().for_each(|upstream| upstream.suspect_loop());
                     }
-                    hedge_at = self.ask_next();
+                    hedge_at = if self.may_hedge() { self.ask_next() } else { None };
                 }
             }
         }
         None
+    }
+
+    /// Whether the next upstream may be asked because the one asked last is slow.
+    ///
+    /// With `order` it may not, because the next one may answer differently, unless the one asked last is dead anyway.
+    fn may_hedge(&self) -> bool {
+        let is_dead = |upstream: &Arc<Upstream>| upstream.summary().health == Health::Dead;
+        self.policy != NsPolicy::Order || self.asked.last().is_none_or(is_dead)
+    }
+
+    /// Notes of each upstream that failed the question that another one answered it.
+    ///
+    /// With `order` that says nothing: a server that comes first for some names may refuse all others.
+    fn note_outdone(&self) {
+        if self.policy != NsPolicy::Order {
+            self.refusing.iter().for_each(|upstream| upstream.note_outdone());
+        }
     }
 
     /// Asks the next upstream; gives the time at which another one is to be asked as well.
@@ -134,8 +155,11 @@ impl Race<'_> {
     }
 
     fn note_failure(&mut self, upstream: Arc<Upstream>, no_answer: NoAnswer) {
-        self.failure.add(upstream.endpoint(), no_answer);
-        self.refusing.push(upstream);
+        let endpoint = upstream.endpoint();
+        if let NoAnswer::Reply(..) = no_answer {
+            self.refusing.push(upstream);
+        }
+        self.failure.add(endpoint, no_answer);
     }
 
     /// The reply when no upstream gave an answer.
@@ -174,41 +198,6 @@ async fn sleep_until_if_any(until: Option<Instant>) {
     }
 }
 
-/// Positions of the upstreams in the order to ask them.
-///
-/// Healthy upstreams come first, the fastest one first; an upstream without a reply so far counts as fast. With `turn`,
-/// a count of questions, these are spread over the healthy upstreams that are about as fast as the fastest one.
-/// `count` is random, and decides without `turn` whether another upstream than the fastest one comes first.
-fn order(upstreams: &[UpstreamSummary], turn: Option<usize>, count: usize) -> Vec<usize> {
-    let rtt = |at: usize| upstreams[at].rtt.unwrap_or_default();
-    let mut order: Vec<usize> = (0..upstreams.len()).collect();
-    order.sort_by_key(|at| (rank(&upstreams[*at]), rtt(*at), *at));
-    let healthy = order.iter().filter(|at| rank(&upstreams[**at]) == 0).count();
-    if healthy < 2 {
-        return order;
-    }
-    let limit = 2 * rtt(order[0]) + NEAR_RTT;
-    let near = order[..healthy].iter().filter(|at| rtt(**at) <= limit).count();
-    match turn {
-        Some(turn) => {
-            order[..near].sort_unstable();
-            order[..near].rotate_left(turn % near);
-        }
-        None if count % EXPLORE_PERIOD == EXPLORE_PERIOD - 1 => order[..healthy].rotate_left(1),
-        None => {}
-    }
-    order
-}
-
-/// Where an upstream stands: healthy ones are asked before others, dead ones last.
-fn rank(upstream: &UpstreamSummary) -> u8 {
-    match upstream.health {
-        Health::Dead => 2,
-        Health::Healthy if !upstream.is_failing || upstream.is_retry_due => 0,
-        Health::Doubted | Health::Healthy => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::context::UpstreamContext;
@@ -218,38 +207,13 @@ mod tests {
     use tokio::net::UdpSocket;
     use tokio::task::JoinSet;
 
-    fn upstream(is_healthy: bool, millis: u64) -> UpstreamSummary {
-        let health = if is_healthy { Health::Healthy } else { Health::Doubted };
-        let rtt = (millis > 0).then(|| Duration::from_millis(millis));
-        UpstreamSummary { health, rtt, ..UpstreamSummary::from_word(0) }
-    }
-
-    #[test]
-    fn the_fastest_healthy_upstream_comes_first() {
-        let upstreams = [upstream(true, 90), upstream(false, 1), upstream(true, 20), upstream(true, 40)];
-        assert_eq!(order(&upstreams, None, 0), [2, 3, 0, 1]);
-        assert_eq!(order(&upstreams, None, EXPLORE_PERIOD - 1), [3, 0, 2, 1]);
-    }
-
-    #[test]
-    fn turns_spread_questions_over_upstreams_about_as_fast() {
-        let upstreams = [upstream(true, 20), upstream(true, 90), upstream(true, 40), upstream(false, 1)];
-        assert_eq!(order(&upstreams, Some(0), 0), [0, 2, 1, 3]);
-        assert_eq!(order(&upstreams, Some(1), 0), [2, 0, 1, 3]);
-        assert_eq!(order(&upstreams, Some(2), 0), [0, 2, 1, 3]);
-    }
-
-    #[test]
-    fn an_upstream_that_was_never_asked_comes_first() {
-        let upstreams = [upstream(true, 20), upstream(true, 0)];
-        assert_eq!(order(&upstreams, None, 0), [1, 0]);
-        assert_eq!(order(&[upstream(false, 5), upstream(false, 2)], Some(3), 0), [1, 0]);
-        assert!(order(&[], Some(1), 0).is_empty());
-    }
-
     fn upstream_at(socket: &UdpSocket, timeout: Duration) -> Arc<Upstream> {
         let endpoint = Endpoint::classic(socket.local_addr().expect("an address"));
         Arc::new(Upstream::new(endpoint, UpstreamContext::new(timeout)))
+    }
+
+    fn rules(policy: NsPolicy, limit: Duration) -> RaceRules {
+        RaceRules { policy, turn: 0, limit }
     }
 
     /// Replies to each question with an rcode.
@@ -274,14 +238,15 @@ mod tests {
         }
         let question = UpstreamQuestion::own(Name::root(), RecordType::A);
         for is_failing in [false, false, false, false, true] {
-            let reply = run(&question, &upstreams, Some(0), limit, Followers::default()).await;
+            let reply =
+                run(&question, &upstreams, rules(NsPolicy::Rotate, limit), Followers::default()).await;
             assert_eq!(reply.rcode, ResponseCode::NXDomain);
             assert_eq!(upstreams[0].summary().is_failing, is_failing);
         }
         assert!(!upstreams[1].summary().is_failing);
         let lone = &upstreams[..1];
         for _ in 0..20 {
-            run(&question, lone, Some(0), limit, Followers::default()).await;
+            run(&question, lone, rules(NsPolicy::Rotate, limit), Followers::default()).await;
         }
         assert!(upstreams[0].summary().may_answer(), "replies without an answer show that it is there");
     }
@@ -296,7 +261,8 @@ mod tests {
         for upstream in [silent, closed] {
             for health in [Health::Healthy, Health::Healthy, Health::Doubted] {
                 let upstreams = [Arc::clone(&upstream)];
-                let reply = run(&question, &upstreams, None, limit, Followers::default()).await;
+                let reply =
+                    run(&question, &upstreams, rules(NsPolicy::Rotate, limit), Followers::default()).await;
                 assert_eq!(reply.rcode, ResponseCode::ServFail);
                 assert_eq!(upstream.summary().health, health, "{upstream:?}");
             }
@@ -368,12 +334,14 @@ mod tests {
         let limit = Duration::from_secs(20);
         for (at, bad) in bad.iter().enumerate() {
             let upstreams = [Arc::clone(bad), Arc::clone(&good)];
-            let reply = run(&question, &upstreams, Some(0), limit, Followers::default()).await;
+            let reply = run(&question, &upstreams, rules(NsPolicy::Order, limit), Followers::default()).await;
             assert_eq!(reply.rcode, ResponseCode::NXDomain, "upstream {at}");
             assert_eq!(bad.summary().health, Health::Healthy, "upstream {at}");
             // With nobody better, the client learns which one failed and how.
             if at < 9 {
-                let reply = run(&question, &upstreams[..1], Some(0), limit, Followers::default()).await;
+                let reply =
+                    run(&question, &upstreams[..1], rules(NsPolicy::Order, limit), Followers::default())
+                        .await;
                 let expected =
                     if at == 8 { "all upstreams failed".to_owned() } else { bad.endpoint().to_string() };
                 assert_eq!(reply.rcode, ResponseCode::ServFail, "upstream {at}");

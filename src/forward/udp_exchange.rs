@@ -23,10 +23,12 @@ const RESEND_DELAY: Duration = Duration::from_millis(400);
 const UNREACHABLE_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What others learn of an exchange before it ends.
-#[derive(Debug, Default)]
-pub(super) struct ExchangeSignals {
+#[derive(Default)]
+pub(super) struct ExchangeSignals<'a> {
     /// Notified when the next upstream is to be asked, though this one may still answer.
     pass_over: Arc<Notify>,
+    /// Called when the question is sent again.
+    on_silence: Option<&'a (dyn Fn() + Sync)>,
     is_unreachable: AtomicBool,
 }
 
@@ -35,7 +37,7 @@ pub(super) struct UdpExchange<'a> {
     sockets: &'a QuerySockets,
     question: &'a UpstreamQuestion,
     edns: EdnsSupport,
-    signals: &'a ExchangeSignals,
+    signals: &'a ExchangeSignals<'a>,
     first: OpenQuestion,
     second: Option<SecondQuestion>,
     resend_at: Instant,
@@ -61,10 +63,11 @@ pub(super) struct UdpReply {
     pub(super) fell_back: bool,
 }
 
-impl ExchangeSignals {
-    /// Signals of a race that asks the next upstream when `pass_over` is notified.
-    pub(super) fn new(pass_over: Arc<Notify>) -> Self {
-        Self { pass_over, is_unreachable: AtomicBool::new(false) }
+impl<'a> ExchangeSignals<'a> {
+    /// Signals of a race that asks the next upstream when `pass_over` is notified; `on_silence` is called when the question
+    /// is sent again.
+    pub(super) fn new(pass_over: Arc<Notify>, on_silence: &'a (dyn Fn() + Sync)) -> Self {
+        Self { pass_over, on_silence: Some(on_silence), is_unreachable: AtomicBool::new(false) }
     }
 
     /// Has the next upstream asked.
@@ -87,7 +90,7 @@ impl<'a> UdpExchange<'a> {
         sockets: &'a QuerySockets,
         question: &'a UpstreamQuestion,
         edns: EdnsSupport,
-        signals: &'a ExchangeSignals,
+        signals: &'a ExchangeSignals<'a>,
     ) -> Result<Self, ExchangeError> {
         let with_edns = edns != EdnsSupport::Unsupported;
         let first = sockets.open(question.to_message(with_edns).to_vec()?)?;
@@ -200,6 +203,9 @@ impl<'a> UdpExchange<'a> {
 
     /// Sends again; also without EDNS if the upstream may be silent because of EDNS.
     async fn resend(&mut self) -> Result<(), ExchangeError> {
+        if let Some(on_silence) = self.signals.on_silence {
+            on_silence();
+        }
         self.resend_at = Instant::now() + 2 * self.resend_pause;
         self.resend_pause *= 2;
         if matches!(self.so_far, Some(Err(_))) {

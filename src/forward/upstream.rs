@@ -148,7 +148,10 @@ impl Upstream {
         question: &UpstreamQuestion,
         pass_over: Arc<Notify>,
     ) -> Result<Reply, NoAnswer> {
-        let mut attempt = Attempt::begin(self, ExchangeSignals::new(pass_over));
+        let begun = Instant::now();
+        let on_silence = || self.note(|state| state.on_silence(begun, Instant::now()));
+        let signals = ExchangeSignals::new(pass_over, &on_silence);
+        let mut attempt = Attempt { upstream: self, begun, signals, is_settled: false };
         let result = self.exchange(question, &attempt.signals).await;
         attempt.is_settled = true;
         let now = Instant::now();
@@ -179,7 +182,7 @@ impl Upstream {
     async fn exchange(
         &self,
         question: &UpstreamQuestion,
-        signals: &ExchangeSignals,
+        signals: &ExchangeSignals<'_>,
     ) -> Result<UpstreamReply, ExchangeError> {
         let exchange = match self.endpoint.transport {
             UpstreamTransport::Classic => self.exchange_classic(question, signals),
@@ -202,7 +205,7 @@ impl Upstream {
     async fn exchange_classic(
         &self,
         question: &UpstreamQuestion,
-        signals: &ExchangeSignals,
+        signals: &ExchangeSignals<'_>,
     ) -> Result<UpstreamReply, ExchangeError> {
         let edns = self.summary().edns;
         let end = Instant::now() + self.context.timeout();
@@ -339,15 +342,9 @@ impl Upstream {
 struct Attempt<'a> {
     upstream: &'a Upstream,
     begun: Instant,
-    signals: ExchangeSignals,
+    signals: ExchangeSignals<'a>,
     /// Whether what came of it is noted already.
     is_settled: bool,
-}
-
-impl<'a> Attempt<'a> {
-    fn begin(upstream: &'a Upstream, signals: ExchangeSignals) -> Self {
-        Self { upstream, begun: Instant::now(), signals, is_settled: false }
-    }
 }
 
 impl Drop for Attempt<'_> {

@@ -8,7 +8,7 @@
 //!
 //! | state | asked | changes with | to |
 //! |---|---|---|---|
-//! | healthy | in its turn; probed after a question without a reply | 3 in a row without a reply, none of them a probe | doubted |
+//! | healthy | in its turn; probed when a question has to be sent again | 3 in a row without a reply, none of them a probe | doubted |
 //! | | | 3 in a row without a reply, one of them a probe | dead |
 //! | doubted | behind the healthy ones (by `order` in its turn); probed | a probe without a reply | dead |
 //! | dead | last; probed; is down | any reply, to a question or to a probe | healthy |
@@ -150,6 +150,12 @@ impl UpstreamState {
     /// A reply came that is no answer.
     pub(super) fn on_failure_reply(&mut self, now: Instant) -> Effects {
         self.change_health(|health| health.on_reply(now))
+    }
+
+    /// A question that was sent at a time has to be sent again: a probe may tell sooner than the end of its time.
+    pub(super) fn on_silence(&mut self, sent: Instant, now: Instant) -> Effects {
+        let effects = self.change_health(|health| health.on_silence(sent));
+        Effects { probe: effects.probe && self.is_probe_pause_over(now), ..effects }
     }
 
     /// A question that was sent at a time got no reply.

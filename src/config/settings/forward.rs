@@ -1,7 +1,9 @@
 //! Settings of forwarding: the upstreams, what is asked of them, for whom, and the cache.
 
 use super::{DefaultValue, Setting, TakesEffect, path, positive};
+use crate::config::NsPolicy;
 use crate::config::allow::Allow;
+use crate::config::input::SettingError;
 use crate::config::spec::{DEFAULT_NDOTS, DEFAULT_RCACHE_TTL, DEFAULT_READ_TIMEOUT, MAX_TTL_SETTING, Spec};
 
 pub(super) const FORWARD_SETTINGS: &[Setting] = &[
@@ -55,11 +57,39 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         keys: &["ns_rotate"],
         takes: None,
         summary: "spread queries over the healthy upstreams that are about equally fast",
-        details: "If this is switched off, the agent asks the fastest upstream.",
+        details: "If this is switched off, the agent asks the upstreams in their order. `-ns-policy` counts more.",
         default: DefaultValue::Value("true"),
         example: "false",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| input.boolean().map(|value| spec.ns_rotate = value),
+    },
+    Setting {
+        name: "ns-policy",
+        variables: &["SKYDNS_NS_POLICY"],
+        keys: &["ns_policy"],
+        takes: Some("POLICY"),
+        summary: "which upstream is asked first: `rotate`, `order`, or `fastest`",
+        details: "`rotate` spreads queries over the healthy upstreams that are about equally fast. `order` asks the first \
+                  upstream of the list, and the next one only if that gives no answer; a first one that is down is asked \
+                  again as soon as it replies to a probe. `fastest` asks the fastest upstream.",
+        default: DefaultValue::Unset("`rotate` with `-ns-rotate`, else `order`"),
+        example: "order",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.ns_policy = match input.text()? {
+                "" => None,
+                "rotate" => Some(NsPolicy::Rotate),
+                "order" => Some(NsPolicy::Order),
+                "fastest" => Some(NsPolicy::Fastest),
+                found => {
+                    return Err(SettingError::Choice {
+                        found: found.to_owned(),
+                        expected: "rotate, order or fastest",
+                    });
+                }
+            };
+            Ok(())
+        },
     },
     Setting {
         name: "ndots",

@@ -153,6 +153,19 @@ fn what_follows_from_an_event() {
 }
 
 #[test]
+fn an_upstream_is_probed_when_a_question_has_to_be_sent_again() {
+    let start = Instant::now();
+    let mut state = UpstreamState::new();
+    let _ = state.on_answer(MILLISECOND, start + MILLISECOND);
+    assert_eq!(state.on_silence(start, start + SECOND), Effects::default(), "a reply to another one came");
+    assert_eq!(state.on_silence(start + SECOND, start + 2 * SECOND), PROBE);
+    assert_eq!(state.take_probe(start + 2 * SECOND), Some(ProbeKind::Health));
+    let _ = state.on_probe_reply(MILLISECOND, start + 2 * SECOND);
+    assert_eq!(state.take_probe(start + 9 * SECOND), None);
+    assert_eq!(state.summary().health, Health::Healthy);
+}
+
+#[test]
 fn an_upstream_is_probed_from_the_first_question_without_a_reply_on() {
     let start = Instant::now();
     let mut state = UpstreamState::new();
