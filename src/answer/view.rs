@@ -28,7 +28,7 @@ pub struct View<'a> {
     pub dependencies: &'a Dependencies,
     /// How far the tree can be trusted.
     pub freshness: Freshness,
-    /// Unix time in seconds.
+    /// Seconds of the clock by which leases end.
     pub now: u64,
     /// Any number; equal numbers give equal random choices and orders of records.
     pub seed: u64,

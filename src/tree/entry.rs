@@ -39,7 +39,7 @@ impl Entry {
 pub struct Lease {
     /// The store's id of the lease.
     pub id: i64,
-    /// Unix time of its end in seconds; 0 while it is not known.
+    /// When it ends, in seconds of the source's clock; 0 while it is not known.
     end: AtomicU64,
 }
 
@@ -49,17 +49,17 @@ impl Lease {
         Self { id, end: AtomicU64::new(0) }
     }
 
-    /// The end in seconds of Unix time; 0 while it is not known.
+    /// The end in seconds of the source's clock, which no change of the date moves; 0 while it is not known.
     pub fn end(&self) -> u64 {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Sets the end, in seconds of Unix time.
+    /// Sets the end, in seconds of the source's clock.
     pub fn set_end(&self, end: u64) {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// Whole seconds left at `now` (Unix time), at least 1: an entry is served until the store says that it is gone, also if
+    /// Whole seconds left at `now` by the source's clock, at least 1: an entry is served until the store says that it is gone, also if
     /// its lease ended while the store was out of reach, or if the end is not known yet.
     pub fn left(&self, now: u64) -> u32 {
         let left = self.end().saturating_sub(now);

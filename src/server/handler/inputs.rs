@@ -3,7 +3,7 @@
 use super::signing::AnswerKeys;
 use super::{ClientClass, ClientQuery};
 use crate::answer::{self, Dependencies, Externals, Outcome, SharedAuthority, View, WORK_OF_ANSWER};
-use crate::clock::unix_time;
+use crate::clock::{steady_time, unix_time};
 use crate::config::Config;
 use crate::forward::{StubTable, StubZone};
 use crate::metrics::ReplyStats;
@@ -100,7 +100,7 @@ impl<'a> AnswerInputs<'a> {
             tree: &self.published.tree,
             dependencies: &self.dependencies,
             freshness: self.published.freshness,
-            now: self.now,
+            now: steady_time(),
             seed: self.seed,
             externals,
             max_records: query.transport.limit() / SMALLEST_RECORD,

@@ -3,7 +3,7 @@
 //! etcd's watch reports a lease only when it ends, so the time that is left has to be asked for: again each time half of
 //! what was left is over.
 
-use crate::clock::unix_time;
+use crate::clock::steady_time;
 use crate::tree::Lease;
 use etcd_client::{Error, LeaseClient};
 use futures_util::FutureExt;
@@ -124,8 +124,7 @@ impl LeaseTracker {
         };
         let next = match left.map(u64::try_from) {
             Some(Ok(left)) => {
-                let now = unix_time();
-                lease.set_end(now.saturating_add(left));
+                lease.set_end(steady_time().saturating_add(left));
                 (Duration::from_secs(left) / 2).max(LEASE_PAUSE)
             }
             // The lease is gone (-1): the watch reports the deletion of its keys.
@@ -152,7 +151,8 @@ enum TimeLeft {
 /// Asks for the time that is left of a lease.
 async fn time_left(mut client: LeaseClient, id: i64) -> TimeLeft {
     match timeout(LEASE_TIMEOUT, client.time_to_live(id, None)).await {
-        Ok(Ok(answer)) => TimeLeft::Seconds(answer.ttl()),
+        // Never more than was granted, whatever the store's clocks say.
+        Ok(Ok(answer)) => TimeLeft::Seconds(answer.ttl().min(answer.granted_ttl().max(0))),
         Ok(Err(error)) if is_about_login(&error) => TimeLeft::LoginRefused(error),
         Ok(Err(_)) | Err(_) => TimeLeft::Unknown,
     }

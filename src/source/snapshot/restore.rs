@@ -2,7 +2,7 @@
 
 use super::error::SnapshotError;
 use super::format::{HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, StoreIdentity, VERSION};
-use super::stored_service::{LeasesById, StoredService};
+use super::stored_service::{LeaseClock, RestoredLeases, StoredService};
 use crate::service::Key;
 use crate::tree::Entry;
 use nix::errno::Errno;
@@ -61,7 +61,9 @@ pub fn restore(
     if header.store.endpoints.is_disjoint(&store.endpoints) {
         return Err(SnapshotError::OtherStore(header.store.endpoints));
     }
-    let (mut leases, mut part, mut services) = (LeasesById::new(), Vec::with_capacity(SERVICES_PER_PART), 0);
+    let as_of = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut leases = RestoredLeases::new(LeaseClock::now(), as_of);
+    let (mut part, mut services) = (Vec::with_capacity(SERVICES_PER_PART), 0);
     while !unread.is_empty() {
         let (service, behind) =
             postcard::take_from_bytes::<StoredService<'_>>(unread).map_err(|_| unreadable(unread))?;

@@ -2,7 +2,7 @@
 
 use super::error::SnapshotError;
 use super::format::{MAGIC, SnapshotHeader, VERSION};
-use super::stored_service::StoredService;
+use super::stored_service::{LeaseClock, StoredService};
 use crate::source::id::SourceId;
 use crate::tree::{LayeredEntry, Tree};
 use nix::fcntl::OFlag;
@@ -112,10 +112,10 @@ impl ChecksummedFile<'_> {
 
     /// Appends the services of etcd; returns their number.
     fn push_services(&mut self, tree: &Tree) -> Result<usize, SnapshotError> {
-        let (mut services, mut result) = (0, Ok(()));
+        let (clock, mut services, mut result) = (LeaseClock::now(), 0, Ok(()));
         tree.entries(SourceId::Etcd.layer(), |key, entries| {
             for (index, LayeredEntry { entry, .. }) in entries.iter().enumerate() {
-                let Some(service) = StoredService::new(index > 0, &key, entry) else { continue };
+                let Some(service) = StoredService::new(index > 0, &key, entry, clock) else { continue };
                 services += 1;
                 result = self.push(&service);
                 if result.is_err() {

@@ -1,5 +1,6 @@
 //! One service in the encoding of a snapshot.
 
+use crate::clock::{steady_time, unix_time};
 use crate::service::{Host, Key, Service};
 use crate::tree::{Entry, Lease};
 use hickory_proto::rr::Name;
@@ -23,7 +24,7 @@ pub(super) struct StoredService<'a> {
     group: Option<&'a str>,
     target_strip: u8,
     mail: bool,
-    /// The id of the lease, and its end in seconds of Unix time.
+    /// The id of the lease, and its end in seconds of Unix time; 0 if it was not known.
     lease: Option<(i64, u64)>,
 }
 
@@ -42,12 +43,63 @@ enum StoredHost<'a> {
 #[serde(transparent)]
 struct HostOctets<'a>(#[serde(borrow)] std::borrow::Cow<'a, [u8]>);
 
-/// Leases by id: all services of one lease share it.
-pub(super) type LeasesById = HashMap<i64, Arc<Lease>>;
+/// Translates the ends of leases between the clock of this start and Unix time, in which they are stored: the other clock
+/// has no meaning after a restart of the host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseClock {
+    /// Unix time now, in seconds.
+    pub(super) unix: u64,
+    /// The same moment by the clock of leases.
+    pub(super) steady: u64,
+}
+
+impl LeaseClock {
+    pub(super) fn now() -> Self {
+        Self { unix: unix_time(), steady: steady_time() }
+    }
+
+    /// The end of a lease in Unix time.
+    fn stored(self, end: u64) -> u64 {
+        match end {
+            0 => 0,
+            end => (self.unix.saturating_add(end)).saturating_sub(self.steady),
+        }
+    }
+
+    /// The end of a lease of a snapshot of a time. When the snapshot was written the lease had some seconds left, at most as
+    /// many as were granted; it has no more now, even if the date was set back since.
+    fn restored(self, end: u64, as_of: u64) -> u64 {
+        match end {
+            0 => 0,
+            end => self.steady.saturating_add(end.saturating_sub(self.unix).min(end.saturating_sub(as_of))),
+        }
+    }
+}
+
+/// The leases of a snapshot by id: all services of one lease share it.
+#[derive(Debug)]
+pub(super) struct RestoredLeases {
+    by_id: HashMap<i64, Arc<Lease>>,
+    clock: LeaseClock,
+    /// When the store was last known to hold what the snapshot holds, in seconds of Unix time.
+    as_of: u64,
+}
+
+impl RestoredLeases {
+    pub(super) fn new(clock: LeaseClock, as_of: u64) -> Self {
+        Self { by_id: HashMap::new(), clock, as_of }
+    }
+
+    fn lease(&mut self, id: i64, end: u64) -> Arc<Lease> {
+        let lease = self.by_id.entry(id).or_insert_with(|| Arc::new(Lease::new(id)));
+        lease.set_end(self.clock.restored(end, self.as_of));
+        Arc::clone(lease)
+    }
+}
 
 impl<'a> StoredService<'a> {
     /// The encoding of an entry; `None` if its host cannot be written, which is never so: it was read from a name.
-    pub(super) fn new(is_further: bool, key: &'a Key, entry: &'a Entry) -> Option<Self> {
+    pub(super) fn new(is_further: bool, key: &'a Key, entry: &'a Entry, clock: LeaseClock) -> Option<Self> {
         let service = &entry.service;
         let host = match &service.host {
             Host::None => StoredHost::None,
@@ -67,23 +119,19 @@ impl<'a> StoredService<'a> {
             group: service.group.as_deref(),
             target_strip: service.target_strip,
             mail: service.mail,
-            lease: entry.lease.as_ref().map(|lease| (lease.id, lease.end())),
+            lease: entry.lease.as_ref().map(|lease| (lease.id, clock.stored(lease.end()))),
         })
     }
 
     /// The entry and its key; `None` if the key or the host is no name.
-    pub(super) fn entry(&self, leases: &mut LeasesById) -> Option<(Key, Entry)> {
+    pub(super) fn entry(&self, leases: &mut RestoredLeases) -> Option<(Key, Entry)> {
         let host = match &self.host {
             StoredHost::None => Host::None,
             StoredHost::V4(octets) => Host::V4((*octets).into()),
             StoredHost::V6(octets) => Host::V6((*octets).into()),
             StoredHost::Name(HostOctets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
         };
-        let lease = self.lease.map(|(id, end)| {
-            let lease = leases.entry(id).or_insert_with(|| Arc::new(Lease::new(id)));
-            lease.set_end(end);
-            Arc::clone(lease)
-        });
+        let lease = self.lease.map(|(id, end)| leases.lease(id, end));
         let service = Service {
             host,
             port: self.port,
@@ -96,5 +144,26 @@ impl<'a> StoredService<'a> {
             mail: self.mail,
         };
         Some((Key::from_wire(self.key)?, Entry { service, lease }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_leases_go_to_unix_time_and_back() {
+        // The host ran for a while after its date was set back by 1,000 s, so the two clocks differ.
+        let clock = LeaseClock { unix: 100_000, steady: 101_000 };
+        assert_eq!(clock.stored(101_060), 100_060);
+        assert_eq!(clock.stored(100_990), 99_990, "an end that is over");
+        assert_eq!(clock.stored(0), 0);
+        let later = LeaseClock { unix: 100_010, steady: 100_010 };
+        assert_eq!(later.restored(100_060, 100_000), 100_060);
+        assert_eq!(later.restored(99_990, 100_000), 100_010);
+        assert_eq!(later.restored(0, 100_000), 0);
+        // The date is a year back: 60 s were left when the snapshot was written.
+        let year_back = LeaseClock { unix: 1_000, steady: 1_000 };
+        assert_eq!(year_back.restored(100_060, 100_000), 1_060);
     }
 }

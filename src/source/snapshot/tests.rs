@@ -1,5 +1,6 @@
 use super::format::{MAGIC, VERSION};
 use super::*;
+use crate::clock::{steady_time, unix_time};
 use crate::service::{Host, Key, KeyTarget, Keyspace, Service};
 use crate::source::id::SourceId;
 use crate::tree::{Entry, LayeredEntry, Lease, Tree};
@@ -31,7 +32,7 @@ fn key(path: &str) -> Key {
 fn tree() -> Tree {
     let mut tree = Tree::new();
     let lease = Arc::new(Lease::new(7));
-    lease.set_end(1_700_000_060);
+    lease.set_end(steady_time() + 600);
     let entry = |json: &str, leased: bool| {
         let service = Service::from_json(json.as_bytes()).expect("a service");
         Entry { service, lease: leased.then(|| Arc::clone(&lease)) }
@@ -57,18 +58,19 @@ fn snapshot_path() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
+/// A time that is not now, in whole seconds.
 fn as_of() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    UNIX_EPOCH + Duration::from_secs(unix_time() - 100)
 }
 
-/// Services by key: whether the key had one before, the service, and its lease's id and end.
-type FoundServices = BTreeMap<String, Vec<(bool, Service, Option<(i64, u64)>)>>;
+/// Services by key: whether the key had one before, the service, and its lease's id.
+type FoundServices = BTreeMap<String, Vec<(bool, Service, Option<i64>)>>;
 
 fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, FoundServices), SnapshotError> {
     let mut found = FoundServices::new();
     let restored = restore(path, store, |part| {
         for RestoredService { is_further, key, entry } in part {
-            let lease = entry.lease.map(|lease| (lease.id, lease.end()));
+            let lease = entry.lease.map(|lease| lease.id);
             found.entry(format!("{key:?}")).or_default().push((is_further, entry.service, lease));
         }
     })?;
@@ -88,7 +90,7 @@ fn what_is_saved_comes_back() {
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
     tree().entries(SourceId::Etcd.layer(), |key, entries| {
         let expected = entries.iter().enumerate().map(|(index, LayeredEntry { entry, .. })| {
-            let lease = entry.lease.as_ref().map(|lease| (lease.id, lease.end()));
+            let lease = entry.lease.as_ref().map(|lease| lease.id);
             (index > 0, entry.service.clone(), lease)
         });
         assert_eq!(found[&format!("{key:?}")], expected.collect::<Vec<_>>());
@@ -109,6 +111,7 @@ fn services_on_one_lease_share_it() {
     };
     restore(&path, &store(), each).expect("restored");
     assert_eq!(leases.len(), 3);
+    assert!((590..=600).contains(&leases[0].left(steady_time())), "{}", leases[0].left(steady_time()));
     assert!(Arc::ptr_eq(&leases[0], &leases[1]));
 }
 
@@ -229,6 +232,28 @@ fn a_full_disk_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
     let error = save::write(&full, &header(), &tree(), as_of()).expect_err("no room").to_string();
     assert!(error.starts_with("writing it: No space left on device"), "{error}");
+}
+
+#[test]
+fn a_lease_has_no_more_left_than_when_the_snapshot_was_written() {
+    let (_dir, path) = snapshot_path();
+    // The date was 1,000 days ahead when the snapshot was written, and was set back since.
+    let ahead = Duration::from_secs(1_000 * 86_400);
+    let mut tree = Tree::new();
+    let lease = Arc::new(Lease::new(7));
+    lease.set_end(steady_time() + ahead.as_secs() + 60);
+    let entry = Entry { service: Service::default(), lease: Some(lease) };
+    tree.put(&key("t/a"), SourceId::Etcd.layer(), entry);
+    save(&path, &header(), &tree, SystemTime::now() + ahead).expect("saved");
+    let mut left = Vec::new();
+    let now = steady_time();
+    restore(&path, &store(), |part| {
+        left.extend(
+            part.iter().filter_map(|service| service.entry.lease.as_ref().map(|lease| lease.left(now))),
+        );
+    })
+    .expect("restored");
+    assert!((58..=62).contains(&left[0]), "{left:?}");
 }
 
 #[test]
