@@ -84,6 +84,8 @@ pub(super) struct OpenConnection {
 struct Table {
     connections: HashMap<u64, Arc<Connection>>,
     clients: HashMap<ClientId, ClientConnections>,
+    /// Connections of clients that are not ours.
+    of_strangers: usize,
     next: u64,
 }
 
@@ -104,6 +106,7 @@ struct ClientShare {
 #[derive(Debug)]
 struct Connection {
     client: ClientId,
+    is_ours: bool,
     /// When the last query came in, in milliseconds since the table was made.
     last: AtomicU64,
     /// Queries that are not answered yet.
@@ -130,11 +133,13 @@ impl Connections {
         })
     }
 
-    /// Adds a connection. If there are too many, another one is closed: see [`Table::make_room`].
-    pub(super) fn open(self: &Arc<Self>, peer: IpAddr) -> OpenConnection {
+    /// Adds a connection of a client, which may be one of ours. If there are too many, another one is closed: see
+    /// [`Table::make_room`].
+    pub(super) fn open(self: &Arc<Self>, peer: IpAddr, is_ours: bool) -> OpenConnection {
         let now = self.now();
         let connection = Arc::new(Connection {
             client: ClientId::of(peer),
+            is_ours,
             last: AtomicU64::new(now),
             pending: AtomicUsize::new(0),
             writing_since: AtomicU64::new(u64::MAX),
@@ -188,6 +193,7 @@ impl Table {
         let number = self.next;
         self.next += 1;
         self.connections.insert(number, Arc::clone(connection));
+        self.of_strangers += usize::from(!connection.is_ours);
         let client = self.clients.entry(connection.client).or_insert_with(|| ClientConnections {
             count: 0,
             share: Arc::new(ClientShare {
@@ -202,6 +208,7 @@ impl Table {
     /// Removes a connection, if it is there.
     fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&number)?;
+        self.of_strangers -= usize::from(!connection.is_ours);
         if let Some(client) = self.clients.get_mut(&connection.client) {
             client.count -= 1;
             if client.count == 0 {
@@ -220,15 +227,17 @@ impl Table {
 
     /// Closes a connection for a new one of a client. It is one of the client that has the most, the new one included: one
     /// whose replies are not read, else the one without a pending query that is idle for the longest, else that with the
-    /// oldest query.
+    /// oldest query. If clients that are not ours have more than half, who may be one with many addresses, it is one of theirs.
     fn make_room(&mut self, newcomer: ClientId, now: u64) {
-        let count = |client: &ClientId| {
-            let count = self.clients.get(client).map_or(0, |client| client.count);
-            count + usize::from(*client == newcomer)
+        let count = |connection: &Connection| {
+            let count = self.clients.get(&connection.client).map_or(0, |client| client.count);
+            count + usize::from(connection.client == newcomer)
         };
-        let most = self.clients.keys().map(count).max().unwrap_or(0);
-        let candidates = self.connections.iter().filter(|(_, connection)| count(&connection.client) == most);
-        let first = candidates.min_by_key(|(_, connection)| connection.closing_order(now));
+        let ours_stay = 2 * self.of_strangers > self.connections.len();
+        let candidates = self.connections.iter().filter(|(_, connection)| !(ours_stay && connection.is_ours));
+        let most = candidates.clone().map(|(_, connection)| count(connection)).max().unwrap_or(0);
+        let of_most = candidates.filter(|(_, connection)| count(connection) == most);
+        let first = of_most.min_by_key(|(_, connection)| connection.closing_order(now));
         if let Some(number) = first.map(|(number, _)| *number) {
             self.close(number);
         }
@@ -385,7 +394,7 @@ mod tests {
     async fn opened(table: &Arc<Connections>, clients: &[u8]) -> Vec<OpenConnection> {
         let mut open = Vec::new();
         for last in clients {
-            open.push(table.open(client(*last)));
+            open.push(table.open(client(*last), true));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         open
@@ -400,7 +409,7 @@ mod tests {
         let table = Connections::with_max(3);
         let open = opened(&table, &[1, 1, 1]).await;
         open[0].query_received();
-        let fourth = table.open(client(1));
+        let fourth = table.open(client(1), true);
         assert_eq!(are_gone(&open), [false, true, false]);
         open[1].evicted().await;
         drop(fourth);
@@ -418,9 +427,9 @@ mod tests {
             connection.query_received();
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let _fifth = table.open(client(3));
+        let _fifth = table.open(client(3), true);
         assert_eq!(are_gone(&open), [false, true, false, false]);
-        let _sixth = table.open(client(2));
+        let _sixth = table.open(client(2), true);
         assert_eq!(are_gone(&open), [false, true, true, false], "its own, not that of an idle innocent");
     }
 
@@ -428,8 +437,22 @@ mod tests {
     async fn who_comes_last_of_many_takes_the_place_of_the_one_idle_for_the_longest() {
         let table = Connections::with_max(3);
         let open = opened(&table, &[1, 2, 3]).await;
-        let _fourth = table.open(client(4));
+        let _fourth = table.open(client(4), true);
         assert_eq!(are_gone(&open), [true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_of_many_addresses_leave_half_to_ours() {
+        let table = Connections::with_max(4);
+        let ours = opened(&table, &[1, 1]).await;
+        let stranger = |last: u8| table.open([198, 51, 100, last].into(), false);
+        let first = stranger(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let strangers = [first, stranger(2)];
+        let _third = stranger(3);
+        assert_eq!(are_gone(&ours), [true, false], "half is free to all");
+        let _fourth = stranger(4);
+        assert_eq!((are_gone(&ours), are_gone(&strangers)), (vec![true, false], vec![true, false]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -441,7 +464,7 @@ mod tests {
         open[1].note_write(true);
         open[1].note_write(false);
         tokio::time::advance(Duration::from_secs(1)).await;
-        let _fourth = table.open(client(1));
+        let _fourth = table.open(client(1), true);
         assert_eq!(are_gone(&open), [false, false, true]);
     }
 
@@ -449,15 +472,15 @@ mod tests {
     async fn all_addresses_of_a_v6_network_are_one_client() {
         let table = Connections::with_max(3);
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        let open = [table.open(client(1)), table.open(v6(1)), table.open(v6(2))];
-        let _fourth = table.open(client(2));
+        let open = [table.open(client(1), true), table.open(v6(1), true), table.open(v6(2), true)];
+        let _fourth = table.open(client(2), true);
         assert_eq!(are_gone(&open), [false, true, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn room_is_bounded_for_each_and_for_all() {
         let table = Connections::with_max(3);
-        let open = table.open(US);
+        let open = table.open(US, true);
         let free = || (table.budget.available_permits(), open.connection.budget.available_permits());
         let before = free();
         let mut usual = open.reserve_usual().await.expect("a permit");
@@ -499,14 +522,14 @@ mod tests {
         let table = Connections::with_max(200);
         let mut held = Vec::new();
         for _ in 0..20 {
-            let open = table.open(client(1));
+            let open = table.open(client(1), true);
             held.push((fill(&open).await, open));
         }
         let begun = Instant::now();
         // Its own connections have their first reply, others all they need.
-        let same = table.open(client(1));
+        let same = table.open(client(1), true);
         let _first = same.reserve_usual().await.expect("a permit");
-        let innocent = table.open(client(2));
+        let innocent = table.open(client(2), true);
         let mut permits = fill(&innocent).await;
         assert!(innocent.fit(&mut permits.pop().expect("a permit"), 4_000).await);
         assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -518,12 +541,12 @@ mod tests {
         let mut held = Vec::new();
         for last in 1..=8 {
             for _ in 0..17 {
-                let open = table.open(client(last));
+                let open = table.open(client(last), true);
                 held.push((fill(&open).await, open));
             }
         }
         assert!(table.is_full());
-        let innocent = table.open(client(100));
+        let innocent = table.open(client(100), true);
         let _first = innocent.reserve_usual().await.expect("a permit");
         let waiting = innocent.reserve_usual();
         let evicted = async {

@@ -6,7 +6,6 @@ use super::origin::Origin;
 use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,13 +66,17 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (handler, open, stop) = (Arc::clone(&handler), table.open(peer.ip()), stop.clone());
+                // A connection without a local address is closed already.
+                let Ok(local) = stream.local_addr() else { continue };
+                let origin = Origin::of_connection(peer, local);
+                let open = table.open(origin.ip, handler.is_ours(&origin));
+                let (handler, stop) = (Arc::clone(&handler), stop.clone());
                 connections.spawn(async move {
                     let open = Arc::new(open);
                     let served = tokio::select! {
                         biased;
                         () = open.evicted() => Err(io::ErrorKind::QuotaExceeded.into()),
-                        served = serve_connection(stream, peer, handler, Arc::clone(&open), stop) => served,
+                        served = serve_connection(stream, origin, handler, Arc::clone(&open), stop) => served,
                     };
                     if let Err(error) = served {
                         log::debug!("connection of {peer}: {error}");
@@ -94,13 +97,12 @@ pub async fn serve(
 
 async fn serve_connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    origin: Origin,
     handler: Arc<Handler>,
     open: Arc<OpenConnection>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let origin = Origin::of_connection(peer, stream.local_addr()?);
     let mut reader = StoppableReader { stop, end: None };
     let (read, write) = stream.into_split();
     let (replies, unwritten) = mpsc::channel(MAX_UNWRITTEN_REPLIES);

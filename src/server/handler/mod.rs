@@ -23,7 +23,7 @@ use crate::heartbeat::Heartbeats;
 use crate::logging::{QUERIES, RateLimitedLog};
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
-use crate::wire::{self, CacheHint, Reply, Request, Screened, Transport};
+use crate::wire::{self, CacheHint, MAX_UDP_REPLY_BEYOND_HOST, Reply, Request, Screened, Transport};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -150,10 +150,14 @@ impl Handler {
         &self.metrics
     }
 
+    /// Whether a client is one of ours, for whom questions are forwarded by its address.
+    pub(super) fn is_ours(&self, origin: &Origin) -> bool {
+        self.client_policy.class_of(origin, &self.config.load().allow).is_trusted()
+    }
+
     /// Takes the budget for one query over TCP; `false` if a client that is not ours has to wait for it.
     pub(super) fn take_turn(&self, origin: &Origin) -> bool {
-        let class = self.client_policy.class_of(origin, &self.config.load().allow);
-        !class.may_be_forged() || self.tcp_limiter.take(origin.ip)
+        self.is_ours(origin) || self.tcp_limiter.take(origin.ip)
     }
 
     /// Handles a packet as far as it goes without waiting. Never panics.
@@ -276,6 +280,12 @@ impl Handler {
     fn panicked(&self, packet: &[u8]) -> Handled {
         self.metrics.panicked();
         log::error!("a fault in handling a packet of {} octets", packet.len());
+        // The fault may be in reading the packet.
+        if let Ok(Screened::Ask(request)) = catch_unwind(|| wire::screen(packet)) {
+            let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, "internal error"));
+            let transport = Transport::Udp { limit: request.udp_limit(MAX_UDP_REPLY_BEYOND_HOST) };
+            return Handled::Reply(wire::encode(&request, &reply, transport), None);
+        }
         match packet.first_chunk() {
             Some(header) => {
                 Handled::Reply(wire::without_question(header, ResponseCode::ServFail, None), None)

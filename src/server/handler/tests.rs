@@ -46,6 +46,7 @@ fn a_panic_is_one_querys_servfail() {
     let Handled::Reply(reply, _) = handler.handle(&faulty, &CLIENT) else { panic!("a reply") };
     let reply = Message::from_vec(&reply).expect("a reply");
     assert_eq!((reply.metadata.id, reply.metadata.response_code), (9, ResponseCode::ServFail));
+    assert_eq!(reply.queries[0].name().to_ascii(), "fault-now.skydns.local.");
     let query = packet("a.skydns.local.");
     assert!(matches!(handler.handle(&query, &CLIENT), Handled::Reply(..)), "the next query is answered");
     let page = metrics::page(
