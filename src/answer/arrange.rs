@@ -1,9 +1,9 @@
 //! The order of the records of an answer, and what is left out: no record comes twice, a name has one CNAME, an RRset has
-//! one TTL, and round robin shuffles addresses.
+//! one TTL, and round robin shuffles each RRset.
 
 use super::outcome::Answer;
 use super::rng::Rng;
-use super::rrset::in_one_set;
+use super::rrset::{has_free_order, in_one_set};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +17,9 @@ pub(super) fn arrange(answer: &mut Answer, round_robin: bool, seed: u64) {
     // CNAMEs come first, in the order in which they are followed: some stub resolvers give up on any other order.
     answer.answers.sort_by_key(|record| record.record_type() != RecordType::CNAME);
     if round_robin {
-        shuffle_addresses(&mut answer.answers, &mut Rng::new(seed));
+        let mut rng = Rng::new(seed);
+        shuffle(&mut answer.answers, &mut rng);
+        shuffle(&mut answer.additionals, &mut rng);
     }
 }
 
@@ -70,12 +72,11 @@ impl RrSets {
     }
 }
 
-/// Shuffles the addresses of each RRset.
-fn shuffle_addresses(section: &mut [Record], rng: &mut Rng) {
+/// Shuffles the records of each RRset.
+fn shuffle(section: &mut [Record], rng: &mut Rng) {
     for rrset in section.chunk_by_mut(in_one_set) {
-        if !matches!(rrset[0].record_type(), RecordType::A | RecordType::AAAA) {
-            continue;
+        if has_free_order(rrset[0].record_type()) {
+            rng.shuffle(rrset.len(), |a, b| rrset.swap(a, b));
         }
-        rng.shuffle(rrset.len(), |a, b| rrset.swap(a, b));
     }
 }

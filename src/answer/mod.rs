@@ -32,7 +32,7 @@ pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS};
 pub use flatten::Flatten;
 pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;
-pub use rrset::{in_one_set, rrsets, same_name};
+pub use rrset::{has_free_order, in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
 pub use type_cache::TypeCache;
 pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER};

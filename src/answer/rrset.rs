@@ -1,6 +1,6 @@
 //! RRsets in a section.
 
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, Record, RecordType};
 
 /// Whether two names are equal but for letter case (RFC 4343).
 ///
@@ -19,6 +19,12 @@ pub fn same_name(a: &Name, b: &Name) -> bool {
 /// Whether two neighbouring records of a section are of one RRset.
 pub fn in_one_set(a: &Record, b: &Record) -> bool {
     a.record_type() == b.record_type() && same_name(&a.name, &b.name)
+}
+
+/// Whether the order of the records of an RRset says nothing, so that they may be shuffled: of each type but those that
+/// lead to another name, where clients may look at the first record alone, and signatures, which belong to several sets.
+pub fn has_free_order(rtype: RecordType) -> bool {
+    !matches!(rtype, RecordType::CNAME | RecordType::DNAME | RecordType::PTR | RecordType::RRSIG)
 }
 
 /// The RRsets of a section in which the records of each RRset are side by side.

@@ -27,7 +27,7 @@ pub struct Zone {
     pub min_ttl: u32,
     /// SRV priority and MX preference of services that have none of their own.
     pub priority: u16,
-    /// Whether addresses are shuffled.
+    /// Whether the records of each RRset are shuffled.
     pub round_robin: bool,
     /// Which names have a CNAME.
     pub flatten: Flatten,

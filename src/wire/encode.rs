@@ -1,11 +1,11 @@
 //! Writing replies: header, sections, OPT and truncation (RFC 1035 §4, RFC 6891 §6, RFC 2181 §9).
 
 use super::forwarded::{ForwardedRecords, Section};
-use super::record::{WireRecord, belong_together, has_free_order};
+use super::record::{WireRecord, belong_together};
 use super::shared_authority::{self, EncodedAuthority};
 use super::writer::Writer;
 use super::{ClientEdns, HEADER, OWN_UDP_SIZE, Reply, Request, Transport};
-use crate::answer::{Ede, SharedAuthority};
+use crate::answer::{Ede, SharedAuthority, has_free_order};
 use hickory_proto::op::ResponseCode;
 
 /// Option code of an extended DNS error (RFC 8914 §2).

@@ -5,8 +5,7 @@
 
 use super::message_reader::{MessageReader, ReadError};
 use super::names_in_data::{NamesInData, SplitData, only_name};
-use super::record::has_free_order;
-use crate::answer::Rng;
+use crate::answer::{Rng, has_free_order};
 use crate::wire_name::{labels, same_name_octets};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, rdata};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -107,11 +106,17 @@ impl ForwardedRecords {
         }
     }
 
-    /// Puts the records of each RRset of the answer section into a random order; CNAMEs and PTRs stay.
+    /// Puts the records of each RRset of the answer section, and addresses of the additional section, into a random order;
+    /// CNAMEs and PTRs stay.
     pub fn shuffle(&mut self, rng: &mut Rng) {
         let octets = &self.octets;
         for set in self.records.chunk_by_mut(|a, b| a.is_in_set(b, octets)) {
-            if set[0].section == Section::Answer && has_free_order(set[0].rtype) {
+            let is_shuffled = match set[0].section {
+                Section::Answer => has_free_order(set[0].rtype),
+                Section::Authority => false,
+                Section::Additional => matches!(set[0].rtype, RecordType::A | RecordType::AAAA),
+            };
+            if is_shuffled {
                 rng.shuffle(set.len(), |a, b| set.swap(a, b));
             }
         }

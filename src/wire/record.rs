@@ -34,12 +34,6 @@ pub(super) trait WireRecord {
     fn write_data(&self, writer: &mut Writer) -> Result<(), ProtoError>;
 }
 
-/// Whether the order of the records of an RRset says nothing, so that they may be shuffled: of each type but those that
-/// lead to another name, where clients may look at the first record alone, and signatures, which belong to several sets.
-pub(super) fn has_free_order(rtype: RecordType) -> bool {
-    !matches!(rtype, RecordType::CNAME | RecordType::DNAME | RecordType::PTR | RecordType::RRSIG)
-}
-
 /// Whether two records that follow each other are of one RRset, or signatures behind the RRset that they are for
 /// (RFC 4035 §3.1.1): one is of no use without the other.
 pub(super) fn belong_together<R: WireRecord>(a: &R, b: &R) -> bool {

@@ -2,8 +2,8 @@
 
 use super::Validity;
 use super::names_in_data::NamesInData;
-use super::record::has_free_order;
 use super::rotation::{Rotation, Rotations};
+use crate::answer::has_free_order;
 use hickory_proto::rr::RecordType;
 use std::ops::Range;
 
@@ -37,7 +37,8 @@ impl Rewrites {
         }
         let count = |at: usize| Some(usize::from(u16::from_be_bytes([*reply.get(at)?, *reply.get(at + 1)?])));
         let answers = count(6)?;
-        let records = answers + count(8)? + count(10)?;
+        let additional = answers + count(8)?;
+        let records = additional + count(10)?;
         let (mut ttls, mut rotations, mut pointers) = (Vec::new(), Rotations::default(), Vec::new());
         let mut at = question_end;
         for number in 0..records {
@@ -45,7 +46,11 @@ impl Rewrites {
             if validity.ages && record.rtype != OPT {
                 ttls.push(u16::try_from(record.ttl - question_end).ok()?);
             }
-            if validity.rotates && number < answers && has_free_order(record.rtype.into()) {
+            let rtype = RecordType::from(record.rtype);
+            // In ADDITIONAL only addresses are chosen from by their order.
+            let has_free_order = has_free_order(rtype) && number < answers
+                || number >= additional && matches!(rtype, RecordType::A | RecordType::AAAA);
+            if validity.rotates && has_free_order {
                 rotations.add(&record);
             }
             at = record.data.end;

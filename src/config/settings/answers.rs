@@ -94,8 +94,9 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_ROUND_ROBIN"],
         keys: &["round_robin"],
         takes: None,
-        summary: "shuffle the addresses in answers",
-        details: "If this is switched off, addresses are in the order of their keys.",
+        summary: "shuffle the records of each type in answers",
+        details: "Every order is equally likely. PTR records are never shuffled. If this is switched off, records are in the \
+                  order of their keys.",
         default: DefaultValue::Value("true"),
         example: "false",
         takes_effect: TakesEffect::Reload,
