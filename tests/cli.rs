@@ -205,6 +205,38 @@ fn check_reads_etcd() {
 }
 
 #[test]
+fn what_nobody_would_look_for_is_told() {
+    let setup = || {
+        Setup::new()
+            .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+            .record("/skydns/local/skydns/dns/stub/com/x", r#"{"host":"192.0.2.66"}"#)
+            .record("/skydns/local/skydns/dns/stub/org/example/x", r#"{"host":"192.0.2.1"}"#)
+            .record("/skydns/local/skydns/dns/stub/local/skydns/x", r#"{"host":"192.0.2.1"}"#)
+            .record("/skydns/local/other/b", r#"{"host":"10.0.0.2"}"#)
+            .record("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"a.skydns.local"}"#)
+            .args(&["-stubzones"])
+    };
+    let lines = [
+        "1 key is not below skydns.local., and nothing is answered from there: /skydns/local/other/b",
+        "stub zone com.: 192.0.2.66:53 (from the store) is a top-level domain, and all names below it go there",
+        "stub zone example.org.: 192.0.2.1:53 (from the store)",
+        "stub zone: x.skydns.local.stub.dns.skydns.local. is left out: it names our own domain",
+    ];
+    let (mut command, _, _dir) = setup().command();
+    let (code, text) = outcome(command.arg("check"));
+    assert_eq!(code, 0, "{text}");
+    lines.iter().for_each(|line| assert!(text.contains(line), "{line}\n{text}"));
+    let agent = setup().start();
+    for line in lines {
+        eventually(line, || agent.log().contains(line));
+    }
+    fs::remove_file(agent.records().join("local/skydns/dns/stub/com/x")).expect("removed");
+    eventually("the end is told", || agent.log().contains("stub zone com. is gone"));
+    let told = agent.log().matches("stub zone example.org.").count();
+    assert_eq!(told, 1, "once\n{}", agent.log());
+}
+
+#[test]
 fn files_are_followed() {
     let agent = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#).start();
     let knows = |name: &str, data: &[&str]| {

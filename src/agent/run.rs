@@ -10,6 +10,7 @@ use super::snapshot;
 use super::sources::Sources;
 use super::statistics::{self, Statistics};
 use super::status::{StatusLine, StatusNotes};
+use super::store_notices::StoreNotices;
 use super::tasks::Tasks;
 use super::watchdog::Prober;
 use crate::config::Spec;
@@ -85,7 +86,9 @@ impl Start {
 
     /// Makes the first configuration, and starts to answer queries with it.
     fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
-        let mut follower = SettingsFollower::new(self.spec.clone(), host(), self.publisher.status())?;
+        let notices = StoreNotices::new(self.publisher.published(), self.notes.clone());
+        let status = self.publisher.status();
+        let mut follower = SettingsFollower::new(self.spec.clone(), host(), status, notices)?;
         let (config, signer) = (follower.config(), follower.signer());
         let workers = config.load().workers;
         let bound = serve::sockets(passed, &config.load())?;

@@ -7,6 +7,7 @@
 use super::error::AgentError;
 use super::key_files::KeysError;
 use super::signer;
+use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
 use crate::config::{Config, HostIdentity, Spec};
 use crate::dnssec::{SignatureCache, Signer};
@@ -52,6 +53,7 @@ pub(super) struct SettingsFollower {
     /// The addresses that the agent listens on.
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
+    store_notices: StoreNotices,
 }
 
 impl SettingsFollower {
@@ -64,6 +66,7 @@ impl SettingsFollower {
         base: Spec,
         host: HostIdentity,
         status: watch::Receiver<Status>,
+        store_notices: StoreNotices,
     ) -> Result<Self, AgentError> {
         let config = Config::new(&base, &host)?;
         let signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
@@ -78,6 +81,7 @@ impl SettingsFollower {
             logged_keys: None,
             listening: Vec::new(),
             upstreams: Upstreams::default(),
+            store_notices,
         };
         follower.stored = follower.status.borrow_and_update().config();
         let derived = match follower.derive() {
@@ -141,6 +145,7 @@ impl SettingsFollower {
                     client_policy.refresh(&self.config.load().allow);
                     self.refresh_upstreams(&forwarder);
                     self.log_keys();
+                    self.look_at_store();
                 }
                 Some(NewSettings { spec, host, done }) = new_settings.recv() => {
                     let taken = self.take_settings(spec, host);
@@ -255,6 +260,7 @@ impl SettingsFollower {
             log::info!("the configuration changed");
         }
         self.config.store(Arc::new(config));
+        self.store_notices.forget();
         true
     }
 
@@ -269,6 +275,11 @@ impl SettingsFollower {
             }
             self.logged_keys = keys;
         }
+    }
+
+    /// Tells what is noticeable in the store.
+    fn look_at_store(&mut self) {
+        self.store_notices.look(&self.config.load(), &Keyspace::new(&self.base.path_prefix));
     }
 
     /// Replaces the forwarder's upstreams if resolv.conf or the configuration names others.

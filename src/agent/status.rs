@@ -30,6 +30,8 @@ struct Problems {
     reload: Option<ReloadFailure>,
     /// Why the snapshot cannot be written.
     snapshot: Option<String>,
+    /// Which keys of the store are not served.
+    unserved: Option<String>,
 }
 
 /// Threads, tasks or sockets that did nothing for a whole period of the watchdog.
@@ -65,6 +67,17 @@ impl StatusNotes {
         self.set(|problems| &mut problems.snapshot, problem.map(ToOwned::to_owned));
     }
 
+    /// Notes which keys of the store are not served; `None` if there are none.
+    pub(super) fn set_unserved(&self, keys: Option<&str>) {
+        self.set(|problems| &mut problems.unserved, keys.map(ToOwned::to_owned));
+    }
+
+    /// The text of each problem.
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0.borrow().texts()
+    }
+
     fn set<T: PartialEq>(&self, field: impl Fn(&mut Problems) -> &mut T, value: T) {
         self.0.send_if_modified(|problems| {
             let field = field(problems);
@@ -81,7 +94,7 @@ impl Problems {
         let stall = self.stall.iter().map(ToString::to_string);
         let reload = self.reload.iter().map(ToString::to_string);
         let snapshot = self.snapshot.iter().map(|problem| format!("no snapshot can be written: {problem}"));
-        stall.chain(reload).chain(snapshot).collect()
+        stall.chain(reload).chain(snapshot).chain(self.unserved.iter().cloned()).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
-use crate::agent::{CheckedSources, Keys, check_sources, host};
+use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
 use crate::answer::Zone;
 use crate::config::{Arguments, Config, Spec};
 use crate::service::Keyspace;
@@ -23,22 +23,25 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
     };
     let checked = runtime.block_on(check_sources(&arguments.spec));
     runtime.shutdown_background();
-    let spec = match checked {
+    let (spec, publisher) = match checked {
         Ok(CheckedSources { publisher, problems: unread, notes }) => {
             notes.iter().for_each(|note| println!("note: {note}"));
             unread.iter().for_each(|problem| report.problem(problem));
             refusals(&publisher, &mut report);
             let names = publisher.status().borrow().names;
             println!("{names} names");
-            stored(&arguments.spec, &publisher, &mut report)
+            (stored(&arguments.spec, &publisher, &mut report), Some(publisher))
         }
         Err(error) => {
             report.problem(&error);
-            arguments.spec.clone()
+            (arguments.spec.clone(), None)
         }
     };
     match Config::new(&spec, &host()) {
-        Ok(config) => println!("domain {}", config.zone.domain()),
+        Ok(config) => {
+            println!("domain {}", config.zone.domain());
+            publisher.iter().for_each(|publisher| noticeable(publisher, &config, &spec));
+        }
         Err(problem) => report.problem(&problem),
     }
     keys(&spec, &mut report);
@@ -83,6 +86,18 @@ fn refusals(publisher: &Publisher, report: &mut Report) {
         } else {
             report.problem(&format!("{text}; the record is not served"));
         }
+    }
+}
+
+/// Prints what of the store nobody would look for: keys that nothing is answered from, and stub zones.
+fn noticeable(publisher: &Publisher, config: &Config, spec: &Spec) {
+    let published = publisher.published().load_full();
+    if let Some(keys) = published.unserved(&config.zone) {
+        println!("note: {}", unserved_text(&keys, &config.zone, &Keyspace::new(&spec.path_prefix)));
+    }
+    let (stubs, left_out) = stub_notices(&published, config);
+    for StubNotice { is_warning, text } in stubs.values().chain(&left_out) {
+        println!("{}{text}", if *is_warning { "note: " } else { "" });
     }
 }
 

@@ -39,5 +39,5 @@ pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{ForwardReport, Forwarder, KnownReply, LookedUp, LookupFailed};
 pub use resolv_conf::ResolvConf;
 pub use shape::read_reply;
-pub use stub::{StubTable, StubZone};
+pub use stub::{StubKeys, StubTable, StubZone};
 pub use upstream::UpstreamReport;

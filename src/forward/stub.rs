@@ -2,7 +2,7 @@
 
 use super::endpoint::Endpoint;
 use crate::answer::{Dependencies, Zone};
-use crate::service::Host;
+use crate::service::{Host, Service};
 use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
@@ -15,6 +15,9 @@ const MAX_WORK: u32 = 100_000;
 
 /// Maximum number of servers of one stub zone; further ones are not asked.
 const MAX_SERVERS: usize = 64;
+
+/// Maximum number of keys below `stub.dns.<domain>` that are remembered as left out.
+const MAX_LEFT_OUT: usize = 100;
 
 /// A zone and the servers that its questions go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +62,9 @@ impl StubTable {
             _ => false,
         };
         if !same {
-            current = Arc::new(TreeStubZones { source: node.cloned(), zones: zones(tree, zone, &root) });
+            let zones = StubKeys::below(tree, zone, &root).zones;
+            let zones = zones.into_iter().map(|(name, stub)| (name, Arc::new(stub))).collect();
+            current = Arc::new(TreeStubZones { source: node.cloned(), zones });
             self.current.store(Arc::clone(&current));
         }
         if current.zones.is_empty() {
@@ -86,46 +91,67 @@ fn stub_root(zone: &Zone) -> Option<Name> {
     zone.dns_name().prepend_label("stub").ok()
 }
 
-fn zones(tree: &Tree, zone: &Zone, root: &Name) -> HashMap<Name, Arc<StubZone>> {
-    let TreeLookup::Services(found) =
-        tree.services(&TreePath::new(root), DataKinds::HOST, &Work::new(MAX_WORK), |_| false)
-    else {
-        return HashMap::new();
-    };
-    let mut zones: HashMap<Name, StubZone> = HashMap::new();
-    for entry in found {
-        let key = entry.name();
-        let service = &entry.entry.service;
-        let port = if service.port == 0 { 53 } else { service.port };
-        let server = match service.host {
-            Host::V4(v4) => Endpoint::classic(SocketAddr::from((v4, port))),
-            Host::V6(v6) => Endpoint::classic(SocketAddr::from((v6, port))),
-            Host::Name(_) | Host::None => {
-                log::warn!("stub zone: {key} names no IP address; it is left out");
-                continue;
-            }
+/// What the keys below `stub.dns.<domain>` give.
+#[derive(Debug, Default)]
+pub struct StubKeys {
+    /// The stub zones by name, in lower case.
+    pub zones: HashMap<Name, StubZone>,
+    /// The first keys that are left out, each as a name, with the reason.
+    pub left_out: Vec<(Name, &'static str)>,
+}
+
+impl StubKeys {
+    /// Reads the stub zones of a tree.
+    pub fn read(tree: &Tree, zone: &Zone) -> Self {
+        stub_root(zone).map_or_else(Self::default, |root| Self::below(tree, zone, &root))
+    }
+
+    fn below(tree: &Tree, zone: &Zone, root: &Name) -> Self {
+        let mut keys = Self::default();
+        let work = Work::new(MAX_WORK);
+        let TreeLookup::Services(found) =
+            tree.services(&TreePath::new(root), DataKinds::HOST, &work, |_| false)
+        else {
+            return keys;
         };
-        match stub_zone(&key, root) {
-            Some(name) if !zone.is_apex(&name) => {
-                let stub =
-                    zones.entry(name.clone()).or_insert_with(|| StubZone { zone: name, servers: Vec::new() });
-                if stub.servers.len() < MAX_SERVERS && !stub.servers.contains(&server) {
-                    stub.servers.push(server);
-                }
+        for found in found {
+            let key = found.name();
+            match server(&found.entry.service).and_then(|server| Ok((server, stub_zone(&key, root, zone)?))) {
+                Ok((server, name)) => keys.add(name, server),
+                Err(reason) if keys.left_out.len() < MAX_LEFT_OUT => keys.left_out.push((key, reason)),
+                Err(_) => {}
             }
-            _ => log::warn!("stub zone: {key} names no zone but our own; it is left out"),
+        }
+        keys
+    }
+
+    fn add(&mut self, name: Name, server: Endpoint) {
+        let stub =
+            self.zones.entry(name.clone()).or_insert_with(|| StubZone { zone: name, servers: Vec::new() });
+        if stub.servers.len() < MAX_SERVERS && !stub.servers.contains(&server) {
+            stub.servers.push(server);
         }
     }
-    zones.into_iter().map(|(name, stub)| (name, Arc::new(stub))).collect()
+}
+
+/// The server that a service names.
+fn server(service: &Service) -> Result<Endpoint, &'static str> {
+    let port = if service.port == 0 { 53 } else { service.port };
+    match service.host {
+        Host::V4(v4) => Ok(Endpoint::classic(SocketAddr::from((v4, port)))),
+        Host::V6(v6) => Ok(Endpoint::classic(SocketAddr::from((v6, port)))),
+        Host::Name(_) | Host::None => Err("it names no IP address"),
+    }
 }
 
 /// The zone in a key's name: without its first label and without the root of all stub zones.
-fn stub_zone(key: &Name, root: &Name) -> Option<Name> {
-    let labels = key.iter().count().checked_sub(root.iter().count() + 1)?;
+fn stub_zone(key: &Name, root: &Name, own: &Zone) -> Result<Name, &'static str> {
+    let labels = key.iter().count().saturating_sub(root.iter().count() + 1);
     let zone = key.iter().skip(1).take(labels);
-    let mut name = Name::from_labels(zone).ok().filter(|name| !name.is_root())?;
-    name.set_fqdn(true);
-    Some(name)
+    let zone = Name::from_labels(zone).ok().filter(|name| !name.is_root());
+    let mut zone = zone.ok_or("it names no zone: the key of a server has one label more than its zone")?;
+    zone.set_fqdn(true);
+    if own.is_apex(&zone) { Err("it names our own domain") } else { Ok(zone) }
 }
 
 #[cfg(test)]
@@ -144,6 +170,29 @@ mod tests {
             &Key::from_name(&name(&format!("{at}.stub.dns.skydns.test."))),
             Layer(0),
             Entry::new(service),
+        );
+    }
+
+    #[test]
+    fn keys_that_are_left_out_have_a_reason() {
+        let mut tree = Tree::new();
+        let zone = Zone::new(&name("skydns.test."));
+        put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1","port":5353}"#);
+        put(&mut tree, "b.example.org", r#"{"host":"name.example.org"}"#);
+        put(&mut tree, "a.skydns.test", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "a", r#"{"host":"192.0.2.1"}"#);
+        let keys = StubKeys::read(&tree, &zone);
+        assert_eq!(keys.zones[&name("example.org.")].servers[0].to_string(), "192.0.2.1:5353");
+        assert_eq!(keys.zones.len(), 1);
+        let left_out: Vec<_> =
+            keys.left_out.iter().map(|(key, reason)| format!("{key} {reason:.23}")).collect();
+        assert_eq!(
+            left_out,
+            [
+                "a.stub.dns.skydns.test. it names no zone: the k",
+                "b.example.org.stub.dns.skydns.test. it names no IP address",
+                "a.skydns.test.stub.dns.skydns.test. it names our own domain",
+            ]
         );
     }
 

@@ -18,6 +18,7 @@ mod refusals;
 pub mod snapshot;
 mod state;
 mod tenant;
+mod unserved;
 
 pub use event::{Change, Event};
 pub use feed::{Closed, Feed};
@@ -27,3 +28,4 @@ pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
 pub use state::{Published, ServedFrom, SourceState, Status};
 pub use tenant::TenantDepth;
+pub use unserved::UnservedKeys;
