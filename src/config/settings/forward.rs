@@ -68,7 +68,7 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_NS_POLICY"],
         keys: &["ns_policy"],
         takes: Some("POLICY"),
-        summary: "which upstream is asked first: `rotate`, `order`, or `fastest`",
+        summary: "the first upstream: `rotate`, `order`, or `fastest`",
         details: "`rotate` spreads queries over the healthy upstreams that are about equally fast. `order` asks the first \
                   upstream of the list, and the next one only if that gives no answer; a first one that is down is asked \
                   again as soon as it replies to a probe. `fastest` asks the fastest upstream.",
