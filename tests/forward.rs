@@ -243,6 +243,45 @@ fn names_that_fail_cost_other_names_no_signatures() {
 }
 
 #[test]
+fn a_failure_is_kept_for_a_moment() {
+    let (hole, silent) = black_hole();
+    let failing = Upstream::start(|query, _| Some(failure(query, ResponseCode::ServFail)));
+    let codes = |reply: &Message| -> Vec<u16> {
+        let options = reply.edns.as_ref().map_or(&[][..], |edns| edns.options().as_ref());
+        let code = |(_, option): &(EdnsCode, EdnsOption)| match option {
+            EdnsOption::Unknown(15, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+            _ => None,
+        };
+        options.iter().filter_map(code).collect()
+    };
+    for upstream in [failing.address, silent] {
+        let agent = agent(&[upstream], &["-rtimeout", "200ms"]);
+        let reply = ask_with_edns(agent.address(), "first.example.org.");
+        assert_eq!((reply.metadata.response_code, codes(&reply)), (ResponseCode::ServFail, vec![22]));
+        eventually("the failure is given again, as one that is kept", || {
+            let reply = ask_with_edns(agent.address(), "first.example.org.");
+            assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+            codes(&reply) == [22, 13]
+        });
+        let other = ask_with_edns(agent.address(), "second.example.org.");
+        assert_eq!(codes(&other), [22], "another question is asked");
+    }
+    drop(hole);
+}
+
+#[test]
+fn a_stub_zone_with_other_servers_forgets_the_replies_of_those_before() {
+    let servers = [1, 2].map(|n| Upstream::addresses([192, 0, 2, n], 3_600));
+    let value = |server: &Upstream| format!("{{\"host\":\"127.0.0.1\",\"port\":{}}}", server.address.port());
+    let agent = Setup::new().record(RECORD.0, RECORD.1).args(&["-stubzones", "-rcache-ttl", "3600"]).start();
+    let data = || agent.data("www.example.org.", RecordType::A);
+    for (server, address) in [(0, "192.0.2.1"), (1, "192.0.2.2"), (0, "192.0.2.1")] {
+        agent.write("local/skydns/dns/stub/org/example/a", &value(&servers[server]));
+        eventually("the present server is asked", || data() == [address]);
+    }
+}
+
+#[test]
 fn the_next_upstream_is_asked_when_one_gives_no_answer() {
     use ResponseCode::{FormErr, NotImp, Refused, ServFail};
     for (rcode, given) in [(ServFail, ServFail), (Refused, Refused), (FormErr, ServFail), (NotImp, ServFail)]

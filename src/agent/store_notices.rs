@@ -4,7 +4,7 @@
 use super::status::StatusNotes;
 use crate::answer::{Freshness, Zone};
 use crate::config::Config;
-use crate::forward::{StubKeys, StubZone};
+use crate::forward::{Endpoint, StubKeys};
 use crate::service::Keyspace;
 use crate::source::{Published, UnservedKeys};
 use arc_swap::ArcSwap;
@@ -152,7 +152,10 @@ pub fn stub_notices(published: &Published, config: &Config) -> StubNotices {
         return StubNotices::default();
     }
     let StubKeys { zones, left_out } = StubKeys::read(&published.tree, &config.zone);
-    let stubs = zones.into_iter().map(|(zone, stub)| (zone, stub_notice(&stub, &config.zone)));
+    let stubs = zones.into_iter().map(|(zone, servers)| {
+        let notice = stub_notice(&zone, &servers, &config.zone);
+        (zone, notice)
+    });
     let left_out = left_out.into_iter().map(|(key, reason)| StubNotice {
         is_warning: true,
         text: format!("stub zone: {key} is left out: {reason}"),
@@ -160,8 +163,7 @@ pub fn stub_notices(published: &Published, config: &Config) -> StubNotices {
     (stubs.collect(), left_out.collect())
 }
 
-fn stub_notice(stub: &StubZone, own: &Zone) -> StubNotice {
-    let StubZone { zone, servers } = stub;
+fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Zone) -> StubNotice {
     let mut named: Vec<_> = servers.iter().take(MAX_NAMED_SERVERS).map(ToString::to_string).collect();
     if servers.len() > named.len() {
         named.push(format!("{} more", servers.len() - named.len()));
@@ -186,19 +188,16 @@ mod tests {
         Name::from_ascii(text).expect("a name")
     }
 
-    fn stub(zone: &str, servers: u8) -> StubZone {
+    fn servers(count: u8) -> Vec<Endpoint> {
         let address = |n: u8| SocketAddr::from(([192, 0, 2, n], 53));
-        StubZone {
-            zone: name(zone),
-            servers: (1..=servers).map(|n| crate::forward::Endpoint::classic(address(n))).collect(),
-        }
+        (1..=count).map(|n| Endpoint::classic(address(n))).collect()
     }
 
     #[test]
     fn stub_zones_of_more_than_one_label_are_no_warning() {
         let own = Zone::new(&name("skydns.local."));
-        let of = |zone: &str, servers| {
-            let notice = stub_notice(&stub(zone, servers), &own);
+        let of = |zone: &str, count| {
+            let notice = stub_notice(&name(zone), &servers(count), &own);
             (notice.is_warning, notice.text)
         };
         assert_eq!(

@@ -57,6 +57,8 @@ pub struct Ede {
 impl Ede {
     /// Stale Answer.
     pub const STALE: u16 = 3;
+    /// Cached Error.
+    pub const CACHED_ERROR: u16 = 13;
     /// Not Ready.
     pub const NOT_READY: u16 = 14;
     /// Blocked.

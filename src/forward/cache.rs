@@ -48,6 +48,8 @@ pub(super) struct ResponseCache {
     responses: Option<Cache<UpstreamQuestion, Arc<CachedResponse>, CacheWeight>>,
     /// Maximum time that a reply is fresh, in seconds.
     max_ttl: u32,
+    /// Counts changes of the upstreams.
+    generation: AtomicU64,
 }
 
 /// A reply in the cache.
@@ -55,6 +57,8 @@ pub(super) struct ResponseCache {
 struct CachedResponse {
     reply: Reply,
     stored: Instant,
+    /// The generation of the upstreams that were asked; those of stub zones have none.
+    generation: Option<u64>,
     lifetime: Duration,
     weight: u64,
     hits: AtomicU32,
@@ -153,14 +157,15 @@ impl ResponseCache {
     /// A cache of at most `capacity` replies that are fresh for at most `max_ttl` seconds; with a capacity of 0 it is off.
     pub(super) fn new(capacity: usize, max_ttl: u32) -> Self {
         let responses = (capacity > 0).then(|| Cache::with_weighter(capacity, capacity as u64, CacheWeight));
-        Self { responses, max_ttl }
+        Self { responses, max_ttl, generation: AtomicU64::new(0) }
     }
 
     /// The reply to a question, fresh or stale.
     pub(super) fn get(&self, question: &UpstreamQuestion, now: Instant) -> Option<Cached> {
         let response = self.responses.as_ref()?.get(question)?;
         let age_exact = now.saturating_duration_since(response.stored);
-        if age_exact >= response.lifetime {
+        let is_expired = response.generation.is_some_and(|generation| generation != self.generation());
+        if age_exact >= response.lifetime || is_expired {
             let may = response.may_be_stale() && age_exact < response.lifetime + MAX_STALE;
             return may.then_some(Cached::Stale(StaleAnswer(response)));
         }
@@ -177,8 +182,18 @@ impl ResponseCache {
         })
     }
 
-    /// Caches a reply if it may be cached.
-    pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, now: Instant) {
+    /// The number of times that the upstreams have changed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes all replies stale but those of stub zones, because the upstreams have changed.
+    pub(super) fn expire(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Caches a reply if it may be cached; `generation` is that of when its upstreams were asked.
+    pub(super) fn insert(&self, question: &UpstreamQuestion, reply: &Reply, generation: u64, now: Instant) {
         let Some(responses) = &self.responses else { return };
         let Some(ttl) =
             cacheable_for(question, reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0)
@@ -189,6 +204,7 @@ impl ResponseCache {
             // What the cache gives again does not come from the authority itself (RFC 1035 §4.1.1).
             reply: Reply { authoritative: false, ..reply.clone() },
             stored: now,
+            generation: question.stub.is_none().then_some(generation),
             lifetime: Duration::from_secs(u64::from(ttl)),
             weight: memory_of(reply).div_ceil(OCTETS_PER_WEIGHT) as u64,
             hits: AtomicU32::new(0),
@@ -240,6 +256,7 @@ fn cacheable_for(question: &UpstreamQuestion, reply: &Reply) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stub::StubId;
     use super::*;
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
     use hickory_proto::rr::{Name, RData, Record};
@@ -285,7 +302,7 @@ mod tests {
     async fn ttls_count_down_to_the_end() {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
-        cache.insert(&question_of("a.example.org."), &address(300), start);
+        cache.insert(&question_of("a.example.org."), &address(300), 0, start);
         let ttl = |after: u64| match cache
             .get(&question_of("A.Example.ORG."), start + Duration::from_secs(after))
         {
@@ -293,7 +310,7 @@ mod tests {
             _ => None,
         };
         assert_eq!((ttl(0), ttl(59), ttl(60)), (Some(300), Some(241), None), "60 s is the bound");
-        cache.insert(&question_of("a.example.org."), &address(5), start);
+        cache.insert(&question_of("a.example.org."), &address(5), 0, start);
         assert_eq!((ttl(4), ttl(5)), (Some(1), None), "records' own TTLs rule");
     }
 
@@ -302,13 +319,19 @@ mod tests {
         let cache = ResponseCache::new(100, 60);
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        cache.insert(&question_of("a.example.org."), &address(60), start);
+        cache.insert(&question_of("a.example.org."), &address(60), 0, start);
         cache.insert(
             &question_of("n.example.org."),
             &negative(ResponseCode::NXDomain, Some((60, 60))),
+            0,
             start,
         );
-        cache.insert(&question_of("o.example.org."), &negative(ResponseCode::NoError, Some((60, 60))), start);
+        cache.insert(
+            &question_of("o.example.org."),
+            &negative(ResponseCode::NoError, Some((60, 60))),
+            0,
+            start,
+        );
         for denied in ["n.example.org.", "o.example.org."] {
             assert!(matches!(cache.get(&question_of(denied), at(59)), Some(Cached::Fresh { .. })));
             assert!(cache.get(&question_of(denied), at(60)).is_none());
@@ -334,15 +357,15 @@ mod tests {
             Some(Cached::Fresh { fresh_for, refresh_due, .. }) => (fresh_for, refresh_due),
             other => panic!("{other:?}"),
         };
-        cache.insert(&question_of("a.example.org."), &address(100), start);
+        cache.insert(&question_of("a.example.org."), &address(100), 0, start);
         assert_eq!(get("a.example.org.", 0), (90, false));
         assert_eq!(get("a.example.org.", 89_000), (1, false));
         assert_eq!(get("a.example.org.", 90_000), (0, true), "the third who asks");
         assert_eq!(get("a.example.org.", 90_001), (0, false), "one is enough");
         assert_eq!(get("a.example.org.", 95_000), (0, true), "until it is known that it failed");
-        cache.insert(&question_of("b.example.org."), &address(100), start);
+        cache.insert(&question_of("b.example.org."), &address(100), 0, start);
         assert_eq!(get("b.example.org.", 95_000), (0, false), "nobody else asked for it");
-        cache.insert(&question_of("c.example.org."), &address(9), start);
+        cache.insert(&question_of("c.example.org."), &address(9), 0, start);
         assert_eq!([0, 0, 0, 8_500].map(|at| get("c.example.org.", at).1), [false; 4], "too short");
     }
 
@@ -399,12 +422,38 @@ mod tests {
                 .count()
         };
         for n in 0..10_000 {
-            cache.insert(&question_of(&format!("n{n}.example.org.")), &address(60), now);
+            cache.insert(&question_of(&format!("n{n}.example.org.")), &address(60), 0, now);
         }
         assert!((50..=100).contains(&count(&cache)));
         let off = ResponseCache::new(0, 60);
-        off.insert(&question_of("n1.example.org."), &address(60), now);
+        off.insert(&question_of("n1.example.org."), &address(60), 0, now);
         assert_eq!(count(&off), 0);
+    }
+
+    #[test]
+    fn replies_of_upstreams_that_are_gone_are_stale_but_not_those_of_stub_zones() {
+        let (cache, now) = (ResponseCache::new(100, 60), Instant::now());
+        let stub = UpstreamQuestion { stub: Some(StubId::of_test(1)), ..question_of("s.example.org.") };
+        let state = |question: &UpstreamQuestion| match cache.get(question, now) {
+            Some(Cached::Fresh { .. }) => "fresh",
+            Some(Cached::Stale(_)) => "stale",
+            None => "gone",
+        };
+        let before = cache.generation();
+        for question in [&question_of("a.example.org."), &stub] {
+            cache.insert(question, &address(60), before, now);
+        }
+        let denied = question_of("n.example.org.");
+        cache.insert(&denied, &negative(ResponseCode::NXDomain, Some((60, 60))), before, now);
+        cache.expire();
+        let a = question_of("a.example.org.");
+        assert_eq!([state(&a), state(&denied), state(&stub)], ["stale", "gone", "fresh"]);
+        cache.insert(&a, &address(60), before, now);
+        assert_eq!(state(&a), "stale", "the upstreams before were asked");
+        cache.insert(&a, &address(60), cache.generation(), now);
+        assert_eq!(state(&a), "fresh");
+        let other = UpstreamQuestion { stub: Some(StubId::of_test(2)), ..stub };
+        assert_eq!(state(&other), "gone", "the stub zone has other servers");
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Flights {
         exchange
     }
 
+    /// Lets no question join the exchanges under way any more.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<UpstreamQuestion, UnderWay>> {
         lock(&self.under_way)
     }

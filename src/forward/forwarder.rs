@@ -3,36 +3,35 @@
 //! A question is answered from the response cache, else by the exchange under way for an equal question, else by a new
 //! exchange with upstreams. Every question gets a reply, within twice `timeout`.
 
+mod exchange;
+
 use super::admission::Admission;
-use super::cache::{Cached, ResponseCache, StaleAnswer};
+use super::cache::{Cached, ResponseCache};
 use super::endpoint::Endpoint;
-use super::flight::{Flight, Flights};
+use super::failure::FailureCache;
+use super::flight::Flights;
 use super::message::UpstreamQuestion;
 use super::pool::Pool;
-use super::race::RaceRules;
+use super::rebind;
 use super::refresh::Refresher;
-use super::shape::shape;
 use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
-use super::{race, rebind};
 use crate::answer::{Ede, ExternalReply, Lookup, Rng};
 use crate::client_id::ClientId;
 use crate::config::ForwardConfig;
 use crate::wire::{Reply, Request, Section};
 use arc_swap::ArcSwap;
+use exchange::Asked;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
 const MAX_EXCHANGES: usize = 2_048;
-
-/// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
-const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
 
 /// No upstream gave an answer to a question of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,13 +72,6 @@ pub enum KnownReply {
     Unknown,
 }
 
-/// A question, the upstreams that it may be asked, and the client that waits for the reply.
-struct Asked {
-    question: UpstreamQuestion,
-    upstreams: Arc<Vec<Arc<Upstream>>>,
-    client: ClientId,
-}
-
 /// The forwarder; all workers and connections share it.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -88,6 +80,7 @@ pub struct Forwarder {
     /// The upstreams of questions outside of stub zones.
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     cache: ArcSwap<ResponseCache>,
+    failures: Arc<FailureCache>,
     flights: Arc<Flights>,
     refresher: Refresher,
     /// A place for each exchange with upstreams.
@@ -108,6 +101,7 @@ impl Forwarder {
             pool: Pool::new(config.timeout),
             config: ArcSwap::from_pointee(config),
             upstreams: ArcSwap::default(),
+            failures: Arc::default(),
             flights: Arc::default(),
             refresher: Refresher::default(),
             exchanges: Admission::new(MAX_EXCHANGES),
@@ -129,12 +123,21 @@ impl Forwarder {
         self.config.store(Arc::new(config));
     }
 
-    /// Takes the addresses of the upstreams. The state of an upstream that was there before is not lost.
+    /// Takes the addresses of the upstreams.
+    ///
+    /// The state of an upstream that was there before is not lost, that of others is forgotten. Upstreams of another
+    /// network may answer differently, so cached replies are fresh no more; they are kept for when upstreams fail.
     pub fn set_upstreams(&self, addresses: &[SocketAddr]) {
+        let before: HashSet<_> = self.upstreams().into_iter().collect();
         let upstreams: Vec<_> =
             addresses.iter().map(|address| self.pool.upstream(Endpoint::classic(*address))).collect();
         self.upstreams.store(Arc::new(upstreams));
-        self.pool.drop_unused();
+        if before != addresses.iter().copied().collect() {
+            self.cache.load().expire();
+            self.flights.clear();
+            // Workers drop cached replies when the settings are others.
+            self.config.store(Arc::new(ForwardConfig::clone(&self.config.load())));
+        }
     }
 
     /// The addresses of the present upstreams.
@@ -179,14 +182,15 @@ impl Forwarder {
         if is_from_stub_zone || self.config.load().no_rec {
             return None;
         }
-        let question = UpstreamQuestion::of(request, zone.is_some());
+        let question = UpstreamQuestion::of(request, zone.map(StubZone::id));
         let Cached::Fresh { mut reply, fresh_for, refresh_due } =
             self.cache.load().get(&question, Instant::now())?
         else {
             return None;
         };
         if refresh_due {
-            let upstreams = zone.map_or_else(|| self.upstreams.load_full(), |zone| self.upstreams_of(zone));
+            let upstreams =
+                zone.map_or_else(|| self.upstreams.load_full(), |zone| zone.upstreams(&self.pool));
             self.refresher.finish(self.join_exchange(Asked { question, upstreams, client: ClientId::AGENT }));
         }
         // The servers of a stub zone belong to the site, and may give addresses of the site.
@@ -200,7 +204,8 @@ impl Forwarder {
     #[cfg(test)]
     pub(crate) fn remember(&self, request: &Request, reply: &Reply) {
         let reply = reply.clone().forwarded();
-        self.cache.load().insert(&UpstreamQuestion::of(request, false), &reply, Instant::now());
+        let cache = self.cache.load();
+        cache.insert(&UpstreamQuestion::of(request, None), &reply, cache.generation(), Instant::now());
     }
 
     /// The present settings.
@@ -230,7 +235,7 @@ impl Forwarder {
             return Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) };
         }
         let upstreams = self.upstreams.load_full();
-        let question = UpstreamQuestion::of(request, false);
+        let question = UpstreamQuestion::of(request, None);
         let mut reply = self.reply_to(Asked { question, upstreams, client }).await;
         if config.rebind_protection {
             rebind::protect(&mut reply);
@@ -244,13 +249,9 @@ impl Forwarder {
             let error = Ede::new(Ede::PROHIBITED, "a question out of a stub zone is not forwarded again");
             return Reply::failure(ResponseCode::Refused, error);
         }
-        let question = UpstreamQuestion::of(request, true);
-        let reply = self.reply_to(Asked { question, upstreams: self.upstreams_of(zone), client }).await;
+        let question = UpstreamQuestion::of(request, Some(zone.id()));
+        let reply = self.reply_to(Asked { question, upstreams: zone.upstreams(&self.pool), client }).await;
         self.fit_to_client(reply, request)
-    }
-
-    fn upstreams_of(&self, zone: &StubZone) -> Arc<Vec<Arc<Upstream>>> {
-        Arc::new(zone.servers.iter().map(|server| self.pool.upstream(*server)).collect())
     }
 
     /// What a name outside of the tree has that an answer of ours needs, within `timeout`, from the servers of the stub zone
@@ -265,11 +266,11 @@ impl Forwarder {
         client: ClientId,
     ) -> Result<LookedUp, LookupFailed> {
         let upstreams = match stub {
-            Some(zone) => self.upstreams_of(zone),
+            Some(zone) => zone.upstreams(&self.pool),
             None => self.upstreams.load_full(),
         };
         let question = UpstreamQuestion {
-            stub: stub.is_some(),
+            stub: stub.map(StubZone::id),
             ..UpstreamQuestion::own(lookup.name.clone(), lookup.rtype)
         };
         let are_down = !upstreams.iter().any(|upstream| upstream.summary().may_answer());
@@ -313,79 +314,6 @@ impl Forwarder {
         self.refresher.run().await;
     }
 
-    /// The reply to a question: from the cache, from upstreams, or a failure.
-    async fn reply_to(&self, asked: Asked) -> Reply {
-        let cached = self.cache.load().get(&asked.question, Instant::now());
-        match cached {
-            Some(Cached::Fresh { reply, refresh_due, .. }) => {
-                if refresh_due {
-                    self.refresher.finish(self.join_exchange(Asked { client: ClientId::AGENT, ..asked }));
-                }
-                reply
-            }
-            Some(Cached::Stale(stale)) => self.reply_or_stale(asked, stale).await,
-            None if asked.upstreams.is_empty() => {
-                let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
-                Reply::failure(ResponseCode::ServFail, error)
-            }
-            None => self.join_exchange(asked).await,
-        }
-    }
-
-    /// The answer of upstreams if it comes soon, else the stale answer; the exchange then goes on in the background.
-    async fn reply_or_stale(&self, asked: Asked, stale: StaleAnswer) -> Reply {
-        if asked.upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
-            return stale.reply();
-        }
-        let is_hopeless = !asked.upstreams.iter().any(|upstream| upstream.summary().may_answer());
-        let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
-        let exchange = self.join_exchange(asked);
-        match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
-            Ok(reply) if is_answer(&reply) => reply,
-            Ok(failure) => {
-                stale.pause_retry(Instant::now());
-                let mut reply = stale.reply();
-                reply.errors.extend(failure.errors);
-                reply
-            }
-            Err(_) => {
-                stale.pause_retry(Instant::now());
-                self.refresher.finish(exchange);
-                stale.reply()
-            }
-        }
-    }
-
-    /// The exchange under way for a question, or a new one, whose reply goes into the cache.
-    ///
-    /// A question that joins an exchange takes no place, so popular names get through a flood of others.
-    fn join_exchange(&self, asked: Asked) -> Flight {
-        let Asked { question, upstreams, client } = asked;
-        let (cache, config) = (self.cache.load_full(), self.config.load_full());
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let rules = RaceRules { policy: config.ns_policy, turn, limit: config.timeout };
-        let (exchanges, given_up) = (Arc::clone(&self.exchanges), Arc::clone(&self.given_up));
-        let exchange = {
-            let question = question.clone();
-            move |followers| async move {
-                let reply = race::run(&question, &upstreams, rules, followers);
-                match exchanges.run(client, reply).await {
-                    Ok(mut reply) => {
-                        shape(&question, &mut reply);
-                        cache.insert(&question, &reply, Instant::now());
-                        reply
-                    }
-                    Err(not_admitted) => {
-                        given_up.fetch_add(1, Ordering::Relaxed);
-                        let error = Ede::new(Ede::OTHER, not_admitted.to_string());
-                        Reply::failure(ResponseCode::ServFail, error)
-                    }
-                }
-            }
-        };
-        self.flights.join(question, exchange)
-    }
-
     /// Fits a reply to the request of a client: AD only if the client wants AD (RFC 6840 §5.8); the records of each RRset in
     /// a random order with round robin.
     fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
@@ -399,11 +327,6 @@ impl Forwarder {
     }
 }
 
-/// Whether a reply is better than a stale answer.
-fn is_answer(reply: &Reply) -> bool {
-    matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
-}
-
 /// What a reply says of a name that an answer of our own leads to.
 fn external_reply(reply: &Reply, is_denied: bool) -> ExternalReply {
     let section = |section| reply.forwarded.iter().flat_map(move |records| records.section(section));
@@ -413,3 +336,6 @@ fn external_reply(reply: &Reply, is_denied: bool) -> ExternalReply {
         soa: section(Section::Authority).find(|r| r.rtype == RecordType::SOA).and_then(|r| r.to_record()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Messages to and from upstreams.
 
 use super::exchange_error::ExchangeError;
+use super::stub::StubId;
 use crate::wire::{OWN_UDP_SIZE, ReceivedReply, Reply, Request, STUB_MARKER};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
@@ -14,13 +15,13 @@ pub(super) struct UpstreamQuestion {
     pub(super) dnssec_ok: bool,
     pub(super) checking_disabled: bool,
     pub(super) recursion_desired: bool,
-    /// Whether the question goes to the servers of a stub zone, with an option that says so.
-    pub(super) stub: bool,
+    /// The stub zone to whose servers the question goes, with an option that says so.
+    pub(super) stub: Option<StubId>,
 }
 
 impl UpstreamQuestion {
-    /// The question of a client; `stub` says whether it goes to the servers of a stub zone.
-    pub(super) fn of(request: &Request, stub: bool) -> Self {
+    /// The question of a client; with `stub` it goes to the servers of a stub zone.
+    pub(super) fn of(request: &Request, stub: Option<StubId>) -> Self {
         Self {
             query: request.query.clone(),
             dnssec_ok: request.dnssec_ok(),
@@ -37,7 +38,7 @@ impl UpstreamQuestion {
             dnssec_ok: false,
             checking_disabled: false,
             recursion_desired: true,
-            stub: false,
+            stub: None,
         }
     }
 
@@ -52,7 +53,7 @@ impl UpstreamQuestion {
         if with_edns {
             let mut edns = Edns::new();
             edns.set_max_payload(OWN_UDP_SIZE).set_version(0).set_dnssec_ok(self.dnssec_ok);
-            if self.stub {
+            if self.stub.is_some() {
                 edns.options_mut().insert(EdnsOption::Unknown(STUB_MARKER.0, STUB_MARKER.1.to_vec()));
             }
             message.set_edns(edns);

@@ -14,6 +14,7 @@ mod context;
 mod edns_state;
 mod endpoint;
 mod exchange_error;
+mod failure;
 mod flight;
 mod forwarder;
 mod health;

@@ -17,25 +17,16 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug)]
 pub(super) struct Pool {
     context: Arc<UpstreamContext>,
-    /// Upstreams that are in use.
+    /// Upstreams that settings, stub zones or exchanges under way hold; others are forgotten.
     upstreams: Mutex<HashMap<Endpoint, Weak<Upstream>>>,
-    /// Keeps upstreams, and so their state, between questions: those of stub zones are looked up for each question.
-    remembered: Mutex<HashMap<Endpoint, Arc<Upstream>>>,
 }
-
-/// Maximum number of upstreams whose state is kept between questions.
-const MAX_REMEMBERED: usize = 1_000;
 
 /// Pause between two rounds over all upstreams: what is due is done then. A probe that is due at once does not wait.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
 
 impl Pool {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self {
-            context: UpstreamContext::new(timeout),
-            upstreams: Mutex::default(),
-            remembered: Mutex::default(),
-        }
+        Self { context: UpstreamContext::new(timeout), upstreams: Mutex::default() }
     }
 
     pub(super) fn set_timeout(&self, timeout: Duration) {
@@ -52,10 +43,6 @@ impl Pool {
         }
         let upstream = Arc::new(Upstream::new(endpoint, Arc::clone(&self.context)));
         upstreams.insert(endpoint, Arc::downgrade(&upstream));
-        let mut remembered = lock(&self.remembered);
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(endpoint, Arc::clone(&upstream));
-        }
         upstream
     }
 
@@ -64,10 +51,10 @@ impl Pool {
         self.context.changed.notified().await;
     }
 
-    /// Drops upstreams that neither settings nor questions use any more.
-    pub(super) fn drop_unused(&self) {
-        lock(&self.remembered).retain(|_, upstream| Arc::strong_count(upstream) > 1);
-        lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
+    /// Whether something is known of an upstream.
+    #[cfg(test)]
+    pub(super) fn knows(&self, endpoint: Endpoint) -> bool {
+        lock(&self.upstreams).get(&endpoint).is_some_and(|upstream| upstream.strong_count() > 0)
     }
 
     /// Probes upstreams whose replies are missing or that may forward to us, for ever, each on its own: one that does not
@@ -83,6 +70,7 @@ impl Pool {
                 () = self.context.probe_due.notified() => {}
                 () = sleep_until(next_round) => {
                     next_round = Instant::now() + PROBE_PERIOD;
+                    lock(&self.upstreams).retain(|_, upstream| upstream.strong_count() > 0);
                     self.all().iter().for_each(|upstream| upstream.maintain());
                     after_round();
                 }

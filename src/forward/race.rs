@@ -2,14 +2,12 @@
 //!
 //! Owns when the next upstream is asked as well, and the failure that the client gets when no upstream answers.
 
-use super::endpoint::Endpoint;
-use super::exchange_error::ExchangeError;
+use super::failure::{Failure, FailureCache};
 use super::flight::Followers;
 use super::health::Health;
 use super::message::UpstreamQuestion;
 use super::order::order;
 use super::upstream::{NoAnswer, Upstream};
-use super::verdict::{FailureKind, explained};
 use crate::answer::Ede;
 use crate::config::NsPolicy;
 use crate::wire::Reply;
@@ -33,6 +31,7 @@ pub(super) async fn run(
     upstreams: &[Arc<Upstream>],
     rules: RaceRules,
     followers: Followers,
+    kept: &FailureCache,
 ) -> Reply {
     let summaries: Vec<_> = upstreams.iter().map(|upstream| upstream.summary()).collect();
     let order = order(&summaries, rules.policy, rules.turn);
@@ -46,12 +45,12 @@ pub(super) async fn run(
         attempts: FuturesUnordered::new(),
         pass_over: Arc::default(),
         followers,
-        failure: Failure::None,
+        kept,
+        failure: None,
     };
     match timeout(2 * rules.limit, race.run()).await {
         Ok(Some(answer)) => answer,
-        Ok(None) => race.failed("all upstreams failed"),
-        Err(_) => race.failed("no upstream answered in time"),
+        Ok(None) | Err(_) => race.failed(),
     }
 }
 
@@ -81,16 +80,10 @@ struct Race<'a> {
     pass_over: Arc<Notify>,
     /// Who waits for the same exchange.
     followers: Followers,
+    /// The failures of a moment ago.
+    kept: &'a FailureCache,
     /// What the client gets unless an upstream answers.
-    failure: Failure,
-}
-
-/// The failure to report of those so far: the reply that says most, else the last error.
-#[derive(Debug)]
-enum Failure {
-    None,
-    Error(Endpoint, ExchangeError),
-    Reply(Endpoint, Reply, FailureKind),
+    failure: Option<Failure>,
 }
 
 impl Race<'_> {
@@ -103,7 +96,7 @@ impl Race<'_> {
                 Some((upstream, result)) = self.attempts.next() => {
                     match result {
                         Ok(answer) => {
-                            self.note_outdone();
+                            self.note_answer(&upstream);
                             return Some(answer);
                         }
                         Err(no_answer) => self.note_failure(upstream, no_answer),
@@ -131,18 +124,31 @@ impl Race<'_> {
         self.policy != NsPolicy::Order || self.asked.last().is_none_or(is_dead)
     }
 
-    /// Notes of each upstream that failed the question that another one answered it.
+    /// Notes that an upstream answered, and of each one that failed the question that another one answered it.
     ///
-    /// With `order` that says nothing: a server that comes first for some names may refuse all others.
-    fn note_outdone(&self) {
+    /// With `order` the latter says nothing: a server that comes first for some names may refuse all others.
+    fn note_answer(&self, upstream: &Upstream) {
+        self.kept.remove(self.question, upstream.endpoint());
         if self.policy != NsPolicy::Order {
             self.refusing.iter().for_each(|upstream| upstream.note_outdone());
         }
     }
 
+    /// The next upstream to be asked: those that failed the question a moment ago are passed over.
+    fn next_upstream(&mut self) -> Option<Arc<Upstream>> {
+        loop {
+            let upstream = self.waiting.pop_front()?;
+            let endpoint = upstream.endpoint();
+            match self.kept.get(self.question, endpoint, upstream.revived(), Instant::now()) {
+                Some(failure) => self.add(failure),
+                None => return Some(upstream),
+            }
+        }
+    }
+
     /// Asks the next upstream; gives the time at which another one is to be asked as well.
     fn ask_next(&mut self) -> Option<Instant> {
-        let upstream = self.waiting.pop_front()?;
+        let upstream = self.next_upstream()?;
         let hedge_at = Instant::now() + upstream.hedge_delay();
         self.asked.push(Arc::clone(&upstream));
         let (question, pass_over) = (self.question.clone(), Arc::clone(&self.pass_over));
@@ -159,34 +165,33 @@ impl Race<'_> {
         if let NoAnswer::Reply(..) = no_answer {
             self.refusing.push(upstream);
         }
-        self.failure.add(endpoint, no_answer);
+        let failure = Failure::new(endpoint, no_answer);
+        self.kept.insert(self.question, endpoint, &failure, Instant::now());
+        self.add(failure);
+    }
+
+    fn add(&mut self, failure: Failure) {
+        self.failure = Some(match self.failure.take() {
+            Some(before) => before.or_better(failure),
+            None => failure,
+        });
     }
 
     /// The reply when no upstream gave an answer.
-    fn failed(self, text: &str) -> Reply {
-        let ede = match self.failure {
-            Failure::Reply(endpoint, reply, kind) => return explained(reply, kind, endpoint),
+    fn failed(self) -> Reply {
+        let is_looping = |upstream: &Arc<Upstream>| upstream.summary().is_looping;
+        let text = match self.failure {
+            Some(failure) if self.asked.is_empty() => {
+                let mut reply = failure.into_reply();
+                reply.errors.push(Ede::new(Ede::CACHED_ERROR, "asked a moment ago"));
+                return reply;
+            }
             // None was asked because all are looping, or all were found looping when they were asked.
-            _ if self.asked.iter().all(|upstream| upstream.summary().is_looping) => {
-                Ede::new(Ede::NO_REACHABLE_AUTHORITY, "every upstream forwards to this server")
-            }
-            Failure::Error(endpoint, error) if error.is_of_network() => {
-                Ede::new(Ede::NETWORK_ERROR, format!("{endpoint}: {error}"))
-            }
-            _ => Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
+            _ if self.asked.iter().all(is_looping) => "every upstream forwards to this server",
+            Some(failure) => return failure.into_reply(),
+            None => "no upstream answered in time",
         };
-        Reply::failure(ResponseCode::ServFail, ede)
-    }
-}
-
-impl Failure {
-    fn add(&mut self, endpoint: Endpoint, no_answer: NoAnswer) {
-        match (no_answer, &self) {
-            (NoAnswer::Reply(_, kind), Self::Reply(_, _, best)) if kind <= *best => {}
-            (NoAnswer::Reply(reply, kind), _) => *self = Self::Reply(endpoint, reply, kind),
-            (NoAnswer::Error(_), Self::Reply(..)) => {}
-            (NoAnswer::Error(error), _) => *self = Self::Error(endpoint, error),
-        }
+        Reply::failure(ResponseCode::ServFail, Ede::new(Ede::NO_REACHABLE_AUTHORITY, text))
     }
 }
 
@@ -201,6 +206,7 @@ async fn sleep_until_if_any(until: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::super::context::UpstreamContext;
+    use super::super::endpoint::Endpoint;
     use super::*;
     use hickory_proto::op::{Message, MessageType};
     use hickory_proto::rr::{Name, RecordType};
@@ -238,17 +244,56 @@ mod tests {
         }
         let question = UpstreamQuestion::own(Name::root(), RecordType::A);
         for is_failing in [false, false, false, false, true] {
-            let reply =
-                run(&question, &upstreams, rules(NsPolicy::Rotate, limit), Followers::default()).await;
+            let reply = run(
+                &question,
+                &upstreams,
+                rules(NsPolicy::Rotate, limit),
+                Followers::default(),
+                &FailureCache::default(),
+            )
+            .await;
             assert_eq!(reply.rcode, ResponseCode::NXDomain);
             assert_eq!(upstreams[0].summary().is_failing, is_failing);
         }
         assert!(!upstreams[1].summary().is_failing);
         let lone = &upstreams[..1];
         for _ in 0..20 {
-            run(&question, lone, rules(NsPolicy::Rotate, limit), Followers::default()).await;
+            run(
+                &question,
+                lone,
+                rules(NsPolicy::Rotate, limit),
+                Followers::default(),
+                &FailureCache::default(),
+            )
+            .await;
         }
         assert!(upstreams[0].summary().may_answer(), "replies without an answer show that it is there");
+    }
+
+    #[tokio::test]
+    async fn a_question_that_failed_a_moment_ago_is_not_asked_again() {
+        let limit = Duration::from_secs(2);
+        let (mut servers, mut upstreams) = (JoinSet::new(), Vec::new());
+        for rcode in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NXDomain] {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+            upstreams.push(upstream_at(&socket, limit));
+            servers.spawn(serve(socket, rcode));
+        }
+        let kept = FailureCache::default();
+        let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+        let run =
+            |upstreams| run(&question, upstreams, rules(NsPolicy::Order, limit), Followers::default(), &kept);
+        let codes =
+            |reply: Reply| (reply.rcode, reply.errors.iter().map(|error| error.code).collect::<Vec<_>>());
+        let servfail = (ResponseCode::ServFail, vec![Ede::NO_REACHABLE_AUTHORITY]);
+        assert_eq!(codes(run(&upstreams[..2]).await), servfail);
+        // Nobody can answer any more.
+        servers.abort_all();
+        while servers.join_next().await.is_some() {}
+        let again = codes(run(&upstreams[..2]).await);
+        assert_eq!(again, (ResponseCode::ServFail, vec![Ede::NO_REACHABLE_AUTHORITY, Ede::CACHED_ERROR]));
+        let other = run(&upstreams).await;
+        assert!(!other.errors.iter().any(|error| error.code == Ede::CACHED_ERROR), "the third one was asked");
     }
 
     #[tokio::test]
@@ -261,8 +306,14 @@ mod tests {
         for upstream in [silent, closed] {
             for health in [Health::Healthy, Health::Healthy, Health::Doubted] {
                 let upstreams = [Arc::clone(&upstream)];
-                let reply =
-                    run(&question, &upstreams, rules(NsPolicy::Rotate, limit), Followers::default()).await;
+                let reply = run(
+                    &question,
+                    &upstreams,
+                    rules(NsPolicy::Rotate, limit),
+                    Followers::default(),
+                    &FailureCache::default(),
+                )
+                .await;
                 assert_eq!(reply.rcode, ResponseCode::ServFail);
                 assert_eq!(upstream.summary().health, health, "{upstream:?}");
             }
@@ -334,16 +385,27 @@ mod tests {
         let limit = Duration::from_secs(20);
         for (at, bad) in bad.iter().enumerate() {
             let upstreams = [Arc::clone(bad), Arc::clone(&good)];
-            let reply = run(&question, &upstreams, rules(NsPolicy::Order, limit), Followers::default()).await;
+            let reply = run(
+                &question,
+                &upstreams,
+                rules(NsPolicy::Order, limit),
+                Followers::default(),
+                &FailureCache::default(),
+            )
+            .await;
             assert_eq!(reply.rcode, ResponseCode::NXDomain, "upstream {at}");
             assert_eq!(bad.summary().health, Health::Healthy, "upstream {at}");
             // With nobody better, the client learns which one failed and how.
             if at < 9 {
-                let reply =
-                    run(&question, &upstreams[..1], rules(NsPolicy::Order, limit), Followers::default())
-                        .await;
-                let expected =
-                    if at == 8 { "all upstreams failed".to_owned() } else { bad.endpoint().to_string() };
+                let reply = run(
+                    &question,
+                    &upstreams[..1],
+                    rules(NsPolicy::Order, limit),
+                    Followers::default(),
+                    &FailureCache::default(),
+                )
+                .await;
+                let expected = bad.endpoint().to_string();
                 assert_eq!(reply.rcode, ResponseCode::ServFail, "upstream {at}");
                 assert!(reply.errors[0].text.contains(&expected), "upstream {at}: {:?}", reply.errors);
             }

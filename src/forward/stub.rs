@@ -1,14 +1,17 @@
 //! Stub zones: services below `dns/stub/<zone>/` name the servers of a zone that is not ours.
 
 use super::endpoint::Endpoint;
+use super::pool::Pool;
+use super::upstream::Upstream;
 use crate::answer::{Dependencies, Zone};
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Work for reading all stub zones of a tree: about 20,000 servers.
 const MAX_WORK: u32 = 100_000;
@@ -20,18 +23,62 @@ const MAX_SERVERS: usize = 64;
 const MAX_LEFT_OUT: usize = 100;
 
 /// A zone and the servers that its questions go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct StubZone {
     /// The zone, absolute, in lower case.
     pub zone: Name,
     /// Its servers, in key order.
     pub servers: Vec<Endpoint>,
+    /// Another one for each zone and set of servers: cached replies of other servers are not given.
+    id: StubId,
+    /// The servers with what is known of them, from the first question on. What is known is forgotten with the zone.
+    upstreams: OnceLock<Arc<Vec<Arc<Upstream>>>>,
+    /// Servers that other zones, or this one before a change, asked: what is known of them is not lost.
+    known: Vec<Arc<Upstream>>,
+}
+
+/// Stands for a stub zone and its servers in a question to upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct StubId(u64);
+
+#[cfg(test)]
+impl StubId {
+    /// The one with a number.
+    pub(super) fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl StubZone {
+    fn new(zone: Name, servers: Vec<Endpoint>, before: &TreeStubZones, hasher: &RandomState) -> Self {
+        let asked = before.zones.values().filter_map(|stub| stub.upstreams.get());
+        let known = asked.flat_map(|upstreams| upstreams.iter());
+        let known = known.filter(|upstream| servers.contains(&upstream.endpoint())).cloned().collect();
+        let id = StubId(hasher.hash_one((&zone, &servers)));
+        Self { zone, servers, id, upstreams: OnceLock::new(), known }
+    }
+
+    pub(super) fn id(&self) -> StubId {
+        self.id
+    }
+
+    /// The servers, with what is known of them.
+    pub(super) fn upstreams(&self, pool: &Pool) -> Arc<Vec<Arc<Upstream>>> {
+        let upstream = |server: &Endpoint| {
+            let known = self.known.iter().find(|upstream| upstream.endpoint() == *server);
+            known.map_or_else(|| pool.upstream(*server), Arc::clone)
+        };
+        let upstreams = self.upstreams.get_or_init(|| Arc::new(self.servers.iter().map(upstream).collect()));
+        Arc::clone(upstreams)
+    }
 }
 
 /// The stub zones of the present tree. They are computed again only when their part of the tree changes.
 #[derive(Debug, Default)]
 pub struct StubTable {
     current: ArcSwap<TreeStubZones>,
+    /// Makes numbers of stub zones that no writer of the store can foresee.
+    hasher: RandomState,
 }
 
 /// The stub zones below one node of the tree.
@@ -44,6 +91,13 @@ struct TreeStubZones {
 }
 
 impl StubTable {
+    /// Forgets the stub zones, because they are not used.
+    pub fn clear(&self) {
+        if self.current.load().source.is_some() {
+            self.current.store(Arc::default());
+        }
+    }
+
     /// The stub zone that a name is in, the closest of several. What was read of the tree is added to `dependencies`.
     pub fn find(
         &self,
@@ -62,9 +116,11 @@ impl StubTable {
             _ => false,
         };
         if !same {
-            let zones = StubKeys::below(tree, zone, &root).zones;
-            let zones = zones.into_iter().map(|(name, stub)| (name, Arc::new(stub))).collect();
-            current = Arc::new(TreeStubZones { source: node.cloned(), zones });
+            let servers = StubKeys::below(tree, zone, &root).zones;
+            current = Arc::new(TreeStubZones {
+                source: node.cloned(),
+                zones: current.changed_to(servers, &self.hasher),
+            });
             self.current.store(Arc::clone(&current));
         }
         if current.zones.is_empty() {
@@ -76,6 +132,23 @@ impl StubTable {
         let labels = (1..=name.iter().count()).rev();
         let mut above = labels.filter_map(|labels| current.zones.get(&ancestor(&name_in_lower_case, labels)));
         above.find(|stub| !ours(stub)).cloned()
+    }
+}
+
+impl TreeStubZones {
+    /// The zones that have these servers; those whose servers are the same stay.
+    fn changed_to(
+        &self,
+        servers: HashMap<Name, Vec<Endpoint>>,
+        hasher: &RandomState,
+    ) -> HashMap<Name, Arc<StubZone>> {
+        let stub_zone = |(name, servers): (Name, Vec<Endpoint>)| {
+            let same = self.zones.get(&name).filter(|stub| stub.servers == servers);
+            let stub =
+                same.map_or_else(|| Arc::new(StubZone::new(name.clone(), servers, self, hasher)), Arc::clone);
+            (name, stub)
+        };
+        servers.into_iter().map(stub_zone).collect()
     }
 }
 
@@ -94,8 +167,8 @@ fn stub_root(zone: &Zone) -> Option<Name> {
 /// What the keys below `stub.dns.<domain>` give.
 #[derive(Debug, Default)]
 pub struct StubKeys {
-    /// The stub zones by name, in lower case.
-    pub zones: HashMap<Name, StubZone>,
+    /// The servers of each stub zone, in key order, by its name in lower case.
+    pub zones: HashMap<Name, Vec<Endpoint>>,
     /// The first keys that are left out, each as a name, with the reason.
     pub left_out: Vec<(Name, &'static str)>,
 }
@@ -126,10 +199,9 @@ impl StubKeys {
     }
 
     fn add(&mut self, name: Name, server: Endpoint) {
-        let stub =
-            self.zones.entry(name.clone()).or_insert_with(|| StubZone { zone: name, servers: Vec::new() });
-        if stub.servers.len() < MAX_SERVERS && !stub.servers.contains(&server) {
-            stub.servers.push(server);
+        let servers = self.zones.entry(name).or_default();
+        if servers.len() < MAX_SERVERS && !servers.contains(&server) {
+            servers.push(server);
         }
     }
 }
@@ -159,6 +231,7 @@ mod tests {
     use super::*;
     use crate::service::{Key, Service};
     use crate::tree::{Entry, Layer};
+    use std::time::Duration;
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).expect("a name")
@@ -182,7 +255,7 @@ mod tests {
         put(&mut tree, "a.skydns.test", r#"{"host":"192.0.2.1"}"#);
         put(&mut tree, "a", r#"{"host":"192.0.2.1"}"#);
         let keys = StubKeys::read(&tree, &zone);
-        assert_eq!(keys.zones[&name("example.org.")].servers[0].to_string(), "192.0.2.1:5353");
+        assert_eq!(keys.zones[&name("example.org.")][0].to_string(), "192.0.2.1:5353");
         assert_eq!(keys.zones.len(), 1);
         let left_out: Vec<_> =
             keys.left_out.iter().map(|(key, reason)| format!("{key} {reason:.23}")).collect();
@@ -223,5 +296,31 @@ mod tests {
         assert_eq!(find("other.test.", &tree), Some(("test.".into(), 1)));
         tree.remove(&Key::from_name(&name("b.example.org.stub.dns.skydns.test.")), Layer(0));
         assert_eq!(find("example.org.", &tree), Some(("example.org.".into(), 1)));
+    }
+
+    #[test]
+    fn what_is_known_of_a_server_lives_as_long_as_a_zone_has_it() {
+        let (mut tree, table) = (Tree::new(), StubTable::default());
+        let (zone, pool) = (Zone::new(&name("skydns.test.")), Pool::new(Duration::from_secs(1)));
+        let find = |asked: &str, tree: &Tree| {
+            table.find(&name(asked), tree, &zone, &Dependencies::default()).expect("a stub zone")
+        };
+        let server = |last: u8| Endpoint::classic(([192, 0, 2, last], 53).into());
+        put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "b.example.org", r#"{"host":"192.0.2.2"}"#);
+        put(&mut tree, "a.example.net", r#"{"host":"192.0.2.3"}"#);
+        let (org, net) = (find("example.org.", &tree), find("example.net.", &tree));
+        let before = org.upstreams(&pool);
+        net.upstreams(&pool);
+        put(&mut tree, "b.example.org", r#"{"host":"192.0.2.9"}"#);
+        let changed = find("example.org.", &tree);
+        assert_ne!(org.id(), changed.id(), "cached replies of the servers before are not given");
+        assert!(Arc::ptr_eq(&net, &find("example.net.", &tree)), "a zone that did not change stays");
+        assert!(Arc::ptr_eq(&before[0], &changed.upstreams(&pool)[0]), "192.0.2.1 stays");
+        drop((org, before));
+        assert!(!pool.knows(server(2)) && pool.knows(server(1)) && pool.knows(server(3)));
+        table.clear();
+        drop((changed, net));
+        assert!(![1, 3, 9].into_iter().any(|last| pool.knows(server(last))), "no zone is left");
     }
 }

@@ -236,6 +236,11 @@ impl Upstream {
         }
     }
 
+    /// When the upstream replied again after it was dead.
+    pub(super) fn revived(&self) -> Option<Instant> {
+        lock(&self.state).revived()
+    }
+
     /// How long to wait for the upstream before another one is asked as well.
     pub(super) fn hedge_delay(&self) -> Duration {
         match self.summary().rtt {

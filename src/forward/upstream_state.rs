@@ -85,6 +85,8 @@ pub(super) struct UpstreamState {
     rtt: Option<NonZeroU32>,
     /// When the next probe for health may be sent.
     next_probe: Option<Instant>,
+    /// When it replied again after it was dead.
+    revived: Option<Instant>,
     /// How often the upstream went up or down.
     changes: u64,
 }
@@ -137,6 +139,7 @@ impl UpstreamState {
             loop_state: LoopState::None,
             rtt: None,
             next_probe: None,
+            revived: None,
             changes: 0,
         }
     }
@@ -144,11 +147,13 @@ impl UpstreamState {
     /// An answer came, so long after the question.
     pub(super) fn on_answer(&mut self, took: Duration, now: Instant) -> Effects {
         self.rtt = Some(smoothed(self.rtt, took));
+        self.note_revival(now);
         self.change_health(|health| health.on_answer(now))
     }
 
     /// A reply came that is no answer.
     pub(super) fn on_failure_reply(&mut self, now: Instant) -> Effects {
+        self.note_revival(now);
         self.change_health(|health| health.on_reply(now))
     }
 
@@ -185,6 +190,7 @@ impl UpstreamState {
     pub(super) fn on_probe_reply(&mut self, took: Duration, now: Instant) -> Effects {
         self.rtt = Some(smoothed(self.rtt, took));
         self.next_probe = Some(now + HEALTH_PROBE_PAUSE);
+        self.note_revival(now);
         self.change_health(|health| health.on_reply(now))
     }
 
@@ -258,6 +264,18 @@ impl UpstreamState {
             is_looping: self.known_loop().is_some(),
             edns: self.edns.support(),
             rtt: self.rtt.map(|micros| Duration::from_micros(micros.get().into())),
+        }
+    }
+
+    /// When the upstream replied again after it was dead.
+    pub(super) fn revived(&self) -> Option<Instant> {
+        self.revived
+    }
+
+    /// Notes that a reply came.
+    fn note_revival(&mut self, now: Instant) {
+        if self.health.health() == Health::Dead {
+            self.revived = Some(now);
         }
     }
 

@@ -216,6 +216,9 @@ impl Handler {
         // Our own apex exists whatever the parent's servers say, and clients that are not forwarded for get its NODATA.
         let is_own_ds = query.rtype() == RecordType::DS && config.zone.is_apex(query.name());
         let is_answered_here = is_own_ds && query.client == ClientClass::AuthoritativeOnly;
+        if !config.forward.stub_zones {
+            self.stubs.clear();
+        }
         if config.forward.stub_zones
             && query.class() == DNSClass::IN
             && !is_answered_here

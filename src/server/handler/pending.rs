@@ -132,7 +132,7 @@ impl Handler {
     fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs::new(&config, &published, ON_RUNTIME);
-        inputs.stub_zone(&self.stubs, name).filter(|_| config.forward.stub_zones)
+        if config.forward.stub_zones { inputs.stub_zone(&self.stubs, name) } else { None }
     }
 
     /// The reply to a query that is given up because too many are pending.

@@ -1,0 +1,109 @@
+//! The way of a question to its reply: response cache, exchange under way, new exchange.
+
+use super::super::cache::{Cached, StaleAnswer};
+use super::super::flight::Flight;
+use super::super::message::UpstreamQuestion;
+use super::super::race::{self, RaceRules};
+use super::super::shape::shape;
+use super::super::upstream::Upstream;
+use super::Forwarder;
+use crate::answer::Ede;
+use crate::client_id::ClientId;
+use crate::wire::Reply;
+use hickory_proto::op::ResponseCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
+const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
+
+/// A question, the upstreams that it may be asked, and the client that waits for the reply.
+pub(super) struct Asked {
+    pub(super) question: UpstreamQuestion,
+    pub(super) upstreams: Arc<Vec<Arc<Upstream>>>,
+    pub(super) client: ClientId,
+}
+
+impl Forwarder {
+    /// The reply to a question: from the cache, from upstreams, or a failure.
+    pub(super) async fn reply_to(&self, asked: Asked) -> Reply {
+        let cached = self.cache.load().get(&asked.question, Instant::now());
+        match cached {
+            Some(Cached::Fresh { reply, refresh_due, .. }) => {
+                if refresh_due {
+                    self.refresher.finish(self.join_exchange(Asked { client: ClientId::AGENT, ..asked }));
+                }
+                reply
+            }
+            Some(Cached::Stale(stale)) => self.reply_or_stale(asked, stale).await,
+            None if asked.upstreams.is_empty() => {
+                let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
+                Reply::failure(ResponseCode::ServFail, error)
+            }
+            None => self.join_exchange(asked).await,
+        }
+    }
+
+    /// The answer of upstreams if it comes soon, else the stale answer; the exchange then goes on in the background.
+    async fn reply_or_stale(&self, asked: Asked, stale: StaleAnswer) -> Reply {
+        if asked.upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
+            return stale.reply();
+        }
+        let is_hopeless = !asked.upstreams.iter().any(|upstream| upstream.summary().may_answer());
+        let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
+        let exchange = self.join_exchange(asked);
+        match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
+            Ok(reply) if is_answer(&reply) => reply,
+            Ok(failure) => {
+                stale.pause_retry(Instant::now());
+                let mut reply = stale.reply();
+                reply.errors.extend(failure.errors);
+                reply
+            }
+            Err(_) => {
+                stale.pause_retry(Instant::now());
+                self.refresher.finish(exchange);
+                stale.reply()
+            }
+        }
+    }
+
+    /// The exchange under way for a question, or a new one, whose reply goes into the cache.
+    ///
+    /// A question that joins an exchange takes no place, so popular names get through a flood of others.
+    pub(super) fn join_exchange(&self, asked: Asked) -> Flight {
+        let Asked { question, upstreams, client } = asked;
+        let (cache, config) = (self.cache.load_full(), self.config.load_full());
+        let generation = cache.generation();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let rules = RaceRules { policy: config.ns_policy, turn, limit: config.timeout };
+        let (exchanges, given_up) = (Arc::clone(&self.exchanges), Arc::clone(&self.given_up));
+        let failures = Arc::clone(&self.failures);
+        let exchange = {
+            let question = question.clone();
+            move |followers| async move {
+                let reply = race::run(&question, &upstreams, rules, followers, &failures);
+                match exchanges.run(client, reply).await {
+                    Ok(mut reply) => {
+                        shape(&question, &mut reply);
+                        cache.insert(&question, &reply, generation, Instant::now());
+                        reply
+                    }
+                    Err(not_admitted) => {
+                        given_up.fetch_add(1, Ordering::Relaxed);
+                        let error = Ede::new(Ede::OTHER, not_admitted.to_string());
+                        Reply::failure(ResponseCode::ServFail, error)
+                    }
+                }
+            }
+        };
+        self.flights.join(question, exchange)
+    }
+}
+
+/// Whether a reply is better than a stale answer.
+fn is_answer(reply: &Reply) -> bool {
+    matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) && !reply.truncated
+}
