@@ -38,7 +38,7 @@ pub struct View<'a> {
     pub max_records: usize,
     /// What all look-ups for this answer may cost together; [`WORK_OF_ANSWER`] over UDP.
     pub work: &'a Work,
-    /// Whether questions of this client may go to upstreams; [`View::may_forward`] reads this.
+    /// Whether questions of this client may go to upstreams; `View::may_forward` reads this.
     pub forwards: bool,
     /// The settings of DNSSEC; `None` if the zone is not signed.
     pub dnssec: Option<DnssecView<'a>>,

@@ -1,7 +1,7 @@
 //! The order of the records of an RRset in a cached reply: it is random each time that the reply is sent.
 //!
 //! Data of equal length change places where they stand. Data of different lengths are copied in another order. Both need
-//! data to which no compression pointer leads, as [`encode`](super::encode) writes them while there is room.
+//! data to which no compression pointer leads, as [`encode`](super::encode()) writes them while there is room.
 
 use super::rewrites::RecordAt;
 use crate::answer::Rng;
