@@ -44,7 +44,7 @@ fn say(text: &str) {
 }
 
 /// A machine without systemd-resolved, whose resolver is the upstream.
-fn plain(release: &str) -> Machine {
+fn plain(release: &'static str) -> Machine {
     let machine = Machine::boot(release);
     machine.run("systemctl disable --now systemd-resolved; rm /etc/resolv.conf");
     machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
@@ -80,7 +80,7 @@ fn status(machine: &Machine) -> String {
 }
 
 /// From the first answer to an empty machine.
-fn life(release: &str) {
+fn life(release: &'static str) {
     let machine = plain(release);
     let before = fs::symlink_metadata(machine.path("/etc/resolv.conf")).expect("a file").ino();
     install(&machine, &packages().deb);
@@ -272,7 +272,7 @@ fn under_load(machine: &Machine, work: impl FnOnce()) -> Outcome {
     load.finish()
 }
 
-fn no_query_lost(release: &str) {
+fn no_query_lost(release: &'static str) {
     let machine = plain(release);
     let etcd = machine.within(Etcd::start_at_home);
     let pairs: Vec<_> = (0..NAMES)

@@ -8,7 +8,18 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// What a root holds beside the base system.
+/// The root of a machine: a directory with a release of Debian.
+pub struct Root {
+    /// It is made once, and kept under this name.
+    pub name: &'static str,
+    pub release: &'static str,
+    /// Packages beside the base system, with commas between them.
+    pub packages: &'static str,
+    /// Units of these packages that are not started.
+    pub off: &'static [&'static str],
+}
+
+/// What every root of [`Machine::boot`] holds beside the base system.
 const PACKAGES: &str =
     "systemd,systemd-sysv,dbus,systemd-resolved,libnss-myhostname,libnss-resolve,bind9-dnsutils,rpm,iproute2";
 
@@ -32,14 +43,16 @@ pub struct Machine {
 
 impl Machine {
     /// Boots a release of Debian: `bookworm`, `trixie`.
-    pub fn boot(release: &str) -> Self {
+    pub fn boot(release: &'static str) -> Self {
+        Self::boot_root(&Root { name: release, release, packages: PACKAGES, off: &[] })
+    }
+
+    /// Boots a copy of a root.
+    pub fn boot_root(root: &Root) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        run(Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .arg(root(release))
-            .arg(dir.path().join("root")));
+        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(root.make()).arg(dir.path().join("root")));
         fs::create_dir(dir.path().join("shared")).expect("a directory");
-        let name = format!("skydns-{release}-{}", std::process::id());
+        let name = format!("skydns-{}-{}", root.name, std::process::id());
         let mut machine = Self { process: None, leader: 0, dir, name };
         machine.start();
         machine
@@ -103,9 +116,14 @@ impl Machine {
 
     /// Runs a script inside; whether it succeeded, and what it printed to both outputs.
     pub fn try_run(&self, script: &str) -> (bool, String) {
+        self.try_run_for(60, script)
+    }
+
+    /// The same with so many seconds at most.
+    pub fn try_run_for(&self, seconds: u32, script: &str) -> (bool, String) {
         let output = Command::new("nsenter")
             .args(["-t", &self.leader.to_string(), "-m", "-u", "-i", "-n", "-p", "--"])
-            .args(["timeout", "60", "bash", "-c", &format!("exec 2>&1\ncd /\n{script}")])
+            .args(["timeout", &seconds.to_string(), "bash", "-c", &format!("exec 2>&1\ncd /\n{script}")])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -196,29 +214,34 @@ fn first_process(manager: u32) -> Option<i32> {
     None
 }
 
-/// A root of a release, made once and kept for later runs.
-fn root(release: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for tool in TOOLS {
-        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().expect("sh");
-        assert!(found.status.success(), "{tool} is missing; packaging/setup test installs it");
+impl Root {
+    /// The directory, made if it is not there from an earlier run.
+    fn make(&self) -> PathBuf {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        for tool in TOOLS {
+            let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().expect("sh");
+            assert!(found.status.success(), "{tool} is missing; packaging/setup test installs it");
+        }
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
+        let root = home.join(self.name);
+        let stamp = home.join(format!("{}.packages", self.name));
+        let made_of = [&[self.packages], self.off].concat().join(" ");
+        if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
+            return root;
+        }
+        fs::create_dir_all(&home).expect("a directory");
+        let _ = fs::remove_dir_all(&root);
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--quiet", "--variant=minbase", &format!("--include={}", self.packages)]);
+        if !self.off.is_empty() {
+            command.arg(format!("--customize-hook=systemctl --root=\"$1\" mask {}", self.off.join(" ")));
+        }
+        run(command.arg(self.release).arg(&root).stderr(Stdio::null()));
+        // One machine after another starts from a plain resolver.
+        fs::write(&stamp, made_of).expect("a file");
+        root
     }
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
-    let root = home.join(release);
-    let stamp = home.join(format!("{release}.packages"));
-    if fs::read_to_string(&stamp).is_ok_and(|packages| packages == PACKAGES) {
-        return root;
-    }
-    fs::create_dir_all(&home).expect("a directory");
-    let _ = fs::remove_dir_all(&root);
-    run(Command::new("mmdebstrap")
-        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), release])
-        .arg(&root)
-        .stderr(Stdio::null()));
-    // One machine after another starts from a plain resolver.
-    fs::write(&stamp, PACKAGES).expect("a file");
-    root
 }
 
 /// The packages, built once.
