@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 use super::prober::packet;
+use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -102,13 +103,19 @@ impl Attack {
 
     /// Connections that ask for much, and never read a reply. Those that are closed are opened again, some at a time.
     pub fn never_read(&self, way: Way, connections: usize, question: &[u8]) {
-        let mut open: Vec<_> = (0..connections).map(|_| connect(way)).collect();
+        let connect = || {
+            let stream = connect(way);
+            // Replies shall wait with the agent, not here.
+            let _ = setsockopt(&stream, sockopt::RcvBuf, &4_096);
+            stream
+        };
+        let mut open: Vec<_> = (0..connections).map(|_| connect()).collect();
         while self.goes_on() {
             let mut reopened = 0;
             for stream in &mut open {
-                match (0..10).map(|_| self.ask(stream, question)).find(|written| *written != Written::Whole) {
+                match (0..4).map(|_| self.ask(stream, question)).find(|written| *written != Written::Whole) {
                     Some(Written::Closed) if reopened < 20 => {
-                        *stream = connect(way);
+                        *stream = connect();
                         reopened += 1;
                     }
                     _ => {}
