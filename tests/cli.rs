@@ -47,6 +47,9 @@ fn help_and_version_are_what_one_expects() {
         let (code, text) = outcome(&mut skydns(&[arg]));
         assert_eq!(code, 0);
         assert!(text.contains("usage: skydns [FLAG]") && text.contains("-round-robin"), "{text}");
+        for command in ["check", "keygen", "ds", "resolv-conf", "port-holders", "completions"] {
+            assert!(text.contains(&format!("skydns {command} ")), "{command}\n{text}");
+        }
         assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
     }
     for arg in ["--version", "-version", "version"] {
@@ -202,6 +205,35 @@ fn check_reads_etcd() {
     assert!(text.contains("problem: etcd: /skydns/local/skydns/b: the value is an array"), "{text}");
     etcd.delete("/skydns/local/skydns/b");
     assert_eq!(outcome(&mut skydns(&["check", "-machines", &etcd.endpoint()])).0, 0);
+}
+
+#[test]
+fn the_log_level_is_taken_and_changed_by_a_reload() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    let record = |setup: Setup| setup.record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    fs::write(path, "SKYDNS_LOG_LEVEL=debug\nSKYDNS_WORKERS=1\n").expect("written");
+    let agent = record(Setup::new()).args(&["-env-file", path]).start();
+    fs::write(path, "SKYDNS_LOG_LEVEL=warn\nSKYDNS_WORKERS=2\nPROMETHEUS_PATH=/x\n").expect("written");
+    agent.process.signal("-HUP");
+    eventually("workers are told", || {
+        agent.log().contains("-workers changed: it counts from the next start on")
+    });
+    eventually("statistics are told", || {
+        agent.log().contains("PROMETHEUS_PATH changed: it counts from the next")
+    });
+    // The end of this reload is at a level that is not logged any more; the next one is not logged at all.
+    let reloads = |agent: &support::Agent| agent.log().matches("reloading (SIGHUP)").count();
+    eventually("the level counts", || {
+        let before = reloads(&agent);
+        agent.process.signal("-HUP");
+        std::thread::sleep(Duration::from_millis(50));
+        reloads(&agent) == before
+    });
+    agent.write("local/skydns/b", "[");
+    eventually("warnings are logged", || agent.log().contains("skydns/b: refused"));
+    let (code, text) = refused(&["-log-level", "loud"], &[]);
+    assert!(code == 78 && text.contains("\"loud\" is not error, warn, info or debug"), "{code} {text}");
 }
 
 #[test]

@@ -358,7 +358,7 @@ fn the_configuration_in_etcd_is_followed() {
     assert_eq!(ttl(), Some(77), "the store's settings beat flags");
     etcd.put("/skydns/config", r#"{"ttl":78,"domain":"site.test"}"#);
     eventually("the new TTL", || ttl() == Some(78));
-    etcd.put("/skydns/config", r#"{"ttl":"79","domain":17}"#);
+    etcd.put("/skydns/config", r#"{"ttl":"79","domain":17,"min_ttl":5}"#);
     eventually("the problem is told", || {
         let log = agent.log();
         log.contains("/skydns/config: field \"ttl\": \"79\" is not a whole number")
@@ -366,9 +366,14 @@ fn the_configuration_in_etcd_is_followed() {
             && log.contains("the last good one stays")
     });
     assert_eq!(ttl(), Some(78));
+    let negative = || agent.ask("none.site.test.", RecordType::A).authorities[0].ttl;
+    eventually("the other field counts", || negative() == 5);
+    agent.process.signal("-HUP");
+    eventually("reloaded", || agent.log().contains("reloaded"));
+    assert_eq!((ttl(), negative()), (Some(78), 5), "a reload keeps the last good values");
     etcd.put("/skydns/config", r#"{"ttl":80,"domain":"site.test","dns_addr":"127.0.0.1:1"}"#);
     eventually("what needs a restart is told", || {
-        agent.log().contains("dns_addr (-addr) changed: it counts from the next start")
+        agent.log().contains("-addr changed: it counts from the next start")
     });
     assert_eq!(ttl(), Some(80));
     etcd.delete("/skydns/config");

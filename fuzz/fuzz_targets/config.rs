@@ -2,14 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skydns::config::{Config, HostIdentity, Spec, read_variables};
+use skydns::config::{Config, HostIdentity, Spec, StoreBefore, read_variables};
 
 fuzz_target!(|data: &[u8]| {
     let host = HostIdentity { hostname: "h1".to_owned(), ..HostIdentity::default() };
-    match Spec::default().with_store("/skydns/config", data) {
-        Ok(settings) => drop(Config::new(&settings.spec, &host).map_err(|problem| problem.to_string())),
-        Err(problem) => assert!(problem.to_string().contains("/skydns/config")),
-    }
+    let settings = Spec::default().with_store("/skydns/config", data, StoreBefore::default());
+    drop(Config::new(&settings.spec, &host).map_err(|problem| problem.to_string()));
+    assert!(settings.problems.iter().all(|problem| problem.to_string().contains("/skydns/config")));
     let text = String::from_utf8_lossy(data);
     let (variables, problems) = read_variables(&text);
     let ends = text.matches(['\n', '\r']).count();

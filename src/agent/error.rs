@@ -1,5 +1,6 @@
 //! The errors of the agent: why it cannot start, why a source cannot, and why the agent ended.
 
+use super::derive::DeriveError;
 use super::key_files::KeysError;
 use crate::server::BindError;
 use crate::source::etcd::EtcdError;
@@ -36,6 +37,15 @@ pub enum AgentError {
     /// A task or thread ended that must not end; its name.
     #[error("{0} ended by a fault")]
     Ended(&'static str),
+}
+
+impl From<DeriveError> for AgentError {
+    fn from(error: DeriveError) -> Self {
+        match error {
+            DeriveError::Config(problem) => Self::Config(problem),
+            DeriveError::Keys(problem) => Self::Keys(problem),
+        }
+    }
 }
 
 impl AgentError {

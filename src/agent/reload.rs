@@ -2,11 +2,11 @@
 
 use super::host::host;
 use super::settings_follower::NewSettings;
-use super::signer;
 use super::sources::Sources;
 use super::status::{StatusLine, StatusNotes};
 use super::tasks::Tasks;
 use crate::config::{Config, Spec};
+use crate::logging;
 use crate::source::Publisher;
 use crate::systemd;
 use std::sync::Arc;
@@ -51,16 +51,14 @@ impl Reload {
         let spec = (self.reread)()?;
         // The host may have been renamed since the start.
         let host = host();
-        let config = Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
-        signer::check_keys(&config).map_err(|problem| problem.to_string())?;
+        Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
         let next =
             self.sources.reload(&spec, &self.publisher, tasks).await.map_err(|error| error.to_string())?;
         let (done, taken) = oneshot::channel();
         let new_settings = NewSettings { spec: spec.clone(), host, done };
         // The follower ends only when the agent ends.
         self.new_settings.send(new_settings).await.map_err(|_| "the agent ends".to_owned())?;
-        // If the store's configuration cannot be used, the follower logs that and takes the settings alone, as at the
-        // start. If keys that it names cannot be read, the follower returns an error, and nothing may change.
+        // If keys cannot be read or are not those of the domain, the follower returns an error, and nothing may change.
         if let Err(problem) = taken.await.unwrap_or(Ok(())) {
             next.iter().for_each(Sources::stop);
             return Err(problem);
@@ -68,12 +66,7 @@ impl Reload {
         if let Some(next) = next {
             self.sources.take(next, &self.publisher);
         }
-        if spec.log != self.spec.log {
-            log::warn!("-log changed: it counts from the next start on");
-        }
-        if spec.state_dir != self.spec.state_dir {
-            log::warn!("-state-dir changed: it counts from the next start on");
-        }
+        logging::set_level(spec.log_level);
         self.spec = spec;
         Ok(())
     }

@@ -10,7 +10,6 @@ use super::snapshot;
 use super::sources::Sources;
 use super::statistics::{self, Statistics};
 use super::status::{StatusLine, StatusNotes};
-use super::store_notices::StoreNotices;
 use super::tasks::Tasks;
 use super::watchdog::Prober;
 use crate::config::Spec;
@@ -86,9 +85,8 @@ impl Start {
 
     /// Makes the first configuration, and starts to answer queries with it.
     fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
-        let notices = StoreNotices::new(self.publisher.published(), self.notes.clone());
-        let status = self.publisher.status();
-        let mut follower = SettingsFollower::new(self.spec.clone(), host(), status, notices)?;
+        let notes = self.notes.clone();
+        let mut follower = SettingsFollower::new(self.spec.clone(), host(), &self.publisher, notes)?;
         let (config, signer) = (follower.config(), follower.signer());
         let workers = config.load().workers;
         let bound = serve::sockets(passed, &config.load())?;

@@ -4,17 +4,18 @@
 //! Owns the shared configuration and the shared signer: readers load them for each query, this module alone replaces
 //! them. What cannot be used replaces nothing.
 
+use super::derive::{Basis, Derived};
 use super::error::AgentError;
-use super::key_files::KeysError;
 use super::signer;
+use super::status::StatusNotes;
 use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
-use crate::config::{Config, HostIdentity, Spec};
+use crate::config::{Config, HostIdentity, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
-use crate::source::{SourceId, Status};
+use crate::source::{Publisher, SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +43,10 @@ pub(super) struct SettingsFollower {
     status: watch::Receiver<Status>,
     /// The store's configuration that was read last.
     stored: Option<(SourceId, Vec<u8>)>,
+    /// The fields of the store's configuration that are in use.
+    applied: StoreFields,
+    /// All settings in use, those of the store among them.
+    spec: Spec,
     /// The configuration in use, shared with all readers.
     config: Arc<ArcSwap<Config>>,
     /// The signer in use, if answers are signed, shared with all readers.
@@ -54,45 +59,47 @@ pub(super) struct SettingsFollower {
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
     store_notices: StoreNotices,
+    notes: StatusNotes,
 }
 
 impl SettingsFollower {
-    /// Makes the first configuration. If the store's configuration cannot be used, that is logged and the settings alone
-    /// count.
+    /// Makes the first configuration. What cannot be used of the store's is logged and left out.
     ///
     /// # Errors
     /// The settings cannot be used on this host, or keys that are configured cannot be read.
     pub(super) fn new(
         base: Spec,
         host: HostIdentity,
-        status: watch::Receiver<Status>,
-        store_notices: StoreNotices,
+        publisher: &Publisher,
+        notes: StatusNotes,
     ) -> Result<Self, AgentError> {
         let config = Config::new(&base, &host)?;
         let signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
         let mut follower = Self {
+            spec: base.clone(),
             base,
             host,
-            status,
+            status: publisher.status(),
             stored: None,
+            applied: StoreFields::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             signer: Arc::default(),
             signatures,
             logged_keys: None,
             listening: Vec::new(),
             upstreams: Upstreams::default(),
-            store_notices,
+            store_notices: StoreNotices::new(publisher.published(), notes.clone()),
+            notes,
         };
         follower.stored = follower.status.borrow_and_update().config();
-        let derived = match follower.derive() {
-            Err(DeriveError::Config(problem)) => {
-                log::error!("the configuration of the store is not taken: {problem}");
-                let config = follower.config.load_full();
-                let signer = signer::new_signer(&config, &follower.signatures)?;
-                ((*config).clone(), signer)
-            }
-            Err(DeriveError::Keys(problem)) => return Err(problem.into()),
+        let derived = match follower.basis().derive() {
             Ok(derived) => derived,
+            // The keys of flags may be of another domain than that of the store.
+            Err(problem) => {
+                let derived = follower.basis().without_store().derive()?;
+                follower.tell_store_problems(&[problem.to_string()]);
+                Derived { problems: vec![problem.to_string()], ..derived }
+            }
         };
         follower.take(derived);
         Ok(follower)
@@ -164,12 +171,15 @@ impl SettingsFollower {
             return false;
         }
         self.stored = stored;
-        match self.derive() {
+        self.derive_again()
+    }
+
+    /// Derives the configuration from the present settings, and takes it; `true` if that changed the configuration in use.
+    fn derive_again(&mut self) -> bool {
+        match self.basis().derive() {
             Ok(derived) => self.take(derived),
             Err(problem) => {
-                log::error!(
-                    "the configuration of the store is not taken, the last good one stays: {problem}"
-                );
+                self.tell_store_problems(&[problem.to_string()]);
                 false
             }
         }
@@ -178,12 +188,22 @@ impl SettingsFollower {
     /// Replaces the settings; those in use stay if the new ones cannot be used.
     fn take_settings(&mut self, spec: Spec, host: HostIdentity) -> Result<(), String> {
         let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
-        let taken = self.read_anew();
-        match taken {
-            Ok(()) => self.upstreams.forget(),
-            Err(_) => (self.base, self.host) = before,
+        let stored = std::mem::replace(&mut self.stored, self.status.borrow_and_update().config());
+        match self.basis().derive() {
+            Ok(derived) => {
+                self.take(derived);
+                self.upstreams.forget();
+                Ok(())
+            }
+            Err(problem) => {
+                (self.base, self.host) = before;
+                // A configuration of the store that came meanwhile counts with the settings in use.
+                if self.stored != stored {
+                    self.derive_again();
+                }
+                Err(problem.to_string())
+            }
         }
-        taken
     }
 
     /// Passes the configuration in use to the parts that derive a state of their own from it.
@@ -193,75 +213,65 @@ impl SettingsFollower {
         self.refresh_upstreams(forwarder);
     }
 
-    /// Derives the configuration again; of the settings alone, as at the start, if the store's cannot be used.
-    ///
-    /// # Errors
-    /// The settings or the keys cannot be used; the configuration in use stays.
-    fn read_anew(&mut self) -> Result<(), String> {
-        self.stored = self.status.borrow_and_update().config();
-        let derived = self.derive().or_else(|problem| match problem {
-            DeriveError::Config(problem) => {
-                log::error!(
-                    "the configuration of the store is not taken, flags and variables count: {problem}"
-                );
-                let config = Config::new(&self.base, &self.host);
-                let config = config.map_err(|problem| DeriveError::Config(problem.to_string()))?;
-                let signer = signer::new_signer(&config, &self.signatures)?;
-                Ok((config, signer))
-            }
-            keys @ DeriveError::Keys(_) => Err(keys),
-        });
-        self.take(derived.map_err(|problem| problem.to_string())?);
-        Ok(())
+    /// What the configuration is derived from now.
+    fn basis(&self) -> Basis<'_> {
+        Basis {
+            base: &self.base,
+            host: &self.host,
+            stored: self.stored.as_ref().map(|(_, json)| &**json),
+            last: &self.applied,
+            signatures: (&self.signatures, self.config.load().dnssec.cache_size),
+        }
     }
 
-    /// Derives configuration and signer from the settings, with those of the store over them.
-    fn derive(&mut self) -> Result<(Config, Option<Arc<Signer>>), DeriveError> {
-        let key = Keyspace::new(&self.base.path_prefix).config_key();
-        let stored = match &self.stored {
-            None => None,
-            Some((source, json)) => {
-                let settings = self.base.with_store(&key, json);
-                let settings = settings.map_err(|problem| DeriveError::Config(problem.to_string()))?;
-                for field in &settings.unknown {
-                    log::warn!("{}: {key}: field \"{field}\" means nothing here", source.name());
-                }
-                Some(settings.spec)
-            }
-        };
-        let spec = stored.as_ref().unwrap_or(&self.base);
-        let config = Config::new(spec, &self.host);
-        let config = config.map_err(|problem| DeriveError::Config(problem.to_string()))?;
-        if config.dnssec.cache_size != self.config.load().dnssec.cache_size {
-            self.signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
+    /// Tells what of the store's configuration cannot be used.
+    fn tell_store_problems(&self, problems: &[String]) {
+        if let Some((first, others)) = problems.split_first() {
+            log::error!("the configuration of the store: the last good one stays: {}", problems.join("; "));
+            let more =
+                if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            self.notes.set_store_config(Some(&format!("{first}{more}")));
+        } else {
+            self.notes.set_store_config(None);
         }
-        let signer = signer::new_signer(&config, &self.signatures)?;
-        Ok((config, signer))
     }
 
     /// Replaces configuration and signer in use; `true` if the configuration is another.
-    fn take(&mut self, (config, signer): (Config, Option<Arc<Signer>>)) -> bool {
+    fn take(&mut self, derived: Derived) -> bool {
+        let Derived { spec, config, signer, signatures, applied, unknown, problems } = derived;
+        self.tell_store_problems(&problems);
+        self.log_unknown(&unknown);
+        (self.applied, self.signatures) = (applied, signatures);
         // The signer first: a signer for a domain that is not served yet has nothing to sign.
         self.signer.store(signer);
         self.log_keys();
-        let before = self.config.load_full();
-        if *before == config {
-            return false;
-        }
+        let before = std::mem::replace(&mut self.spec, spec);
+        let has_changed = **self.config.load() != config;
         if !self.listening.is_empty() {
-            for (changed, setting) in [
-                (before.listen != config.listen, "dns_addr (-addr)"),
-                (before.systemd != config.systemd, "systemd"),
-            ] {
-                if changed {
-                    log::warn!("{setting} changed: it counts from the next start on");
-                }
+            for flag in before.changed_until_restart(&self.spec) {
+                log::warn!("-{flag} changed: it counts from the next start on");
             }
-            log::info!("the configuration changed");
+            if has_changed {
+                log::info!("the configuration changed");
+            }
         }
-        self.config.store(Arc::new(config));
-        self.store_notices.forget();
-        true
+        if has_changed {
+            self.config.store(Arc::new(config));
+            self.store_notices.forget();
+        }
+        has_changed
+    }
+
+    /// Logs the names of fields that mean nothing here.
+    fn log_unknown(&self, unknown: &[String]) {
+        /// Names in one line.
+        const MAX_NAMES: usize = 10;
+        let Some((source, _)) = self.stored.as_ref().filter(|_| !unknown.is_empty()) else { return };
+        let key = Keyspace::new(&self.base.path_prefix).config_key();
+        let named: Vec<_> = unknown.iter().take(MAX_NAMES).map(|name| format!("\"{name}\"")).collect();
+        let more = if unknown.len() > MAX_NAMES { ", …" } else { "" };
+        let (source, named) = (source.name(), named.join(", "));
+        log::warn!("{source}: {key}: fields mean nothing here: {named}{more}");
     }
 
     /// Logs which keys sign, if that changed since it was logged last.
@@ -288,11 +298,96 @@ impl SettingsFollower {
     }
 }
 
-/// Why no configuration can be derived.
-#[derive(Debug, thiserror::Error)]
-enum DeriveError {
-    #[error("{0}")]
-    Config(String),
-    #[error(transparent)]
-    Keys(#[from] KeysError),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heartbeat::Heartbeats;
+    use crate::source::{Change, Event, Feed, Mirror};
+
+    /// A store whose only key is the configuration, and the follower of it, which follows only when it is told to.
+    struct FollowerFixture {
+        feed: Feed,
+        publisher: Arc<Publisher>,
+        follower: SettingsFollower,
+    }
+
+    impl FollowerFixture {
+        fn new(json: &str) -> Self {
+            let publisher = Publisher::new();
+            let (feed, events) = Feed::channel();
+            let mirror = Mirror::new(Keyspace::new("skydns"), &[(SourceId::Files, true)], &publisher);
+            let heartbeat = Heartbeats::default().monitor("the mirror");
+            std::thread::spawn(move || mirror.run(events, heartbeat));
+            let feed = feed(SourceId::Files);
+            put(&feed, &publisher, json);
+            let follower = SettingsFollower::new(
+                Spec { ttl: 5, ..Spec::default() },
+                HostIdentity::default(),
+                &publisher,
+                StatusNotes::default(),
+            );
+            Self { feed, publisher, follower: follower.expect("a configuration") }
+        }
+
+        /// Puts a configuration into the store, and waits until it is published.
+        fn put(&self, json: &str) {
+            put(&self.feed, &self.publisher, json);
+        }
+
+        fn values(&self) -> (u32, u32, String) {
+            let config = self.follower.config.load();
+            (config.zone.ttl, config.zone.min_ttl, self.follower.notes.texts().join("; "))
+        }
+    }
+
+    fn put(feed: &Feed, publisher: &Publisher, json: &str) {
+        let change =
+            Change { key: b"/skydns/config".to_vec(), value: Some(json.as_bytes().to_vec()), lease: None };
+        feed.push_blocking(Event::Changed(vec![change], None)).expect("pushed");
+        while publisher.status().borrow().config().map(|(_, json)| json) != Some(json.as_bytes().to_vec()) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_of_the_store_costs_itself() {
+        let mut fixture = FollowerFixture::new(r#"{"ttl":"x","min_ttl":7}"#);
+        let problem = "/skydns/config: field \"ttl\": \"x\" is not a whole number";
+        assert_eq!(fixture.values(), (5, 7, problem.to_owned()), "at first the flag counts");
+        fixture.put(r#"{"ttl":60,"min_ttl":7}"#);
+        assert!(fixture.follower.read_store());
+        assert_eq!(fixture.values(), (60, 7, String::new()));
+        fixture.put(r#"{"ttl":"x","min_ttl":8}"#);
+        assert!(fixture.follower.read_store());
+        assert_eq!(fixture.values(), (60, 8, problem.to_owned()));
+        fixture.put("{");
+        assert!(!fixture.follower.read_store());
+        // The last good values stay over a reload, whose flags count beside them.
+        let spec = Spec { priority: 3, ..Spec::default() };
+        fixture.follower.take_settings(spec, HostIdentity::default()).expect("reloaded");
+        assert_eq!((fixture.values().0, fixture.values().1), (60, 8));
+        assert_eq!(fixture.follower.config.load().zone.priority, 3);
+    }
+
+    #[test]
+    fn what_shows_on_this_host_alone_costs_itself_too() {
+        let mut fixture = FollowerFixture::new(r#"{"ttl":60,"local":"{machine_id}.x"}"#);
+        assert_eq!(fixture.follower.config.load().zone.local, None);
+        assert_eq!(fixture.values().0, 60);
+        fixture.put(r#"{"ttl":61,"dnssec":["/no/Kx.+013+00001"]}"#);
+        fixture.follower.read_store();
+        assert_eq!(fixture.values().0, 61);
+        assert!(fixture.values().2.starts_with("dnssec: /no/Kx.+013+00001"), "{}", fixture.values().2);
+    }
+
+    #[test]
+    fn a_reload_that_fails_on_keys_keeps_a_configuration_that_came_meanwhile() {
+        let mut fixture = FollowerFixture::new(r#"{"ttl":60}"#);
+        fixture.put(r#"{"ttl":61}"#);
+        let spec = Spec { dnssec: vec!["/no/Kx.+013+00001".to_owned()], ..Spec::default() };
+        let error = fixture.follower.take_settings(spec, HostIdentity::default()).expect_err("no key");
+        assert!(error.contains("/no/Kx.+013+00001"), "{error}");
+        assert_eq!(fixture.values(), (61, 30, String::new()));
+        assert!(!fixture.follower.read_store(), "it is in use");
+    }
 }

@@ -28,15 +28,6 @@ pub(super) fn new_signer(
     Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), unix_time()))))
 }
 
-/// Reads the keys that a configuration names, without using them.
-///
-/// # Errors
-/// Keys cannot be used.
-pub(super) fn check_keys(config: &Config) -> Result<(), KeysError> {
-    let problems = Keys::read(&config.dnssec.keys, config.zone.domain()).problems;
-    if problems.is_empty() { Ok(()) } else { Err(KeysError(problems)) }
-}
-
 /// Names the zone that a signer signs and the keys that it signs with now, for the log.
 pub(super) fn describe(signer: &Signer) -> String {
     let now = unix_time();

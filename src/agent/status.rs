@@ -30,6 +30,8 @@ struct Problems {
     reload: Option<ReloadFailure>,
     /// Why the snapshot cannot be written.
     snapshot: Option<String>,
+    /// What of the store's configuration cannot be used.
+    store_config: Option<String>,
     /// Which keys of the store are not served.
     unserved: Option<String>,
 }
@@ -67,6 +69,11 @@ impl StatusNotes {
         self.set(|problems| &mut problems.snapshot, problem.map(ToOwned::to_owned));
     }
 
+    /// Notes what of the store's configuration cannot be used; `None` if all of it can.
+    pub(super) fn set_store_config(&self, problem: Option<&str>) {
+        self.set(|problems| &mut problems.store_config, problem.map(ToOwned::to_owned));
+    }
+
     /// Notes which keys of the store are not served; `None` if there are none.
     pub(super) fn set_unserved(&self, keys: Option<&str>) {
         self.set(|problems| &mut problems.unserved, keys.map(ToOwned::to_owned));
@@ -94,7 +101,8 @@ impl Problems {
         let stall = self.stall.iter().map(ToString::to_string);
         let reload = self.reload.iter().map(ToString::to_string);
         let snapshot = self.snapshot.iter().map(|problem| format!("no snapshot can be written: {problem}"));
-        stall.chain(reload).chain(snapshot).chain(self.unserved.iter().cloned()).collect()
+        let of_store = [&self.store_config, &self.unserved].into_iter().flatten().cloned();
+        stall.chain(reload).chain(snapshot).chain(of_store).collect()
     }
 }
 

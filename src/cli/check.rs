@@ -4,7 +4,7 @@ use super::environment::Environment;
 use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
 use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
 use crate::answer::Zone;
-use crate::config::{Arguments, Config, Spec};
+use crate::config::{Arguments, Config, Spec, StoreBefore};
 use crate::service::Keyspace;
 use crate::source::Publisher;
 use std::process::ExitCode;
@@ -107,18 +107,12 @@ fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     let Some((source, json)) = publisher.status().borrow().config() else {
         return base.clone();
     };
-    match base.with_store(&key, &json) {
-        Ok(settings) => {
-            for field in &settings.unknown {
-                println!("note: {}: {key}: field \"{field}\" means nothing here", source.name());
-            }
-            settings.spec
-        }
-        Err(problem) => {
-            report.problem(&format!("{}: {problem}", source.name()));
-            base.clone()
-        }
+    let settings = base.with_store(&key, &json, StoreBefore::default());
+    for field in &settings.unknown {
+        println!("note: {}: {key}: field \"{field}\" means nothing here", source.name());
     }
+    settings.problems.iter().for_each(|problem| report.problem(&format!("{}: {problem}", source.name())));
+    settings.spec
 }
 
 /// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.

@@ -8,7 +8,8 @@ mod reference;
 mod resolv_conf;
 
 use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, Statistics};
-use crate::config::{Arguments, Command, Spec, command_usage};
+use crate::config::{Arguments, Command, STATISTICS, Spec, command_usage};
+use crate::lock::lock;
 use crate::logging;
 use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
@@ -16,6 +17,7 @@ use environment::{Environment, FileProblem};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use tokio::runtime::{Builder, Runtime};
 
 /// Exit code: the command line cannot be parsed.
@@ -72,11 +74,19 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
 
 /// The function that reads all settings again at a reload.
 fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
+    let statistics = Mutex::new(statistics_variables(&environment));
     Box::new(move || {
         let environment = match &file {
             Some(file) => environment.reread(file).map_err(|problem| problem.to_string())?,
             None => Environment::default(),
         };
+        let changed = statistics_variables(&environment);
+        for (name, (before, after)) in STATISTICS.iter().zip(lock(&statistics).iter().zip(&changed)) {
+            if before != after {
+                log::warn!("{} changed: it counts from the next start on", name.name);
+            }
+        }
+        lock(&statistics).clone_from(&changed);
         environment.problems().iter().for_each(|problem| log::warn!("{problem}"));
         let arguments = Arguments::parse(args.clone(), |name| environment.variable(name));
         let arguments = arguments.map_err(|error| error.to_string())?;
@@ -86,6 +96,11 @@ fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) ->
             Err(arguments.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
     })
+}
+
+/// The values of the variables of statistics, which are read at the start alone.
+fn statistics_variables(environment: &Environment) -> Vec<Option<String>> {
+    STATISTICS.iter().map(|variable| environment.variable(variable.name)).collect()
 }
 
 fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> ExitCode {
@@ -98,7 +113,7 @@ fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> Exi
         Ok(_) => return ExitCode::from(CONFIG),
         Err(problem) => return fail(CONFIG, &problem),
     };
-    if let Err(error) = logging::init(arguments.spec.log) {
+    if let Err(error) = logging::init(arguments.spec.log, arguments.spec.log_level) {
         return fail(SYSTEM, &error);
     }
     log::info!("skydns {}", crate::VERSION);

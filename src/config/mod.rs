@@ -22,7 +22,7 @@ pub use settings::{
     DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, TakesEffect, flags,
 };
 pub use spec::{LogTarget, Spec};
-pub use store::{StoreProblem, StoreSettings};
+pub use store::{StoreBefore, StoreFields, StoreProblem, StoreSettings};
 pub use variables::{LineProblem, Variables, read as read_variables};
 
 use crate::answer::{Identity, Zone};

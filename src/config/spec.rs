@@ -7,6 +7,7 @@ use crate::answer::Flatten;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
+use log::LevelFilter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -116,6 +117,8 @@ pub struct Spec {
     pub env_file: Option<PathBuf>,
     /// Where the log goes.
     pub log: LogTarget,
+    /// The least important lines that are logged.
+    pub log_level: LevelFilter,
     /// File that names the upstreams if none are set.
     pub resolv_conf: PathBuf,
     /// Hide the version and the host name from queries of class CH.
@@ -145,6 +148,21 @@ impl Spec {
     pub(super) fn ns_policy(&self) -> NsPolicy {
         let unset = if self.ns_rotate { NsPolicy::Rotate } else { NsPolicy::Order };
         self.ns_policy.unwrap_or(unset)
+    }
+}
+
+impl Spec {
+    /// The flags of the settings that have changed and count from the next start on.
+    pub fn changed_until_restart(&self, after: &Self) -> Vec<&'static str> {
+        let changed = [
+            ("addr", self.listen != after.listen),
+            ("systemd", self.systemd != after.systemd),
+            ("workers", self.workers != after.workers),
+            ("state-dir", self.state_dir != after.state_dir),
+            ("env-file", self.env_file != after.env_file),
+            ("log", self.log != after.log),
+        ];
+        changed.iter().filter(|(_, is_changed)| *is_changed).map(|(flag, _)| *flag).collect()
     }
 }
 
@@ -189,6 +207,7 @@ impl Default for Spec {
             state_dir: None,
             env_file: None,
             log: LogTarget::Stderr,
+            log_level: LevelFilter::Info,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hide_identity: false,
             trust_ad: false,

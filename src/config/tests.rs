@@ -1,5 +1,6 @@
 //! Precedence, spelling and errors of settings.
 
+use super::spec::DEFAULT_MIN_TTL;
 use super::*;
 
 fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Arguments, UsageError> {
@@ -14,6 +15,13 @@ fn spec(args: &[&str]) -> Spec {
     let parsed = parse(args, &[]).expect("arguments");
     assert_eq!(parsed.problems, [], "{args:?}");
     parsed.spec
+}
+
+/// Settings with a configuration of the store, all of which can be used.
+fn stored(spec: &Spec, json: &[u8]) -> Result<StoreSettings, String> {
+    let settings = spec.with_store("/skydns/config", json, StoreBefore::default());
+    let problems: Vec<_> = settings.problems.iter().map(ToString::to_string).collect();
+    if problems.is_empty() { Ok(settings) } else { Err(problems.join("; ")) }
 }
 
 fn host() -> HostIdentity {
@@ -38,8 +46,7 @@ fn the_policy_of_upstreams_follows_ns_rotate_unless_it_is_set() {
     assert_eq!(policy(&["-ns-rotate=false"]), NsPolicy::Order);
     assert_eq!(policy(&["-ns-rotate=false", "-ns-policy", "fastest"]), NsPolicy::Fastest);
     assert_eq!(policy(&["-ns-policy", "order"]), NsPolicy::Order);
-    let store =
-        |json: &[u8]| Spec::default().with_store("/skydns/config", json).map(|read| read.spec.ns_policy());
+    let store = |json: &[u8]| stored(&Spec::default(), json).map(|read| read.spec.ns_policy());
     assert_eq!(store(br#"{"ns_rotate": false}"#).expect("a setting"), NsPolicy::Order);
     assert_eq!(store(br#"{"ns_policy": "fastest"}"#).expect("a setting"), NsPolicy::Fastest);
     assert!(store(br#"{"ns_policy": "first"}"#).is_err());
@@ -64,7 +71,7 @@ fn every_flag_of_skydns_is_known() {
                 read_timeout priority ttl min_ttl scache rcache rcache_ttl ndot ndots";
     for key in keys.split_whitespace() {
         let json = format!("{{\"{key}\": null}}");
-        let settings = Spec::default().with_store("/skydns/config", json.as_bytes()).expect(key);
+        let settings = stored(&Spec::default(), json.as_bytes()).expect(key);
         assert!(settings.unknown.is_empty(), "{key}");
     }
 }
@@ -78,7 +85,7 @@ fn the_store_beats_flags_and_flags_beat_variables() {
     let json =
         br#"{"Domain": "store.test", "NDOT": 1, "read_timeout": 3000000000, "nameservers": ["8.8.8.8:53"],
                     "hostmaster": "root@store.test", "x": 1}"#;
-    let settings = parsed.spec.with_store("/skydns/config", json).expect("settings");
+    let settings = stored(&parsed.spec, json).expect("settings");
     assert_eq!(settings.spec.domain.to_ascii(), "store.test.");
     assert_eq!(settings.spec.ndots, 1);
     assert_eq!(settings.spec.read_timeout, Duration::from_secs(3));
@@ -94,7 +101,7 @@ fn the_store_beats_flags_and_flags_beat_variables() {
 #[test]
 fn zeros_mean_the_default_but_for_the_cache() {
     let json = br#"{"ttl":0,"min_ttl":0,"priority":0,"read_timeout":0,"rcache_ttl":0,"ndots":0,"rcache":0}"#;
-    let spec = Spec::default().with_store("/skydns/config", json).expect("settings").spec;
+    let spec = stored(&Spec::default(), json).expect("settings").spec;
     assert_eq!(spec, Spec { rcache: 0, ..Spec::default() });
 }
 
@@ -112,7 +119,7 @@ fn wrong_settings_are_all_named_with_their_place() {
         ]
     );
     let json = br#"{"ttl":"60","round_robin":1,"dns_addr":"x","min_ttl":-1,"nameservers":[1]}"#;
-    let error = Spec::default().with_store("/skydns/config", json).expect_err("wrong").to_string();
+    let error = stored(&Spec::default(), json).expect_err("wrong");
     for part in [
         "/skydns/config: field \"ttl\": \"60\" is not a whole number",
         "field \"round_robin\": 1 is not a boolean",
@@ -123,16 +130,52 @@ fn wrong_settings_are_all_named_with_their_place() {
         assert!(error.contains(part), "{part} in {error}");
     }
     for json in ["\"s3cret\"", "s3cret", "12345"] {
-        let error =
-            Spec::default().with_store("/skydns/config", json.as_bytes()).expect_err("wrong").to_string();
+        let error = stored(&Spec::default(), json.as_bytes()).expect_err("wrong");
         assert!(error.starts_with("/skydns/config: the value is not a JSON object: "), "{error}");
         assert!(!error.contains("s3cret") && !error.contains("12345"), "{error}");
     }
     for json in ["", "[]", "{", "{} {}", "null"] {
-        assert!(matches!(
-            Spec::default().with_store("/skydns/config", json.as_bytes()),
-            Err(StoreProblem::NotJson { .. })
-        ));
+        let settings = Spec::default().with_store("/skydns/config", json.as_bytes(), StoreBefore::default());
+        assert!(matches!(*settings.problems, [StoreProblem::NotJson { .. }]), "{json}");
+        assert_eq!(settings.spec, Spec::default());
+    }
+}
+
+#[test]
+fn a_field_that_cannot_be_used_leaves_its_last_value_and_the_others() {
+    let base = Spec { ttl: 5, ndots: 3, ..Spec::default() };
+    let unusable = std::collections::BTreeSet::new();
+    let mut last = StoreFields::default();
+    let mut take = |json: &str| {
+        let before = StoreBefore { last: &last, unusable: &unusable };
+        let settings = base.with_store("/skydns/config", json.as_bytes(), before);
+        last = settings.applied;
+        (settings.spec.ttl, settings.spec.min_ttl, settings.spec.ndots, settings.problems.len())
+    };
+    assert_eq!(take(r#"{"ttl":"x","min_ttl":7}"#), (5, 7, 3, 1), "at first the flag counts");
+    assert_eq!(take(r#"{"ttl":60,"NDOTS":1}"#), (60, DEFAULT_MIN_TTL, 1, 0), "a field that is gone is gone");
+    assert_eq!(take(r#"{"ttl":"x","min_ttl":8,"ndot":[]}"#), (60, 8, 1, 2));
+    assert_eq!(take("{"), (60, 8, 1, 1), "all last values stay");
+    assert_eq!(take("[]"), (60, 8, 1, 1));
+    assert_eq!(take(r#"{"ttl":null,"ndots":9}"#), (5, DEFAULT_MIN_TTL, 9, 0));
+    assert_eq!(take("{}"), (5, DEFAULT_MIN_TTL, 3, 0));
+}
+
+#[test]
+fn every_setting_that_needs_a_restart_is_compared() {
+    let before = Spec::default();
+    for setting in flags() {
+        let mut after = before.clone();
+        let set = (setting.set)(
+            &mut after,
+            super::input::SettingInput::Text(setting.example),
+            &SettingOrigin::Default,
+        );
+        let changed = before.changed_until_restart(&after);
+        match setting.takes_effect {
+            TakesEffect::Restart if set.is_ok() && after != before => assert_eq!(changed, [setting.name]),
+            _ => assert_eq!(changed, [""; 0], "{}", setting.name),
+        }
     }
 }
 

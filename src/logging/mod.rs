@@ -31,6 +31,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The log target of logged queries (`-verbose`), which the line limit does not count.
 pub const QUERIES: &str = "queries";
 
+/// The level of the least important lines that are logged, queries apart.
+static LEVEL: Mutex<LevelFilter> = Mutex::new(LevelFilter::Info);
+
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -48,17 +51,23 @@ pub enum LogError {
 ///
 /// # Errors
 /// A log was set up before, or the system has no descriptor or thread to give.
-pub fn init(target: LogTarget) -> Result<(), LogError> {
+pub fn init(target: LogTarget, level: LevelFilter) -> Result<(), LogError> {
     let (sink, problem) = LogSink::open(target)?;
     let queue = LineQueue::start(sink)?;
     let logger = ProcessLogger { queue, line_limit: Mutex::new(LineLimit::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
-    log::set_max_level(LevelFilter::Info);
+    set_level(level);
     std::panic::set_hook(Box::new(log_panic));
     if let Some(problem) = problem {
         log::error!("-log syslog: cannot log to syslog, so this goes to standard error: {problem}");
     }
     Ok(())
+}
+
+/// Sets the level of the least important lines that are logged, from now on. Queries are logged at any level.
+pub fn set_level(level: LevelFilter) {
+    *lock(&LEVEL) = level;
+    log::set_max_level(level.max(LevelFilter::Info));
 }
 
 /// Waits until all lines are written, at most for a second: before the process ends.
@@ -86,8 +95,10 @@ struct ProcessLogger {
 impl Log for ProcessLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // Libraries log their own details; this program itself logs what concerns the operator.
-        metadata.level() <= log::max_level()
-            && (metadata.target() == QUERIES || metadata.target().starts_with(env!("CARGO_CRATE_NAME")))
+        match metadata.target() {
+            QUERIES => true,
+            target => target.starts_with(env!("CARGO_CRATE_NAME")) && metadata.level() <= *lock(&LEVEL),
+        }
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -3,7 +3,7 @@
 use super::markdown::Document;
 use super::shipped;
 use serde_json::{Map, Value};
-use skydns::config::{Arguments, Spec, read_variables};
+use skydns::config::{Arguments, Spec, StoreBefore, read_variables};
 use skydns::service::Service;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -209,9 +209,12 @@ fn value_of(key: &str, value: &str) -> Result<(), String> {
 
 /// A value of `/skydns/config` has to be accepted, and each field has to be known.
 pub(crate) fn config(json: &str) -> Result<(), String> {
-    let settings = Spec::default().with_store("/skydns/config", json.as_bytes());
-    let unknown = settings.map_err(|error| error.to_string())?.unknown;
-    if unknown.is_empty() { Ok(()) } else { Err(format!("unknown fields {unknown:?}")) }
+    let settings = Spec::default().with_store("/skydns/config", json.as_bytes(), StoreBefore::default());
+    match (settings.problems.first(), &*settings.unknown) {
+        (Some(problem), _) => Err(problem.to_string()),
+        (None, []) => Ok(()),
+        (None, unknown) => Err(format!("unknown fields {unknown:?}")),
+    }
 }
 
 /// A service has to be accepted, and each field has to be known.

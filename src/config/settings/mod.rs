@@ -96,7 +96,7 @@ impl Setting {
     }
 
     /// The setting of a key of `/skydns/config`, in any letter case, `-` or `_`.
-    pub(super) fn by_key(key: &str) -> Option<&'static Self> {
+    pub fn by_key(key: &str) -> Option<&'static Self> {
         let key = key.to_ascii_lowercase().replace('-', "_");
         flags().find(|setting| setting.keys.contains(&key.as_str()))
     }

@@ -3,6 +3,7 @@
 use super::{DefaultValue, Setting, TakesEffect, path};
 use crate::config::input::SettingError;
 use crate::config::spec::LogTarget;
+use log::LevelFilter;
 
 pub(super) const OPERATION_SETTINGS: &[Setting] = &[
     Setting {
@@ -37,6 +38,33 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
                     return Err(SettingError::Choice {
                         found: found.to_owned(),
                         expected: "stderr or syslog",
+                    });
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "log-level",
+        variables: &["SKYDNS_LOG_LEVEL"],
+        keys: &[],
+        takes: Some("LEVEL"),
+        summary: "least important lines that are logged: `error`, `warn`, `info` or `debug`",
+        details: "`debug` adds lines that are otherwise left out, such as each event of a kind that is logged once a \
+                  minute. Queries of `-verbose` are logged at any level.",
+        default: DefaultValue::Value("info"),
+        example: "debug",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.log_level = match input.text()? {
+                "error" => LevelFilter::Error,
+                "warn" | "warning" => LevelFilter::Warn,
+                "info" => LevelFilter::Info,
+                "debug" => LevelFilter::Debug,
+                found => {
+                    return Err(SettingError::Choice {
+                        found: found.to_owned(),
+                        expected: "error, warn, info or debug",
                     });
                 }
             };
