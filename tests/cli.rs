@@ -208,6 +208,30 @@ fn check_reads_etcd() {
 }
 
 #[test]
+fn too_few_threads_are_told() {
+    // Root has no such limit.
+    let as_nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=3"]);
+        command.arg(env!("CARGO_BIN_EXE_skydns")).args(args).output()
+    };
+    match as_nobody(&["--version"]) {
+        Ok(output) if output.status.success() => {}
+        _ => {
+            println!("not run: another user cannot run the program here");
+            return;
+        }
+    }
+    for args in [&["-addr", "127.0.0.1:1"][..], &["check"]] {
+        let output = as_nobody(args).expect("an output");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(71), "{text}");
+        assert!(text.contains("threads that the agent needs") && text.contains("ulimit -u"), "{text}");
+        assert!(!text.contains("panicked") && !text.contains("a fault"), "{text}");
+    }
+}
+
+#[test]
 fn the_log_level_is_taken_and_changed_by_a_reload() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path");

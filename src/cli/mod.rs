@@ -17,7 +17,7 @@ use environment::{Environment, FileProblem};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::runtime::{Builder, Runtime};
 
 /// Exit code: the command line cannot be parsed.
@@ -141,8 +141,50 @@ fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode
     }
 }
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().thread_name("runtime").build()
+/// Threads that the agent has beside those of the runtime and the UDP workers, and a few more for libraries.
+const OTHER_THREADS: usize = 12;
+
+/// Why the runtime cannot be started.
+#[derive(Debug, thiserror::Error)]
+enum RuntimeError {
+    #[error(
+        "the system gives {given} of the {wanted} threads that the agent needs: {source} (LimitNPROC= and TasksMax= of the \
+         unit, ulimit -u)"
+    )]
+    Threads { given: usize, wanted: usize, source: io::Error },
+    #[error("starting the runtime: {0}")]
+    Build(#[from] io::Error),
+}
+
+/// Starts the runtime.
+fn runtime() -> Result<Runtime, RuntimeError> {
+    // The runtime panics where it gets no thread.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    check_threads(2 * cores + OTHER_THREADS)?;
+    Ok(Builder::new_multi_thread().enable_all().thread_name("runtime").build()?)
+}
+
+/// Checks that the system gives so many threads at once.
+fn check_threads(wanted: usize) -> Result<(), RuntimeError> {
+    /// None of these threads does anything.
+    const STACK_OCTETS: usize = 64 << 10;
+    let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
+    let ended = Arc::new(Mutex::new(ended));
+    let mut threads = Vec::with_capacity(wanted);
+    let mut refused = None;
+    while threads.len() < wanted && refused.is_none() {
+        let ended = Arc::clone(&ended);
+        // Each thread waits until the sender is dropped.
+        let wait = move || lock(&ended).recv().unwrap_or_default();
+        match std::thread::Builder::new().stack_size(STACK_OCTETS).spawn(wait) {
+            Ok(thread) => threads.push(thread),
+            Err(source) => refused = Some(source),
+        }
+    }
+    drop(end);
+    let given = threads.len();
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    refused.map_or(Ok(()), |source| Err(RuntimeError::Threads { given, wanted, source }))
 }
 
 fn code(error: &AgentError) -> u8 {
