@@ -314,10 +314,11 @@ impl Forwarder {
         self.refresher.run().await;
     }
 
-    /// Fits a reply to the request of a client: AD only if the client wants AD (RFC 6840 §5.8); the records of each RRset in
-    /// a random order with round robin.
+    /// Fits a reply to the request of a client: RA, since recursion is offered here, whoever gave the reply (RFC 1035
+    /// §4.1.1); AD only if the client wants AD (RFC 6840 §5.8); with round robin the records of each RRset in a random order.
     fn fit_to_client(&self, mut reply: Reply, request: &Request) -> Reply {
         let config = self.config.load();
+        reply.recursion_available = true;
         let wanted = request.authentic_data || request.dnssec_ok();
         reply.authentic_data &= wanted && config.trust_ad;
         if let Some(records) = reply.forwarded.as_mut().filter(|_| config.round_robin) {
