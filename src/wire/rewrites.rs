@@ -24,6 +24,7 @@ pub(super) struct RecordAt {
     /// Where the owner name is stored: at the record, or where its compression pointers lead.
     pub(super) owner: usize,
     pub(super) rtype: u16,
+    pub(super) class: u16,
     ttl: usize,
     pub(super) data: Range<usize>,
 }
@@ -70,7 +71,7 @@ impl RecordAt {
     fn read(reply: &[u8], at: usize, pointers: &mut Vec<usize>) -> Option<Self> {
         let fixed = name_end(reply, at, pointers)?;
         let octets = reply.get(fixed..fixed + 10)?;
-        let rtype = u16::from_be_bytes([octets[0], octets[1]]);
+        let [rtype, class] = [0, 2].map(|at| u16::from_be_bytes([octets[at], octets[at + 1]]));
         let begin = fixed + 10;
         let end = begin + usize::from(u16::from_be_bytes([octets[8], octets[9]]));
         let names = NamesInData::of(RecordType::from(rtype)).filter(|names| names.may_be_compressed);
@@ -79,7 +80,7 @@ impl RecordAt {
             let data = reply.get(..end)?;
             let _ = names.each_name(begin, |name| name_end(data, name, pointers));
         }
-        Some(Self { owner: owner_offset(reply, at)?, rtype, ttl: fixed + 4, data: begin..end })
+        Some(Self { owner: owner_offset(reply, at)?, rtype, class, ttl: fixed + 4, data: begin..end })
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Rotation {
 impl Rotation {
     /// Puts the records of the set into a random order. `reply` is the reply in the order in which it is cached, from the
     /// end of the question on, and `out` is a copy of it in which TTLs may have been counted down.
-    #[inline]
+    #[inline(never)]
     pub(super) fn apply(&self, reply: &[u8], out: &mut [u8], rng: &mut Rng) {
         match self {
             Self::Equal { len, offsets } => {
@@ -63,7 +63,9 @@ fn swap(octets: &mut [u8], a: u16, b: u16, len: usize) {
     }
 }
 
-/// Copies the data of records in a random order to where they stand in `out`, with what is between them.
+/// Copies the data of records in a random order to where they stand in `out`, with what is between them. Not inlined: its
+/// arrays would cost every reply their room on the stack.
+#[inline(never)]
 fn copy_shuffled(spans: &[(u16, u16)], reply: &[u8], out: &mut [u8], rng: &mut Rng) {
     let mut order: [u8; MAX_SPANS] = std::array::from_fn(|at| u8::try_from(at).unwrap_or(0));
     let order = &mut order[..spans.len().min(MAX_SPANS)];
@@ -91,22 +93,23 @@ fn copy_shuffled(spans: &[(u16, u16)], reply: &[u8], out: &mut [u8], rng: &mut R
 #[derive(Default)]
 pub(super) struct Rotations {
     sets: Vec<Vec<Range<usize>>>,
-    /// Owner, type and end of the record before.
-    last: Option<(usize, u16, usize)>,
+    /// Owner, type, class and end of the record before.
+    last: Option<((usize, u16, u16), usize)>,
 }
 
 impl Rotations {
     /// Adds a record whose set may be shuffled.
     pub(super) fn add(&mut self, record: &RecordAt) {
-        let is_next = self.last.is_some_and(|(owner, rtype, end)| {
+        let set = (record.owner, record.rtype, record.class);
+        let is_next = self.last.is_some_and(|(last, end)| {
             // What stands between two records of a set takes a pointer and ten octets, or else they are no such set.
-            (owner, rtype) == (record.owner, record.rtype) && record.data.start - end <= MAX_BETWEEN + 2
+            last == set && record.data.start - end <= MAX_BETWEEN + 2
         });
         match self.sets.last_mut().filter(|_| is_next) {
             Some(set) => set.push(record.data.clone()),
             None => self.sets.push(vec![record.data.clone()]),
         }
-        self.last = Some((record.owner, record.rtype, record.data.end));
+        self.last = Some((set, record.data.end));
     }
 
     /// The sets of several records; `None` if one of them cannot be shuffled. `pointers` is where all pointers of the reply
