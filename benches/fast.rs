@@ -1,16 +1,19 @@
 //! One answer from memory: the fast path and the full path, without sockets.
 //!
-//! `cargo bench --bench fast` prints the time of each, medians of several rounds on one thread.
+//! `cargo bench --bench fast` prints the time of each, medians of several rounds on one thread, and that of an upstream's
+//! reply.
 //! `cargo bench --bench fast -- --instructions` counts the instructions of one fast answer under valgrind, which is about
 //! the same number on every machine, and fails if they are more than they may be.
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{
-    CacheHint, MAX_UDP_REPLY, Reply, ReplyCache, Screened, Served, Transport, Validity, encode, screen,
+    CacheHint, MAX_UDP_REPLY, Reply, ReplyCache, Request, Screened, Served, Transport, Validity, encode,
+    screen,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -106,6 +109,24 @@ impl Site {
     }
 }
 
+/// A question for a name outside, and a reply: a CNAME, four addresses, two name servers with an address each.
+fn upstream_reply() -> (Request, Vec<u8>) {
+    let [asked, target] = ["www.example.org.", "edge.example.net."].map(name);
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(asked.clone(), RecordType::A));
+    let Screened::Ask(request) = screen(&message.to_vec().expect("a query")) else { panic!("no question") };
+    message.metadata.message_type = MessageType::Response;
+    let address = |n: u8| RData::A(rdata::A([192, 0, 2, n].into()));
+    message.add_answer(Record::from_rdata(asked, 300, RData::CNAME(rdata::CNAME(target.clone()))));
+    message.add_answers((0..4).map(|n| Record::from_rdata(target.clone(), 60, address(n))));
+    for server in ["ns1.example.net.", "ns2.example.net."].map(name) {
+        let ns = RData::NS(rdata::NS(server.clone()));
+        message.add_authority(Record::from_rdata(name("example.net."), 600, ns));
+        message.add_additional(Record::from_rdata(server, 600, address(9)));
+    }
+    (request, message.to_vec().expect("a reply"))
+}
+
 /// Nanoseconds of one call: the median of rounds.
 fn time(mut work: impl FnMut(usize)) -> f64 {
     let mut calls = 0;
@@ -163,5 +184,14 @@ fn main() {
             black_box(site.full(&site.queries[number % NAMES]));
         });
         println!("fast path {fast:7.0} ns\nfull path {full:7.0} ns, {:.1} times as long", full / fast);
+        let (query, message) = upstream_reply();
+        let read = time(|_| {
+            black_box(read_reply(&query.query, false, &message)).expect("a reply");
+        });
+        let reply = read_reply(&query.query, false, &message).expect("a reply");
+        let write = time(|_| {
+            black_box(encode(&query, &reply.clone(), Transport::Udp { limit: 1_232 }));
+        });
+        println!("reply of an upstream: {read:.0} ns to read, {write:.0} ns to write");
     }
 }
