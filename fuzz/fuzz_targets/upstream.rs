@@ -11,10 +11,11 @@ use skydns::wire::{
     question_key, screen,
 };
 
-/// The records of a reply in an order that does not depend on that of the reply.
-fn sorted(records: &ForwardedRecords) -> Vec<(u16, Vec<u8>, u32, Vec<u8>)> {
+/// The records of a reply, in any order and letter case. TTLs are left out: those of records that come to stand together
+/// when another one is dropped are lowered to the least of them.
+fn sorted(records: &ForwardedRecords) -> Vec<(u16, u16, Vec<u8>, Vec<u8>)> {
     let record = |r: skydns::wire::ForwardedRecord<'_>| {
-        (r.rtype.into(), r.owner.to_ascii_lowercase(), r.ttl, r.data.to_ascii_lowercase())
+        (r.rtype.into(), r.class.into(), r.owner.to_ascii_lowercase(), r.data.to_ascii_lowercase())
     };
     let mut records: Vec<_> = records.iter().map(record).collect();
     records.sort();
