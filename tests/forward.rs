@@ -711,16 +711,14 @@ fn switched(address: [u8; 4], pause: Duration) -> (Upstream, Arc<AtomicBool>) {
 fn the_order_of_upstreams_holds_and_a_first_one_that_is_back_is_first_again() {
     let (first, switch) = switched([192, 0, 2, 1], Duration::from_millis(60));
     let second = Upstream::addresses([192, 0, 2, 2], 0);
-    let args = ["-ns-rotate=false", "-rtimeout", "800ms"];
+    let args = ["-ns-rotate=false", "-rtimeout", "5s"];
     let agent = agent(&[first.address, second.address], &args);
     for n in 0..70 {
         assert_eq!(agent.data(&format!("n{n}.example.org."), RecordType::A), ["192.0.2.1"]);
     }
     assert_eq!(second.count(), 0, "the first one is slower than the next one would be, but it answers");
     switch.store(false, Ordering::SeqCst);
-    for n in 0..3 {
-        assert_eq!(agent.data(&format!("off{n}.example.org."), RecordType::A), ["192.0.2.2"]);
-    }
+    assert_eq!(agent.data("off.example.org.", RecordType::A), ["192.0.2.2"]);
     let down = format!("upstream {}: does not answer", first.address);
     eventually("the first one is known to be down", || agent.log().contains(&down));
     for n in 0..50 {
