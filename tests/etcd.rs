@@ -122,6 +122,62 @@ fn before_the_first_sync_nothing_is_denied() {
 }
 
 #[test]
+fn a_store_without_a_quorum_is_read_as_stale_at_the_start() {
+    let mut members = Etcd::cluster(3);
+    members[0].put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    members[0].put("/skydns/config", r#"{"ttl":77}"#);
+    let left = members[2].endpoint();
+    eventually("the last member has it", || {
+        members[2].with(async |client| {
+            let options = etcd_client::GetOptions::new().with_serializable();
+            let got = client.get("/skydns/config", Some(options)).await;
+            got.is_ok_and(|got| !got.kvs().is_empty())
+        })
+    });
+    members[0].kill();
+    members[1].kill();
+    eventually("the member has no leader", || {
+        members[2].with(async |client| {
+            let got = tokio::time::timeout(Duration::from_secs(1), client.get("x", None)).await;
+            !got.is_ok_and(|got| got.is_ok())
+        })
+    });
+    let agent = Setup::new().args(&["-machines", &left]).start();
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    assert_eq!(error_code(&agent, "a.skydns.local."), Some(3));
+    assert_eq!(agent.ask("none.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+    assert!(agent.log().contains(&format!("{left} has revision ")), "{}", agent.log());
+    members[0].launch();
+    members[1].launch();
+    eventually("no longer stale", || error_code(&agent, "a.skydns.local.").is_none());
+    assert_eq!(agent.ask("a.skydns.local.", RecordType::A).answers[0].ttl, 77);
+}
+
+#[test]
+fn a_lost_session_is_stale_at_once() {
+    let mut first = Etcd::start();
+    first.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    // The next endpoint takes connections and never says a word, so that it fails after seconds.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let second = format!("http://{}", silent.local_addr().expect("an address"));
+    let agent = agent(&format!("{},{second}", first.endpoint()), &[]);
+    assert_eq!(error_code(&agent, "a.skydns.local."), None);
+    first.kill();
+    let lost = Instant::now();
+    eventually("it is stale", || error_code(&agent, "a.skydns.local.") == Some(3));
+    assert!(
+        agent
+            .log()
+            .lines()
+            .filter(|line| line.contains("etcd: http"))
+            .all(|line| line.contains(&first.endpoint())),
+        "the next endpoint has not failed yet, after {:?}\n{}",
+        lost.elapsed(),
+        agent.log()
+    );
+}
+
+#[test]
 fn a_dead_endpoint_costs_no_data() {
     let etcd = Etcd::start();
     etcd.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);

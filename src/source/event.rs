@@ -30,6 +30,14 @@ pub enum Event {
     /// The listing is complete: a key that was not in the listing is gone from the store. The number is the store's
     /// revision, if the store counts revisions.
     ListEnd(Option<i64>),
+    /// The listing is complete, but what it holds may be old, for a reason that is text for the log and the status line:
+    /// the store cannot say whether it has changed since. If a newer snapshot is served, the listing is void.
+    StaleListEnd {
+        /// The store's revision, if the store counts revisions.
+        revision: Option<i64>,
+        /// Why the listing may be old.
+        reason: String,
+    },
     /// Changes since the listing, in the store's order, and the revision after the last of them.
     Changed(Vec<Change>, Option<i64>),
     /// The store cannot be reached; the reason is text for the log and the status line.

@@ -22,6 +22,15 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Endpoints where none are configured: where etcd listens on the local machine, now and in its first years.
 const DEFAULT_ENDPOINTS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:4001"];
 
+/// Whether reads have to give the present state of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// They have to: a server without a quorum of the others cannot answer.
+    Current,
+    /// They need not: a server answers from what it has ("serializable").
+    Stale,
+}
+
 /// How to reach etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdSettings {
@@ -84,13 +93,14 @@ impl EtcdSettings {
         self.tls.options().map(|_| ())
     }
 
-    /// Connects to one endpoint, and logs in if there is a user.
-    pub(super) async fn connect(&self, endpoint: &str) -> Result<Client, EtcdError> {
+    /// Connects to one endpoint, and logs in if there is a user. With `Reads::Current`, the server refuses requests while it
+    /// knows no leader, so that another server is asked.
+    pub(super) async fn connect(&self, endpoint: &str, reads: Reads) -> Result<Client, EtcdError> {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_keep_alive(KEEP_ALIVE_PERIOD, KEEP_ALIVE_TIMEOUT)
             .with_keep_alive_while_idle(true)
-            .with_require_leader(true)
+            .with_require_leader(reads == Reads::Current)
             .with_auto_token_refresh(true);
         if endpoint.starts_with("https://") {
             options = options.with_tls(self.tls.options()?);

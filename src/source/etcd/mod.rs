@@ -29,7 +29,8 @@ const MAX_ROUND_PAUSE: Duration = Duration::from_secs(5);
 /// How long a session has to be in sync for the pause after it to be short again.
 const STEADY_TIME: Duration = Duration::from_secs(10);
 
-/// How long the other endpoints are tried after a session failed before the store is reported as unreachable.
+/// How long the other endpoints are tried after a session could not begin before the store is reported as unreachable. One
+/// that was in sync and is lost is reported at once: what is served may be old from then on.
 const UNREACHABLE_DELAY: Duration = Duration::from_secs(1);
 
 /// etcd as a source.
@@ -54,6 +55,8 @@ impl Etcd {
         // Sessions that failed since one was in sync, and when the first of them failed.
         let (mut failed, mut failed_since) = (0, None);
         let mut carried_over = CarriedOver::default();
+        // Whether the store was listed, as it is or as a server has it.
+        let mut has_listing = false;
         loop {
             let endpoint = &endpoints[next % endpoints.len()];
             let mut session =
@@ -62,7 +65,9 @@ impl Etcd {
             if let EtcdError::Closed(closed) = error {
                 return closed;
             }
-            if let Some(synced) = session.synced {
+            let synced = session.synced;
+            if let Some(synced) = synced {
+                has_listing = true;
                 (failed, failed_since) = (0, None);
                 // Sessions that end as soon as they are in sync must not list the store again and again without a pause.
                 if synced.elapsed() > STEADY_TIME {
@@ -76,10 +81,16 @@ impl Etcd {
             failed += 1;
             let since = *failed_since.get_or_insert_with(Instant::now);
             let all_failed = failed % endpoints.len() == 0;
-            if (all_failed || since.elapsed() > UNREACHABLE_DELAY)
+            if (synced.is_some() || all_failed || since.elapsed() > UNREACHABLE_DELAY)
                 && let Err(closed) = self.feed.push(Event::Unreachable(error.to_string())).await
             {
                 return closed;
+            }
+            if all_failed && !has_listing {
+                match self.list_stale(&endpoints, &mut carried_over, &error).await {
+                    Ok(is_listed) => has_listing = is_listed,
+                    Err(closed) => return closed,
+                }
             }
             if all_failed {
                 // At random, so that the hosts of a site do not come back all at once.
@@ -88,6 +99,26 @@ impl Etcd {
                 max_pause = (max_pause * 2).min(MAX_ROUND_PAUSE);
             }
         }
+    }
+
+    /// Lists what a server has while none of them can say whether that is the present state, as without a quorum; whether
+    /// there is such a server. Old names are better than none.
+    async fn list_stale(
+        &self,
+        endpoints: &[String],
+        carried_over: &mut CarriedOver,
+        because: &EtcdError,
+    ) -> Result<bool, Closed> {
+        for endpoint in endpoints {
+            let mut session =
+                Session::new(&self.settings, &self.keyspace, &self.feed, carried_over, endpoint);
+            match session.list_stale(because).await {
+                Ok(()) => return Ok(true),
+                Err(EtcdError::Closed(closed)) => return Err(closed),
+                Err(_) => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Lists the store once, for `skydns check`.

@@ -74,7 +74,7 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
     while let Ok((_, event)) = events.try_recv() {
         match event {
             Event::ListBegin => lines.push("begin".to_owned()),
-            Event::ListEnd(_) => lines.push("end".to_owned()),
+            Event::ListEnd(_) | Event::StaleListEnd { .. } => lines.push("end".to_owned()),
             Event::Wake => {}
             Event::Listed(changes) | Event::Changed(changes, _) => {
                 lines.extend(changes.into_iter().map(|change| {

@@ -104,6 +104,16 @@ impl Mirror {
         changes
     }
 
+    /// Puts the services of a complete listing that may be old into the tree, unless a newer snapshot is served.
+    pub(super) fn end_stale_listing(&mut self, id: SourceId, revision: Option<i64>, reason: String) -> usize {
+        let restored = self.sources.get(&id).and_then(|source| source.restored_revision);
+        let is_older = restored.zip(revision).is_some_and(|(restored, listed)| listed < restored);
+        // Without its end a listing is void as soon as the source is unreachable. No state is published in between.
+        let changes = if is_older { 0 } else { self.end_listing(id, revision) };
+        self.source(id, |source| source.unreachable(id, reason));
+        changes
+    }
+
     /// Adds to the spellings the entries that were listed and are in the tree already.
     fn add_unchanged(&self, layer: Layer, listing: &mut Listing) {
         for key in listing.spellings.without_own() {

@@ -124,6 +124,7 @@ impl Mirror {
                 count
             }
             Event::ListEnd(revision) => self.end_listing(id, revision),
+            Event::StaleListEnd { revision, reason } => self.end_stale_listing(id, revision, reason),
             Event::Changed(changes, revision) => {
                 let count = changes.len();
                 changes.into_iter().for_each(|change| self.apply(id, change));

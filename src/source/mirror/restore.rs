@@ -20,6 +20,7 @@ impl Mirror {
         if !source.restore(snapshot.as_of) {
             return;
         }
+        source.restored_revision = snapshot.header.revision;
         self.put_restored(id.layer(), restored);
         // A configuration that the store reported ahead of its listing is newer than the snapshot's.
         if let Some(config) = snapshot.header.config {

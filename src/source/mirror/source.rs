@@ -25,6 +25,8 @@ pub(super) struct MirroredSource {
     pub(super) listing: Option<Listing>,
     /// The services of a snapshot that is on its way in.
     pub(super) restored: Vec<RestoredService>,
+    /// The revision of the snapshot that is served, or was served last.
+    pub(super) restored_revision: Option<i64>,
     /// The entries of keys that the store spells otherwise than the tree.
     pub(super) spellings: Spellings,
 }

@@ -339,3 +339,40 @@ fn refusals_of_one_tenant_hide_none_of_another() {
     mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/local/skydns/few/a")], None));
     assert!(mirror.writer.refusals().all().iter().all(|refusal| refusal.key.contains("/many/")));
 }
+
+#[test]
+fn a_listing_that_may_be_old_is_served_as_stale_unless_the_snapshot_is_newer() {
+    let listed = |revision| {
+        let change = put("/skydns/t/a", r#"{"host":"10.0.0.9"}"#);
+        let reason = "no quorum".to_owned();
+        [
+            Event::ListBegin,
+            Event::Listed(vec![change]),
+            Event::StaleListEnd { revision: Some(revision), reason },
+        ]
+    };
+    let take = |mirror: &mut Mirror, events: [Event; 3]| {
+        for event in events {
+            mirror.apply_event(SourceId::Etcd, event);
+        }
+        mirror.publish();
+    };
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Files, vec![]);
+    take(&mut mirror, listed(7));
+    assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.9)"]);
+    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    let status = mirror.handle().status().borrow().clone();
+    let from = ServedFrom::Listing { revision: Some(7) };
+    assert!(matches!(&status.sources[&SourceId::Etcd], SourceState::Unreachable { reason, served_from, .. }
+            if reason == "no quorum" && *served_from == from));
+    for (revision, expected) in [(41, "V4(10.0.0.1)"), (42, "V4(10.0.0.9)")] {
+        let mut mirror = self::mirror();
+        listing(&mut mirror, SourceId::Files, vec![]);
+        restore(&mut mirror, vec![], None);
+        mirror.sources.get_mut(&SourceId::Etcd).expect("a source").restored_revision = Some(42);
+        take(&mut mirror, listed(revision));
+        assert_eq!(hosts(&mirror, "a.t."), [expected], "{revision}");
+        assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    }
+}

@@ -5,6 +5,7 @@
 //! in time.
 
 use super::{MAX_ANSWER_OCTETS, REQUEST_TIMEOUT, Session};
+use crate::source::etcd::connect::Reads;
 use crate::source::etcd::error::EtcdError;
 use crate::source::event::{Event, MAX_CHANGES_PER_EVENT};
 use etcd_client::{Client, Error, GetOptions, GetResponse, KeyValue, KvClient, ResponseHeader};
@@ -37,8 +38,8 @@ enum PageError {
 }
 
 impl Session<'_> {
-    /// Pushes every key of the store at one revision, which it returns.
-    pub(super) async fn list(&mut self, client: &Client) -> Result<i64, EtcdError> {
+    /// Pushes every key of the store at one revision, which it returns. The end of the listing is left to the caller.
+    pub(super) async fn list(&mut self, client: &Client, reads: Reads) -> Result<i64, EtcdError> {
         let mut kv = client.kv_client().max_decoding_message_size(MAX_ANSWER_OCTETS);
         let root = self.keyspace.root().as_bytes();
         let mut start = root.to_vec();
@@ -47,7 +48,12 @@ impl Session<'_> {
         self.feed.push(Event::ListBegin).await?;
         loop {
             let asked = Instant::now();
-            let mut page = match read_page(&mut kv, &start, end_of(root), limit, revision).await {
+            let mut options =
+                GetOptions::new().with_range(end_of(root)).with_limit(limit).with_revision(revision);
+            if reads == Reads::Stale {
+                options = options.with_serializable();
+            }
+            let mut page = match read_page(&mut kv, &start, options).await {
                 Ok(page) => page,
                 Err(PageError::Etcd(error)) if limit > 1 && is_too_large(&error) => {
                     limit /= 2;
@@ -79,7 +85,6 @@ impl Session<'_> {
             }
             if !more {
                 self.carried_over.max_page_keys = (2 * self.carried_over.max_page_keys).min(MAX_PAGE_KEYS);
-                self.feed.push(Event::ListEnd(Some(revision))).await?;
                 return Ok(revision);
             }
         }
@@ -95,15 +100,8 @@ impl Session<'_> {
     }
 }
 
-/// Reads one page of a listing, of at most `limit` keys; revision 0 is the present one.
-async fn read_page(
-    kv: &mut KvClient,
-    start: &[u8],
-    end: Vec<u8>,
-    limit: i64,
-    revision: i64,
-) -> Result<GetResponse, PageError> {
-    let options = GetOptions::new().with_range(end).with_limit(limit).with_revision(revision);
+/// Reads one page of a listing.
+async fn read_page(kv: &mut KvClient, start: &[u8], options: GetOptions) -> Result<GetResponse, PageError> {
     match timeout(REQUEST_TIMEOUT, kv.get(start, Some(options))).await {
         Ok(page) => page.map_err(PageError::Etcd),
         Err(_) => Err(PageError::Timeout),

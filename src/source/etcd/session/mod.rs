@@ -4,7 +4,7 @@ mod list;
 mod members;
 mod watch;
 
-use super::connect::EtcdSettings;
+use super::connect::{EtcdSettings, Reads};
 use super::error::EtcdError;
 use super::leases::LeaseTracker;
 use crate::service::Keyspace;
@@ -63,17 +63,27 @@ impl<'a> Session<'a> {
 
     /// Mirrors the store until something fails.
     pub(super) async fn run(&mut self) -> Result<Infallible, EtcdError> {
-        let mut client = self.settings.connect(self.endpoint).await?;
+        let mut client = self.settings.connect(self.endpoint, Reads::Current).await?;
         self.push_configuration(&client).await?;
-        let revision = self.list(&client).await?;
+        let revision = self.list(&client, Reads::Current).await?;
+        self.feed.push(Event::ListEnd(Some(revision))).await?;
         self.synced = Some(Instant::now());
         self.watch(&mut client, revision).await
     }
 
     /// Lists the store, and ends.
     pub(super) async fn list_once(&mut self) -> Result<(), EtcdError> {
-        let client = self.settings.connect(self.endpoint).await?;
-        self.list(&client).await.map(|_| ())
+        let client = self.settings.connect(self.endpoint, Reads::Current).await?;
+        let revision = self.list(&client, Reads::Current).await?;
+        Ok(self.feed.push(Event::ListEnd(Some(revision))).await?)
+    }
+
+    /// Lists what the server has, which may be old because of an error of a session, and ends.
+    pub(super) async fn list_stale(&mut self, because: &EtcdError) -> Result<(), EtcdError> {
+        let client = self.settings.connect(self.endpoint, Reads::Stale).await?;
+        let revision = self.list(&client, Reads::Stale).await?;
+        let reason = format!("{because}; {} has revision {revision}", self.endpoint);
+        Ok(self.feed.push(Event::StaleListEnd { revision: Some(revision), reason }).await?)
     }
 
     /// Pushes the configuration ahead of the listing: it says where to listen, and for which domain.
