@@ -295,6 +295,8 @@ fn connections_that_never_read_cost_others_nothing() {
 #[test]
 fn names_that_never_resolve_cost_others_nothing() {
     site(FEW_NAMES, |site| {
-        site.attack("3,000 names a second that never resolve", |attack| attack.flood(BY_TRUSTED, 3_000));
+        // Half of it fills all exchanges as well, and leaves an unoptimised agent beside busy loops time for others.
+        let rate = if is_long() { 3_000 } else { 1_500 };
+        site.attack("names that never resolve", |attack| attack.flood(BY_TRUSTED, rate));
     });
 }
