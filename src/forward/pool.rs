@@ -4,6 +4,7 @@ use super::context::UpstreamContext;
 use super::endpoint::Endpoint;
 use super::probe::is_probe;
 use super::upstream::Upstream;
+use super::upstream_state::ProbeKind;
 use crate::lock::lock;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -75,19 +76,21 @@ impl Pool {
                     after_round();
                 }
             }
-            for upstream in self.all() {
+            for (upstream, probe) in self.due_probes(&under_way) {
                 let endpoint = upstream.endpoint();
-                if !under_way.contains(&endpoint)
-                    && let Some(probe) = upstream.take_probe()
-                {
-                    under_way.insert(endpoint);
-                    probes.push(async move {
-                        upstream.run_probe(probe).await;
-                        endpoint
-                    });
-                }
+                under_way.insert(endpoint);
+                probes.push(async move {
+                    upstream.run_probe(probe).await;
+                    endpoint
+                });
             }
         }
+    }
+
+    /// The probes that are due, but of upstreams whose last probe is under way.
+    fn due_probes(&self, under_way: &HashSet<Endpoint>) -> Vec<(Arc<Upstream>, ProbeKind)> {
+        let idle = self.all().into_iter().filter(|upstream| !under_way.contains(&upstream.endpoint()));
+        idle.filter_map(|upstream| upstream.take_probe().map(|probe| (upstream, probe))).collect()
     }
 
     /// Whether a name is one that an upstream is probed with; if so, notes that the upstream forwards to us.
@@ -97,5 +100,33 @@ impl Pool {
 
     fn all(&self) -> Vec<Arc<Upstream>> {
         lock(&self.upstreams).values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_is_under_way_holds_up_no_other() {
+        let pool = Pool::new(Duration::from_secs(1));
+        let upstreams =
+            [1, 2, 3].map(|last| pool.upstream(Endpoint::classic(([192, 0, 2, last], 53).into())));
+        upstreams[0].suspect_loop();
+        let due = |under_way: &HashSet<Endpoint>| {
+            let mut due: Vec<_> = pool
+                .due_probes(under_way)
+                .iter()
+                .map(|(upstream, _)| upstream.endpoint().to_string())
+                .collect();
+            due.sort();
+            due
+        };
+        let mut under_way = HashSet::new();
+        assert_eq!(due(&under_way), ["192.0.2.1:53"]);
+        under_way.insert(upstreams[0].endpoint());
+        upstreams.iter().for_each(|upstream| upstream.suspect_loop());
+        assert_eq!(due(&under_way), ["192.0.2.2:53", "192.0.2.3:53"]);
+        assert_eq!(due(&HashSet::new()), ["192.0.2.1:53"], "the others' were taken");
     }
 }
