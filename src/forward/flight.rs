@@ -1,6 +1,8 @@
 //! Equal questions at one time: the first begins an exchange with upstreams, the others wait for the reply of that.
 
+use super::admission::NotAdmitted;
 use super::message::UpstreamQuestion;
+use crate::client_id::ClientId;
 use crate::lock::lock;
 use crate::wire::Reply;
 use futures_util::FutureExt;
@@ -9,7 +11,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-type Exchange = BoxFuture<'static, Reply>;
+type Exchange = BoxFuture<'static, Result<Reply, GivenUp>>;
+
+/// An exchange was given up for want of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GivenUp {
+    /// Why.
+    pub(super) reason: NotAdmitted,
+    /// The client whose place it was, or would have been.
+    pub(super) client: ClientId,
+}
 
 /// An exchange whose reply several questions may wait for. It goes on as long as one of them waits.
 pub(super) type Flight = Shared<Exchange>;
@@ -44,7 +55,7 @@ impl Flights {
         begin: impl FnOnce(Followers) -> F,
     ) -> Flight
     where
-        F: Future<Output = Reply> + Send + 'static,
+        F: Future<Output = Result<Reply, GivenUp>> + Send + 'static,
     {
         let mut under_way = self.lock();
         if let Some(flight) = under_way.get(&question)
@@ -122,12 +133,12 @@ mod tests {
             flights.join(question_of(), move |_| async move {
                 begun.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                Reply::empty(ResponseCode::NoError)
+                Ok(Reply::empty(ResponseCode::NoError))
             })
         };
         futures_util::future::join_all((0..50).map(|_| join())).await;
         assert_eq!(begun.load(Ordering::Relaxed), 1);
-        join().await;
+        assert!(join().await.is_ok());
         assert_eq!(begun.load(Ordering::Relaxed), 2);
         let given_up = tokio::time::timeout(Duration::from_millis(10), join()).await;
         assert!(given_up.is_err());

@@ -1,8 +1,8 @@
 //! Exchanges with upstreams that no client waits for: they refresh popular replies before their TTLs end, and stale
 //! answers after that.
 
+use super::flight::Flight;
 use crate::lock::lock;
-use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ impl Default for Refresher {
 
 impl Refresher {
     /// Finishes an exchange in the background; drops it if too many wait.
-    pub(super) fn finish(&self, exchange: impl Future<Output = Reply> + Send + 'static) {
+    pub(super) fn finish(&self, exchange: Flight) {
         // The exchange itself caches its reply. If it is dropped here, the next question begins it again.
         let _ = self.tasks.try_send(exchange.map(drop).boxed());
     }

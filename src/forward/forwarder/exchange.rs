@@ -1,7 +1,7 @@
 //! The way of a question to its reply: response cache, exchange under way, new exchange.
 
 use super::super::cache::{Cached, StaleAnswer};
-use super::super::flight::Flight;
+use super::super::flight::{Flight, GivenUp};
 use super::super::message::UpstreamQuestion;
 use super::super::race::{self, RaceRules};
 use super::super::shape::shape;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
 
 /// A question, the upstreams that it may be asked, and the client that waits for the reply.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) question: UpstreamQuestion,
     pub(super) upstreams: Arc<Vec<Arc<Upstream>>>,
@@ -42,7 +43,18 @@ impl Forwarder {
                 let error = Ede::new(Ede::NO_REACHABLE_AUTHORITY, "no upstream is known");
                 Reply::failure(ResponseCode::ServFail, error)
             }
-            None => self.join_exchange(asked).await,
+            None => self.exchange(asked).await.unwrap_or_else(failure_of),
+        }
+    }
+
+    /// The reply of the exchange under way for a question, else of a new one.
+    ///
+    /// Where one was given up for want of a place that belongs to another client, a new one is begun at a place of this
+    /// client: who floods could else take the names that others ask for down with its own questions.
+    async fn exchange(&self, asked: Asked) -> Result<Reply, GivenUp> {
+        match self.join_exchange(asked.clone()).await {
+            Err(GivenUp { client, .. }) if client != asked.client => self.join_exchange(asked).await,
+            result => result,
         }
     }
 
@@ -55,11 +67,11 @@ impl Forwarder {
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
         let exchange = self.join_exchange(asked);
         match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
-            Ok(reply) if is_answer(&reply) => reply,
+            Ok(Ok(reply)) if is_answer(&reply) => reply,
             Ok(failure) => {
                 stale.pause_retry(Instant::now());
                 let mut reply = stale.reply();
-                reply.errors.extend(failure.errors);
+                reply.errors.extend(failure.unwrap_or_else(failure_of).errors);
                 reply
             }
             Err(_) => {
@@ -85,22 +97,22 @@ impl Forwarder {
             let question = question.clone();
             move |followers| async move {
                 let reply = race::run(&question, &upstreams, rules, followers, &failures);
-                match exchanges.run(client, reply).await {
-                    Ok(mut reply) => {
-                        shape(&question, &mut reply);
-                        cache.insert(&question, &reply, generation, Instant::now());
-                        reply
-                    }
-                    Err(not_admitted) => {
-                        given_up.fetch_add(1, Ordering::Relaxed);
-                        let error = Ede::new(Ede::OTHER, not_admitted.to_string());
-                        Reply::failure(ResponseCode::ServFail, error)
-                    }
-                }
+                let mut reply = exchanges.run(client, reply).await.map_err(|reason| {
+                    given_up.fetch_add(1, Ordering::Relaxed);
+                    GivenUp { reason, client }
+                })?;
+                shape(&question, &mut reply);
+                cache.insert(&question, &reply, generation, Instant::now());
+                Ok(reply)
             }
         };
         self.flights.join(question, exchange)
     }
+}
+
+/// What a client gets of an exchange that was given up.
+fn failure_of(given_up: GivenUp) -> Reply {
+    Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, given_up.reason.to_string()))
 }
 
 /// Whether a reply is better than a stale answer.
