@@ -5,10 +5,10 @@
 
 use super::attackers::{Attack, Way};
 use super::innocents::{Heard, Kept, ask_for_new_names};
-use super::plain_upstream::{ADDRESS, PlainUpstream};
 use super::prober::{Outcome, Prober, Question, Truth, packet};
 use super::support::etcd::Etcd;
 use super::support::network::{self, Wire};
+use super::support::plain_upstream::{ADDRESS, PlainUpstream};
 use super::support::{Agent, Setup, eventually};
 use super::{TURN, is_long, lasts};
 use hickory_proto::rr::RecordType;

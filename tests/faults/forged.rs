@@ -4,9 +4,9 @@
 //! addresses as well.
 
 use super::TURN;
-use super::plain_upstream::PlainUpstream;
 use super::prober::packet;
 use super::support::network::{self, Wire};
+use super::support::plain_upstream::PlainUpstream;
 use super::support::{Agent, Setup, eventually, exchange};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::PoisonError;

@@ -3,9 +3,9 @@
 // As in the support of tests: a test is a crate of its own.
 #![allow(unreachable_pub)]
 
-use super::plain_upstream::ADDRESS;
 use super::prober::{DEADLINE, packet};
 use super::support::Stream;
+use super::support::plain_upstream::ADDRESS;
 use super::times::Times;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

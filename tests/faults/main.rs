@@ -12,7 +12,6 @@ mod attackers;
 mod attacks;
 mod forged;
 mod innocents;
-mod plain_upstream;
 mod prober;
 mod secured;
 mod soak;

@@ -1,9 +1,6 @@
 //! An upstream that one thread serves without a pause: it gives every name an address, and is silent about names that
 //! begin with `dead`.
 
-// As in the support of tests: a test is a crate of its own.
-#![allow(unreachable_pub)]
-
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
