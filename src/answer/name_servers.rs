@@ -3,8 +3,9 @@
 use super::select;
 use super::view::View;
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
+use crate::tree::{DataKinds, Entry, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
+use std::ops::ControlFlow;
 
 /// The name servers, each with the name of its key.
 ///
@@ -36,9 +37,12 @@ fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
         // `local` and `stub` mean something else, and `ns` is read apart.
         let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
         if let (Ok(name), false) = (dns.prepend_label(child.label()), is_other) {
-            servers.extend(child.entries().map(|entry| (name.clone(), &**entry)));
+            for entry in child.entries() {
+                view.work.charge(Work::SERVICE)?;
+                servers.push((name.clone(), &**entry));
+            }
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     });
     servers
 }

@@ -8,15 +8,24 @@ use super::outcome::{Answer, Ede, Outcome};
 use super::view::{Freshness, View};
 use super::zone::LocatedName;
 use crate::service::Host;
-use crate::tree::{DataKinds, Node, TreePath};
+use crate::tree::{DataKinds, Node, TreePath, Work};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::PTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashSet;
 
 /// Labels of the reverse zone that a host's address is in, as sites have them: three octets in `in-addr.arpa` (a /24), or 16
 /// digits in `ip6.arpa` (a /64).
 const V4_ZONE_LABELS: u8 = 2 + 3;
 const V6_ZONE_LABELS: u8 = 2 + 16;
+
+/// The targets of the PTR records of a name.
+#[derive(Default)]
+struct Pointers<'a> {
+    targets: Vec<&'a Name>,
+    /// The lowest TTL of their services: all records of an RRset have one (RFC 2181 §5.2).
+    ttl: u32,
+}
 
 /// The outcome for a reverse name that has a service on its key or below it, or that may have one; `None` for all other
 /// names.
@@ -26,16 +35,19 @@ pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &Vie
     let name = located.tree_name;
     let reverse = ReverseName::of(name)?;
     let node = view.exact(&TreePath::new(name));
-    let pointers = node.map_or_else(Vec::new, |node| pointers(query.name(), node, view));
+    let pointers = node.map_or_else(Pointers::default, |node| pointers(node, view));
+    if view.work.is_spent() {
+        return Some(Outcome::Answered(Answer::too_costly()));
+    }
     let is_answered = matches!(query.query_type(), RecordType::PTR | RecordType::ANY);
-    if !pointers.is_empty() && is_answered {
-        return Some(Outcome::Answered(with_pointers(pointers, view)));
+    if !pointers.targets.is_empty() && is_answered {
+        return Some(Outcome::Answered(with_pointers(query.name(), &pointers, view)));
     }
     // In a reverse zone of our own, names have no other data and are denied as in any domain.
     if located.is_in_domain {
         return None;
     }
-    if !pointers.is_empty() {
+    if !pointers.targets.is_empty() {
         return Some(Outcome::Answered(no_data(name, view)));
     }
     let exists = node.is_some_and(leads_to_pointers);
@@ -53,20 +65,21 @@ pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &Vie
     })
 }
 
-/// The PTR records of the services on a node, each target once.
-fn pointers(owner: &Name, node: &Node, view: &View<'_>) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
+/// The hosts of the services on a node that are names, each once; none if the work is spent.
+///
+/// A name may have any number of services: one for each spelling of its key in upper and lower case.
+fn pointers<'a>(node: &'a Node, view: &View<'a>) -> Pointers<'a> {
+    let (mut targets, mut ttl, mut different) = (Vec::new(), u32::MAX, HashSet::new());
     for entry in node.entries() {
-        let Host::Name(target) = &entry.service.host else { continue };
-        let ptr = RData::PTR(PTR((**target).clone()));
-        if !records.iter().any(|record| record.data == ptr) {
-            records.push(Record::from_rdata(owner.clone(), view.ttl(entry), ptr));
+        if view.work.charge(Work::SERVICE).is_break() {
+            return Pointers::default();
+        }
+        if let Host::Name(target) = &entry.service.host {
+            ttl = ttl.min(view.ttl(entry));
+            targets.extend(different.insert(&**target).then_some(&**target));
         }
     }
-    // All records of an RRset have one TTL (RFC 2181 §5.2).
-    let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
-    records.iter_mut().for_each(|record| record.ttl = ttl);
-    records
+    Pointers { targets, ttl }
 }
 
 /// Whether a service with a PTR record is on a node or below it.
@@ -74,10 +87,15 @@ fn leads_to_pointers(node: &std::sync::Arc<Node>) -> bool {
     node.visible().meets(DataKinds::NAME)
 }
 
-fn with_pointers(pointers: Vec<Record>, view: &View<'_>) -> Answer {
+fn with_pointers(owner: &Name, pointers: &Pointers<'_>, view: &View<'_>) -> Answer {
+    if pointers.targets.len() > view.max_records {
+        return Answer { authoritative: false, too_large: true, ..Answer::empty(ResponseCode::NoError) };
+    }
+    let data = pointers.targets.iter().map(|target| RData::PTR(PTR((*target).clone())));
+    let answers = data.map(|data| Record::from_rdata(owner.clone(), pointers.ttl, data)).collect();
     let stale =
         (view.freshness == Freshness::Stale).then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
-    Answer { authoritative: false, answers: pointers, ede: stale, ..Answer::empty(ResponseCode::NoError) }
+    Answer { authoritative: false, answers, ede: stale, ..Answer::empty(ResponseCode::NoError) }
 }
 
 /// NODATA. The SOA is that of the name alone, so that it says nothing about other names of the reverse zone.

@@ -1,5 +1,7 @@
 //! What the comparison with the model (`tests/model.rs`) does not reach.
 
+mod bounds;
+
 use super::*;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease, Tree, Work};
@@ -755,28 +757,4 @@ fn a_wildcard_label_in_a_host_is_a_label() {
         lines(&site.ask("c.skydns.test.", RecordType::A).answers),
         ["c.skydns.test. 3600 CNAME any.d.skydns.test.", "any.d.skydns.test. 3600 A 10.0.0.2"]
     );
-}
-
-#[test]
-fn an_answer_ends_when_its_work_is_spent() {
-    let mut services: Vec<(String, String)> = (0..30_000)
-        .map(|n| (format!("i{n}.s{}.r{}.skydns.test.", n / 10, n % 10), r#"{"host":"10.0.0.1"}"#.to_owned()))
-        .collect();
-    // Each name of the first half leads to all names below `s0.r0`, and those of the second half to nothing.
-    services.extend((0..200).map(|n| {
-        let host = if n < 100 { "s0.r0.skydns.test".to_owned() } else { format!("no{n}.r0.skydns.test") };
-        (format!("i{n}.wide.skydns.test."), format!("{{\"host\":\"{host}\",\"port\":{}}}", n + 1))
-    }));
-    let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
-    let answer = |name: &str, rtype| {
-        let mut answer = site.ask(name, rtype);
-        answer.authorities.clear();
-        (answer.too_costly, answer.too_large, answer.answers.len())
-    };
-    assert_eq!(answer("none.*.*.*.skydns.test.", RecordType::A), (true, true, 0));
-    assert_eq!(answer("i7.*.*.skydns.test.", RecordType::TXT), (false, false, 0));
-    assert_eq!(answer("i7.*.r7.skydns.test.", RecordType::A), (false, false, 1));
-    // The addresses of 100 targets are read once each.
-    assert_eq!(answer("*.wide.skydns.test.", RecordType::SRV), (false, false, 200));
 }

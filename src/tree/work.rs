@@ -19,7 +19,7 @@ impl Work {
     pub(super) const SEARCH: u32 = 8;
 
     /// Units for a service that a look-up takes: it is compared with the others, and becomes a record.
-    pub(super) const SERVICE: u32 = 4;
+    pub const SERVICE: u32 = 4;
 
     /// Work of so many units.
     pub const fn new(units: u32) -> Self {

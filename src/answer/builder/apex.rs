@@ -10,7 +10,12 @@ impl AnswerBuilder<'_> {
     /// The name servers, with their addresses in ADDITIONAL.
     pub(super) fn apex_ns(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
-        for (target, entry) in name_servers(self.view) {
+        let servers = name_servers(self.view);
+        if servers.len() > self.view.max_records {
+            self.too_large = true;
+            return records;
+        }
+        for (target, entry) in servers {
             let ttl = self.view.ttl(entry);
             let ns = RData::NS(NS(target.clone()));
             records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
