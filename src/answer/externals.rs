@@ -1,7 +1,11 @@
 //! Names outside the tree: questions for upstreams that an answer depends on, and the results.
 
+use super::local_denial::{few_labels_soa, has_few_labels};
+use super::special_use::special_use_answer;
 use super::zone::Zone;
+use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Maximum number of names that are looked up for one answer; further ones count as failed.
@@ -36,13 +40,14 @@ pub struct Externals {
 }
 
 /// What is known of a look-up.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, and hardly ever owned")]
 pub(super) enum External<'a> {
     /// It was not made yet.
     Pending,
     /// No upstream gave an answer: the name may exist all the same.
     Failed,
-    /// The reply.
-    Reply(&'a ExternalReply),
+    /// The reply; owned if it is not an upstream's.
+    Reply(Cow<'a, ExternalReply>),
 }
 
 impl Externals {
@@ -76,7 +81,7 @@ impl Externals {
         match self.results.get(lookup) {
             None => External::Pending,
             Some(None) => External::Failed,
-            Some(Some(reply)) => External::Reply(reply),
+            Some(Some(reply)) => External::Reply(Cow::Borrowed(reply)),
         }
     }
 
@@ -84,6 +89,25 @@ impl Externals {
     pub(super) fn allow_one_more(&self, pending: usize) -> bool {
         self.results.len() + pending < MAX_LOOKUPS
     }
+}
+
+/// What is said here of a name that upstreams are not asked for: a special-use name, or one of few labels.
+pub(super) fn reply_without_upstreams(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
+    let Lookup { name, rtype } = lookup;
+    let of_few_labels =
+        || ExternalReply { soa: Some(few_labels_soa(name, zone)), ..ExternalReply::default() };
+    special_use_reply(lookup, zone, false).or_else(|| has_few_labels(name, *rtype, zone).then(of_few_labels))
+}
+
+/// What is said here of a name in `home.arpa` if no stub zone has it, and upstreams are not asked (RFC 8375).
+pub fn home_arpa_reply(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
+    special_use_reply(lookup, zone, true)
+}
+
+fn special_use_reply(lookup: &Lookup, zone: &Zone, is_home: bool) -> Option<ExternalReply> {
+    let answer = special_use_answer(&Query::query(lookup.name.clone(), lookup.rtype), zone, is_home)?;
+    let is_denied = answer.rcode == ResponseCode::NXDomain;
+    Some(ExternalReply { records: answer.answers, is_denied, soa: answer.authorities.into_iter().next() })
 }
 
 /// The records of an upstream's answer that belong to the answer for a name, in chain order: the CNAMEs that lead from the
@@ -107,4 +131,12 @@ pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zon
         owner = target.0.clone();
     }
     chain
+}
+
+/// The name of our own that such records lead back to: what it has is not in them.
+pub(super) fn leads_back_to<'r>(chain: &'r [Record], zone: &Zone) -> Option<&'r Name> {
+    match &chain.last()?.data {
+        RData::CNAME(target) if zone.contains(&target.0) => Some(&target.0),
+        _ => None,
+    }
 }

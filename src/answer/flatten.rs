@@ -1,6 +1,6 @@
 //! Names without a CNAME whose services lead to other names: their addresses are those that the other names have.
 
-use super::externals::{External, Lookup, chain_from};
+use super::externals::{External, Lookup, chain_from, leads_back_to};
 use super::select;
 use super::view::View;
 use crate::service::Host;
@@ -74,6 +74,8 @@ pub(super) struct FlatAddresses {
     pub(super) too_many: bool,
     /// Look-ups upstream that are not made yet.
     pub(super) lookups: Vec<Lookup>,
+    /// Whether upstreams said of a name that it exists.
+    pub(super) any_known: bool,
     /// Whether a look-up failed, or could not be made; then records may be missing.
     pub(super) failed: bool,
 }
@@ -107,8 +109,14 @@ pub(super) fn flat_addresses(
             match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
                 TreeLookup::NoName => {
                     let is_outside = depth > 0 && !view.zone.contains(path.name()) && !view.is_signed();
-                    if is_outside {
-                        flat.add_external(view, owner, path.name(), (family, max_ttl));
+                    if is_outside
+                        && let Some((target, ttl)) =
+                            flat.add_external(view, owner, path.name(), (family, max_ttl))
+                    {
+                        let path = TreePath::literal(view.zone.resolve_local(&target));
+                        if depth < MAX_CNAME_CHAIN && visited.insert(path.name().clone()) {
+                            to_visit.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });
+                        }
                     }
                     continue;
                 }
@@ -138,21 +146,32 @@ pub(super) fn flat_addresses(
 }
 
 impl FlatAddresses {
-    /// Adds the addresses that upstreams know of a name.
-    fn add_external(&mut self, view: &View<'_>, owner: &Name, name: &Name, (family, max_ttl): (Family, u32)) {
+    /// Adds the addresses that upstreams know of a name; gives the name of ours that their CNAMEs lead back to, and the lowest
+    /// TTL on the way there.
+    fn add_external(
+        &mut self,
+        view: &View<'_>,
+        owner: &Name,
+        name: &Name,
+        (family, max_ttl): (Family, u32),
+    ) -> Option<(Name, u32)> {
         let lookup = Lookup { name: name.clone(), rtype: family.external_type() };
         match view.external(&lookup, self.lookups.len()) {
-            None => {}
-            Some(External::Pending) => self.lookups.push(lookup),
-            Some(External::Failed) => self.failed = true,
-            Some(External::Reply(reply)) => {
+            External::Pending => self.lookups.push(lookup),
+            External::Failed => self.failed = true,
+            External::Reply(reply) => {
                 let chain = chain_from(&reply.records, name, lookup.rtype, view.zone);
                 let ttl = chain.iter().map(|record| record.ttl).fold(max_ttl, u32::min);
+                if let Some(target) = leads_back_to(&chain, view.zone) {
+                    return Some((target.clone(), ttl));
+                }
+                self.any_known |= !reply.is_denied;
                 let addresses = chain.into_iter().filter(|record| record.record_type() == lookup.rtype);
                 self.records
                     .extend(addresses.map(|record| Record::from_rdata(owner.clone(), ttl, record.data)));
             }
         }
+        None
     }
 }
 

@@ -28,7 +28,7 @@ mod type_cache;
 mod view;
 mod zone;
 
-pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS};
+pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
 pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;

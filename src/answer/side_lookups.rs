@@ -3,6 +3,7 @@
 //! They have no access to the records that an answer collects, and a limit on the names at one place that does not depend
 //! on the transport. So a name has the same types over UDP and TCP; if the work of the answer is spent, there is no answer.
 
+use super::externals::{Lookup, reply_without_upstreams};
 use super::flatten::{Family, Flatten, flat_addresses};
 use super::name_servers::name_servers;
 use super::select;
@@ -170,7 +171,8 @@ impl<'a> SideLookups<'a> {
                 continue;
             }
             if !view.zone.contains(name) && !view.exists(name, &path) {
-                if view.zone.asks_upstreams_for(name, RecordType::A) {
+                let lookup = Lookup { name: name.clone(), rtype: RecordType::A };
+                if reply_without_upstreams(&lookup, view.zone).is_none() {
                     leads = LeadsTo::Outside;
                 }
             } else if self.has_addresses(&path) {

@@ -48,21 +48,30 @@ pub(super) fn answer_special_use(query: &Query, view: &View<'_>) -> Option<Outco
     if is_apex && zone.labels > 1 && query.query_type() == RecordType::DS && view.may_forward() {
         return Some(Outcome::ForwardExisting);
     }
-    Some(Outcome::Answered(match zone.usage {
-        SpecialUse::Localhost => localhost(query),
-        SpecialUse::Loopback => loopback(query, &name, zone.labels),
-        SpecialUse::NoName => negative(ResponseCode::NXDomain, &name, zone.labels),
-        SpecialUse::Empty if !is_apex => negative(ResponseCode::NXDomain, &name, zone.labels),
-        SpecialUse::Empty | SpecialUse::NoData => negative(ResponseCode::NoError, &name, zone.labels),
-    }))
+    Some(Outcome::Answered(zone.answer(query, &name)))
 }
 
-/// Whether upstreams are never asked for the addresses of a name. A stub zone may have `home.arpa`, so it is not meant here.
-pub(super) fn is_kept_from_upstreams(name: &Name, zone: &Zone) -> bool {
-    SpecialZone::of(&name.to_lowercase(), zone).is_some_and(|special| special.usage != SpecialUse::Empty)
+/// What a host in our answers leads to, if upstreams are never asked for its name; `is_home` tells the names of `home.arpa`,
+/// which a stub zone may have, from all others.
+pub(super) fn special_use_answer(query: &Query, zone: &Zone, is_home: bool) -> Option<Answer> {
+    let name = query.name().to_lowercase();
+    let special = SpecialZone::of(&name, zone)?;
+    ((special.usage == SpecialUse::Empty) == is_home).then(|| special.answer(query, &name))
 }
 
 impl SpecialZone {
+    /// What is answered to a question for a name of this zone, which is `name` in lower case.
+    fn answer(&self, query: &Query, name: &Name) -> Answer {
+        let is_apex = name.iter().count() == self.labels;
+        match self.usage {
+            SpecialUse::Localhost => localhost(query),
+            SpecialUse::Loopback => loopback(query, name, self.labels),
+            SpecialUse::Empty if is_apex => negative(ResponseCode::NoError, name, self.labels),
+            SpecialUse::NoData => negative(ResponseCode::NoError, name, self.labels),
+            SpecialUse::NoName | SpecialUse::Empty => negative(ResponseCode::NXDomain, name, self.labels),
+        }
+    }
+
     /// The special-use zone that a name, which is in lower case, is in.
     fn of(name: &Name, zone: &Zone) -> Option<Self> {
         let labels: Vec<&[u8]> = name.iter().rev().collect();

@@ -1,6 +1,7 @@
 //! What the comparison with the model (`tests/model.rs`) does not reach.
 
 mod bounds;
+mod outside;
 
 use super::*;
 use crate::service::{Key, Service};

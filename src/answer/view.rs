@@ -3,7 +3,7 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
-use super::externals::{External, Externals, Lookup};
+use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
@@ -12,6 +12,7 @@ use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -77,7 +78,7 @@ pub const WORK_OF_ANSWER: u32 = 20_000;
 /// Longest TTL of an answer from a stale tree, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Whether questions of this client may go to upstreams. An answer in place of theirs is not cached, since other
     /// clients get another.
     pub(super) fn may_forward(&self) -> bool {
@@ -92,17 +93,16 @@ impl View<'_> {
         self.zone.is_signed || self.dnssec.is_some()
     }
 
-    /// What upstreams say to a look-up of a name outside of the tree, while `pending` others are not made yet.
-    ///
-    /// `None` if they are not asked; see [`Zone::asks_upstreams_for`].
-    pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> Option<External<'_>> {
-        if !self.zone.asks_upstreams_for(&lookup.name, lookup.rtype) {
-            return None;
+    /// What is said to a look-up of a name outside of the tree, while `pending` others are not made yet: by upstreams, or
+    /// here if upstreams are not asked for that name.
+    pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> External<'a> {
+        if let Some(reply) = reply_without_upstreams(lookup, self.zone) {
+            return External::Reply(Cow::Owned(reply));
         }
-        Some(match self.externals.result(lookup) {
+        match self.externals.result(lookup) {
             External::Pending if !self.externals.allow_one_more(pending) => External::Failed,
             external => external,
-        })
+        }
     }
 
     /// Whether the answer is for a client that wants DNSSEC records of a signed zone.

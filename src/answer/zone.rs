@@ -1,10 +1,8 @@
 //! The settings of the site's domain, and the names that follow from them.
 
 use super::flatten::Flatten;
-use super::local_denial::has_few_labels;
 use super::rrset::same_name;
-use super::special_use::is_kept_from_upstreams;
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 
 /// The settings of the site's domain, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,11 +118,6 @@ impl Zone {
     /// Whether the domain is `.`.
     pub fn is_root(&self) -> bool {
         self.domain.is_root()
-    }
-
-    /// Whether upstreams may be asked for a name that is not in the tree.
-    pub(super) fn asks_upstreams_for(&self, name: &Name, rtype: RecordType) -> bool {
-        !has_few_labels(name, rtype, self) && !is_kept_from_upstreams(name, self)
     }
 
     /// Whether a name is the domain.

@@ -7,6 +7,7 @@ use crate::service::{Host, Service};
 use crate::tree::TreePath;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::borrow::Cow;
 
 impl<'a> AnswerBuilder<'a> {
     /// The answer to A and AAAA; `None` if the name does not exist.
@@ -27,14 +28,22 @@ impl<'a> AnswerBuilder<'a> {
         let Some((target, ttl)) = self.side.cname(path) else {
             return Some(self.flat_section(path, family));
         };
-        if records.is_empty() {
+        // With `flatten` at `never` a name has both, if the CNAME leads to more addresses.
+        let may_be_beside = self.view.zone.flatten == Flatten::Never && !self.view.is_signed();
+        if records.is_empty() && !(may_be_beside && self.side.has_addresses(path)) {
             return Some(self.follow_cname(&target, ttl));
         }
-        // With `flatten` at `never` a name has both, if the CNAME leads to more addresses.
+        let owner = self.owner.clone();
         let led_to = self.follow_cname(&target, ttl);
         let is_useful = led_to.iter().any(|record| record.record_type() != RecordType::CNAME);
         self.collected.ending = None;
         records.extend(led_to.into_iter().filter(|_| is_useful));
+        if records.is_empty() {
+            // Whatever became of the target, the name exists without addresses of this family.
+            self.owner = owner;
+            self.collected.is_known = true;
+            return Some(self.end_without_data(path));
+        }
         Some(records)
     }
 
@@ -48,9 +57,10 @@ impl<'a> AnswerBuilder<'a> {
         self.too_large |= flat.too_many;
         self.add_lookups(flat.lookups);
         if flat.failed {
-            // Of a name with addresses of the other family it is known that it exists without some of this one.
+            // A part of a set is an answer, also if it has addresses of the other family only.
             self.collected.failed = true;
-            self.collected.is_known = !flat.records.is_empty() || self.side.has_addresses(path);
+            self.collected.is_known =
+                flat.any_known || !flat.records.is_empty() || self.side.has_addresses(path);
         }
         if flat.records.is_empty() { self.end_without_data(path) } else { flat.records }
     }
@@ -111,9 +121,9 @@ impl<'a> AnswerBuilder<'a> {
     }
 
     /// What upstreams say of a name outside of the tree; `None` if that is nothing, or before the look-up.
-    fn external(&mut self, name: &Name, rtype: RecordType) -> Option<&'a ExternalReply> {
+    fn external(&mut self, name: &Name, rtype: RecordType) -> Option<Cow<'a, ExternalReply>> {
         let lookup = Lookup { name: name.clone(), rtype };
-        match self.view.external(&lookup, self.collected.lookups.len())? {
+        match self.view.external(&lookup, self.collected.lookups.len()) {
             External::Reply(reply) => Some(reply),
             External::Failed => None,
             External::Pending => {

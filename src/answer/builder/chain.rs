@@ -6,9 +6,8 @@
 
 use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
-use crate::answer::externals::{External, Lookup, chain_from};
+use crate::answer::externals::{External, Lookup, chain_from, leads_back_to};
 use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN, flat_addresses};
-use crate::answer::local_denial::few_labels_soa;
 use crate::tree::TreePath;
 use hickory_proto::rr::{Name, Record, RecordType};
 
@@ -26,41 +25,66 @@ impl AnswerBuilder<'_> {
 
     /// The CNAME of the owner, and the records of its target, which is the owner from here on.
     pub(super) fn follow_cname(&mut self, target: &Name, ttl: u32) -> Vec<Record> {
-        if self.cnames_followed == MAX_CNAME_CHAIN || self.view.work.is_spent() {
+        if self.left.len() == MAX_CNAME_CHAIN || self.view.work.is_spent() {
             return Vec::new();
         }
         let mut records = vec![cname(&self.owner, ttl, target)];
-        self.cnames_followed += 1;
-        self.owner = in_query_case(self.query.name(), target).clone();
+        self.go_on_at(target);
         let zone = self.view.zone;
         let path = TreePath::literal(zone.resolve_local(target));
         if !zone.contains(target) && !self.view.exists(target, &path) {
             self.end_outside(target, &mut records);
-            return records;
-        }
-        match self.section(&path) {
-            Some(section) => records.extend(section),
-            None => self.end_without_name(),
+        } else {
+            records.extend(self.section_of_target(&path));
         }
         records
     }
 
-    /// Ends an answer at a name outside of the tree, with what upstreams say of it.
+    /// Makes the target of a CNAME the owner.
+    fn go_on_at(&mut self, target: &Name) {
+        let target = in_query_case(self.query.name(), target).clone();
+        self.left.push(std::mem::replace(&mut self.owner, target));
+    }
+
+    /// The answer section of the owner, which a CNAME led to.
+    fn section_of_target(&mut self, path: &TreePath) -> Vec<Record> {
+        self.section(path).unwrap_or_else(|| {
+            self.end_without_name();
+            Vec::new()
+        })
+    }
+
+    /// Ends an answer at a name outside of the tree, with what upstreams say of it; or goes on at the name of ours that their
+    /// CNAMEs lead back to (RFC 1034 §4.3.2).
     fn end_outside(&mut self, name: &Name, records: &mut Vec<Record>) {
         let (rtype, zone) = (self.query.query_type(), self.view.zone);
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.external(&lookup, self.collected.lookups.len()) {
-            None => self.collected.end_at_few_labels(few_labels_soa(name, zone)),
-            Some(External::Pending) => self.add_lookups(vec![lookup]),
-            Some(External::Failed) => self.collected.failed = true,
-            Some(External::Reply(reply)) => {
+            External::Pending => self.add_lookups(vec![lookup]),
+            External::Failed => self.collected.failed = true,
+            External::Reply(reply) => {
                 let chain = chain_from(&reply.records, name, rtype, zone);
-                if !chain.iter().any(|record| record.record_type() == rtype) {
-                    self.collected.end_outside(reply);
-                }
+                let back = leads_back_to(&chain, zone).filter(|_| rtype != RecordType::CNAME).cloned();
+                let has_data = chain.iter().any(|record| record.record_type() == rtype);
                 records.extend(chain);
+                match back {
+                    Some(target) => records.extend(self.come_back(&target)),
+                    None if has_data => {}
+                    None => self.collected.end_outside(&reply),
+                }
             }
         }
+    }
+
+    /// The answer section of a name of ours that CNAMEs outside lead back to, which is the owner from here on.
+    fn come_back(&mut self, target: &Name) -> Vec<Record> {
+        if self.left.contains(target) || self.left.len() == MAX_CNAME_CHAIN {
+            // In a circle.
+            self.collected.failed = true;
+            return Vec::new();
+        }
+        self.go_on_at(target);
+        self.section_of_target(&TreePath::literal(self.view.zone.resolve_local(target)))
     }
 
     /// The answer to RRSIG, before it is signed: all RRsets of the name, whose signatures are the answer. It is empty if the

@@ -32,8 +32,8 @@ pub(super) struct AnswerBuilder<'a> {
     view: &'a View<'a>,
     /// The name whose records are collected: the name in the question, or the name that CNAMEs led to.
     owner: Name,
-    /// Number of CNAMEs that led to the owner.
-    cnames_followed: usize,
+    /// The owners before, which CNAMEs led on from.
+    left: Vec<Name>,
     collected: Collected,
     /// Look-ups that must not change what is collected.
     side: SideLookups<'a>,
@@ -63,7 +63,7 @@ impl<'a> AnswerBuilder<'a> {
             query,
             view,
             owner: query.name().clone(),
-            cnames_followed: 0,
+            left: Vec::new(),
             collected: Collected::default(),
             side: SideLookups::new(view),
             too_large: false,

@@ -33,15 +33,10 @@ impl Default for Ending {
 }
 
 impl Collected {
-    /// Ends an answer at a name that upstreams say has no data.
+    /// Ends an answer at a name outside that has no data.
     pub(super) fn end_outside(&mut self, reply: &ExternalReply) {
         let rcode = if reply.is_denied { ResponseCode::NXDomain } else { ResponseCode::NoError };
         self.ending = Some(Ending { rcode, is_outside: true, soa: reply.soa.clone() });
-    }
-
-    /// Ends an answer at a name that upstreams are not asked for.
-    pub(super) fn end_at_few_labels(&mut self, soa: Record) {
-        self.ending = Some(Ending { is_outside: true, soa: Some(soa), ..Ending::default() });
     }
 }
 
@@ -70,7 +65,7 @@ impl AnswerBuilder<'_> {
     pub(super) fn end_without_name(&mut self) {
         self.collected.ending = Some(Ending { rcode: ResponseCode::NXDomain, ..Ending::default() });
         if self.view.wants_dnssec() {
-            let as_path = if self.cnames_followed == 0 { TreePath::new } else { TreePath::literal };
+            let as_path = if self.left.is_empty() { TreePath::new } else { TreePath::literal };
             let missing = self.view.missing_name(&self.owner, as_path, gather_types);
             self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
         }

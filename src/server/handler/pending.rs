@@ -2,7 +2,7 @@
 
 use super::inputs::{Again, AnswerInputs, ON_RUNTIME};
 use super::{ClientQuery, Handler};
-use crate::answer::{Ede, Externals, Lookup};
+use crate::answer::{Ede, Externals, Lookup, home_arpa_reply};
 use crate::client_id::ClientId;
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
@@ -107,6 +107,10 @@ impl Handler {
         self.metrics.looked_up(lookups.len());
         let found = lookups.iter().map(|lookup| async move {
             let stub = self.stub_zone(&lookup.name);
+            let zone = &self.config.load().zone;
+            if let (None, Some(reply)) = (&stub, home_arpa_reply(lookup, zone)) {
+                return Ok(LookedUp { reply, is_stale: false });
+            }
             self.forwarder.lookup(lookup, stub.as_deref(), client).await
         });
         let found = futures_util::future::join_all(found).await;
