@@ -45,6 +45,11 @@ impl Work {
         self.units
     }
 
+    /// How many units are left.
+    pub fn left(&self) -> u32 {
+        self.left.get()
+    }
+
     /// Whether more was charged than there was: then something was not looked up.
     pub fn is_spent(&self) -> bool {
         self.spent.get()

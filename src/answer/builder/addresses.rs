@@ -3,8 +3,10 @@
 use super::AnswerBuilder;
 use crate::answer::externals::{External, ExternalReply, Lookup, chain_from};
 use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN, flat_addresses};
+use crate::answer::side_lookups::SideLookups;
+use crate::answer::view::{View, WORK_OF_ANSWER};
 use crate::service::{Host, Service};
-use crate::tree::TreePath;
+use crate::tree::{TreePath, Work};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::borrow::Cow;
@@ -71,34 +73,50 @@ impl<'a> AnswerBuilder<'a> {
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL, with the CNAMEs that lead to them.
+    ///
+    /// All targets of an answer have work of their own: when it is spent, the others' addresses are left out, and the answer
+    /// stands without them.
     pub(super) fn target_addresses(&mut self, target: &Name) -> Vec<Record> {
         // Of an answer that is too large no record is sent.
         if self.too_large {
             return Vec::new();
         }
+        let work = Work::new(self.work_of_additionals);
+        let view = View { work: &work, ..*self.view };
+        let addresses = self.addresses_in(&view, target);
+        self.work_of_additionals = work.left();
+        if !work.is_spent() {
+            return addresses;
+        }
+        self.work_of_additionals = 0;
+        if self.view.work.units() < WORK_OF_ANSWER {
+            // The thread may not do so much work: another one makes the answer.
+            let _ = self.view.work.charge(u32::MAX);
+        }
+        Vec::new()
+    }
+
+    /// The addresses of a target as `view` has them, with the CNAMEs that lead to them.
+    fn addresses_in(&mut self, view: &View<'_>, target: &Name) -> Vec<Record> {
         let mut cnames = Vec::new();
         let mut owner = target.clone();
         while cnames.len() <= MAX_CNAME_CHAIN {
-            let path = TreePath::literal(self.view.zone.resolve_local(&owner));
-            if !self.view.zone.contains(&owner) && !self.view.exists(&owner, &path) {
+            let path = TreePath::literal(view.zone.resolve_local(&owner));
+            if !view.zone.contains(&owner) && !view.exists(&owner, &path) {
                 let addresses = self.external_addresses(&owner, Family::Both.external_type());
                 return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };
             }
-            let Some((next, ttl)) = self.side.cname(&path) else {
-                let flat = self.additional_addresses(&owner, &path);
-                return if flat.is_empty() { flat } else { [cnames, flat].concat() };
+            let Some((next, ttl)) = SideLookups::new(view).cname(&path) else {
+                let flat = flat_addresses(view, &owner, &path, Family::Both, view.max_records);
+                self.add_lookups(flat.lookups);
+                // None if they are too many, since the answer itself may fit.
+                let is_useful = !flat.too_many && !flat.records.is_empty();
+                return if is_useful { [cnames, flat.records].concat() } else { Vec::new() };
             };
             cnames.push(cname(&owner, ttl, &next));
             owner = next;
         }
         Vec::new()
-    }
-
-    /// The addresses of a name without a CNAME, for ADDITIONAL; none if they are too many, since the answer itself may fit.
-    fn additional_addresses(&mut self, owner: &Name, path: &TreePath) -> Vec<Record> {
-        let flat = flat_addresses(self.view, owner, path, Family::Both, self.view.max_records);
-        self.add_lookups(flat.lookups);
-        if flat.too_many { Vec::new() } else { flat.records }
     }
 
     /// The answer to CNAME; `None` if the name does not exist.

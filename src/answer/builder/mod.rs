@@ -37,6 +37,8 @@ pub(super) struct AnswerBuilder<'a> {
     collected: Collected,
     /// Look-ups that must not change what is collected.
     side: SideLookups<'a>,
+    /// What may still be done for ADDITIONAL, in units of [`Work`](crate::tree::Work).
+    work_of_additionals: u32,
     /// Whether the answer cannot fit into a reply.
     too_large: bool,
 }
@@ -66,6 +68,7 @@ impl<'a> AnswerBuilder<'a> {
             left: Vec::new(),
             collected: Collected::default(),
             side: SideLookups::new(view),
+            work_of_additionals: view.work.units() / 2,
             too_large: false,
         }
     }

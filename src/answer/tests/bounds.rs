@@ -55,3 +55,23 @@ fn any_number_of_name_servers_is_charged() {
     assert_eq!(servers(200), (false, false, 200));
     assert_eq!(servers(4_000), (true, true, 0));
 }
+
+#[test]
+fn addresses_of_targets_take_no_answer_away() {
+    let mut services: Vec<(String, String)> = (0..30_000)
+        .map(|n| (format!("i{n}.d{}.skydns.test.", n % 3), r#"{"host":"10.0.0.1"}"#.to_owned()))
+        .collect();
+    services.push(("last.skydns.test.".to_owned(), r#"{"host":"10.0.0.2"}"#.to_owned()));
+    services.extend(["d0", "d1", "d2", "last"].into_iter().enumerate().map(|(n, host)| {
+        let host = format!(r#"{{"host":"{host}.skydns.test","mail":true,"port":{}}}"#, n + 1);
+        (format!("i{n}.wide.skydns.test."), host)
+    }));
+    let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
+    for rtype in [RecordType::SRV, RecordType::MX] {
+        assert_eq!(costs(&site, "wide.skydns.test.", rtype), (false, false, 4), "{rtype}");
+    }
+    // A thread that may do less leaves the answer to another one.
+    let site = Site { work: WORK_OF_ANSWER / 10, ..site };
+    assert_eq!(costs(&site, "wide.skydns.test.", RecordType::SRV), (true, true, 0));
+}
