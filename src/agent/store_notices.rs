@@ -169,8 +169,11 @@ fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Zone) -> StubNotice {
         named.push(format!("{} more", servers.len() - named.len()));
     }
     let servers = named.join(", ");
+    // Below the root there is nothing but zones below our own.
+    let is_below = !own.domain().is_root() && own.domain().zone_of(zone);
     let (is_warning, what) = match (zone.num_labels(), zone.zone_of(own.domain())) {
         (_, true) => (true, " is above our own domain, and all other names below it go there"),
+        _ if is_below => (true, " is below our own domain, and the names of the site below it go there"),
         (1, false) => (true, " is a top-level domain, and all names below it go there"),
         (_, false) => (false, ""),
     };
@@ -211,6 +214,10 @@ mod tests {
         );
         let (is_warning, text) = of("local.", 1);
         assert!(is_warning && text.contains("is above our own domain"), "{text}");
+        let (is_warning, text) = of("sub.skydns.local.", 1);
+        assert!(is_warning && text.contains("is below our own domain"), "{text}");
+        let root = Zone::new(&Name::root());
+        assert!(!stub_notice(&name("example.org."), &servers(1), &root).is_warning);
         assert!(of("example.org.", 20).1.contains("192.0.2.8:53, 12 more"));
     }
 
