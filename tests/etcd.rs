@@ -146,7 +146,13 @@ fn a_store_without_a_quorum_is_read_as_stale_at_the_start() {
     knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
     assert_eq!(error_code(&agent, "a.skydns.local."), Some(3));
     assert_eq!(agent.ask("none.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+    assert!(
+        agent.log().contains("warning: etcd: not in sync, 1 changes, 1 names in all: "),
+        "{}",
+        agent.log()
+    );
     assert!(agent.log().contains(&format!("{left} has revision ")), "{}", agent.log());
+    assert!(!agent.log().contains("etcd: in sync"), "{}", agent.log());
     members[0].launch();
     members[1].launch();
     eventually("no longer stale", || error_code(&agent, "a.skydns.local.").is_none());

@@ -71,9 +71,15 @@ impl Mirror {
     /// Only the difference changes the tree: a source that is listed again after it was unreachable costs readers no
     /// version of a name that stayed as it was. Returns the number of changes.
     pub(super) fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
-        let Some(mut listing) = self.sources.get_mut(&id).and_then(|source| source.listing.take()) else {
-            return 0;
-        };
+        let Some(changes) = self.take_listing(id) else { return 0 };
+        self.source(id, |source| source.synced(revision));
+        log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
+        changes
+    }
+
+    /// Brings a complete listing into the tree; returns the number of changes, or `None` if there is no listing.
+    fn take_listing(&mut self, id: SourceId) -> Option<usize> {
+        let mut listing = self.sources.get_mut(&id)?.listing.take()?;
         let layer = id.layer();
         let mut changes = self.remove_missing(layer, &listing);
         for (key, entry) in std::mem::take(&mut listing.changed) {
@@ -97,20 +103,22 @@ impl Mirror {
             None => self.configs.remove(&id),
         };
         self.writer.refusals().retain(id, |key| listing.raw_keys.contains(key));
-        if let Some(source) = self.sources.get_mut(&id) {
-            source.listed(listing.spellings, revision);
-        }
-        log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
-        changes
+        self.source(id, |source| source.listed(listing.spellings));
+        Some(changes)
     }
 
     /// Puts the services of a complete listing that may be old into the tree, unless a newer snapshot is served.
     pub(super) fn end_stale_listing(&mut self, id: SourceId, revision: Option<i64>, reason: String) -> usize {
         let restored = self.sources.get(&id).and_then(|source| source.restored_revision);
         let is_older = restored.zip(revision).is_some_and(|(restored, listed)| listed < restored);
-        // Without its end a listing is void as soon as the source is unreachable. No state is published in between.
-        let changes = if is_older { 0 } else { self.end_listing(id, revision) };
-        self.source(id, |source| source.unreachable(id, reason));
+        let taken = if is_older { None } else { self.take_listing(id) };
+        let Some(changes) = taken else {
+            self.source(id, |source| source.unreachable(id, reason));
+            return 0;
+        };
+        let names = self.tree.names();
+        log::warn!("{}: not in sync, {changes} changes, {names} names in all: {reason}", id.name());
+        self.source(id, |source| source.listed_stale(revision, reason));
         changes
     }
 

@@ -43,9 +43,13 @@ impl MirroredSource {
     }
 
     /// Notes that a listing is in the tree.
-    pub(super) fn listed(&mut self, spellings: Spellings, revision: Option<i64>) {
+    pub(super) fn listed(&mut self, spellings: Spellings) {
         self.spellings = spellings;
         self.restored = Vec::new();
+    }
+
+    /// Notes that the tree has what the source has.
+    pub(super) fn synced(&mut self, revision: Option<i64>) {
         self.logged_reasons.clear();
         self.set_state(SourceState::Synced { revision, changed: SystemTime::now() });
     }
@@ -69,6 +73,16 @@ impl MirroredSource {
         };
         self.set_state(state);
         true
+    }
+
+    /// Notes that the tree has what the source had once, as its listing says.
+    pub(super) fn listed_stale(&mut self, revision: Option<i64>, reason: String) {
+        let since = match &self.state {
+            SourceState::Unreachable { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        let served_from = ServedFrom::Listing { revision };
+        self.set_state(SourceState::Unreachable { reason, served_from, since });
     }
 
     /// Notes, and logs, that the source cannot be reached. A listing on its way in is void.

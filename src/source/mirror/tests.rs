@@ -363,6 +363,8 @@ fn a_listing_that_may_be_old_is_served_as_stale_unless_the_snapshot_is_newer() {
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.9)"]);
     assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
     let status = mirror.handle().status().borrow().clone();
+    let synced = SourceState::NAMES.iter().position(|name| *name == "synced").expect("a state");
+    assert_eq!(status.changes[&SourceId::Etcd][synced], 0, "it never was in sync");
     let from = ServedFrom::Listing { revision: Some(7) };
     assert!(matches!(&status.sources[&SourceId::Etcd], SourceState::Unreachable { reason, served_from, .. }
             if reason == "no quorum" && *served_from == from));
