@@ -8,6 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::timeout;
+use webpki::EndEntityCert;
 
 /// Time to reach an endpoint and to log in there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -142,7 +143,8 @@ impl TlsFiles {
         };
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
             let cert_pem = read("-tls-pem (ETCD_TLSPEM)", cert)?;
-            certificates("-tls-pem (ETCD_TLSPEM)", cert, &cert_pem)?;
+            let own = certificates("-tls-pem (ETCD_TLSPEM)", cert, &cert_pem)?;
+            check_own("-tls-pem (ETCD_TLSPEM)", cert, &own)?;
             let key_pem = read("-tls-key (ETCD_TLSKEY)", key)?;
             PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| EtcdError::TlsFile {
                 setting: "-tls-key (ETCD_TLSKEY)",
@@ -163,15 +165,32 @@ fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, EtcdError> {
     })
 }
 
-/// Checks that a file has certificates.
-fn certificates(setting: &'static str, file: &Path, pem: &[u8]) -> Result<(), EtcdError> {
+/// Checks that a file has certificates, and returns the first one.
+fn certificates(
+    setting: &'static str,
+    file: &Path,
+    pem: &[u8],
+) -> Result<CertificateDer<'static>, EtcdError> {
     let fail = |reason: String| EtcdError::TlsFile { setting, file: file.to_owned(), reason };
-    let mut count = 0;
+    let mut first = None;
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        certificate.map_err(|error| fail(format!("a damaged certificate: {error}")))?;
-        count += 1;
+        let certificate = certificate.map_err(|error| fail(format!("a damaged certificate: {error}")))?;
+        first.get_or_insert(certificate);
     }
-    if count == 0 { Err(fail("no certificate in PEM form".to_owned())) } else { Ok(()) }
+    first.ok_or_else(|| fail("no certificate in PEM form".to_owned()))
+}
+
+/// Checks that our own certificate can be sent. The TLS library says of one that cannot be that the peer's is invalid.
+fn check_own(setting: &'static str, file: &Path, certificate: &CertificateDer<'_>) -> Result<(), EtcdError> {
+    let reason = match EndEntityCert::try_from(certificate) {
+        Ok(_) => return Ok(()),
+        Err(webpki::Error::UnsupportedCertVersion) => {
+            "an X.509 version 1 certificate, and version 3 is needed: have it signed with extensions (openssl x509 -extfile)"
+                .to_owned()
+        }
+        Err(error) => format!("a certificate that cannot be used: {error}"),
+    };
+    Err(EtcdError::TlsFile { setting, file: file.to_owned(), reason })
 }
 
 /// The URL of an endpoint, with a scheme and without a slash at the end.
@@ -223,5 +242,33 @@ mod tests {
         assert!(error(with(&file)).contains("no certificate in PEM form"));
         let half = TlsFiles { cert: Some(file), ..TlsFiles::default() };
         assert!(matches!(EtcdSettings::new(&[], half, None, false), Err(EtcdError::HalfIdentity)));
+    }
+
+    /// A certificate of X.509 version 1, as `openssl x509 -req` makes it without extensions.
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBFTCBuwIUVJnVGONZwhIxSbGdrlA01NNnaTcwCgYIKoZIzj0EAwIwDDEKMAgG\n\
+A1UEAwwBYzAgFw0yNjExMjYwMzQ2NDdaGA8yMTI2MTEwMjAzNDY0N1owDDEKMAgG\n\
+A1UEAwwBYzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKa4s0Zq+w7Abdg8B9hQ\n\
+IdyCnySbXGC/8gTggITlhykzX2wslEt/cOPEI0wRReW81jm1KEE2UUm3zhzs2+vP\n\
+fkswCgYIKoZIzj0EAwIDSQAwRgIhAIYpQ80mFTcV8d5ItlhEDlfMf2YdaMnXVFjr\n\
+6Z/tYQjaAiEAlavPEWPZCgsPttVFO5rwcZvErkl8Xsgclu2dpI6nkU0=\n\
+-----END CERTIFICATE-----\n\
+";
+
+    #[test]
+    fn an_own_certificate_that_cannot_be_sent_is_an_error_of_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (cert, key) = (dir.path().join("client.pem"), dir.path().join("client.key"));
+        let error = |pem: &str| {
+            std::fs::write(&cert, pem).expect("a file");
+            let tls = TlsFiles { cert: Some(cert.clone()), key: Some(key.clone()), ca_cert: None };
+            tls.options().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let begin = format!("-tls-pem (ETCD_TLSPEM): {}: ", cert.display());
+        let version_1 = error(VERSION_1);
+        assert!(version_1.starts_with(&format!("{begin}an X.509 version 1 certificate")), "{version_1}");
+        let damaged = error("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");
+        assert!(damaged.starts_with(&format!("{begin}a certificate that cannot be used")), "{damaged}");
     }
 }

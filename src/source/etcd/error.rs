@@ -60,7 +60,7 @@ pub enum EtcdError {
 impl EtcdError {
     /// An error of the client library with the causes that its own text leaves out.
     pub(super) fn failed(endpoint: &str, what: &'static str, error: &etcd_client::Error) -> Self {
-        let cause = match error {
+        let mut cause = match error {
             etcd_client::Error::GRpcStatus(status) => {
                 let mut cause = format!("{}: {}", status.code(), status.message());
                 append_causes(&mut cause, status.source());
@@ -73,7 +73,30 @@ impl EtcdError {
             }
             other => other.to_string(),
         };
+        if endpoint.starts_with("https://") {
+            append_whose(&mut cause);
+        }
         Self::Failed { endpoint: endpoint.to_owned(), what, cause }
+    }
+}
+
+/// Appends which certificate an error of TLS is about, where its text does not say so.
+fn append_whose(cause: &mut String) {
+    const HINTS: [(&str, &str); 4] = [
+        // Our own certificate was checked before.
+        (
+            "UnsupportedCertVersion",
+            "the certificate of etcd, or of an authority between, has not X.509 version 3",
+        ),
+        ("KeyMismatch", "-tls-key (ETCD_TLSKEY) is not the key of -tls-pem (ETCD_TLSPEM)"),
+        ("received fatal alert", "etcd says so of the certificate of -tls-pem (ETCD_TLSPEM)"),
+        (
+            "connection closed",
+            "etcd does so if it wants a client certificate that it trusts: -tls-pem (ETCD_TLSPEM)",
+        ),
+    ];
+    if let Some((_, hint)) = HINTS.iter().find(|(text, _)| cause.contains(text)) {
+        *cause = format!("{cause} ({hint})");
     }
 }
 
@@ -86,5 +109,29 @@ fn append_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 
             text.push_str(&message);
         }
         cause = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_tls_say_whose_certificate_they_are_about() {
+        let with_hint = |cause: &str| {
+            let mut cause = cause.to_owned();
+            append_whose(&mut cause);
+            cause
+        };
+        let of_etcd = with_hint("invalid peer certificate: Other(OtherError(UnsupportedCertVersion))");
+        assert!(
+            of_etcd
+                .ends_with("(the certificate of etcd, or of an authority between, has not X.509 version 3)")
+        );
+        assert!(
+            with_hint("keys may not be consistent: KeyMismatch").contains("(-tls-key (ETCD_TLSKEY) is not")
+        );
+        assert!(with_hint("transport error: connection closed").contains("-tls-pem"));
+        assert_eq!(with_hint("invalid peer certificate: UnknownIssuer").matches('(').count(), 0);
     }
 }
