@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, RecordType, rdata};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -209,24 +209,36 @@ fn check_reads_etcd() {
 
 #[test]
 fn too_few_threads_are_told() {
-    // Root has no such limit.
-    let as_nobody = |args: &[&str]| {
+    // Root has no such limit, and processes of other tests must not count.
+    let as_somebody = |threads: usize, args: &[&str]| {
+        let (user, group) = ("--reuid=64321", "--regid=64321");
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=3"]);
+        command.args([user, group, "--clear-groups", "prlimit", &format!("--nproc={threads}")]);
         command.arg(env!("CARGO_BIN_EXE_skydns")).args(args).output()
     };
-    match as_nobody(&["--version"]) {
+    match as_somebody(3, &["--version"]) {
         Ok(output) if output.status.success() => {}
         _ => {
             println!("not run: another user cannot run the program here");
             return;
         }
     }
-    for args in [&["-addr", "127.0.0.1:1"][..], &["check"]] {
-        let output = as_nobody(args).expect("an output");
+    // What the agent needs at least, and too few for the workers that are asked for.
+    let some = 2 * std::thread::available_parallelism().map_or(1, usize::from) + 20;
+    let records = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(records.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+    let records = records.path().to_str().expect("a path");
+    let address = format!("127.0.0.1:{}", free_port());
+    let many = ["-addr", &address, "-workers", "200", "-records", records, "-nameservers", "127.0.0.1:1"];
+    for (threads, args, what) in [
+        (3, &["-addr", "127.0.0.1:1"][..], "threads that the agent needs"),
+        (3, &["check"], "threads that the agent needs"),
+        (some, &many, "setting up UDP"),
+    ] {
+        let output = as_somebody(threads, args).expect("an output");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(71), "{text}");
-        assert!(text.contains("threads that the agent needs") && text.contains("ulimit -u"), "{text}");
+        assert!(text.contains(what) && text.contains("ulimit -u"), "{text}");
         assert!(!text.contains("panicked") && !text.contains("a fault"), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use super::key_files::KeysError;
 use crate::server::BindError;
 use crate::source::etcd::EtcdError;
 use crate::systemd::SocketError;
+use nix::libc;
 use std::io;
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ pub enum AgentError {
     #[error(transparent)]
     Sockets(#[from] SocketError),
     /// The operating system refuses an operation.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", limit_hint(source))]
     System {
         /// The operation.
         what: &'static str,
@@ -73,6 +74,15 @@ pub enum SourcesError {
     #[error("the new sources cannot be read, those before stay: {0}")]
     Unread(String),
     /// A thread cannot be started.
-    #[error("starting a thread: {0}")]
+    #[error("starting a thread: {0}{hint}", hint = limit_hint(.0))]
     Thread(#[source] io::Error),
+}
+
+/// Which limits to raise, if an error comes from a limit of the system.
+pub fn limit_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => " (no more threads: LimitNPROC= and TasksMax= of the unit, ulimit -u)",
+        Some(libc::EMFILE) => " (no more open files: LimitNOFILE= of the unit, ulimit -n)",
+        _ => "",
+    }
 }

@@ -26,7 +26,7 @@ mod upstreams;
 mod watchdog;
 
 pub use check::{CheckedSources, check_sources};
-pub use error::{AgentError, SourcesError};
+pub use error::{AgentError, SourcesError, limit_hint};
 pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};
 pub use reload::SettingsReader;

@@ -45,8 +45,10 @@ pub(super) struct SettingsFollower {
     stored: Option<(SourceId, Vec<u8>)>,
     /// The fields of the store's configuration that are in use.
     applied: StoreFields,
-    /// All settings in use, those of the store among them.
+    /// All settings, those of the store among them.
     spec: Spec,
+    /// The settings when the agent began to listen: some count until its end.
+    started: Option<Spec>,
     /// The configuration in use, shared with all readers.
     config: Arc<ArcSwap<Config>>,
     /// The signer in use, if answers are signed, shared with all readers.
@@ -77,6 +79,7 @@ impl SettingsFollower {
         let signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
         let mut follower = Self {
             spec: base.clone(),
+            started: None,
             base,
             host,
             status: publisher.status(),
@@ -128,6 +131,7 @@ impl SettingsFollower {
         };
         bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
         bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
+        self.started = Some(self.spec.clone());
     }
 
     /// Follows the store, reloads and resolv.conf, for ever.
@@ -247,9 +251,9 @@ impl SettingsFollower {
         self.log_keys();
         let before = std::mem::replace(&mut self.spec, spec);
         let has_changed = **self.config.load() != config;
-        if !self.listening.is_empty() {
-            for flag in before.changed_until_restart(&self.spec) {
-                log::warn!("-{flag} changed: it counts from the next start on");
+        if let Some(started) = &self.started {
+            for (level, line) in changes_until_restart(started, &before, &self.spec) {
+                log::log!(level, "{line}");
             }
             if has_changed {
                 log::info!("the configuration changed");
@@ -296,6 +300,19 @@ impl SettingsFollower {
     pub(super) fn refresh_upstreams(&mut self, forwarder: &Forwarder) {
         self.upstreams.refresh(&self.base, &self.config.load(), &self.listening, forwarder);
     }
+}
+
+/// Which settings have changed and count from the next start on, and which are again those in use, as lines of the log.
+fn changes_until_restart(started: &Spec, before: &Spec, after: &Spec) -> Vec<(log::Level, String)> {
+    let pending = started.changed_until_restart(after);
+    let line = |flag: &str| {
+        if pending.contains(&flag) {
+            (log::Level::Warn, format!("-{flag} changed: it counts from the next start on"))
+        } else {
+            (log::Level::Info, format!("-{flag} is again as it was at the start"))
+        }
+    };
+    before.changed_until_restart(after).into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -347,6 +364,18 @@ mod tests {
         while publisher.status().borrow().config().map(|(_, json)| json) != Some(json.as_bytes().to_vec()) {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_setting_that_is_again_the_one_in_use_needs_no_restart() {
+        let spec = |workers| Spec { workers: Some(workers), ..Spec::default() };
+        let lines = |before, after| changes_until_restart(&spec(1), &spec(before), &spec(after));
+        let changed = "-workers changed: it counts from the next start on".to_owned();
+        assert_eq!(lines(1, 1), []);
+        assert_eq!(lines(1, 2), [(log::Level::Warn, changed.clone())]);
+        assert_eq!(lines(2, 3), [(log::Level::Warn, changed)]);
+        assert_eq!(lines(3, 3), [], "told once");
+        assert_eq!(lines(3, 1), [(log::Level::Info, "-workers is again as it was at the start".to_owned())]);
     }
 
     #[test]

@@ -7,10 +7,10 @@ mod keys;
 mod reference;
 mod resolv_conf;
 
-use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, Statistics};
+use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, SourcesError, Statistics, limit_hint};
 use crate::config::{Arguments, Command, STATISTICS, Spec, command_usage};
 use crate::lock::lock;
-use crate::logging;
+use crate::logging::{self, LogError};
 use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
 use environment::{Environment, FileProblem};
@@ -74,16 +74,17 @@ fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Enviro
 
 /// The function that reads all settings again at a reload.
 fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
-    let statistics = Mutex::new(statistics_variables(&environment));
+    let started = statistics_variables(&environment);
+    let statistics = Mutex::new(started.clone());
     Box::new(move || {
         let environment = match &file {
             Some(file) => environment.reread(file).map_err(|problem| problem.to_string())?,
             None => Environment::default(),
         };
         let changed = statistics_variables(&environment);
-        for (name, (before, after)) in STATISTICS.iter().zip(lock(&statistics).iter().zip(&changed)) {
-            if before != after {
-                log::warn!("{} changed: it counts from the next start on", name.name);
+        for (index, (before, after)) in lock(&statistics).iter().zip(&changed).enumerate() {
+            if before != after && started[index] != *after {
+                log::warn!("{} changed: it counts from the next start on", STATISTICS[index].name);
             }
         }
         lock(&statistics).clone_from(&changed);
@@ -114,7 +115,8 @@ fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> Exi
         Err(problem) => return fail(CONFIG, &problem),
     };
     if let Err(error) = logging::init(arguments.spec.log, arguments.spec.log_level) {
-        return fail(SYSTEM, &error);
+        let hint = if let LogError::System(source) = &error { limit_hint(source) } else { "" };
+        return fail(SYSTEM, &format!("{error}{hint}"));
     }
     log::info!("skydns {}", crate::VERSION);
     let sinks = StatisticsSink::from_variables(|name| environment.variable(name));
@@ -148,8 +150,8 @@ const OTHER_THREADS: usize = 12;
 #[derive(Debug, thiserror::Error)]
 enum RuntimeError {
     #[error(
-        "the system gives {given} of the {wanted} threads that the agent needs: {source} (LimitNPROC= and TasksMax= of the \
-         unit, ulimit -u)"
+        "the system gives {given} of the {wanted} threads that the agent needs: {source}{}",
+        limit_hint(source)
     )]
     Threads { given: usize, wanted: usize, source: io::Error },
     #[error("starting the runtime: {0}")]
@@ -193,6 +195,7 @@ fn code(error: &AgentError) -> u8 {
         _ => SYSTEM,
     };
     match error {
+        AgentError::Sources(SourcesError::Thread(_)) => SYSTEM,
         AgentError::Sources(_) | AgentError::Config(_) | AgentError::Keys(_) | AgentError::Sockets(_) => {
             CONFIG
         }

@@ -152,7 +152,7 @@ impl Spec {
 }
 
 impl Spec {
-    /// The flags of the settings that have changed and count from the next start on.
+    /// The flags of the settings that are others than these and count from the next start on.
     pub fn changed_until_restart(&self, after: &Self) -> Vec<&'static str> {
         let changed = [
             ("addr", self.listen != after.listen),
