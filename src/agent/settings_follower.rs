@@ -72,7 +72,7 @@ impl SettingsFollower {
     pub(super) fn new(
         base: Spec,
         host: HostIdentity,
-        publisher: &Publisher,
+        publisher: &Arc<Publisher>,
         notes: StatusNotes,
     ) -> Result<Self, AgentError> {
         let config = Config::new(&base, &host)?;
@@ -91,7 +91,7 @@ impl SettingsFollower {
             logged_keys: None,
             listening: Vec::new(),
             upstreams: Upstreams::default(),
-            store_notices: StoreNotices::new(publisher.published(), notes.clone()),
+            store_notices: StoreNotices::new(Arc::clone(publisher), notes.clone()),
             notes,
         };
         follower.stored = follower.status.borrow_and_update().config();

@@ -6,8 +6,7 @@ use crate::answer::{Freshness, Zone};
 use crate::config::Config;
 use crate::forward::{Endpoint, StubKeys};
 use crate::service::Keyspace;
-use crate::source::{Published, UnservedKeys};
-use arc_swap::ArcSwap;
+use crate::source::{Published, Publisher, UnservedKeys};
 use hickory_proto::rr::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Lines about stub zones in each [`PERIOD`]; of more changes the number is logged.
 const MAX_LINES: usize = 20;
 
-/// Minimum time between two lines about unserved keys.
+/// Minimum time between two lines about unserved keys, and about refused entries that have no line of their own.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Servers that are named of one stub zone.
@@ -24,13 +23,15 @@ const MAX_NAMED_SERVERS: usize = 8;
 
 /// Tells, once for each change, what is noticeable in the store.
 pub(super) struct StoreNotices {
-    published: Arc<ArcSwap<Published>>,
+    publisher: Arc<Publisher>,
     notes: StatusNotes,
     /// The tree that was looked at last: which versions it has, and the latest.
     looked_at: Option<(usize, u64)>,
     unserved: Told<UnservedKeys>,
     stubs: BTreeMap<Name, StubNotice>,
     left_out: BTreeSet<StubNotice>,
+    /// Refused entries that no line told of yet.
+    unlogged: Told<u64>,
     /// When the present period of lines about stub zones began, and how many there were.
     lines: Option<(Instant, usize)>,
 }
@@ -39,6 +40,7 @@ pub(super) struct StoreNotices {
 #[derive(Default)]
 struct Told<T> {
     value: Option<T>,
+    /// When the next line may be logged.
     next: Option<Instant>,
 }
 
@@ -52,14 +54,15 @@ pub struct StubNotice {
 }
 
 impl StoreNotices {
-    pub(super) fn new(published: Arc<ArcSwap<Published>>, notes: StatusNotes) -> Self {
+    pub(super) fn new(publisher: Arc<Publisher>, notes: StatusNotes) -> Self {
         Self {
-            published,
+            publisher,
             notes,
             looked_at: None,
             unserved: Told { value: None, next: None },
             stubs: BTreeMap::new(),
             left_out: BTreeSet::new(),
+            unlogged: Told::default(),
             lines: None,
         }
     }
@@ -71,18 +74,33 @@ impl StoreNotices {
 
     /// Looks at the published tree, if it has changed, and tells what is new.
     pub(super) fn look(&mut self, config: &Config, keyspace: &Keyspace) {
-        let published = self.published.load_full();
+        let now = Instant::now();
+        if let Some(count) = self.take_unlogged(now) {
+            log::warn!("{count} refused entries have no line of their own here; skydns check lists them");
+        }
+        let published = self.publisher.published().load_full();
         let versions = published.tree.versions().map_or(0, |versions| Arc::as_ptr(versions).addr());
         let tree = Some((versions, published.tree.version()));
         // Before the store was read, nothing is known of what it lacks.
         if self.looked_at == tree || published.freshness == Freshness::Incomplete {
             return;
         }
-        let now = Instant::now();
         if self.tell_unserved(published.unserved(&config.zone), config, keyspace, now) {
             self.looked_at = tree;
         }
         self.tell_stubs(stub_notices(&published, config), now);
+    }
+
+    /// How many refused entries the log did not name since the last call, at most once in each [`PERIOD`].
+    fn take_unlogged(&mut self, now: Instant) -> Option<u64> {
+        let count = self.unlogged.value.unwrap_or(0) + self.publisher.refusals().take_unlogged();
+        let waits = self.unlogged.next.is_some_and(|next| now < next);
+        if count == 0 || waits {
+            self.unlogged.value = Some(count);
+            return None;
+        }
+        self.unlogged = Told { value: None, next: Some(now + PERIOD) };
+        Some(count)
     }
 
     /// Tells which keys are not served; `false` if that has to wait.
@@ -225,7 +243,7 @@ mod tests {
     fn unserved_keys_are_told_once_for_each_change() {
         let config = Config::new(&Spec::default(), &HostIdentity::default()).expect("a configuration");
         let (keyspace, notes, start) = (Keyspace::new("skydns"), StatusNotes::default(), Instant::now());
-        let mut notices = StoreNotices::new(Arc::default(), notes.clone());
+        let mut notices = StoreNotices::new(Publisher::new(), notes.clone());
         let keys =
             |count| Some(UnservedKeys { count, is_more: false, first: Key::from_name(&name("a.com.")) });
         let mut tell = |keys, after| {
@@ -243,8 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn refused_entries_without_a_line_are_counted_once_in_a_while() {
+        let publisher = Publisher::new();
+        let mut notices = StoreNotices::new(Arc::clone(&publisher), StatusNotes::default());
+        let (refusals, start) = (publisher.refusals(), Instant::now());
+        let mut after = |seconds| notices.take_unlogged(start + Duration::from_secs(seconds));
+        assert_eq!(after(0), None);
+        (0..7).for_each(|_| refusals.count_unlogged());
+        assert_eq!(after(2), Some(7));
+        (0..3).for_each(|_| refusals.count_unlogged());
+        assert_eq!(after(4), None);
+        refusals.count_unlogged();
+        assert_eq!(after(61), None);
+        assert_eq!(after(62), Some(4));
+        assert_eq!(after(200), None);
+    }
+
+    #[test]
     fn many_stub_zones_are_told_by_their_number() {
-        let mut notices = StoreNotices::new(Arc::default(), StatusNotes::default());
+        let mut notices = StoreNotices::new(Publisher::new(), StatusNotes::default());
         let zones = |count: usize| {
             let notice = |n: usize| StubNotice { is_warning: false, text: n.to_string() };
             let stubs = (0..count).map(|n| (name(&format!("z{n}.example.")), notice(n)));

@@ -79,7 +79,11 @@ impl Report {
 
 /// Reports every service that is not served, or not as it is in the store.
 fn refusals(publisher: &Publisher, report: &mut Report) {
-    for refusal in publisher.refusals().all() {
+    let refusals = publisher.refusals();
+    if refusals.is_full() {
+        println!("note: there may be more entries that are refused than those listed here");
+    }
+    for refusal in refusals.all() {
         let text = format!("{}: {}: {}", refusal.source.name(), refusal.key, refusal.reason);
         if refusal.served {
             println!("note: {text}");

@@ -2,7 +2,9 @@
 
 use super::id::SourceId;
 use crate::lock::lock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Maximum number of refusals in memory. Of further ones, those of tenants with many are not listed or counted.
@@ -25,6 +27,8 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Refusals {
     all: Mutex<RefusalMap>,
+    /// Refusals that the log has no line about, since they were taken.
+    unlogged: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +37,10 @@ struct RefusalMap {
     by_key: BTreeMap<RefusedKey, RefusalReason>,
     /// How many each tenant has.
     counts: BTreeMap<Tenant, usize>,
+    /// The same by number.
+    by_count: BTreeSet<(usize, Tenant)>,
+    /// The tenant that lost a refusal last: the next one to lose one is behind it.
+    lost_last: Option<Tenant>,
 }
 
 /// The source of a key, and the part of the key that names the tenant.
@@ -61,7 +69,8 @@ impl Refusals {
             Some(before) => *before = reason,
             None => {
                 if all.by_key.len() < MAX_REFUSALS || all.make_room(&tenant) {
-                    *all.counts.entry(tenant).or_default() += 1;
+                    let count = all.counts.get(&tenant).copied().unwrap_or(0);
+                    all.set_count(&tenant, count + 1);
                     all.by_key.insert(key, reason);
                 }
             }
@@ -83,6 +92,21 @@ impl Refusals {
         let is_gone = |((of, _), key): &&RefusedKey| *of == source && !is_listed(key);
         let gone: Vec<_> = all.by_key.keys().filter(is_gone).cloned().collect();
         gone.iter().for_each(|key| all.remove(key));
+    }
+
+    /// Counts a refusal that the log has no line about.
+    pub(crate) fn count_unlogged(&self) {
+        self.unlogged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many refusals the log has no line about since the last call.
+    pub fn take_unlogged(&self) -> u64 {
+        self.unlogged.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether there are as many refusals as fit in memory, so that others may be missing.
+    pub fn is_full(&self) -> bool {
+        self.lock().by_key.len() >= MAX_REFUSALS
     }
 
     /// How many entries are not served, at most the number of refusals that fit in memory.
@@ -121,26 +145,42 @@ pub(super) struct RefusalText<'t> {
 impl RefusalMap {
     fn remove(&mut self, key: &RefusedKey) {
         if self.by_key.remove(key).is_some()
-            && let Some(count) = self.counts.get_mut(&key.0)
+            && let Some(count) = self.counts.get(&key.0).copied()
         {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&key.0);
-            }
+            self.set_count(&key.0, count - 1);
         }
     }
 
-    /// Drops a refusal of the tenant that has most, if that is more than `tenant` has.
+    /// Sets how many refusals a tenant has.
+    fn set_count(&mut self, tenant: &Tenant, count: usize) {
+        if let Some(before) = self.counts.remove(tenant) {
+            self.by_count.remove(&(before, tenant.clone()));
+        }
+        if count > 0 {
+            self.counts.insert(tenant.clone(), count);
+            self.by_count.insert((count, tenant.clone()));
+        }
+    }
+
+    /// Drops a refusal of a tenant that has most, if that is more than `tenant` has, or if `tenant` has none; of several
+    /// tenants that have most each loses one in turn, so that the latest refusals stay.
     fn make_room(&mut self, tenant: &Tenant) -> bool {
         let own = self.counts.get(tenant).copied().unwrap_or(0);
-        let Some((most, count)) = self.counts.iter().max_by_key(|(_, count)| **count) else { return false };
-        if *count <= own + 1 {
+        let Some(most) = self.by_count.last().map(|(count, _)| *count) else { return false };
+        if own > 0 && most <= own + 1 {
             return false;
         }
-        let behind = (most.0, [&*most.1, b"\0"].concat());
-        let keys = self.by_key.range((most.clone(), Vec::new())..(behind, Vec::new()));
+        let first = (most, (SourceId::ALL[0], Vec::new()));
+        let from = self.lost_last.take().map_or_else(|| first.clone(), |tenant| (most, tenant));
+        let mut behind = self.by_count.range((Bound::Excluded(&from), Bound::Unbounded));
+        let Some((_, loser)) = behind.next().or_else(|| self.by_count.range(first..).next()).cloned() else {
+            return false;
+        };
+        let end = (loser.0, [&*loser.1, b"\0"].concat());
+        let keys = self.by_key.range((loser.clone(), Vec::new())..(end, Vec::new()));
         let last = keys.map(|(key, _)| key).next_back().cloned();
         last.iter().for_each(|key| self.remove(key));
+        self.lost_last = Some(loser);
         true
     }
 }
@@ -176,5 +216,24 @@ mod tests {
         assert_eq!(refusals.count(), 10);
         let counts: Vec<_> = refusals.lock().counts.values().copied().collect();
         assert_eq!(counts, [10]);
+        assert_eq!(refusals.lock().by_count.len(), 1);
+    }
+
+    #[test]
+    fn many_tenants_with_one_refusal_each_do_not_keep_another_out() {
+        let refusals = Refusals::default();
+        let fill = |from: usize, to: usize| {
+            for tenant in from..to {
+                assert!(note(&refusals, &format!("/s/bad{tenant:05}"), 0));
+            }
+        };
+        let is_listed = || refusals.all().iter().any(|refusal| refusal.key.starts_with("/s/team/"));
+        fill(0, MAX_REFUSALS);
+        assert!(refusals.is_full());
+        assert!(note(&refusals, "/s/team", 0));
+        assert!(is_listed());
+        fill(MAX_REFUSALS, MAX_REFUSALS + 5_000);
+        assert!(is_listed(), "others lose theirs before");
+        assert_eq!(refusals.count(), MAX_REFUSALS);
     }
 }

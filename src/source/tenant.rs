@@ -15,10 +15,14 @@ impl TenantDepth {
 
     /// The part of a key of the store that names its tenant: the path prefix, whose length is given, and the labels of the
     /// tenant, without the slash behind them.
+    ///
+    /// A key without a label below the tenant's would be a tenant of its own, and whoever writes many of these would be many.
+    /// All keys at one place are one tenant: for those right below the domain it is the domain.
     pub(super) fn tenant_of<'k>(self, root: &str, key: &'k [u8]) -> &'k [u8] {
-        let slashes = key.iter().enumerate().skip(root.len()).filter(|(_, octet)| **octet == b'/');
-        let end = slashes.map(|(index, _)| index).nth(self.0 - 1);
-        &key[..end.unwrap_or(key.len())]
+        let mut slashes = key.iter().enumerate().skip(root.len()).filter(|(_, octet)| **octet == b'/');
+        let end = slashes.nth(self.0 - 1).map(|(index, _)| index);
+        let above = || key.iter().rposition(|octet| *octet == b'/').filter(|end| *end > 0);
+        &key[..end.or_else(above).unwrap_or(key.len())]
     }
 }
 
@@ -40,9 +44,10 @@ mod tests {
             String::from_utf8_lossy(tenant).into_owned()
         };
         assert_eq!(of("/a/b/local/skydns/east/rails/1"), "/a/b/local/skydns/east");
-        assert_eq!(of("/a/b/local/skydns/east"), "/a/b/local/skydns/east");
         assert_eq!(of("/a/b/local/skydns/east/"), "/a/b/local/skydns/east");
-        assert_eq!(of("/a/b/config"), "/a/b/config");
+        assert_eq!(of("/a/b/local/skydns/east"), "/a/b/local/skydns");
+        assert_eq!(of("/a/b/local/other"), "/a/b/local");
+        assert_eq!(of("/a/b/config"), "/a/b");
         assert_eq!(of("/a"), "/a");
     }
 }

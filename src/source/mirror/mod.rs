@@ -189,13 +189,17 @@ impl Mirror {
         if !self.writer.refusals().note(id, tenant, key, RefusalText { text: reason, served }) {
             return;
         }
-        match self.refusal_log.count(tenant, Instant::now()) {
+        let logged = self.refusal_log.count(tenant, Instant::now());
+        if logged != Logged::Line {
+            self.writer.refusals().count_unlogged();
+        }
+        match logged {
             Logged::Line => {
                 let what = if served { "note" } else { "refused" };
                 log::warn!("{}: {}: {what}: {reason}", id.name(), key.escape_ascii());
             }
             Logged::LastOfTenant => log::warn!(
-                "{}: {}: more entries are refused, which is not logged for {} s; skydns check lists all",
+                "{}: {}: more entries are refused, which is not logged for {} s; skydns check lists them",
                 id.name(),
                 tenant.escape_ascii(),
                 refusal_log::PERIOD.as_secs()

@@ -58,7 +58,7 @@ impl RefusalLog {
         period.refused = period.refused.saturating_add(1);
         let logged = match period.refused {
             0..=MAX_LOGGED_OF_TENANT => Logged::Line,
-            refused if refused == MAX_LOGGED_OF_TENANT + 1 => Logged::LastOfTenant,
+            refused if refused == MAX_LOGGED_OF_TENANT + 1 && is_apart => Logged::LastOfTenant,
             _ => return Logged::Nothing,
         };
         if self.lines >= MAX_LINES_PER_SECOND {

@@ -336,6 +336,7 @@ fn refusals_of_one_tenant_hide_none_of_another() {
     listing(&mut mirror, SourceId::Etcd, all);
     let listed = mirror.writer.refusals().all();
     assert!(listed.iter().any(|refusal| refusal.key == "/skydns/local/skydns/few/a"), "{}", listed.len());
+    assert_eq!(mirror.writer.refusals().take_unlogged(), 10_090);
     mirror.apply_event(SourceId::Etcd, Event::Changed(vec![delete("/skydns/local/skydns/few/a")], None));
     assert!(mirror.writer.refusals().all().iter().all(|refusal| refusal.key.contains("/many/")));
 }
