@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum number of changed paths that are read one by one; with more the whole directory is read.
-const MAX_PATHS: usize = 1_000;
+/// Maximum number of paths that are read one by one; with more the whole directory is read.
+pub(super) const MAX_PATHS: usize = 1_000;
 
 /// Where other threads ask the follower of a directory for something. Clones share the requests.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +37,12 @@ struct Pending {
 pub(super) struct Work {
     /// Everything.
     all: bool,
-    /// Something that no path here says changed, such as the target of links.
-    touched: bool,
+    /// What links lead to.
+    links: bool,
     /// What changed, relative to the directory.
     paths: BTreeSet<PathBuf>,
+    /// What changed and is not read itself, but may be another name of what is.
+    hidden: BTreeSet<PathBuf>,
 }
 
 /// What a wait ended with.
@@ -134,9 +136,14 @@ impl Work {
         Self { all: true, ..Self::default() }
     }
 
-    /// Something changed that no path says.
-    pub(super) fn touched() -> Self {
-        Self { touched: true, ..Self::default() }
+    /// What links lead to, which may change without a notification of the links.
+    pub(super) fn links() -> Self {
+        Self { links: true, ..Self::default() }
+    }
+
+    /// A path that is passed over, relative to the directory.
+    pub(super) fn hidden(path: PathBuf) -> Self {
+        Self { hidden: BTreeSet::from([path]), ..Self::default() }
     }
 
     /// A path, relative to the directory; the directory itself is everything.
@@ -150,15 +157,16 @@ impl Work {
     /// Adds other work.
     pub(super) fn add(&mut self, other: Self) {
         self.all |= other.all;
-        self.touched |= other.touched;
+        self.links |= other.links;
         self.paths.extend(other.paths);
-        if self.paths.len() > MAX_PATHS {
+        self.hidden.extend(other.hidden);
+        if self.paths.len() + self.hidden.len() > MAX_PATHS {
             *self = Self::all();
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        !self.all && !self.touched && self.paths.is_empty()
+        !self.all && !self.links && self.paths.is_empty() && self.hidden.is_empty()
     }
 
     /// Whether everything is to be read.
@@ -166,8 +174,19 @@ impl Work {
         self.all
     }
 
-    /// The paths that are to be read, without those below others of them.
-    pub(super) fn into_paths(self) -> Vec<PathBuf> {
+    /// Whether what links lead to is to be read.
+    pub(super) fn has_links(&self) -> bool {
+        self.links
+    }
+
+    /// The paths that changed and are passed over.
+    pub(super) fn hidden_paths(&self) -> impl Iterator<Item = &Path> {
+        self.hidden.iter().map(PathBuf::as_path)
+    }
+
+    /// The paths that are to be read, and others, in order and without those below others of them.
+    pub(super) fn into_paths(mut self, others: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+        self.paths.extend(others);
         // In the order of paths, those below a path follow it.
         let mut paths: Vec<PathBuf> = Vec::new();
         for path in self.paths {
@@ -188,9 +207,9 @@ pub(super) fn is_passed_over(name: &[u8]) -> bool {
 pub(super) fn work_of_change(root: &Path, changed: &Path) -> Work {
     use std::os::unix::ffi::OsStrExt;
     let Ok(path) = changed.strip_prefix(root) else { return Work::all() };
-    // Nothing is read below a name that is passed over, but links may lead there.
+    // Nothing is read below a name that is passed over, but links may lead there, and other names may be of the same file.
     if path.components().any(|part| is_passed_over(part.as_os_str().as_bytes())) {
-        return Work::touched();
+        return Work::hidden(path.to_owned());
     }
     Work::path(path.to_owned())
 }
@@ -238,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_is_below_a_changed_path_is_not_read_twice() {
-        let read = paths(&["a/b", "a", "a-b", "c/d", "a/b/c", "c/d/e", "c/e"]).into_paths();
+        let read = paths(&["a/b", "a", "a-b", "c/d", "a/b/c", "c/d/e", "c/e"]).into_paths(std::iter::empty());
         assert_eq!(read, ["a", "a-b", "c/d", "c/e"].map(PathBuf::from));
     }
 
@@ -248,8 +267,8 @@ mod tests {
         assert_eq!(of("/r/a/b"), paths(&["a/b"]));
         assert_eq!(of("/r"), Work::all());
         assert_eq!(of("/elsewhere"), Work::all());
-        for passed_over in ["/r/..data", "/r/a/.b/c", "/r/x~", "/r/#x#"] {
-            assert_eq!(of(passed_over), Work::touched(), "{passed_over}");
+        for passed_over in ["..data", "a/.b/c", "x~", "#x#"] {
+            assert_eq!(of(&format!("/r/{passed_over}")), Work::hidden(passed_over.into()));
         }
     }
 }

@@ -19,6 +19,9 @@ const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// A walk through the whole directory is followed by a pause of so many times its length, with notifications and without.
 const PAUSE_PER_WALK: (u32, u32) = (100, 20);
 
+/// To look at what links lead to is followed by a pause of so many times its length: changes are read alone, and come first.
+const PAUSE_PER_LOOK: u32 = 10;
+
 /// How soon a half-written file is read again.
 const HALF_WRITTEN_PAUSE: Duration = Duration::from_millis(200);
 
@@ -29,12 +32,15 @@ impl Files {
         let mut watch = DirectoryWatch::new(&self.settings, &self.control);
         let mut work = Work::all();
         let mut next_walk = Instant::now();
+        // What a link leads to may have changed with any change.
+        let (mut links_may_differ, mut next_look) = (false, Instant::now());
         loop {
             if watch.renew() {
                 // What changed before the watch was not notified.
                 work = Work::all();
             }
-            let (started, is_all) = (Instant::now(), work.is_all());
+            let (started, is_all, has_links) = (Instant::now(), work.is_all(), work.has_links());
+            links_may_differ = !is_all && !has_links && (links_may_differ || !work.is_empty());
             let mut again = self.control.take_again();
             let Ok(half_written) = self.read(work) else { return };
             again.add(half_written);
@@ -46,20 +52,25 @@ impl Files {
                         false => POLL_PERIOD.max(length * PAUSE_PER_WALK.1),
                     };
             }
-            let Some(next) = self.wait(again, next_walk) else { return };
+            if has_links {
+                next_look = Instant::now() + started.elapsed() * PAUSE_PER_LOOK;
+            }
+            let look = (links_may_differ && !self.known.aliases.links().is_empty()).then_some(next_look);
+            let Some(next) = self.wait(again, next_walk, look) else { return };
             work = next;
         }
     }
 
     /// Waits until there is something to read: what has to be read again, what is notified, or the whole directory at
-    /// `next_walk`. `None` to stop.
-    fn wait(&self, again: Work, next_walk: Instant) -> Option<Work> {
+    /// `next_walk`, or what links lead to at `next_look`. `None` to stop.
+    fn wait(&self, again: Work, next_walk: Instant, next_look: Option<Instant>) -> Option<Work> {
         let beat = || self.heartbeat.iter().for_each(Heartbeat::beat);
         let soon = if again.is_empty() { next_walk } else { Instant::now() + HALF_WRITTEN_PAUSE };
+        let soon = soon.min(next_walk).min(next_look.unwrap_or(next_walk));
         let mut work = again;
         loop {
             beat();
-            match self.control.wait(soon.min(next_walk)) {
+            match self.control.wait(soon) {
                 Request::Stop => return None,
                 Request::Wake => {}
                 Request::Timeout => break,
@@ -74,6 +85,9 @@ impl Files {
         }
         if Instant::now() >= next_walk {
             work.add(Work::all());
+        }
+        if next_look.is_some_and(|next_look| Instant::now() >= next_look) {
+            work.add(Work::links());
         }
         Some(work)
     }

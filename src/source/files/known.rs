@@ -1,18 +1,18 @@
 //! What the mirror knows of a directory: the files that it was told of, and the entries that it was told the problem of.
 
+use super::aliases::Aliases;
 use rustix::fs::Statx;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
-use std::path::PathBuf;
 
 /// Files and problems by key. Each walk marks what it finds; what a walk did not find is gone.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     files: BTreeMap<Box<[u8]>, KnownFile>,
     problems: BTreeMap<Box<[u8]>, KnownProblem>,
-    /// Paths whose content may change without a notification: links, and files with several names.
-    pub(super) aliases: BTreeSet<PathBuf>,
+    /// What may change without a notification of its path.
+    pub(super) aliases: Aliases,
     /// The number of the present walk.
     walk: u32,
 }

@@ -4,6 +4,7 @@
 //! the whole directory is read from time to time, and whenever they are in doubt. What was read is compared with what
 //! was read before. A file that is being written gets time to become complete.
 
+mod aliases;
 mod control;
 mod follow;
 mod handover;
@@ -19,7 +20,7 @@ use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
 use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
-use control::Work;
+use control::{MAX_PATHS, Work};
 use handover::Handover;
 use known::Known;
 use root::RecordsRoot;
@@ -86,11 +87,11 @@ impl Files {
             Ok(root) => root,
             Err(error) => return self.unreachable(&error),
         };
-        // Beyond links that lead anywhere, paths do not say what changed.
-        let is_blind = self.settings.links == LinkPolicy::Anywhere && !self.known.aliases.is_empty();
-        let is_all = work.is_all() || !self.is_listed || is_blind;
-        let mut paths = work.into_paths();
-        paths.extend(self.known.aliases.iter().cloned());
+        let reads_links = work.has_links() && !self.known.aliases.links().is_empty();
+        let is_all = work.is_all() || !self.is_listed || reads_links && self.reads_all_for_links();
+        let changed = work.hidden_paths().filter_map(|path| root.inode_of_several_names(path)).collect();
+        let links = self.known.aliases.links().iter().filter(|_| reads_links && !is_all);
+        let paths = work.into_paths(links.cloned());
         let scan = Scan {
             root: &root,
             keyspace: &self.keyspace,
@@ -100,6 +101,7 @@ impl Files {
             waits_for_writers: self.waits_for_writers,
             place: Place::default(),
             again: Work::default(),
+            changed,
         };
         if !is_all {
             return scan.paths(&paths);
@@ -112,6 +114,12 @@ impl Files {
             Err(ScanEnd::Closed(closed)) => Err(closed),
             Err(ScanEnd::Root(error)) => self.unreachable(&error),
         }
+    }
+
+    /// Whether a walk through the whole directory is the way to find what changed behind links: beyond links that lead
+    /// anywhere paths do not say it, and to read many links one by one takes longer.
+    fn reads_all_for_links(&self) -> bool {
+        self.settings.links == LinkPolicy::Anywhere || self.known.aliases.links().len() > MAX_PATHS
     }
 
     /// Reports that the directory cannot be read. It is not an empty one: as soon as it can be read it is listed anew.

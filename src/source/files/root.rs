@@ -4,6 +4,7 @@
 //! So everything is opened without blocking, relative to the descriptor of its directory, and is judged by its own
 //! descriptor. Links are followed by openat2(2), which does not leave the directory.
 
+use super::aliases::Inode;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -121,6 +122,14 @@ impl RecordsRoot {
         let about = state_of_open(&fd)?;
         let wanted = if state.is_directory { FileType::Directory } else { FileType::RegularFile };
         if file_type(&about) == wanted { Ok((fd, about)) } else { Err(EntryProblem::NotRegular) }
+    }
+
+    /// The file at a path, relative to the root, if it has several names. Links on the way are followed, but nothing is read.
+    pub(super) fn inode_of_several_names(&self, path: &Path) -> Option<Inode> {
+        rustix::fs::statx(&self.fd, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+            .ok()
+            .filter(|about| about.stx_nlink > 1)
+            .map(|about| Inode::of(&about))
     }
 
     /// Whether a directory does not have an entry any more.

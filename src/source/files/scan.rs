@@ -1,6 +1,7 @@
 //! A walk through a directory, or a part of it: which files there are, and the values of those that changed.
 
-use super::control::{Work, is_passed_over};
+use super::aliases::{Aliases, Inode};
+use super::control::{MAX_PATHS, Work, is_passed_over};
 use super::handover::Handover;
 use super::known::{Known, Stamp};
 use super::root::{EntryProblem, EntryState, RecordsRoot, state_of_open};
@@ -8,6 +9,7 @@ use crate::heartbeat::Heartbeat;
 use crate::service::{KeyTarget, Keyspace, Service};
 use crate::source::feed::Closed;
 use rustix::fs::{Dir, Statx};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -41,6 +43,8 @@ pub(super) struct Scan<'a> {
     pub(super) place: Place,
     /// What has to be read again soon, because somebody is writing it.
     pub(super) again: Work,
+    /// Files with several names that have changed.
+    pub(super) changed: Vec<Inode>,
 }
 
 /// Where in the directory a walk is.
@@ -48,15 +52,6 @@ pub(super) struct Scan<'a> {
 pub(super) struct Place {
     /// The directories from the root to the present one, to find links that lead back.
     open: Vec<Inode>,
-    /// The link by which the walk left the plain directories.
-    link: Option<PathBuf>,
-}
-
-/// Device and inode.
-type Inode = (u32, u32, u64);
-
-fn inode(about: &Statx) -> Inode {
-    (about.stx_dev_major, about.stx_dev_minor, about.stx_ino)
 }
 
 /// Why a walk ends early.
@@ -84,7 +79,7 @@ impl Scan<'_> {
     /// Walks through everything; returns what has to be read again soon.
     pub(super) fn all(mut self) -> Result<Work, ScanEnd> {
         self.known.begin_walk();
-        self.known.aliases.clear();
+        self.known.aliases = Aliases::default();
         let root = self.root;
         let about = state_of_open(&root.fd()).map_err(|error| ScanEnd::Root(error.into()))?;
         match self.directory(root.fd(), &about, Path::new("")) {
@@ -98,13 +93,36 @@ impl Scan<'_> {
         Ok(self.again)
     }
 
-    /// Walks through some paths, each with what is below it; returns what has to be read again soon.
+    /// Walks through some paths, each with what is below it, and reads the other names of files that have changed; returns
+    /// what has to be read again soon.
     pub(super) fn paths(mut self, paths: &[PathBuf]) -> Result<Work, Closed> {
         for path in paths {
             self.path(path)?;
         }
+        self.other_names(paths)?;
         self.handover.end()?;
         Ok(self.again)
+    }
+
+    /// Reads the names of files that have changed but those at some paths.
+    fn other_names(&mut self, read: &[PathBuf]) -> Result<(), Closed> {
+        let mut left = MAX_PATHS;
+        let mut files = HashSet::new();
+        while let Some(file) = self.changed.pop() {
+            if !files.insert(file) {
+                continue;
+            }
+            let is_read = |name: &Path| read.binary_search_by(|path| (**path).cmp(name)).is_ok();
+            let names = self.known.aliases.names_of(file).filter(|name| !is_read(name));
+            let names: Vec<_> = names.take(left + 1).map(Path::to_owned).collect();
+            if names.len() > left {
+                self.again.add(Work::all());
+                return Ok(());
+            }
+            left -= names.len();
+            names.iter().try_for_each(|name| self.path(name))?;
+        }
+        Ok(())
     }
 
     /// Walks through a path. If a directory above it is none any more, that directory is what changed.
@@ -113,21 +131,34 @@ impl Scan<'_> {
         let root = self.root;
         let (mut dir, mut at): (Option<OwnedFd>, _) = (None, PathBuf::new());
         self.place = Place::default();
-        self.place.open.extend(state_of_open(&root.fd()).ok().as_ref().map(inode));
+        self.place.open.extend(state_of_open(&root.fd()).ok().as_ref().map(Inode::of));
         let mut parts = path.components().peekable();
         while let Some(Component::Normal(part)) = parts.next() {
-            let above = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
             at.push(part);
-            match parts.peek().map(|_| root.open_plain(above, part)) {
-                Some(Ok((fd, about))) => {
-                    self.place.open.push(inode(&about));
-                    dir = Some(fd);
-                }
-                None | Some(Err(_)) => break,
+            let above = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
+            match parts.peek().and_then(|_| self.enter(above, &at)) {
+                Some(entered) => dir = Some(entered),
+                None => break,
             }
         }
         self.entry(dir.as_ref().map_or(root.fd(), AsFd::as_fd), &at)?;
         self.push_gone(&self.key_of(&at))
+    }
+
+    /// Opens a directory on the way to a path, also one behind a link; `None` if it is none.
+    fn enter(&mut self, above: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
+        let opened = self.root.open_plain(above, path.file_name()?).ok().or_else(|| {
+            let state = self.root.look(above, path).ok().filter(|state| state.is_directory)?;
+            self.root.open_entry(above, path, &state).ok()
+        });
+        let (fd, about) = opened?;
+        let inode = Inode::of(&about);
+        // The entry itself is refused then.
+        if self.place.open.contains(&inode) {
+            return None;
+        }
+        self.place.open.push(inode);
+        Some(fd)
     }
 
     /// Pushes the deletion of what this walk did not find at a key and below it.
@@ -142,7 +173,7 @@ impl Scan<'_> {
 
     /// Walks through one directory, whose path is relative to the root.
     fn directory(&mut self, dir: BorrowedFd<'_>, about: &Statx, path: &Path) -> Result<(), EntryEnd> {
-        self.place.open.push(inode(about));
+        self.place.open.push(Inode::of(about));
         let walked = self.entries(dir, path);
         self.place.open.pop();
         walked
@@ -163,21 +194,11 @@ impl Scan<'_> {
     fn entry(&mut self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), Closed> {
         self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
         let problem = match self.root.look(dir, path) {
-            Ok(state) => {
-                let is_outer_link = state.is_link && self.place.link.is_none();
-                if is_outer_link {
-                    self.place.link = Some(path.to_owned());
-                }
-                let read = self.read(dir, path, &state);
-                if is_outer_link {
-                    self.place.link = None;
-                }
-                match read {
-                    Ok(()) => return Ok(()),
-                    Err(EntryEnd::Closed(closed)) => return Err(closed),
-                    Err(EntryEnd::Problem(problem)) => problem,
-                }
-            }
+            Ok(state) => match self.read(dir, path, &state) {
+                Ok(()) => return Ok(()),
+                Err(EntryEnd::Closed(closed)) => return Err(closed),
+                Err(EntryEnd::Problem(problem)) => problem,
+            },
             Err(problem) => problem,
         };
         self.refuse(dir, path, &problem)
@@ -185,14 +206,13 @@ impl Scan<'_> {
 
     /// Reads an entry that was looked at.
     fn read(&mut self, dir: BorrowedFd<'_>, path: &Path, state: &EntryState) -> Result<(), EntryEnd> {
-        let has_several_names = !state.is_directory && state.about.stx_nlink > 1;
-        if state.is_link || has_several_names {
-            self.known.aliases.insert(self.written_path(path).to_owned());
+        if state.is_link {
+            self.known.aliases.add_link(path);
         }
         if !state.is_directory {
             return self.file(dir, path, state);
         }
-        if self.place.open.contains(&inode(&state.about)) {
+        if self.place.open.contains(&Inode::of(&state.about)) {
             return Err(EntryProblem::Circle.into());
         }
         if self.place.open.len() > MAX_LEVELS {
@@ -205,8 +225,16 @@ impl Scan<'_> {
     /// Reads a file, unless it is as it was when it was read before.
     fn file(&mut self, dir: BorrowedFd<'_>, path: &Path, state: &EntryState) -> Result<(), EntryEnd> {
         let key = self.key_of(path);
+        let has_several_names = state.about.stx_nlink > 1;
+        let inode = Inode::of(&state.about);
+        if has_several_names {
+            self.known.aliases.add_name(inode, path);
+        }
         if self.known.find(&key, Stamp::of(&state.about)) {
             return Ok(());
+        }
+        if has_several_names {
+            self.changed.push(inode);
         }
         let (fd, about) = self.root.open_entry(dir, path, state)?;
         let mut file = File::from(fd);
@@ -224,7 +252,7 @@ impl Scan<'_> {
             Stamp::of(&state_of_open(&file)?) == stamp && age.is_none_or(|age| age >= CLOCK_TICK);
         let is_half_written = self.is_half_written(&key, &value, age);
         if !is_settled || is_half_written {
-            self.again.add(Work::path(self.written_path(path).to_owned()));
+            self.again.add(Work::path(path.to_owned()));
         }
         if is_half_written {
             self.known.keep(&key);
@@ -245,11 +273,6 @@ impl Scan<'_> {
             }
     }
 
-    /// The path to read again for what is at `path`: of what is behind a link, the link.
-    fn written_path<'p>(&'p self, path: &'p Path) -> &'p Path {
-        self.place.link.as_deref().unwrap_or(path)
-    }
-
     /// Notes why an entry cannot be read. An entry that is gone by now has no problem.
     fn refuse(&mut self, dir: BorrowedFd<'_>, path: &Path, problem: &EntryProblem) -> Result<(), Closed> {
         if matches!(problem, EntryProblem::System(_)) {
@@ -257,7 +280,7 @@ impl Scan<'_> {
                 return Ok(());
             }
             // The target of a link may come without a notification of the link.
-            self.known.aliases.insert(self.written_path(path).to_owned());
+            self.known.aliases.add_link(path);
             self.known.keep(&self.key_of(path));
         }
         let key = self.key_of(path);

@@ -12,6 +12,8 @@ struct FilesFixture {
     dir: tempfile::TempDir,
     files: Files,
     events: mpsc::Receiver<(SourceId, Event)>,
+    /// What the last reading wants to read again.
+    again: Work,
 }
 
 impl FilesFixture {
@@ -20,7 +22,7 @@ impl FilesFixture {
         let (feed, events) = Feed::channel();
         let settings = FilesSettings { directory: dir.path().to_owned(), links: LinkPolicy::Inside };
         let files = Files::new(settings, Keyspace::new("skydns"), feed(SourceId::Files));
-        Self { dir, files, events }
+        Self { dir, files, events, again: Work::default() }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -59,6 +61,7 @@ impl FilesFixture {
                 lines.extend(lines_of(&mut self.events));
                 std::thread::yield_now();
             }
+            self.again = reading.join().expect("a reading").expect("a mirror");
             lines.extend(lines_of(&mut self.events));
             lines.sort_by_key(|line| {
                 (line.starts_with("refused"), line == "end", line != "begin", line.clone())
@@ -143,7 +146,7 @@ fn only_the_paths_that_changed_are_read() {
 }
 
 #[test]
-fn what_links_lead_to_is_read_with_every_change() {
+fn what_links_lead_to_is_read_when_links_are() {
     let mut files = FilesFixture::new();
     // As Kubernetes mounts a ConfigMap: all files change at once, by a link that is passed over.
     for (version, port) in [("..1", 1), ("..2", 2)] {
@@ -159,18 +162,79 @@ fn what_links_lead_to_is_read_with_every_change() {
     );
     symlink("..2", files.path("map/..new")).expect("a link");
     fs::rename(files.path("map/..new"), files.path("map/..data")).expect("renamed");
-    assert!(files.read_work(Work::touched()).contains(&"/skydns/map/x={\"port\":2}".to_owned()));
+    assert!(files.read_work(Work::links()).contains(&"/skydns/map/x={\"port\":2}".to_owned()));
     files.write("map/real", "{\"port\":7}");
     assert!(files.read_paths(&["map/real"]).contains(&"/skydns/map/second={\"port\":7}".to_owned()));
     fs::remove_file(files.path("map/..2/x")).expect("removed");
     assert!(
-        files
-            .read_work(Work::touched())
-            .iter()
-            .any(|line| line.starts_with("refused /skydns/map/x cannot be"))
+        files.read_work(Work::links()).iter().any(|line| line.starts_with("refused /skydns/map/x cannot be"))
     );
     files.write("map/..2/x", "{\"port\":3}");
-    assert!(files.read_work(Work::touched()).contains(&"/skydns/map/x={\"port\":3}".to_owned()));
+    assert!(files.read_work(Work::links()).contains(&"/skydns/map/x={\"port\":3}".to_owned()));
+}
+
+#[test]
+fn a_change_is_read_alone_whatever_other_aliases_there_are() {
+    let mut files = FilesFixture::new();
+    let outside = tempfile::tempdir_in(files.dir.path().parent().expect("a parent")).expect("a directory");
+    for path in ["a", "b", "c", "d/x"] {
+        files.write(path, "{}");
+        files.age(path);
+    }
+    for (path, name) in [("a", "a2"), ("c", "c2"), ("c", ".c3")] {
+        fs::hard_link(files.path(path), files.path(name)).expect("another name");
+    }
+    fs::hard_link(files.path("b"), outside.path().join("b")).expect("a name outside");
+    symlink("d/x", files.path("link")).expect("a link");
+    files.read();
+    fs::write(outside.path().join("b"), "{\"port\":2}").expect("written");
+    for path in ["a", "c", "d/x"] {
+        files.write(path, "{\"port\":1}");
+    }
+    // The other names of this file, and nothing else that may have changed.
+    assert_eq!(files.read_paths(&["a"]), ["/skydns/a2={\"port\":1}", "/skydns/a={\"port\":1}"]);
+    assert_eq!(files.read_paths(&["d/x"]), ["/skydns/d/x={\"port\":1}"]);
+    assert_eq!(files.read_work(Work::links()), ["/skydns/link={\"port\":1}"]);
+    assert_eq!(
+        files.read_work(Work::hidden(".c3".into())),
+        ["/skydns/c2={\"port\":1}", "/skydns/c={\"port\":1}"],
+        "a hidden name of what is read by others"
+    );
+    assert!(files.read().contains(&"/skydns/b={\"port\":2}".to_owned()));
+}
+
+#[test]
+fn what_changed_behind_a_link_is_read_alone() {
+    let mut files = FilesFixture::new();
+    let outside = tempfile::tempdir().expect("a directory");
+    files.files.settings.links = LinkPolicy::Anywhere;
+    symlink(outside.path(), files.path("link")).expect("a link");
+    for path in ["x", "y"] {
+        fs::write(outside.path().join(path), "{}").expect("written");
+    }
+    files.read();
+    for path in ["x", "y"] {
+        fs::write(outside.path().join(path), "{\"port\":1}").expect("written");
+    }
+    assert_eq!(files.read_paths(&["link/x"]), ["/skydns/link/x={\"port\":1}"]);
+    fs::remove_file(outside.path().join("x")).expect("removed");
+    assert_eq!(files.read_paths(&["link/x"]), ["/skydns/link/x=gone"]);
+    assert_eq!(files.read_work(Work::links()), ["/skydns/link/y={\"port\":1}"]);
+}
+
+#[test]
+fn a_file_of_very_many_names_is_read_with_the_whole_directory() {
+    let mut files = FilesFixture::new();
+    files.write("a", "{}");
+    for name in 0..MAX_PATHS + 1 {
+        fs::hard_link(files.path("a"), files.path(&format!("n{name}"))).expect("another name");
+    }
+    files.age("a");
+    files.read();
+    files.write("a", "{\"port\":1}");
+    files.age("a");
+    assert_eq!(files.read_paths(&["a"]), ["/skydns/a={\"port\":1}"]);
+    assert_eq!(files.again, Work::all());
 }
 
 #[test]
@@ -201,7 +265,7 @@ fn links_out_of_the_directory_are_refused_and_drop_what_was_there() {
     assert!(lines.contains(&"/skydns/d/x={\"port\":9}".to_owned()), "{lines:?}");
     // The path of what changed outside is not known.
     fs::write(outside.path().join("x"), "{\"port\":8}").expect("a file");
-    assert!(files.read_work(Work::touched()).contains(&"/skydns/d/x={\"port\":8}".to_owned()));
+    assert!(files.read_work(Work::links()).contains(&"/skydns/d/x={\"port\":8}".to_owned()));
 }
 
 #[test]
