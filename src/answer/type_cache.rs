@@ -6,7 +6,6 @@ use super::zone::Zone;
 use crate::tree::{TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +25,9 @@ pub(super) struct CachedTypes {
     /// The version slots of the names that were read; `None` if they are too many.
     pub(super) slots: Option<Box<[VersionSlot]>>,
 }
+
+/// The types of a name take more work to find out than this thread may do.
+pub(super) struct NotGathered;
 
 /// A name as it is looked up, with the settings that its types depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,22 +63,14 @@ impl fmt::Debug for TypeCache {
 }
 
 impl TypeCache {
-    /// The types at a name, if they are cached.
-    pub(super) fn get(&self, key: &TypeCacheKey) -> Option<Arc<CachedTypes>> {
-        self.names.get()?.get(key)
-    }
-
-    /// The types at a name, from the cache or from `gather`.
+    /// The types at a name, from the cache or from `gather`; its error is not cached.
     pub(super) fn get_or_gather(
         &self,
         key: &TypeCacheKey,
-        gather: impl FnOnce() -> CachedTypes,
-    ) -> Arc<CachedTypes> {
+        gather: impl FnOnce() -> Result<CachedTypes, NotGathered>,
+    ) -> Result<Arc<CachedTypes>, NotGathered> {
         let names = self.names.get_or_init(|| Cache::new(MAX_CACHED_NAMES));
         // Other threads that ask for the same name wait for this one instead of gathering the types as well.
-        match names.get_or_insert_with(key, || Ok::<_, Infallible>(Arc::new(gather()))) {
-            Ok(types) => types,
-            Err(never) => match never {},
-        }
+        names.get_or_insert_with(key, || gather().map(Arc::new))
     }
 }

@@ -7,7 +7,7 @@ use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
-use super::type_cache::{CachedTypes, TypeCache, TypeCacheKey};
+use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
 use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
@@ -248,19 +248,23 @@ impl<'a> View<'a> {
     ) -> Option<Vec<RecordType>> {
         let Some(dnssec) = self.dnssec else { return Some(Vec::new()) };
         let key = TypeCacheKey::new(path, is_apex, self.zone);
-        if self.work.units() < WORK_OF_ANSWER && dnssec.type_cache.get(&key).is_none() {
+        let units = self.work.units().min(WORK_OF_ANSWER);
+        let cached = dnssec.type_cache.get_or_gather(&key, || {
+            // The cached types must depend on nothing that this answer has read before.
+            let (dependencies, work) = (Dependencies::default(), Work::new(units));
+            let view = View { dependencies: &dependencies, work: &work, ..*self };
+            let types = gather(&view, path, is_apex);
+            if work.is_spent() && units < WORK_OF_ANSWER {
+                return Err(NotGathered);
+            }
+            let types = (!work.is_spent()).then(|| types.into());
+            Ok(CachedTypes { types, slots: dependencies.slots() })
+        });
+        let Ok(cached) = cached else {
             // The thread may not do so much work: another one makes the answer.
             let _ = self.work.charge(u32::MAX);
             return None;
-        }
-        let cached = dnssec.type_cache.get_or_gather(&key, || {
-            // The cached types must depend on nothing that this answer has read before.
-            let (dependencies, work) = (Dependencies::default(), Work::new(WORK_OF_ANSWER));
-            let view = View { dependencies: &dependencies, work: &work, ..*self };
-            let types = gather(&view, path, is_apex);
-            let types = (!work.is_spent()).then(|| types.into());
-            CachedTypes { types, slots: dependencies.slots() }
-        });
+        };
         self.dependencies.add_all(cached.slots.as_deref());
         let of_dnssec = dnssec.apex.iter().filter(|_| is_apex).map(RData::record_type);
         Some(cached.types.as_ref()?.iter().copied().chain(of_dnssec).collect())
