@@ -905,3 +905,32 @@ fn special_names_never_leave_the_host() {
     assert_eq!(agent.data("1.0.0.127.in-addr.arpa.", RecordType::PTR), ["localhost."]);
     assert_eq!(upstream.count(), 0);
 }
+
+/// Names outside belong to an answer, whichever thread makes it: those over TCP, and those that take much work.
+#[test]
+fn names_outside_are_found_for_names_with_many_services() {
+    let upstream = Upstream::addresses([192, 0, 2, 1], 60);
+    let mut setup = Setup::new().args(&["-nameservers", &upstream.address.to_string()]);
+    for n in 0..600 {
+        let host = format!(r#"{{"host":"10.8.{}.{}"}}"#, n >> 8, n & 255);
+        setup = setup.record(&format!("/skydns/local/skydns/big/r{n}"), &host);
+    }
+    setup = setup.record("/skydns/local/skydns/big/ext", r#"{"host":"ext.example.org"}"#);
+    for n in 0..300 {
+        let host = format!(r#"{{"host":"n{n}.example.org"}}"#);
+        setup = setup.record(&format!("/skydns/local/skydns/out/r{n}"), &host);
+    }
+    let agent = setup.start();
+    let over_tcp = |name: &str| {
+        let reply = Stream::connect(agent.address()).ask(&query(name, RecordType::A));
+        (reply.metadata.response_code, reply.answers.len())
+    };
+    eventually("in sync", || agent.data("ext.big.skydns.local.", RecordType::A).len() == 2);
+    assert_eq!(over_tcp("big.skydns.local."), (ResponseCode::NoError, 601));
+    // All lead to one address.
+    assert_eq!(over_tcp("out.skydns.local."), (ResponseCode::NoError, 1));
+    let mut question = query("out.skydns.local.", RecordType::A);
+    question.set_edns(Edns::new().set_max_payload(4_096).clone());
+    let over_udp = ask(agent.address(), &question);
+    assert_eq!((over_udp.metadata.response_code, over_udp.answers.len()), (ResponseCode::NoError, 1));
+}

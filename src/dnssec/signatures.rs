@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// How far back a signature begins, in seconds, for validators whose clocks are slow; as in SkyDNS.
 const INCEPTION_BACKDATE: u64 = 3 * 3600;
+/// Octets of the longest signature that takes tens of µs: that of ECDSA with P-384. Those of RSA have 128 or more.
+const LONGEST_OF_CURVES: usize = 96;
 /// Minimum number of seconds for which a signature is valid.
 const MIN_VALIDITY: u64 = 7 * 24 * 3600;
 /// Up to so many seconds are added, so that signatures made together are not renewed together.
@@ -156,6 +158,12 @@ impl RrSetSigner {
     pub(super) fn signature_octets(&self, state: &KeyState) -> usize {
         let keys = state.for_zone_data.keys.iter().map(|active| &self.keys.keys()[active.index]);
         keys.map(|key| key.signing.signature_len()).sum()
+    }
+
+    /// See [`Signer::signs_slowly`](super::Signer::signs_slowly).
+    pub(super) fn signs_slowly(&self, state: &KeyState) -> bool {
+        let mut keys = state.for_zone_data.keys.iter().map(|active| &self.keys.keys()[active.index]);
+        keys.any(|key| key.signing.signature_len() > LONGEST_OF_CURVES)
     }
 
     /// An RRset with the signatures that are cached; `None` if the RRset is of another zone.

@@ -42,6 +42,11 @@ impl Signer {
         self.prover.kind()
     }
 
+    /// Whether one signature of the zone's data takes up to some milliseconds.
+    pub fn signs_slowly(&self, state: &KeyState) -> bool {
+        self.rrset_signer.signs_slowly(state)
+    }
+
     /// What the keys are used for at a time, in seconds of Unix time.
     pub fn state(&self, now: u64) -> Arc<KeyState> {
         let state = self.state.load();

@@ -7,6 +7,7 @@
 mod client_policy;
 mod connections;
 mod costly;
+mod costly_time;
 mod datagrams;
 mod fast_path;
 #[cfg(test)]

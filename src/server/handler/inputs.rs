@@ -31,12 +31,18 @@ pub(super) struct Again {
     pub(super) forwards: bool,
 }
 
-/// A worker's effort: its other clients wait no longer than that, and no longer than one signature takes.
-pub(super) const ON_WORKER: Effort = Effort { work: WORK_OF_ANSWER, fresh_signatures: 1 };
+/// Work for an answer that others wait for: some 0.1 ms, enough for the records of nearly 400 services, of which no reply over
+/// UDP holds more than 340, or for SRV of 20 names of the domain with their addresses. An answer that takes more is costly.
+const USUAL_WORK: u32 = 2_000;
 
-/// The effort on a thread of the runtime, on which everybody's forwarding waits: some 0.1 ms, enough for answers from hundreds
-/// of services. What takes more is left to the threads for costly work.
-pub(super) const ON_RUNTIME: Effort = Effort { work: 2_000, fresh_signatures: 0 };
+/// A worker's effort: its other clients wait no longer than that, and no longer than one signature takes.
+pub(super) const ON_WORKER: Effort = Effort { work: USUAL_WORK, fresh_signatures: 1 };
+
+/// A worker's effort for a costly answer, while there is [time](crate::server::costly_time) for it.
+pub(super) const COSTLY_ON_WORKER: Effort = Effort { work: WORK_OF_ANSWER, ..ON_WORKER };
+
+/// The effort on a thread of the runtime, on which everybody's forwarding waits.
+pub(super) const ON_RUNTIME: Effort = Effort { fresh_signatures: 0, ..ON_WORKER };
 
 /// Octets of the smallest record that a reply holds: a pointer for its owner name, and hardly any data.
 const SMALLEST_RECORD: usize = 12;
@@ -67,6 +73,11 @@ impl<'a> AnswerInputs<'a> {
         let (dependencies, seed) = (Dependencies::default(), rand::random());
         let forwards = !config.forward.no_rec;
         Self { config, published, dependencies, seed, forwards, now: unix_time(), effort }
+    }
+
+    /// The same inputs with another effort.
+    pub(super) fn with_effort(self, effort: Effort) -> Self {
+        Self { effort, ..self }
     }
 
     /// The inputs of an answer without upstreams.

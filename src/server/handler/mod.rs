@@ -13,6 +13,7 @@ pub use pending::PendingQuery;
 
 use super::client_policy::{ClientClass, ClientPolicy};
 use super::costly::{CostlyPool, CostlyThreads};
+use super::costly_time::CostlyTime;
 use super::limit::{OVER_TCP, OVER_UDP, ResponseRateLimiter};
 use super::origin::{ClientId, Origin};
 use crate::answer::Ede;
@@ -48,6 +49,8 @@ pub struct Handler {
     limiter: ResponseRateLimiter,
     tcp_limiter: ResponseRateLimiter,
     unsigned_log: RateLimitedLog,
+    /// What UDP workers do of that themselves.
+    costly_time: CostlyTime,
     /// Where answers are made that take more work than others should wait for.
     answering: Arc<CostlyPool>,
     /// Where signatures are made that no worker makes.
@@ -113,6 +116,7 @@ impl Handler {
             limiter: ResponseRateLimiter::new(OVER_UDP),
             tcp_limiter: ResponseRateLimiter::new(OVER_TCP),
             unsigned_log: RateLimitedLog::default(),
+            costly_time: CostlyTime::new(),
             answering: CostlyPool::new(),
             signing: CostlyPool::new(),
             probe: probe.unwrap_or_default(),

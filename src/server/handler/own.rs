@@ -1,8 +1,8 @@
 //! Answers for our own names: made from one state of tree, configuration and keys.
 
-use super::inputs::{Again, AnswerInputs, Effort, ON_RUNTIME, ON_WORKER};
+use super::inputs::{Again, AnswerInputs, COSTLY_ON_WORKER, Effort, ON_RUNTIME, ON_WORKER};
 use super::signing::Signed;
-use super::{ClientQuery, Forwarding, Handled, Handler, PendingQuery, PendingWork};
+use super::{ClientQuery, Forwarding, Handled, Handler, PendingQuery, PendingWork, ask_over_tcp};
 use crate::answer::{Ede, Externals, Lookup, Outcome, WORK_OF_ANSWER};
 use crate::config::Config;
 use crate::metrics::AnsweredBy;
@@ -11,15 +11,28 @@ use crate::wire::{self, Reply, Transport};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::RecordType;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Work for one answer over TCP.
 const WORK_OVER_TCP: u32 = 5 * WORK_OF_ANSWER;
 
 impl Handler {
     /// Answers a name of our own; any other is forwarded.
-    pub(super) fn answer_own(&self, query: ClientQuery, inputs: AnswerInputs<'_>) -> Handled {
-        let keys = self.keys(&query, &inputs);
-        let answer = match inputs.answer(&query, keys.as_ref(), &Externals::new()) {
+    pub(super) fn answer_own(&self, query: ClientQuery, mut inputs: AnswerInputs<'_>) -> Handled {
+        let (keys, none) = (self.keys(&query, &inputs), Externals::new());
+        let mut outcome = inputs.answer(&query, keys.as_ref(), &none);
+        if let Outcome::Answered(answer) = &outcome
+            && answer.too_costly
+        {
+            if query.transport == Transport::Tcp || !self.costly_time.is_left() {
+                return self.leave_costly(query, inputs.again());
+            }
+            let begun = Instant::now();
+            inputs = inputs.with_effort(COSTLY_ON_WORKER);
+            outcome = inputs.answer(&query, keys.as_ref(), &none);
+            self.costly_time.spend(begun.elapsed());
+        }
+        let answer = match outcome {
             Outcome::Answered(answer) => answer,
             Outcome::Lookup(lookups) => {
                 let work = PendingWork::Lookup(lookups, inputs.again());
@@ -31,10 +44,6 @@ impl Handler {
                 return self.forward(query, forwarding, inputs);
             }
         };
-        if answer.too_costly && query.transport == Transport::Tcp {
-            let work = PendingWork::Costly(inputs.again());
-            return Handled::Pending(PendingQuery { query, work });
-        }
         match self.sign(&query, keys, answer, &inputs) {
             Signed::Complete(reply, until) => {
                 let (octets, note) = self.encode(&query, answered_by(&reply), &reply);
@@ -44,6 +53,15 @@ impl Handler {
                 Handled::Pending(PendingQuery { query, work: PendingWork::Sign(answer) })
             }
         }
+    }
+
+    /// Leaves a costly answer to the threads for them, or has the client ask over TCP.
+    fn leave_costly(&self, query: ClientQuery, again: Again) -> Handled {
+        if query.may_be_costly() {
+            return Handled::Pending(PendingQuery { query, work: PendingWork::Costly(again) });
+        }
+        // For clients of another class the same question has an answer, so this one is not cached.
+        Handled::Reply(self.encode(&query, AnsweredBy::Auth, &too_costly()).0, None)
     }
 
     /// Answers our own probe with the SOA of the domain.
@@ -63,78 +81,102 @@ impl Handler {
         }
     }
 
-    /// The reply to a question that upstreams deny, about a name that exists here.
-    pub(super) async fn answer_without_upstreams(self: &Arc<Self>, query: &Arc<ClientQuery>) -> Reply {
-        let again = Again { seed: rand::random(), forwards: false };
-        self.answer_with(query, Externals::new(), again).await
-    }
-
-    /// The reply once the names outside of the tree are known that its answer needs.
-    pub(super) async fn answer_with(
+    /// The reply that waits for upstreams, or for threads for costly work. `externals` are the results of its look-ups; `None`
+    /// before these are made.
+    pub(super) async fn answer_later(
         self: &Arc<Self>,
         query: &Arc<ClientQuery>,
-        mut externals: Externals,
+        mut externals: Option<Externals>,
         again: Again,
+        mut is_costly: bool,
     ) -> Reply {
-        match self.make_with(query, &mut externals, again, ON_RUNTIME) {
-            Signed::Complete(reply, _) if reply.too_costly => {
-                self.answer_at_any_cost(query, externals, again).await
+        // At most four times: the answer becomes costly once, and its look-ups are made once.
+        loop {
+            let made = if is_costly {
+                self.make_costly(query, externals.clone(), again).await
+            } else {
+                Ok(self.make(query, externals.clone(), again, ON_RUNTIME))
+            };
+            let Ok(made) = made else { return self.given_up(query, "too many costly answers are under way") };
+            match made {
+                Made::Lookup(lookups) => externals = Some(self.look_up(lookups, query.id).await),
+                Made::Signed(Signed::Unfinished(answer)) => return self.finish_signing(query, answer).await,
+                Made::Signed(Signed::Complete(reply, _)) if reply.too_costly && !is_costly => {
+                    if !query.may_be_costly() {
+                        return reply;
+                    }
+                    is_costly = true;
+                }
+                Made::Signed(Signed::Complete(reply, _)) => return reply,
             }
-            Signed::Complete(reply, _) => reply,
-            Signed::Unfinished(answer) => self.finish_signing(query, answer).await,
         }
     }
 
-    /// The reply that takes all the work that its transport allows, made by a thread for costly work.
-    pub(super) async fn answer_at_any_cost(
+    /// Has a thread for costly work make an answer, with all the work that its transport allows.
+    async fn make_costly(
         self: &Arc<Self>,
         query: &Arc<ClientQuery>,
-        mut externals: Externals,
+        externals: Option<Externals>,
         again: Again,
-    ) -> Reply {
+    ) -> Result<Made, NotDone> {
         let work = match query.transport {
             Transport::Udp { .. } => WORK_OF_ANSWER,
             Transport::Tcp => WORK_OVER_TCP,
         };
-        let (handler, made_for) = (Arc::clone(self), Arc::clone(query));
         let effort = Effort { work, ..ON_RUNTIME };
-        let made = move || handler.make_with(&made_for, &mut externals, again, effort);
-        match self.answering.run(query.id, made).await {
-            Ok(Signed::Complete(reply, _)) => reply,
-            Ok(Signed::Unfinished(answer)) => self.finish_signing(query, answer).await,
-            Err(NotDone) => self.given_up("too many costly answers are under way"),
-        }
+        let (handler, made_for) = (Arc::clone(self), Arc::clone(query));
+        self.answering.run(query.id, move || handler.make(&made_for, externals, again, effort)).await
     }
 
-    fn make_with(
-        &self,
-        query: &ClientQuery,
-        externals: &mut Externals,
-        again: Again,
-        effort: Effort,
-    ) -> Signed {
+    /// Makes an answer from the present state. Only without `externals` names may have to be looked up first.
+    fn make(&self, query: &ClientQuery, externals: Option<Externals>, again: Again, effort: Effort) -> Made {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs::new(&config, &published, effort).made_again(again);
         let keys = self.keys(query, &inputs);
-        let mut outcome = inputs.answer(query, keys.as_ref(), externals);
+        let has_looked_up = externals.is_some();
+        let mut externals = externals.unwrap_or_default();
+        let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
         if let Outcome::Lookup(more) = outcome {
+            if !has_looked_up {
+                return Made::Lookup(more);
+            }
             // The tree changed meanwhile. One look-up upstream is enough: other names count as failed.
             more.into_iter().for_each(|lookup: Lookup| externals.insert_failure(lookup));
-            outcome = inputs.answer(query, keys.as_ref(), externals);
+            outcome = inputs.answer(query, keys.as_ref(), &externals);
         }
         let failure = |why: &str| Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why));
-        match outcome {
+        Made::Signed(match outcome {
             Outcome::Answered(answer) => self.sign(query, keys, answer, &inputs),
             Outcome::Lookup(_) => Signed::Complete(failure("the data changed"), 0),
             Outcome::Forward | Outcome::ForwardExisting => {
                 Signed::Complete(failure("the configuration changed"), 0)
             }
-        }
+        })
     }
 }
 
+/// What came of making an answer later.
+enum Made {
+    Signed(Signed),
+    /// Upstreams must be asked these first.
+    Lookup(Vec<Lookup>),
+}
+
+impl ClientQuery {
+    /// Whether the threads for costly work answer the client. Over UDP they do so for clients of ours: those that may be
+    /// somebody else would use up their time without a bound, and are told to ask over TCP, where each network has a rate.
+    fn may_be_costly(&self) -> bool {
+        self.transport == Transport::Tcp || self.client.is_trusted()
+    }
+}
+
+/// The reply over UDP in place of a costly answer.
+fn too_costly() -> Reply {
+    Reply { too_costly: true, ..ask_over_tcp() }
+}
+
 /// Who gave an answer of our own: without AA it came from the reverse keys.
-fn answered_by(reply: &Reply) -> AnsweredBy {
+pub(super) fn answered_by(reply: &Reply) -> AnsweredBy {
     if !reply.authoritative && reply.rcode == ResponseCode::NoError {
         AnsweredBy::Reverse
     } else {

@@ -1,13 +1,14 @@
 //! Queries whose reply has to wait: for upstreams, or for more than one signature.
 
 use super::inputs::{Again, AnswerInputs, ON_RUNTIME};
-use super::{ClientQuery, Handler};
+use super::own::answered_by;
+use super::{ClientQuery, Handler, ask_over_tcp};
 use crate::answer::{Ede, Externals, Lookup, home_arpa_reply};
 use crate::client_id::ClientId;
 use crate::dnssec::UnsignedAnswer;
 use crate::forward::{LookedUp, StubZone};
 use crate::metrics::AnsweredBy;
-use crate::wire::{self, Reply};
+use crate::wire::{self, Reply, Transport};
 use futures_util::FutureExt;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name;
@@ -62,10 +63,11 @@ impl Handler {
                 PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
                 PendingWork::Lookup(lookups, again) => {
                     let externals = self.look_up(lookups, query.id).await;
-                    (AnsweredBy::Auth, self.answer_with(&query, externals, again).await)
+                    (AnsweredBy::Auth, self.answer_later(&query, Some(externals), again, false).await)
                 }
                 PendingWork::Costly(again) => {
-                    (AnsweredBy::Auth, self.answer_at_any_cost(&query, Externals::new(), again).await)
+                    let reply = self.answer_later(&query, None, again, true).await;
+                    (answered_by(&reply), reply)
                 }
                 PendingWork::Sign(answer) => (AnsweredBy::Auth, self.finish_signing(&query, answer).await),
             };
@@ -97,13 +99,14 @@ impl Handler {
         };
         let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
         if forwarding.name_exists && is_denied() {
-            return (AnsweredBy::Auth, self.answer_without_upstreams(query).await);
+            let again = Again { seed: rand::random(), forwards: false };
+            return (AnsweredBy::Auth, self.answer_later(query, None, again, false).await);
         }
         (answered_by, reply)
     }
 
     /// Looks names up upstream that an answer of our own needs.
-    async fn look_up(&self, lookups: Vec<Lookup>, client: ClientId) -> Externals {
+    pub(super) async fn look_up(&self, lookups: Vec<Lookup>, client: ClientId) -> Externals {
         self.metrics.looked_up(lookups.len());
         let found = lookups.iter().map(|lookup| async move {
             let stub = self.stub_zone(&lookup.name);
@@ -141,13 +144,27 @@ impl Handler {
 
     /// The reply to a query that is given up because too many are pending.
     pub(in crate::server) fn overloaded(&self, pending: &PendingQuery) -> Vec<u8> {
-        self.metrics.overloaded();
-        let (answered_by, text) = match pending.work {
-            PendingWork::Sign(_) => (AnsweredBy::Auth, "too many answers wait to be signed"),
-            PendingWork::Costly(_) => (AnsweredBy::Auth, "too many costly answers are under way"),
-            _ => (AnsweredBy::Recursive, "too many queries wait for upstreams"),
+        let query = &pending.query;
+        let (answered_by, reply) = match pending.work {
+            PendingWork::Sign(_) | PendingWork::Costly(_) => {
+                (AnsweredBy::Auth, self.given_up(query, "too much is under way"))
+            }
+            PendingWork::Forward(_) | PendingWork::Lookup(..) => {
+                self.metrics.overloaded();
+                let error = Ede::new(Ede::OTHER, "too many queries wait for upstreams");
+                (AnsweredBy::Recursive, Reply::failure(ResponseCode::ServFail, error))
+            }
         };
-        let reply = Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, text));
-        self.encode(&pending.query, answered_by, &reply).0
+        self.encode(query, answered_by, &reply).0
+    }
+
+    /// The reply in place of an answer that is given up because too much is under way. Over UDP the client is told to ask over
+    /// TCP, where it may wait.
+    pub(super) fn given_up(&self, query: &ClientQuery, why: &str) -> Reply {
+        self.metrics.overloaded();
+        match query.transport {
+            Transport::Udp { .. } => ask_over_tcp(),
+            Transport::Tcp => Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why)),
+        }
     }
 }

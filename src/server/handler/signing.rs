@@ -18,6 +18,9 @@ const RRSIGS_MISSING: u16 = 10;
 /// How long the signatures of one answer may take, the wait for threads included.
 const SIGNING_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long signing takes, at least, if a signature of RSA is made.
+const COSTLY_SIGNATURE: Duration = Duration::from_micros(200);
+
 /// The keys that an answer is made and signed with, whatever changes meanwhile.
 #[derive(Clone, Debug)]
 pub(super) struct AnswerKeys {
@@ -89,7 +92,8 @@ impl Handler {
             compact_ok: request.compact_ok(),
             max_reply_octets: query.transport.limit(),
         };
-        match keys.signer.sign(answer, &keys.state, signing, inputs.effort.fresh_signatures) {
+        let signed = self.sign_in_time(&keys, answer, signing, inputs.effort.fresh_signatures);
+        match signed {
             Ok(SigningOutcome::Signed { answer, until }) => {
                 let compact = request.compact_ok() && keys.signer.denial() == DenialKind::Compact;
                 Signed::Complete(Reply { compact, ..answer.into() }, until)
@@ -99,28 +103,44 @@ impl Handler {
         }
     }
 
+    /// Signs an answer with as many fresh signatures as a thread makes; with keys of RSA, a worker makes one only while it has
+    /// time for costly work.
+    fn sign_in_time(
+        &self,
+        keys: &AnswerKeys,
+        answer: Answer,
+        request: SigningRequest,
+        max_fresh: usize,
+    ) -> Result<SigningOutcome, SigningError> {
+        if max_fresh == 0 || !keys.signer.signs_slowly(&keys.state) {
+            return keys.signer.sign(answer, &keys.state, request, max_fresh);
+        }
+        let max_fresh = if self.costly_time.is_left() { max_fresh } else { 0 };
+        let begun = Instant::now();
+        let signed = keys.signer.sign(answer, &keys.state, request, max_fresh);
+        let took = begun.elapsed();
+        if max_fresh > 0 && took > COSTLY_SIGNATURE {
+            self.costly_time.spend(took);
+        }
+        signed
+    }
+
     /// Makes the missing signatures of an answer on threads of their own. Other clients' signatures take turns with them.
     pub(super) async fn finish_signing(&self, query: &ClientQuery, mut answer: Box<UnsignedAnswer>) -> Reply {
         let end = Instant::now() + SIGNING_TIMEOUT;
         loop {
             let work = move || (answer.sign_next(), answer);
             let Ok((signed, next)) = self.signing.run(query.id, work).await else {
-                return self.given_up("too many answers wait to be signed");
+                return self.given_up(query, "too many answers wait to be signed");
             };
             answer = next;
             match signed {
                 Err(error) => return self.refuse_unsigned(query, &error),
                 Ok(_) if answer.missing() == 0 => return self.complete(query, *answer),
                 Ok(_) if Instant::now() < end => {}
-                Ok(_) => return self.given_up("the answer takes too many signatures"),
+                Ok(_) => return self.given_up(query, "the answer takes too many signatures"),
             }
         }
-    }
-
-    /// The reply in place of an answer that is given up because too much is under way.
-    pub(super) fn given_up(&self, why: &str) -> Reply {
-        self.metrics.overloaded();
-        Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, why))
     }
 
     /// The signed reply.

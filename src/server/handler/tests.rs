@@ -1,5 +1,7 @@
 //! A fault in one query, and what is counted.
 
+mod costly;
+
 use super::*;
 use crate::clock::unix_time;
 use crate::config::{HostIdentity, Spec};
@@ -139,48 +141,4 @@ fn our_own_probe_is_answered_and_not_counted() {
         0,
     );
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
-}
-
-/// A site of so many names that a wildcard takes more work than others should wait for.
-fn large_site() -> (Arc<Handler>, Vec<u8>) {
-    let mut tree = Tree::tracked();
-    for n in 0..3_000 {
-        let name = Name::from_ascii(format!("a.x{n}.b.c.skydns.local.")).expect("a name");
-        let host = format!(r#"{{"host":"10.0.{}.{}"}}"#, n >> 8, n & 255);
-        let service = Service::from_json(host.as_bytes()).expect("a service");
-        tree.put(&Key::from_name(&name), Layer(0), Entry::new(service));
-    }
-    let handler = handler();
-    handler.published.store(Arc::new(Published { tree, ..Published::default() }));
-    (Arc::new(handler), packet("a.*.b.c.skydns.local."))
-}
-
-#[tokio::test]
-async fn what_is_costly_over_tcp_has_threads_of_its_own() {
-    let (handler, query) = large_site();
-    let over_tcp = Origin { way: Way::Connection(0), ..CLIENT };
-    let threads = handler.start_costly_threads(&Heartbeats::default()).expect("threads");
-    assert!(matches!(handler.handle(&packet("nobody.a.b.c.skydns.local."), &over_tcp), Handled::Reply(..)));
-    assert!(matches!(handler.handle(&query, &CLIENT), Handled::Reply(..)), "a worker does it");
-    let Handled::Pending(costly) = handler.handle(&query, &over_tcp) else { panic!("done on the runtime") };
-    let reply = Message::from_vec(&handler.finish(costly).await).expect("a reply");
-    assert_eq!(reply.answers.len(), 3_000);
-    tokio::task::spawn_blocking(|| threads.stop()).await.expect("stopped");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_costly_is_given_up_when_no_thread_is_free() {
-    let (handler, query) = large_site();
-    let over_tcp = Origin { way: Way::Connection(0), ..CLIENT };
-    let Handled::Pending(costly) = handler.handle(&query, &over_tcp) else { panic!("done on the runtime") };
-    let reply = Message::from_vec(&handler.finish(costly).await).expect("a reply");
-    assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
-    let page = metrics::page(
-        handler.metrics(),
-        &MetricNames::default(),
-        &Status::default(),
-        &crate::forward::ForwardReport::default(),
-        0,
-    );
-    assert!(page.contains("skydns_skydns_overloads_total 1\n"), "{page}");
 }
