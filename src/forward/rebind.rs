@@ -60,6 +60,7 @@ fn hints(data: &[u8]) -> impl Iterator<Item = IpAddr> {
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => is_private_v4(ip),
+        IpAddr::V6(ip) if is_local_nat64(ip) => leads_to_private_v4(ip),
         IpAddr::V6(ip) => match ipv4_inside(ip) {
             Some(ip) => is_private_v4(ip),
             None => ip.is_unique_local() || ip.is_unicast_link_local() || ip.segments()[0] & 0xffc0 == 0xfec0,
@@ -85,6 +86,27 @@ fn ipv4_inside(ip: Ipv6Addr) -> Option<Ipv4Addr> {
         [0x2002, ..] => at(2),
         _ => None,
     }
+}
+
+/// Whether an address is of a site's own NAT64 (RFC 8215).
+fn is_local_nat64(ip: Ipv6Addr) -> bool {
+    matches!(ip.segments(), [0x64, 0xff9b, 1, ..])
+}
+
+/// Whether an address of a site's own NAT64 stands for a private IPv4 address, however long the site's prefix is.
+///
+/// A prefix of 48, 56, 64 or 96 bits puts the octets at different places (RFC 6052 §2.2). A longer prefix counts only where
+/// addresses of shorter ones have zeros, as of no host of theirs. Networks of zeros are part of a prefix: nothing is
+/// translated to 0.0.0.0/8.
+fn leads_to_private_v4(ip: Ipv6Addr) -> bool {
+    let o = ip.octets();
+    let inside = [
+        (true, [o[6], o[7], o[9], o[10]]),
+        (o[11] != 0, [o[7], o[9], o[10], o[11]]),
+        (o[12] != 0, [o[9], o[10], o[11], o[12]]),
+        (o[13..] != [0; 3], [o[12], o[13], o[14], o[15]]),
+    ];
+    inside.into_iter().any(|(counts, v4)| counts && v4[0] != 0 && is_private_v4(v4.into()))
 }
 
 #[cfg(test)]
@@ -114,9 +136,13 @@ mod tests {
         let private = "0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 127.0.0.1 169.254.169.254 172.31.0.1 192.168.1.1 \
             255.255.255.255 :: ::1 ::10.0.0.1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 ::ffff:0:10.0.0.1 64:ff9b::10.0.0.1 \
             64:ff9b::127.0.0.1 64:ff9b::255.255.255.255 2002:a00:1::1 2002:7f00:1:2::3 2002:c0a8:101:: fc00::1 \
-            fd00::1 fe80::1 febf::1 fec0::1 feff::1";
+            fd00::1 fe80::1 febf::1 fec0::1 feff::1 64:ff9b:1:a00:0:100:: 64:ff9b:1:a00:0:100:c000:201 \
+            64:ff9b:1:c0a8:1:100:: 64:ff9b:1:cd0a:0:1:: 64:ff9b:1:abcd:a:0:100:0 64:ff9b:1::10.0.0.1 \
+            64:ff9b:1:abcd::192.168.0.1";
         let public = "192.0.2.1 100.128.0.1 172.32.0.1 255.255.255.254 ::192.0.2.1 ::ffff:192.0.2.1 64:ff9b::192.0.2.1 \
-            64:ff9b:0:1::10.0.0.1 2002:c000:201::1 2001:db8::10.0.0.1 fbff::1 fe7f::1 ff02::1";
+            64:ff9b:0:1::10.0.0.1 64:ff9b:2::10.0.0.1 64:ff9b:1:c000:2:100:: 64:ff9b:1:80a:0:100:: \
+            64:ff9b:1:1:c0:2:100:0 64:ff9b:1:2:c0:2:a00:0 64:ff9b:1::192.0.2.1 64:ff9b:1:abcd::192.0.2.10 \
+            2002:c000:201::1 2001:db8::10.0.0.1 fbff::1 fe7f::1 ff02::1";
         let public: Vec<IpAddr> =
             public.split_whitespace().map(|ip| ip.parse().expect("an address")).collect();
         let private = private.split_whitespace().map(|ip| ip.parse().expect("an address"));
