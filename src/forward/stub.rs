@@ -4,17 +4,27 @@ use super::endpoint::Endpoint;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::answer::{Dependencies, Zone};
+use crate::lock::lock;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use hickory_proto::rr::Name;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
-/// Work for reading all stub zones of a tree: about 20,000 servers.
+/// Work for listing all stub zones of a tree: about 20,000 servers.
 const MAX_WORK: u32 = 100_000;
+
+/// Maximum number of names below `stub.dns.<domain>` of which it is remembered what they have; then the one that was not
+/// looked at for the longest time is forgotten.
+const MAX_READ_ZONES: usize = 20_000;
+
+/// Maximum number of names right below a zone that are looked at for its servers, in key order: some 0.1 ms.
+const MAX_NAMES_OF_ZONE: usize = 10_000;
 
 /// Maximum number of servers of one stub zone; further ones are not asked.
 const MAX_SERVERS: usize = 64;
@@ -33,7 +43,7 @@ pub struct StubZone {
     id: StubId,
     /// The servers with what is known of them, from the first question on. What is known is forgotten with the zone.
     upstreams: OnceLock<Arc<Vec<Arc<Upstream>>>>,
-    /// Servers that other zones, or this one before a change, asked: what is known of them is not lost.
+    /// Servers that the zone had before a change: what is known of them is not lost.
     known: Vec<Arc<Upstream>>,
 }
 
@@ -50,10 +60,10 @@ impl StubId {
 }
 
 impl StubZone {
-    fn new(zone: Name, servers: Vec<Endpoint>, before: &TreeStubZones, hasher: &RandomState) -> Self {
-        let asked = before.zones.values().filter_map(|stub| stub.upstreams.get());
-        let known = asked.flat_map(|upstreams| upstreams.iter());
-        let known = known.filter(|upstream| servers.contains(&upstream.endpoint())).cloned().collect();
+    /// A zone that had other servers before, or none.
+    fn new(zone: Name, servers: Vec<Endpoint>, before: Option<&Self>, hasher: &RandomState) -> Self {
+        let asked = before.and_then(|stub| stub.upstreams.get()).into_iter().flat_map(|all| all.iter());
+        let known = asked.filter(|upstream| servers.contains(&upstream.endpoint())).cloned().collect();
         let id = StubId(hasher.hash_one((&zone, &servers)));
         Self { zone, servers, id, upstreams: OnceLock::new(), known }
     }
@@ -73,28 +83,45 @@ impl StubZone {
     }
 }
 
-/// The stub zones of the present tree. They are computed again only when their part of the tree changes.
+/// The stub zones that questions were in, or could have been: names below `stub.dns.<domain>`.
+///
+/// A zone is read from the tree when a name in it is asked for, and again only when the part of the tree below it has
+/// changed. So a change of one of many zones costs the questions in that zone a moment, and no other.
 #[derive(Debug, Default)]
 pub struct StubTable {
-    current: ArcSwap<TreeStubZones>,
+    read: Mutex<ReadZones>,
+    /// The node of `stub.dns.<domain>` that was used last.
+    root: ArcSwapOption<Node>,
+    /// How many zones are to be looked at again, because that node is another one now.
+    unswept: AtomicUsize,
     /// Makes numbers of stub zones that no writer of the store can foresee.
     hasher: RandomState,
 }
 
-/// The stub zones below one node of the tree.
+/// What was read of the tree.
 #[derive(Debug, Default)]
-struct TreeStubZones {
-    /// The node: a node never changes, so the same node has the same stub zones.
-    source: Option<Arc<Node>>,
-    /// By zone, in lower case: a name has few names above it, and the store may have many stub zones.
-    zones: HashMap<Name, Arc<StubZone>>,
+struct ReadZones {
+    /// By name, in lower case.
+    zones: HashMap<Name, ReadZone>,
+    /// The same names; the one that was looked at last is the last one.
+    order: VecDeque<Name>,
+}
+
+/// A name below `stub.dns.<domain>`, as it was read.
+#[derive(Debug)]
+struct ReadZone {
+    /// The node: a node never changes, so the same node has the same servers.
+    source: Arc<Node>,
+    /// `None` if the name has no servers, and may have zones below it.
+    stub: Option<Arc<StubZone>>,
 }
 
 impl StubTable {
     /// Forgets the stub zones, because they are not used.
     pub fn clear(&self) {
-        if self.current.load().source.is_some() {
-            self.current.store(Arc::default());
+        if self.root.load().is_some() {
+            self.root.store(None);
+            *lock(&self.read) = ReadZones::default();
         }
     }
 
@@ -107,48 +134,126 @@ impl StubTable {
         dependencies: &Dependencies,
     ) -> Option<Arc<StubZone>> {
         let root = stub_root(zone)?;
-        dependencies.add(VersionSlot::of_name(&root));
-        let node = tree.exact(&TreePath::new(&root));
-        let mut current = self.current.load_full();
-        let same = match (node, &current.source) {
-            (Some(node), Some(source)) => Arc::ptr_eq(node, source),
+        let name = name.to_lowercase();
+        let top = root.prepend_label(name.iter().next_back()?).ok()?;
+        // All that matters is at this name or below it: changes of other zones do not.
+        dependencies.add(VersionSlot::of_name(&top));
+        let stubs = tree.node(root.iter().rev());
+        self.sweep(stubs);
+        let mut nodes = Vec::new();
+        let mut node = stubs?;
+        for label in name.iter().rev().take_while(|label| !is_hidden(label)) {
+            let Some(child) = node.child(label) else { break };
+            nodes.push(child);
+            node = child;
+        }
+        // A stub zone that encloses our domain is not asked for names of our domain.
+        let is_own_name = zone.contains(&name);
+        let zones = (1..=nodes.len()).rev().map(|labels| (ancestor(&name, labels), nodes[labels - 1]));
+        zones
+            .filter(|(stub, _)| !(zone.is_apex(stub) || is_own_name && stub.zone_of(zone.domain())))
+            .find_map(|(stub, node)| self.read(stub, node))
+    }
+
+    /// The stub zone at a node.
+    fn read(&self, name: Name, node: &Arc<Node>) -> Option<Arc<StubZone>> {
+        if node.is_leaf() {
+            return None;
+        }
+        let before = match lock(&self.read).zones.get(&name) {
+            Some(read) if Arc::ptr_eq(&read.source, node) => return read.stub.clone(),
+            read => read.and_then(|read| read.stub.clone()),
+        };
+        let servers = servers_at(node);
+        let stub = match before {
+            Some(before) if before.servers == servers => Some(before),
+            _ if servers.is_empty() => None,
+            before => Some(Arc::new(StubZone::new(name.clone(), servers, before.as_deref(), &self.hasher))),
+        };
+        lock(&self.read).insert(name, ReadZone { source: Arc::clone(node), stub: stub.clone() });
+        stub
+    }
+
+    /// Looks at one of the zones again after their part of the tree has changed, so that servers which no zone has any more
+    /// are forgotten though nobody asks for names in their zone.
+    fn sweep(&self, stubs: Option<&Arc<Node>>) {
+        let is_same = match (stubs, &*self.root.load()) {
+            (Some(node), Some(root)) => Arc::ptr_eq(node, root),
             (None, None) => true,
             _ => false,
         };
-        if !same {
-            let servers = StubKeys::below(tree, zone, &root).zones;
-            current = Arc::new(TreeStubZones {
-                source: node.cloned(),
-                zones: current.changed_to(servers, &self.hasher),
-            });
-            self.current.store(Arc::clone(&current));
+        if !is_same {
+            self.root.store(stubs.cloned());
+            self.unswept.store(lock(&self.read).order.len(), Ordering::Relaxed);
         }
-        if current.zones.is_empty() {
-            return None;
+        if self.unswept.load(Ordering::Relaxed) == 0 {
+            return;
         }
-        // A stub zone that encloses our domain is not asked for names of our domain.
-        let ours = |stub: &StubZone| zone.contains(name) && stub.zone.zone_of(zone.domain());
-        let name_in_lower_case = name.to_lowercase();
-        let labels = (1..=name.iter().count()).rev();
-        let mut above = labels.filter_map(|labels| current.zones.get(&ancestor(&name_in_lower_case, labels)));
-        above.find(|stub| !ours(stub)).cloned()
+        let Some(name) = lock(&self.read).next() else { return };
+        self.unswept.fetch_sub(1, Ordering::Relaxed);
+        let node = stubs.and_then(|stubs| name.iter().rev().try_fold(stubs, |node, label| node.child(label)));
+        match node.filter(|node| !node.is_leaf()) {
+            Some(node) => drop(self.read(name, node)),
+            None => lock(&self.read).remove(&name),
+        }
     }
 }
 
-impl TreeStubZones {
-    /// The zones that have these servers; those whose servers are the same stay.
-    fn changed_to(
-        &self,
-        servers: HashMap<Name, Vec<Endpoint>>,
-        hasher: &RandomState,
-    ) -> HashMap<Name, Arc<StubZone>> {
-        let stub_zone = |(name, servers): (Name, Vec<Endpoint>)| {
-            let same = self.zones.get(&name).filter(|stub| stub.servers == servers);
-            let stub =
-                same.map_or_else(|| Arc::new(StubZone::new(name.clone(), servers, self, hasher)), Arc::clone);
-            (name, stub)
-        };
-        servers.into_iter().map(stub_zone).collect()
+impl ReadZones {
+    fn insert(&mut self, name: Name, zone: ReadZone) {
+        if self.zones.insert(name.clone(), zone).is_none() {
+            self.order.push_back(name);
+        }
+        if self.order.len() > MAX_READ_ZONES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.zones.remove(&oldest);
+        }
+    }
+
+    /// The zone that was not looked at for the longest time.
+    fn next(&mut self) -> Option<Name> {
+        self.order.rotate_left(1.min(self.order.len()));
+        self.order.back().cloned()
+    }
+
+    /// Removes the zone that [`next`](Self::next) gave.
+    fn remove(&mut self, name: &Name) {
+        self.zones.remove(name);
+        if let Some(at) = self.order.iter().rposition(|other| other == name) {
+            self.order.remove(at);
+        }
+    }
+}
+
+/// The servers that the services right below a node name, in key order.
+fn servers_at(node: &Node) -> Vec<Endpoint> {
+    let (mut servers, mut children) = (Vec::new(), 0);
+    let _ = node.for_each_child(&mut |child| {
+        children += 1;
+        if !is_hidden(child.label()) {
+            child
+                .entries()
+                .filter_map(|entry| server(&entry.service).ok())
+                .for_each(|server| add_server(&mut servers, server));
+        }
+        if servers.len() < MAX_SERVERS && children < MAX_NAMES_OF_ZONE {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    servers
+}
+
+/// Whether keys with a label are passed over.
+fn is_hidden(label: &[u8]) -> bool {
+    label.first() == Some(&b'_')
+}
+
+fn add_server(servers: &mut Vec<Endpoint>, server: Endpoint) {
+    if servers.len() < MAX_SERVERS && !servers.contains(&server) {
+        servers.push(server);
     }
 }
 
@@ -199,10 +304,7 @@ impl StubKeys {
     }
 
     fn add(&mut self, name: Name, server: Endpoint) {
-        let servers = self.zones.entry(name).or_default();
-        if servers.len() < MAX_SERVERS && !servers.contains(&server) {
-            servers.push(server);
-        }
+        add_server(self.zones.entry(name).or_default(), server);
     }
 }
 
@@ -322,5 +424,67 @@ mod tests {
         table.clear();
         drop((changed, net));
         assert!(![1, 3, 9].into_iter().any(|last| pool.knows(server(last))), "no zone is left");
+    }
+
+    #[test]
+    fn servers_of_a_zone_that_is_gone_are_forgotten_though_nobody_asks_for_it() {
+        let (mut tree, table) = (Tree::new(), StubTable::default());
+        let (zone, pool) = (Zone::new(&name("skydns.test.")), Pool::new(Duration::from_secs(1)));
+        let find = |asked: &str, tree: &Tree| table.find(&name(asked), tree, &zone, &Dependencies::default());
+        for n in 1..=9_u8 {
+            put(&mut tree, &format!("a.z{n}.example"), &format!(r#"{{"host":"192.0.2.{n}"}}"#));
+            find(&format!("www.z{n}.example."), &tree).expect("a stub zone").upstreams(&pool);
+        }
+        let known = |pool: &Pool| {
+            (1..=9)
+                .filter(|n| pool.knows(Endpoint::classic(([192, 0, 2, *n], 53).into())))
+                .collect::<Vec<u8>>()
+        };
+        assert_eq!(known(&pool).len(), 9);
+        tree.remove(&Key::from_name(&name("a.z3.example.stub.dns.skydns.test.")), Layer(0));
+        put(&mut tree, "a.z5.example", r#"{"host":"192.0.2.55"}"#);
+        for _ in 0..20 {
+            assert!(find("www.skydns.test.", &tree).is_none());
+        }
+        assert_eq!(known(&pool), [1, 2, 4, 6, 7, 8, 9]);
+        let read = lock(&table.read);
+        assert_eq!(read.zones.len(), read.order.len());
+    }
+
+    #[test]
+    fn a_change_of_one_zone_costs_the_names_of_others_nothing() {
+        let (mut tree, table) = (Tree::tracked(), StubTable::default());
+        let zone = Zone::new(&name("skydns.test."));
+        put(&mut tree, "a.one.example", r#"{"host":"192.0.2.1"}"#);
+        put(&mut tree, "a.two.example", r#"{"host":"192.0.2.2"}"#);
+        let slots = |asked: &str, tree: &Tree| {
+            let dependencies = Dependencies::default();
+            let found = table.find(&name(asked), tree, &zone, &dependencies);
+            (found, dependencies.into_slots().expect("few"))
+        };
+        let (none, own) = slots("www.skydns.test.", &tree);
+        let (one, outer) = slots("www.one.example.", &tree);
+        let (version, before) = (tree.version(), lock(&table.read).zones.len());
+        assert!(none.is_none() && before == 1, "an own name reads no zone");
+        put(&mut tree, "a.two.example", r#"{"host":"192.0.2.3"}"#);
+        let versions = tree.versions().expect("tracked");
+        assert!(own.iter().all(|slot| versions.unchanged(*slot, version)), "its cached answer stays");
+        assert!(!outer.iter().all(|slot| versions.unchanged(*slot, version)));
+        let again = slots("www.one.example.", &tree).0;
+        assert!(Arc::ptr_eq(&one.expect("a stub zone"), &again.expect("a stub zone")));
+        put(&mut tree, "a.test", r#"{"host":"192.0.2.3"}"#);
+        let versions = tree.versions().expect("tracked");
+        assert!(!own.iter().all(|slot| versions.unchanged(*slot, version)), "a zone above our own appears");
+    }
+
+    #[test]
+    fn what_is_remembered_of_zones_is_bounded() {
+        let mut read = ReadZones::default();
+        let source = Arc::new(Node::default());
+        for n in 0..MAX_READ_ZONES + 10 {
+            let zone = ReadZone { source: Arc::clone(&source), stub: None };
+            read.insert(name(&format!("z{n}.example.")), zone);
+        }
+        assert_eq!((read.zones.len(), read.order.len()), (MAX_READ_ZONES, MAX_READ_ZONES));
     }
 }
