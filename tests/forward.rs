@@ -645,6 +645,20 @@ fn an_external_target_that_cannot_be_looked_up_is_no_denial() {
 }
 
 #[test]
+fn where_nobody_listens_nothing_waits_for_the_timeout() {
+    let closed = [(); 2].map(|()| black_hole().1);
+    for upstreams in [&closed[..1], &closed[..]] {
+        let agent = agent(upstreams, &["-rtimeout", "10s"]);
+        for n in 0..6 {
+            let start = Instant::now();
+            let reply = agent.ask(&format!("n{n}.example.org."), RecordType::A);
+            assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
 fn external_targets_of_our_names_follow_stub_zones() {
     let (_hole, dead) = black_hole();
     let server = Upstream::addresses([192, 0, 2, 8], 60);

@@ -9,6 +9,7 @@ use super::edns_state::EdnsSupport;
 use super::exchange_error::ExchangeError;
 use super::message::{UpstreamQuestion, UpstreamReply};
 use super::query_sockets::{OpenQuestion, QuerySockets};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use tokio::time::{Instant, sleep_until};
 /// How long until a question is sent a second time, because networks lose datagrams. The pause doubles each time.
 const RESEND_DELAY: Duration = Duration::from_millis(400);
 
-/// How long until a question is sent again to a host that says that nobody listens: the server may just be starting
-/// again. The pause doubles each time.
-const UNREACHABLE_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How long until a question is sent again to a host that says that nobody listens, each time: the server may just be
+/// starting again. Once it says so behind the last of them, the exchange ends.
+const UNREACHABLE_RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 
 /// What others learn of an exchange before it ends.
 #[derive(Default)]
@@ -42,7 +43,8 @@ pub(super) struct UdpExchange<'a> {
     second: Option<SecondQuestion>,
     resend_at: Instant,
     resend_pause: Duration,
-    unreachable_pause: Duration,
+    /// The pauses that are left until the question is sent again to a host that says that nobody listens.
+    unreachable_pauses: &'static [Duration],
     /// What the exchange ends with if nothing better comes.
     so_far: Option<Result<UdpReply, ExchangeError>>,
 }
@@ -104,9 +106,14 @@ impl<'a> UdpExchange<'a> {
             second: None,
             resend_at: Instant::now() + RESEND_DELAY,
             resend_pause: RESEND_DELAY,
-            unreachable_pause: UNREACHABLE_RETRY_PAUSE,
+            unreachable_pauses: &UNREACHABLE_RETRY_PAUSES,
             so_far: None,
         })
+    }
+
+    /// The same exchange, ending at once when the host says that nobody listens.
+    pub(super) fn without_retries_where_nobody_listens(self) -> Self {
+        Self { unreachable_pauses: &[], ..self }
     }
 
     /// The reply.
@@ -142,12 +149,7 @@ impl<'a> UdpExchange<'a> {
         let octets = match received {
             Err(ExchangeError::Unreachable(kind)) => {
                 self.await_again(from_second);
-                self.signals.is_unreachable.store(true, Ordering::Relaxed);
-                self.signals.pass_over();
-                self.so_far.get_or_insert(Err(ExchangeError::Unreachable(kind)));
-                self.resend_at = Instant::now() + self.unreachable_pause;
-                self.unreachable_pause *= 2;
-                return Ok(None);
+                return self.retry_unreachable(kind);
             }
             received => received?,
         };
@@ -160,6 +162,26 @@ impl<'a> UdpExchange<'a> {
             self.ask_once_more(&reply.reply).await?;
         }
         self.so_far = Some(Ok(reply));
+        Ok(None)
+    }
+
+    /// Has the question sent again to a host that says that nobody listens, after a pause.
+    ///
+    /// # Errors
+    /// It was sent again often enough, and no reply came before.
+    fn retry_unreachable(&mut self, kind: io::ErrorKind) -> Result<Option<UdpReply>, ExchangeError> {
+        self.signals.is_unreachable.store(true, Ordering::Relaxed);
+        self.signals.pass_over();
+        if matches!(self.so_far, Some(Err(_))) {
+            // Noted since the question was sent last: this is about another question at the same socket.
+            return Ok(None);
+        }
+        let Some((pause, left)) = self.unreachable_pauses.split_first() else {
+            return self.so_far.take().unwrap_or(Err(ExchangeError::Unreachable(kind))).map(Some);
+        };
+        self.unreachable_pauses = left;
+        self.so_far.get_or_insert(Err(ExchangeError::Unreachable(kind)));
+        self.resend_at = Instant::now() + *pause;
         Ok(None)
     }
 

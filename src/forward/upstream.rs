@@ -7,6 +7,7 @@ use super::context::UpstreamContext;
 use super::edns_state::EdnsSupport;
 use super::endpoint::{Endpoint, UpstreamTransport};
 use super::exchange_error::{Blame, ExchangeError};
+use super::health::Health;
 use super::message::{UpstreamQuestion, UpstreamReply};
 use super::probe;
 use super::query_sockets::QuerySockets;
@@ -207,9 +208,13 @@ impl Upstream {
         question: &UpstreamQuestion,
         signals: &ExchangeSignals<'_>,
     ) -> Result<UpstreamReply, ExchangeError> {
-        let edns = self.summary().edns;
+        let UpstreamSummary { edns, health, .. } = self.summary();
         let end = Instant::now() + self.context.timeout();
-        let exchange = UdpExchange::begin(&self.sockets, question, edns, signals).await?;
+        let mut exchange = UdpExchange::begin(&self.sockets, question, edns, signals).await?;
+        if health == Health::Dead {
+            // Probes find out when it is back.
+            exchange = exchange.without_retries_where_nobody_listens();
+        }
         let (received, with_edns) = match exchange.reply_until(end).await {
             Ok(received) => {
                 self.note_edns(question, &received);
@@ -334,7 +339,7 @@ impl Upstream {
         let signals = ExchangeSignals::default();
         // As if nothing were known of EDNS: so the probe finds a server that learned it or lost it.
         let exchange = UdpExchange::begin(&self.sockets, question, EdnsSupport::Unknown, &signals).await?;
-        let received = exchange.reply_until(end).await?;
+        let received = exchange.without_retries_where_nobody_listens().reply_until(end).await?;
         if received.reply.has_edns {
             self.note(|state| state.on_opt(Instant::now()));
         }

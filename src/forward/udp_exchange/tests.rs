@@ -104,15 +104,19 @@ async fn a_server_that_starts_anew_is_waited_for_while_the_next_one_is_asked() {
     let (upstream, sockets) = upstream().await;
     let address = upstream.local_addr().expect("an address");
     drop(upstream);
-    let asked = question_of("a.example.org.");
+    let (asked, signals) = (question_of("a.example.org."), ExchangeSignals::default());
+    let exchange = async {
+        let begun = UdpExchange::begin(&sockets, &asked, EdnsSupport::Supported, &signals).await;
+        begun.expect("sent").reply_until(Instant::now() + LIMIT).await
+    };
     let serve = async {
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        signals.pass_over.notified().await;
         let upstream = UdpSocket::bind(address).await.expect("the same port");
         let (question, peer) = next(&upstream).await;
         reply(&upstream, question, peer).await;
     };
-    let ((got, passed_over), ()) = tokio::join!(ask(&sockets, &asked, EdnsSupport::Supported, LIMIT), serve);
-    assert!(got.is_ok() && passed_over, "{got:?}");
+    let (got, ()) = tokio::join!(exchange, serve);
+    assert!(got.is_ok(), "{got:?}");
 }
 
 #[tokio::test]
@@ -120,8 +124,33 @@ async fn where_nobody_listens_the_network_is_to_blame() {
     let (upstream, sockets) = upstream().await;
     drop(upstream);
     let asked = question_of("a.example.org.");
-    let (got, passed_over) = ask(&sockets, &asked, EdnsSupport::Unknown, Duration::from_millis(30)).await;
-    assert!(matches!(got, Err(ExchangeError::Unreachable(_))) && passed_over, "{got:?}");
+    for edns in [EdnsSupport::Unknown, EdnsSupport::Supported] {
+        // Without the end of the retries this would take ten seconds.
+        let begun = Instant::now();
+        let (got, passed_over) = ask(&sockets, &asked, edns, LIMIT).await;
+        assert!(matches!(got, Err(ExchangeError::Unreachable(_))) && passed_over, "{got:?}");
+        let pauses: Duration = UNREACHABLE_RETRY_PAUSES.iter().sum();
+        assert!((pauses..LIMIT).contains(&begun.elapsed()));
+    }
+    let signals = ExchangeSignals::default();
+    let exchange = UdpExchange::begin(&sockets, &asked, EdnsSupport::Unknown, &signals).await.expect("sent");
+    let mut exchange = exchange.without_retries_where_nobody_listens();
+    let refused = || io::ErrorKind::ConnectionRefused;
+    assert!(exchange.retry_unreachable(refused()).is_err(), "at once");
+}
+
+#[tokio::test]
+async fn many_refusals_of_one_moment_count_once() {
+    let (_upstream, sockets) = upstream().await;
+    let (asked, signals) = (question_of("a.example.org."), ExchangeSignals::default());
+    let exchange = UdpExchange::begin(&sockets, &asked, EdnsSupport::Unknown, &signals).await.expect("sent");
+    let mut exchange = exchange;
+    // Of the other questions at the same socket.
+    for _ in 0..200 {
+        let noted = exchange.retry_unreachable(io::ErrorKind::ConnectionRefused);
+        assert!(matches!(noted, Ok(None)), "{noted:?}");
+    }
+    assert_eq!(exchange.unreachable_pauses.len(), UNREACHABLE_RETRY_PAUSES.len() - 1);
 }
 
 #[tokio::test]
