@@ -3,7 +3,8 @@
 //! A reply that says little is FORMERR or NOTIMP without OPT, which a server gives that does not know EDNS
 //! (RFC 6891 §7), and an error that does not repeat the question, which is easily forged. The question is asked once
 //! more then, under an id of its own, mostly without EDNS, and the first one waits on: a genuine reply to it still
-//! counts.
+//! counts. To a server that knows EDNS a question for signatures goes with EDNS again, and only if that is not understood
+//! either a last time without.
 
 use super::edns_state::EdnsSupport;
 use super::exchange_error::ExchangeError;
@@ -154,12 +155,20 @@ impl<'a> UdpExchange<'a> {
             received => received?,
         };
         let reply = self.read(&octets, from_second)?;
-        if !self.says_little(&reply) || from_second {
+        if !self.says_little(&reply) {
             return Ok(Some(reply));
         }
-        self.await_again(false);
-        if self.second.is_none() {
-            self.ask_once_more(&reply.reply).await?;
+        match &self.second {
+            None => {
+                self.await_again(false);
+                self.ask_once_more(&reply.reply).await?;
+            }
+            Some(_) if !from_second => self.await_again(false),
+            // With EDNS for the sake of signatures, and not understood: the last try is without, for names that have none.
+            Some(second) if second.with_edns && reply.reply.is_not_understood() && !reply.reply.has_edns => {
+                self.open_second(false).await?;
+            }
+            Some(_) => return Ok(Some(reply)),
         }
         self.so_far = Some(Ok(reply));
         Ok(None)
@@ -197,7 +206,7 @@ impl<'a> UdpExchange<'a> {
         Ok(UdpReply { reply, with_edns, fell_back })
     }
 
-    /// Whether the question is to be asked once more.
+    /// Whether the question is to be asked once more, if it was not yet.
     fn says_little(&self, received: &UdpReply) -> bool {
         let reply = &received.reply;
         !reply.repeats_question || received.with_edns && reply.is_not_understood() && !reply.has_edns
@@ -205,7 +214,8 @@ impl<'a> UdpExchange<'a> {
 
     /// Asks once more, behind a reply that says little.
     ///
-    /// With EDNS only where its absence cannot be the reason, or where signatures would be missing without it.
+    /// With EDNS only where its absence cannot be the reason, or where signatures would be missing without it: then without
+    /// EDNS at last, if that is not understood either ([`take`](Self::take)).
     async fn ask_once_more(&mut self, reply: &UpstreamReply) -> Result<(), ExchangeError> {
         let is_about_edns = reply.is_not_understood();
         let is_known = self.edns == EdnsSupport::Supported;

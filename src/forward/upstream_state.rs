@@ -30,7 +30,7 @@
 //! |---|---|---|---|
 //! | unknown | with EDNS; without as well if it says FORMERR or NOTIMP without OPT, or nothing for 400 ms | a reply with OPT | supported |
 //! | | | 3 different questions that were answered without EDNS only, none older than 10 minutes | unsupported |
-//! | supported | with EDNS; without as well if it says FORMERR or NOTIMP without OPT, for this question | 2 hours without a reply with OPT | unknown |
+//! | supported | with EDNS; if it says FORMERR or NOTIMP without OPT, for this question without (with DO: with EDNS again, then without) | 2 hours without a reply with OPT | unknown |
 //! | unsupported | without EDNS | 10 minutes | unknown |
 //!
 //! The rules of loops are at [`LoopState`].

@@ -199,6 +199,27 @@ async fn a_forged_error_costs_no_signatures() {
 }
 
 #[tokio::test]
+async fn a_question_for_signatures_that_is_not_understood_twice_goes_without_edns() {
+    for (rcode, header_only) in [(ResponseCode::FormErr, false), (ResponseCode::NotImp, true)] {
+        let (upstream, sockets) = upstream().await;
+        let asked = UpstreamQuestion { dnssec_ok: true, ..question_of("a.example.org.") };
+        let serve = async {
+            for _ in 0..2 {
+                let (question, peer) = next(&upstream).await;
+                assert!(question.edns.is_some());
+                reply(&upstream, refusal(&question, rcode, header_only), peer).await;
+            }
+            let (plain, peer) = next(&upstream).await;
+            assert!(plain.edns.is_none());
+            reply(&upstream, plain, peer).await;
+        };
+        let ((got, _), ()) = tokio::join!(ask(&sockets, &asked, EdnsSupport::Supported, LIMIT), serve);
+        let got = got.expect("a reply");
+        assert!(got.fell_back && !got.with_edns && got.reply.repeats_question, "{got:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_comes_twice_ends_the_exchange() {
     for rcode in
         [ResponseCode::FormErr, ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NXDomain]
