@@ -33,6 +33,7 @@ const MAX_GAP: Duration = Duration::from_secs(60);
 pub(super) struct Failure {
     rank: FailureRank,
     is_kept: bool,
+    is_of_network: bool,
     reply: Reply,
 }
 
@@ -52,6 +53,7 @@ impl Failure {
             NoAnswer::Reply(reply, kind) => Self {
                 rank: FailureRank::Reply(kind),
                 is_kept: true,
+                is_of_network: false,
                 reply: explained(reply, kind, upstream),
             },
             NoAnswer::Error(error) => Self::of_error(upstream, &error),
@@ -65,6 +67,7 @@ impl Failure {
             rank: FailureRank::Error,
             // What is the fault of this host says nothing of the question.
             is_kept: error.blame() != Blame::None,
+            is_of_network: error.is_of_network(),
             reply: Reply::failure(ResponseCode::ServFail, ede),
         }
     }
@@ -75,6 +78,11 @@ impl Failure {
             FailureRank::Reply(_) if other.rank <= self.rank => self,
             _ => other,
         }
+    }
+
+    /// Whether the network failed, such as that nobody listens, rather than the server.
+    pub(super) fn is_of_network(&self) -> bool {
+        self.is_of_network
     }
 
     /// What the client gets.
@@ -109,19 +117,21 @@ impl std::fmt::Debug for FailureCache {
 }
 
 impl FailureCache {
-    /// The failure that is kept of a question at an upstream, unless that came back to life since.
+    /// The failure that is kept of a question at an upstream, unless that came back to life since; `revived` says when it
+    /// did last.
     pub(super) fn get(
         &self,
         question: &UpstreamQuestion,
         upstream: Endpoint,
-        revived: Option<Instant>,
+        revived: impl Fn(&Failure) -> Option<Instant>,
         now: Instant,
     ) -> Option<Failure> {
         if self.failures.is_empty() {
             return None;
         }
         let kept = self.failures.get(&(question.clone(), upstream))?;
-        let is_kept = now - kept.since < kept.pause && revived.is_none_or(|revived| revived < kept.since);
+        let is_revived = || revived(&kept.failure).is_some_and(|revived| revived >= kept.since);
+        let is_kept = now - kept.since < kept.pause && !is_revived();
         is_kept.then_some(kept.failure)
     }
 
@@ -140,6 +150,15 @@ impl FailureCache {
         let before = self.failures.get(&key).filter(|kept| now - kept.since < MAX_GAP);
         let pause = before.map_or(FIRST_PAUSE, |kept| (2 * kept.pause).min(MAX_PAUSE));
         self.failures.insert(key, KeptFailure { failure: failure.clone(), since: now, pause });
+    }
+
+    /// Keeps a failure for a moment from now on at least, because a client was told of it again.
+    pub(super) fn extend(&self, question: &UpstreamQuestion, upstream: Endpoint, now: Instant) {
+        let key = (question.clone(), upstream);
+        if let Some(mut kept) = self.failures.get(&key) {
+            kept.pause = kept.pause.max(now - kept.since + FIRST_PAUSE);
+            self.failures.insert(key, kept);
+        }
     }
 
     /// Forgets the failures of a question at an upstream that answered it.
@@ -197,25 +216,38 @@ mod tests {
         let mut now = Instant::now();
         for pause in [1, 2, 4, 5, 5] {
             kept.insert(&question(1), upstream(1), &failure, now);
-            let get = |after| kept.get(&question(1), upstream(1), None, now + after).is_some();
+            let get = |after| kept.get(&question(1), upstream(1), |_| None, now + after).is_some();
             assert!(get(pause * SECOND - SECOND / 10) && !get(pause * SECOND), "{pause} s");
-            assert!(kept.get(&question(2), upstream(1), None, now).is_none(), "another question");
-            assert!(kept.get(&question(1), upstream(2), None, now).is_none(), "another upstream");
+            assert!(kept.get(&question(2), upstream(1), |_| None, now).is_none(), "another question");
+            assert!(kept.get(&question(1), upstream(2), |_| None, now).is_none(), "another upstream");
             now += 10 * SECOND;
         }
         now += MAX_GAP;
         kept.insert(&question(1), upstream(1), &failure, now);
-        assert!(kept.get(&question(1), upstream(1), None, now + SECOND).is_none(), "as new");
+        assert!(kept.get(&question(1), upstream(1), |_| None, now + SECOND).is_none(), "as new");
         kept.insert(&question(1), upstream(1), &failure, now + SECOND);
         kept.remove(&question(1), upstream(1));
-        assert!(kept.get(&question(1), upstream(1), None, now + SECOND).is_none(), "answered");
+        assert!(kept.get(&question(1), upstream(1), |_| None, now + SECOND).is_none(), "answered");
+    }
+
+    #[test]
+    fn a_failure_that_a_client_was_told_of_again_is_kept_for_a_moment_more() {
+        let (kept, failure, now) = (FailureCache::default(), error(ExchangeError::Timeout), Instant::now());
+        kept.extend(&question(1), upstream(1), now);
+        assert_eq!(kept.failures.len(), 0, "nothing is made up");
+        kept.insert(&question(1), upstream(1), &failure, now);
+        let later = now + 3 * SECOND;
+        kept.extend(&question(1), upstream(1), later);
+        let get = |at| kept.get(&question(1), upstream(1), |_| None, at).is_some();
+        assert!(get(later + SECOND / 2) && !get(later + SECOND));
     }
 
     #[test]
     fn an_upstream_that_came_back_to_life_is_asked() {
         let (kept, failure, now) = (FailureCache::default(), error(ExchangeError::Timeout), Instant::now());
         kept.insert(&question(1), upstream(1), &failure, now);
-        let get = |revived| kept.get(&question(1), upstream(1), Some(revived), now + SECOND / 2).is_some();
+        let get =
+            |revived| kept.get(&question(1), upstream(1), |_| Some(revived), now + SECOND / 2).is_some();
         assert!(get(now - SECOND) && !get(now + SECOND / 4));
     }
 

@@ -91,6 +91,11 @@ impl HealthState {
         self.unanswered > 0 || self.is_silent
     }
 
+    /// When a reply came last, of whatever kind.
+    pub(super) fn last_reply(&self) -> Option<Instant> {
+        self.last_reply
+    }
+
     /// A reply came, of whatever kind.
     pub(super) fn on_reply(&mut self, now: Instant) {
         self.last_reply = Some(now);

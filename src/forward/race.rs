@@ -2,6 +2,8 @@
 //!
 //! Owns when the next upstream is asked as well, and the failure that the client gets when no upstream answers.
 
+use super::endpoint::Endpoint;
+use super::exchange_error::ExchangeError;
 use super::failure::{Failure, FailureCache};
 use super::flight::Followers;
 use super::health::Health;
@@ -26,6 +28,7 @@ type Attempt = BoxFuture<'static, (Arc<Upstream>, Result<Reply, NoAnswer>)>;
 
 /// Asks upstreams until one gives an answer; a reply in any case, within twice the timeout.
 ///
+/// The failures of upstreams are kept when it ends, from then on. Of a race that is dropped before nothing is kept.
 pub(super) async fn run(
     question: &UpstreamQuestion,
     upstreams: &[Arc<Upstream>],
@@ -46,12 +49,13 @@ pub(super) async fn run(
         pass_over: Arc::default(),
         followers,
         kept,
+        failures: Vec::new(),
+        passed_over: Vec::new(),
         failure: None,
     };
-    match timeout(2 * rules.limit, race.run()).await {
-        Ok(Some(answer)) => answer,
-        Ok(None) | Err(_) => race.failed(),
-    }
+    let answer = timeout(2 * rules.limit, race.run()).await.ok().flatten();
+    race.keep_failures(answer.is_some(), Instant::now());
+    answer.unwrap_or_else(|| race.failed())
 }
 
 /// How one question goes to several upstreams.
@@ -71,8 +75,8 @@ struct Race<'a> {
     policy: NsPolicy,
     /// Upstreams still to be asked, the next one first.
     waiting: VecDeque<Arc<Upstream>>,
-    /// Upstreams that were asked, whether they failed since or not.
-    asked: Vec<Arc<Upstream>>,
+    /// Upstreams that were asked, whether they failed since or not, and when.
+    asked: Vec<(Arc<Upstream>, Instant)>,
     /// Those whose reply was no answer.
     refusing: Vec<Arc<Upstream>>,
     attempts: FuturesUnordered<Attempt>,
@@ -82,6 +86,10 @@ struct Race<'a> {
     followers: Followers,
     /// The failures of a moment ago.
     kept: &'a FailureCache,
+    /// What those that were asked gave in the place of an answer.
+    failures: Vec<(Endpoint, Failure)>,
+    /// Upstreams that were not asked, because they failed the question a moment ago.
+    passed_over: Vec<Endpoint>,
     /// What the client gets unless an upstream answers.
     failure: Option<Failure>,
 }
@@ -107,7 +115,7 @@ impl Race<'_> {
                 () = sleep_until_if_any(hedge_at) => {
                     if self.followers.any() {
                         // The same question came in again: perhaps because an upstream forwards to us.
-                        self.asked.iter().for_each(|upstream| upstream.suspect_loop());
+                        self.asked.iter().for_each(|(upstream, _)| upstream.suspect_loop());
                     }
                     hedge_at = if self.may_hedge() { self.ask_next() } else { None };
                 }
@@ -120,7 +128,7 @@ impl Race<'_> {
     ///
     /// With `order` it may not, because the next one may answer differently, unless the one asked last is dead anyway.
     fn may_hedge(&self) -> bool {
-        let is_dead = |upstream: &Arc<Upstream>| upstream.summary().health == Health::Dead;
+        let is_dead = |(upstream, _): &(Arc<Upstream>, _)| upstream.summary().health == Health::Dead;
         self.policy != NsPolicy::Order || self.asked.last().is_none_or(is_dead)
     }
 
@@ -139,8 +147,12 @@ impl Race<'_> {
         loop {
             let upstream = self.waiting.pop_front()?;
             let endpoint = upstream.endpoint();
-            match self.kept.get(self.question, endpoint, upstream.revived(), Instant::now()) {
-                Some(failure) => self.add(failure),
+            let since = |failure: &Failure| upstream.revived(failure.is_of_network());
+            match self.kept.get(self.question, endpoint, since, Instant::now()) {
+                Some(failure) => {
+                    self.passed_over.push(endpoint);
+                    self.add(failure);
+                }
                 None => return Some(upstream),
             }
         }
@@ -149,8 +161,9 @@ impl Race<'_> {
     /// Asks the next upstream; gives the time at which another one is to be asked as well.
     fn ask_next(&mut self) -> Option<Instant> {
         let upstream = self.next_upstream()?;
-        let hedge_at = Instant::now() + upstream.hedge_delay();
-        self.asked.push(Arc::clone(&upstream));
+        let now = Instant::now();
+        let hedge_at = now + upstream.hedge_delay();
+        self.asked.push((Arc::clone(&upstream), now));
         let (question, pass_over) = (self.question.clone(), Arc::clone(&self.pass_over));
         let attempt = async move {
             let result = upstream.ask(&question, pass_over).await;
@@ -166,8 +179,37 @@ impl Race<'_> {
             self.refusing.push(upstream);
         }
         let failure = Failure::new(endpoint, no_answer);
-        self.kept.insert(self.question, endpoint, &failure, Instant::now());
+        self.failures.push((endpoint, failure.clone()));
         self.add(failure);
+    }
+
+    /// Keeps the failures of the upstreams that were asked.
+    ///
+    /// Without an answer, those that the end of the race cut off failed as well, if they had the time that the next upstream
+    /// waits for them. What the client gets is kept for a moment from now on, whoever it came from.
+    fn keep_failures(&mut self, is_answered: bool, now: Instant) {
+        if !is_answered {
+            let failed = |upstream: &Upstream| self.failures.iter().any(|(at, _)| *at == upstream.endpoint());
+            let cut_off = self
+                .asked
+                .iter()
+                .filter(|(upstream, begun)| !failed(upstream) && now - *begun >= upstream.hedge_delay());
+            let no_reply = |upstream: &Upstream| {
+                let endpoint = upstream.endpoint();
+                (endpoint, Failure::new(endpoint, NoAnswer::Error(ExchangeError::Timeout)))
+            };
+            let cut_off: Vec<_> = cut_off.map(|(upstream, _)| no_reply(upstream)).collect();
+            for (endpoint, failure) in cut_off {
+                self.failures.push((endpoint, failure.clone()));
+                self.add(failure);
+            }
+        }
+        for (endpoint, failure) in &self.failures {
+            self.kept.insert(self.question, *endpoint, failure, now);
+        }
+        if !is_answered && !self.asked.is_empty() {
+            self.passed_over.iter().for_each(|endpoint| self.kept.extend(self.question, *endpoint, now));
+        }
     }
 
     fn add(&mut self, failure: Failure) {
@@ -179,7 +221,7 @@ impl Race<'_> {
 
     /// The reply when no upstream gave an answer.
     fn failed(self) -> Reply {
-        let is_looping = |upstream: &Arc<Upstream>| upstream.summary().is_looping;
+        let is_looping = |(upstream, _): &(Arc<Upstream>, _)| upstream.summary().is_looping;
         let text = match self.failure {
             Some(failure) if self.asked.is_empty() => {
                 let mut reply = failure.into_reply();
@@ -206,7 +248,6 @@ async fn sleep_until_if_any(until: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::super::context::UpstreamContext;
-    use super::super::endpoint::Endpoint;
     use super::*;
     use hickory_proto::op::{Message, MessageType};
     use hickory_proto::rr::{Name, RecordType};
@@ -294,6 +335,56 @@ mod tests {
         assert_eq!(again, (ResponseCode::ServFail, vec![Ede::NO_REACHABLE_AUTHORITY, Ede::CACHED_ERROR]));
         let other = run(&upstreams).await;
         assert!(!other.errors.iter().any(|error| error.code == Ede::CACHED_ERROR), "the third one was asked");
+    }
+
+    #[tokio::test]
+    async fn what_silent_upstreams_cost_is_remembered_from_the_end_of_the_race() {
+        for (policy, silent) in [(NsPolicy::Order, 2), (NsPolicy::Order, 3), (NsPolicy::Rotate, 3)] {
+            // Longer than the first pause, so that a pause from the first upstream's end would be over.
+            let limit = Duration::from_millis(1_100);
+            let (mut sockets, mut upstreams) = (Vec::new(), Vec::new());
+            for _ in 0..silent {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+                upstreams.push(upstream_at(&socket, limit));
+                sockets.push(socket);
+            }
+            let kept = FailureCache::default();
+            let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+            let run = || run(&question, &upstreams, rules(policy, limit), Followers::default(), &kept);
+            let is_kept = |reply: Reply| {
+                assert_eq!(reply.rcode, ResponseCode::ServFail);
+                reply.errors.iter().any(|error| error.code == Ede::CACHED_ERROR)
+            };
+            let mut asked = 0;
+            while !is_kept(run().await) {
+                asked += 1;
+            }
+            // With `order` there is time for two of them.
+            assert_eq!(asked, if silent == 3 && policy == NsPolicy::Order { 2 } else { 1 }, "{policy:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_was_cut_off_at_once_is_not_blamed() {
+        let limit = Duration::from_millis(500);
+        let (mut servers, kept) = (JoinSet::new(), FailureCache::default());
+        let mut upstreams = Vec::new();
+        for _ in 0..2 {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+            upstreams.push(upstream_at(&socket, limit));
+            servers.spawn(async move {
+                // Holds the socket and says nothing.
+                let _socket = socket;
+                std::future::pending::<()>().await;
+            });
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        upstreams.push(upstream_at(&socket, limit));
+        servers.spawn(serve(socket, ResponseCode::NXDomain));
+        let question = UpstreamQuestion::own(Name::root(), RecordType::A);
+        let run = || run(&question, &upstreams, rules(NsPolicy::Order, limit), Followers::default(), &kept);
+        let codes = [run().await.rcode, run().await.rcode];
+        assert_eq!(codes[1], ResponseCode::NXDomain, "the third one is asked, at the latest the second time");
     }
 
     #[tokio::test]

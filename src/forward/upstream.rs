@@ -241,9 +241,11 @@ impl Upstream {
         }
     }
 
-    /// When the upstream replied again after it was dead.
-    pub(super) fn revived(&self) -> Option<Instant> {
-        lock(&self.state).revived()
+    /// When the upstream came back to life: it replied again after it was dead. Where the network failed, such as that nobody
+    /// listened, any reply shows that.
+    pub(super) fn revived(&self, after_network_failure: bool) -> Option<Instant> {
+        let state = lock(&self.state);
+        if after_network_failure { state.last_reply() } else { state.revived() }
     }
 
     /// How long to wait for the upstream before another one is asked as well.

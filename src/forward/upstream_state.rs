@@ -272,6 +272,11 @@ impl UpstreamState {
         self.revived
     }
 
+    /// When a reply of any kind came last.
+    pub(super) fn last_reply(&self) -> Option<Instant> {
+        self.health.last_reply()
+    }
+
     /// Notes that a reply came.
     fn note_revival(&mut self, now: Instant) {
         if self.health.health() == Health::Dead {
