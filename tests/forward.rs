@@ -645,6 +645,33 @@ fn an_external_target_that_cannot_be_looked_up_is_no_denial() {
 }
 
 #[test]
+fn silent_upstreams_are_waited_for_once_by_an_answer_that_needs_a_name_of_others() {
+    for policy in ["rotate", "order"] {
+        let silent = || {
+            Upstream::start(|query, _| {
+                let is_probe = query.queries[0].name().is_root();
+                is_probe.then(|| reply_to(query))
+            })
+        };
+        let (one, two) = (silent(), silent());
+        let agent = Setup::new()
+            .record("/skydns/local/skydns/ext", r#"{"host":"www.example.org"}"#)
+            .args(&["-rtimeout", "3s", "-ns-policy", policy])
+            .args(&["-nameservers", &format!("{},{}", one.address, two.address)])
+            .start();
+        let ask = || {
+            let start = Instant::now();
+            let reply = agent.ask("ext.skydns.local.", RecordType::A);
+            assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+            start.elapsed()
+        };
+        assert!(ask() >= Duration::from_millis(2_900), "the first one waits ({policy})");
+        let again = ask();
+        assert!(again < Duration::from_secs(2), "{again:?} with {policy}");
+    }
+}
+
+#[test]
 fn where_nobody_listens_nothing_waits_for_the_timeout() {
     let closed = [(); 2].map(|()| black_hole().1);
     for upstreams in [&closed[..1], &closed[..]] {

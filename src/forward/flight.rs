@@ -8,8 +8,9 @@ use crate::wire::Reply;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::time::Instant;
 
 type Exchange = BoxFuture<'static, Result<Reply, GivenUp>>;
 
@@ -23,7 +24,42 @@ pub(super) struct GivenUp {
 }
 
 /// An exchange whose reply several questions may wait for. It goes on as long as one of them waits.
-pub(super) type Flight = Shared<Exchange>;
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    exchange: Shared<Exchange>,
+    notes: Arc<FlightNotes>,
+}
+
+/// What is known of an exchange.
+#[derive(Debug)]
+struct FlightNotes {
+    begun: Instant,
+    /// The number of questions that joined it after the one that began it.
+    followers: AtomicUsize,
+    /// Whether it goes on in the background when nobody waits for it any more.
+    is_handed_over: AtomicBool,
+}
+
+impl Flight {
+    /// When the exchange began.
+    pub(super) fn begun(&self) -> Instant {
+        self.notes.begun
+    }
+
+    /// Whether the caller is the first one that gives up waiting, and so the one that has the exchange finished.
+    pub(super) fn hand_over(&self) -> bool {
+        !self.notes.is_handed_over.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl IntoFuture for Flight {
+    type Output = Result<Reply, GivenUp>;
+    type IntoFuture = Shared<Exchange>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.exchange
+    }
+}
 
 /// The exchanges under way, by question.
 #[derive(Debug, Default)]
@@ -34,16 +70,29 @@ pub(super) struct Flights {
 #[derive(Debug)]
 struct UnderWay {
     exchange: WeakShared<Exchange>,
-    followers: Followers,
+    notes: Arc<FlightNotes>,
 }
 
-/// The number of questions that joined an exchange after the one that began it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Followers(Arc<AtomicUsize>);
+/// The questions that joined an exchange after the one that began it.
+#[derive(Clone, Debug)]
+pub(super) struct Followers(Arc<FlightNotes>);
 
 impl Followers {
     pub(super) fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.followers.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Default for Followers {
+    /// None.
+    fn default() -> Self {
+        Self(Arc::new(FlightNotes::new()))
+    }
+}
+
+impl FlightNotes {
+    fn new() -> Self {
+        Self { begun: Instant::now(), followers: AtomicUsize::new(0), is_handed_over: AtomicBool::new(false) }
     }
 }
 
@@ -61,16 +110,13 @@ impl Flights {
         if let Some(flight) = under_way.get(&question)
             && let Some(exchange) = flight.exchange.upgrade()
         {
-            flight.followers.0.fetch_add(1, Ordering::Relaxed);
-            return exchange;
+            flight.notes.followers.fetch_add(1, Ordering::Relaxed);
+            return Flight { exchange, notes: Arc::clone(&flight.notes) };
         }
-        let followers = Followers::default();
-        let guard = FlightGuard {
-            flights: Arc::clone(self),
-            question: question.clone(),
-            followers: followers.clone(),
-        };
-        let work = begin(followers.clone());
+        let notes = Arc::new(FlightNotes::new());
+        let guard =
+            FlightGuard { flights: Arc::clone(self), question: question.clone(), notes: Arc::clone(&notes) };
+        let work = begin(Followers(Arc::clone(&notes)));
         let exchange = async move {
             let _guard = guard;
             work.await
@@ -78,9 +124,9 @@ impl Flights {
         .boxed()
         .shared();
         if let Some(weak) = exchange.downgrade() {
-            under_way.insert(question, UnderWay { exchange: weak, followers });
+            under_way.insert(question, UnderWay { exchange: weak, notes: Arc::clone(&notes) });
         }
-        exchange
+        Flight { exchange, notes }
     }
 
     /// Lets no question join the exchanges under way any more.
@@ -97,16 +143,14 @@ impl Flights {
 struct FlightGuard {
     flights: Arc<Flights>,
     question: UpstreamQuestion,
-    followers: Followers,
+    notes: Arc<FlightNotes>,
 }
 
 impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut under_way = self.flights.lock();
         // Since nobody waited for this exchange any more, another one for the same question may have begun.
-        let own = under_way
-            .get(&self.question)
-            .is_some_and(|flight| Arc::ptr_eq(&flight.followers.0, &self.followers.0));
+        let own = under_way.get(&self.question).is_some_and(|flight| Arc::ptr_eq(&flight.notes, &self.notes));
         if own {
             under_way.remove(&self.question);
         }
@@ -136,7 +180,7 @@ mod tests {
                 Ok(Reply::empty(ResponseCode::NoError))
             })
         };
-        futures_util::future::join_all((0..50).map(|_| join())).await;
+        futures_util::future::join_all((0..50).map(|_| join().into_future())).await;
         assert_eq!(begun.load(Ordering::Relaxed), 1);
         assert!(join().await.is_ok());
         assert_eq!(begun.load(Ordering::Relaxed), 2);

@@ -28,7 +28,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Exchanges under way at once. Each takes a share of a socket and some messages, so this bounds both.
 const MAX_EXCHANGES: usize = 2_048;
@@ -258,7 +258,7 @@ impl Forwarder {
     /// that the name is in, else from upstreams.
     ///
     /// # Errors
-    /// No upstream gave an answer in time. While all are known to be down, only the cache is asked, without waiting.
+    /// No upstream gave an answer in time. Once all are known to be down, only the cache is asked, without waiting.
     pub(crate) async fn lookup(
         &self,
         lookup: &Lookup,
@@ -277,10 +277,9 @@ impl Forwarder {
         if are_down && self.cache.load().get(&question, Instant::now()).is_none() {
             return Err(LookupFailed);
         }
-        let limit = self.config.load().timeout;
-        let reply = timeout(limit, self.reply_to(Asked { question, upstreams, client }));
+        let reply = self.reply_in_time(Asked { question, upstreams, client });
         let reply = self.lookups.run(client, reply).await.map_err(|_| LookupFailed)?;
-        let reply = reply.map_err(|_| LookupFailed)?;
+        let reply = reply.ok_or(LookupFailed)?;
         let is_stale = reply.is_stale();
         match reply.rcode {
             ResponseCode::NoError if !reply.truncated => {

@@ -35,7 +35,7 @@ impl Refresher {
     /// Finishes an exchange in the background; drops it if too many wait.
     pub(super) fn finish(&self, exchange: Flight) {
         // The exchange itself caches its reply. If it is dropped here, the next question begins it again.
-        let _ = self.tasks.try_send(exchange.map(drop).boxed());
+        let _ = self.tasks.try_send(exchange.into_future().map(drop).boxed());
     }
 
     /// Runs the exchanges, for ever. Only the first call does; others return at once.

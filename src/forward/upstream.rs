@@ -248,6 +248,24 @@ impl Upstream {
         if after_network_failure { state.last_reply() } else { state.revived() }
     }
 
+    /// Waits until the upstream is dead or forwards to us.
+    async fn down(&self) {
+        loop {
+            // Both are listened to before the look, so that no change is missed.
+            let mut died = std::pin::pin!(self.died.notified());
+            let mut loop_found = std::pin::pin!(self.loop_found.notified());
+            died.as_mut().enable();
+            loop_found.as_mut().enable();
+            if !self.summary().may_answer() {
+                return;
+            }
+            tokio::select! {
+                () = died => {}
+                () = loop_found => {}
+            }
+        }
+    }
+
     /// How long to wait for the upstream before another one is asked as well.
     pub(super) fn hedge_delay(&self) -> Duration {
         match self.summary().rtt {
@@ -346,6 +364,13 @@ impl Upstream {
             self.note(|state| state.on_opt(Instant::now()));
         }
         Ok(received.reply)
+    }
+}
+
+/// Waits until none of some upstreams may answer: all are dead or forward to us.
+pub(super) async fn all_down(upstreams: &[Arc<Upstream>]) {
+    while let Some(upstream) = upstreams.iter().find(|upstream| upstream.summary().may_answer()) {
+        upstream.down().await;
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::flight::{Flight, GivenUp};
 use super::super::message::UpstreamQuestion;
 use super::super::race::{self, RaceRules};
 use super::super::shape::shape;
-use super::super::upstream::Upstream;
+use super::super::upstream::{Upstream, all_down};
 use super::Forwarder;
 use crate::answer::Ede;
 use crate::client_id::ClientId;
@@ -14,7 +14,7 @@ use hickory_proto::op::ResponseCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// How long a client waits for upstreams at most while the cache has a stale answer (RFC 8767 §5).
 const STALE_ANSWER_DELAY: Duration = Duration::from_millis(1_800);
@@ -47,6 +47,46 @@ impl Forwarder {
         }
     }
 
+    /// The reply to a question of our own, if it comes in time: within `timeout` of when the exchange for it began, and
+    /// while an upstream may answer.
+    ///
+    /// An exchange that needs longer goes on in the background, so that what comes of it is known the next time.
+    pub(super) async fn reply_in_time(&self, asked: Asked) -> Option<Reply> {
+        let limit = self.config.load().timeout;
+        if self.cache.load().get(&asked.question, Instant::now()).is_some() {
+            return Some(self.reply_to(asked).await);
+        }
+        let join = async || {
+            let flight = self.join_exchange(asked.clone());
+            self.wait(&flight, flight.begun() + limit, &asked.upstreams).await
+        };
+        let result = match join().await? {
+            // As in `exchange`.
+            Err(GivenUp { client, .. }) if client != asked.client => join().await?,
+            result => result,
+        };
+        Some(result.unwrap_or_else(failure_of))
+    }
+
+    /// Waits for an exchange until a time, and while an upstream may answer. Then the exchange goes on in the background.
+    async fn wait(
+        &self,
+        flight: &Flight,
+        until: Instant,
+        upstreams: &[Arc<Upstream>],
+    ) -> Option<Result<Reply, GivenUp>> {
+        tokio::select! {
+            biased;
+            result = flight.clone().into_future() => return Some(result),
+            () = sleep_until(until) => {}
+            () = all_down(upstreams) => {}
+        }
+        if flight.hand_over() {
+            self.refresher.finish(flight.clone());
+        }
+        None
+    }
+
     /// The reply of the exchange under way for a question, else of a new one.
     ///
     /// Where one was given up for want of a place that belongs to another client, a new one is begun at a place of this
@@ -63,20 +103,19 @@ impl Forwarder {
         if asked.upstreams.is_empty() || stale.is_retry_paused(Instant::now()) {
             return stale.reply();
         }
-        let is_hopeless = !asked.upstreams.iter().any(|upstream| upstream.summary().may_answer());
         let limit = STALE_ANSWER_DELAY.min(self.config.load().timeout * 9 / 10);
-        let exchange = self.join_exchange(asked);
-        match timeout(if is_hopeless { Duration::ZERO } else { limit }, exchange.clone()).await {
-            Ok(Ok(reply)) if is_answer(&reply) => reply,
-            Ok(failure) => {
+        let upstreams = Arc::clone(&asked.upstreams);
+        let flight = self.join_exchange(asked);
+        match self.wait(&flight, Instant::now() + limit, &upstreams).await {
+            Some(Ok(reply)) if is_answer(&reply) => reply,
+            Some(failure) => {
                 stale.pause_retry(Instant::now());
                 let mut reply = stale.reply();
                 reply.errors.extend(failure.unwrap_or_else(failure_of).errors);
                 reply
             }
-            Err(_) => {
+            None => {
                 stale.pause_retry(Instant::now());
-                self.refresher.finish(exchange);
                 stale.reply()
             }
         }
