@@ -14,7 +14,7 @@ use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
 use super::udp_exchange::{ExchangeSignals, UdpExchange, UdpReply};
 use super::upstream_state::{Effects, ProbeKind, UpstreamNotice, UpstreamState, UpstreamSummary};
-use super::verdict::{FailureKind, failure_kind};
+use super::verdict::{FailureKind, shaped_failure_kind};
 use crate::lock::lock;
 use crate::wire::Reply;
 use hickory_proto::rr::{Name, RecordType};
@@ -157,7 +157,7 @@ impl Upstream {
         attempt.is_settled = true;
         let now = Instant::now();
         match result {
-            Ok(received) => match failure_kind(question, &received) {
+            Ok(mut received) => match shaped_failure_kind(question, &mut received) {
                 None => {
                     self.note(|state| state.on_answer(now - attempt.begun, now));
                     Ok(received.reply)

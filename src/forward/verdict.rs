@@ -2,6 +2,7 @@
 
 use super::endpoint::Endpoint;
 use super::message::{UpstreamQuestion, UpstreamReply};
+use super::shape::shape;
 use crate::answer::Ede;
 use crate::wire::Reply;
 use hickory_proto::op::ResponseCode;
@@ -14,6 +15,8 @@ pub(super) enum FailureKind {
     HeaderOnly,
     /// The server names other servers to ask, and does not ask them itself (RFC 9499 §6, lame).
     Referral,
+    /// Records that have nothing to do with the question, and no other.
+    Unrelated,
     /// Truncated over TCP as well.
     Truncated,
     /// An rcode that says nothing of the name asked for, such as FORMERR or NOTIMP.
@@ -24,8 +27,22 @@ pub(super) enum FailureKind {
     ServFail,
 }
 
-/// Why a reply is no answer; `None` if it is one.
-pub(super) fn failure_kind(question: &UpstreamQuestion, received: &UpstreamReply) -> Option<FailureKind> {
+/// Leaves of a reply what the question is about ([`shape`]), and says why it is no answer; `None` if it is one.
+///
+/// What is left of an answer may be nothing: that is no denial, which would have to be one by itself.
+pub(super) fn shaped_failure_kind(
+    question: &UpstreamQuestion,
+    received: &mut UpstreamReply,
+) -> Option<FailureKind> {
+    let had_answers = received.reply.has_answers();
+    shape(question, &mut received.reply);
+    let reply = &received.reply;
+    let is_unrelated = had_answers && !reply.has_answers() && reply.rcode == ResponseCode::NoError;
+    failure_kind(question, received).or_else(|| is_unrelated.then_some(FailureKind::Unrelated))
+}
+
+/// The same of a reply that has its shape.
+fn failure_kind(question: &UpstreamQuestion, received: &UpstreamReply) -> Option<FailureKind> {
     let reply = &received.reply;
     match reply.rcode {
         _ if !received.repeats_question => Some(FailureKind::HeaderOnly),
@@ -59,6 +76,7 @@ pub(super) fn explained(mut reply: Reply, kind: FailureKind, upstream: Endpoint)
                 format!("{upstream} said {}, without the question", rcode_name(reply.rcode))
             }
             FailureKind::Referral => format!("{upstream} only names other servers"),
+            FailureKind::Unrelated => format!("{upstream} gave records of other names or types alone"),
             FailureKind::Truncated => format!("{upstream} gave a truncated reply, over TCP as well"),
             FailureKind::Rcode | FailureKind::Refused | FailureKind::ServFail => {
                 format!("{upstream} said {}", rcode_name(reply.rcode))
@@ -150,6 +168,24 @@ mod tests {
             reply.authorities.push(Record::from_rdata(Name::root(), 60, RData::SOA(soa)));
         };
         assert_eq!(with(denial), None);
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_is_left_is_none() {
+        let question = UpstreamQuestion::own(Name::from_ascii("a.example.").expect("a name"), RecordType::NS);
+        let kind = |rcode, owner: &str| {
+            let mut reply = Reply::empty(rcode);
+            let owner = Name::from_ascii(owner).expect("a name");
+            reply.answers.push(Record::from_rdata(owner, 60, RData::NS(NS(Name::root()))));
+            let mut received = UpstreamReply { reply: reply.forwarded(), ..received(rcode) };
+            let kind = shaped_failure_kind(&question, &mut received);
+            (kind, received.reply.has_answers())
+        };
+        assert_eq!(kind(ResponseCode::NoError, "A.example."), (None, true));
+        assert_eq!(kind(ResponseCode::NoError, "b.example."), (Some(FailureKind::Unrelated), false));
+        assert_eq!(kind(ResponseCode::NXDomain, "b.example."), (None, false), "a denial all the same");
+        let mut empty = received(ResponseCode::NoError);
+        assert_eq!(shaped_failure_kind(&question, &mut empty), None, "NODATA");
     }
 
     #[test]

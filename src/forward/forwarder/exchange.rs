@@ -4,7 +4,6 @@ use super::super::cache::{Cached, StaleAnswer};
 use super::super::flight::{Flight, GivenUp};
 use super::super::message::UpstreamQuestion;
 use super::super::race::{self, RaceRules};
-use super::super::shape::shape;
 use super::super::upstream::{Upstream, all_down};
 use super::Forwarder;
 use crate::answer::Ede;
@@ -136,11 +135,10 @@ impl Forwarder {
             let question = question.clone();
             move |followers| async move {
                 let reply = race::run(&question, &upstreams, rules, followers, &failures);
-                let mut reply = exchanges.run(client, reply).await.map_err(|reason| {
+                let reply = exchanges.run(client, reply).await.map_err(|reason| {
                     given_up.fetch_add(1, Ordering::Relaxed);
                     GivenUp { reason, client }
                 })?;
-                shape(&question, &mut reply);
                 cache.insert(&question, &reply, generation, Instant::now());
                 Ok(reply)
             }
