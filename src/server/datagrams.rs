@@ -115,10 +115,8 @@ impl ServerSocket {
             log::warn!("forged ICMP messages may have replies of {local} fragmented: {error}");
         }
         if !loopback {
-            match local {
-                SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-                SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
-            }
+            // On a socket of systemd; on our own it is set.
+            super::listen::packet_info(&socket, local)?;
         }
         Ok(Self { socket, local, wildcard, loopback, v4_address })
     }

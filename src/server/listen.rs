@@ -7,7 +7,7 @@ use nix::sys::socket::{
 };
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Receive buffer of a UDP socket, in octets: what comes in while all workers are busy waits here.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -73,12 +73,25 @@ fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedF
     } else {
         // The system may grant less.
         let _ = setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER);
+        // Of a datagram that comes in before this is set, nobody says later by which interface it came.
+        if !address.ip().to_canonical().is_loopback() {
+            packet_info(&fd, address)?;
+        }
     }
     bind_fd(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     if kind == SockType::Stream {
         listen(&fd, Backlog::new(LISTEN_BACKLOG)?)?;
     }
     Ok(fd)
+}
+
+/// Has the kernel say of each datagram how it came.
+pub(super) fn packet_info(socket: &impl AsFd, local: SocketAddr) -> io::Result<()> {
+    match local {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+    }
+    Ok(())
 }
 
 fn hint(address: SocketAddr, protocol: &str, error: &io::Error) -> String {
@@ -93,5 +106,28 @@ fn hint(address: SocketAddr, protocol: &str, error: &io::Error) -> String {
         }
         io::ErrorKind::AddrNotAvailable => " (the host has no such address)".to_owned(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::datagrams::{Batch, ServerSocket};
+    use crate::server::interfaces::LOOPBACK;
+    use crate::server::origin::Way;
+    use nix::sys::socket::SockaddrIn;
+    use std::sync::Arc;
+
+    #[test]
+    fn of_what_comes_before_the_workers_the_interface_is_known() {
+        let mut bound = bind(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]).expect("sockets");
+        let socket = bound.udp.remove(0);
+        let port = socket.local_addr().expect("an address").port();
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client.send_to(b"a question", ("127.0.0.1", port)).expect("sent");
+        let socket = ServerSocket::new(socket, 20_000).expect("a socket");
+        let mut batch: Batch<SockaddrIn> = Batch::new(Arc::new(socket));
+        assert_eq!(batch.receive(), Ok(1));
+        assert_eq!(batch.origin(0).way, Way::Interface(LOOPBACK));
     }
 }
