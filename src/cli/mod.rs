@@ -18,6 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Exit code: the command line cannot be parsed.
@@ -146,6 +147,13 @@ fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode
 /// Threads that the agent has beside those of the runtime and the UDP workers, and a few more for libraries.
 const OTHER_THREADS: usize = 12;
 
+/// Most threads for work that blocks: the probe at the start, the end of workers, and names of etcd and statistics servers, which
+/// are looked up one by one.
+const BLOCKING_THREADS: usize = 16;
+
+/// How long a thread for work that blocks stays: ten years. Without any such thread the runtime panics where it gets no new one.
+const BLOCKING_THREAD_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Why the runtime cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum RuntimeError {
@@ -163,7 +171,12 @@ fn runtime() -> Result<Runtime, RuntimeError> {
     // The runtime panics where it gets no thread.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     check_threads(2 * cores + OTHER_THREADS)?;
-    Ok(Builder::new_multi_thread().enable_all().thread_name("runtime").build()?)
+    let mut builder = Builder::new_multi_thread();
+    builder.max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(BLOCKING_THREAD_LIFE);
+    let runtime = builder.enable_all().thread_name("runtime").build()?;
+    // Work that blocks waits for this thread later on if the system has no other to give.
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
 }
 
 /// Checks that the system gives so many threads at once.
