@@ -61,23 +61,37 @@ impl Attack {
         question
     }
 
-    /// Questions at a steady rate over UDP, each for a name that begins with `dead` and never comes again.
-    pub fn flood(&self, way: Way, rate: u64) {
+    /// Questions for addresses at a steady rate over UDP, each for the name with its number, whatever comes back.
+    pub fn flood(&self, way: Way, rate: u64, name: impl Fn(u64) -> String) {
         let socket = udp(way, Duration::from_millis(1));
         socket.set_nonblocking(true).expect("a socket that does not wait");
+        self.at_rate(rate, |number| {
+            let _ = socket.send(&numbered(number, &name(number)));
+            while socket.recv(&mut [0; 1_500]).is_ok() {}
+        });
+    }
+
+    /// The same, each from another network of 20.0.0.0/8; the host has all its addresses.
+    pub fn flood_from_everywhere(&self, server: SocketAddr, rate: u64, name: impl Fn(u64) -> String) {
+        self.at_rate(rate, |number| {
+            let [.., high, low] = number.to_be_bytes();
+            let socket = UdpSocket::bind((Ipv4Addr::new(20, high, low, 9), 0)).expect("a socket");
+            let _ = socket.send_to(&numbered(number, &name(number)), server);
+        });
+    }
+
+    /// Does something at a steady rate, with a number that never comes again.
+    fn at_rate(&self, rate: u64, ask: impl Fn(u64)) {
         let (begun, mut sent) = (Instant::now(), 0);
         while self.goes_on() {
             let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * rate / 1_000_000;
             // What was missed is not made up for in one burst.
             sent = sent.max(due.saturating_sub(rate / 50));
             while sent < due {
-                let mut question = packet(&format!("dead{sent}.example.org"), 1, false);
-                question[..2].copy_from_slice(&u16::try_from(sent % 65_536).expect("an id").to_be_bytes());
-                let _ = socket.send(&question);
+                ask(sent);
                 self.sent.fetch_add(1, Relaxed);
                 sent += 1;
             }
-            while socket.recv(&mut [0; 1_500]).is_ok() {}
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -130,6 +144,13 @@ impl Attack {
         self.sent.fetch_add(u64::from(written == Written::Whole), Relaxed);
         written
     }
+}
+
+/// A question for the addresses of a name, with an id.
+fn numbered(number: u64, name: &str) -> Vec<u8> {
+    let mut question = packet(name, 1, false);
+    question[..2].copy_from_slice(&u16::try_from(number % 65_536).expect("an id").to_be_bytes());
+    question
 }
 
 fn udp(way: Way, patience: Duration) -> UdpSocket {

@@ -273,6 +273,22 @@ fn deep_wildcards_cost_others_nothing() {
     });
 }
 
+/// Attackers that wait for no reply: a client that is trusted, and forged sources.
+#[test]
+fn floods_of_deep_wildcards_cost_others_nothing() {
+    // A third of it is too much as well for an unoptimised agent whose workers make all these answers.
+    let rate = if is_long() { 3_000 } else { 1_000 };
+    let name = |n: u64| format!("zz{n}.*.*.*.*.skydns.local");
+    site(NAMES, |site| {
+        site.wire.ip(2, &["route", "add", "local", "20.0.0.0/8", "dev", "lo"]);
+        site.wire.ip(1, &["route", "add", "20.0.0.0/8", "via", &UNKNOWN_ATTACKER.to_string()]);
+        site.attack("a flood of deep wildcards", |attack| attack.flood(BY_TRUSTED, rate, name));
+        site.attack("a flood with forged sources", |attack| {
+            attack.flood_from_everywhere(server(PUBLIC), rate, name);
+        });
+    });
+}
+
 #[test]
 fn deep_wildcards_over_tcp_cost_others_nothing() {
     let questions = deep_wildcards();
@@ -297,6 +313,7 @@ fn names_that_never_resolve_cost_others_nothing() {
     site(FEW_NAMES, |site| {
         // Half of it fills all exchanges as well, and leaves an unoptimised agent beside busy loops time for others.
         let rate = if is_long() { 3_000 } else { 1_500 };
-        site.attack("names that never resolve", |attack| attack.flood(BY_TRUSTED, rate));
+        let name = |n: u64| format!("dead{n}.example.org");
+        site.attack("names that never resolve", |attack| attack.flood(BY_TRUSTED, rate, name));
     });
 }
