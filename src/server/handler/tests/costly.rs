@@ -1,6 +1,7 @@
 //! Answers that take more work than others should wait for: who makes them, and that they say what others would say.
 
 use super::*;
+use crate::dnssec::{Algorithm, KeyFiles, NewKey};
 use crate::server::costly_time::CostlyTime;
 use tokio::task::JoinSet;
 
@@ -246,5 +247,51 @@ async fn whoever_makes_an_answer_says_the_same() {
             }
         }
         stop(threads).await;
+    }
+}
+
+/// A handler of a signed zone with one name.
+fn signed_site(files: &KeyFiles<'_>, costly_time: CostlyTime) -> Handler {
+    let zone = Name::from_ascii("skydns.test.").expect("a name");
+    let key = files.read(&zone).expect("a key");
+    let spec = Spec { domain: zone.clone(), ..Spec::default() };
+    let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+    let mut tree = Tree::tracked();
+    let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
+    let name = Name::from_ascii("a.skydns.test.").expect("a name");
+    tree.put(&Key::from_name(&name), Layer(0), Entry::new(service));
+    let (cache, keys) = (Arc::new(SignatureCache::new(10)), KeySet::new(vec![key]));
+    let signer = Signer::new(zone, keys, DenialKind::Nsec3, cache, unix_time());
+    let mut handler = handler();
+    handler.costly_time = costly_time;
+    handler.config.store(Arc::new(config));
+    handler.signer.store(Some(Arc::new(signer)));
+    handler.published.store(Arc::new(Published { tree, ..Published::default() }));
+    handler
+}
+
+#[test]
+fn workers_make_signatures_of_rsa_only_while_they_have_time() {
+    let mut message = Message::from_vec(&packet("a.skydns.test.")).expect("a question");
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(1_232);
+    message.set_edns(edns);
+    let packet = message.to_vec().expect("octets");
+    let is_done = |files: &KeyFiles<'_>, time| match signed_site(files, time).handle(&packet, &CLIENT) {
+        Handled::Reply(reply, _) => gist(&reply) == (2, false, ResponseCode::NoError),
+        _ => false,
+    };
+    let rsa = KeyFiles {
+        base: "Kskydns.test.+005+51945",
+        public: include_bytes!("../../../../tests/vectors/dnssec-key/Kskydns.test.+005+51945.key"),
+        private: include_bytes!("../../../../tests/vectors/dnssec-key/Kskydns.test.+005+51945.private"),
+    };
+    assert!(is_done(&rsa, CostlyTime::new()) && !is_done(&rsa, CostlyTime::spent()));
+    let zone = Name::from_ascii("skydns.test.").expect("a name");
+    for algorithm in [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519] {
+        let new = NewKey::generate(&zone, algorithm, 257, 0).expect("a key");
+        let files =
+            KeyFiles { base: &new.base, public: new.public.as_bytes(), private: new.private.as_bytes() };
+        assert!(is_done(&files, CostlyTime::spent()), "{algorithm:?}");
     }
 }
