@@ -237,7 +237,8 @@ impl Table {
         let candidates = self.connections.iter().filter(|(_, connection)| !(ours_stay && connection.is_ours));
         let most = candidates.clone().map(|(_, connection)| count(connection)).max().unwrap_or(0);
         let of_most = candidates.filter(|(_, connection)| count(connection) == most);
-        let first = of_most.min_by_key(|(_, connection)| connection.closing_order(now));
+        // Of those of the same millisecond the oldest.
+        let first = of_most.min_by_key(|(number, connection)| (connection.closing_order(now), **number));
         if let Some(number) = first.map(|(number, _)| *number) {
             self.close(number);
         }
