@@ -516,9 +516,10 @@ fn upstreams_have_no_say_in_the_zone() {
     for rtype in [RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::MX] {
         let answer = ask(agent.address(), &dnssec_query("out.skydns.local.", rtype));
         for record in answer.answers.iter().chain(&answer.additionals) {
-            let own = record.name == query("out.skydns.local.", rtype).queries[0].name;
-            let theirs = record.name == query("evil.example.org.", rtype).queries[0].name;
-            assert!(own || theirs, "{record}");
+            let is = |name: &str| record.name == Name::from_ascii(name).expect("a name");
+            // Their CNAME leads back to a name of ours, which has what we say of it.
+            assert!(is("out.skydns.local.") || is("evil.example.org.") || is("skydns.local."), "{record}");
+            assert!(!record.data.to_string().contains("6.6.6"), "{record}");
         }
     }
 }

@@ -686,6 +686,35 @@ fn where_nobody_listens_nothing_waits_for_the_timeout() {
 }
 
 #[test]
+fn external_targets_have_their_signatures_for_clients_that_validate() {
+    let of_a = [&[0, 1][..], &[8; 30]].concat();
+    let signature = RData::Unknown { code: RecordType::RRSIG, rdata: rdata::NULL::with(of_a) };
+    let upstream = Upstream::start(move |query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        if query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok) {
+            add(&mut reply, 60, signature.clone());
+        }
+        Some(reply)
+    });
+    let record = ("/skydns/local/skydns/out", r#"{"host":"www.example.org"}"#);
+    let agent = Setup::new().record(record.0, record.1);
+    let agent = agent.args(&["-nameservers", &upstream.address.to_string()]).start();
+    let types = |dnssec_ok| {
+        let mut question = query("out.skydns.local.", RecordType::A);
+        let mut edns = Edns::new();
+        edns.set_dnssec_ok(dnssec_ok);
+        question.set_edns(edns);
+        let reply = ask(agent.address(), &question);
+        reply.answers.iter().map(hickory_proto::rr::Record::record_type).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        assert_eq!(types(true), [RecordType::CNAME, RecordType::A, RecordType::RRSIG]);
+        assert_eq!(types(false), [RecordType::CNAME, RecordType::A]);
+    }
+}
+
+#[test]
 fn external_targets_of_our_names_follow_stub_zones() {
     let (_hole, dead) = black_hole();
     let server = Upstream::addresses([192, 0, 2, 8], 60);

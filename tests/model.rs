@@ -419,7 +419,10 @@ fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
                     let records = upstream(text.trim_end_matches('.'), rtype);
                     let is_denied = records.is_none();
                     let records = records.iter().flatten().map(|r| record(r)).collect();
-                    externals.insert(Lookup { name, rtype }, ExternalReply { records, is_denied, soa: None });
+                    externals.insert(
+                        Lookup { name, rtype },
+                        ExternalReply { records, is_denied, ..ExternalReply::default() },
+                    );
                 }
             }
         }

@@ -23,12 +23,12 @@ pub struct Lookup {
 /// What an upstream says of a name, with NOERROR or NXDOMAIN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExternalReply {
-    /// The answer section.
+    /// The answer section, with signatures if the client wants DNSSEC records.
     pub records: Vec<Record>,
     /// Whether the last name of the CNAMEs in the answer section does not exist (NXDOMAIN).
     pub is_denied: bool,
-    /// The SOA of the authority section.
-    pub soa: Option<Record>,
+    /// Of the authority section: the SOA, and what proves a denial or a wildcard if the client wants DNSSEC records.
+    pub authorities: Vec<Record>,
 }
 
 /// The results of look-ups upstream.
@@ -40,7 +40,6 @@ pub struct Externals {
 }
 
 /// What is known of a look-up.
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, and hardly ever owned")]
 pub(super) enum External<'a> {
     /// It was not made yet.
     Pending,
@@ -95,7 +94,7 @@ impl Externals {
 pub(super) fn reply_without_upstreams(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
     let Lookup { name, rtype } = lookup;
     let of_few_labels =
-        || ExternalReply { soa: Some(few_labels_soa(name, zone)), ..ExternalReply::default() };
+        || ExternalReply { authorities: vec![few_labels_soa(name, zone)], ..ExternalReply::default() };
     special_use_reply(lookup, zone, false).or_else(|| has_few_labels(name, *rtype, zone).then(of_few_labels))
 }
 
@@ -107,11 +106,11 @@ pub fn home_arpa_reply(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
 fn special_use_reply(lookup: &Lookup, zone: &Zone, is_home: bool) -> Option<ExternalReply> {
     let answer = special_use_answer(&Query::query(lookup.name.clone(), lookup.rtype), zone, is_home)?;
     let is_denied = answer.rcode == ResponseCode::NXDomain;
-    Some(ExternalReply { records: answer.answers, is_denied, soa: answer.authorities.into_iter().next() })
+    Some(ExternalReply { records: answer.answers, is_denied, authorities: answer.authorities })
 }
 
 /// The records of an upstream's answer that belong to the answer for a name, in chain order: the CNAMEs that lead from the
-/// name, and the records of a type at their end.
+/// name, and the records of a type at their end, each RRset with its signatures, and signed DNAMEs that CNAMEs come from.
 ///
 /// All others are left out, and so are records of our own domain, since an upstream is no authority for them.
 pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
@@ -119,24 +118,52 @@ pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zon
     let mut owner = name.clone();
     while !zone.contains(&owner) && chain.len() <= records.len() {
         let at_owner = |wanted: RecordType| {
-            let owner = owner.clone();
-            records.iter().filter(move |record| record.name == owner && record.record_type() == wanted)
+            let owner = &owner;
+            records.iter().filter(move |r| r.name == *owner && r.record_type() == wanted)
         };
         let Some(cname) = at_owner(RecordType::CNAME).next().filter(|_| rtype != RecordType::CNAME) else {
             chain.extend(at_owner(rtype).cloned());
+            chain.extend(signatures(records, &owner, rtype));
             break;
         };
+        for dname in records.iter().filter(|record| is_dname_above(record, &owner)) {
+            let signatures = signatures(records, &dname.name, RecordType::DNAME);
+            chain.extend(Some(dname.clone()).filter(|_| !signatures.is_empty()));
+            chain.extend(signatures);
+        }
         chain.push(cname.clone());
+        chain.extend(signatures(records, &owner, RecordType::CNAME));
         let RData::CNAME(target) = &cname.data else { break };
         owner = target.0.clone();
     }
     chain
 }
 
+/// The signatures of an owner's RRset of a type.
+fn signatures(records: &[Record], owner: &Name, covered: RecordType) -> Vec<Record> {
+    records.iter().filter(|record| record.name == *owner && signs(record, covered)).cloned().collect()
+}
+
 /// The name of our own that such records lead back to: what it has is not in them.
 pub(super) fn leads_back_to<'r>(chain: &'r [Record], zone: &Zone) -> Option<&'r Name> {
-    match &chain.last()?.data {
+    let last = chain.iter().rfind(|record| record.record_type() != RecordType::RRSIG)?;
+    match &last.data {
         RData::CNAME(target) if zone.contains(&target.0) => Some(&target.0),
         _ => None,
     }
+}
+
+/// Whether a record is a signature of an RRset of a type (RFC 4034 §3.1.1).
+fn signs(record: &Record, covered: RecordType) -> bool {
+    match &record.data {
+        RData::Unknown { code: RecordType::RRSIG, rdata } => {
+            rdata.anything.starts_with(&u16::from(covered).to_be_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// Whether a record is the DNAME of a name above `name`.
+fn is_dname_above(record: &Record, name: &Name) -> bool {
+    record.record_type() == RecordType::DNAME && record.name != *name && record.name.zone_of(name)
 }

@@ -19,7 +19,7 @@ use super::upstream::{Upstream, UpstreamReport};
 use crate::answer::{Ede, ExternalReply, Lookup, Rng};
 use crate::client_id::ClientId;
 use crate::config::ForwardConfig;
-use crate::wire::{Reply, Request, Section};
+use crate::wire::{ForwardedRecord, Reply, Request, Section};
 use arc_swap::ArcSwap;
 use exchange::Asked;
 use hickory_proto::op::ResponseCode;
@@ -255,7 +255,7 @@ impl Forwarder {
     }
 
     /// What a name outside of the tree has that an answer of ours needs, within `timeout`, from the servers of the stub zone
-    /// that the name is in, else from upstreams.
+    /// that the name is in, else from upstreams; with signatures if the client wants DNSSEC records.
     ///
     /// # Errors
     /// No upstream gave an answer in time. Once all are known to be down, only the cache is asked, without waiting.
@@ -263,7 +263,7 @@ impl Forwarder {
         &self,
         lookup: &Lookup,
         stub: Option<&StubZone>,
-        client: ClientId,
+        (request, client): (&Request, ClientId),
     ) -> Result<LookedUp, LookupFailed> {
         let upstreams = match stub {
             Some(zone) => zone.upstreams(&self.pool),
@@ -271,8 +271,11 @@ impl Forwarder {
         };
         let question = UpstreamQuestion {
             stub: stub.map(StubZone::id),
+            dnssec_ok: request.dnssec_ok(),
+            checking_disabled: request.checking_disabled,
             ..UpstreamQuestion::own(lookup.name.clone(), lookup.rtype)
         };
+        let dnssec_ok = question.dnssec_ok;
         let are_down = !upstreams.iter().any(|upstream| upstream.summary().may_answer());
         if are_down && self.cache.load().get(&question, Instant::now()).is_none() {
             return Err(LookupFailed);
@@ -281,13 +284,11 @@ impl Forwarder {
         let reply = self.lookups.run(client, reply).await.map_err(|_| LookupFailed)?;
         let reply = reply.ok_or(LookupFailed)?;
         let is_stale = reply.is_stale();
-        match reply.rcode {
-            ResponseCode::NoError if !reply.truncated => {
-                Ok(LookedUp { reply: external_reply(&reply, false), is_stale })
-            }
-            ResponseCode::NXDomain => Ok(LookedUp { reply: external_reply(&reply, true), is_stale }),
-            _ => Err(LookupFailed),
-        }
+        let is_answer = match reply.rcode {
+            ResponseCode::NoError => !reply.truncated,
+            rcode => rcode == ResponseCode::NXDomain,
+        };
+        is_answer.then(|| LookedUp { reply: external_reply(&reply, dnssec_ok), is_stale }).ok_or(LookupFailed)
     }
 
     /// Probes upstreams whose replies are missing or that may forward to us, for ever; logs when no upstream is up any
@@ -327,13 +328,19 @@ impl Forwarder {
     }
 }
 
-/// What a reply says of a name that an answer of our own leads to.
-fn external_reply(reply: &Reply, is_denied: bool) -> ExternalReply {
+/// What a reply says of a name that an answer of our own leads to; signatures and proofs only if the client wants them.
+fn external_reply(reply: &Reply, dnssec_ok: bool) -> ExternalReply {
     let section = |section| reply.forwarded.iter().flat_map(move |records| records.section(section));
+    let is_proof = |record: &ForwardedRecord<'_>| {
+        let rtype = record.type_covered().unwrap_or(record.rtype);
+        let is_wanted = dnssec_ok || record.rtype == RecordType::SOA;
+        is_wanted && matches!(rtype, RecordType::SOA | RecordType::NSEC | RecordType::NSEC3)
+    };
+    let answers = section(Section::Answer).filter(|r| dnssec_ok || r.rtype != RecordType::RRSIG);
     ExternalReply {
-        records: section(Section::Answer).filter_map(|record| record.to_record()).collect(),
-        is_denied,
-        soa: section(Section::Authority).find(|r| r.rtype == RecordType::SOA).and_then(|r| r.to_record()),
+        records: answers.filter_map(|record| record.to_record()).collect(),
+        is_denied: reply.rcode == ResponseCode::NXDomain,
+        authorities: section(Section::Authority).filter(is_proof).filter_map(|r| r.to_record()).collect(),
     }
 }
 

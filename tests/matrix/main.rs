@@ -163,21 +163,6 @@ const KNOWN_OF_VALIDATORS: &[KnownDifference] = &[
     ("*", "localhost", "the root denies the name"),
 ];
 
-/// What the agent owes validators: the answer for a name of the site that leads to a signed name of elsewhere has the records
-/// of that name without their signatures, and its denial without proof. Who does not ask for that name itself finds it bogus.
-const OWED: &[KnownDifference] = &[
-    ("PowerDNS all", "a name outside alone", WITHOUT_SIGNATURE),
-    ("PowerDNS all", "a chain to outside", WITHOUT_SIGNATURE),
-    // It remembers what it found there.
-    ("PowerDNS all", "AAAA www.example.org", WITHOUT_SIGNATURE),
-    ("PowerDNS all", "AAAA alias.example.org", WITHOUT_SIGNATURE),
-    ("dnsmasq all", "a name outside alone", WITHOUT_SIGNATURE),
-    ("dnsmasq all", "a chain to outside", WITHOUT_SIGNATURE),
-    ("dnsmasq all", "a name outside that does not exist", WITHOUT_SIGNATURE),
-];
-
-const WITHOUT_SIGNATURE: &str = "the agent gives no signatures of the names outside";
-
 /// Those of resolvers that cache a CNAME: it is there for all types, so the target's services count. `-flatten always` is for
 /// sites with such resolvers.
 const KNOWN_OF_CACHES: &[KnownDifference] = &[
@@ -238,7 +223,6 @@ impl Site {
         let mut known = KNOWN.to_vec();
         if self.validates {
             known.extend(KNOWN_OF_VALIDATORS);
-            known.extend(OWED);
         }
         if self.flatten != "always" {
             known.extend(KNOWN_OF_CACHES);

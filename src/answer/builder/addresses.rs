@@ -133,9 +133,10 @@ impl<'a> AnswerBuilder<'a> {
     /// The records of an upstream that lead from a name outside of the tree to its addresses, for ADDITIONAL; none before
     /// the look-up.
     pub(super) fn external_addresses(&mut self, name: &Name, rtype: RecordType) -> Vec<Record> {
-        let chain =
-            self.external(name, rtype).map(|reply| chain_from(&reply.records, name, rtype, self.view.zone));
-        chain.filter(|chain| chain.iter().any(|record| record.record_type() == rtype)).unwrap_or_default()
+        let Some(reply) = self.external(name, rtype) else { return Vec::new() };
+        // With their signatures: there are caches that hold unsigned ones against the name.
+        let chain = chain_from(&reply.records, name, rtype, self.view.zone);
+        if chain.iter().any(|record| record.record_type() == rtype) { chain } else { Vec::new() }
     }
 
     /// What upstreams say of a name outside of the tree; `None` if that is nothing, or before the look-up.

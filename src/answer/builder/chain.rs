@@ -69,7 +69,7 @@ impl AnswerBuilder<'_> {
                 records.extend(chain);
                 match back {
                     Some(target) => records.extend(self.come_back(&target)),
-                    None if has_data => {}
+                    None if has_data => self.collected.authorities.clone_from(&reply.authorities),
                     None => self.collected.end_outside(&reply),
                 }
             }

@@ -47,6 +47,8 @@ pub(super) struct AnswerBuilder<'a> {
 #[derive(Default)]
 struct Collected {
     additionals: Vec<Record>,
+    /// What proves records of upstreams that a wildcard made.
+    authorities: Vec<Record>,
     /// Questions for upstreams whose results the answer needs.
     lookups: Vec<Lookup>,
     /// How the answer ends, if it leads to no data.
@@ -161,6 +163,7 @@ impl<'a> AnswerBuilder<'a> {
         let mut answer = Answer::empty(ResponseCode::NoError);
         answer.answers = section.unwrap_or_default();
         answer.additionals = std::mem::take(&mut self.collected.additionals);
+        answer.authorities = std::mem::take(&mut self.collected.authorities);
         answer.too_large = self.too_large;
         if self.collected.failed && !self.collected.is_known && !has_data(&answer) {
             return Outcome::Answered(negative::unreachable());

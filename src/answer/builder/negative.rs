@@ -22,13 +22,13 @@ pub(super) struct Ending {
     pub(super) rcode: ResponseCode,
     /// Whether upstreams denied the last name.
     is_outside: bool,
-    /// The SOA of their denial (RFC 2308 §2.1).
-    soa: Option<Record>,
+    /// The authority section of their denial (RFC 2308 §2.1).
+    authorities: Vec<Record>,
 }
 
 impl Default for Ending {
     fn default() -> Self {
-        Self { rcode: ResponseCode::NoError, is_outside: false, soa: None }
+        Self { rcode: ResponseCode::NoError, is_outside: false, authorities: Vec::new() }
     }
 }
 
@@ -36,7 +36,7 @@ impl Collected {
     /// Ends an answer at a name outside that has no data.
     pub(super) fn end_outside(&mut self, reply: &ExternalReply) {
         let rcode = if reply.is_denied { ResponseCode::NXDomain } else { ResponseCode::NoError };
-        self.ending = Some(Ending { rcode, is_outside: true, soa: reply.soa.clone() });
+        self.ending = Some(Ending { rcode, is_outside: true, authorities: reply.authorities.clone() });
     }
 }
 
@@ -78,7 +78,7 @@ impl AnswerBuilder<'_> {
         }
         answer.rcode = ending.rcode;
         if ending.is_outside {
-            answer.authorities.extend(ending.soa);
+            answer.authorities.extend(ending.authorities);
         } else {
             answer.authorities.push(self.soa(self.view.zone.min_ttl));
         }

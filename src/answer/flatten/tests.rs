@@ -50,9 +50,10 @@ fn site(flatten: Flatten, is_signed: bool) -> Site {
     know("other.example.org.", V4, ExternalReply { records, ..ExternalReply::default() });
     know("other.example.org.", V6, ExternalReply::default());
     let soa = SOA::new(name("ns.example.org."), name("h.example.org."), 1, 2, 3, 4, 5);
-    let soa = Some(record("example.org.", 33, RData::SOA(soa)));
+    let authorities = vec![record("example.org.", 33, RData::SOA(soa))];
     for rtype in [V4, V6] {
-        let reply = ExternalReply { is_denied: true, soa: soa.clone(), ..ExternalReply::default() };
+        let authorities = authorities.clone();
+        let reply = ExternalReply { is_denied: true, authorities, ..ExternalReply::default() };
         know("gone.example.org.", rtype, reply);
     }
     site

@@ -153,3 +153,62 @@ fn a_target_that_leads_nowhere_takes_no_addresses_away() {
         assert!(lines(&site.ask("nm.skydns.test.", V6).authorities)[0].starts_with("skydns.test."));
     }
 }
+
+/// A record of a type that is kept as octets.
+fn octets(owner: &str, code: RecordType, octets: &[u8]) -> Record {
+    let rdata = hickory_proto::rr::rdata::NULL::with(octets.to_vec());
+    Record::from_rdata(name(owner), 90, RData::Unknown { code, rdata })
+}
+
+fn signature(owner: &str, covered: RecordType) -> Record {
+    octets(owner, RecordType::RRSIG, &[&u16::from(covered).to_be_bytes()[..], &[8; 20]].concat())
+}
+
+#[test]
+fn what_validators_need_of_names_outside_is_in_the_answer() {
+    let mut site = Site::new(&[
+        ("out.skydns.test.", r#"{"host":"www.example.org"}"#),
+        ("set.skydns.test.", r#"{"host":"www.example.org","port":1}"#),
+        ("b.set.skydns.test.", r#"{"host":"10.0.0.1"}"#),
+    ]);
+    let a = |owner: &str| Record::from_rdata(name(owner), 90, RData::A(A([192, 0, 2, 8].into())));
+    let cname = |owner: &str, to: &str| Record::from_rdata(name(owner), 90, RData::CNAME(CNAME(name(to))));
+    let records = vec![
+        octets("example.org.", RecordType::DNAME, b"\x03net\x00"),
+        signature("example.org.", RecordType::DNAME),
+        signature("example.org.", RecordType::NS),
+        cname("www.example.org.", "www.net."),
+        signature("www.net.", V6),
+        signature("www.net.", V4),
+        a("www.net."),
+        signature("bank.example.", V4),
+    ];
+    let authorities = vec![octets("net.", RecordType::NSEC, b"\x00"), signature("net.", RecordType::NSEC)];
+    let reply = ExternalReply { records, authorities, is_denied: false };
+    site.externals.insert(Lookup { name: name("www.example.org."), rtype: V4 }, reply);
+    let answer = site.ask("out.skydns.test.", V4);
+    let kinds = |records: &[Record]| -> Vec<_> {
+        records.iter().map(|r| format!("{} {}", r.name, r.record_type())).collect()
+    };
+    assert_eq!(
+        kinds(&answer.answers),
+        [
+            "out.skydns.test. CNAME",
+            "www.example.org. CNAME",
+            "example.org. DNAME",
+            "example.org. RRSIG",
+            "www.net. A",
+            "www.net. RRSIG"
+        ]
+    );
+    assert!(signs_of(&answer.answers, "www.net.", V4));
+    assert_eq!(kinds(&answer.authorities), ["net. NSEC", "net. RRSIG"], "a wildcard may have made it");
+    // Addresses that go by a name of ours cannot have signatures of others.
+    let answer = site.ask("set.skydns.test.", V4);
+    assert_eq!(kinds(&answer.answers), ["set.skydns.test. A"; 2]);
+    assert_eq!(answer.authorities, []);
+}
+
+fn signs_of(records: &[Record], owner: &str, covered: RecordType) -> bool {
+    records.contains(&signature(owner, covered))
+}

@@ -99,7 +99,7 @@ impl Handler {
             };
             let Ok(made) = made else { return self.given_up(query, "too many costly answers are under way") };
             match made {
-                Made::Lookup(lookups) => externals = Some(self.look_up(lookups, query.id).await),
+                Made::Lookup(lookups) => externals = Some(self.look_up(lookups, query).await),
                 Made::Signed(Signed::Unfinished(answer)) => return self.finish_signing(query, answer).await,
                 Made::Signed(Signed::Complete(reply, _)) if reply.too_costly && !is_costly => {
                     if !query.may_be_costly() {

@@ -62,7 +62,7 @@ impl Handler {
             let (answered_by, reply) = match work {
                 PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
                 PendingWork::Lookup(lookups, again) => {
-                    let externals = self.look_up(lookups, query.id).await;
+                    let externals = self.look_up(lookups, &query).await;
                     (AnsweredBy::Auth, self.answer_later(&query, Some(externals), again, false).await)
                 }
                 PendingWork::Costly(again) => {
@@ -106,7 +106,7 @@ impl Handler {
     }
 
     /// Looks names up upstream that an answer of our own needs.
-    pub(super) async fn look_up(&self, lookups: Vec<Lookup>, client: ClientId) -> Externals {
+    pub(super) async fn look_up(&self, lookups: Vec<Lookup>, query: &ClientQuery) -> Externals {
         self.metrics.looked_up(lookups.len());
         let found = lookups.iter().map(|lookup| async move {
             let stub = self.stub_zone(&lookup.name);
@@ -114,7 +114,7 @@ impl Handler {
             if let (None, Some(reply)) = (&stub, home_arpa_reply(lookup, zone)) {
                 return Ok(LookedUp { reply, is_stale: false });
             }
-            self.forwarder.lookup(lookup, stub.as_deref(), client).await
+            self.forwarder.lookup(lookup, stub.as_deref(), (&query.request, query.id)).await
         });
         let found = futures_util::future::join_all(found).await;
         let mut externals = Externals::new();

@@ -215,7 +215,7 @@ async fn made_in_one_piece(handler: &Arc<Handler>, packet: &[u8], client: &Origi
                 return wire::encode(&query.request, &Reply::from(answer), transport);
             }
             crate::answer::Outcome::Lookup(lookups) => {
-                externals = handler.look_up(lookups, query.id).await;
+                externals = handler.look_up(lookups, &query).await;
             }
             _ => panic!("a name of the site"),
         }
