@@ -247,12 +247,12 @@ mod tests {
     /// A certificate of X.509 version 1, as `openssl x509 -req` makes it without extensions.
     const VERSION_1: &str = "\
 -----BEGIN CERTIFICATE-----\n\
-MIIBFTCBuwIUVJnVGONZwhIxSbGdrlA01NNnaTcwCgYIKoZIzj0EAwIwDDEKMAgG\n\
-A1UEAwwBYzAgFw0yNjExMjYwMzQ2NDdaGA8yMTI2MTEwMjAzNDY0N1owDDEKMAgG\n\
-A1UEAwwBYzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKa4s0Zq+w7Abdg8B9hQ\n\
-IdyCnySbXGC/8gTggITlhykzX2wslEt/cOPEI0wRReW81jm1KEE2UUm3zhzs2+vP\n\
-fkswCgYIKoZIzj0EAwIDSQAwRgIhAIYpQ80mFTcV8d5ItlhEDlfMf2YdaMnXVFjr\n\
-6Z/tYQjaAiEAlavPEWPZCgsPttVFO5rwcZvErkl8Xsgclu2dpI6nkU0=\n\
+MIH9MIGjAhQnNbj2nJBNAeUdW4mg2+G5OBIMejAKBggqhkjOPQQDAjAAMCAXDTI2\n\
+MTEyNjA0MjQ0OVoYDzIxMjYxMTAyMDQyNDQ5WjAAMFkwEwYHKoZIzj0CAQYIKoZI\n\
+zj0DAQcDQgAE6huCgt4Bh3Om4kQevfgppPNXZaazQmRlWDnMrXVFyzP+ou27acwA\n\
+lzGVFGeLZE8aISWIl2dpgYif974vmN9KozAKBggqhkjOPQQDAgNJADBGAiEAkLGx\n\
+KRADhBOMsC+AJr1oZF7hN3ziouaKRqEp+o4snawCIQCLTmxuntjnr9EsqfVx+rGY\n\
+8vC5ikXR97D+VI9EjwBHIg==\n\
 -----END CERTIFICATE-----\n\
 ";
 
