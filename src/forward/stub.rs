@@ -190,7 +190,8 @@ impl StubTable {
             return;
         }
         let Some(name) = lock(&self.read).next() else { return };
-        self.unswept.fetch_sub(1, Ordering::Relaxed);
+        // Another thread may have looked at the last one meanwhile.
+        let _ = self.unswept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         let node = stubs.and_then(|stubs| name.iter().rev().try_fold(stubs, |node, label| node.child(label)));
         match node.filter(|node| !node.is_leaf()) {
             Some(node) => drop(self.read(name, node)),
