@@ -5,7 +5,7 @@
 //! network. All others are forwarded: what `local`, `test`, `ipv4only.arpa` and private addresses mean, the network of
 //! the site decides.
 
-use super::local_denial::deny;
+use super::local_denial::{deny, local_soa};
 use super::outcome::{Answer, Outcome};
 use super::view::View;
 use super::zone::Zone;
@@ -63,6 +63,13 @@ impl SpecialZone {
     /// What is answered to a question for a name of this zone, which is `name` in lower case.
     fn answer(&self, query: &Query, name: &Name) -> Answer {
         let is_apex = name.iter().count() == self.labels;
+        let has_soa = !matches!(self.usage, SpecialUse::NoName | SpecialUse::NoData);
+        if is_apex && has_soa && query.query_type() == RecordType::SOA {
+            // RFC 6303 §3.
+            let mut answer = Answer::empty(ResponseCode::NoError);
+            answer.answers.push(local_soa(query.name().clone(), SPECIAL_USE_TTL));
+            return answer;
+        }
         match self.usage {
             SpecialUse::Localhost => localhost(query),
             SpecialUse::Loopback => loopback(query, name, self.labels),

@@ -414,6 +414,14 @@ fn special_use_names_stay_here() {
     assert_eq!(lines(&site.ask("x.LocalHost.", RecordType::AAAA).answers), ["x.LocalHost. 10800 AAAA ::1"]);
     let nodata = site.ask("localhost.", RecordType::MX);
     assert_eq!((nodata.rcode, nodata.authorities.len()), (ResponseCode::NoError, 1));
+    for (asked, has_soa) in [("LocalHost.", true), ("127.in-addr.arpa.", true), ("x.localhost.", false)] {
+        let soa = site.ask(asked, RecordType::SOA);
+        assert_eq!(
+            (soa.answers.len(), soa.authorities.len()),
+            if has_soa { (1, 0) } else { (0, 1) },
+            "{asked}"
+        );
+    }
     assert_eq!(site.ask("a.b.invalid.", RecordType::A).rcode, ResponseCode::NXDomain);
     let ptr = site.ask("1.0.0.127.in-addr.arpa.", RecordType::PTR);
     assert_eq!(lines(&ptr.answers), ["1.0.0.127.in-addr.arpa. 10800 PTR localhost."]);
