@@ -164,7 +164,8 @@ async fn receive_replies(socket: Arc<UdpSocket>, pending: Arc<PendingReplies>) {
         match socket.recv(&mut buffer).await {
             Ok(len) => pending.dispatch(&buffer[..len]),
             Err(error) => {
-                log::debug!("receiving at {:?}: {error}", socket.local_addr());
+                let upstream = socket.peer_addr().map_or_else(|_| "?".to_owned(), |peer| peer.to_string());
+                log::debug!("upstream {upstream}: receiving: {error}");
                 pending.fail(|| ExchangeError::Unreachable(error.kind()));
                 sleep(RECEIVE_ERROR_PAUSE).await;
             }
