@@ -715,6 +715,28 @@ fn external_targets_have_their_signatures_for_clients_that_validate() {
 }
 
 #[test]
+fn a_chain_may_lead_outside_and_back_and_outside_again() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        let name = |text: &str| hickory_proto::rr::Name::from_ascii(text).expect("a name");
+        if query.queries[0].name() == &name("there.example.org.") {
+            add(&mut reply, 60, RData::CNAME(rdata::CNAME(name("mid.skydns.local."))));
+            reply.metadata.response_code = ResponseCode::NXDomain;
+        } else {
+            add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
+        }
+        Some(reply)
+    });
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/out", r#"{"host":"there.example.org"}"#)
+        .record("/skydns/local/skydns/mid", r#"{"host":"end.example.org"}"#)
+        .args(&["-nameservers", &upstream.address.to_string()])
+        .start();
+    let expected = ["192.0.2.1", "end.example.org.", "mid.skydns.local.", "there.example.org."];
+    assert_eq!(agent.data("out.skydns.local.", RecordType::A), expected);
+}
+
+#[test]
 fn external_targets_of_our_names_follow_stub_zones() {
     let (_hole, dead) = black_hole();
     let server = Upstream::addresses([192, 0, 2, 8], 60);

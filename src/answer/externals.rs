@@ -65,6 +65,12 @@ impl Externals {
         self.results.insert(lookup, None);
     }
 
+    /// Adds the results of further look-ups.
+    pub fn extend(&mut self, further: Self) {
+        self.results.extend(further.results);
+        self.stale |= further.stale;
+    }
+
     /// Notes that a result is older than its TTL.
     pub fn note_stale(&mut self) {
         self.stale = true;

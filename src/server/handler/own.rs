@@ -13,6 +13,9 @@ use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// How often names are looked up upstream for one answer: a name outside may lead back to one of ours that leads outside again.
+const MAX_LOOKUP_ROUNDS: usize = 2;
+
 /// Work for one answer over TCP.
 const WORK_OVER_TCP: u32 = 5 * WORK_OF_ANSWER;
 
@@ -86,20 +89,26 @@ impl Handler {
     pub(super) async fn answer_later(
         self: &Arc<Self>,
         query: &Arc<ClientQuery>,
-        mut externals: Option<Externals>,
+        externals: Option<Externals>,
         again: Again,
         mut is_costly: bool,
     ) -> Reply {
-        // At most four times: the answer becomes costly once, and its look-ups are made once.
+        let mut rounds = usize::from(externals.is_some());
+        let mut externals = externals.unwrap_or_default();
+        // Until the answer has become costly, and all rounds of look-ups are made.
         loop {
+            let given = (externals.clone(), rounds < MAX_LOOKUP_ROUNDS);
             let made = if is_costly {
-                self.make_costly(query, externals.clone(), again).await
+                self.make_costly(query, given, again).await
             } else {
-                Ok(self.make(query, externals.clone(), again, ON_RUNTIME))
+                Ok(self.make(query, given, again, ON_RUNTIME))
             };
             let Ok(made) = made else { return self.given_up(query, "too many costly answers are under way") };
             match made {
-                Made::Lookup(lookups) => externals = Some(self.look_up(lookups, query).await),
+                Made::Lookup(lookups) => {
+                    rounds += 1;
+                    externals.extend(self.look_up(lookups, query).await);
+                }
                 Made::Signed(Signed::Unfinished(answer)) => return self.finish_signing(query, answer).await,
                 Made::Signed(Signed::Complete(reply, _)) if reply.too_costly && !is_costly => {
                     if !query.may_be_costly() {
@@ -116,7 +125,7 @@ impl Handler {
     async fn make_costly(
         self: &Arc<Self>,
         query: &Arc<ClientQuery>,
-        externals: Option<Externals>,
+        given: (Externals, bool),
         again: Again,
     ) -> Result<Made, NotDone> {
         let work = match query.transport {
@@ -125,22 +134,26 @@ impl Handler {
         };
         let effort = Effort { work, ..ON_RUNTIME };
         let (handler, made_for) = (Arc::clone(self), Arc::clone(query));
-        self.answering.run(query.id, move || handler.make(&made_for, externals, again, effort)).await
+        self.answering.run(query.id, move || handler.make(&made_for, given, again, effort)).await
     }
 
-    /// Makes an answer from the present state. Only without `externals` names may have to be looked up first.
-    fn make(&self, query: &ClientQuery, externals: Option<Externals>, again: Again, effort: Effort) -> Made {
+    /// Makes an answer from the present state, with the results of look-ups; the flag says whether it may have more of them.
+    fn make(
+        &self,
+        query: &ClientQuery,
+        (mut externals, may_look_up): (Externals, bool),
+        again: Again,
+        effort: Effort,
+    ) -> Made {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs::new(&config, &published, effort).made_again(again);
         let keys = self.keys(query, &inputs);
-        let has_looked_up = externals.is_some();
-        let mut externals = externals.unwrap_or_default();
         let mut outcome = inputs.answer(query, keys.as_ref(), &externals);
         if let Outcome::Lookup(more) = outcome {
-            if !has_looked_up {
+            if may_look_up {
                 return Made::Lookup(more);
             }
-            // The tree changed meanwhile. One look-up upstream is enough: other names count as failed.
+            // The client has waited long enough: other names count as failed.
             more.into_iter().for_each(|lookup: Lookup| externals.insert_failure(lookup));
             outcome = inputs.answer(query, keys.as_ref(), &externals);
         }
