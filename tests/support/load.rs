@@ -15,7 +15,7 @@ pub const NAMES: usize = 10_000;
 /// Queries a second over UDP.
 pub const RATE: u64 = 20_000;
 
-/// How long the last answers are waited for.
+/// How long the last answers are waited for, from the last one that came.
 const LAST: Duration = Duration::from_secs(3);
 
 /// What came of a load.
@@ -164,17 +164,23 @@ fn send(socket: &UdpSocket, shared: &Shared, stop: &AtomicBool) -> (u64, String)
 fn receive(socket: &UdpSocket, shared: &Shared) {
     socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     let mut buffer = [0; 512];
-    let (mut last, mut ended) = (Instant::now(), None);
+    let mut last = Instant::now();
+    // When the last answer came, or the last question was sent, whichever is later.
+    let mut quiet_since = None;
     loop {
-        if shared.all_sent.load(Acquire) {
-            let ended = *ended.get_or_insert_with(Instant::now);
-            let all = shared.pending.iter().all(|pending| !pending.load(Relaxed));
-            if all || ended.elapsed() > LAST {
-                *shared.after.lock().expect("unpoisoned") = counters();
-                return;
+        let Ok(len @ 2..) = socket.recv(&mut buffer) else {
+            // Nothing came for a moment: only then is there time to look for what is missing.
+            if shared.all_sent.load(Acquire) {
+                let quiet_since = *quiet_since.get_or_insert_with(Instant::now);
+                let is_complete = shared.pending.iter().all(|pending| !pending.load(Relaxed));
+                if is_complete || quiet_since.elapsed() > LAST {
+                    *shared.after.lock().expect("unpoisoned") = counters();
+                    return;
+                }
             }
-        }
-        let Ok(len @ 2..) = socket.recv(&mut buffer) else { continue };
+            continue;
+        };
+        quiet_since = None;
         let now = Instant::now();
         let mut gap = shared.gap.lock().expect("unpoisoned");
         *gap = gap.max(now - last);
