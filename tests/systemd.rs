@@ -9,11 +9,10 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use support::boot::{Machine, packages, why_not};
+use support::boot::{Machine, machines, packages, say};
+use support::cgroup::Cgroup;
 use support::etcd::Etcd;
 use support::load::{Load, NAMES, Outcome};
 use support::upstream::{Upstream, add, reply_to};
@@ -27,21 +26,6 @@ const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 53);
 
 /// Where the upstream of a machine is.
 const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 9], 53);
-
-/// One machine at a time: they share the processors. `None` where none can be booted, which is said loudly.
-fn machines(test: &str) -> Option<MutexGuard<'static, ()>> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if let Some(reason) = why_not() {
-        say(&format!("SKIPPED: {test}: {reason}\n"));
-        return None;
-    }
-    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Prints past the test harness, which keeps what passing tests print.
-fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
 
 /// A machine without systemd-resolved, whose resolver is the upstream.
 fn plain(release: &'static str) -> Machine {
@@ -592,7 +576,9 @@ fn the_image_needs_nothing_else() {
     // As a container has it: /dev and /proc, the host's network, and a copy of the root.
     let copy = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     support::run(std::process::Command::new("cp").arg("-a").arg(&root).arg(copy.path().join("root")));
-    let mut command = std::process::Command::new("systemd-nspawn");
+    let name = format!("skydns-image-{}", std::process::id());
+    let cgroup = Cgroup::new(&name);
+    let mut command = cgroup.command("systemd-nspawn");
     command.args([
         "-q",
         "--register=no",
@@ -602,10 +588,7 @@ fn the_image_needs_nothing_else() {
         "--resolv-conf=off",
         "--timezone=off",
     ]);
-    command
-        .arg(format!("--machine=skydns-image-{}", std::process::id()))
-        .arg("-D")
-        .arg(copy.path().join("root"));
+    command.arg(format!("--machine={name}")).arg("-D").arg(copy.path().join("root"));
     command.args(["/usr/bin/skydns", "-addr", &format!("127.0.0.1:{port}")]);
     // A name has to be looked up without the C library's modules.
     command.args(["-machines", &format!("http://localhost:{}", etcd.client_port)]);

@@ -1,11 +1,15 @@
 //! Machines with a real systemd: Debian roots, booted in containers.
 
+use super::cgroup::Cgroup;
 use super::{PATIENCE, Process, eventually, run};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The root of a machine: a directory with a release of Debian.
@@ -33,12 +37,32 @@ pub fn why_not() -> Option<&'static str> {
     (!nix::unistd::Uid::effective().is_root()).then_some("booting systemd takes root")
 }
 
+/// One machine at a time: the tests of a program share the processors. `None` where none can be booted, which is said
+/// loudly.
+pub fn machines(test: &str) -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if let Some(reason) = why_not() {
+        say(&format!("SKIPPED: {test}: {reason}\n"));
+        return None;
+    }
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Prints past the test harness, which keeps what passing tests print.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// A booted machine; it is powered off with its handle.
 pub struct Machine {
     process: Option<Process>,
     leader: i32,
     dir: tempfile::TempDir,
     name: String,
+    /// A network of ip-netns(8) that the machine is in; `None` for one of its own at each boot.
+    network: Option<String>,
+    /// The last field: what is left in the group ends after everything else.
+    cgroup: Cgroup,
 }
 
 impl Machine {
@@ -49,21 +73,34 @@ impl Machine {
 
     /// Boots a copy of a root.
     pub fn boot_root(root: &Root) -> Self {
+        Self::boot_in(root, None)
+    }
+
+    /// Boots a copy of a root in a network of ip-netns(8), which stays when the machine boots again.
+    pub fn boot_in(root: &Root, network: Option<&str>) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(root.make()).arg(dir.path().join("root")));
         fs::create_dir(dir.path().join("shared")).expect("a directory");
-        let name = format!("skydns-{}-{}", root.name, std::process::id());
-        let mut machine = Self { process: None, leader: 0, dir, name };
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("skydns-{}-{}-{number}", root.name, std::process::id());
+        let (cgroup, network) = (Cgroup::new(&name), network.map(str::to_owned));
+        let mut machine = Self { process: None, leader: 0, dir, name, network, cgroup };
         machine.start();
         machine
     }
 
     fn start(&mut self) {
         let log = File::create(self.dir.path().join("console")).expect("a file");
-        let mut command = Command::new("systemd-nspawn");
+        let network = self.network.as_ref().map_or_else(
+            || "--private-network".to_owned(),
+            |name| format!("--network-namespace-path=/run/netns/{name}"),
+        );
+        let mut command = self.cgroup.command("systemd-nspawn");
         command
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
-            .args(["-q", "--boot", "--register=no", "--keep-unit", "--private-network", "--link-journal=no"])
+            .args(["-q", "--boot", "--register=no", "--keep-unit", "--link-journal=no"])
+            .args([network.as_str(), "--capability=CAP_NET_ADMIN"])
             .arg(format!("--machine={}", self.name))
             .arg("-D")
             .arg(self.dir.path().join("root"))
@@ -98,6 +135,13 @@ impl Machine {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        self.cgroup.kill();
+    }
+
+    /// Ends all processes of the machine at once, as a loss of power does.
+    pub fn kill(&mut self) {
+        self.cgroup.kill();
+        self.process = None;
     }
 
     pub fn console(&self) -> String {
@@ -217,8 +261,6 @@ fn first_process(manager: u32) -> Option<i32> {
 impl Root {
     /// The directory, made if it is not there from an earlier run.
     fn make(&self) -> PathBuf {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         for tool in TOOLS {
             let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().expect("sh");
             assert!(found.status.success(), "{tool} is missing; packaging/setup test installs it");
@@ -227,10 +269,10 @@ impl Root {
         let root = home.join(self.name);
         let stamp = home.join(format!("{}.packages", self.name));
         let made_of = [&[self.packages], self.off].concat().join(" ");
+        let _lock = lock(&home.join(format!("{}.lock", self.name)));
         if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
             return root;
         }
-        fs::create_dir_all(&home).expect("a directory");
         let _ = fs::remove_dir_all(&root);
         let mut command = Command::new("mmdebstrap");
         command.args(["--quiet", "--variant=minbase", &format!("--include={}", self.packages)]);
@@ -244,6 +286,13 @@ impl Root {
     }
 }
 
+/// Waits until no other process holds a lock, and takes it.
+fn lock(path: &Path) -> Flock<File> {
+    fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    let file = File::create(path).expect("a file");
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("the lock")
+}
+
 /// The packages, built once.
 pub struct Packages {
     pub deb: PathBuf,
@@ -253,28 +302,45 @@ pub struct Packages {
     pub image: Option<PathBuf>,
 }
 
-/// Builds the packages of this checkout.
+/// Builds the packages of this checkout. Each test program has a copy, which another one's build does not touch.
 pub fn packages() -> &'static Packages {
     static BUILT: OnceLock<Packages> = OnceLock::new();
     BUILT.get_or_init(|| {
+        let dir = home_of_this_process("packages");
+        let lock = lock(Path::new("target/packages.lock"));
         let output = Command::new("packaging/build").stdin(Stdio::null()).output().expect("packaging/build");
         assert!(output.status.success(), "packaging/build: {}", String::from_utf8_lossy(&output.stderr));
-        let dir = Path::new("target/packages");
+        run(Command::new("cp").args(["-a", "--reflink=auto", "target/packages/."]).arg(&dir));
+        drop(lock);
         let find = |ending: &str| {
-            let entries = fs::read_dir(dir).expect("packages").map(|entry| entry.expect("an entry").path());
+            let entries = fs::read_dir(&dir).expect("packages").map(|entry| entry.expect("an entry").path());
             entries.into_iter().find(|path| path.to_string_lossy().ends_with(ending))
         };
         let deb = find("_amd64.deb").or_else(|| find("_arm64.deb")).expect("a .deb");
-        let next = later(&deb);
+        let next = later(&deb, &dir);
         Packages { deb, next, rpm: find(".rpm").expect("an .rpm"), image: find("-image.tar") }
     })
 }
 
+/// A directory for as long as this process runs; those of processes that have ended are removed.
+fn home_of_this_process(what: &str) -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(home).expect("a directory").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(what).and_then(|rest| rest.strip_prefix('-'));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let dir = home.join(format!("{what}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
 /// The same package with a later version, for upgrades.
-fn later(deb: &Path) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+fn later(deb: &Path, dir: &Path) -> PathBuf {
     let (tree, next) = (dir.join("next"), dir.join("skydns-next.deb"));
-    let _ = fs::remove_dir_all(&tree);
     run(Command::new("dpkg-deb").arg("-R").arg(deb).arg(&tree));
     let control = fs::read_to_string(tree.join("DEBIAN/control")).expect("a control file");
     let control = control.replace("\nVersion: 3.0.0-1\n", "\nVersion: 3.0.1-1\n");

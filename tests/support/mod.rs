@@ -8,6 +8,7 @@
 )]
 
 pub mod boot;
+pub mod cgroup;
 pub mod etcd;
 pub mod judge;
 pub mod load;
