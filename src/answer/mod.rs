@@ -98,6 +98,11 @@ fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome
         // The parent zone has the DS records of the apex. A server that is not asked for others' names has to answer that
         // it has none (RFC 4035 §3.1.4.1).
         RecordType::DS if view.zone.is_apex(query.name()) && view.may_forward() => Outcome::ForwardExisting,
+        // Whoever validates would take an unsigned answer for a forged one.
+        _ if view.zone.lacks_keys => {
+            let why = "the DNSSEC keys of the domain cannot be used";
+            Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::RRSIGS_MISSING, why))
+        }
         NXNAME => {
             let why = "NXNAME is for denials only";
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))

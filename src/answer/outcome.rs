@@ -57,6 +57,8 @@ pub struct Ede {
 impl Ede {
     /// Stale Answer.
     pub const STALE: u16 = 3;
+    /// RRSIGs Missing.
+    pub const RRSIGS_MISSING: u16 = 10;
     /// Cached Error.
     pub const CACHED_ERROR: u16 = 13;
     /// Not Ready.

@@ -32,6 +32,8 @@ pub struct Zone {
     /// Whether answers are signed for clients that want it: then a name has either a CNAME or other data, and no data of
     /// upstreams.
     pub is_signed: bool,
+    /// Whether the keys of a zone that has to be signed cannot be used: then nothing is answered for it.
+    pub lacks_keys: bool,
     /// Minimum number of labels of a name whose addresses are looked up upstream.
     pub ndots: u8,
     /// Whether `home.arpa` is denied here, because the upstreams are not those of the local network (RFC 8375).
@@ -82,6 +84,7 @@ impl Zone {
             round_robin: true,
             flatten: Flatten::Auto,
             is_signed: false,
+            lacks_keys: false,
             ndots: 2,
             denies_home_arpa: false,
             identity: None,

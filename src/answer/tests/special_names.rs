@@ -223,3 +223,19 @@ fn the_own_domain_goes_before_special_use() {
         assert!(lines(&missing.authorities)[0].contains("ns.dns."), "{domain}");
     }
 }
+
+#[test]
+fn a_domain_without_the_keys_that_it_needs_is_not_answered() {
+    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#), ("1.0.0.10.in-addr.arpa.", r#"{"host":"a.b"}"#)]);
+    (site.zone.is_signed, site.zone.lacks_keys) = (true, true);
+    for asked in ["a.skydns.test.", "none.skydns.test.", "skydns.test."] {
+        for rtype in [RecordType::A, RecordType::SOA, RecordType::DNSKEY] {
+            let answer = site.ask(asked, rtype);
+            assert_eq!((answer.rcode, answer.answers.len()), (ResponseCode::ServFail, 0), "{asked} {rtype}");
+            assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::RRSIGS_MISSING));
+        }
+    }
+    // The zones of others are none of its business.
+    assert!(matches!(site.outcome("www.example.org.", RecordType::A, DNSClass::IN), Outcome::Forward));
+    assert_eq!(site.ask("1.0.0.10.in-addr.arpa.", RecordType::PTR).answers.len(), 1);
+}

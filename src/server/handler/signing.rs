@@ -12,9 +12,6 @@ use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// RRSIGs Missing (RFC 8914 §4.11).
-const RRSIGS_MISSING: u16 = 10;
-
 /// How long the signatures of one answer may take, the wait for threads included.
 const SIGNING_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -158,7 +155,7 @@ impl Handler {
         self.metrics.unsigned();
         let level = self.unsigned_log.level(log::Level::Warn);
         log::log!(level, "signing {} {}: {error}", query.name(), query.request.query.query_type());
-        let error = Ede::new(RRSIGS_MISSING, "the answer could not be signed");
+        let error = Ede::new(Ede::RRSIGS_MISSING, "the answer could not be signed");
         Reply::failure(ResponseCode::ServFail, error)
     }
 }
