@@ -72,27 +72,38 @@ fn what_cannot_be_used_is_told_with_its_place() {
     let pipe = pipes.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     let pipe = pipe.to_str().expect("a path");
-    let cases: [Refused<'_>; 20] = [
+    // A command line that is wrong ends the start.
+    let cases: [Refused<'_>; 13] = [
         (&["-nope"], &[], 64, "flag -nope does not exist"),
         (&["-addr"], &[], 64, "flag -addr needs a value"),
         (&["-round-robin", "false"], &[], 64, "as in -round-robin=false"),
         (&["serve"], &[], 64, "\"serve\" is no command"),
-        (&["-addr", "localhost:53"], &[], 78, "flag -addr: \"localhost:53\" is not an IP address and port"),
-        (&["-nameservers", "8.8.8.8:99999"], &[], 78, "flag -nameservers: \"8.8.8.8:99999\""),
-        (&["-rtimeout", "2"], &[], 78, "flag -rtimeout: \"2\" is not a duration"),
-        (&["-domain", "a..b"], &[], 78, "flag -domain: \"a..b\" is not a domain name"),
+        (&["-addr", "localhost:53"], &[], 64, "flag -addr: \"localhost:53\" is not an IP address and port"),
+        (&["-nameservers", "8.8.8.8:99999"], &[], 64, "flag -nameservers: \"8.8.8.8:99999\""),
+        (&["-rtimeout", "2"], &[], 64, "flag -rtimeout: \"2\" is not a duration"),
+        (&["-domain", "a..b"], &[], 64, "flag -domain: \"a..b\" is not a domain name"),
+        (&["-kubernetes"], &[], 64, "reads no Kubernetes master"),
+        (&["-machines", "ftp://x"], &[], 64, "\"ftp://x\" is not the URL of an etcd endpoint"),
+        (&["-local", "{machine}.x"], &[], 64, "flag -local: \"{machine}\" is neither {hostname}"),
+        (&["-log-level", "loud"], &[], 64, "\"loud\" is not error, warn, info or debug"),
+        (&["-records", records, "-addr", &taken], &[], 71, " is held by cli-"),
+    ];
+    for (args, variables, code, message) in cases {
+        let (is, text) = refused(args, variables);
+        assert!(is == code && text.contains(message), "{args:?}: {is} {text}");
+    }
+    // Everything else does so with -strict alone.
+    let cases: [Refused<'_>; 9] = [
         (&["-domain", ".", "-dnssec", "K.+013+00001"], &[], 78, "the domain \".\" cannot be signed"),
-        (&["-kubernetes"], &[], 78, "reads no Kubernetes master"),
         (&[], &[("SKYDNS_NDOTS", "many")], 78, "variable SKYDNS_NDOTS: \"many\" is not a whole number"),
         (&["-env-file", pipe], &[], 78, "cannot be read: it is not a regular file"),
         (&["-machines", https, "-ca-cert", pipe], &[], 78, "cannot be read: it is not a regular file"),
-        (&["-records", missing], &[], 78, "cannot read /nonexistent/file"),
-        (&["-machines", "ftp://x"], &[], 78, "\"ftp://x\" is not the URL of an etcd endpoint"),
+        (&["-records", missing], &[], 78, "flag -records: the directory cannot be read: No such file"),
         (
             &["-machines", https, "-ca-cert", missing],
             &[],
             78,
-            "-ca-cert (ETCD_CACERT): /nonexistent/file: cannot be read",
+            "flag -ca-cert: /nonexistent/file: cannot be read",
         ),
         (
             &["-machines", https, "-tls-pem", missing],
@@ -100,27 +111,71 @@ fn what_cannot_be_used_is_told_with_its_place() {
             78,
             "needs both -tls-pem (ETCD_TLSPEM) and -tls-key",
         ),
-        (
-            &["-records", records, "-local", "{machine}.x"],
-            &[],
-            78,
-            "flag -local: \"{machine}\" is neither {hostname}",
-        ),
-        (&["-records", records, "-addr", &taken], &[], 71, " is held by cli-"),
-        (
-            &["-records", records],
-            &[("PROMETHEUS_PORT", "x")],
-            78,
-            "variable PROMETHEUS_PORT: \"x\" is not a port",
-        ),
+        (&[], &[("SKYDNS_LOCAL", "{machine}.x")], 78, "SKYDNS_LOCAL: \"{machine}\" is neither {hostname}"),
+        (&[], &[("PROMETHEUS_PORT", "x")], 78, "variable PROMETHEUS_PORT: \"x\" is not a port"),
     ];
+    let listen = format!("127.0.0.1:{}", free_port());
     for (args, variables, code, message) in cases {
-        let (is, text) = refused(args, variables);
+        let usual = ["-strict", "-addr", &listen, "-records", records];
+        let (is, text) = refused(&[&usual, args].concat(), variables);
         assert!(is == code && text.contains(message), "{args:?}: {is} {text}");
         assert!(!text.contains("panicked") && !text.contains("Error {"), "{text}");
     }
     let (code, text) = refused(&["-systemd", "-records", records], &[]);
     assert!(code == 78 && text.contains("systemd passed no socket"), "{code} {text}");
+}
+
+/// Variables that cannot be used, and what the log says of them.
+const BAD_VARIABLES: [(&str, &str, &str); 12] = [
+    ("SKYDNS_TTL", "many", "\"many\" is not a whole number; the default is used"),
+    ("SKYDNS_DOMAIN", "a..b", "\"a..b\" is not a domain name; the default is used"),
+    ("SKYDNS_LOCAL", "{x}.y", "\"{x}\" is neither {hostname} nor {machine_id}; the default is used"),
+    ("SKYDNS_NAMESERVERS", "dns.example.org", "\"dns.example.org\" is not an IP address and port"),
+    ("SKYDNS_ROUND_ROBIN", "maybe", "\"maybe\" is not a boolean (true or false); the default is used"),
+    ("SKYDNS_RECORDS_LINKS", "x", "\"x\" is not a boolean"),
+    ("SKYDNS_LOG", "printer", "\"printer\" is not "),
+    (
+        "SKYDNS_DNSSEC",
+        "/nonexistent/Kskydns.local.+013+00001",
+        "Kskydns.local.+013+00001.key: cannot be read",
+    ),
+    ("ETCD_MACHINES", "ftp://me:secret@x", "\"ftp://…@x\" is not the URL of an etcd endpoint"),
+    ("ETCD_CACERT", "/nonexistent/ca.pem", "/nonexistent/ca.pem: cannot be read"),
+    ("ETCD_TLSPEM", "/nonexistent/client.pem", "the client certificate needs both"),
+    ("PROMETHEUS_PORT", "x", "\"x\" is not a port"),
+];
+
+#[test]
+fn a_variable_that_cannot_be_used_costs_itself_alone() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
+        Some(reply)
+    });
+    for (name, value, told) in BAD_VARIABLES {
+        let setup =
+            Setup::new().variable(name, value).record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+        let nameserver = upstream.address.to_string();
+        let setup =
+            if name == "SKYDNS_NAMESERVERS" { setup } else { setup.args(&["-nameservers", &nameserver]) };
+        let agent = setup.start();
+        assert!(
+            agent.log().contains(&format!("error: refused: variable {name}: ")),
+            "{name}\n{}",
+            agent.log()
+        );
+        assert!(agent.log().contains(told), "{name}: {told}\n{}", agent.log());
+        assert!(!agent.log().contains("secret"), "{}", agent.log());
+        if name != "SKYDNS_NAMESERVERS" {
+            assert_eq!(agent.data("www.example.org.", RecordType::A), ["192.0.2.99"], "{name}");
+        }
+        let own = agent.ask("a.skydns.local.", RecordType::A);
+        match name {
+            // Nobody knows whether the domain has to be signed: what a validator would refuse is not answered.
+            "SKYDNS_DNSSEC" => assert_eq!(own.metadata.response_code, ResponseCode::ServFail),
+            _ => assert_eq!(own.answers.len(), 1, "{name}"),
+        }
+    }
 }
 
 #[test]
@@ -145,21 +200,11 @@ fn check_lists_everything_that_is_wrong() {
     write("local/skydns/Upper", r#"{"host":"10.0.0.2"}"#);
     symlink(".", dir.path().join("loop")).expect("a link");
     symlink("/proc/self/mem", dir.path().join("local/outside")).expect("a link");
-    let bad = [
-        "check",
-        "-records",
-        &records,
-        "-addr",
-        "x",
-        "-machines",
-        "http://127.0.0.1:1",
-        "-dnssec",
-        "/no/Kx.+013+1",
-    ];
-    let (code, text) = outcome(&mut skydns(&bad));
+    let bad = ["check", "-records", &records, "-machines", "http://127.0.0.1:1", "-dnssec", "/no/Kx.+013+1"];
+    let (code, text) = outcome(skydns(&bad).env("SKYDNS_ADDR", "x"));
     assert_eq!(code, 78, "{text}");
     for line in [
-        "problem: flag -addr: \"x\" is not an IP address and port",
+        "problem: variable SKYDNS_ADDR: \"x\" is not an IP address and port",
         "problem: files: /skydns/local/skydns/bad: field \"port\" is -1, not in 0..=65535; the record is not served",
         "problem: files: /skydns/local/skydns/list: field \"host\" is \"10.0.0.1,10.0.0.2\", which is no IP address and \
          no name of a host: it is a list; each host needs a key of its own; the record is not served",
@@ -281,8 +326,6 @@ fn the_log_level_is_taken_and_changed_by_a_reload() {
     });
     agent.write("local/skydns/b", "[");
     eventually("warnings are logged", || agent.log().contains("skydns/b: refused"));
-    let (code, text) = refused(&["-log-level", "loud"], &[]);
-    assert!(code == 78 && text.contains("\"loud\" is not error, warn, info or debug"), "{code} {text}");
 }
 
 #[test]
@@ -464,7 +507,7 @@ fn without_syslog_the_log_is_on_standard_error() {
         return;
     }
     let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", "syslog"]).start();
-    assert!(agent.log().contains("cannot log to syslog, so this goes to standard error"));
+    assert!(agent.log().contains("; the log goes to standard error"));
 }
 
 #[test]

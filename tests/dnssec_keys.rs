@@ -38,13 +38,13 @@ fn tag(key: &Path) -> u16 {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_fatal_at_the_start() {
+fn keys_that_cannot_be_used_are_told_and_fatal_if_that_is_asked_for() {
     let keys = KeyRing::new();
     let key = keys.own(&[]);
     let other = keys.own(&[]);
     let (base, second) = (key.display().to_string(), other.display().to_string());
     let fails = |dnssec: &str| {
-        let (mut command, _, _dir) = setup(dnssec).command();
+        let (mut command, _, _dir) = setup(dnssec).args(&["-strict"]).command();
         let output = command.stdin(Stdio::null()).output().expect("the agent");
         assert_eq!(output.status.code(), Some(78), "{dnssec}");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -77,6 +77,48 @@ fn keys_that_cannot_be_used_are_fatal_at_the_start() {
 }
 
 #[test]
+fn a_domain_without_its_keys_is_not_served_unless_it_was_unsigned() {
+    let (keys, state) = (KeyRing::new(), tempfile::tempdir().expect("a directory"));
+    let key = keys.own(&[]).display().to_string();
+    let state = state.path().to_str().expect("a path");
+    let start = |args: &[&str]| {
+        let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+        setup.args(&["-state-dir", state]).args(args).start()
+    };
+    let end = |mut agent: Agent| {
+        agent.process.signal("-TERM");
+        assert!(agent.process.wait().success());
+    };
+    let rcode = |agent: &Agent| agent.ask("a.skydns.local.", RecordType::A).metadata.response_code;
+    let bad = ["-dnssec", "/no/Kskydns.local.+013+00001"];
+
+    // Nobody knows how it was served.
+    let agent = start(&bad);
+    assert_eq!(rcode(&agent), ResponseCode::ServFail);
+    assert_eq!(support::error_code(agent.address(), "a.skydns.local."), Some(10));
+    assert_eq!(rcode(&start(&[])), ResponseCode::NoError);
+    // As soon as it was served unsigned it goes on so, over a restart as well.
+    let kept = std::path::Path::new(state).join("settings");
+    eventually("it is kept", || fs::read_to_string(&kept).is_ok_and(|text| text.contains("false")));
+    let agent = start(&bad);
+    assert_eq!((rcode(&agent), signed_by(&agent).len()), (ResponseCode::NoError, 0));
+    assert!(agent.log().contains("; the domain stays unsigned"), "{}", agent.log());
+    end(agent);
+    // Once it was signed, it is signed: with the keys that signed last.
+    let agent = start(&["-dnssec", &key]);
+    let tags = signed_by(&agent);
+    assert_eq!(tags.len(), 1);
+    eventually("it is kept", || fs::read_to_string(&kept).is_ok_and(|text| text.contains("true")));
+    end(agent);
+    let agent = start(&bad);
+    assert_eq!(signed_by(&agent), tags, "{}", agent.log());
+    end(agent);
+    fs::remove_file(format!("{key}.private")).expect("removed");
+    assert_eq!(rcode(&start(&bad)), ResponseCode::ServFail);
+    assert_eq!(rcode(&start(&["-dnssec", &key])), ResponseCode::ServFail);
+}
+
+#[test]
 fn a_private_key_for_everybody_is_told() {
     let keys = KeyRing::new();
     let base = keys.own(&[]).display().to_string();
@@ -100,9 +142,7 @@ fn a_reload_takes_other_keys_and_keeps_the_old_ones_if_they_are_bad() {
     eventually("both keys sign", || signed_by(&agent).len() == 2);
     fs::write(format!("{}.private", first.display()), "nonsense").expect("written");
     agent.process.signal("-HUP");
-    eventually("the reload failed", || {
-        agent.log().contains("reload failed, what was before stays: dnssec: ")
-    });
+    eventually("the keys are refused", || agent.log().contains("; the keys in use stay"));
     assert_eq!(signed_by(&agent).len(), 2);
     for ending in ["key", "private"] {
         fs::remove_file(format!("{}.{ending}", first.display())).expect("removed");
@@ -122,7 +162,9 @@ fn the_store_names_keys_too() {
     eventually("it is signed", || signed_by(&agent) == [tag(&key)]);
     agent.write("config", r#"{"dnssec":["/no/Kx.+013+00001"],"ttl":78}"#);
     eventually("the error is told", || {
-        agent.log().contains("the last good one stays: dnssec: /no/Kx.+013+00001.key")
+        agent
+            .log()
+            .contains("refused: files: /skydns/config: field \"dnssec\": dnssec: /no/Kx.+013+00001.key")
     });
     assert_eq!(signed_by(&agent), [tag(&key)]);
     agent.write("config", "{}");
@@ -298,5 +340,5 @@ fn a_domain_without_keys_is_refused() {
     });
     let answer = ask(agent.address(), &dnssec_query("a.skydns.local.", RecordType::A));
     assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
-    assert_eq!(signed_by(&agent), [tag(&key)], "the last good configuration stays");
+    assert_eq!(signed_by(&agent), [tag(&key)], "the last good domain stays");
 }

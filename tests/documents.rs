@@ -10,7 +10,7 @@ mod guides;
 mod markdown;
 mod support;
 
-use skydns::config::{Arguments, flags, read_variables};
+use skydns::config::{Arguments, ValuesBefore, Variables, VariablesFile, flags, read_env_file};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -64,7 +64,7 @@ fn the_man_pages_name_every_setting() {
 #[test]
 fn the_file_of_variables_names_every_variable_and_sets_none() {
     let text = shipped("packaging/default/skydns");
-    assert_eq!(read_variables(&text), ([].into(), Vec::new()));
+    assert_eq!(read_env_file(&text), VariablesFile::default());
     let uncommented: String = text
         .lines()
         .filter_map(|line| {
@@ -72,13 +72,21 @@ fn the_file_of_variables_names_every_variable_and_sets_none() {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
-    let (named, problems) = read_variables(&uncommented);
-    assert_eq!(problems, []);
-    let names: BTreeSet<_> = named.keys().map(String::as_str).collect();
+    let named = read_env_file(&uncommented);
+    let names: BTreeSet<_> = named.assignments.iter().map(|assignment| &*assignment.name).collect();
     assert_eq!(names, variables());
     // What it shows can be used as it stands.
-    let read = Arguments::parse([], |name| named.get(name).cloned()).expect("arguments");
-    assert_eq!(read.problems, []);
+    assert_eq!(refused([], &named), Ok(Vec::new()));
+}
+
+/// What is refused of arguments and of a file of variables.
+fn refused(args: impl IntoIterator<Item = String>, content: &VariablesFile) -> Result<Vec<String>, String> {
+    let mut variables = Variables::default();
+    variables.add_file(std::path::Path::new("file"), content);
+    let arguments = Arguments::parse(args, &variables, &ValuesBefore::default());
+    let Arguments { flag_problems, refused, .. } = arguments.map_err(|error| error.to_string())?;
+    let flags = flag_problems.iter().map(ToString::to_string);
+    Ok(flags.chain(refused.iter().map(ToString::to_string)).collect())
 }
 
 #[test]

@@ -425,7 +425,7 @@ fn the_configuration_in_etcd_is_followed() {
         let log = agent.log();
         log.contains("/skydns/config: field \"ttl\": \"79\" is not a whole number")
             && log.contains("field \"domain\": 17 is not a string")
-            && log.contains("the last good one stays")
+            && log.contains("the last good value, stays")
     });
     assert_eq!(ttl(), Some(78));
     let negative = || agent.ask("none.site.test.", RecordType::A).authorities[0].ttl;

@@ -90,7 +90,7 @@ fn reload(manager: &Manager, agent: &Agent) -> String {
 }
 
 #[test]
-fn a_reload_reads_the_variables_again_and_a_bad_one_changes_nothing() {
+fn a_reload_reads_the_variables_again_and_a_bad_one_costs_itself() {
     let manager = Manager::new();
     let file = manager.dir.path().join("skydns");
     let write = |text: &str| std::fs::write(&file, text).expect("a file");
@@ -114,21 +114,75 @@ fn a_reload_reads_the_variables_again_and_a_bad_one_changes_nothing() {
     assert_eq!(ttl("x.two.example."), Some(3600), "what is not in the file any more is the default again");
     assert_eq!(ttl("x.one.example."), None);
 
-    for (text, told) in [
-        ("SKYDNS_TTL=many\n", "variable SKYDNS_TTL: \"many\" is not a whole number"),
-        ("ETCD_CACERT=/nowhere/ca.pem\nETCD_MACHINES=https://127.0.0.1:1\n", "/nowhere/ca.pem"),
-        ("SKYDNS_LOCAL={x}.y\n", "is neither {hostname} nor {machine_id}"),
+    // What cannot be used costs itself: everything else of the file is taken.
+    for (text, line, told) in [
+        ("SKYDNS_TTL=many", 2, "SKYDNS_TTL: \"many\" is not a whole number; the default is used"),
+        ("SKYDNS_LOCAL={x}.y", 2, "SKYDNS_LOCAL: \"{x}\" is neither {hostname} nor {machine_id}"),
+        ("SKYDNS_TLT=7", 2, "SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one"),
+        ("export", 2, "no \"=\""),
+        ("PROMETHEUS_PORT=x", 2, "PROMETHEUS_PORT: \"x\" is not a port"),
     ] {
-        write(text);
+        write(&format!("SKYDNS_DOMAIN=two.example\n{text}\nSKYDNS_MIN_TTL=7\n"));
         let ready = reload(&manager, &agent);
-        assert!(ready.contains("reload failed at 20") && ready.contains(told), "{ready}");
-        assert!(agent.log().contains("reload failed, what was before stays"), "{}", agent.log());
+        let told = format!("STATUS=refused: {}:{line}: {told}", file.display());
+        assert!(ready.contains(&told), "{told}\n{ready}");
+        assert!(agent.log().contains("reloaded, but 1 setting is refused"), "{}", agent.log());
         assert_eq!(ttl("x.two.example."), Some(3600));
+        let denied = agent.ask("none.two.example.", RecordType::A);
+        assert_eq!(denied.authorities.first().map(|record| record.ttl), Some(7), "{text}");
     }
+    // A value that was good before stays.
+    write("SKYDNS_DOMAIN=two.example\nSKYDNS_TTL=60\n");
+    assert!(!reload(&manager, &agent).contains("refused"));
+    write("SKYDNS_DOMAIN=two.example\nSKYDNS_TTL=many\n");
+    assert!(reload(&manager, &agent).contains("60, the last good value, stays"));
+    assert_eq!(ttl("x.two.example."), Some(60));
+    // With SKYDNS_STRICT nothing changes.
+    write("SKYDNS_DOMAIN=one.example\nSKYDNS_TTL=many\nSKYDNS_STRICT=true\n");
+    let ready = reload(&manager, &agent);
+    assert!(ready.contains("reload failed at 20"), "{ready}");
+    assert_eq!(ttl("x.two.example."), Some(60));
     write("SKYDNS_DOMAIN=one.example\n");
     let ready = reload(&manager, &agent);
-    assert!(!ready.contains("failed"), "{ready}");
+    assert!(!ready.contains("failed") && !ready.contains("refused"), "{ready}");
     assert_eq!(ttl("x.one.example."), Some(3600));
+}
+
+#[test]
+fn the_reload_command_waits_and_tells_what_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conf_dir = dir.path().join("conf.d");
+    std::fs::create_dir(&conf_dir).expect("a directory");
+    let file = conf_dir.join("10-site.conf");
+    std::fs::write(&file, "SKYDNS_TTL=600\n").expect("a file");
+    let run_dir = dir.path().to_str().expect("a path");
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+        .variable("RUNTIME_DIRECTORY", run_dir)
+        .args(&["-conf-dir", conf_dir.to_str().expect("a path")])
+        .start();
+    let ttl = || agent.ask("a.skydns.local.", RecordType::A).answers[0].ttl;
+    let reload = |pid: u32| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_skydns"));
+        let output = command.env("RUNTIME_DIRECTORY", run_dir).args(["reload", &pid.to_string()]).output();
+        let output = output.expect("an output");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for round in 1..=5 {
+        std::fs::write(&file, format!("SKYDNS_TTL={round}\n")).expect("a file");
+        assert_eq!(reload(agent.process.id()), (Some(0), String::new()));
+        assert_eq!(ttl(), round, "it is done when the command ends");
+    }
+    std::fs::write(&file, "\nSKYDNS_TTL=many\n").expect("a file");
+    let (code, text) = reload(agent.process.id());
+    let told = format!(
+        "skydns: refused: {}:2: SKYDNS_TTL: \"many\" is not a whole number; 5, the last",
+        file.display()
+    );
+    assert!(code == Some(78) && text.contains(&told), "{code:?} {text}");
+    assert_eq!(ttl(), 5);
+    let (code, text) = reload(u32::MAX / 2);
+    assert!(code == Some(71) && text.contains("process 2147483647"), "{code:?} {text}");
 }
 
 #[test]
@@ -155,7 +209,7 @@ fn a_reload_changes_the_sources_once_the_new_ones_are_read() {
     write(&two.endpoint());
     two.kill();
     let ready = reload(&manager, &agent);
-    assert!(ready.contains("the new sources cannot be read"), "{ready}");
+    assert!(ready.contains("refused: the new sources cannot be read, those before stay: etcd: "), "{ready}");
     assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.1.1"]);
     one.put("/skydns/local/skydns/x", r#"{"host":"10.0.1.2"}"#);
     eventually("the old source goes on", || agent.data("x.skydns.local.", RecordType::A) == ["10.0.1.2"]);

@@ -1,22 +1,24 @@
 //! The configuration and the signer that flags and variables give together with the store.
 //!
-//! What cannot be used of the store's configuration costs itself: the last good value of a field stays, or else flag,
-//! variable or default counts. Some of that shows only here: a name that cannot be made on this host, and keys that are not
-//! those of the domain.
+//! What cannot be used costs itself: the last good value of a field of the store stays, or else flag, variable or default
+//! counts. Some of that shows only here: a name that cannot be made on this host, and keys that cannot be read or are not
+//! those of the domain. Something can always be derived.
 
-use super::key_files::KeysError;
 use super::signer;
 use crate::config::{
-    Config, HostIdentity, Setting, SettingOrigin, SettingProblem, Spec, StoreBefore, StoreFields,
-    StoreSettings,
+    Config, DnssecConfig, HostIdentity, Instead, RefusedSetting, SettingOrigin, SettingProblem, Spec,
+    StoreBefore, StoreFields, StoreSettings,
 };
 use crate::dnssec::{SignatureCache, Signer};
 use crate::service::Keyspace;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The setting that names DNSSEC keys.
 const DNSSEC: &str = "dnssec";
+
+/// The setting of the domain.
+const DOMAIN: &str = "domain";
 
 /// The settings that a configuration is derived from.
 #[derive(Clone, Copy)]
@@ -30,6 +32,20 @@ pub(super) struct Basis<'a> {
     pub(super) last: &'a StoreFields,
     /// The cache of signatures, and how many RRsets it has room for.
     pub(super) signatures: (&'a Arc<SignatureCache>, usize),
+    pub(super) keys: KeysBefore<'a>,
+}
+
+/// What stands in for DNSSEC keys that cannot be used.
+#[derive(Clone, Copy)]
+pub(super) struct KeysBefore<'a> {
+    /// Where the setting of flags and variables comes from.
+    pub(super) origin: &'a SettingOrigin,
+    /// The signer in use.
+    pub(super) signer: Option<&'a Arc<Signer>>,
+    /// Names of keys that signed before.
+    pub(super) last_names: &'a [String],
+    /// Whether a zone was served unsigned.
+    pub(super) was_unsigned: &'a dyn Fn(&hickory_proto::rr::Name) -> bool,
 }
 
 /// What is derived.
@@ -44,51 +60,112 @@ pub(super) struct Derived {
     /// Names of fields that mean nothing here.
     pub(super) unknown: Vec<String>,
     /// What of the store's configuration cannot be used.
-    pub(super) problems: Vec<String>,
+    pub(super) store_refused: Vec<RefusedSetting>,
+    /// Why keys, or the host's own name, cannot be used as flags and variables say.
+    pub(super) refused: Vec<RefusedSetting>,
 }
 
-/// The cache of signatures, and the signer if the configuration names keys.
-type Signing = (Arc<SignatureCache>, Option<Arc<Signer>>);
-
-/// Why nothing can be derived.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DeriveError {
-    #[error(transparent)]
-    Config(#[from] SettingProblem),
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-}
-
-impl<'a> Basis<'a> {
-    /// The same without the store's configuration.
-    pub(super) fn without_store(self) -> Self {
-        Self { stored: None, ..self }
-    }
-
+impl Basis<'_> {
     /// Derives the configuration.
-    ///
-    /// # Errors
-    /// Flags and variables cannot be used, or the DNSSEC keys are not those of the domain whatever fields are left out.
-    pub(super) fn derive(self) -> Result<Derived, DeriveError> {
+    pub(super) fn derive(self) -> Derived {
         let mut last = self.last.clone();
-        let (mut unusable, mut problems) = (BTreeSet::new(), Vec::new());
+        let mut unusable = BTreeMap::new();
+        let mut base = self.base.clone();
+        let mut refused = Vec::new();
         loop {
-            let settings = self.settings(StoreBefore { last: &last, unusable: &unusable });
-            let error = match self.configure(&settings) {
-                Ok((config, (signatures, signer))) => {
-                    let StoreSettings { spec, applied, unknown, problems: of_fields } = settings;
-                    problems.splice(0..0, of_fields.iter().map(ToString::to_string));
-                    return Ok(Derived { spec, config, signer, signatures, applied, unknown, problems });
+            let settings =
+                Basis { base: &base, ..self }.settings(StoreBefore { last: &last, unusable: &unusable });
+            let (setting, reason) = match Config::new(&settings.spec, self.host) {
+                Err(SettingProblem { origin, reason }) => {
+                    if !matches!(origin, SettingOrigin::Store { .. }) {
+                        // It could be used a moment ago: the host has changed.
+                        base.local = None;
+                        let (reason, instead) = (reason.to_string(), Instead::Default);
+                        refused.push(RefusedSetting { origin, reason, instead });
+                        continue;
+                    }
+                    ("local", reason.to_string())
                 }
-                Err(error) => error,
+                Ok(config) => {
+                    let signatures = self.signatures_for(&config);
+                    match signer::new_signer(&config, &signatures) {
+                        Ok(signer) => {
+                            return Derived::new(settings, config, (signatures, signer), refused);
+                        }
+                        Err(error) if settings.applied.has(DNSSEC) && !unusable.contains_key(DNSSEC) => {
+                            (DNSSEC, error.to_string())
+                        }
+                        // A domain that the store names must not take the signed one away.
+                        Err(error) if self.has_keys_without(DOMAIN, &settings, &last, &unusable) => {
+                            (DOMAIN, error.to_string())
+                        }
+                        Err(error) => {
+                            let (config, signer, instead) = self.without_keys(config, &signatures);
+                            let origin = self.origin_of_keys(&settings);
+                            refused.push(RefusedSetting { origin, reason: error.to_string(), instead });
+                            return Derived::new(settings, config, (signatures, signer), refused);
+                        }
+                    }
+                }
             };
-            match field_of(&error, &settings.applied) {
-                Some(setting) if unusable.insert(setting) => problems.push(error.to_string()),
-                // Without its last good keys a domain would be served unsigned.
-                Some(setting) if setting != DNSSEC => last = last.without(setting),
-                _ => return Err(error),
+            if unusable.insert(setting, reason).is_some() {
+                last = last.without(setting);
             }
         }
+    }
+
+    /// What serves the domain while its keys cannot be used: those in use, those that signed last, or no signatures for a zone
+    /// that had none. The answers of a zone that was signed are never served unsigned.
+    fn without_keys(
+        self,
+        mut config: Config,
+        signatures: &Arc<SignatureCache>,
+    ) -> (Config, Option<Arc<Signer>>, Instead) {
+        let zone = config.zone.domain().clone();
+        if let Some(signer) = self.keys.signer.filter(|signer| *signer.zone() == zone) {
+            return (config, Some(Arc::clone(signer)), Instead::Told("the keys in use stay"));
+        }
+        if !self.keys.last_names.is_empty() && config.dnssec.keys != self.keys.last_names {
+            let names = self.keys.last_names.to_vec();
+            let last =
+                Config { dnssec: DnssecConfig { keys: names, ..config.dnssec.clone() }, ..config.clone() };
+            if let Ok(Some(signer)) = signer::new_signer(&last, signatures) {
+                return (config, Some(signer), Instead::LastGood(self.keys.last_names.join(",")));
+            }
+        }
+        if (self.keys.was_unsigned)(&zone) {
+            config.zone.is_signed = false;
+            return (config, None, Instead::Told("the domain stays unsigned"));
+        }
+        config.zone.lacks_keys = true;
+        let told = "names of the domain are SERVFAIL until the keys can be used (systemctl reload skydns)";
+        (config, None, Instead::Told(told))
+    }
+
+    /// Whether the keys could be used without a field of the store.
+    fn has_keys_without(
+        self,
+        field: &'static str,
+        settings: &StoreSettings,
+        last: &StoreFields,
+        unusable: &BTreeMap<&'static str, String>,
+    ) -> bool {
+        if !settings.applied.has(field) || unusable.contains_key(field) {
+            return false;
+        }
+        let mut unusable = unusable.clone();
+        unusable.insert(field, String::new());
+        let without = self.settings(StoreBefore { last, unusable: &unusable });
+        let config = Config::new(&without.spec, self.host);
+        config.is_ok_and(|config| signer::new_signer(&config, &self.signatures_for(&config)).is_ok())
+    }
+
+    fn origin_of_keys(&self, settings: &StoreSettings) -> SettingOrigin {
+        let of_store = || {
+            let key = Keyspace::new(&self.base.path_prefix).config_key();
+            SettingOrigin::Store { key, field: DNSSEC.to_owned() }
+        };
+        if settings.applied.has(DNSSEC) { of_store() } else { self.keys.origin.clone() }
     }
 
     fn settings(self, before: StoreBefore<'_>) -> StoreSettings {
@@ -100,27 +177,24 @@ impl<'a> Basis<'a> {
         }
     }
 
-    /// Makes the configuration of settings, and the signer with its cache.
-    fn configure(self, settings: &StoreSettings) -> Result<(Config, Signing), DeriveError> {
-        let config = Config::new(&settings.spec, self.host)?;
+    /// The cache of signatures; another one if its size has changed.
+    fn signatures_for(self, config: &Config) -> Arc<SignatureCache> {
         let (present, size) = self.signatures;
-        let signatures = match config.dnssec.cache_size == size {
+        match config.dnssec.cache_size == size {
             true => Arc::clone(present),
             false => Arc::new(SignatureCache::new(config.dnssec.cache_size)),
-        };
-        let signer = signer::new_signer(&config, &signatures)?;
-        Ok((config, (signatures, signer)))
+        }
     }
 }
 
-/// The setting whose field in the store an error comes from.
-fn field_of(error: &DeriveError, applied: &StoreFields) -> Option<&'static str> {
-    let setting = match error {
-        DeriveError::Keys(_) => Setting::by_key(DNSSEC),
-        DeriveError::Config(SettingProblem { origin: SettingOrigin::Store { field, .. }, .. }) => {
-            Setting::by_key(field)
-        }
-        DeriveError::Config(_) => None,
-    };
-    setting.map(|setting| setting.name).filter(|name| applied.has(name))
+impl Derived {
+    fn new(
+        settings: StoreSettings,
+        config: Config,
+        (signatures, signer): (Arc<SignatureCache>, Option<Arc<Signer>>),
+        refused: Vec<RefusedSetting>,
+    ) -> Self {
+        let StoreSettings { spec, applied, unknown, problems: store_refused } = settings;
+        Self { spec, config, signer, signatures, applied, unknown, store_refused, refused }
+    }
 }

@@ -1,13 +1,10 @@
 //! The errors of the agent: why it cannot start, why a source cannot, and why the agent ended.
 
-use super::derive::DeriveError;
-use super::key_files::KeysError;
 use crate::server::BindError;
 use crate::source::etcd::EtcdError;
 use crate::systemd::SocketError;
 use nix::libc;
 use std::io;
-use std::path::PathBuf;
 
 /// Why the agent could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +12,9 @@ pub enum AgentError {
     /// A source cannot be set up.
     #[error(transparent)]
     Sources(#[from] SourcesError),
-    /// Configured DNSSEC keys cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// A setting cannot be used on this host.
-    #[error(transparent)]
-    Config(#[from] crate::config::SettingProblem),
+    /// Settings are refused, and `-strict` forbids to go on without them.
+    #[error("not started, because -strict is set and this is refused: {}", .0.join("; "))]
+    Strict(Vec<String>),
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -40,15 +34,6 @@ pub enum AgentError {
     Ended(&'static str),
 }
 
-impl From<DeriveError> for AgentError {
-    fn from(error: DeriveError) -> Self {
-        match error {
-            DeriveError::Config(problem) => Self::Config(problem),
-            DeriveError::Keys(problem) => Self::Keys(problem),
-        }
-    }
-}
-
 impl AgentError {
     /// Makes the system's reason the error of an operation.
     pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -62,14 +47,6 @@ pub enum SourcesError {
     /// A setting of etcd cannot be used.
     #[error("etcd: {0}")]
     Etcd(#[from] EtcdError),
-    /// The directory of records cannot be read.
-    #[error("-records (SKYDNS_RECORDS): cannot read {}: {source}", dir.display())]
-    Records {
-        /// The directory.
-        dir: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
     /// The new sources of a reload cannot be read.
     #[error("the new sources cannot be read, those before stay: {0}")]
     Unread(String),

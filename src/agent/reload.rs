@@ -1,73 +1,137 @@
-//! A reload: all settings are read again and checked, and replace those in use only if all of them can be used.
+//! A reload: all settings are read again, and replace those in use. What cannot be used costs itself: the value in use stays.
 
 use super::host::host;
+use super::last_good::LastGoodKeeper;
+use super::refused::{RefusedBy, RefusedSettings};
+use super::reload_report::ReloadReporter;
 use super::settings_follower::NewSettings;
+use super::settled::{SettledSettings, settle};
 use super::sources::Sources;
 use super::status::{StatusLine, StatusNotes};
 use super::tasks::Tasks;
-use crate::config::{Config, Spec};
+use crate::config::{GivenTexts, Layers, RefusedSetting, STATISTICS, Spec};
 use crate::logging;
 use crate::source::Publisher;
 use crate::systemd;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Reads flags, variables and the variables file again. The error is a text for the operator.
-pub type SettingsReader = Box<dyn Fn() -> Result<Spec, String> + Send + Sync>;
+/// Reads flags, variables and the files of variables again.
+pub type SettingsReader = Box<dyn Fn() -> Layers + Send + Sync>;
 
 /// The parts of the agent that a reload reads or replaces.
 pub(super) struct Reload {
     /// The settings in use: flags, variables and defaults.
     pub(super) spec: Spec,
+    /// The texts of these settings.
+    pub(super) used: GivenTexts,
     pub(super) reread: SettingsReader,
+    pub(super) reporter: ReloadReporter,
+    /// The variables of statistics at the start, and when they were read last.
+    pub(super) statistics: (Vec<Option<String>>, Vec<Option<String>>),
     pub(super) publisher: Arc<Publisher>,
     pub(super) sources: Sources,
     /// Passes settings to the follower of settings.
     pub(super) new_settings: mpsc::Sender<NewSettings>,
     pub(super) notes: StatusNotes,
+    pub(super) refused: RefusedSettings,
+    pub(super) last_good: Arc<LastGoodKeeper>,
     pub(super) line: StatusLine,
 }
 
 impl Reload {
-    /// Reloads. If anything cannot be used, nothing changes, and the problem is logged and shown in the status line.
+    /// Reloads. What cannot be used is logged and shown in the status line.
     pub(super) async fn run(&mut self, tasks: &mut Tasks) {
         log::info!("reloading (SIGHUP)");
+        self.reporter.begin();
         systemd::reloading();
+        let mut problems = Vec::new();
         match self.take(tasks).await {
             Ok(()) => {
                 self.notes.set_reload(None);
-                log::info!("reloaded");
+                match self.refused.all().len() {
+                    0 => log::info!("reloaded"),
+                    1 => log::error!("reloaded, but 1 setting is refused"),
+                    refused => log::error!("reloaded, but {refused} settings are refused"),
+                }
             }
             Err(problem) => {
                 log::error!("reload failed, what was before stays: {problem}");
                 self.notes.set_reload(Some(&problem));
+                problems.push(problem);
             }
         }
         systemd::ready(&self.line.text());
+        problems.extend(self.refused.all());
+        self.reporter.end(problems);
     }
 
-    /// Reads all settings and puts them in use; the error is a text for the operator.
+    /// Reads all settings and puts them in use.
+    ///
+    /// # Errors
+    /// `-strict` is set, and a setting is refused. The text is for the operator.
     async fn take(&mut self, tasks: &mut Tasks) -> Result<(), String> {
-        let spec = (self.reread)()?;
+        let layers = (self.reread)();
         // The host may have been renamed since the start.
         let host = host();
-        Config::new(&spec, &host).map_err(|problem| problem.to_string())?;
-        let next =
-            self.sources.reload(&spec, &self.publisher, tasks).await.map_err(|error| error.to_string())?;
+        let settled = settle(&layers, &self.used, &host);
+        let SettledSettings { mut spec, refused, mut used, keys_origin, .. } = settled;
+        if spec.strict && !refused.is_empty() {
+            let problems: Vec<_> = refused.iter().map(RefusedSetting::problem).collect();
+            return Err(problems.join("; "));
+        }
+        let mut unread = Vec::new();
+        let next = match self.sources.reload(&spec, &self.publisher, tasks).await {
+            Ok(next) => next,
+            Err(error) if spec.strict => return Err(error.to_string()),
+            Err(error) => {
+                unread.push(error.to_string());
+                self.keep_sources(&mut spec, &mut used);
+                None
+            }
+        };
         let (done, taken) = oneshot::channel();
-        let new_settings = NewSettings { spec: spec.clone(), host, done };
+        let new_settings = NewSettings { spec: spec.clone(), keys_origin, host, done };
         // The follower ends only when the agent ends.
         self.new_settings.send(new_settings).await.map_err(|_| "the agent ends".to_owned())?;
-        // If keys cannot be read or are not those of the domain, the follower returns an error, and nothing may change.
-        if let Err(problem) = taken.await.unwrap_or(Ok(())) {
-            next.iter().for_each(Sources::stop);
-            return Err(problem);
-        }
+        let _ = taken.await;
         if let Some(next) = next {
             self.sources.take(next, &self.publisher);
         }
         logging::set_level(spec.log_level);
-        self.spec = spec;
+        self.tell_statistics(&layers);
+        self.refused.set(RefusedBy::Given, refused.iter().map(ToString::to_string).collect());
+        self.refused.set(RefusedBy::Sources, unread);
+        self.last_good.note(|last_good| last_good.note_given(&used));
+        (self.spec, self.used) = (spec, used);
         Ok(())
     }
+
+    /// Keeps the settings of the sources in use.
+    fn keep_sources(&self, spec: &mut Spec, used: &mut GivenTexts) {
+        for setting in spec.keep_sources(&self.spec) {
+            match self.used.get(setting) {
+                Some(text) => drop(used.insert(setting.to_owned(), text.clone())),
+                None => drop(used.remove(setting)),
+            }
+        }
+    }
+
+    /// Logs which variables of statistics have changed: they are read at the start alone.
+    fn tell_statistics(&mut self, layers: &Layers) {
+        let read = statistics_variables(layers);
+        let (started, before) = &self.statistics;
+        for (index, variable) in STATISTICS.iter().enumerate() {
+            if read[index] != before[index] && read[index] != started[index] {
+                log::warn!("{} changed: it counts from the next start on", variable.name);
+            }
+        }
+        self.statistics.1 = read;
+    }
+}
+
+/// The values of the variables of statistics.
+pub(super) fn statistics_variables(layers: &Layers) -> Vec<Option<String>> {
+    let value = |name| layers.variables.get(name).map(|variable| variable.value.clone());
+    STATISTICS.iter().map(|variable| value(variable.name)).collect()
 }

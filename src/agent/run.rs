@@ -2,17 +2,21 @@
 
 use super::error::AgentError;
 use super::host::{self, host};
-use super::reload::{Reload, SettingsReader};
+use super::last_good::{LastGood, LastGoodKeeper};
+use super::refused::{RefusedBy, RefusedSettings};
+use super::reload::{Reload, SettingsReader, statistics_variables};
+use super::reload_report::ReloadReporter;
 use super::serve::{self, Server};
-use super::settings_follower::SettingsFollower;
+use super::settings_follower::{FollowerNotes, SettingsFollower};
+use super::settled::SettledSettings;
 use super::signals::{self, ReloadSignal, StopSignals};
 use super::snapshot;
 use super::sources::Sources;
-use super::statistics::{self, Statistics};
+use super::statistics;
 use super::status::{StatusLine, StatusNotes};
 use super::tasks::Tasks;
 use super::watchdog::Prober;
-use crate::config::Spec;
+use crate::config::Layers;
 use crate::forward::Forwarder;
 use crate::metrics::Metrics;
 use crate::server::{ClientPolicy, Connections, Handler};
@@ -21,21 +25,36 @@ use crate::source::snapshot::SnapshotWriter;
 use crate::systemd::{self, Sockets};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// What the agent starts with.
+pub struct StartSettings {
+    /// Flags and variables as they were read.
+    pub layers: Layers,
+    /// The settings made of them.
+    pub settled: SettledSettings,
+    /// Why the log does not go to syslog, if it should.
+    pub no_syslog: Option<String>,
+    /// The settings that were in use last, and the file that they are kept in.
+    pub last_good: (LastGood, Option<PathBuf>),
+    /// Reads flags and variables again.
+    pub reread: SettingsReader,
+}
 
 /// Runs the agent until a signal asks it to stop.
 ///
 /// # Errors
 /// The agent cannot start, or a part of it ended by a fault.
-pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> Result<(), AgentError> {
+pub async fn run(settings: StartSettings) -> Result<(), AgentError> {
     host::raise_file_limit();
     let (mut stop, mut reload) = signals::listen().map_err(AgentError::system("waiting for signals"))?;
     let passed = Sockets::take()?;
-    let mut start = Start::new(spec);
+    let mut start = Start::new(settings)?;
     let sources = start.start_sources().await?;
     let serving = start.start_serving(passed)?;
-    let mut agent = start.start_tasks(sources, serving, statistics, reread);
+    let mut agent = start.start_tasks(sources, serving);
     let result = agent.supervise(&mut stop, &mut reload).await;
     agent.finish().await;
     result
@@ -43,9 +62,12 @@ pub async fn run(spec: Spec, statistics: Statistics, reread: SettingsReader) -> 
 
 /// What the steps of the start share.
 struct Start {
-    spec: Spec,
+    layers: Layers,
+    settled: SettledSettings,
+    reread: SettingsReader,
+    reporter: ReloadReporter,
     publisher: Arc<Publisher>,
-    notes: StatusNotes,
+    notes: FollowerNotes,
     counters: Arc<Metrics>,
     tasks: Tasks,
 }
@@ -60,23 +82,29 @@ struct Serving {
 }
 
 impl Start {
-    fn new(spec: Spec) -> Self {
-        Self {
-            spec,
-            publisher: Publisher::new(),
-            notes: StatusNotes::default(),
-            counters: Arc::default(),
-            tasks: Tasks::default(),
-        }
+    fn new(settings: StartSettings) -> Result<Self, AgentError> {
+        let StartSettings { layers, settled, no_syslog, last_good: (last_good, file), reread } = settings;
+        let (counters, status) = (Arc::<Metrics>::default(), StatusNotes::default());
+        let refused = RefusedSettings::new(status.clone(), Arc::clone(&counters));
+        refused.set(RefusedBy::Given, settled.refused.iter().map(ToString::to_string).collect());
+        refused.set(RefusedBy::Log, no_syslog.into_iter().collect());
+        let last_good = LastGoodKeeper::start(last_good, file);
+        let last_good = Arc::new(last_good.map_err(AgentError::system("keeping settings"))?);
+        let notes = FollowerNotes { status, refused, last_good };
+        let (publisher, tasks) = (Publisher::new(), Tasks::default());
+        let reporter = ReloadReporter::new();
+        Ok(Self { layers, settled, reread, reporter, publisher, notes, counters, tasks })
     }
 
     /// Starts the sources, waits until they are read or their limit is over, and starts to write a snapshot of etcd.
     async fn start_sources(&mut self) -> Result<Sources, AgentError> {
-        let file = snapshot::file(&self.spec);
-        let mut sources = Sources::start(&self.spec, file.as_deref(), &self.publisher, &mut self.tasks)?;
+        let spec = &self.settled.spec;
+        let file = snapshot::file(spec);
+        let mut sources = Sources::start(spec, file.as_deref(), &self.publisher, &mut self.tasks)?;
         sources.first_read().await;
         if let Some(file) = file {
-            let report = snapshot::report(file.clone(), self.notes.clone(), Arc::clone(&self.counters));
+            let report =
+                snapshot::report(file.clone(), self.notes.status.clone(), Arc::clone(&self.counters));
             let writer = SnapshotWriter::start(file, report);
             sources.save_with(writer.map_err(AgentError::system("keeping a snapshot"))?);
         }
@@ -86,10 +114,15 @@ impl Start {
     /// Makes the first configuration, and starts to answer queries with it.
     fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
         let notes = self.notes.clone();
-        let mut follower = SettingsFollower::new(self.spec.clone(), host(), &self.publisher, notes)?;
+        let mut follower = SettingsFollower::new(&self.settled, host(), &self.publisher, notes);
         let (config, signer) = (follower.config(), follower.signer());
         let workers = config.load().workers;
-        let bound = serve::sockets(passed, &config.load())?;
+        let (bound, refused) = serve::sockets(passed, &config.load())?;
+        self.notes.refused.set(RefusedBy::Sockets, refused);
+        let refused = self.notes.refused.all();
+        if self.settled.spec.strict && !refused.is_empty() {
+            return Err(AgentError::Strict(refused));
+        }
         follower.listens_on(&bound);
         let forwarder = Forwarder::new(config.load().forward.clone());
         follower.refresh_upstreams(&forwarder);
@@ -98,34 +131,49 @@ impl Start {
         let handler = Arc::new(handler);
         let client_policy = Arc::clone(handler.client_policy());
         let connections = Connections::new();
-        let prober =
-            Prober::new(&bound, &handler, self.notes.clone(), Arc::clone(counters), Arc::clone(&connections));
+        let prober = Prober::new(
+            &bound,
+            &handler,
+            self.notes.status.clone(),
+            Arc::clone(counters),
+            Arc::clone(&connections),
+        );
         let server = Server::start(bound, workers, &handler, &connections, self.tasks.heartbeats())?;
         Ok(Serving { follower, forwarder, client_policy, prober, server })
     }
 
     /// Starts all other tasks.
-    fn start_tasks(
-        mut self,
-        sources: Sources,
-        serving: Serving,
-        statistics: Statistics,
-        reread: SettingsReader,
-    ) -> Agent {
+    fn start_tasks(mut self, sources: Sources, serving: Serving) -> Agent {
         let Serving { follower, forwarder, client_policy, prober, server } = serving;
+        let SettledSettings { spec, statistics, used, .. } = self.settled;
+        let read = statistics_variables(&self.layers);
         statistics::start(statistics, &self.counters, &self.publisher, &forwarder, &mut self.tasks);
         let (probing, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
         self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
         self.tasks.spawn("the prober of upstreams", async move { probing.probe_upstreams().await });
         let (new_settings, taken_settings) = mpsc::channel(1);
-        let (status, notes) = (self.publisher.status(), self.notes.clone());
-        let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes };
+        let FollowerNotes { status: notes, refused, last_good } = self.notes;
+        last_good.note(|last_good| last_good.note_given(&used));
+        let (status, line_notes) = (self.publisher.status(), notes.clone());
+        let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes: line_notes };
         let follow = follower.follow(forwarder, client_policy, taken_settings);
         self.tasks.spawn("the follower of the configuration", follow);
-        let Self { spec, publisher, notes, tasks, .. } = self;
-        let reload = Reload { spec, reread, publisher, sources, new_settings, notes, line };
+        let reload = Reload {
+            spec,
+            used,
+            reread: self.reread,
+            reporter: self.reporter,
+            statistics: (read.clone(), read),
+            publisher: self.publisher,
+            sources,
+            new_settings,
+            notes,
+            refused,
+            last_good,
+            line,
+        };
         let phase = Phase::Starting(prober.clone().ready().boxed());
-        Agent { tasks, server, prober, reload, phase }
+        Agent { tasks: self.tasks, server, prober, reload, phase }
     }
 }
 

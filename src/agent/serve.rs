@@ -21,23 +21,25 @@ const ENDED_POLL: Duration = Duration::from_secs(1);
 /// delay them.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The sockets to serve: those that systemd passed, else sockets of our own.
+/// The sockets to serve: those that systemd passed, else sockets of our own; and why others cannot be served.
 ///
 /// # Errors
-/// An address cannot be bound, or systemd had to pass sockets and passed none.
-pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<BoundSockets, AgentError> {
+/// No address can be bound, or systemd had to pass sockets and passed none.
+pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<(BoundSockets, Vec<String>), AgentError> {
     if passed.is_empty() {
         if config.systemd {
             return Err(SocketError::None.into());
         }
-        return Ok(server::bind(&config.listen)?);
+        let (bound, failed) = server::bind(&config.listen)?;
+        return Ok((bound, failed.iter().map(ToString::to_string).collect()));
     }
     log::info!("{passed}");
     if config.listen != Spec::default().listen {
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         log::warn!("-addr (dns_addr) {} does not count: the sockets of systemd rule", listen.join(", "));
     }
-    Ok(BoundSockets { udp: passed.udp, tcp: passed.tcp })
+    let refused = passed.refused.iter().map(ToString::to_string).collect();
+    Ok((BoundSockets { udp: passed.udp, tcp: passed.tcp }, refused))
 }
 
 /// The tasks and threads that serve clients, which have to finish the queries that they took.

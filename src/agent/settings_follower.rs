@@ -4,19 +4,23 @@
 //! Owns the shared configuration and the shared signer: readers load them for each query, this module alone replaces
 //! them. What cannot be used replaces nothing.
 
-use super::derive::{Basis, Derived};
-use super::error::AgentError;
+use super::derive::{Basis, Derived, KeysBefore};
+use super::last_good::LastGoodKeeper;
+use super::refused::{RefusedBy, RefusedSettings};
+use super::settled::SettledSettings;
 use super::signer;
 use super::status::StatusNotes;
 use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
-use crate::config::{Config, HostIdentity, Spec, StoreFields};
+use crate::answer::Zone;
+use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
 use crate::source::{Publisher, SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use hickory_proto::rr::Name;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,15 +34,26 @@ const RESOLV_CONF_POLL: Duration = Duration::from_secs(2);
 pub(super) struct NewSettings {
     /// Flags, variables and defaults.
     pub(super) spec: Spec,
+    /// Where the setting of DNSSEC keys comes from.
+    pub(super) keys_origin: SettingOrigin,
     pub(super) host: HostIdentity,
-    /// Gets the result: that the settings are in use, or why they cannot be used.
-    pub(super) done: oneshot::Sender<Result<(), String>>,
+    /// Gets a message when the settings are in use.
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// Where the follower tells what it cannot use, and keeps what it uses.
+#[derive(Clone)]
+pub(super) struct FollowerNotes {
+    pub(super) status: StatusNotes,
+    pub(super) refused: RefusedSettings,
+    pub(super) last_good: Arc<LastGoodKeeper>,
 }
 
 /// Keeps the shared configuration, signer and upstreams up to date.
 pub(super) struct SettingsFollower {
     /// Flags, variables and defaults.
     base: Spec,
+    keys_origin: SettingOrigin,
     host: HostIdentity,
     status: watch::Receiver<Status>,
     /// The store's configuration that was read last.
@@ -61,51 +76,41 @@ pub(super) struct SettingsFollower {
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
     store_notices: StoreNotices,
-    notes: StatusNotes,
+    notes: FollowerNotes,
 }
 
 impl SettingsFollower {
-    /// Makes the first configuration. What cannot be used of the store's is logged and left out.
-    ///
-    /// # Errors
-    /// The settings cannot be used on this host, or keys that are configured cannot be read.
+    /// Makes the first configuration.
     pub(super) fn new(
-        base: Spec,
+        settled: &SettledSettings,
         host: HostIdentity,
         publisher: &Arc<Publisher>,
-        notes: StatusNotes,
-    ) -> Result<Self, AgentError> {
-        let config = Config::new(&base, &host)?;
-        let signatures = Arc::new(SignatureCache::new(config.dnssec.cache_size));
+        notes: FollowerNotes,
+    ) -> Self {
+        let base = settled.spec.clone();
+        let signatures = Arc::new(SignatureCache::new(base.scache));
         let mut follower = Self {
             spec: base.clone(),
             started: None,
-            base,
+            keys_origin: settled.keys_origin.clone(),
             host,
             status: publisher.status(),
             stored: None,
-            applied: StoreFields::default(),
-            config: Arc::new(ArcSwap::from_pointee(config)),
+            applied: notes.last_good.present().store,
+            // It is replaced before anything is served.
+            config: Arc::new(ArcSwap::from_pointee(Config::of_zone(&base))),
+            base,
             signer: Arc::default(),
             signatures,
             logged_keys: None,
             listening: Vec::new(),
             upstreams: Upstreams::default(),
-            store_notices: StoreNotices::new(Arc::clone(publisher), notes.clone()),
+            store_notices: StoreNotices::new(Arc::clone(publisher), notes.status.clone()),
             notes,
         };
         follower.stored = follower.status.borrow_and_update().config();
-        let derived = match follower.basis().derive() {
-            Ok(derived) => derived,
-            // The keys of flags may be of another domain than that of the store.
-            Err(problem) => {
-                let derived = follower.basis().without_store().derive()?;
-                follower.tell_store_problems(&[problem.to_string()]);
-                Derived { problems: vec![problem.to_string()], ..derived }
-            }
-        };
-        follower.take(derived);
-        Ok(follower)
+        follower.take(follower.derive());
+        follower
     }
 
     /// The shared signer.
@@ -158,11 +163,12 @@ impl SettingsFollower {
                     self.log_keys();
                     self.look_at_store();
                 }
-                Some(NewSettings { spec, host, done }) = new_settings.recv() => {
-                    let taken = self.take_settings(spec, host);
+                Some(NewSettings { spec, keys_origin, host, done }) = new_settings.recv() => {
+                    (self.base, self.keys_origin, self.host) = (spec, keys_origin, host);
+                    self.take_settings();
                     self.pass_on(&forwarder, &client_policy);
                     // The reload is given up when the agent ends: then nobody receives this.
-                    let _ = done.send(taken);
+                    let _ = done.send(());
                 }
             }
         }
@@ -175,39 +181,14 @@ impl SettingsFollower {
             return false;
         }
         self.stored = stored;
-        self.derive_again()
+        self.take(self.derive())
     }
 
-    /// Derives the configuration from the present settings, and takes it; `true` if that changed the configuration in use.
-    fn derive_again(&mut self) -> bool {
-        match self.basis().derive() {
-            Ok(derived) => self.take(derived),
-            Err(problem) => {
-                self.tell_store_problems(&[problem.to_string()]);
-                false
-            }
-        }
-    }
-
-    /// Replaces the settings; those in use stay if the new ones cannot be used.
-    fn take_settings(&mut self, spec: Spec, host: HostIdentity) -> Result<(), String> {
-        let before = (std::mem::replace(&mut self.base, spec), std::mem::replace(&mut self.host, host));
-        let stored = std::mem::replace(&mut self.stored, self.status.borrow_and_update().config());
-        match self.basis().derive() {
-            Ok(derived) => {
-                self.take(derived);
-                self.upstreams.forget();
-                Ok(())
-            }
-            Err(problem) => {
-                (self.base, self.host) = before;
-                // A configuration of the store that came meanwhile counts with the settings in use.
-                if self.stored != stored {
-                    self.derive_again();
-                }
-                Err(problem.to_string())
-            }
-        }
+    /// Takes the settings of a reload.
+    fn take_settings(&mut self) {
+        self.stored = self.status.borrow_and_update().config();
+        self.take(self.derive());
+        self.upstreams.forget();
     }
 
     /// Passes the configuration in use to the parts that derive a state of their own from it.
@@ -217,37 +198,63 @@ impl SettingsFollower {
         self.refresh_upstreams(forwarder);
     }
 
-    /// What the configuration is derived from now.
-    fn basis(&self) -> Basis<'_> {
-        Basis {
+    /// Derives the configuration from what is given now.
+    fn derive(&self) -> Derived {
+        let (config, last_good) = (self.config.load(), self.notes.last_good.present());
+        let signer = self.signer.load_full();
+        let is_served_unsigned = |zone: &Name| {
+            let Zone { is_signed, lacks_keys, .. } = config.zone;
+            self.started.is_some() && config.zone.domain() == zone && !is_signed && !lacks_keys
+        };
+        let keys = KeysBefore {
+            origin: &self.keys_origin,
+            signer: signer.as_ref(),
+            last_names: &last_good.keys,
+            was_unsigned: &|zone| is_served_unsigned(zone) || last_good.is_unsigned(zone),
+        };
+        let basis = Basis {
             base: &self.base,
             host: &self.host,
             stored: self.stored.as_ref().map(|(_, json)| &**json),
             last: &self.applied,
-            signatures: (&self.signatures, self.config.load().dnssec.cache_size),
-        }
+            signatures: (&self.signatures, config.dnssec.cache_size),
+            keys,
+        };
+        basis.derive()
     }
 
-    /// Tells what of the store's configuration cannot be used.
-    fn tell_store_problems(&self, problems: &[String]) {
-        if let Some((first, others)) = problems.split_first() {
-            log::error!("the configuration of the store: the last good one stays: {}", problems.join("; "));
-            let more =
-                if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-            self.notes.set_store_config(Some(&format!("{first}{more}")));
-        } else {
-            self.notes.set_store_config(None);
-        }
+    /// Tells what cannot be used.
+    fn tell_refused(&self, of_store: &[RefusedSetting], of_keys: &[RefusedSetting]) {
+        let source = self.stored.as_ref().map_or("store", |(source, _)| source.name());
+        let of_store = of_store.iter().map(|refused| format!("{source}: {refused}")).collect();
+        self.notes.refused.set(RefusedBy::Store, of_store);
+        self.notes.refused.set(RefusedBy::Keys, of_keys.iter().map(ToString::to_string).collect());
+    }
+
+    /// Keeps what is used, for the case that it cannot be read after a restart.
+    fn keep(&self, config: &Config, are_keys_good: bool) {
+        let (zone, keys) = (&config.zone, &config.dnssec.keys);
+        let is_signed = self.signer.load().is_some();
+        self.notes.last_good.note(|last_good| {
+            last_good.store.clone_from(&self.applied);
+            if !zone.lacks_keys {
+                last_good.note_zone(zone.domain(), is_signed);
+            }
+            if are_keys_good {
+                last_good.keys.clone_from(keys);
+            }
+        });
     }
 
     /// Replaces configuration and signer in use; `true` if the configuration is another.
     fn take(&mut self, derived: Derived) -> bool {
-        let Derived { spec, config, signer, signatures, applied, unknown, problems } = derived;
-        self.tell_store_problems(&problems);
+        let Derived { spec, config, signer, signatures, applied, unknown, store_refused, refused } = derived;
+        self.tell_refused(&store_refused, &refused);
         self.log_unknown(&unknown);
         (self.applied, self.signatures) = (applied, signatures);
         // The signer first: a signer for a domain that is not served yet has nothing to sign.
         self.signer.store(signer);
+        self.keep(&config, refused.is_empty());
         self.log_keys();
         let before = std::mem::replace(&mut self.spec, spec);
         let has_changed = **self.config.load() != config;
@@ -318,6 +325,9 @@ fn changes_until_restart(started: &Spec, before: &Spec, after: &Spec) -> Vec<(lo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::last_good::LastGood;
+    use crate::agent::settled::settle;
+    use crate::config::{GivenTexts, Layers};
     use crate::heartbeat::Heartbeats;
     use crate::source::{Change, Event, Feed, Mirror};
 
@@ -337,13 +347,14 @@ mod tests {
             std::thread::spawn(move || mirror.run(events, heartbeat));
             let feed = feed(SourceId::Files);
             put(&feed, &publisher, json);
-            let follower = SettingsFollower::new(
-                Spec { ttl: 5, ..Spec::default() },
-                HostIdentity::default(),
-                &publisher,
-                StatusNotes::default(),
-            );
-            Self { feed, publisher, follower: follower.expect("a configuration") }
+            let (status, counters) = (StatusNotes::default(), Arc::default());
+            let refused = RefusedSettings::new(status.clone(), counters);
+            let last_good = LastGoodKeeper::start(LastGood::default(), None).expect("a keeper");
+            let notes = FollowerNotes { status, refused, last_good: Arc::new(last_good) };
+            let settled = settle(&Layers::default(), &GivenTexts::new(), &HostIdentity::default());
+            let settled = SettledSettings { spec: Spec { ttl: 5, ..Spec::default() }, ..settled };
+            let follower = SettingsFollower::new(&settled, HostIdentity::default(), &publisher, notes);
+            Self { feed, publisher, follower }
         }
 
         /// Puts a configuration into the store, and waits until it is published.
@@ -353,7 +364,13 @@ mod tests {
 
         fn values(&self) -> (u32, u32, String) {
             let config = self.follower.config.load();
-            (config.zone.ttl, config.zone.min_ttl, self.follower.notes.texts().join("; "))
+            (config.zone.ttl, config.zone.min_ttl, self.follower.notes.refused.all().join("; "))
+        }
+
+        /// Reloads with other flags and variables.
+        fn reload(&mut self, spec: Spec) {
+            self.follower.base = spec;
+            self.follower.take_settings();
         }
     }
 
@@ -381,21 +398,25 @@ mod tests {
     #[test]
     fn what_cannot_be_used_of_the_store_costs_itself() {
         let mut fixture = FollowerFixture::new(r#"{"ttl":"x","min_ttl":7}"#);
-        let problem = "/skydns/config: field \"ttl\": \"x\" is not a whole number";
-        assert_eq!(fixture.values(), (5, 7, problem.to_owned()), "at first the flag counts");
+        let problem = "files: /skydns/config: field \"ttl\": \"x\" is not a whole number; ";
+        let base = format!("{problem}the value of a flag or variable, else the default, is used");
+        assert_eq!(fixture.values(), (5, 7, base), "at first the flag counts");
         fixture.put(r#"{"ttl":60,"min_ttl":7}"#);
         assert!(fixture.follower.read_store());
         assert_eq!(fixture.values(), (60, 7, String::new()));
         fixture.put(r#"{"ttl":"x","min_ttl":8}"#);
         assert!(fixture.follower.read_store());
-        assert_eq!(fixture.values(), (60, 8, problem.to_owned()));
+        assert_eq!(fixture.values(), (60, 8, format!("{problem}60, the last good value, stays")));
         fixture.put("{");
         assert!(!fixture.follower.read_store());
         // The last good values stay over a reload, whose flags count beside them.
-        let spec = Spec { priority: 3, ..Spec::default() };
-        fixture.follower.take_settings(spec, HostIdentity::default()).expect("reloaded");
+        fixture.reload(Spec { priority: 3, ..Spec::default() });
         assert_eq!((fixture.values().0, fixture.values().1), (60, 8));
         assert_eq!(fixture.follower.config.load().zone.priority, 3);
+        assert!(fixture.values().2.ends_with("; the last good fields stay"), "{}", fixture.values().2);
+        // After a restart, too.
+        let last_good = fixture.follower.notes.last_good.present();
+        assert!(last_good.store.has("ttl") && last_good.store.has("min-ttl"));
     }
 
     #[test]
@@ -406,17 +427,31 @@ mod tests {
         fixture.put(r#"{"ttl":61,"dnssec":["/no/Kx.+013+00001"]}"#);
         fixture.follower.read_store();
         assert_eq!(fixture.values().0, 61);
-        assert!(fixture.values().2.starts_with("dnssec: /no/Kx.+013+00001"), "{}", fixture.values().2);
+        assert!(
+            fixture.values().2.contains("field \"dnssec\": dnssec: /no/Kx.+013+00001"),
+            "{}",
+            fixture.values().2
+        );
     }
 
     #[test]
-    fn a_reload_that_fails_on_keys_keeps_a_configuration_that_came_meanwhile() {
+    fn a_domain_without_its_keys_stays_unsigned_only_if_it_was_served_so() {
+        let bad_keys = || Spec { dnssec: vec!["/no/Kx.+013+00001".to_owned()], ..Spec::default() };
+        let zone = |fixture: &FollowerFixture| {
+            let config = fixture.follower.config.load();
+            (config.zone.is_signed, config.zone.lacks_keys)
+        };
         let mut fixture = FollowerFixture::new(r#"{"ttl":60}"#);
         fixture.put(r#"{"ttl":61}"#);
-        let spec = Spec { dnssec: vec!["/no/Kx.+013+00001".to_owned()], ..Spec::default() };
-        let error = fixture.follower.take_settings(spec, HostIdentity::default()).expect_err("no key");
-        assert!(error.contains("/no/Kx.+013+00001"), "{error}");
-        assert_eq!(fixture.values(), (61, 30, String::new()));
-        assert!(!fixture.follower.read_store(), "it is in use");
+        fixture.reload(bad_keys());
+        assert_eq!(zone(&fixture), (false, false));
+        assert_eq!(fixture.values().0, 61, "everything else is taken");
+        assert!(fixture.values().2.ends_with("; the domain stays unsigned"), "{}", fixture.values().2);
+        // Of another domain nobody knows.
+        fixture.reload(Spec { domain: Name::from_ascii("other.example.").expect("a name"), ..bad_keys() });
+        assert_eq!(zone(&fixture), (true, true));
+        assert!(fixture.values().2.contains("; names of the domain are SERVFAIL"), "{}", fixture.values().2);
+        fixture.reload(Spec::default());
+        assert_eq!((zone(&fixture), fixture.values().2), ((false, false), String::new()));
     }
 }

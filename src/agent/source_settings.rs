@@ -35,14 +35,10 @@ impl SourceSettings {
     /// Makes the settings of the sources out of the agent's.
     ///
     /// # Errors
-    /// A directory, certificate or URL cannot be used.
+    /// There is a client certificate without its key, or a key without its certificate.
     pub(super) fn new(spec: &Spec) -> Result<Self, SourcesError> {
         let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
         let records = spec.records.clone().or_else(default);
-        // A configured directory that cannot be read is a mistake; the default one need not exist.
-        if let Some(dir) = &spec.records {
-            std::fs::read_dir(dir).map_err(|source| SourcesError::Records { dir: dir.clone(), source })?;
-        }
         // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
         let uses_etcd = !spec.machines.is_empty() || spec.records.is_none();
         let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;
@@ -74,13 +70,20 @@ impl SourceSettings {
     }
 }
 
-/// The settings of etcd, with TLS files that were checked.
+/// Reads the files for TLS, to find out whether they can be used.
+///
+/// # Errors
+/// A file cannot be read or is not what it has to be, or there is a client certificate without its key, or a key without its
+/// certificate.
+pub(super) fn check_tls(spec: &Spec) -> Result<(), SourcesError> {
+    Ok(etcd_settings(spec)?.check_tls()?)
+}
+
+/// The settings of etcd.
 fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, SourcesError> {
     let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
     let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };
     let password = || spec.password.clone().unwrap_or_default();
     let user = spec.username.clone().map(|name| (name, password()));
-    let settings = EtcdSettings::new(&spec.machines, tls, user, spec.discover)?;
-    settings.check_tls()?;
-    Ok(settings)
+    Ok(EtcdSettings::new(&spec.machines, tls, user, spec.discover)?)
 }

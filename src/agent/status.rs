@@ -19,6 +19,9 @@ const STATUS_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum time after which the line is made again, for changes that nobody reports.
 const STATUS_PERIOD: Duration = Duration::from_secs(10);
 
+/// Refused settings that the line names; the log has all of them.
+const MAX_REFUSED: usize = 10;
+
 /// What the line says beside the state of sources and upstreams: problems that last. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StatusNotes(watch::Sender<Problems>);
@@ -30,8 +33,8 @@ struct Problems {
     reload: Option<ReloadFailure>,
     /// Why the snapshot cannot be written.
     snapshot: Option<String>,
-    /// What of the store's configuration cannot be used.
-    store_config: Option<String>,
+    /// The settings that are refused.
+    refused: Vec<String>,
     /// Which keys of the store are not served.
     unserved: Option<String>,
 }
@@ -69,9 +72,9 @@ impl StatusNotes {
         self.set(|problems| &mut problems.snapshot, problem.map(ToOwned::to_owned));
     }
 
-    /// Notes what of the store's configuration cannot be used; `None` if all of it can.
-    pub(super) fn set_store_config(&self, problem: Option<&str>) {
-        self.set(|problems| &mut problems.store_config, problem.map(ToOwned::to_owned));
+    /// Notes the settings that are refused.
+    pub(super) fn set_refused(&self, refused: Vec<String>) {
+        self.set(|problems| &mut problems.refused, refused);
     }
 
     /// Notes which keys of the store are not served; `None` if there are none.
@@ -101,8 +104,11 @@ impl Problems {
         let stall = self.stall.iter().map(ToString::to_string);
         let reload = self.reload.iter().map(ToString::to_string);
         let snapshot = self.snapshot.iter().map(|problem| format!("no snapshot can be written: {problem}"));
-        let of_store = [&self.store_config, &self.unserved].into_iter().flatten().cloned();
-        stall.chain(reload).chain(snapshot).chain(of_store).collect()
+        let refused = self.refused.iter().take(MAX_REFUSED).map(|text| format!("refused: {text}"));
+        let more = self.refused.len().saturating_sub(MAX_REFUSED);
+        let more = (more > 0).then(|| format!("{more} more refused"));
+        let unserved = self.unserved.iter().cloned();
+        stall.chain(reload).chain(refused).chain(more).chain(snapshot).chain(unserved).collect()
     }
 }
 

@@ -1,27 +1,24 @@
 //! `skydns check`: loads the configuration and all stores, and prints every problem with its place.
 
-use super::environment::Environment;
-use super::{CONFIG, SYSTEM, fail, metrics_settings, runtime};
+use super::{CONFIG, SYSTEM, fail, runtime};
 use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
 use crate::answer::Zone;
-use crate::config::{Arguments, Config, Spec, StoreBefore};
+use crate::config::{Config, GivenTexts, Layers, Spec, StoreBefore};
 use crate::service::Keyspace;
 use crate::source::Publisher;
 use std::process::ExitCode;
 
 /// Prints every problem and notice; exits 0 if there is no problem, else 78.
-pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+pub(super) fn run(layers: &Layers) -> ExitCode {
     let mut report = Report::default();
-    arguments.problems.iter().for_each(|problem| report.problem(problem));
-    environment.problems().iter().for_each(|problem| report.problem(problem));
-    if let Err(problem) = metrics_settings(environment) {
-        report.problem(&problem);
-    }
+    let settled = super::settled(layers, &GivenTexts::new());
+    settled.refused.iter().for_each(|refused| report.problem(refused));
+    layers.variables.notices().iter().for_each(|notice| println!("note: {notice}"));
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),
     };
-    let checked = runtime.block_on(check_sources(&arguments.spec));
+    let checked = runtime.block_on(check_sources(&settled.spec));
     runtime.shutdown_background();
     let (spec, publisher) = match checked {
         Ok(CheckedSources { publisher, problems: unread, notes }) => {
@@ -30,11 +27,11 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> ExitCode 
             refusals(&publisher, &mut report);
             let names = publisher.status().borrow().names;
             println!("{names} names");
-            (stored(&arguments.spec, &publisher, &mut report), Some(publisher))
+            (stored(&settled.spec, &publisher, &mut report), Some(publisher))
         }
         Err(error) => {
             report.problem(&error);
-            (arguments.spec.clone(), None)
+            (settled.spec.clone(), None)
         }
     };
     match Config::new(&spec, &host()) {

@@ -1,66 +1,161 @@
-//! Environment variables: those of the process, and those of the file of `-env-file`, which a reload reads again.
+//! Environment variables: those of the process, and those of the files of `-env-file` and `-conf-dir`, which a reload reads
+//! again.
 
-use crate::config::{LineProblem, Variables, read_variables};
+use crate::config::{Spec, Variables, VariablesFile, read_env_file};
+use crate::lock::lock;
 use crate::regular_file;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-/// Variables by name. The file wins over the process.
+/// The files that the unit of the package names.
+const UNIT_ENV_FILE: &str = "/etc/default/skydns";
+const UNIT_CONF_DIR: &str = "/etc/skydns/skydns.conf.d";
+
+/// Maximum number of files in the directory: a site has a few.
+const MAX_FILES: usize = 1_000;
+
+/// The files of variables.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    file: Variables,
-    /// The variables of the file at the start; systemd gave the same variables to the process.
-    at_start: Variables,
-    problems: Vec<String>,
-}
-
-/// A file of variables that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("-env-file (SKYDNS_ENV_FILE): {}: {reason}", file.display())]
-pub(super) struct FileProblem {
-    file: PathBuf,
-    reason: String,
+    env_file: Option<PathBuf>,
+    conf_dir: Option<PathBuf>,
+    /// What each file held when it was read last.
+    held: Mutex<BTreeMap<PathBuf, VariablesFile>>,
+    /// The variables of `-env-file` at the start: systemd gave the same variables to the process.
+    at_start: VariablesFile,
 }
 
 impl Environment {
-    /// Reads a file. A file that does not exist has no variables, as with `EnvironmentFile=-`.
-    pub(super) fn read(file: &Path) -> Result<Self, FileProblem> {
-        let (file, problems) = read(file)?;
-        Ok(Self { at_start: file.clone(), file, problems })
+    /// The files that settings name, which are read once.
+    pub(super) fn of(spec: &Spec) -> Self {
+        let mut environment =
+            Self { env_file: spec.env_file.clone(), conf_dir: spec.conf_dir.clone(), ..Self::default() };
+        let at_start = environment.env_file.as_ref().and_then(|file| read(file).ok().flatten());
+        environment.at_start = at_start.unwrap_or_default();
+        environment
     }
 
-    /// Reads the file again, for a reload.
-    pub(super) fn reread(&self, file: &Path) -> Result<Self, FileProblem> {
-        let (file, problems) = read(file)?;
-        Ok(Self { file, at_start: self.at_start.clone(), problems })
+    /// The same with the files of the unit, unless settings name others.
+    pub(super) fn of_unit(spec: &Spec) -> Self {
+        let mut spec = spec.clone();
+        if spec.env_file.is_none() && spec.conf_dir.is_none() {
+            spec.env_file = Some(UNIT_ENV_FILE.into());
+            spec.conf_dir = Some(UNIT_CONF_DIR.into());
+        }
+        Self::of(&spec)
     }
 
-    /// The lines of the file that are ignored, and why.
-    pub(super) fn problems(&self) -> &[String] {
-        &self.problems
-    }
-
-    /// The value of a variable.
+    /// Reads the variables of the process and of all files.
     ///
-    /// A variable of the process does not count if it came from the file at the start and is not in the file any more.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
-        self.file.get(name).cloned().or_else(|| {
-            let value = std::env::var(name).ok()?;
-            (self.at_start.get(name) != Some(&value)).then_some(value)
-        })
+    /// A variable of the process does not count if it came from the file at the start and is not in the file any more. Of a
+    /// file that cannot be read, the lines that it had before count.
+    pub(super) fn read(&self) -> Variables {
+        let mut variables = Variables::default();
+        let is_from_file = |name: &str, value: &str| {
+            let last = self.at_start.assignments.iter().rfind(|assignment| assignment.name == name);
+            last.is_some_and(|assignment| assignment.value == value)
+        };
+        for (name, value) in std::env::vars_os() {
+            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+            if !is_from_file(&name, &value) {
+                variables.set(&name, value.into_owned());
+            }
+        }
+        self.env_file.iter().for_each(|file| self.add(file, &mut variables));
+        let Some(dir) = &self.conf_dir else { return variables };
+        match files(dir) {
+            Ok(files) => files.iter().for_each(|file| self.add(file, &mut variables)),
+            Err(error) => variables.add_unreadable(dir, &error),
+        }
+        variables
+    }
+
+    /// Adds the variables of a file.
+    fn add(&self, file: &Path, variables: &mut Variables) {
+        let mut held = lock(&self.held);
+        match read(file) {
+            Ok(Some(content)) => {
+                variables.add_file(file, &content);
+                held.insert(file.to_owned(), content);
+            }
+            Ok(None) => drop(held.remove(file)),
+            Err(error) => {
+                if let Some(before) = held.get(file) {
+                    variables.add_file(file, before);
+                }
+                variables.add_unreadable(file, &error);
+            }
+        }
     }
 }
 
-fn read(file: &Path) -> Result<(Variables, Vec<String>), FileProblem> {
-    let problem = |reason| FileProblem { file: file.to_owned(), reason };
+/// Reads a file; `None` if there is none, as with `EnvironmentFile=-`.
+fn read(file: &Path) -> io::Result<Option<VariablesFile>> {
     match regular_file::read(file) {
-        Ok(octets) => {
-            let text = String::from_utf8(octets).map_err(|_| problem("it is not UTF-8".to_owned()))?;
-            let (variables, problems) = read_variables(&text);
-            let message = |problem: &LineProblem| format!("{}: {problem}; it is passed over", file.display());
-            Ok((variables, problems.iter().map(message).collect()))
+        // What is no UTF-8 becomes a value that its setting refuses.
+        Ok(octets) => Ok(Some(read_env_file(&String::from_utf8_lossy(&octets)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The files of a directory that are read, in the order of their names. A directory that does not exist has none.
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_read(path)).collect();
+    if files.len() > MAX_FILES {
+        return Err(io::Error::other(format!("it has more than {MAX_FILES} files")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file of the directory is read, by its name.
+fn is_read(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.ends_with(".conf") && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_directory_are_read_in_order_and_a_broken_one_costs_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+        write("env", "SKYDNS_TTL=1\nSKYDNS_NDOTS=1\nSKYDNS_PRIORITY=1\n");
+        write("20-b.conf", "SKYDNS_TTL=3\n");
+        write("10-a.conf", "SKYDNS_TTL=2\nSKYDNS_NDOTS=2\n");
+        for ignored in ["30.conf.dpkg-old", ".40.conf", "README"] {
+            write(ignored, "SKYDNS_TTL=9\n");
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Variables::new(), Vec::new())),
-        Err(error) => Err(problem(format!("cannot be read: {error}"))),
+        let (env_file, conf_dir) = (Some(dir.path().join("env")), Some(dir.path().to_owned()));
+        let environment = Environment::of(&Spec { env_file, conf_dir, ..Spec::default() });
+        let values = |variables: &Variables| {
+            let value =
+                |name| variables.get(name).map_or_else(String::new, |variable| variable.value.clone());
+            ["SKYDNS_TTL", "SKYDNS_NDOTS", "SKYDNS_PRIORITY"].map(value)
+        };
+        let variables = environment.read();
+        assert_eq!(values(&variables), ["3", "2", "1"]);
+        assert!(variables.refused().is_empty());
+
+        std::fs::remove_file(dir.path().join("10-a.conf")).expect("removed");
+        std::fs::create_dir(dir.path().join("10-a.conf")).expect("a directory");
+        let variables = environment.read();
+        assert_eq!(values(&variables), ["3", "2", "1"], "what could not be read any more stays");
+        assert!(variables.refused()[0].to_string().contains("10-a.conf: cannot be read: "));
+        std::fs::remove_dir(dir.path().join("10-a.conf")).expect("removed");
+        let variables = environment.read();
+        assert_eq!(values(&variables), ["3", "1", "1"], "what is gone is gone");
+        assert!(variables.refused().is_empty());
     }
 }

@@ -4,18 +4,21 @@ mod check;
 mod completions;
 mod environment;
 mod keys;
+mod pass_keys;
 mod reference;
+mod reload;
 mod resolv_conf;
 
-use crate::agent::{self, AgentError, MetricsSettings, SettingsReader, SourcesError, Statistics, limit_hint};
-use crate::config::{Arguments, Command, STATISTICS, Spec, command_usage};
+use crate::agent::{
+    self, AgentError, LastGood, SettingsReader, SettledSettings, SourcesError, StartSettings, limit_hint,
+};
+use crate::config::{Command, GivenTexts, Layers, Spec, ValuesBefore, command_usage};
 use crate::lock::lock;
 use crate::logging::{self, LogError};
-use crate::metrics::{MetricNames, StatisticsSink};
 use crate::server;
-use environment::{Environment, FileProblem};
+use environment::Environment;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +26,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Exit code: the command line cannot be parsed.
 const USAGE: u8 = 64;
+/// Exit code: something that is needed is away.
+const UNAVAILABLE: u8 = 69;
 /// Exit code: an error in this program.
 const SOFTWARE: u8 = 70;
 /// Exit code: the system refused something.
@@ -35,104 +40,90 @@ const CONFIG: u8 = 78;
 /// Runs the program with arguments (without its name) and the environment.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
-    let parsed = Arguments::parse(args.clone(), |name| std::env::var(name).ok());
-    let (arguments, environment) = match parsed.map(|arguments| with_file(arguments, &args)) {
-        Ok(Ok(both)) => both,
-        Ok(Err(problem)) => return fail(CONFIG, &problem),
+    let layers = Layers { args, variables: Environment::default().read() };
+    let arguments = match layers.parse(&ValuesBefore::default()) {
+        Ok(arguments) => arguments,
         Err(error) => return fail(USAGE, &error),
     };
     match arguments.command.clone() {
         Command::Help => print(&reference::help()),
         Command::Version => print(&format!("skydns {}\n", crate::VERSION)),
-        Command::Keygen(words) => keys::generate(&words, &arguments.spec),
-        Command::Ds(words) => keys::ds(&words, &arguments.spec),
+        Command::Reload(words) => reload::run(&words),
+        Command::PassKeys => pass_keys::run(),
         Command::ResolvConf(words) => resolv_conf::run(&words),
         Command::PortHolders(words) => port_holders(&words),
         Command::Completions(words) => print_one_of("completions", completions::text, &words),
         Command::Reference(words) => print_one_of("reference", reference::text, &words),
-        Command::Check => check::run(&arguments, &environment),
-        Command::Run => run(arguments, environment, args),
+        // Those below read the settings.
+        _ if !arguments.flag_problems.is_empty() => {
+            arguments.flag_problems.iter().for_each(|problem| eprintln!("skydns: {problem}"));
+            ExitCode::from(USAGE)
+        }
+        Command::Keygen(words) => keys::generate(&words, &of_unit(layers, &arguments.spec).1.spec),
+        Command::Ds(words) => keys::ds(&words, &of_unit(layers, &arguments.spec).1.spec),
+        Command::Check => {
+            let (layers, _) = of_unit(layers, &arguments.spec);
+            check::run(&layers)
+        }
+        Command::Run => run(layers, &arguments.spec),
     }
 }
 
-/// Reads the file of variables, if one is named, and parses the arguments again with its variables.
-fn with_file(arguments: Arguments, args: &[String]) -> Result<(Arguments, Environment), FileProblem> {
-    let Some(file) = &arguments.spec.env_file else { return Ok((arguments, Environment::default())) };
-    match Environment::read(file) {
-        Ok(environment) => {
-            environment.problems().iter().for_each(|problem| eprintln!("skydns: {problem}"));
-            let again = Arguments::parse(args.to_vec(), |name| environment.variable(name));
-            Ok((again.unwrap_or(arguments), environment))
-        }
-        // systemd has read the file as root, and has given its variables to the process.
-        Err(problem) if crate::systemd::is_supervised() => {
-            eprintln!("skydns: {problem}; a reload will fail on it");
-            Ok((arguments, Environment::default()))
-        }
-        Err(problem) => Err(problem),
-    }
+/// The settings as the service has them: with the files of the unit, unless settings name others.
+fn of_unit(layers: Layers, spec: &Spec) -> (Layers, SettledSettings) {
+    let layers = Layers { variables: Environment::of_unit(spec).read(), ..layers };
+    let settled = settled(&layers, &GivenTexts::new());
+    (layers, settled)
 }
 
-/// The function that reads all settings again at a reload.
-fn reread(args: Vec<String>, file: Option<PathBuf>, environment: Environment) -> SettingsReader {
-    let started = statistics_variables(&environment);
-    let statistics = Mutex::new(started.clone());
-    Box::new(move || {
-        let environment = match &file {
-            Some(file) => environment.reread(file).map_err(|problem| problem.to_string())?,
-            None => Environment::default(),
-        };
-        let changed = statistics_variables(&environment);
-        for (index, (before, after)) in lock(&statistics).iter().zip(&changed).enumerate() {
-            if before != after && started[index] != *after {
-                log::warn!("{} changed: it counts from the next start on", STATISTICS[index].name);
-            }
-        }
-        lock(&statistics).clone_from(&changed);
-        environment.problems().iter().for_each(|problem| log::warn!("{problem}"));
-        let arguments = Arguments::parse(args.clone(), |name| environment.variable(name));
-        let arguments = arguments.map_err(|error| error.to_string())?;
-        if arguments.problems.is_empty() {
-            Ok(arguments.spec)
-        } else {
-            Err(arguments.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        }
-    })
+/// The settings that can be used of a command line that was parsed before.
+fn settled(layers: &Layers, last_good: &GivenTexts) -> SettledSettings {
+    agent::settle(layers, last_good, &agent::host())
 }
 
-/// The values of the variables of statistics, which are read at the start alone.
-fn statistics_variables(environment: &Environment) -> Vec<Option<String>> {
-    STATISTICS.iter().map(|variable| environment.variable(variable.name)).collect()
-}
-
-fn run(arguments: Arguments, environment: Environment, args: Vec<String>) -> ExitCode {
-    let metrics = metrics_settings(&environment);
-    for problem in &arguments.problems {
-        eprintln!("skydns: {problem}");
-    }
-    let metrics = match metrics {
-        Ok(metrics) if arguments.problems.is_empty() => metrics,
-        Ok(_) => return ExitCode::from(CONFIG),
-        Err(problem) => return fail(CONFIG, &problem),
+fn run(layers: Layers, spec: &Spec) -> ExitCode {
+    let environment = Environment::of(spec);
+    let layers = Layers { variables: environment.read(), ..layers };
+    let before = settled(&layers, &GivenTexts::new());
+    let file = agent::last_good_file(&before.spec);
+    let last_good = file.as_deref().map_or_else(|| Ok(LastGood::default()), agent::read_last_good);
+    let settled = match &last_good {
+        Ok(last_good) => settled(&layers, &last_good.given),
+        Err(_) => before,
     };
-    if let Err(error) = logging::init(arguments.spec.log, arguments.spec.log_level) {
-        let hint = if let LogError::System(source) = &error { limit_hint(source) } else { "" };
-        return fail(SYSTEM, &format!("{error}{hint}"));
+    let spec = &settled.spec;
+    if spec.strict && !settled.refused.is_empty() {
+        settled.refused.iter().for_each(|refused| eprintln!("skydns: {}", refused.problem()));
+        return fail(CONFIG, &"not started, because -strict is set");
     }
+    let no_syslog = match logging::init(spec.log, spec.log_level) {
+        Ok(problem) => problem.map(|error| format!("-log syslog: {error}; the log goes to standard error")),
+        Err(error) => {
+            let hint = if let LogError::System(source) = &error { limit_hint(source) } else { "" };
+            return fail(SYSTEM, &format!("{error}{hint}"));
+        }
+    };
     log::info!("skydns {}", crate::VERSION);
-    let sinks = StatisticsSink::from_variables(|name| environment.variable(name));
-    let reread = reread(args, arguments.spec.env_file.clone(), environment);
-    let code = serve(arguments.spec, Statistics { page: metrics, sinks }, reread);
+    let last_good = last_good.unwrap_or_else(|error| {
+        let file = file.as_deref().unwrap_or(Path::new("")).display();
+        log::warn!("{file}: the last good settings cannot be read: {error}");
+        LastGood::default()
+    });
+    layers.variables.notices().iter().for_each(|notice| log::warn!("{notice}"));
+    let args = layers.args.clone();
+    let reread: SettingsReader =
+        Box::new(move || Layers { args: args.clone(), variables: environment.read() });
+    let code = serve(StartSettings { layers, settled, no_syslog, last_good: (last_good, file), reread });
     logging::flush();
     code
 }
 
-fn serve(spec: Spec, statistics: Statistics, reread: SettingsReader) -> ExitCode {
+fn serve(settings: StartSettings) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),
     };
-    let result = runtime.block_on(agent::run(spec, statistics, reread));
+    let result = runtime.block_on(agent::run(settings));
     // Threads of sources may still wait for their stores; the end of the program does not wait for them.
     runtime.shutdown_background();
     match result {
@@ -209,47 +200,11 @@ fn code(error: &AgentError) -> u8 {
     };
     match error {
         AgentError::Sources(SourcesError::Thread(_)) => SYSTEM,
-        AgentError::Sources(_) | AgentError::Config(_) | AgentError::Keys(_) | AgentError::Sockets(_) => {
-            CONFIG
-        }
+        AgentError::Sources(_) | AgentError::Strict(_) | AgentError::Sockets(_) => CONFIG,
         AgentError::Bind(error) => of_system(&error.source),
         AgentError::System { source, .. } => of_system(source),
         AgentError::Ended(_) => SOFTWARE,
     }
-}
-
-/// The settings of the metrics page, from SkyDNS's variables for Prometheus; without a port there is no page.
-fn metrics_settings(environment: &Environment) -> Result<Option<MetricsSettings>, MetricsProblem> {
-    let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
-    let Some(port) = variable("PROMETHEUS_PORT") else { return Ok(None) };
-    let port: u16 = port.parse().map_err(|_| MetricsProblem::Port(port))?;
-    let path = variable("PROMETHEUS_PATH").unwrap_or_else(|| "/metrics".to_owned());
-    if !path.starts_with('/') {
-        return Err(MetricsProblem::Path(path));
-    }
-    let default = MetricNames::default();
-    let names = MetricNames {
-        namespace: variable("PROMETHEUS_NAMESPACE").unwrap_or(default.namespace),
-        subsystem: variable("PROMETHEUS_SUBSYSTEM").unwrap_or(default.subsystem),
-    };
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    for name in [&names.namespace, &names.subsystem] {
-        if !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(MetricsProblem::Name(name.clone()));
-        }
-    }
-    Ok((port > 0).then_some(MetricsSettings { port, path, names }))
-}
-
-/// A variable of the metrics page that cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum MetricsProblem {
-    #[error("variable PROMETHEUS_PORT: \"{0}\" is not a port")]
-    Port(String),
-    #[error("variable PROMETHEUS_PATH: \"{0}\" does not begin with a slash")]
-    Path(String),
-    #[error("variable PROMETHEUS_NAMESPACE or PROMETHEUS_SUBSYSTEM: \"{0}\" is not a metric name")]
-    Name(String),
 }
 
 /// Prints the programs that listen on addresses: those of the words, or those of the package's sockets.

@@ -1,9 +1,16 @@
 //! Parsing of the command line, in the syntax of Go's package `flag`, and of environment variables.
+//!
+//! A command line that cannot be used is an error: the one who wrote it is there to read it. A variable that cannot be
+//! used costs its own setting alone.
 
 use super::command::Command;
-use super::input::{SettingInput, SettingOrigin, SettingProblem};
+use super::input::{SettingError, SettingInput, SettingProblem};
+use super::origin::SettingOrigin;
+use super::refused::{Instead, RefusedSetting};
 use super::settings::{Setting, flags};
 use super::spec::Spec;
+use super::variables::Variables;
+use std::collections::BTreeMap;
 
 /// The parsed command line and environment.
 #[derive(Debug)]
@@ -12,8 +19,26 @@ pub struct Arguments {
     pub command: Command,
     /// The settings from variables and flags, over the defaults.
     pub spec: Spec,
-    /// Values that cannot be used; their settings keep the value that they had.
-    pub problems: Vec<SettingProblem>,
+    /// Values of flags that cannot be used.
+    pub flag_problems: Vec<SettingProblem>,
+    /// Values of variables that are not used.
+    pub refused: Vec<RefusedSetting>,
+    /// The settings that are given and used: the text of each value, by the name of the setting.
+    pub used: GivenTexts,
+    /// Where each of these values comes from.
+    origins: BTreeMap<String, SettingOrigin>,
+}
+
+/// Texts of settings by the setting's name.
+pub type GivenTexts = BTreeMap<String, String>;
+
+/// What was found out before about the values of settings; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub struct ValuesBefore {
+    /// The values that were in use last.
+    pub last_good: GivenTexts,
+    /// Values that cannot be used for a reason that shows on this host only: the reason by setting and text.
+    pub unusable: BTreeMap<(String, String), String>,
 }
 
 /// A command line that cannot be parsed.
@@ -43,10 +68,10 @@ impl Arguments {
     /// An unknown flag or word, or a flag without its value.
     pub fn parse(
         args: impl IntoIterator<Item = String>,
-        variable: impl Fn(&str) -> Option<String>,
+        variables: &Variables,
+        before: &ValuesBefore,
     ) -> Result<Self, UsageError> {
-        let mut parsed = Self { command: Command::Run, spec: Spec::default(), problems: Vec::new() };
-        parsed.read_variables(variable);
+        let mut parsed = Self::of_variables(variables, before);
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let Some(flag) = arg.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
@@ -58,21 +83,48 @@ impl Arguments {
                 Some((flag, value)) => (flag, Some(value.to_owned())),
                 None => (flag, None),
             };
-            parsed.flag(flag, value, &mut args)?;
+            parsed.flag(flag, value, &mut args, before)?;
         }
         Ok(parsed)
     }
 
-    fn read_variables(&mut self, variable: impl Fn(&str) -> Option<String>) {
+    /// The settings of variables, without a command line.
+    pub(super) fn of_variables(variables: &Variables, before: &ValuesBefore) -> Self {
+        let mut parsed = Self {
+            command: Command::Run,
+            spec: Spec::default(),
+            flag_problems: Vec::new(),
+            refused: Vec::new(),
+            used: GivenTexts::new(),
+            origins: BTreeMap::new(),
+        };
+        parsed.read_variables(variables, before);
+        parsed
+    }
+
+    /// Where the value of a setting comes from.
+    pub fn origin(&self, setting: &str) -> SettingOrigin {
+        self.origins.get(setting).cloned().unwrap_or_default()
+    }
+
+    fn read_variables(&mut self, variables: &Variables, before: &ValuesBefore) {
         for setting in flags() {
-            let found = setting.variables.iter().find_map(|name| {
-                let value = variable(name).filter(|value| !value.is_empty())?;
-                Some((*name, value))
-            });
-            if let Some((name, value)) = found {
-                self.set(setting, &value, &SettingOrigin::Variable(name));
+            match setting.variables.iter().find_map(|name| Some((name, variables.get(name)?))) {
+                Some((name, variable)) => {
+                    let (name, place) = ((*name).to_owned(), variable.place.clone());
+                    self.give(setting, &variable.value, SettingOrigin::Variable { name, place }, before);
+                }
+                // It may be in the file that cannot be read.
+                None if variables.is_incomplete() => {
+                    if let Some(last) = before.last_good_of(setting.name, "") {
+                        // It could be used before, perhaps by another version.
+                        let _ = self.set(setting, last, &SettingOrigin::LastGood(setting.name));
+                    }
+                }
+                None => {}
             }
         }
+        self.refused.extend_from_slice(variables.refused());
     }
 
     fn word(&mut self, word: &str, rest: &mut impl Iterator<Item = String>) -> Result<(), UsageError> {
@@ -89,6 +141,7 @@ impl Arguments {
         flag: &str,
         value: Option<String>,
         rest: &mut impl Iterator<Item = String>,
+        before: &ValuesBefore,
     ) -> Result<(), UsageError> {
         match (flag, value.as_deref()) {
             ("h" | "help", _) => self.command = Command::Help,
@@ -104,15 +157,54 @@ impl Arguments {
                         rest.next().ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?
                     }
                 };
-                self.set(setting, &value, &SettingOrigin::Flag(setting.name));
+                self.give(setting, &value, SettingOrigin::Flag(setting.name), before);
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, setting: &Setting, value: &str, origin: &SettingOrigin) {
-        if let Err(reason) = (setting.set)(&mut self.spec, SettingInput::Text(value), origin) {
-            self.problems.push(SettingProblem { origin: origin.clone(), reason });
-        }
+    /// Takes a value; one that cannot be used is refused, and the last good one is used instead.
+    fn give(&mut self, setting: &'static Setting, value: &str, origin: SettingOrigin, before: &ValuesBefore) {
+        let reason = match before.unusable.get(&(setting.name.to_owned(), value.to_owned())) {
+            Some(reason) => reason.clone(),
+            None => match self.set(setting, value, &origin) {
+                Ok(()) => return,
+                Err(reason) if matches!(origin, SettingOrigin::Flag(_)) => {
+                    return self.flag_problems.push(SettingProblem { origin, reason });
+                }
+                Err(reason) => reason.to_string(),
+            },
+        };
+        let last = before.last_good_of(setting.name, value);
+        let instead = match last
+            .filter(|last| self.set(setting, last, &SettingOrigin::LastGood(setting.name)).is_ok())
+        {
+            Some(last) => Instead::LastGood(last.to_owned()),
+            None => Instead::Default,
+        };
+        self.refused.push(RefusedSetting { origin, reason, instead });
+    }
+
+    /// Sets a setting; a value that cannot be used changes nothing.
+    fn set(
+        &mut self,
+        setting: &'static Setting,
+        value: &str,
+        origin: &SettingOrigin,
+    ) -> Result<(), SettingError> {
+        let mut changed = self.spec.clone();
+        (setting.set)(&mut changed, SettingInput::Text(value), origin)?;
+        self.spec = changed;
+        self.used.insert(setting.name.to_owned(), value.to_owned());
+        self.origins.insert(setting.name.to_owned(), origin.clone());
+        Ok(())
+    }
+}
+
+impl ValuesBefore {
+    /// The last good text of a setting, unless it is the one that is refused or cannot be used either.
+    fn last_good_of(&self, setting: &str, refused: &str) -> Option<&str> {
+        let last = self.last_good.get(setting).filter(|last| *last != refused)?;
+        (!self.unusable.contains_key(&(setting.to_owned(), last.clone()))).then_some(last)
     }
 }

@@ -11,6 +11,10 @@ pub enum Command {
     Keygen(Vec<String>),
     /// Print DS, CDS and CDNSKEY records; with the words after the command.
     Ds(Vec<String>),
+    /// Tell a running agent to reload, and wait; with the words after the command.
+    Reload(Vec<String>),
+    /// Copy private files to where the service reads them.
+    PassKeys,
     /// Point /etc/resolv.conf at the agent, or back; with the words after the command.
     ResolvConf(Vec<String>),
     /// Name the programs that listen on addresses; with the words after the command.
@@ -65,6 +69,18 @@ const COMMANDS: &[CommandEntry] = &[
         operands: "[KEY]...",
         summary: Some("print what the parent zone needs to know of DNSSEC keys"),
         parse: ParseCommand::Words(Command::Ds),
+    },
+    CommandEntry {
+        word: "reload",
+        operands: "PID",
+        summary: Some("tell an agent to read its settings again, and say what it refuses (for the unit)"),
+        parse: ParseCommand::Words(Command::Reload),
+    },
+    CommandEntry {
+        word: "pass-keys",
+        operands: "",
+        summary: None,
+        parse: ParseCommand::Word(Command::PassKeys),
     },
     CommandEntry {
         word: "resolv-conf",

@@ -1,42 +1,12 @@
 //! The value of one setting, from text or from JSON, and the errors that it can have.
 
 use super::local::TemplateError;
+use super::origin::SettingOrigin;
 use crate::service::with_a_labels;
 use hickory_proto::rr::Name;
 use serde_json::Value;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-/// Where the value of a setting comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum SettingOrigin {
-    /// The built-in default.
-    #[default]
-    Default,
-    /// An environment variable.
-    Variable(&'static str),
-    /// A flag, without its dash.
-    Flag(&'static str),
-    /// A field of the store's configuration.
-    Store {
-        /// The key in the store.
-        key: String,
-        /// The name of the field, as it is spelled in the store.
-        field: String,
-    },
-}
-
-impl fmt::Display for SettingOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Variable(name) => write!(f, "variable {name}"),
-            Self::Flag(name) => write!(f, "flag -{name}"),
-            Self::Store { key, field } => write!(f, "{key}: field \"{field}\""),
-        }
-    }
-}
 
 /// A value that cannot be used, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +42,9 @@ pub enum SettingError {
     /// The value is not `IP:port`.
     #[error("\"{0}\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53")]
     Address(String),
+    /// The value is not the URL of an endpoint.
+    #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", without_user(.0))]
+    Endpoint(String),
     /// The value is not a domain name.
     #[error("\"{0}\" is not a domain name")]
     Name(String),
@@ -89,6 +62,15 @@ pub enum SettingError {
     /// The flag is for a feature of SkyDNS that this agent does not have.
     #[error("{0}")]
     Unsupported(&'static str),
+}
+
+/// A URL without the part that may hold a password.
+fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        (None, Some((_, rest))) => format!("…@{rest}"),
+        _ => url.to_owned(),
+    }
 }
 
 /// The value of a setting, from a flag or variable, or from JSON.

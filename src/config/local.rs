@@ -26,6 +26,12 @@ pub enum TemplateError {
     NotAName(String),
 }
 
+/// Checks a template as far as that does not depend on the host.
+pub(super) fn check(template: &str) -> Result<(), TemplateError> {
+    let host = HostIdentity { hostname: "host".to_owned(), machine_id: Some("0".repeat(32)) };
+    expand(template, &host).map(|_| ())
+}
+
 /// Replaces the words in braces; the result is an absolute name in lower case.
 pub(super) fn expand(template: &str, host: &HostIdentity) -> Result<Name, TemplateError> {
     let mut text = String::new();

@@ -6,24 +6,34 @@
 mod allow;
 mod args;
 mod command;
+mod endpoint;
+mod env_file;
 mod input;
+mod layers;
 mod local;
+mod origin;
+mod refused;
 mod settings;
 mod spec;
 mod store;
+mod unknown;
 mod variables;
 
 pub use allow::Allow;
-pub use args::{Arguments, UsageError};
+pub use args::{Arguments, GivenTexts, UsageError, ValuesBefore};
 pub use command::{Command, command_usage, shown_commands};
-pub use input::{SettingError, SettingOrigin, SettingProblem};
+pub use env_file::{Assignment, LineProblem, VariablesFile, read as read_env_file};
+pub use input::{SettingError, SettingProblem};
+pub use layers::Layers;
 pub use local::{HostIdentity, TemplateError};
+pub use origin::{Place, SettingOrigin};
+pub use refused::{Instead, RefusedSetting};
 pub use settings::{
     DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, TakesEffect, flags,
 };
 pub use spec::{LogTarget, Spec};
-pub use store::{StoreBefore, StoreFields, StoreProblem, StoreSettings};
-pub use variables::{LineProblem, Variables, read as read_variables};
+pub use store::{StoreBefore, StoreFields, StoreSettings};
+pub use variables::{Variable, Variables};
 
 use crate::answer::{Identity, Zone};
 use crate::dnssec::DenialKind;
@@ -99,6 +109,12 @@ pub struct ForwardConfig {
 }
 
 impl Config {
+    /// The configuration of settings without what depends on the host.
+    pub fn of_zone(spec: &Spec) -> Self {
+        let bare = Spec { local: None, ..spec.clone() };
+        Self::with_zone(Zone::new(&spec.domain), &bare, &HostIdentity::default())
+    }
+
     /// Makes the configuration of a host from its settings.
     ///
     /// # Errors
@@ -115,6 +131,10 @@ impl Config {
                 reason: SettingError::Template(source),
             })?),
         };
+        Ok(Self::with_zone(zone, spec, host))
+    }
+
+    fn with_zone(mut zone: Zone, spec: &Spec, host: &HostIdentity) -> Self {
         zone.ttl = spec.ttl;
         zone.min_ttl = spec.min_ttl;
         zone.priority = spec.priority;
@@ -125,7 +145,7 @@ impl Config {
         zone.denies_home_arpa = spec.nameservers.is_some();
         zone.identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
-        Ok(Self {
+        Self {
             zone,
             listen: spec.listen.clone(),
             systemd: spec.systemd,
@@ -145,7 +165,7 @@ impl Config {
             allow: spec.allow.clone(),
             verbose: spec.verbose,
             dnssec: DnssecConfig { keys: spec.dnssec.clone(), denial: spec.denial, cache_size: spec.scache },
-        })
+        }
     }
 }
 

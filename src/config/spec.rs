@@ -2,7 +2,7 @@
 
 use super::NsPolicy;
 use super::allow::Allow;
-use super::input::SettingOrigin;
+use super::origin::SettingOrigin;
 use crate::answer::Flatten;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
@@ -115,6 +115,10 @@ pub struct Spec {
     pub state_dir: Option<PathBuf>,
     /// File of variables that a reload reads again.
     pub env_file: Option<PathBuf>,
+    /// Directory of more files of variables.
+    pub conf_dir: Option<PathBuf>,
+    /// End the start, and refuse a reload, if anything of the settings is refused.
+    pub strict: bool,
     /// Where the log goes.
     pub log: LogTarget,
     /// The least important lines that are logged.
@@ -152,6 +156,32 @@ impl Spec {
 }
 
 impl Spec {
+    /// Takes the settings of the sources from other settings; returns their flags.
+    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 10] {
+        self.machines.clone_from(&from.machines);
+        self.records.clone_from(&from.records);
+        self.records_links = from.records_links;
+        self.path_prefix.clone_from(&from.path_prefix);
+        self.discover = from.discover;
+        self.ca_cert.clone_from(&from.ca_cert);
+        self.tls_pem.clone_from(&from.tls_pem);
+        self.tls_key.clone_from(&from.tls_key);
+        self.username.clone_from(&from.username);
+        self.password.clone_from(&from.password);
+        [
+            "machines",
+            "records",
+            "records-links",
+            "path-prefix",
+            "discover",
+            "ca-cert",
+            "tls-pem",
+            "tls-key",
+            "username",
+            "password",
+        ]
+    }
+
     /// The flags of the settings that are others than these and count from the next start on.
     pub fn changed_until_restart(&self, after: &Self) -> Vec<&'static str> {
         let changed = [
@@ -160,6 +190,7 @@ impl Spec {
             ("workers", self.workers != after.workers),
             ("state-dir", self.state_dir != after.state_dir),
             ("env-file", self.env_file != after.env_file),
+            ("conf-dir", self.conf_dir != after.conf_dir),
             ("log", self.log != after.log),
         ];
         changed.iter().filter(|(_, is_changed)| *is_changed).map(|(flag, _)| *flag).collect()
@@ -206,6 +237,8 @@ impl Default for Spec {
             records_links: false,
             state_dir: None,
             env_file: None,
+            conf_dir: None,
+            strict: false,
             log: LogTarget::Stderr,
             log_level: LevelFilter::Info,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),

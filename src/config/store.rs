@@ -3,29 +3,33 @@
 //! A field that cannot be used costs itself: the last value of the field that could be used stays, or else flag, variable
 //! or default counts.
 
-use super::input::{SettingInput, SettingOrigin, SettingProblem};
+use super::input::{SettingError, SettingInput};
+use super::origin::SettingOrigin;
+use super::refused::{Instead, RefusedSetting};
 use super::settings::Setting;
 use super::spec::Spec;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Fields of the store's configuration that could be used: the spelling of the name, and the value, by the setting's name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StoreFields(BTreeMap<&'static str, (String, Value)>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoreFields(BTreeMap<String, (String, Value)>);
 
 /// What was found out before about the store's configuration; nothing by default.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreBefore<'a> {
     /// The fields that were applied last.
     pub last: &'a StoreFields,
-    /// Settings whose fields cannot be used, which only shows beside other settings or on this host.
-    pub unusable: &'a BTreeSet<&'static str>,
+    /// Settings whose fields cannot be used, which only shows beside other settings or on this host, and why.
+    pub unusable: &'a BTreeMap<&'static str, String>,
 }
 
 impl Default for StoreBefore<'_> {
     fn default() -> Self {
         static NONE: StoreFields = StoreFields(BTreeMap::new());
-        Self { last: &NONE, unusable: const { &BTreeSet::new() } }
+        Self { last: &NONE, unusable: const { &BTreeMap::new() } }
     }
 }
 
@@ -39,23 +43,7 @@ pub struct StoreSettings {
     /// Names of unknown fields, which are ignored as in SkyDNS.
     pub unknown: Vec<String>,
     /// What cannot be used.
-    pub problems: Vec<StoreProblem>,
-}
-
-/// What of the store's configuration cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreProblem {
-    /// The value is not a JSON object.
-    #[error("{key}: the value is not a JSON object: {reason}")]
-    NotJson {
-        /// The key in the store.
-        key: String,
-        /// The error of the JSON parser.
-        reason: String,
-    },
-    /// A field that cannot be used.
-    #[error(transparent)]
-    Field(#[from] SettingProblem),
+    pub problems: Vec<RefusedSetting>,
 }
 
 impl Spec {
@@ -72,7 +60,13 @@ impl Spec {
                 }
             }
             Err(reason) => {
-                settings.problems.push(StoreProblem::NotJson { key: key.to_owned(), reason });
+                let reason = format!("the value is not a JSON object: {reason}");
+                let instead = match before.last.0.is_empty() {
+                    true => Instead::Told("flags, variables and defaults count"),
+                    false => Instead::Told("the last good fields stay"),
+                };
+                let origin = SettingOrigin::StoreKey(key.to_owned());
+                settings.problems.push(RefusedSetting { origin, reason, instead });
                 for setting in before.last.0.keys() {
                     settings.apply_last(key, setting, before.last);
                 }
@@ -112,27 +106,30 @@ impl StoreSettings {
         if value.is_null() {
             return;
         }
-        if before.unusable.contains(setting.name) {
-            return self.apply_last(key, setting.name, before.last);
-        }
-        match set(&mut self.spec, setting, key, &name, &value) {
-            Ok(()) => drop(self.applied.0.insert(setting.name, (name, value))),
-            Err(problem) => {
-                self.problems.push(problem.into());
-                self.apply_last(key, setting.name, before.last);
-            }
-        }
+        let origin = || SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
+        let reason = match before.unusable.get(setting.name) {
+            Some(reason) => reason.clone(),
+            None => match set(&mut self.spec, setting, &origin(), &value) {
+                Ok(()) => return drop(self.applied.0.insert(setting.name.to_owned(), (name, value))),
+                Err(reason) => reason.to_string(),
+            },
+        };
+        let origin = origin();
+        let instead = self.apply_last(key, setting.name, before.last);
+        self.problems.push(RefusedSetting { origin, reason, instead });
     }
 
-    /// Applies the last value of a setting, if there is one.
-    fn apply_last(&mut self, key: &str, setting: &str, last: &StoreFields) {
-        let (Some(setting), Some((name, value))) = (Setting::by_flag(setting), last.0.get(setting)) else {
-            return;
-        };
-        // It could be used before.
-        if set(&mut self.spec, setting, key, name, value).is_ok() {
-            self.applied.0.insert(setting.name, (name.clone(), value.clone()));
+    /// Applies the last value of a setting, if there is one; returns what is used.
+    fn apply_last(&mut self, key: &str, setting: &str, last: &StoreFields) -> Instead {
+        if let (Some(setting), Some((name, value))) = (Setting::by_flag(setting), last.0.get(setting)) {
+            let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
+            // It could be used before, perhaps by another version.
+            if set(&mut self.spec, setting, &origin, value).is_ok() {
+                self.applied.0.insert(setting.name.to_owned(), (name.clone(), value.clone()));
+                return Instead::LastGood(value.to_string());
+            }
         }
+        Instead::Told("the value of a flag or variable, else the default, is used")
     }
 }
 
@@ -140,14 +137,11 @@ impl StoreSettings {
 fn set(
     spec: &mut Spec,
     setting: &'static Setting,
-    key: &str,
-    name: &str,
+    origin: &SettingOrigin,
     value: &Value,
-) -> Result<(), SettingProblem> {
-    let origin = SettingOrigin::Store { key: key.to_owned(), field: name.to_owned() };
+) -> Result<(), SettingError> {
     let mut changed = spec.clone();
-    let set = (setting.set)(&mut changed, SettingInput::Json(value), &origin);
-    set.map(|()| *spec = changed).map_err(|reason| SettingProblem { origin, reason })
+    (setting.set)(&mut changed, SettingInput::Json(value), origin).map(|()| *spec = changed)
 }
 
 impl StoreFields {

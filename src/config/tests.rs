@@ -4,16 +4,22 @@ use super::spec::DEFAULT_MIN_TTL;
 use super::*;
 
 fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Arguments, UsageError> {
-    let variables: Vec<(String, String)> =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Arguments::parse(args.iter().map(|arg| (*arg).to_owned()), |name| {
-        variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
-    })
+    Arguments::parse(
+        args.iter().map(|arg| (*arg).to_owned()),
+        &of_process(variables),
+        &ValuesBefore::default(),
+    )
+}
+
+fn of_process(pairs: &[(&str, &str)]) -> Variables {
+    let mut variables = Variables::default();
+    pairs.iter().for_each(|(name, value)| variables.set(name, (*value).to_owned()));
+    variables
 }
 
 fn spec(args: &[&str]) -> Spec {
     let parsed = parse(args, &[]).expect("arguments");
-    assert_eq!(parsed.problems, [], "{args:?}");
+    assert_eq!((parsed.flag_problems, parsed.refused), (vec![], vec![]), "{args:?}");
     parsed.spec
 }
 
@@ -109,11 +115,15 @@ fn zeros_mean_the_default_but_for_the_cache() {
 fn wrong_settings_are_all_named_with_their_place() {
     let parsed =
         parse(&["-addr", "localhost:53", "-ndots=x"], &[("SKYDNS_SYSTEMD", "maybe")]).expect("arguments");
-    let problems: Vec<_> = parsed.problems.iter().map(ToString::to_string).collect();
+    let refused = parsed.refused[0].to_string();
+    assert_eq!(
+        refused,
+        "variable SKYDNS_SYSTEMD: \"maybe\" is not a boolean (true or false); the default is used"
+    );
+    let problems: Vec<_> = parsed.flag_problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
         [
-            "variable SKYDNS_SYSTEMD: \"maybe\" is not a boolean (true or false)",
             "flag -addr: \"localhost:53\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53",
             "flag -ndots: \"x\" is not a whole number",
         ]
@@ -136,7 +146,7 @@ fn wrong_settings_are_all_named_with_their_place() {
     }
     for json in ["", "[]", "{", "{} {}", "null"] {
         let settings = Spec::default().with_store("/skydns/config", json.as_bytes(), StoreBefore::default());
-        assert!(matches!(*settings.problems, [StoreProblem::NotJson { .. }]), "{json}");
+        assert!(settings.problems[0].to_string().contains("is not a JSON object"), "{json}");
         assert_eq!(settings.spec, Spec::default());
     }
 }
@@ -144,7 +154,7 @@ fn wrong_settings_are_all_named_with_their_place() {
 #[test]
 fn a_field_that_cannot_be_used_leaves_its_last_value_and_the_others() {
     let base = Spec { ttl: 5, ndots: 3, ..Spec::default() };
-    let unusable = std::collections::BTreeSet::new();
+    let unusable = std::collections::BTreeMap::new();
     let mut last = StoreFields::default();
     let mut take = |json: &str| {
         let before = StoreBefore { last: &last, unusable: &unusable };
@@ -202,5 +212,64 @@ fn the_hosts_own_name_is_filled_in_and_its_place_named() {
     assert_eq!(
         problem.to_string(),
         "flag -local: \"{machine_id}\" cannot be filled in: /etc/machine-id cannot be read"
+    );
+}
+
+#[test]
+fn a_variable_that_cannot_be_used_costs_itself_and_a_flag_the_start() {
+    let pairs =
+        [("SKYDNS_TTL", "many"), ("SKYDNS_NDOTS", "3"), ("SKYDNS_PRIORITY", "x"), ("SKYDNS_LOCAL", "{x}")];
+    let last_good = [("ttl", "600"), ("priority", "x"), ("min-ttl", "7")];
+    let last_good = last_good.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let before = ValuesBefore { last_good, ..ValuesBefore::default() };
+    let parsed = Arguments::parse([], &of_process(&pairs), &before).expect("arguments");
+    assert_eq!((parsed.spec.ttl, parsed.spec.ndots, parsed.spec.priority), (600, 3, 10));
+    assert_eq!(parsed.spec.min_ttl, DEFAULT_MIN_TTL, "what is not set any more is the default");
+    let refused: Vec<_> = parsed.refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        refused,
+        [
+            "variable SKYDNS_LOCAL: \"{x}\" is neither {hostname} nor {machine_id}; the default is used",
+            "variable SKYDNS_TTL: \"many\" is not a whole number; 600, the last good value, stays",
+            "variable SKYDNS_PRIORITY: \"x\" is not a whole number; the default is used",
+        ]
+    );
+    let used: Vec<_> = parsed.used.iter().map(|(name, text)| format!("{name}={text}")).collect();
+    assert_eq!(used, ["ndots=3", "ttl=600"]);
+
+    let parsed = parse(&["-ttl", "many", "-machines", "ftp://x"], &[]).expect("arguments");
+    let problems: Vec<_> = parsed.flag_problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems[0], "flag -ttl: \"many\" is not a whole number");
+    assert!(problems[1].starts_with("flag -machines: \"ftp://x\" is not the URL of an etcd endpoint"));
+}
+
+#[test]
+fn values_that_this_host_cannot_use_give_way_to_the_last_good_ones() {
+    let parse = |unusable: &[&str]| {
+        let reason = |text: &&str| (("records".to_owned(), (*text).to_owned()), "it is away".to_owned());
+        let unusable = unusable.iter().map(reason).collect();
+        let last_good = [("records".to_owned(), "/old".to_owned())].into();
+        let before = ValuesBefore { last_good, unusable };
+        Arguments::parse([], &of_process(&[("SKYDNS_RECORDS", "/new")]), &before).expect("arguments")
+    };
+    let records = |unusable: &[&str]| parse(unusable).spec.records.map(|dir| dir.display().to_string());
+    assert_eq!(records(&[]).as_deref(), Some("/new"));
+    assert_eq!(records(&["/new"]).as_deref(), Some("/old"));
+    assert_eq!(records(&["/new", "/old"]), None);
+    let refused = parse(&["/new"]).refused[0].to_string();
+    assert_eq!(refused, "variable SKYDNS_RECORDS: it is away; /old, the last good value, stays");
+}
+
+#[test]
+fn while_a_file_cannot_be_read_the_last_good_values_count() {
+    let mut variables = of_process(&[("SKYDNS_NDOTS", "3")]);
+    variables.add_unreadable(std::path::Path::new("/etc/x"), &std::io::Error::other("it is a pipe"));
+    let last_good = [("ttl".to_owned(), "600".to_owned()), ("ndots".to_owned(), "1".to_owned())].into();
+    let before = ValuesBefore { last_good, ..ValuesBefore::default() };
+    let parsed = Arguments::parse([], &variables, &before).expect("arguments");
+    assert_eq!((parsed.spec.ttl, parsed.spec.ndots), (600, 3));
+    assert_eq!(
+        parsed.refused[0].to_string(),
+        "/etc/x: cannot be read: it is a pipe; what it held before stays"
     );
 }

@@ -1,190 +1,122 @@
-//! The file of variables, in the syntax that systemd reads for `EnvironmentFile=` (systemd.exec(5)).
+//! Variables of the process and of files, merged: where several set the same variable, the last file wins.
 
+use super::env_file::VariablesFile;
+use super::origin::{Place, SettingOrigin};
+use super::refused::{Instead, RefusedSetting};
+use super::unknown;
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
-/// Variables by name.
-pub type Variables = BTreeMap<String, String>;
-
-/// A line that is no assignment, and is ignored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct LineProblem {
-    /// The number of the line; the first line is 1.
-    pub line: usize,
-    /// What is wrong.
-    pub reason: &'static str,
+/// Variables that are set, and what of their files is refused.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    by_name: BTreeMap<String, Variable>,
+    refused: Vec<RefusedSetting>,
+    /// Names in the files that mean nothing here, but are not refused.
+    notices: Vec<String>,
+    /// Whether a file could not be read: then it is not known what it sets.
+    is_incomplete: bool,
 }
 
-/// Reads the text of a file; also returns every line that is ignored, and why.
-///
-/// A line is `NAME=value`, or a comment that begins with `#` or `;`. A `\` at the end of a line continues the line.
-/// Quotes count only at the beginning of a value and after another quoted part: in `it's`, the apostrophe is a letter
-/// like others.
-pub fn read(text: &str) -> (Variables, Vec<LineProblem>) {
-    let mut reader = EnvFileReader::default();
-    for c in text.chars() {
-        reader.take(c);
+/// The value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The value; not empty.
+    pub value: String,
+    /// The line that sets the variable; `None` if it is one of the process.
+    pub place: Option<Place>,
+}
+
+impl Variables {
+    /// A variable; one that is set to nothing counts as not set.
+    pub fn get(&self, name: &str) -> Option<&Variable> {
+        self.by_name.get(name).filter(|variable| !variable.value.is_empty())
     }
-    reader.end();
-    (reader.variables, reader.problems)
-}
 
-/// Where in the text the reader is; the states are those of systemd's reader (its src/basic/env-file.c).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum EnvFileState {
-    #[default]
-    BeforeName,
-    Name,
-    BeforeValue,
-    Value,
-    Escape,
-    Single,
-    Double,
-    DoubleEscape,
-    Comment,
-}
+    /// Sets a variable of the process.
+    pub fn set(&mut self, name: &str, value: String) {
+        self.by_name.insert(name.to_owned(), Variable { value, place: None });
+    }
 
-#[derive(Default)]
-struct EnvFileReader {
-    state: EnvFileState,
-    line: usize,
-    /// The line of the name, from 0.
-    name_line: usize,
-    name: String,
-    value: String,
-    /// The length of the value without unquoted blanks at its end.
-    trimmed_len: usize,
-    variables: Variables,
-    problems: Vec<LineProblem>,
-}
-
-impl EnvFileReader {
-    fn take(&mut self, c: char) {
-        let newline = matches!(c, '\n' | '\r');
-        let blank = newline || matches!(c, ' ' | '\t');
-        match self.state {
-            EnvFileState::BeforeName if matches!(c, '#' | ';') => self.state = EnvFileState::Comment,
-            EnvFileState::BeforeName if blank => {}
-            EnvFileState::BeforeName => {
-                (self.state, self.name_line) = (EnvFileState::Name, self.line);
-                self.name.push(c);
-            }
-            EnvFileState::Name if newline => self.pass_over("no \"=\""),
-            EnvFileState::Name if c == '=' => self.state = EnvFileState::BeforeValue,
-            EnvFileState::Name => self.name.push(c),
-            EnvFileState::BeforeValue | EnvFileState::Value if newline => self.push(),
-            EnvFileState::BeforeValue if c == '\'' => self.state = EnvFileState::Single,
-            EnvFileState::BeforeValue if c == '"' => self.state = EnvFileState::Double,
-            EnvFileState::BeforeValue | EnvFileState::Value if c == '\\' => self.state = EnvFileState::Escape,
-            EnvFileState::BeforeValue if blank => {}
-            EnvFileState::BeforeValue | EnvFileState::Value => {
-                self.state = EnvFileState::Value;
-                self.add(c, !blank);
-            }
-            EnvFileState::Escape => {
-                self.state = EnvFileState::Value;
-                if !newline {
-                    self.add(c, true);
+    /// Sets the variables of a file. Lines and names that cannot be used are noted.
+    pub fn add_file(&mut self, file: &Path, content: &VariablesFile) {
+        let place = |line| Place { file: file.to_owned(), line };
+        for problem in &content.problems {
+            let origin = SettingOrigin::Line(place(problem.line));
+            let reason = problem.reason.to_owned();
+            self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
+        }
+        for assignment in &content.assignments {
+            let place = place(assignment.line);
+            match unknown::judge(&assignment.name) {
+                unknown::Judgement::Known => {}
+                unknown::Judgement::Refused(reason) => {
+                    let origin =
+                        SettingOrigin::Variable { name: assignment.name.clone(), place: Some(place.clone()) };
+                    self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
+                }
+                unknown::Judgement::Noticed(reason) => {
+                    self.notices.push(format!("{place}: {}: {reason}", assignment.name));
                 }
             }
-            EnvFileState::Single if c == '\'' => self.state = EnvFileState::BeforeValue,
-            EnvFileState::Double if c == '"' => self.state = EnvFileState::BeforeValue,
-            EnvFileState::Double if c == '\\' => self.state = EnvFileState::DoubleEscape,
-            EnvFileState::Single | EnvFileState::Double => self.add(c, true),
-            EnvFileState::DoubleEscape => {
-                self.state = EnvFileState::Double;
-                match c {
-                    '"' | '\\' | '`' | '$' => self.add(c, true),
-                    '\n' => {}
-                    c => {
-                        self.add('\\', true);
-                        self.add(c, true);
-                    }
-                }
-            }
-            EnvFileState::Comment if newline => self.state = EnvFileState::BeforeName,
-            EnvFileState::Comment => {}
-        }
-        self.line += usize::from(c == '\n');
-    }
-
-    fn add(&mut self, c: char, counts: bool) {
-        self.value.push(c);
-        if counts {
-            self.trimmed_len = self.value.len();
+            let variable = Variable { value: assignment.value.clone(), place: Some(place) };
+            self.by_name.insert(assignment.name.clone(), variable);
         }
     }
 
-    fn end(&mut self) {
-        match self.state {
-            EnvFileState::BeforeName | EnvFileState::Comment => {}
-            EnvFileState::Name => self.pass_over("no \"=\""),
-            EnvFileState::BeforeValue | EnvFileState::Value | EnvFileState::Escape => self.push(),
-            EnvFileState::Single | EnvFileState::Double | EnvFileState::DoubleEscape => {
-                self.pass_over("a quote is not closed");
-            }
-        }
+    /// Notes a file that cannot be read.
+    pub fn add_unreadable(&mut self, file: &Path, error: &io::Error) {
+        let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+        let hint = if is_forbidden { " (the user skydns has to be able to read it)" } else { "" };
+        let (origin, reason) =
+            (SettingOrigin::File(file.to_owned()), format!("cannot be read: {error}{hint}"));
+        let instead = Instead::Told("what it held before stays");
+        self.refused.push(RefusedSetting { origin, reason, instead });
+        // systemd reads the file of its unit as root, and gives the variables to the process.
+        self.is_incomplete |= !is_forbidden;
     }
 
-    fn push(&mut self) {
-        let name = self.name.trim_end().to_owned();
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if !name.chars().all(legal) || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return self.pass_over("what stands before \"=\" is not the name of a variable");
-        }
-        self.value.truncate(self.trimmed_len);
-        self.variables.insert(name, std::mem::take(&mut self.value));
-        self.reset();
+    /// What of the files is not used.
+    pub fn refused(&self) -> &[RefusedSetting] {
+        &self.refused
     }
 
-    fn pass_over(&mut self, reason: &'static str) {
-        self.problems.push(LineProblem { line: self.name_line + 1, reason });
-        self.reset();
+    /// Names in the files that mean nothing here, each with its place.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
-    fn reset(&mut self) {
-        (self.state, self.trimmed_len) = (EnvFileState::BeforeName, 0);
-        self.name.clear();
-        self.value.clear();
+    /// Whether a file could not be read.
+    pub fn is_incomplete(&self) -> bool {
+        self.is_incomplete
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::read_env_file;
     use super::*;
 
     #[test]
-    fn values_are_read_as_systemd_reads_them() {
-        let text = "# A=1\n; B=2\n\nD = plain words  \nE=\"a \\\"b\\\" \\x\"\nF='single $x \\'\nG=one\\\n two\nH=\n\
-                    I='b c'\"d\"\nJ=back\\slash\nK=it's\nL=pa\"ss\"\nM=\"a\" \"b\"\nN=\" x \"  \nO=a=b\n P=1";
-        let (variables, problems) = read(text);
-        assert_eq!(problems, []);
-        let read: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    fn the_last_file_wins_and_places_are_known() {
+        let mut variables = Variables::default();
+        variables.set("SKYDNS_TTL", "1".to_owned());
+        variables.set("SKYDNS_NDOTS", "1".to_owned());
+        variables.add_file(Path::new("/a"), &read_env_file("SKYDNS_TTL=2\nSKYDNS_NDOTS=\nexport\n"));
+        variables
+            .add_file(Path::new("/b"), &read_env_file("\nSKYDNS_TTL=3\nSKYDNS_TLT=4\nETCD_NAME=x\nTZ=UTC\n"));
+        let ttl = variables.get("SKYDNS_TTL").expect("a variable");
         assert_eq!(
-            read,
-            [
-                "D=plain words",
-                "E=a \"b\" \\x",
-                "F=single $x \\",
-                "G=one two",
-                "H=",
-                "I=b cd",
-                "J=backslash",
-                "K=it's",
-                "L=pa\"ss\"",
-                "M=ab",
-                "N= x ",
-                "O=a=b",
-                "P=1"
-            ]
+            (&*ttl.value, ttl.place.as_ref().map(ToString::to_string)),
+            ("3", Some("/b:2".to_owned()))
         );
-    }
-
-    #[test]
-    fn problems_name_their_line() {
-        let (variables, problems) = read("A=1\nexport\n2B=x\nB=2\nC=\"open\nD=1\n");
-        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
-        assert_eq!(lines, [2, 3, 5]);
-        assert_eq!(variables.keys().map(String::as_str).collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(variables.get("SKYDNS_NDOTS"), None, "set to nothing");
+        let refused: Vec<_> = variables.refused().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            refused,
+            ["/a:3: no \"=\"", "/b:3: SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one"]
+        );
+        assert_eq!(variables.notices(), ["/b:4: ETCD_NAME: the agent has no such setting"]);
     }
 }

@@ -45,23 +45,21 @@ pub enum LogError {
     System(#[from] io::Error),
 }
 
-/// Sets up the log of the process. If syslog is the target and nothing listens at /dev/log, standard error is used.
+/// Sets up the log of the process. If syslog is the target and nothing listens at /dev/log, standard error is used, and the
+/// reason is returned.
 ///
 /// Panics are logged, too: the standard library would write them to standard error, and wait there.
 ///
 /// # Errors
 /// A log was set up before, or the system has no descriptor or thread to give.
-pub fn init(target: LogTarget, level: LevelFilter) -> Result<(), LogError> {
+pub fn init(target: LogTarget, level: LevelFilter) -> Result<Option<String>, LogError> {
     let (sink, problem) = LogSink::open(target)?;
     let queue = LineQueue::start(sink)?;
     let logger = ProcessLogger { queue, line_limit: Mutex::new(LineLimit::default()) };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
     set_level(level);
     std::panic::set_hook(Box::new(log_panic));
-    if let Some(problem) = problem {
-        log::error!("-log syslog: cannot log to syslog, so this goes to standard error: {problem}");
-    }
-    Ok(())
+    Ok(problem.map(|problem| problem.to_string()))
 }
 
 /// Sets the level of the least important lines that are logged, from now on. Queries are logged at any level.

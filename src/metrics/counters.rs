@@ -29,6 +29,7 @@ pub struct Metrics {
     pub(super) snapshots: AtomicU64,
     pub(super) snapshot_failures: AtomicU64,
     pub(super) snapshot_octets: AtomicU64,
+    pub(super) settings_refused: AtomicU64,
     pub(super) socket_errors: [AtomicU64; SOCKET_WORKS.len()],
 }
 
@@ -142,6 +143,11 @@ impl Metrics {
     /// Counts an answer of an upstream that was served stale (RFC 8767).
     pub fn stale(&self) {
         self.stale.fetch_add(1, Relaxed);
+    }
+
+    /// Sets the number of settings that are refused.
+    pub fn settings_refused(&self, number: u64) {
+        self.settings_refused.store(number, Relaxed);
     }
 
     /// Counts a snapshot that was written, with its size in octets, or (`None`) one that could not be written.

@@ -21,6 +21,8 @@ pub fn page(
     write_own(metrics, &mut text);
     text.single("names", "gauge", "Names with a service.", status.names as u64);
     text.single("refused_records", "gauge", "Records that are not served.", refused as u64);
+    let settings_refused = metrics.settings_refused.load(Relaxed);
+    text.single("settings_refused", "gauge", "Settings that are not used.", settings_refused);
     write_sources(status, &mut text);
     write_forward(forward, &mut text);
     text.finish()

@@ -38,12 +38,13 @@ pub struct BindError {
     pub hint: String,
 }
 
-/// Listens on every address, UDP and TCP.
+/// Listens on every address, UDP and TCP; also returns why addresses are left out, each with both protocols.
 ///
 /// # Errors
-/// One of them cannot be listened on.
-pub fn bind(addresses: &[SocketAddr]) -> Result<BoundSockets, BindError> {
+/// Nothing can be listened on; the first error.
+pub fn bind(addresses: &[SocketAddr]) -> Result<(BoundSockets, Vec<BindError>), BindError> {
     let mut bound = BoundSockets::default();
+    let mut failed = Vec::new();
     for address in addresses {
         // With the IPv4 wildcard of the port listed as well, the IPv6 one must leave it alone.
         let both = addresses.contains(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
@@ -55,10 +56,21 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<BoundSockets, BindError> {
                 source,
             }
         };
-        bound.udp.push(open(*address, SockType::Datagram, both).map(UdpSocket::from).map_err(fail("UDP"))?);
-        bound.tcp.push(open(*address, SockType::Stream, both).map(TcpListener::from).map_err(fail("TCP"))?);
+        let udp = open(*address, SockType::Datagram, both).map_err(fail("UDP"));
+        let sockets =
+            udp.and_then(|udp| Ok((udp, open(*address, SockType::Stream, both).map_err(fail("TCP"))?)));
+        match sockets {
+            Ok((udp, tcp)) => {
+                bound.udp.push(udp.into());
+                bound.tcp.push(tcp.into());
+            }
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(bound)
+    if bound.udp.is_empty() && bound.tcp.is_empty() && !failed.is_empty() {
+        return Err(failed.remove(0));
+    }
+    Ok((bound, failed))
 }
 
 fn open(address: SocketAddr, kind: SockType, v6_only: bool) -> io::Result<OwnedFd> {
@@ -120,7 +132,7 @@ mod tests {
 
     #[test]
     fn of_what_comes_before_the_workers_the_interface_is_known() {
-        let mut bound = bind(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]).expect("sockets");
+        let (mut bound, _) = bind(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]).expect("sockets");
         let socket = bound.udp.remove(0);
         let port = socket.local_addr().expect("an address").port();
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");

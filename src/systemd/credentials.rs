@@ -1,33 +1,46 @@
-//! Credentials: files that systemd passes to this unit alone (`LoadCredential=`, systemd.exec(5)).
+//! Private files: those that `skydns pass-keys` passes to the unit, and credentials (`LoadCredential=`, systemd.exec(5)).
 
+use super::state::keys_directory;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The directory that the unit's `LoadCredential=keys:` names.
-const CREDENTIALS_ORIGIN: &str = "/etc/skydns/keys";
+/// The directory of files that only root reads, and that the unit passes to the agent.
+pub const PRIVATE_FILES: &str = "/etc/skydns/keys";
 
-/// The path of a configured file: a bare name means the unit's credential of that name, if there is one.
+/// The path of a configured file: a bare name means the private file of that name, if there is one.
 ///
-/// `LoadCredential=keys:/etc/skydns/keys` makes a credential `keys_NAME` of each file in that directory. Without
-/// systemd, as in `skydns check`, the file is looked for in the directory itself.
+/// In the unit that is a credential, or a file that `skydns pass-keys` has passed. Without systemd, as in `skydns check`, the
+/// file is looked for in [`PRIVATE_FILES`] itself.
 pub fn credential(file: &Path) -> PathBuf {
-    let directory =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| CREDENTIALS_ORIGIN.into(), PathBuf::from);
-    find(&directory, file).unwrap_or_else(|| file.to_owned())
+    directories().iter().find_map(|directory| find(directory, file)).unwrap_or_else(|| file.to_owned())
 }
 
-/// The files of a directory of credentials: with `LoadCredential=keys:/etc/skydns/keys` those of `keys`.
-///
-/// Each path comes with the file's name in the directory. Without systemd the files are those of the directory `name`
-/// in `/etc/skydns`.
+/// The files of a directory of private files, each with its name in the directory. The directory `keys` is
+/// [`PRIVATE_FILES`].
 ///
 /// # Errors
 /// The directory cannot be read.
 pub fn credentials(name: &str) -> io::Result<Vec<(String, PathBuf)>> {
-    match std::env::var_os("CREDENTIALS_DIRECTORY") {
-        Some(directory) => files(Path::new(&directory), &format!("{name}_")),
-        None => files(&Path::new(CREDENTIALS_ORIGIN).with_file_name(name), ""),
+    let mut found = Ok(Vec::new());
+    if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        found = files(Path::new(&directory), &format!("{name}_"));
+        if found.as_ref().is_ok_and(|files| !files.is_empty()) {
+            return found;
+        }
     }
+    match keys_directory() {
+        Some(directory) if PRIVATE_FILES.ends_with(&format!("/{name}")) => files(&directory, ""),
+        Some(_) => found,
+        None if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() => found,
+        None => files(&Path::new(PRIVATE_FILES).with_file_name(name), ""),
+    }
+}
+
+/// The directories of private files, of which the first that has a file counts.
+fn directories() -> Vec<PathBuf> {
+    let of_unit = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let of_unit: Vec<_> = of_unit.into_iter().chain(keys_directory()).collect();
+    if of_unit.is_empty() { vec![PRIVATE_FILES.into()] } else { of_unit }
 }
 
 /// The files of a directory whose names begin with a prefix, sorted, with the rest of their names.

@@ -11,9 +11,9 @@ mod notify;
 mod sockets;
 mod state;
 
-pub use credentials::{credential, credentials};
+pub use credentials::{PRIVATE_FILES, credential, credentials};
 pub use journal::{journal_prefix, stderr_is_journal};
 pub use machine_id::machine_id;
 pub use notify::{alive, is_supervised, ready, reloading, status, stopping, watchdog_interval};
 pub use sockets::{SocketError, Sockets};
-pub use state::state_directory;
+pub use state::{keys_directory, runtime_directory, state_directory};

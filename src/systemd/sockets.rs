@@ -13,6 +13,30 @@ pub struct Sockets {
     pub udp: Vec<UdpSocket>,
     /// Listening stream sockets.
     pub tcp: Vec<TcpListener>,
+    /// Those that cannot be served.
+    pub refused: Vec<RefusedSocket>,
+}
+
+/// A socket that systemd passed and that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedSocket {
+    /// Its position among the sockets passed, from 1.
+    number: usize,
+    /// `FileDescriptorName=` of its unit, which is the unit's name by default.
+    name: String,
+    /// What kind of socket or file it is.
+    kind: String,
+}
+
+impl fmt::Display for RefusedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, name, kind } = self;
+        write!(
+            f,
+            "socket {number} of those systemd passed ({name}) is {kind}; only ListenDatagram= and ListenStream= with \
+             IP addresses can be served, with Accept=no"
+        )
+    }
 }
 
 /// Why the sockets cannot be used.
@@ -24,26 +48,16 @@ pub enum SocketError {
          program started by systemd?"
     )]
     None,
-    /// A socket that is neither UDP nor TCP.
-    #[error(
-        "socket {number} of those systemd passed ({name}) is {kind}; only ListenDatagram= and ListenStream= with \
-         IP addresses can be served, with Accept=no"
-    )]
-    WrongKind {
-        /// Its position among the sockets passed, from 1.
-        number: usize,
-        /// `FileDescriptorName=` of its unit, which is the unit's name by default.
-        name: String,
-        /// What kind of socket or file it is.
-        kind: String,
-    },
+    /// None of them can be served; the first one.
+    #[error("{0}")]
+    WrongKind(RefusedSocket),
 }
 
 impl Sockets {
     /// Takes the sockets that systemd passed. It is no error if there are none.
     ///
     /// # Errors
-    /// One of them is of the wrong kind; then none is returned.
+    /// All of them are of a wrong kind.
     pub fn take() -> Result<Self, SocketError> {
         // listenfd removes LISTEN_FDS and LISTEN_PID from the environment, but leaves the names.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -52,13 +66,14 @@ impl Sockets {
         let mut sockets = Self::default();
         for index in 0..passed.len() {
             let name = names.next().filter(|name| !name.is_empty()).unwrap_or("without a name");
-            sockets.take_one(&mut passed, index).map_err(|kind| SocketError::WrongKind {
-                number: index + 1,
-                name: name.to_owned(),
-                kind,
-            })?;
+            if let Err(kind) = sockets.take_one(&mut passed, index) {
+                sockets.refused.push(RefusedSocket { number: index + 1, name: name.to_owned(), kind });
+            }
         }
-        Ok(sockets)
+        match sockets.refused.first() {
+            Some(refused) if sockets.is_empty() => Err(SocketError::WrongKind(refused.clone())),
+            _ => Ok(sockets),
+        }
     }
 
     /// Takes the socket at an index; the error is the kind of a socket that cannot be served.

@@ -1,9 +1,9 @@
 //! The commands that documents show, and the checks that each command exists and takes its arguments.
 
 use super::markdown::Document;
-use super::shipped;
+use super::{refused, shipped};
 use serde_json::{Map, Value};
-use skydns::config::{Arguments, Spec, StoreBefore, read_variables};
+use skydns::config::{Spec, StoreBefore, VariablesFile, read_env_file};
 use skydns::service::Service;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -113,10 +113,9 @@ fn exists(file: &str) -> Result<(), String> {
 
 /// The program has to understand flags and values. The test runs commands that do no harm, in a new directory.
 fn skydns(words: &[&str]) -> Result<(), String> {
-    let parsed = Arguments::parse(words.iter().map(|word| (*word).to_owned()), |_| None);
-    let parsed = parsed.map_err(|error| error.to_string())?;
-    if let Some(problem) = parsed.problems.first() {
-        return Err(problem.to_string());
+    let refused = refused(words.iter().map(|word| (*word).to_owned()), &VariablesFile::default())?;
+    if let Some(problem) = refused.into_iter().next() {
+        return Err(problem);
     }
     let is_command =
         |word: &&str| ["keygen", "ds", "resolv-conf", "port-holders", "completions"].contains(word);
@@ -183,6 +182,9 @@ fn etcdctl(words: &[&str]) -> Result<(), String> {
 fn written(text: &str, file: Option<&str>) -> Result<(), String> {
     match file {
         Some("/etc/default/skydns") => assignments(text),
+        Some(file) if file.starts_with("/etc/skydns/skydns.conf.d/") && file.ends_with(".conf") => {
+            assignments(text)
+        }
         Some(file) => {
             let key = file.strip_prefix("/etc/skydns/records").ok_or("an unknown file")?;
             value_of(&format!("/skydns{key}"), text)
@@ -193,13 +195,11 @@ fn written(text: &str, file: Option<&str>) -> Result<(), String> {
 
 /// A file of variables has to be accepted.
 pub(crate) fn assignments(text: &str) -> Result<(), String> {
-    let (variables, problems) = read_variables(text);
-    if variables.is_empty() || !problems.is_empty() {
+    let content = read_env_file(text);
+    if content.assignments.is_empty() {
         return Err("no assignment".to_owned());
     }
-    let read = Arguments::parse([], |name| variables.get(name).cloned());
-    let problems = read.map_err(|error| error.to_string())?.problems;
-    problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
+    refused([], &content)?.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// A value of the store has to be accepted.

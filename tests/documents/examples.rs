@@ -106,7 +106,7 @@ fn messages_are_those_that_troubleshooting_quotes() {
     let all =
         check(&["-domain", "site.example", "-dnssec", &format!("{key},/none/Kskydns.local.+013+12345")]);
     for fragment in [
-        "variable SKYDNS_NDOTS: \"many\" is not a whole number",
+        "SKYDNS_NDOTS: \"many\" is not a whole number",
         "/skydns/config: field \"ttl\": \"60\" is not a whole number",
         "field \"port\" is -1, not in 0..=65535; the record is not served",
         ", not of site.example.",

@@ -2,8 +2,8 @@
 
 use super::commands::{assignments, commands, config, service};
 use super::markdown::{Document, GUIDES, all, guides};
-use super::{page, shipped, variables};
-use skydns::config::{Arguments, flags};
+use super::{page, refused, shipped, variables};
+use skydns::config::{VariablesFile, flags};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -75,9 +75,8 @@ fn flag(span: &str) -> Result<(), String> {
     if value.is_none() || value == known.takes {
         return Ok(());
     }
-    let arguments = Arguments::parse(span.split(' ').map(str::to_owned), |_| None);
-    let problems = arguments.map_err(|error| error.to_string())?.problems;
-    problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
+    let refused = refused(span.split(' ').map(str::to_owned), &VariablesFile::default())?;
+    refused.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Words like `SKYDNS_TTL`.
@@ -209,7 +208,7 @@ fn every_file_in_a_guide_is_shipped_or_described() {
     let mut problems = Vec::new();
     for document in guides() {
         let code = document.code();
-        let words = code.iter().flat_map(|code| code.split([' ', '\'', '"', '=', ',', '(', ')']));
+        let words = code.iter().flat_map(|code| code.split([' ', '\'', '"', '=', ',', ':', '(', ')']));
         let paths = words
             .filter(|word| ["/etc/", "/usr/", "/var/", "/run/"].iter().any(|root| word.starts_with(root)));
         let unknown = paths.filter(|path| {

@@ -226,7 +226,10 @@ fn the_own_domain_goes_before_special_use() {
 
 #[test]
 fn a_domain_without_the_keys_that_it_needs_is_not_answered() {
-    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#), ("1.0.0.10.in-addr.arpa.", r#"{"host":"a.b"}"#)]);
+    let mut site = Site::new(&[
+        ("a.skydns.test.", r#"{"host":"10.0.0.1"}"#),
+        ("1.0.0.10.in-addr.arpa.", r#"{"host":"a.b"}"#),
+    ]);
     (site.zone.is_signed, site.zone.lacks_keys) = (true, true);
     for asked in ["a.skydns.test.", "none.skydns.test.", "skydns.test."] {
         for rtype in [RecordType::A, RecordType::SOA, RecordType::DNSKEY] {

@@ -10,21 +10,24 @@ const COMMENT_WIDTH: usize = 108;
 const FILE_HEAD: &str = "\
 # Variables of skydns.service: /etc/default/skydns
 #
-# Every variable below is a comment, which sets nothing. Its line shows the default, or an example if there is
-# no default value. Remove the # to set a variable. man 5 skydns says more about each of them.
+# Leave this file as it is, and set variables in /etc/skydns/skydns.conf.d/10-site.conf or another file with that
+# ending: it has the same lines, it wins over this file, and no upgrade of the package asks about it.
 #
-#   systemctl reload skydns                        reads this file again; some variables need a restart
-#   skydns check -env-file /etc/default/skydns     finds mistakes in this file and in all records
+# Every variable below is a comment, which sets nothing. Its line shows the default, or an example if there is
+# no default value. man 5 skydns says more about each of them.
+#
+#   systemctl reload skydns     reads the files again, and fails if a value is refused; some need a restart
+#   skydns check                finds mistakes in the files and in all records
 #
 # Each line is NAME=value, as for EnvironmentFile= in systemd.exec(5). Nothing is expanded. Items of a list have
 # commas between them. A variable that is set to nothing counts as not set. Every flag has a variable.
 #
 # Flags override these variables, and the key /skydns/config of the store overrides both.
 #
-# A file name without a slash is first looked for in the credentials of the unit (keys in /etc/skydns/keys).
+# A file name without a slash is first looked for in /etc/skydns/keys.
 #
-# The user skydns must be able to read this file. If the file holds a password:
-#   chgrp skydns /etc/default/skydns && chmod 640 /etc/default/skydns
+# The user skydns must be able to read the files. For one that holds a password:
+#   install -m 640 -g skydns /dev/null /etc/skydns/skydns.conf.d/20-password.conf
 ";
 
 /// The whole file.

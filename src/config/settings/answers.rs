@@ -40,6 +40,10 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         takes_effect: TakesEffect::Reload,
         set: |spec, input, origin| {
             spec.local = non_empty(input.text()?);
+            spec.local
+                .iter()
+                .try_for_each(|template| crate::config::local::check(template))
+                .map_err(SettingError::Template)?;
             spec.local_origin = origin.clone();
             Ok(())
         },

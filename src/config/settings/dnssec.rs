@@ -13,9 +13,9 @@ pub(super) const DNSSEC_SETTINGS: &[Setting] = &[
         takes: Some("KEY,…"),
         summary: "DNSSEC keys: base names of key files, or directories; `keys` is `/etc/skydns/keys`",
         details: "A base name, such as `Kskydns.local.+013+12345`, means two files, which end with `.key` and \
-                  `.private`. A blank in it counts as `+`. A name without a slash is first looked for in the \
-                  credentials of the unit, which are the files of `/etc/skydns/keys`. If a key cannot be used, the \
-                  agent does not start, and names the file; after a change of the setting, the old keys stay.",
+                  `.private`. A blank in it counts as `+`. A name without a slash is first looked for in \
+                  `/etc/skydns/keys`. If a key cannot be used, the keys in use stay; without any, a domain that was served \
+                  unsigned stays so, and names of another one are SERVFAIL.",
         default: DefaultValue::Unset("none; nothing is signed"),
         example: "keys",
         takes_effect: TakesEffect::Reload,

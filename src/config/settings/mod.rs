@@ -14,7 +14,8 @@ mod statistics;
 
 pub use statistics::{STATISTICS, StatisticsVariable};
 
-use super::input::{SettingError, SettingInput, SettingOrigin};
+use super::input::{SettingError, SettingInput};
+use super::origin::SettingOrigin;
 use super::spec::Spec;
 use std::path::PathBuf;
 

@@ -13,11 +13,38 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         takes: Some("FILE"),
         summary: "file of variables, which a reload reads again",
         details: "The unit sets this to `/etc/default/skydns`. If the file and the process both have a variable, the file \
-                  wins.",
+                  wins. A name that begins with `SKYDNS_` and that no setting has is refused.",
         default: DefaultValue::Unset("none"),
         example: "/etc/default/skydns",
         takes_effect: TakesEffect::Restart,
         set: |spec, input, _| input.text().map(|text| spec.env_file = path(text)),
+    },
+    Setting {
+        name: "conf-dir",
+        variables: &["SKYDNS_CONF_DIR"],
+        keys: &[],
+        takes: Some("DIR"),
+        summary: "directory of more files of variables, `*.conf`, which a reload reads again",
+        details: "The unit sets this to `/etc/skydns/skydns.conf.d`. The files have the same lines as `-env-file`. They are read \
+                  after it in the order of their names, and the last one that has a variable wins. Names that do not end in \
+                  `.conf` or begin with a dot are ignored.",
+        default: DefaultValue::Unset("none"),
+        example: "/etc/skydns/skydns.conf.d",
+        takes_effect: TakesEffect::Restart,
+        set: |spec, input, _| input.text().map(|text| spec.conf_dir = path(text)),
+    },
+    Setting {
+        name: "strict",
+        variables: &["SKYDNS_STRICT"],
+        keys: &[],
+        takes: None,
+        summary: "end with exit code 78 if a setting is refused",
+        details: "Without this switch, a setting that cannot be used costs itself: its last good value is used, or else the \
+                  default. With it, the agent does not start, and a reload changes nothing.",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.strict = value),
     },
     Setting {
         name: "log",

@@ -1,6 +1,7 @@
 //! Settings of the stores that services come from: files, etcd, and the snapshot of etcd.
 
 use super::{DefaultValue, Setting, TakesEffect, non_empty, path};
+use crate::config::endpoint::endpoint;
 
 pub(super) const SOURCE_SETTINGS: &[Setting] = &[
     Setting {
@@ -60,7 +61,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         example: "http://127.0.0.1:2379,http://127.0.0.1:4001",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
-            spec.machines = input.list()?.into_iter().map(str::to_owned).collect();
+            spec.machines = input.list()?.into_iter().map(endpoint).collect::<Result<_, _>>()?;
             Ok(())
         },
     },
@@ -83,8 +84,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: Some("FILE"),
         summary: "certificate of the authority that signed etcd's certificate",
-        details: "The file is in PEM form. A file name without a slash is first looked for in the credentials of the unit; \
-                  see Credentials in skydns(5). `ECTD_CACERT` is the spelling of SkyDNS 2.0.",
+        details: "The file is in PEM form. A file name without a slash is first looked for in `/etc/skydns/keys`; \
+                  see Private files in skydns(5). `ECTD_CACERT` is the spelling of SkyDNS 2.0.",
         default: DefaultValue::Unset("the system's authorities"),
         example: "etcd-ca.pem",
         takes_effect: TakesEffect::Reload,
@@ -96,8 +97,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: Some("FILE"),
         summary: "client certificate for etcd",
-        details: "The file is in PEM form. This setting needs `-tls-key` as well. A file name without a slash is first looked for in the \
-                  credentials of the unit; see Credentials in skydns(5).",
+        details: "The file is in PEM form. This setting needs `-tls-key` as well. A file name without a slash is first looked for in \
+                  `/etc/skydns/keys`; see Private files in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.pem",
         takes_effect: TakesEffect::Reload,
@@ -109,8 +110,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: Some("FILE"),
         summary: "private key of the client certificate",
-        details: "The file is in PEM form. This setting needs `-tls-pem` as well. A file name without a slash is first looked for in the \
-                  credentials of the unit; see Credentials in skydns(5).",
+        details: "The file is in PEM form. This setting needs `-tls-pem` as well. A file name without a slash is first looked for in \
+                  `/etc/skydns/keys`; see Private files in skydns(5).",
         default: DefaultValue::Unset("none"),
         example: "etcd-client.key",
         takes_effect: TakesEffect::Reload,

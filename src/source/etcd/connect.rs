@@ -57,10 +57,10 @@ pub struct TlsFiles {
 }
 
 impl EtcdSettings {
-    /// Checks the endpoints, which may have no scheme; without any, etcd is looked for on the local machine.
+    /// Settings with these endpoints; without any, etcd is looked for on the local machine.
     ///
     /// # Errors
-    /// An endpoint is no URL, or there is a client certificate without its key, or a key without its certificate.
+    /// There is a client certificate without its key, or a key without its certificate.
     pub fn new(
         machines: &[String],
         tls: TlsFiles,
@@ -70,8 +70,7 @@ impl EtcdSettings {
         if tls.cert.is_some() != tls.key.is_some() {
             return Err(EtcdError::HalfIdentity);
         }
-        let mut endpoints =
-            machines.iter().map(|machine| endpoint(machine)).collect::<Result<Vec<_>, _>>()?;
+        let mut endpoints = machines.to_vec();
         if endpoints.is_empty() {
             endpoints.extend(DEFAULT_ENDPOINTS.map(str::to_owned));
         }
@@ -135,19 +134,19 @@ impl TlsFiles {
         let mut options = TlsOptions::new();
         options = match &self.ca_cert {
             Some(file) => {
-                let pem = read("-ca-cert (ETCD_CACERT)", file)?;
-                certificates("-ca-cert (ETCD_CACERT)", file, &pem)?;
+                let pem = read("ca-cert", file)?;
+                certificates("ca-cert", file, &pem)?;
                 options.ca_certificate(Certificate::from_pem(pem))
             }
             None => options.with_native_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            let cert_pem = read("-tls-pem (ETCD_TLSPEM)", cert)?;
-            let own = certificates("-tls-pem (ETCD_TLSPEM)", cert, &cert_pem)?;
-            check_own("-tls-pem (ETCD_TLSPEM)", cert, &own)?;
-            let key_pem = read("-tls-key (ETCD_TLSKEY)", key)?;
+            let cert_pem = read("tls-pem", cert)?;
+            let own = certificates("tls-pem", cert, &cert_pem)?;
+            check_own("tls-pem", cert, &own)?;
+            let key_pem = read("tls-key", key)?;
             PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| EtcdError::TlsFile {
-                setting: "-tls-key (ETCD_TLSKEY)",
+                setting: "tls-key",
                 file: key.clone(),
                 reason: format!("no private key in PEM form: {error}"),
             })?;
@@ -193,42 +192,9 @@ fn check_own(setting: &'static str, file: &Path, certificate: &CertificateDer<'_
     Err(EtcdError::TlsFile { setting, file: file.to_owned(), reason })
 }
 
-/// The URL of an endpoint, with a scheme and without a slash at the end.
-fn endpoint(machine: &str) -> Result<String, EtcdError> {
-    let bad = || EtcdError::BadEndpoint(machine.to_owned());
-    let url = if machine.contains("://") { machine.to_owned() } else { format!("http://{machine}") };
-    let url = url.trim_end_matches('/').to_owned();
-    let parsed: hyper::Uri = url.parse().map_err(|_| bad())?;
-    let known = matches!(parsed.scheme_str(), Some("http" | "https"));
-    // A user name and password in the URL would be logged with it.
-    let plain = parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    if known && plain && parsed.host().is_some_and(|host| !host.is_empty()) && parsed.path() == "/" {
-        Ok(url)
-    } else {
-        Err(bad())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn settings(machines: &[&str]) -> Result<EtcdSettings, EtcdError> {
-        let machines: Vec<_> = machines.iter().map(|m| (*m).to_owned()).collect();
-        EtcdSettings::new(&machines, TlsFiles::default(), None, false)
-    }
-
-    #[test]
-    fn endpoints_are_urls() {
-        let of = |machine| settings(&[machine]).map(|s| s.endpoints[0].clone());
-        assert_eq!(of("http://10.0.0.1:4001/").ok().as_deref(), Some("http://10.0.0.1:4001"));
-        assert_eq!(of("10.0.0.1:2379").ok().as_deref(), Some("http://10.0.0.1:2379"));
-        assert_eq!(of("https://etcd.example.org").ok().as_deref(), Some("https://etcd.example.org"));
-        for wrong in ["ftp://x", "http://", "http://x/path", "http://me:secret@x", "a b", ""] {
-            assert!(of(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(settings(&[]).map(|s| s.endpoints.len()).ok(), Some(2));
-    }
 
     #[test]
     fn errors_in_tls_files_name_the_file() {
@@ -236,7 +202,7 @@ mod tests {
         let file = dir.path().join("ca.pem");
         let with = |ca: &Path| TlsFiles { ca_cert: Some(ca.to_owned()), ..TlsFiles::default() };
         let error = |tls: TlsFiles| tls.options().err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error(with(&file)).starts_with("-ca-cert (ETCD_CACERT): "));
+        assert!(error(with(&file)).starts_with("-ca-cert: "));
         assert!(error(with(&file)).contains("cannot be read"));
         std::fs::write(&file, "hello").expect("a file");
         assert!(error(with(&file)).contains("no certificate in PEM form"));
@@ -265,7 +231,7 @@ KRADhBOMsC+AJr1oZF7hN3ziouaKRqEp+o4snawCIQCLTmxuntjnr9EsqfVx+rGY\n\
             let tls = TlsFiles { cert: Some(cert.clone()), key: Some(key.clone()), ca_cert: None };
             tls.options().err().map(|error| error.to_string()).unwrap_or_default()
         };
-        let begin = format!("-tls-pem (ETCD_TLSPEM): {}: ", cert.display());
+        let begin = format!("-tls-pem: {}: ", cert.display());
         let version_1 = error(VERSION_1);
         assert!(version_1.starts_with(&format!("{begin}an X.509 version 1 certificate")), "{version_1}");
         let damaged = error("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");

@@ -10,16 +10,13 @@ pub enum EtcdError {
     /// No endpoints are configured.
     #[error("no endpoint is configured")]
     NoEndpoint,
-    /// An endpoint that is no URL.
-    #[error("\"{0}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379")]
-    BadEndpoint(String),
     /// A client certificate without its key, or a key without its certificate.
     #[error("the client certificate needs both -tls-pem (ETCD_TLSPEM) and -tls-key (ETCD_TLSKEY)")]
     HalfIdentity,
     /// A certificate or key that cannot be used.
-    #[error("{setting}: {}: {reason}", file.display())]
+    #[error("-{setting}: {}: {reason}", file.display())]
     TlsFile {
-        /// The setting that names the file.
+        /// The setting that names the file, without the dash of its flag.
         setting: &'static str,
         /// The file.
         file: PathBuf,

@@ -1,0 +1,195 @@
+//! The settings that were in use last, in the state directory: they stand in for settings that cannot be used after a
+//! restart.
+//!
+//! No passwords, keys or other content of files are kept, but texts of settings, fields of the store's configuration, and
+//! whether zones were signed.
+
+use super::tasks::spawn_thread;
+use crate::config::{GivenTexts, Spec, StoreFields};
+use crate::lock::lock;
+use crate::regular_file;
+use crate::systemd;
+use hickory_proto::rr::Name;
+use nix::fcntl::OFlag;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex};
+
+/// The present format of the file.
+const FORMAT: u32 = 1;
+
+/// Maximum number of zones that are remembered: a host has one, and another one when its domain changes.
+const MAX_ZONES: usize = 16;
+
+/// Settings with passwords and the like, none of which can be refused.
+const SECRETS: [&str; 2] = ["password", "username"];
+
+/// What was in use last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastGood {
+    format: u32,
+    /// Texts of flags and variables, by the name of the setting or of the variable of statistics.
+    pub given: GivenTexts,
+    /// Fields of the store's configuration.
+    pub store: StoreFields,
+    /// The names of DNSSEC keys that signed last.
+    pub keys: Vec<String>,
+    /// Whether a zone was signed when it was served last.
+    zones: BTreeMap<String, bool>,
+}
+
+impl LastGood {
+    /// Whether a zone was served, and unsigned.
+    pub(super) fn is_unsigned(&self, zone: &Name) -> bool {
+        self.zones.get(&zone.to_ascii()) == Some(&false)
+    }
+
+    /// Notes whether a zone is signed.
+    pub(super) fn note_zone(&mut self, zone: &Name, is_signed: bool) {
+        self.zones.insert(zone.to_ascii(), is_signed);
+        while self.zones.len() > MAX_ZONES {
+            self.zones.pop_first();
+        }
+    }
+
+    /// Notes the texts of flags and variables, without secrets.
+    pub(super) fn note_given(&mut self, given: &GivenTexts) {
+        self.given.clone_from(given);
+        self.given.retain(|setting, _| !SECRETS.contains(&&**setting));
+    }
+}
+
+/// The file of the last good settings, in the configured directory, else in systemd's; `None` if there is neither.
+pub fn last_good_file(spec: &Spec) -> Option<PathBuf> {
+    spec.state_dir.clone().or_else(systemd::state_directory).map(|dir| dir.join("settings"))
+}
+
+/// Reads the last good settings; without the file, or if it is damaged, there are none.
+///
+/// # Errors
+/// The file cannot be read, for the log.
+pub fn read_last_good(file: &Path) -> Result<LastGood, String> {
+    let content = match regular_file::read(file) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LastGood::default()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let last_good: LastGood = serde_json::from_slice(&content).map_err(|error| error.to_string())?;
+    if last_good.format == FORMAT {
+        Ok(last_good)
+    } else {
+        Err(format!("it has format {}", last_good.format))
+    }
+}
+
+/// The last good settings, and the thread that writes them to disk. Nobody waits for the disk.
+#[derive(Debug)]
+pub(super) struct LastGoodKeeper {
+    present: Arc<Mutex<LastGood>>,
+    changed: Option<SyncSender<()>>,
+}
+
+impl LastGoodKeeper {
+    /// Starts the thread, if there is a file.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub(super) fn start(last_good: LastGood, file: Option<PathBuf>) -> io::Result<Self> {
+        let present = Arc::new(Mutex::new(LastGood { format: FORMAT, ..last_good }));
+        let Some(file) = file else { return Ok(Self { present, changed: None }) };
+        let (changed, changes) = mpsc::sync_channel(1);
+        let latest = Arc::clone(&present);
+        // The thread ends when the keeper is dropped.
+        spawn_thread("settings", move || {
+            let (mut written, mut problem) = (None, None);
+            while changes.recv().is_ok() {
+                let latest = lock(&latest).clone();
+                if written.as_ref() == Some(&latest) {
+                    continue;
+                }
+                let result = write(&file, &latest).map_err(|error| error.to_string()).err();
+                if problem != result {
+                    match &result {
+                        Some(error) => {
+                            log::warn!(
+                                "the last good settings cannot be kept in {}: {error}",
+                                file.display()
+                            );
+                        }
+                        None => log::info!("the last good settings are kept again"),
+                    }
+                }
+                written = result.is_none().then_some(latest);
+                problem = result;
+            }
+        })?;
+        Ok(Self { present, changed: Some(changed) })
+    }
+
+    /// What was in use last.
+    pub(super) fn present(&self) -> LastGood {
+        lock(&self.present).clone()
+    }
+
+    /// Changes what is kept, and has it written.
+    pub(super) fn note(&self, change: impl FnOnce(&mut LastGood)) {
+        change(&mut lock(&self.present));
+        // If the channel is full, the thread will see this change as well.
+        if let Some(changed) = &self.changed {
+            let _ = changed.try_send(());
+        }
+    }
+}
+
+/// Replaces the file.
+fn write(file: &Path, last_good: &LastGood) -> io::Result<()> {
+    let new = file.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let mut out = options.open(&new)?;
+    out.write_all(&serde_json::to_vec(last_good)?)?;
+    out.sync_all()?;
+    std::fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_and_secrets_are_not_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("settings");
+        let zone = Name::from_ascii("site.example.").expect("a name");
+        let mut last_good = LastGood { format: FORMAT, ..LastGood::default() };
+        let given = [("ttl", "600"), ("password", "secret")];
+        last_good.note_given(&given.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect());
+        last_good.note_zone(&zone, false);
+        write(&file, &last_good).expect("written");
+        let text = std::fs::read_to_string(&file).expect("a text");
+        assert!(!text.contains("secret"), "{text}");
+        let read = read_last_good(&file).expect("read");
+        assert_eq!(read, last_good);
+        assert!(read.is_unsigned(&zone) && !read.is_unsigned(&Name::root()));
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_or_not_there_is_no_error_of_the_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("settings");
+        assert_eq!(read_last_good(&file), Ok(LastGood::default()));
+        for damaged in ["", "{", "[]", "{\"format\":2,\"given\":{},\"store\":{},\"keys\":[],\"zones\":{}}"] {
+            std::fs::write(&file, damaged).expect("a file");
+            assert!(read_last_good(&file).is_err(), "{damaged}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What came of reloads, in a file that `skydns reload` waits for: a signal has no answer.
+
+use crate::lock::lock;
+use crate::regular_file;
+use crate::systemd;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// The process that wrote it.
+    pub pid: u32,
+    /// Reloads that have begun since the start.
+    pub begun: u64,
+    /// Reloads that have ended.
+    pub done: u64,
+    /// What was refused when the last reload ended.
+    pub refused: Vec<String>,
+}
+
+impl ReloadReport {
+    /// The report of an agent; `None` if it has written none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(file: &Path) -> io::Result<Option<Self>> {
+        match regular_file::read(file) {
+            // A file that another version has written says nothing.
+            Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The file of the report in the unit's directory; `None` without systemd.
+pub fn reload_report_file() -> Option<PathBuf> {
+    systemd::runtime_directory().map(|dir| dir.join("reload"))
+}
+
+/// Writes the report. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct ReloadReporter(Arc<Mutex<ReloadReport>>);
+
+impl ReloadReporter {
+    pub(super) fn new() -> Self {
+        let reporter =
+            Self(Arc::new(Mutex::new(ReloadReport { pid: std::process::id(), ..ReloadReport::default() })));
+        reporter.write(|_| ());
+        reporter
+    }
+
+    pub(super) fn begin(&self) {
+        self.write(|report| report.begun += 1);
+    }
+
+    pub(super) fn end(&self, refused: Vec<String>) {
+        self.write(|report| (report.done, report.refused) = (report.begun, refused));
+    }
+
+    /// Changes the report and writes it, to memory that is mounted at /run: nobody waits for a disk.
+    fn write(&self, change: impl FnOnce(&mut ReloadReport)) {
+        let mut report = lock(&self.0);
+        change(&mut report);
+        let Some(file) = reload_report_file() else { return };
+        let new = file.with_extension("new");
+        let written = serde_json::to_vec(&*report).map_err(io::Error::from);
+        let written =
+            written.and_then(|text| std::fs::write(&new, text)).and_then(|()| std::fs::rename(&new, &file));
+        if let Err(error) = written {
+            log::warn!(
+                "{}: cannot be written, so \"systemctl reload\" cannot tell what came of it: {error}",
+                file.display()
+            );
+        }
+    }
+}

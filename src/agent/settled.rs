@@ -1,0 +1,103 @@
+//! Settings of flags and variables, as far as they can be used on this host.
+//!
+//! What a setting names may be missing: a directory, a certificate, the machine id of the host. Such a setting costs
+//! itself, like one that cannot be parsed: its last good value is used, or else the default. A directory that could be read
+//! before, and certificates, stay as they are: they are tried again by what uses them.
+
+use super::error::SourcesError;
+use super::source_settings;
+use super::statistics::Statistics;
+use crate::config::{
+    Arguments, Config, GivenTexts, HostIdentity, Instead, Layers, RefusedSetting, SettingOrigin, Spec,
+    ValuesBefore,
+};
+use crate::source::etcd::EtcdError;
+
+/// Settings that can be used, and what was refused on the way to them.
+#[derive(Debug)]
+pub struct SettledSettings {
+    /// The settings.
+    pub spec: Spec,
+    /// The settings of statistics.
+    pub statistics: Statistics,
+    /// What is not used, or cannot be used yet.
+    pub refused: Vec<RefusedSetting>,
+    /// The texts of the settings that are used, by name.
+    pub used: GivenTexts,
+    /// Where the setting of DNSSEC keys comes from.
+    pub keys_origin: SettingOrigin,
+}
+
+/// A setting whose value cannot be used on this host.
+struct Unusable {
+    setting: &'static str,
+    reason: String,
+    /// What happens if there is no other good value: the value stays and is tried again, or the default is used.
+    stays: Option<&'static str>,
+}
+
+/// Makes the settings that can be used on this host, of a command line that can be parsed.
+pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> SettledSettings {
+    let mut before = ValuesBefore { last_good: last_good.clone(), ..ValuesBefore::default() };
+    let (arguments, kept) = loop {
+        let arguments = layers.settings(&before);
+        let mut kept = Vec::new();
+        let mut is_settled = true;
+        for Unusable { setting, reason, stays } in unusable(&arguments.spec, host) {
+            let text = arguments.used.get(setting).cloned().unwrap_or_default();
+            let has_another = last_good.get(setting).is_some_and(|last| *last != text);
+            let was_good = last_good.get(setting) == Some(&text);
+            match stays {
+                Some(told) if !has_another && (was_good || setting != RECORDS) => {
+                    let origin = arguments.origin(setting);
+                    kept.push(RefusedSetting { origin, reason, instead: Instead::Told(told) });
+                }
+                _ => is_settled &= before.unusable.insert((setting.to_owned(), text), reason).is_some(),
+            }
+        }
+        if is_settled {
+            break (arguments, kept);
+        }
+    };
+    let (statistics, of_statistics, used) = Statistics::read(&layers.variables, last_good);
+    let keys_origin = arguments.origin("dnssec");
+    let Arguments { spec, refused, used: mut all_used, .. } = arguments;
+    all_used.extend(used);
+    let refused = [refused, kept, of_statistics].concat();
+    SettledSettings { spec, statistics, refused, used: all_used, keys_origin }
+}
+
+/// The setting of the directory of records.
+const RECORDS: &str = "records";
+
+/// The settings that cannot be used on this host.
+fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
+    let mut found = Vec::new();
+    if let Err(problem) = Config::new(spec, host) {
+        found.push(Unusable { setting: "local", reason: problem.reason.to_string(), stays: None });
+    }
+    if let Some(Err(error)) = spec.records.as_ref().map(std::fs::read_dir) {
+        let reason = format!("the directory cannot be read: {error}");
+        found.push(Unusable { setting: RECORDS, reason, stays: Some("the agent tries it again") });
+    }
+    if let Err(SourcesError::Etcd(error)) = source_settings::check_tls(spec) {
+        found.extend(unusable_tls(spec, error));
+    }
+    found
+}
+
+/// The setting of TLS that an error is about.
+fn unusable_tls(spec: &Spec, error: EtcdError) -> Option<Unusable> {
+    let (setting, reason, stays) = match error {
+        EtcdError::HalfIdentity => {
+            let setting = if spec.tls_pem.is_some() { "tls-pem" } else { "tls-key" };
+            (setting, error.to_string(), None)
+        }
+        EtcdError::TlsFile { setting, file, reason } => {
+            let stays = "it stays, and is read again for each connection to etcd";
+            (setting, format!("{}: {reason}", file.display()), Some(stays))
+        }
+        _ => return None,
+    };
+    Some(Unusable { setting, reason, stays })
+}

@@ -1,0 +1,130 @@
+//! The variables of statistics: each one that cannot be used costs itself.
+
+use super::statistics::{MetricsSettings, Statistics};
+use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables};
+use crate::metrics::{MetricNames, StatisticsSink};
+
+/// What a variable of statistics has to be.
+struct Wanted {
+    name: &'static str,
+    /// For a person.
+    expected: &'static str,
+    is_usable: fn(&str) -> bool,
+}
+
+/// The variables whose values can be wrong.
+const WANTED: [Wanted; 7] = [
+    Wanted { name: "PROMETHEUS_PORT", expected: "a port (0 to 65535)", is_usable: is_port },
+    Wanted { name: "PROMETHEUS_PATH", expected: "a path that begins with a slash", is_usable: is_path },
+    Wanted { name: "PROMETHEUS_NAMESPACE", expected: "a metric name", is_usable: is_metric_name },
+    Wanted { name: "PROMETHEUS_SUBSYSTEM", expected: "a metric name", is_usable: is_metric_name },
+    Wanted { name: "GRAPHITE_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "INFLUX_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "STATHAT_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+];
+
+const HOST_AND_PORT: &str = "a host and port, such as graphite.example.org:2003";
+
+/// The variables of statistics that are used.
+#[derive(Default)]
+struct UsedVariables {
+    used: GivenTexts,
+    refused: Vec<RefusedSetting>,
+}
+
+impl Statistics {
+    /// Reads the variables; also returns what is refused, and the texts that are used by the variable's name.
+    pub fn read(variables: &Variables, last_good: &GivenTexts) -> (Self, Vec<RefusedSetting>, GivenTexts) {
+        let mut read = UsedVariables::default();
+        WANTED.iter().for_each(|wanted| read.take(wanted, variables, last_good));
+        let UsedVariables { used, refused } = read;
+        let variable = |name: &str| match WANTED.iter().any(|wanted| wanted.name == name) {
+            true => used.get(name).cloned(),
+            false => variables.get(name).map(|variable| variable.value.clone()),
+        };
+        let page = page(variable);
+        let sinks = StatisticsSink::from_variables(variable);
+        (Self { page, sinks }, refused, used)
+    }
+}
+
+impl UsedVariables {
+    fn take(&mut self, wanted: &Wanted, variables: &Variables, last_good: &GivenTexts) {
+        let name = wanted.name.to_owned();
+        let Some(variable) = variables.get(wanted.name) else { return };
+        if (wanted.is_usable)(&variable.value) {
+            self.used.insert(name, variable.value.clone());
+            return;
+        }
+        let last = last_good.get(wanted.name).filter(|last| (wanted.is_usable)(last));
+        self.used.extend(last.map(|last| (name.clone(), last.clone())));
+        self.refused.push(RefusedSetting {
+            origin: SettingOrigin::Variable { name, place: variable.place.clone() },
+            reason: format!("\"{}\" is not {}", variable.value.escape_debug(), wanted.expected),
+            instead: last.map_or(Instead::Default, |last| Instead::LastGood(last.clone())),
+        });
+    }
+}
+
+/// The settings of the metrics page, from SkyDNS's variables for Prometheus; without a port there is no page.
+fn page(variable: impl Fn(&str) -> Option<String>) -> Option<MetricsSettings> {
+    let port = variable("PROMETHEUS_PORT")?.parse().ok().filter(|port| *port > 0)?;
+    let default = MetricNames::default();
+    let names = MetricNames {
+        namespace: variable("PROMETHEUS_NAMESPACE").unwrap_or(default.namespace),
+        subsystem: variable("PROMETHEUS_SUBSYSTEM").unwrap_or(default.subsystem),
+    };
+    let path = variable("PROMETHEUS_PATH").unwrap_or_else(|| "/metrics".to_owned());
+    Some(MetricsSettings { port, path, names })
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/')
+}
+
+fn is_metric_name(text: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.chars().all(is_legal) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)], last_good: &[(&str, &str)]) -> (Statistics, Vec<String>) {
+        let mut variables = Variables::default();
+        pairs.iter().for_each(|(name, value)| variables.set(name, (*value).to_owned()));
+        let last_good = last_good.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (statistics, refused, _) = Statistics::read(&variables, &last_good.collect());
+        (statistics, refused.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_costs_itself() {
+        let bad = [("PROMETHEUS_PORT", "9153"), ("PROMETHEUS_PATH", "metrics"), ("GRAPHITE_SERVER", "x")];
+        let (statistics, refused) = read(&bad, &[("GRAPHITE_SERVER", "old:2003")]);
+        assert_eq!(statistics.page.map(|page| page.path), Some("/metrics".to_owned()));
+        assert_eq!(statistics.sinks.len(), 1);
+        assert_eq!(
+            refused,
+            [
+                "variable PROMETHEUS_PATH: \"metrics\" is not a path that begins with a slash; the default is used",
+                "variable GRAPHITE_SERVER: \"x\" is not a host and port, such as graphite.example.org:2003; \
+                 old:2003, the last good value, stays"
+            ]
+        );
+        let (statistics, refused) = read(&[("PROMETHEUS_PORT", "x"), ("PROMETHEUS_NAMESPACE", "a b")], &[]);
+        assert_eq!((statistics.page, refused.len()), (None, 2));
+        assert_eq!(read(&[("PROMETHEUS_PORT", "0")], &[]), (Statistics::default(), Vec::new()));
+    }
+}

@@ -1,0 +1,135 @@
+//! `skydns pass-keys`: copies the files of /etc/skydns/keys, which only root can read, to where the service reads them.
+//!
+//! The unit runs it as root before the agent, and at a reload. systemd's `LoadCredential=` does the same, but refuses to
+//! start the service at all if a file has a name that it does not take, or is too large.
+
+use super::{PERMISSION, SYSTEM, fail};
+use crate::regular_file;
+use crate::systemd;
+use nix::fcntl::OFlag;
+use nix::unistd::{Gid, Uid};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Maximum number of files: a domain has some keys, and etcd three files for TLS.
+const MAX_FILES: usize = 256;
+
+/// What a file is called while it is written.
+const NEW: &str = ".new";
+
+/// Runs the command.
+pub(super) fn run() -> ExitCode {
+    let Some(target) = systemd::keys_directory() else {
+        return fail(
+            SYSTEM,
+            &"pass-keys: RUNTIME_DIRECTORY names no directory for keys; the unit runs this command",
+        );
+    };
+    match pass(Path::new(systemd::PRIVATE_FILES), &target) {
+        Ok(problems) => {
+            problems.iter().for_each(|problem| eprintln!("skydns: pass-keys: {problem}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fail(PERMISSION, &format!("pass-keys: {}: {error}", target.display()))
+        }
+        Err(error) => fail(SYSTEM, &format!("pass-keys: {}: {error}", target.display())),
+    }
+}
+
+/// Makes the files of `target` those of `source`; returns what cannot be passed.
+///
+/// # Errors
+/// The target cannot be read, or is no directory.
+fn pass(source: &Path, target: &Path) -> io::Result<Vec<String>> {
+    let group = fs::symlink_metadata(target)?.gid();
+    let mut problems = Vec::new();
+    let mut passed: Vec<OsString> = Vec::new();
+    let entries = match fs::read_dir(source) {
+        Ok(entries) => entries.flatten().collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            problems.push(format!("{}: {error}", source.display()));
+            Vec::new()
+        }
+    };
+    for entry in entries {
+        let (file, name) = (entry.path(), entry.file_name());
+        // What else is in the directory, such as directories, is not meant for the agent.
+        if !fs::metadata(&file).is_ok_and(|about| about.is_file()) {
+            continue;
+        }
+        if passed.len() == MAX_FILES {
+            problems.push(format!("{}: it has more than {MAX_FILES} files", source.display()));
+            break;
+        }
+        let copied = regular_file::read(&file).and_then(|content| write(target, &name, &content, group));
+        match copied {
+            Ok(()) => passed.push(name),
+            Err(error) => problems.push(format!("{}: {error}", file.display())),
+        }
+    }
+    for entry in fs::read_dir(target)?.flatten() {
+        if !passed.contains(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(problems)
+}
+
+/// Replaces a file of the target, which belongs to the service: nothing that is there is written to or followed.
+fn write(target: &Path, name: &OsString, content: &[u8], group: u32) -> io::Result<()> {
+    let mut new = name.clone();
+    new.push(NEW);
+    let new = target.join(new);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o400).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let mut file: File = options.open(&new)?;
+    file.write_all(content)?;
+    nix::unistd::fchown(&file, Some(Uid::current()), Some(Gid::from_raw(group)))?;
+    nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::from_bits_truncate(0o440))?;
+    fs::rename(&new, target.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_any_name_are_passed_and_those_that_are_gone_go() {
+        let (source, target) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let names = |dir: &Path| {
+            let entries = fs::read_dir(dir).expect("readable").flatten();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        };
+        for name in ["schlüssel.pem", "a:b", "Kx.+013+00001.key"] {
+            fs::write(source.path().join(name), name).expect("a file");
+        }
+        fs::create_dir(source.path().join("old")).expect("a directory");
+        std::os::unix::fs::symlink("a:b", source.path().join("link")).expect("a link");
+        std::os::unix::fs::symlink("/etc/hostname", target.path().join("a:b")).expect("a link");
+        assert_eq!(pass(source.path(), target.path()).expect("passed"), [""; 0]);
+        assert_eq!(names(target.path()), ["Kx.+013+00001.key", "a:b", "link", "schlüssel.pem"]);
+        assert_eq!(fs::read_to_string(target.path().join("link")).expect("a file"), "a:b");
+        let about = fs::symlink_metadata(target.path().join("a:b")).expect("a file");
+        assert!(about.is_file() && about.mode() & 0o777 == 0o440, "{about:?}");
+        fs::remove_file(source.path().join("a:b")).expect("removed");
+        let large = File::create(source.path().join("large")).expect("a file");
+        large.set_len(5 << 20).expect("a size");
+        let problems = pass(source.path(), target.path()).expect("passed");
+        assert!(problems[0].contains("more than 4194304 octets") && problems.len() == 1, "{problems:?}");
+        assert_eq!(names(target.path()), ["Kx.+013+00001.key", "schlüssel.pem"]);
+    }
+}

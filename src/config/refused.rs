@@ -1,0 +1,47 @@
+//! Settings that cannot be used: each costs itself, and is told with its place and with what is used instead.
+
+use super::origin::SettingOrigin;
+use std::fmt;
+
+/// A value that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedSetting {
+    /// Where the value comes from.
+    pub origin: SettingOrigin,
+    /// What is wrong with the value; it names the value and what is wanted.
+    pub reason: String,
+    /// What is used instead.
+    pub instead: Instead,
+}
+
+/// What is used in the place of a refused value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// This value, which was in use before.
+    LastGood(String),
+    /// The default of the setting.
+    Default,
+    /// Nothing: what is refused sets nothing, such as a line without "=".
+    Nothing,
+    /// What this text says.
+    Told(&'static str),
+}
+
+impl RefusedSetting {
+    /// What is wrong, without what is used instead.
+    pub fn problem(&self) -> String {
+        format!("{}: {}", self.origin, self.reason)
+    }
+}
+
+impl fmt::Display for RefusedSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem())?;
+        match &self.instead {
+            Instead::LastGood(value) => write!(f, "; {}, the last good value, stays", value.escape_debug()),
+            Instead::Default => f.write_str("; the default is used"),
+            Instead::Nothing => Ok(()),
+            Instead::Told(text) => write!(f, "; {text}"),
+        }
+    }
+}
