@@ -10,7 +10,7 @@ mod costly;
 mod costly_time;
 mod datagrams;
 mod fast_path;
-#[cfg(test)]
+#[cfg(any(test, debug_assertions))]
 mod fault;
 #[cfg(fuzzing)]
 pub mod fuzzing;
