@@ -28,6 +28,8 @@ pub(super) struct FastPath {
     allowed_clients: Arc<AllowedClients>,
     /// Unix time in seconds.
     now: u64,
+    /// Whether there are cached replies at all.
+    is_on: bool,
 }
 
 /// What all cached replies depend on: when any of it changes, all are dropped.
@@ -51,6 +53,7 @@ impl FastPath {
             published,
             allowed_clients: handler.client_policy().allowed_clients().load_full(),
             now: 0,
+            is_on: handler.has_fast_path,
         }
     }
 
@@ -113,7 +116,7 @@ impl FastPath {
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
         let class = self.allowed_clients.class_of(client);
-        if self.settings.config.verbose || !class.is_trusted() {
+        if self.settings.config.verbose || !class.is_trusted() || !self.is_on {
             return None;
         }
         let served = Served { tree: &self.published.tree, now: self.now };
@@ -129,7 +132,7 @@ impl FastPath {
     /// Offers the reply that the full path gave to the cache.
     pub(super) fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<ReplyStats>) {
         // The freshness may have changed since the batch began, and back again, which `begin` does not see.
-        if hint.freshness == self.settings.freshness {
+        if self.is_on && hint.freshness == self.settings.freshness {
             self.cache.offer(query, reply, hint);
         }
     }

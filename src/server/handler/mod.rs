@@ -57,6 +57,8 @@ pub struct Handler {
     signing: Arc<CostlyPool>,
     /// The question of our own probes, whose name nobody else can know.
     probe: Name,
+    /// Whether workers send cached replies again.
+    pub(super) has_fast_path: bool,
 }
 
 /// Threads that make costly answers: one client's never keep another's from a thread, and the cores are left to others.
@@ -120,7 +122,13 @@ impl Handler {
             answering: CostlyPool::new(),
             signing: CostlyPool::new(),
             probe: probe.unwrap_or_default(),
+            has_fast_path: true,
         }
+    }
+
+    /// The same handler, whose workers answer each query in full.
+    pub fn without_fast_path(self) -> Self {
+        Self { has_fast_path: false, ..self }
     }
 
     /// Starts the threads for costly work.
