@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a worker waits for a datagram until it beats and looks whether it should stop, in milliseconds.
-const RECEIVE_TIMEOUT: i64 = 200;
+pub(super) const RECEIVE_TIMEOUT: i64 = 200;
 
 /// Maximum time that a reply waits for others to be sent with.
 const MAX_SEND_DELAY: Duration = Duration::from_micros(200);
@@ -38,7 +38,7 @@ const CACHED_OCTETS: usize = 256 << 20;
 const CACHED_OCTETS_OF_WORKER: (usize, usize) = (2 << 20, 16 << 20);
 
 /// Pause after an error of receiving that concerns the socket.
-const RECEIVE_RETRY_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const RECEIVE_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The workers of all UDP sockets.
 #[derive(Debug)]
