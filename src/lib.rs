@@ -11,8 +11,8 @@
 //!
 //! The other modules make the program out of it, and are no API: `source` mirrors stores into the tree, `forward` asks
 //! upstreams, `server` owns the sockets of clients, `config` reads settings, `metrics` and `logging` say what happens,
-//! `systemd` speaks to the supervisor, `heartbeat` shows what stalls, `agent` puts all of this together, and `cli` is the
-//! command line.
+//! `systemd` speaks to the supervisor, `heartbeat` shows what stalls, `agent` puts all of this together, `rescue` answers while
+//! the agent keeps ending, and `cli` is the command line.
 //!
 //! ```
 //! use hickory_proto::op::Query;
@@ -72,6 +72,8 @@ pub mod logging;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
+pub mod rescue;
+#[doc(hidden)]
 pub mod server;
 #[doc(hidden)]
 pub mod source;
@@ -80,6 +82,7 @@ pub mod systemd;
 
 mod client_id;
 mod clock;
+mod guard;
 mod lock;
 mod regular_file;
 mod wire_name;

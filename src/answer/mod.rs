@@ -54,7 +54,7 @@ pub const NXNAME: RecordType = RecordType::Unknown(128);
 
 /// Last labels of the names outside of the domain that are answered here: reverse names (`arpa`) and special-use names
 /// (RFC 6761).
-const ANSWERED_TOP_LABELS: [&[u8]; 5] = [b"alt", b"arpa", b"invalid", b"localhost", b"onion"];
+pub const ANSWERED_TOP_LABELS: [&[u8]; 5] = [b"alt", b"arpa", b"invalid", b"localhost", b"onion"];
 
 /// Answers a question, or says which look-ups that takes, or that upstreams have to answer.
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {

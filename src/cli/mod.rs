@@ -7,6 +7,7 @@ mod keys;
 mod pass_keys;
 mod reference;
 mod reload;
+mod rescue;
 mod resolv_conf;
 
 use crate::agent::{
@@ -54,6 +55,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::PortHolders(words) => port_holders(&words),
         Command::Completions(words) => print_one_of("completions", completions::text, &words),
         Command::Reference(words) => print_one_of("reference", reference::text, &words),
+        Command::Rescue => rescue::run(layers, &arguments.spec),
         // Those below read the settings.
         _ if !arguments.flag_problems.is_empty() => {
             arguments.flag_problems.iter().for_each(|problem| eprintln!("skydns: {problem}"));

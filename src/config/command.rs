@@ -23,6 +23,8 @@ pub enum Command {
     Completions(Vec<String>),
     /// Print a text that is written from the table of settings; with the words after the command.
     Reference(Vec<String>),
+    /// Answer in the place of an agent that keeps ending.
+    Rescue,
     /// Print the help text.
     Help,
     /// Print the version.
@@ -106,6 +108,7 @@ const COMMANDS: &[CommandEntry] = &[
         summary: None,
         parse: ParseCommand::Words(Command::Reference),
     },
+    CommandEntry { word: "rescue", operands: "", summary: None, parse: ParseCommand::Word(Command::Rescue) },
     CommandEntry { word: "run", operands: "", summary: None, parse: ParseCommand::Word(Command::Run) },
     CommandEntry { word: "help", operands: "", summary: None, parse: ParseCommand::Word(Command::Help) },
     CommandEntry {

@@ -214,6 +214,11 @@ impl Machine {
         })
     }
 
+    /// The id of the first process, as it is outside.
+    pub fn leader(&self) -> i32 {
+        self.leader
+    }
+
     /// The id of the agent's process, as it is outside.
     pub fn agent(&self) -> i32 {
         let inside = self.run("systemctl show -P MainPID skydns.service");
