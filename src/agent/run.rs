@@ -18,6 +18,7 @@ use super::tasks::Tasks;
 use super::watchdog::Prober;
 use crate::config::Layers;
 use crate::forward::Forwarder;
+use crate::guard;
 use crate::metrics::Metrics;
 use crate::server::{ClientPolicy, Connections, Handler};
 use crate::source::Publisher;
@@ -66,6 +67,8 @@ struct Start {
     settled: SettledSettings,
     reread: SettingsReader,
     reporter: ReloadReporter,
+    /// Why this start is reduced, if it is.
+    reduced: Option<String>,
     publisher: Arc<Publisher>,
     notes: FollowerNotes,
     counters: Arc<Metrics>,
@@ -93,14 +96,19 @@ impl Start {
         let notes = FollowerNotes { status, refused, last_good };
         let (publisher, tasks) = (Publisher::new(), Tasks::default());
         let reporter = ReloadReporter::new();
-        Ok(Self { layers, settled, reread, reporter, publisher, notes, counters, tasks })
+        let reduced = guard::reduced();
+        notes.status.set_reduced(reduced.as_deref());
+        reduced.iter().for_each(|why| log::error!("{why}"));
+        Ok(Self { layers, settled, reread, reporter, reduced, publisher, notes, counters, tasks })
     }
 
     /// Starts the sources, waits until they are read or their limit is over, and starts to write a snapshot of etcd.
     async fn start_sources(&mut self) -> Result<Sources, AgentError> {
         let spec = &self.settled.spec;
         let file = snapshot::file(spec);
-        let mut sources = Sources::start(spec, file.as_deref(), &self.publisher, &mut self.tasks)?;
+        // What is written anew from the store takes the place of a snapshot that ended the agent.
+        let read = file.as_deref().filter(|_| self.reduced.is_none());
+        let mut sources = Sources::start(spec, read, &self.publisher, &mut self.tasks)?;
         sources.first_read().await;
         if let Some(file) = file {
             let report =
@@ -128,7 +136,7 @@ impl Start {
         follower.refresh_upstreams(&forwarder);
         let (published, counters) = (self.publisher.published(), &self.counters);
         let handler = Handler::new(published, config, signer, Arc::clone(&forwarder), Arc::clone(counters));
-        let handler = Arc::new(handler);
+        let handler = Arc::new(if self.reduced.is_some() { handler.without_fast_path() } else { handler });
         let client_policy = Arc::clone(handler.client_policy());
         let connections = Connections::new();
         let prober = Prober::new(

@@ -2,6 +2,7 @@
 
 use super::status::StatusNotes;
 use crate::config::Spec;
+use crate::guard::ReadsSnapshot;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
@@ -41,18 +42,26 @@ pub(super) fn report(
 }
 
 /// Loads the snapshot into the tree; `visible` is dropped when the snapshot is served, or cannot be.
+///
+/// If the process ends meanwhile, the next one does without the snapshot.
 pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: oneshot::Sender<()>) {
+    let reads = ReadsSnapshot::begin();
     let part = |part| {
         // An error means that the mirror has ended: a reload has replaced it, or the program ends.
         let _ = feed.push_blocking(Event::Restored(part));
     };
     match snapshot::restore(file, origin, part) {
         Ok(snapshot) => {
-            let _ = feed.push_blocking(Event::RestoreEnd { snapshot, visible });
+            let (seen, is_seen) = oneshot::channel();
+            if feed.push_blocking(Event::RestoreEnd { snapshot, visible: seen }).is_ok() {
+                let _ = is_seen.blocking_recv();
+            }
         }
         Err(SnapshotError::System { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             log::info!("there is no snapshot in {}", file.display());
         }
         Err(error) => log::warn!("the snapshot {} is not taken: {error}", file.display()),
     }
+    drop(reads);
+    drop(visible);
 }

@@ -29,6 +29,8 @@ pub(super) struct StatusNotes(watch::Sender<Problems>);
 /// The problems at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Problems {
+    /// Why the agent is reduced.
+    reduced: Option<String>,
     stall: Option<Stall>,
     reload: Option<ReloadFailure>,
     /// Why the snapshot cannot be written.
@@ -55,6 +57,11 @@ struct ReloadFailure {
 }
 
 impl StatusNotes {
+    /// Notes why the agent is reduced; `None` if it is not.
+    pub(super) fn set_reduced(&self, reason: Option<&str>) {
+        self.set(|problems| &mut problems.reduced, reason.map(ToOwned::to_owned));
+    }
+
     /// Notes why the last reload failed; `None` if it succeeded.
     pub(super) fn set_reload(&self, problem: Option<&str>) {
         let time = SystemTime::now();
@@ -108,7 +115,15 @@ impl Problems {
         let more = self.refused.len().saturating_sub(MAX_REFUSED);
         let more = (more > 0).then(|| format!("{more} more refused"));
         let unserved = self.unserved.iter().cloned();
-        stall.chain(reload).chain(refused).chain(more).chain(snapshot).chain(unserved).collect()
+        let reduced = self.reduced.iter().cloned();
+        reduced
+            .chain(stall)
+            .chain(reload)
+            .chain(refused)
+            .chain(more)
+            .chain(snapshot)
+            .chain(unserved)
+            .collect()
     }
 }
 

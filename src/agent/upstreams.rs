@@ -4,9 +4,10 @@ use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
 use crate::logging::RateLimitedLog;
 use crate::server;
+use crate::systemd;
 use std::collections::HashSet;
-use std::io;
 use std::net::SocketAddr;
+use std::{fs, io, thread};
 
 /// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
 /// been read while a program was writing it.
@@ -79,7 +80,32 @@ impl Upstreams {
         let list: Vec<_> = found.iter().map(ToString::to_string).collect();
         log::info!("upstreams: {}", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
         forwarder.set_upstreams(&found);
+        keep(&found);
         self.present = Some(found);
+    }
+}
+
+/// Keeps the upstreams in a file of the state directory, for when this program cannot run and resolv.conf has to name them:
+/// an address a line, of those at port 53. Nobody waits for the disk.
+fn keep(upstreams: &[SocketAddr]) {
+    let Some(dir) = systemd::state_directory() else { return };
+    let addresses =
+        upstreams.iter().filter(|upstream| upstream.port() == 53).map(|upstream| match upstream {
+            SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{}%{}\n", v6.ip(), v6.scope_id()),
+            _ => format!("{}\n", upstream.ip()),
+        });
+    let text: String = addresses.collect();
+    if text.is_empty() {
+        return;
+    }
+    let (file, new) = (dir.join("upstreams"), dir.join("upstreams.new"));
+    let write = move || {
+        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &file)) {
+            log::warn!("{}: {error}", file.display());
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("upstreams".to_owned()).spawn(write) {
+        log::warn!("keeping the upstreams: {error}");
     }
 }
 
