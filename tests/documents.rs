@@ -92,25 +92,30 @@ fn refused(args: impl IntoIterator<Item = String>, content: &VariablesFile) -> R
 #[test]
 fn the_units_are_what_systemd_takes() {
     let dir = tempfile::tempdir().expect("a directory");
-    for unit in ["skydns.service", "skydns.socket", "skydns-port-holders.service"] {
-        // The program is where the test has it.
+    let units = ["socket", "service"].map(|kind| format!("skydns.{kind}")).into_iter().chain(
+        ["port-holders", "rescue", "watch", "failing", "bypass"].map(|name| format!("skydns-{name}.service")),
+    );
+    let units: Vec<_> = units.collect();
+    for unit in &units {
+        // The programs are where the test has them.
         let text = shipped(&format!("systemd/{unit}"));
         let text = text.replace("/usr/bin/skydns", env!("CARGO_BIN_EXE_skydns"));
+        let text =
+            text.replace("/usr/lib/skydns/guard", concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/guard"));
         fs::write(dir.path().join(unit), text).expect("a unit");
     }
     let verify = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .args(
-            ["skydns.service", "skydns.socket", "skydns-port-holders.service"]
-                .map(|unit| dir.path().join(unit)),
-        )
+        .args(units.iter().map(|unit| dir.path().join(unit)))
         .output()
         .expect("systemd-analyze");
     let told = String::from_utf8_lossy(&verify.stderr);
     assert!(verify.status.success() && told.is_empty(), "{told}");
-    let exposure = run(Command::new("systemd-analyze")
-        .args(["security", "--offline=yes", "--no-pager", "--threshold=12"])
-        .arg(dir.path().join("skydns.service")));
-    let overall = exposure.lines().find(|line| line.contains("Overall exposure")).unwrap_or_default();
-    println!("{overall}");
+    for unit in ["skydns.service", "skydns-rescue.service"] {
+        let exposure = run(Command::new("systemd-analyze")
+            .args(["security", "--offline=yes", "--no-pager", "--threshold=12"])
+            .arg(dir.path().join(unit)));
+        let overall = exposure.lines().find(|line| line.contains("Overall exposure")).unwrap_or_default();
+        println!("{overall}");
+    }
 }
