@@ -301,11 +301,18 @@ fn remove(path: &Path) -> Result<(), ResolvConfError> {
     }
 }
 
+/// How soon programs ask again, unless the present file says it: what the agent had in its hands when it ended is lost, and by
+/// default they would wait for that for 5 s. Five tries are enough for what the agent itself takes to ask upstreams.
+const RETRIES: &str = "options timeout:1 attempts:5\n";
+
 /// The content of the agent's own file: the addresses, and the other settings of the present file (resolv.conf(5)).
 fn content(present: &str, addresses: &[IpAddr]) -> String {
     let mut text = String::from(FILE_HEADER);
     for address in addresses {
         text.push_str(&format!("nameserver {address}\n"));
+    }
+    if !present.lines().any(|line| line.trim_start().starts_with("options") && line.contains("timeout:")) {
+        text.push_str(RETRIES);
     }
     for line in present.lines() {
         let word = line.split_whitespace().next();

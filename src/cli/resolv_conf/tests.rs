@@ -41,9 +41,13 @@ fn a_file_comes_back_as_it_was() {
     let before = fs::metadata(&resolv).expect("a file");
     host.run("enable --force 127.0.0.1 ::1").expect("enabled");
     let text = fs::read_to_string(&resolv).expect("a file");
-    assert!(text.ends_with("nameserver 127.0.0.1\nnameserver ::1\nsearch a b\noptions ndots:2\n"), "{text}");
+    let lines =
+        "nameserver 127.0.0.1\nnameserver ::1\noptions timeout:1 attempts:5\nsearch a b\noptions ndots:2\n";
+    assert!(text.ends_with(lines), "{text}");
     assert_eq!(fs::read_link(&resolv).expect("a link"), Path::new(LINK_TARGET));
     host.run("enable --force").expect("enabled again");
+    let again = fs::read_to_string(&resolv).expect("a file");
+    assert_eq!(again.matches("timeout:").count(), 1, "{again}");
     host.run("disable").expect("disabled");
     let after = fs::metadata(&resolv).expect("a file");
     assert_eq!(
