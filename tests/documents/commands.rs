@@ -157,7 +157,8 @@ const VERBS: [&str; 8] = ["enable", "start", "stop", "restart", "reload", "statu
 /// Verbs have to be known, and units of ours have to be shipped.
 fn units(words: &[&str]) -> Result<(), String> {
     let verb = words.iter().skip(1).find(|word| !word.starts_with('-'));
-    if words[0] != "journalctl" && !verb.is_some_and(|verb| VERBS.contains(verb)) {
+    let lists_failed = verb.is_none() && words.contains(&"--failed");
+    if words[0] != "journalctl" && !lists_failed && !verb.is_some_and(|verb| VERBS.contains(verb)) {
         return Err("unknown verb".to_owned());
     }
     let ours = words.iter().filter(|word| word.starts_with("skydns"));
