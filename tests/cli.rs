@@ -445,18 +445,17 @@ fn the_journal_gets_priorities() {
     assert!(text().contains("<6>ready for queries"));
 }
 
-#[test]
-fn syslog_gets_rfc_5424() {
+/// The first message that a syslog daemon gets with some value of `-log`; the time zone is five hours ahead of UTC.
+fn first_syslog_message(log: &str) -> String {
     // A /dev of its own, with nothing but the socket of a syslog daemon.
     let dir = tempfile::tempdir().expect("a directory");
     let dev = dir.path().join("dev");
     fs::create_dir(&dev).expect("a directory");
     let daemon = UnixDatagram::bind(dev.join("log")).expect("a socket");
     daemon.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
-    let (agent, _, _dir) =
-        Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", "syslog"]).command();
+    let (agent, _, _dir) = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", log]).command();
     let mut command = Command::new("unshare");
-    command.args([
+    command.env("TZ", "XXX-5").args([
         "--user",
         "--map-root-user",
         "--mount",
@@ -473,8 +472,29 @@ fn syslog_gets_rfc_5424() {
         let len = daemon.recv(&mut buffer).expect("a line");
         lines.push(String::from_utf8_lossy(&buffer[..len]).into_owned());
     }
-    // <facility * 8 + severity>version time host process pid ...
-    assert!(lines[0].starts_with("<30>1 20") && lines[0].contains(" skydns "), "{lines:?}");
+    lines.swap_remove(0)
+}
+
+#[test]
+fn syslog_gets_what_the_c_library_would_send() {
+    let minute = || {
+        run(Command::new("date").env("TZ", "XXX-5").env("LC_ALL", "C").arg("+%b %e %H:%M")).trim().to_owned()
+    };
+    let before = minute();
+    let message = first_syslog_message("syslog");
+    // <facility * 8 + severity>Mmm dd hh:mm:ss tag[pid]: text
+    let at = [before, minute()].map(|minute| format!("<30>{minute}:"));
+    assert!(at.iter().any(|at| message.starts_with(at)), "{at:?} {message}");
+    let (tag, text) = message[20..].split_once(": ").expect("a tag");
+    assert!(tag.starts_with("skydns[") && tag.ends_with(']') && text.starts_with("skydns 3"), "{message}");
+}
+
+#[test]
+fn syslog_gets_rfc_5424_when_that_is_asked_for() {
+    let message = first_syslog_message("syslog5424");
+    // <facility * 8 + severity>version time host process pid message-id data text
+    assert!(message.starts_with("<30>1 20") && message.contains(" - - skydns 3"), "{message}");
+    assert_eq!(message.split(' ').nth(3), Some("skydns"), "{message}");
 }
 
 /// What is served over HTTP; nothing if nobody listens.
@@ -507,7 +527,7 @@ fn without_syslog_the_log_is_on_standard_error() {
         return;
     }
     let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-log", "syslog"]).start();
-    assert!(agent.log().contains("; the log goes to standard error"));
+    assert!(agent.log().contains("nobody takes the log at /dev/log"));
 }
 
 #[test]
@@ -672,7 +692,7 @@ fn completions_are_what_the_shell_takes() {
     };
     assert_eq!(offered("skydns -round"), "-round-robin");
     assert_eq!(offered("skydns resolv-conf e"), "enable");
-    assert_eq!(offered("skydns -log "), "stderr syslog");
+    assert_eq!(offered("skydns -log "), "stderr syslog syslog5424");
     for (shell, line) in [("zsh", "#compdef skydns\n"), ("fish", "complete -c skydns -o ttl -x -d")] {
         assert!(text(shell).contains(line), "{shell}");
     }

@@ -30,7 +30,7 @@ fn bash() -> String {
              case $before in\n        \
                  resolv-conf) COMPREPLY=($(compgen -W 'enable disable status' -- \"$current\")); return ;;\n        \
                  completions) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$current\")); return ;;\n        \
-                 -log) COMPREPLY=($(compgen -W 'stderr syslog' -- \"$current\")); return ;;\n        \
+                 -log) COMPREPLY=($(compgen -W 'stderr syslog syslog5424' -- \"$current\")); return ;;\n        \
                  {paths}) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n    \
              esac\n    \
              COMPREPLY=($(compgen -W '{commands} {words} --help --version' -- \"$current\"))\n\

@@ -99,7 +99,7 @@ fn run(layers: Layers, spec: &Spec) -> ExitCode {
         return fail(CONFIG, &"not started, because -strict is set");
     }
     let no_syslog = match logging::init(spec.log, spec.log_level) {
-        Ok(problem) => problem.map(|error| format!("-log syslog: {error}; the log goes to standard error")),
+        Ok(problem) => problem.map(|error| format!("nobody takes the log at /dev/log ({error}), so it goes to standard error")),
         Err(error) => {
             let hint = if let LogError::System(source) = &error { limit_hint(source) } else { "" };
             return fail(SYSTEM, &format!("{error}{hint}"));

@@ -143,8 +143,10 @@ pub enum LogTarget {
     /// Standard error, with priorities when that is the journal.
     #[default]
     Stderr,
-    /// /dev/log, in the form of RFC 5424.
+    /// /dev/log, in the form of RFC 3164, as syslog(3) writes it.
     Syslog,
+    /// /dev/log, in the form of RFC 5424.
+    Syslog5424,
 }
 
 impl Spec {

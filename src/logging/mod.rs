@@ -11,6 +11,7 @@ mod line_limit;
 mod queue;
 mod rate_limit;
 mod sink;
+mod syslog;
 
 pub use rate_limit::RateLimitedLog;
 

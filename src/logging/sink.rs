@@ -1,5 +1,6 @@
 //! The sinks of the log (standard error, the journal, syslog), and the form of a line in each.
 
+use super::syslog::{Syslog, SyslogForm};
 use crate::config::LogTarget;
 use crate::systemd;
 use log::Level;
@@ -9,7 +10,6 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
-use syslog::{Facility, Formatter5424, Logger, LoggerBackend};
 use time::OffsetDateTime;
 
 /// Pause until a pipe that does not block is tried again when it is full.
@@ -21,16 +21,16 @@ pub(super) enum LogSink {
     Stderr(File),
     /// Standard error, which is the journal: it adds the time itself, each line has its priority.
     Journal(File),
-    /// The local syslog (RFC 5424).
-    Syslog(Box<Logger<LoggerBackend, Formatter5424>>),
+    /// The local syslog.
+    Syslog(Syslog),
 }
 
 /// One line of the log.
 #[derive(Debug)]
 pub(super) struct Line {
-    time: OffsetDateTime,
-    level: Level,
-    text: String,
+    pub(super) time: OffsetDateTime,
+    pub(super) level: Level,
+    pub(super) text: String,
 }
 
 impl Line {
@@ -50,13 +50,15 @@ impl LogSink {
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub(super) fn open(target: LogTarget) -> io::Result<(Self, Option<syslog::Error>)> {
-        match target {
-            LogTarget::Stderr => Ok((Self::stderr()?, None)),
-            LogTarget::Syslog => match syslog::unix(formatter()) {
-                Ok(syslog) => Ok((Self::Syslog(Box::new(syslog)), None)),
-                Err(problem) => Ok((Self::stderr()?, Some(problem))),
-            },
+    pub(super) fn open(target: LogTarget) -> io::Result<(Self, Option<io::Error>)> {
+        let form = match target {
+            LogTarget::Stderr => return Ok((Self::stderr()?, None)),
+            LogTarget::Syslog => SyslogForm::Rfc3164,
+            LogTarget::Syslog5424 => SyslogForm::Rfc5424,
+        };
+        match Syslog::open(form) {
+            Ok(syslog) => Ok((Self::Syslog(syslog), None)),
+            Err(problem) => Ok((Self::stderr()?, Some(problem))),
         }
     }
 
@@ -77,8 +79,9 @@ impl LogSink {
             Self::Journal(file) => write_all(file, lines, |line, out| {
                 writeln!(out, "{}{}", systemd::journal_prefix(line.level), line.text)
             }),
-            Self::Syslog(logger) => {
-                lines.iter().for_each(|line| emit_or_reopen(logger, line));
+            Self::Syslog(syslog) => {
+                // A line that the daemon does not take must not cost those behind it.
+                lines.iter().for_each(|line| drop(syslog.send(line)));
                 Ok(())
             }
         };
@@ -117,36 +120,6 @@ fn write_piece(file: &mut File, mut piece: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn emit_or_reopen(logger: &mut Logger<LoggerBackend, Formatter5424>, line: &Line) {
-    if emit(logger, line.level, &line.text).is_err() {
-        // After a restart of the syslog server /dev/log is another socket.
-        if let Ok(reopened) = syslog::unix(formatter()) {
-            *logger = reopened;
-            let _ = emit(logger, line.level, &line.text);
-        }
-    }
-}
-
-/// Sends one line to syslog.
-fn emit(
-    logger: &mut Logger<LoggerBackend, Formatter5424>,
-    level: Level,
-    line: &str,
-) -> Result<(), syslog::Error> {
-    let message = (1, Default::default(), line);
-    match level {
-        Level::Error => logger.err(message),
-        Level::Warn => logger.warning(message),
-        Level::Info => logger.info(message),
-        Level::Debug | Level::Trace => logger.debug(message),
-    }
-}
-
-/// The form of messages to syslog.
-fn formatter() -> Formatter5424 {
-    Formatter5424 { facility: Facility::LOG_DAEMON, process: "skydns".to_owned(), ..Formatter5424::default() }
-}
-
 /// The word for a level in lines on standard error.
 fn level_word(level: Level) -> &'static str {
     match level {
@@ -158,7 +131,7 @@ fn level_word(level: Level) -> &'static str {
 }
 
 /// A time in UTC, to the millisecond (RFC 3339).
-fn timestamp(now: OffsetDateTime) -> String {
+pub(super) fn timestamp(now: OffsetDateTime) -> String {
     let (date, (hour, minute, second, milli)) = (now.date(), now.to_hms_milli());
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }

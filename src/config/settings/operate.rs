@@ -51,9 +51,11 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_LOG"],
         keys: &[],
         takes: Some("WHERE"),
-        summary: "where the log goes: `stderr` or `syslog`",
+        summary: "where the log goes: `stderr`, `syslog` or `syslog5424`",
         details: "`stderr` writes one line for each event to standard error, with priorities if that is the journal. \
-                  `syslog` sends messages in the form of RFC 5424 to `/dev/log`.",
+                  `syslog` sends messages to `/dev/log` in the form that every syslog daemon reads there (RFC 3164, with \
+                  the time of the host's time zone). `syslog5424` sends messages in the form of RFC 5424, for a daemon \
+                  that expects that form.",
         default: DefaultValue::Value("stderr"),
         example: "syslog",
         takes_effect: TakesEffect::Restart,
@@ -61,10 +63,11 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
             spec.log = match input.text()? {
                 "stderr" => LogTarget::Stderr,
                 "syslog" => LogTarget::Syslog,
+                "syslog5424" => LogTarget::Syslog5424,
                 found => {
                     return Err(SettingError::Choice {
                         found: found.to_owned(),
-                        expected: "stderr or syslog",
+                        expected: "stderr, syslog or syslog5424",
                     });
                 }
             };
