@@ -7,6 +7,7 @@ use hickory_proto::rr::{RData, RecordType, rdata};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::plain_upstream::PlainUpstream;
@@ -15,6 +16,12 @@ use support::{Agent, Process, Setup, Stream, ask_with_edns, eventually, query};
 
 /// Descriptors that the agent may have: fewer than the connections that it is sent.
 const FILES: u32 = 400;
+
+/// Questions of others that are asked at least while connections are abused.
+const ROUNDS: u64 = 25;
+
+/// Abusive connections, at least: several times as many as the agent has descriptors.
+const ABUSES: u64 = 2_000;
 
 /// Ends the abuse with the test, however that ends.
 struct Stop<'a>(&'a AtomicBool);
@@ -72,15 +79,16 @@ fn abuse(server: SocketAddr, kind: usize) -> Option<TcpStream> {
 fn others_are_served_while_connections_are_abused() {
     let agent = agent(Setup::new().open_files(FILES));
     let (server, before) = (agent.address(), memory(&agent));
-    let stop = AtomicBool::new(false);
+    let (stop, abused) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut asked, mut slowest, mut most_open) = (0, Duration::ZERO, 0);
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let stop = &stop;
+            let (stop, abused) = (&stop, &abused);
             scope.spawn(move || {
                 let mut held = std::collections::VecDeque::new();
                 for kind in 0.. {
                     held.extend(abuse(server, kind + thread));
+                    abused.fetch_add(1, Ordering::Relaxed);
                     // What the agent closed makes room for more; the test has descriptors of its own to mind.
                     if held.len() > 200 {
                         held.pop_front();
@@ -94,8 +102,8 @@ fn others_are_served_while_connections_are_abused() {
             });
         }
         let _stop = Stop(&stop);
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(6) {
+        // On a busy machine this takes longer: each question has its own deadline.
+        while asked < ROUNDS || abused.load(Ordering::Relaxed) < ABUSES {
             let at = Instant::now();
             assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
             // Another client: one whose own connections take all places waits among them.
@@ -109,8 +117,10 @@ fn others_are_served_while_connections_are_abused() {
         }
     });
     let grown = memory(&agent) - before;
-    println!("{asked} asked, slowest {slowest:?}, {most_open} descriptors, {grown:.1} MiB more");
-    assert!(asked > 20, "{asked}");
+    println!(
+        "{asked} asked, {} abuses, slowest {slowest:?}, {most_open} descriptors, {grown:.1} MiB more",
+        abused.load(Ordering::Relaxed)
+    );
     assert!(most_open <= FILES as usize, "{most_open}");
     // Replies that wait to be written are bounded by 64 MiB, connections by their number.
     assert!(grown < 100.0, "{grown} MiB");
@@ -294,10 +304,16 @@ fn a_log_that_is_read_late_says_how_much_is_missing() {
 
 #[test]
 fn questions_that_wait_for_upstreams_take_no_room_of_others() {
-    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a port where nobody answers");
-    let address = upstream.local_addr().expect("an address").to_string();
-    let agent = agent(Setup::new().args(&["-nameservers", &address, "-rtimeout", "2s"]));
-    let begun = Instant::now();
+    let answers = Arc::new(AtomicBool::new(false));
+    let may_answer = Arc::clone(&answers);
+    let upstream = Upstream::start(move |query, _| {
+        let mut reply = reply_to(query);
+        add(&mut reply, 0, RData::A(rdata::A([192, 0, 2, 1].into())));
+        may_answer.load(Ordering::Relaxed).then_some(reply)
+    });
+    let address = upstream.address.to_string();
+    // Longer than this takes on any machine.
+    let agent = agent(Setup::new().args(&["-nameservers", &address, "-rtimeout", "60s"]));
     // Fewer questions than one client may have under way.
     let mut slow: Vec<Stream> = (0..200).map(|_| Stream::connect(agent.address())).collect();
     for (at, stream) in slow.iter_mut().enumerate() {
@@ -315,10 +331,11 @@ fn questions_that_wait_for_upstreams_take_no_room_of_others() {
     }
     let reply = Stream::connect(agent.address()).ask(&query("a.skydns.local.", RecordType::A));
     assert_eq!(reply.answers.len(), 1);
-    assert!(begun.elapsed() < Duration::from_millis(3_500), "they still wait: {:?}", begun.elapsed());
+    // The agent sends each question again now and then.
+    answers.store(true, Ordering::Relaxed);
     let mut code = |stream: &mut Stream| stream.receive().expect("a reply").metadata.response_code;
     let codes: Vec<_> = slow[..20].iter_mut().map(&mut code).collect();
-    assert_eq!(codes, vec![ResponseCode::ServFail; 20], "and hear that nobody answers");
+    assert_eq!(codes, vec![ResponseCode::NoError; 20], "and hear what the upstream says");
 }
 
 #[test]
