@@ -18,11 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where a question's OPT record without options has its size, from the end.
 const SIZE_FROM_END: usize = 8;
 
+/// How long the share of the machine is measured.
+const MEASURED: Duration = Duration::from_millis(300);
+
 /// An attack under way.
-#[derive(Default)]
 pub struct Attack {
     pub stop: AtomicBool,
     pub sent: AtomicU64,
+    /// The part of the time of a core that a thread of the test gets: steady rates are so much of those that are asked for.
+    share: f64,
 }
 
 /// Where an attacker comes from, and whom it attacks.
@@ -33,6 +37,11 @@ pub struct Way {
 }
 
 impl Attack {
+    /// An attack at the rates that leave as much of this machine to the agent as on a quiet one.
+    pub fn new() -> Self {
+        Self { stop: AtomicBool::new(false), sent: AtomicU64::new(0), share: share_of_a_core() }
+    }
+
     fn goes_on(&self) -> bool {
         !self.stop.load(Relaxed)
     }
@@ -82,6 +91,13 @@ impl Attack {
 
     /// Does something at a steady rate, with a number that never comes again.
     fn at_rate(&self, rate: u64, ask: impl Fn(u64)) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rate"
+        )]
+        let rate = (rate as f64 * self.share).max(1.0) as u64;
         let (begun, mut sent) = (Instant::now(), 0);
         while self.goes_on() {
             let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * rate / 1_000_000;
@@ -144,6 +160,21 @@ impl Attack {
         self.sent.fetch_add(u64::from(written == Written::Whole), Relaxed);
         written
     }
+}
+
+/// The part of the time of a core that one thread gets which never waits: about one half beside a busy loop on each core.
+fn share_of_a_core() -> f64 {
+    let used = || {
+        // The first number is how long the thread ran, in nanoseconds.
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        text.split(' ').next().and_then(|ran| ran.parse().ok()).map(Duration::from_nanos)
+    };
+    let (begun, before) = (Instant::now(), used());
+    while begun.elapsed() < MEASURED {
+        std::hint::spin_loop();
+    }
+    let (Some(before), Some(after)) = (before, used()) else { return 1.0 };
+    (after.saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64()).clamp(0.1, 1.0)
 }
 
 /// A question for the addresses of a name, with an id.

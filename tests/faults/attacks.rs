@@ -157,7 +157,7 @@ impl Site {
 
     /// Lets an attack last, and judges what the others heard meanwhile.
     fn attack(&mut self, name: &'static str, attackers: impl Fn(&Attack) + Sync) {
-        let attack = Attack::default();
+        let attack = Attack::new();
         let wire = &self.wire;
         let kept = wire.on(2, || Kept::open(5, KEEPS_CONNECTIONS, server(PRIVATE)));
         self.prober.outcome();
