@@ -26,7 +26,8 @@ fn each_section_is_printed_and_others_are_named() {
     let help = outcome(Command::new(env!("CARGO_BIN_EXE_skydns")).arg("--help"));
     assert_eq!(reference(&["help"]), help);
     for words in [&["man1"][..], &[], &["man5", "man8"]] {
-        let usage = "skydns: usage: skydns reference help | man8 | man5 | markdown | environment\n";
+        let usage = "skydns: usage: skydns reference help | man8 | man5 | exit-status | markdown | exit-codes | environment; \
+                     see skydns reference --help\n";
         assert_eq!(reference(words), (false, usage.to_owned()));
     }
 }

@@ -13,7 +13,10 @@ mod resolv_conf;
 use crate::agent::{
     self, AgentError, LastGood, SettingsReader, SettledSettings, SourcesError, StartSettings, limit_hint,
 };
-use crate::config::{Command, GivenTexts, Layers, Spec, ValuesBefore, command_usage};
+use crate::config::{
+    CONFIG, Command, GivenTexts, Layers, PERMISSION, SOFTWARE, SYSTEM, Spec, UNAVAILABLE, USAGE, ValuesBefore,
+    command_usage,
+};
 use crate::lock::lock;
 use crate::logging::{self, LogError};
 use crate::server;
@@ -25,19 +28,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// Exit code: the command line cannot be parsed.
-const USAGE: u8 = 64;
-/// Exit code: something that is needed is away.
-const UNAVAILABLE: u8 = 69;
-/// Exit code: an error in this program.
-const SOFTWARE: u8 = 70;
-/// Exit code: the system refused something.
-const SYSTEM: u8 = 71;
-/// Exit code: a permission is missing.
-const PERMISSION: u8 = 77;
-/// Exit code: the configuration cannot be used.
-const CONFIG: u8 = 78;
-
 /// Runs the program with arguments (without its name) and the environment.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
@@ -47,7 +37,8 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Err(error) => return fail(USAGE, &error),
     };
     match arguments.command.clone() {
-        Command::Help => print(&reference::help()),
+        Command::Help(None) => print(&reference::help()),
+        Command::Help(Some(entry)) => print(&reference::command_help(entry)),
         Command::Version => print(&format!("skydns {}\n", crate::VERSION)),
         Command::Reload(words) => reload::run(&words),
         Command::PassKeys => pass_keys::run(),

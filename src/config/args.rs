@@ -3,7 +3,7 @@
 //! A command line that cannot be used is an error: the one who wrote it is there to read it. A variable that cannot be
 //! used costs its own setting alone.
 
-use super::command::Command;
+use super::command::{Command, CommandEntry};
 use super::input::{SettingError, SettingInput, SettingProblem};
 use super::origin::SettingOrigin;
 use super::refused::{Instead, RefusedSetting};
@@ -131,8 +131,11 @@ impl Arguments {
         if matches!(word, "true" | "false") {
             return Err(UsageError::StrayValue(word.to_owned()));
         }
-        self.command =
-            Command::parse(word, rest).ok_or_else(|| UsageError::UnknownCommand(word.to_owned()))?;
+        let unknown = || UsageError::UnknownCommand(word.to_owned());
+        self.command = match self.command {
+            Command::Help(None) => Command::Help(Some(CommandEntry::by_word(word).ok_or_else(unknown)?)),
+            _ => Command::parse(word, rest).ok_or_else(unknown)?,
+        };
         Ok(())
     }
 
@@ -144,7 +147,7 @@ impl Arguments {
         before: &ValuesBefore,
     ) -> Result<(), UsageError> {
         match (flag, value.as_deref()) {
-            ("h" | "help", _) => self.command = Command::Help,
+            ("h" | "help", _) => self.command = self.command.help(),
             ("version", None | Some("true")) => self.command = Command::Version,
             ("version", _) => {}
             _ => {

@@ -1,4 +1,7 @@
-//! The commands of the program: one row for each, from which the command line is parsed and help is written.
+//! The commands of the program: one row for each, from which the command line is parsed, and help, completions and the
+//! manual are written.
+
+use super::exit_code::{CONFIG, DATA, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE};
 
 /// What the program is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,22 +28,35 @@ pub enum Command {
     Reference(Vec<String>),
     /// Answer in the place of an agent that keeps ending.
     Rescue,
-    /// Print the help text.
-    Help,
+    /// Print the help text of a command, or that of the program.
+    Help(Option<&'static CommandEntry>),
     /// Print the version.
     Version,
 }
 
 /// One command of the command line.
 #[derive(Debug)]
-struct CommandEntry {
+pub struct CommandEntry {
     /// The word of the command line.
-    word: &'static str,
+    pub word: &'static str,
     /// What may follow the word, in the notation of a synopsis.
-    operands: &'static str,
-    /// One line for help and completions; `None` leaves the command out of both.
-    summary: Option<&'static str>,
+    pub operands: &'static str,
+    /// One line of text; `None` leaves the command out of help and completions.
+    pub summary: Option<&'static str>,
+    /// What may follow the word, one by one.
+    pub details: &'static [CommandOperand],
+    /// The exit codes, each with what it means after this command.
+    pub exit_codes: &'static [(u8, &'static str)],
     parse: ParseCommand,
+}
+
+/// One operand or option of a command.
+#[derive(Debug)]
+pub struct CommandOperand {
+    /// How it is written, in the notation of a synopsis.
+    pub form: &'static str,
+    /// One line of text, without a full stop.
+    pub summary: &'static str,
 }
 
 /// How the command is made of its word.
@@ -55,95 +71,264 @@ enum ParseCommand {
 /// All commands, in the order of help and completions.
 const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
+        word: "run",
+        operands: "[FLAG]...",
+        summary: Some("serve; the same as no command"),
+        details: FLAGS,
+        exit_codes: &[
+            (SUCCESS, "a signal ended the agent"),
+            (USAGE, "the command line cannot be understood"),
+            (SOFTWARE, "a fault of the agent"),
+            (SYSTEM, "the system refused something, such as an address that another program uses"),
+            (PERMISSION, "a permission is missing, such as that to use a port below 1024"),
+            (CONFIG, "nothing of the configuration is left to serve"),
+        ],
+        parse: ParseCommand::Word(Command::Run),
+    },
+    CommandEntry {
         word: "check",
         operands: "[FLAG]...",
-        summary: Some("load everything and print every problem; exit code 0 or 78"),
+        summary: Some("load all settings and services, and print every problem"),
+        details: FLAGS,
+        exit_codes: &[
+            (SUCCESS, "everything is in order"),
+            (USAGE, "the command line cannot be understood"),
+            (DATA, "services are refused"),
+            (UNAVAILABLE, "a store cannot be reached"),
+            (SYSTEM, "the system gives too few threads"),
+            (CONFIG, "a setting cannot be used"),
+        ],
         parse: ParseCommand::Word(Command::Check),
     },
     CommandEntry {
         word: "keygen",
-        operands: "[-a ECDSAP256SHA256 | ECDSAP384SHA384 | ED25519] [-z] [-K DIR] [DOMAIN]",
+        operands: "[-a ALGORITHM] [-z] [-K DIR] [DOMAIN]",
         summary: Some("make a DNSSEC key"),
+        details: &[
+            operand("-a ALGORITHM", "ECDSAP256SHA256 (if none is named), ECDSAP384SHA384 or ED25519"),
+            operand(
+                "-z",
+                "make a key that signs the records of the zone only (ZSK), not its keys as well (CSK)",
+            ),
+            operand(
+                "-K DIR",
+                "directory of the two files of the key; the current directory if none is named",
+            ),
+            operand("DOMAIN", "domain that the key is for; that of -domain (SKYDNS_DOMAIN) if none is named"),
+        ],
+        exit_codes: &[
+            (SUCCESS, "the key is made, and the name of its files is printed"),
+            (USAGE, "the command line cannot be understood"),
+            (SYSTEM, "a file cannot be written, or exists already"),
+            (PERMISSION, "the directory may not be written to"),
+        ],
         parse: ParseCommand::Words(Command::Keygen),
     },
     CommandEntry {
         word: "ds",
         operands: "[KEY]...",
-        summary: Some("print what the parent zone needs to know of DNSSEC keys"),
+        summary: Some("print the DS, CDS and CDNSKEY records that the parent zone needs"),
+        details: &[operand(
+            "KEY",
+            "file of a key, with or without .key; the keys of -dnssec (SKYDNS_DNSSEC) if none is named",
+        )],
+        exit_codes: &[
+            (SUCCESS, "the records are printed"),
+            (USAGE, "there is no key: none is named, and none is set"),
+            (CONFIG, "a key cannot be read"),
+        ],
         parse: ParseCommand::Words(Command::Ds),
     },
     CommandEntry {
         word: "reload",
         operands: "PID",
-        summary: Some("tell an agent to read its settings again, and say what it refuses (for the unit)"),
+        summary: Some("tell an agent to read its settings again, and print what it refuses (for the unit)"),
+        details: &[operand("PID", "process id of the agent")],
+        exit_codes: &[
+            (SUCCESS, "all settings are in use"),
+            (USAGE, "the command line cannot be understood, or the command was not started by the unit"),
+            (UNAVAILABLE, "the agent has ended, or did not reload in time"),
+            (SYSTEM, "the process cannot be told, or its report cannot be read"),
+            (CONFIG, "a setting is refused"),
+        ],
         parse: ParseCommand::Words(Command::Reload),
     },
     CommandEntry {
         word: "pass-keys",
         operands: "",
         summary: None,
+        details: &[],
+        exit_codes: &[
+            (SUCCESS, "the files are where the service reads them"),
+            (SYSTEM, "a file cannot be read or written"),
+            (PERMISSION, "a permission is missing"),
+        ],
         parse: ParseCommand::Word(Command::PassKeys),
     },
     CommandEntry {
         word: "resolv-conf",
-        operands: "enable [--force] [ADDRESS]... | disable | status",
-        summary: Some("point /etc/resolv.conf at the agent, or back"),
+        operands: "enable [--force] [ADDRESS]... | disable | status [--root=DIR]",
+        summary: Some("make the host ask the agent (/etc/resolv.conf), or undo that"),
+        details: &[
+            operand(
+                "enable [ADDRESS]...",
+                "make the host ask the agent at these addresses, or else at 127.0.0.1",
+            ),
+            operand("disable", "put back what was there before"),
+            operand("status", "print whether the host asks the agent"),
+            operand("--force", "with enable: do not ask first whether the agent answers"),
+            operand("--root=DIR", "change the files of the system below this directory"),
+        ],
+        exit_codes: &[
+            (SUCCESS, "done; with status: the host asks the agent"),
+            (NO, "with status: the host does not ask the agent"),
+            (USAGE, "the command line cannot be understood"),
+            (SYSTEM, "the agent does not answer, or a file cannot be changed"),
+            (PERMISSION, "only root may change the files"),
+        ],
         parse: ParseCommand::Words(Command::ResolvConf),
     },
     CommandEntry {
         word: "port-holders",
         operands: "[ADDRESS:PORT]...",
-        summary: Some("name the programs that hold an address"),
+        summary: Some("name the programs that listen on an address"),
+        details: &[operand("ADDRESS:PORT", "address to look at; 127.0.0.1:53 and [::1]:53 if none is named")],
+        exit_codes: &[
+            (SUCCESS, "no program listens there"),
+            (NO, "a program listens there, and its name is printed"),
+            (USAGE, "the command line cannot be understood"),
+        ],
         parse: ParseCommand::Words(Command::PortHolders),
     },
     CommandEntry {
         word: "completions",
         operands: "bash | zsh | fish",
         summary: Some("print completions for a shell"),
+        details: &[operand("bash", "for bash"), operand("zsh", "for zsh"), operand("fish", "for fish")],
+        exit_codes: &[(SUCCESS, "the completions are printed"), (USAGE, "there is no such shell")],
         parse: ParseCommand::Words(Command::Completions),
     },
     CommandEntry {
-        word: "reference",
-        operands: "help | man8 | man5 | markdown | environment",
-        summary: None,
-        parse: ParseCommand::Words(Command::Reference),
+        word: "help",
+        operands: "[COMMAND]",
+        summary: Some("print this text, or all about one command; the same as -h and --help"),
+        details: &[operand("COMMAND", "the command to print all about")],
+        exit_codes: &[(SUCCESS, "the text is printed"), (USAGE, "there is no such command")],
+        parse: ParseCommand::Word(Command::Help(None)),
     },
-    CommandEntry { word: "rescue", operands: "", summary: None, parse: ParseCommand::Word(Command::Rescue) },
-    CommandEntry { word: "run", operands: "", summary: None, parse: ParseCommand::Word(Command::Run) },
-    CommandEntry { word: "help", operands: "", summary: None, parse: ParseCommand::Word(Command::Help) },
+    CommandEntry {
+        word: "rescue",
+        operands: "",
+        summary: None,
+        details: &[],
+        exit_codes: &[
+            (SUCCESS, "a signal ended it"),
+            (SYSTEM, "the system refused something"),
+            (CONFIG, "systemd passed no socket"),
+        ],
+        parse: ParseCommand::Word(Command::Rescue),
+    },
     CommandEntry {
         word: "version",
         operands: "",
-        summary: None,
+        summary: Some("print the version; the same as --version"),
+        details: &[],
+        exit_codes: &[(SUCCESS, "the version is printed")],
         parse: ParseCommand::Word(Command::Version),
     },
+    CommandEntry {
+        word: "reference",
+        operands: "help | man8 | man5 | exit-status | markdown | exit-codes | environment",
+        summary: None,
+        details: &[],
+        exit_codes: &[(SUCCESS, "the text is printed"), (USAGE, "there is no such text")],
+        parse: ParseCommand::Words(Command::Reference),
+    },
 ];
+
+/// The operands of commands that take the flags of the agent.
+const FLAGS: &[CommandOperand] =
+    &[operand("FLAG", "the flags of the agent, which stand before variables: see skydns --help")];
+
+/// Words that ask for help after a command.
+const HELP_WORDS: [&str; 3] = ["-h", "-help", "--help"];
+
+const fn operand(form: &'static str, summary: &'static str) -> CommandOperand {
+    CommandOperand { form, summary }
+}
 
 impl Command {
     /// The command of a word, with the words after it from `rest` if they belong to it.
     ///
     /// `None` if there is no such command.
     pub(super) fn parse(word: &str, rest: &mut impl Iterator<Item = String>) -> Option<Self> {
-        Some(match &CommandEntry::by_word(word)?.parse {
+        let entry = CommandEntry::by_word(word)?;
+        Some(match &entry.parse {
             ParseCommand::Word(command) => command.clone(),
-            ParseCommand::Words(command) => command(rest.collect()),
+            ParseCommand::Words(command) => {
+                let words: Vec<_> = rest.collect();
+                let asks_for_help = words.iter().any(|word| HELP_WORDS.contains(&word.as_str()));
+                if asks_for_help { Self::Help(Some(entry)) } else { command(words) }
+            }
         })
+    }
+
+    /// The help on this command; without a command, that on the program.
+    pub(super) fn help(&self) -> Self {
+        let is_it = |entry: &&CommandEntry| matches!(&entry.parse, ParseCommand::Word(word) if word == self);
+        match self {
+            Self::Run => Self::Help(None),
+            Self::Help(_) => self.clone(),
+            _ => Self::Help(COMMANDS.iter().find(is_it)),
+        }
     }
 }
 
 impl CommandEntry {
-    fn by_word(word: &str) -> Option<&'static Self> {
+    /// The row of a command; `None` if there is no such command.
+    pub fn by_word(word: &str) -> Option<&'static Self> {
         COMMANDS.iter().find(|entry| entry.word == word)
     }
 }
 
-/// The commands that help and completions show: word, operands, and summary.
-pub fn shown_commands() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    COMMANDS.iter().filter_map(|entry| Some((entry.word, entry.operands, entry.summary?)))
+impl CommandOperand {
+    /// The word that is typed as it is written: an option, or the name of an action.
+    pub fn word(&self) -> Option<&'static str> {
+        let word = self.form.split([' ', '=']).next()?;
+        (!word.starts_with(|letter: char| letter.is_ascii_uppercase())).then_some(word)
+    }
+}
+
+impl PartialEq for CommandEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Eq for CommandEntry {}
+
+/// The commands that help and completions show.
+pub fn shown_commands() -> impl Iterator<Item = &'static CommandEntry> {
+    COMMANDS.iter().filter(|entry| entry.summary.is_some())
 }
 
 /// The usage line of a command, for an error.
 pub fn command_usage(word: &str) -> String {
     let operands = CommandEntry::by_word(word).map_or("", |entry| entry.operands);
-    format!("usage: skydns {word} {operands}")
+    format!("usage: skydns {word} {operands}; see skydns {word} --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exit_code::EXIT_CODES;
+    use super::*;
+
+    #[test]
+    fn exit_codes_of_commands_are_in_the_table_and_all_of_the_table_are_used() {
+        let of_commands = || COMMANDS.iter().flat_map(|entry| entry.exit_codes).map(|(code, _)| *code);
+        let all: Vec<_> = EXIT_CODES.iter().map(|entry| entry.code).collect();
+        assert!(of_commands().all(|code| all.contains(&code)));
+        assert!(all.iter().all(|code| of_commands().any(|used| used == *code)));
+        assert!(all.is_sorted());
+    }
 }

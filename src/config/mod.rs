@@ -1,4 +1,5 @@
-//! Configuration: flags, environment and `/skydns/config` become one checked [`Config`].
+//! Configuration: flags, environment and `/skydns/config` become one checked [`Config`]. The commands and the exit codes of the
+//! program are tables here too.
 //!
 //! Precedence, highest first: the key `/skydns/config` of the store, flags, environment variables, defaults. Each
 //! setting is one row of one table (`settings`), wherever its value comes from. Nothing here reads a file or a socket.
@@ -8,6 +9,7 @@ mod args;
 mod command;
 mod endpoint;
 mod env_file;
+mod exit_code;
 mod input;
 mod layers;
 mod local;
@@ -21,8 +23,11 @@ mod variables;
 
 pub use allow::Allow;
 pub use args::{Arguments, GivenTexts, UsageError, ValuesBefore};
-pub use command::{Command, command_usage, shown_commands};
+pub use command::{Command, CommandEntry, CommandOperand, command_usage, shown_commands};
 pub use env_file::{Assignment, LineProblem, VariablesFile, read as read_env_file};
+pub use exit_code::{
+    CONFIG, DATA, EXIT_CODES, ExitCodeEntry, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE,
+};
 pub use input::{SettingError, SettingProblem};
 pub use layers::Layers;
 pub use local::{HostIdentity, TemplateError};

@@ -195,7 +195,15 @@ fn commands_and_usage_errors() {
     assert_eq!(command(&[]), Ok(Command::Run));
     assert_eq!(command(&["check", "-verbose"]), Ok(Command::Check));
     assert_eq!(command(&["-records", "check", "check"]), Ok(Command::Check));
-    assert_eq!(command(&["--help"]), Ok(Command::Help));
+    assert_eq!(command(&["--help"]), Ok(Command::Help(None)));
+    let help = |word| Ok(Command::Help(CommandEntry::by_word(word)));
+    for line in
+        [&["check", "-h"][..], &["-help", "check"], &["help", "check"], &["-ttl", "5", "check", "--help"]]
+    {
+        assert_eq!(command(line), help("check"), "{line:?}");
+    }
+    assert_eq!(command(&["resolv-conf", "enable", "--help"]), help("resolv-conf"));
+    assert_eq!(command(&["help", "nope"]), Err(UsageError::UnknownCommand("nope".to_owned())));
     assert_eq!(command(&["-version"]), Ok(Command::Version));
     assert_eq!(command(&["-x"]), Err(UsageError::UnknownFlag("x".into())));
     assert_eq!(command(&["-addr"]), Err(UsageError::MissingValue("addr".into())));

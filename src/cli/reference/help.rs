@@ -1,9 +1,12 @@
-//! The text of `--help`.
+//! The texts of `--help`: of the program, and of each command.
 
 use super::markup::plain;
-use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, shown_commands};
+use crate::config::{
+    CommandEntry, CommandOperand, DefaultValue, EXIT_CODES, SETTING_GROUPS, STATISTICS, Setting,
+    shown_commands,
+};
 
-/// Commands, flags and variables, each with one line that says what it is.
+/// Commands, flags, variables and exit codes, each with one line that says what it is.
 pub(in crate::cli) fn help() -> String {
     let commands: String = shown_commands().map(command).collect();
     let mut text = format!(
@@ -11,8 +14,7 @@ pub(in crate::cli) fn help() -> String {
          forwards the rest.\n\n\
          usage: skydns [FLAG]...\n           \
                     serve\n\
-         {commands}       \
-                skydns --version | --help\n\n\
+         {commands}\n\
          The key /skydns/config overrides flags, flags override variables. Switches take =false.\n",
     );
     for group in &SETTING_GROUPS {
@@ -24,11 +26,43 @@ pub(in crate::cli) fn help() -> String {
         let default = default(variable.default);
         text.push_str(&format!("  {:<24} {}{default}\n", variable.name, plain(variable.summary)));
     }
+    text.push_str("\nExit codes:\n");
+    EXIT_CODES.iter().for_each(|entry| text.push_str(&exit_code(entry.code, entry.meaning)));
     text
 }
 
-fn command((word, operands, summary): (&str, &str, &str)) -> String {
-    format!("       skydns {word} {operands}\n           {summary}\n")
+/// All about one command; for a command that help does not show, the text of the program.
+pub(in crate::cli) fn command_help(entry: &CommandEntry) -> String {
+    let Some(summary) = entry.summary else { return help() };
+    let mut text = format!("skydns {}: {summary}\n\nusage: {}\n", entry.word, usage(entry));
+    if !entry.details.is_empty() {
+        text.push_str("\nOperands and options:\n");
+        entry.details.iter().for_each(|detail| text.push_str(&operand("  ", detail)));
+    }
+    text.push_str("\nExit codes:\n");
+    entry.exit_codes.iter().for_each(|(code, meaning)| text.push_str(&exit_code(*code, meaning)));
+    text
+}
+
+fn usage(entry: &CommandEntry) -> String {
+    format!("skydns {} {}", entry.word, entry.operands).trim_end().to_owned()
+}
+
+/// A command with its own operands; those that are flags of the agent have lists of their own.
+fn command(entry: &CommandEntry) -> String {
+    let mut text = format!("       {}\n           {}\n", usage(entry), entry.summary.unwrap_or_default());
+    for detail in entry.details.iter().filter(|detail| detail.form != "FLAG") {
+        text.push_str(&operand("             ", detail));
+    }
+    text
+}
+
+fn operand(indent: &str, operand: &CommandOperand) -> String {
+    format!("{indent}{:<21} {}\n", operand.form, operand.summary)
+}
+
+fn exit_code(code: u8, meaning: &str) -> String {
+    format!("  {code:<3} {}\n", plain(meaning))
 }
 
 fn flag(setting: &Setting) -> String {

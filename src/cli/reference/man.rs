@@ -1,7 +1,9 @@
-//! The sections of settings in the man pages, in the language of man(7).
+//! The sections of settings and of exit codes in the man pages, in the language of man(7).
 
 use super::markup::{TextPart, parts, sentence, sentences, with_variables};
-use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, StatisticsVariable, TakesEffect};
+use crate::config::{
+    DefaultValue, EXIT_CODES, SETTING_GROUPS, STATISTICS, Setting, StatisticsVariable, TakesEffect,
+};
 
 /// What both pages say of a change that takes effect late.
 const NEEDS_RESTART: &str = "A change needs a restart.";
@@ -38,6 +40,12 @@ pub(super) fn variables_section() -> String {
     ));
     STATISTICS.iter().for_each(|variable| page.push_str(&statistics(variable)));
     page
+}
+
+/// The exit codes, for skydns(8).
+pub(super) fn exit_status_section() -> String {
+    let entry = |code, meaning| format!(".TP\n.B {code}\n{}", text(&sentence(meaning)));
+    EXIT_CODES.iter().map(|exit| entry(exit.code, exit.meaning)).collect()
 }
 
 fn flag(setting: &Setting) -> String {

@@ -1,7 +1,7 @@
-//! The tables of settings in the guides, in Markdown.
+//! The tables of settings and of exit codes in the guides, in Markdown.
 
 use super::markup::sentence;
-use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
+use crate::config::{DefaultValue, EXIT_CODES, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
 
 /// A table for each group of settings, and one for statistics.
 pub(super) fn tables() -> String {
@@ -26,6 +26,13 @@ pub(super) fn tables() -> String {
         .collect();
     tables.push(format!("### Statistics\n\n| variable | default | what it is |\n|---|---|---|\n{rows}"));
     tables.join("\n")
+}
+
+/// The table of exit codes.
+pub(super) fn exit_codes() -> String {
+    let rows: String =
+        EXIT_CODES.iter().map(|entry| format!("| {} | {} |\n", entry.code, entry.meaning)).collect();
+    format!("| exit code | meaning |\n|---|---|\n{rows}")
 }
 
 fn row(setting: &Setting) -> String {

@@ -1,4 +1,5 @@
-//! `skydns reference`: the texts that are written from the table of settings, for `packaging/generate` and for help.
+//! `skydns reference`: the texts that are written from the tables of settings, commands and exit codes, for
+//! `packaging/generate` and for help.
 //!
 //! A command of the maintainers: neither help nor completions show it. All functions below are pure.
 
@@ -11,7 +12,7 @@ mod markup;
 #[cfg(test)]
 mod tests;
 
-pub(super) use help::help;
+pub(super) use help::{command_help, help};
 
 /// The text of a section; `None` if there is no such section.
 pub(super) fn text(section: &str) -> Option<String> {
@@ -19,7 +20,9 @@ pub(super) fn text(section: &str) -> Option<String> {
         "help" => Some(help()),
         "man8" => Some(man::flags_section()),
         "man5" => Some(man::variables_section()),
+        "exit-status" => Some(man::exit_status_section()),
         "markdown" => Some(markdown::tables()),
+        "exit-codes" => Some(markdown::exit_codes()),
         "environment" => Some(environment::file()),
         _ => None,
     }
