@@ -82,6 +82,7 @@ pub mod systemd;
 
 mod client_id;
 mod clock;
+mod counted;
 mod guard;
 mod lock;
 mod regular_file;

@@ -162,8 +162,9 @@ impl Start {
         let (new_settings, taken_settings) = mpsc::channel(1);
         let FollowerNotes { status: notes, refused, last_good } = self.notes;
         last_good.note(|last_good| last_good.note_given(&used));
-        let (status, line_notes) = (self.publisher.status(), notes.clone());
-        let line = StatusLine { status, forwarder: Arc::clone(&forwarder), notes: line_notes };
+        let (publisher, forwarding) = (Arc::clone(&self.publisher), Arc::clone(&forwarder));
+        let (status, line_notes) = (publisher.status(), notes.clone());
+        let line = StatusLine { status, publisher, forwarder: forwarding, notes: line_notes };
         let follow = follower.follow(forwarder, client_policy, taken_settings);
         self.tasks.spawn("the follower of the configuration", follow);
         let reload = Reload {

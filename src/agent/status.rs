@@ -2,8 +2,9 @@
 //!
 //! Others report what happened as values ([`StatusNotes`], [`Status`]); here alone text is made of them.
 
-use crate::forward::Forwarder;
-use crate::source::{ServedFrom, SourceId, SourceState, Status};
+use crate::counted::counted;
+use crate::forward::{Forwarder, UpstreamCounts};
+use crate::source::{Publisher, ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
 use std::fmt;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Problems {
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { period, stalled } = self;
-        write!(f, "standing still for {:.1} s: {}", period.as_secs_f64(), stalled.join(", "))
+        write!(f, "no progress for {:.1} s: {}", period.as_secs_f64(), stalled.join(", "))
     }
 }
 
@@ -149,6 +150,7 @@ pub(super) fn not_ready_text(silent: &str) -> String {
 #[derive(Clone)]
 pub(super) struct StatusLine {
     pub(super) status: watch::Receiver<Status>,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) notes: StatusNotes,
 }
@@ -157,7 +159,8 @@ impl StatusLine {
     /// The line as it is now.
     pub(super) fn text(&self) -> String {
         let mut parts = self.notes.0.borrow().texts();
-        parts.push(state_text(&self.status.borrow(), self.forwarder.health()));
+        let refused = self.publisher.refusals().count();
+        parts.push(state_text(&self.status.borrow(), refused, self.forwarder.health()));
         parts.join("; ")
     }
 
@@ -182,11 +185,13 @@ impl StatusLine {
     }
 }
 
-/// The text of names, sources and upstreams; of `all` upstreams `healthy` answer.
-fn state_text(status: &Status, (healthy, all): (usize, usize)) -> String {
-    let names = format!("{} names", status.names);
+/// The text of names, refused services, sources and upstreams.
+fn state_text(status: &Status, refused: usize, upstreams: UpstreamCounts) -> String {
+    let names = counted(status.names, "name");
+    let refused = (refused > 0).then(|| format!("{} refused", counted(refused, "service")));
     let sources = status.sources.iter().map(|(id, state)| source_text(*id, state, status));
-    [names].into_iter().chain(sources).chain([upstreams_text(healthy, all)]).collect::<Vec<_>>().join("; ")
+    let parts = [names].into_iter().chain(refused).chain(sources).chain([upstreams_text(upstreams)]);
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
@@ -214,13 +219,22 @@ fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
     }
 }
 
-fn upstreams_text(healthy: usize, all: usize) -> String {
-    match (healthy, all) {
-        (_, 0) => "no upstream".to_owned(),
-        (0, 1) => "the upstream does not answer".to_owned(),
-        (0, all) => format!("none of {all} upstreams answers"),
-        (healthy, all) => format!("{healthy} of {all} upstreams well"),
+fn upstreams_text(counts: UpstreamCounts) -> String {
+    let UpstreamCounts { not_asked, up, down } = counts;
+    let all = counts.all();
+    match (all, up, down) {
+        (0, ..) => return "no upstream".to_owned(),
+        (_, 0, 0) => return format!("{}, not asked yet", counted(all, "upstream")),
+        (1, 0, _) => return "the upstream does not answer".to_owned(),
+        (1, ..) => return "the upstream answers".to_owned(),
+        _ => {}
     }
+    let answering = match up {
+        0 => format!("none of {all} upstreams answers"),
+        1 => format!("1 of {all} upstreams answers"),
+        _ => format!("{up} of {all} upstreams answer"),
+    };
+    if not_asked > 0 { format!("{answering}, {not_asked} not asked yet") } else { answering }
 }
 
 /// A date and time of day in UTC: the line may be days old.
@@ -236,14 +250,15 @@ mod tests {
     #[test]
     fn the_line_has_the_state_of_each_source() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let line = |state: SourceState, upstreams| {
+        let line = |state: SourceState, (up, down)| {
             let sources = [(SourceId::Etcd, state)].into_iter().collect();
-            state_text(&Status { sources, names: 7, ..Status::default() }, upstreams)
+            let upstreams = UpstreamCounts { not_asked: 0, up, down };
+            state_text(&Status { sources, names: 7, ..Status::default() }, 0, upstreams)
         };
         let synced = SourceState::Synced { revision: Some(42), changed: at };
         assert_eq!(
-            line(synced, (1, 2)),
-            "7 names; etcd in sync at revision 42 of 2023-11-14 22:13:20Z; 1 of 2 upstreams well"
+            line(synced, (1, 1)),
+            "7 names; etcd in sync at revision 42 of 2023-11-14 22:13:20Z; 1 of 2 upstreams answers"
         );
         let lost =
             |served_from| SourceState::Unreachable { reason: "refused".to_owned(), served_from, since: at };
@@ -256,8 +271,8 @@ mod tests {
             "7 names; waiting for etcd: refused; no upstream"
         );
         assert_eq!(
-            line(SourceState::Snapshot { as_of: at }, (1, 1)),
-            "7 names; snapshot of etcd of 2023-11-14 22:13:20Z; 1 of 1 upstreams well"
+            line(SourceState::Snapshot { as_of: at }, (1, 0)),
+            "7 names; snapshot of etcd of 2023-11-14 22:13:20Z; the upstream answers"
         );
         assert_eq!(
             line(lost(ServedFrom::Snapshot(at)), (0, 0)),
@@ -270,6 +285,26 @@ mod tests {
     }
 
     #[test]
+    fn one_name_is_one_name_and_refused_services_are_counted() {
+        let line = |names, refused| {
+            state_text(&Status { names, ..Status::default() }, refused, UpstreamCounts::default())
+        };
+        assert_eq!(line(1, 0), "1 name; no upstream");
+        assert_eq!(line(2, 1), "2 names; 1 service refused; no upstream");
+        assert_eq!(line(0, 3), "0 names; 3 services refused; no upstream");
+    }
+
+    #[test]
+    fn upstreams_that_were_not_asked_yet_neither_answer_nor_fail() {
+        let text = |not_asked, up, down| upstreams_text(UpstreamCounts { not_asked, up, down });
+        assert_eq!(text(1, 0, 0), "1 upstream, not asked yet");
+        assert_eq!(text(2, 0, 0), "2 upstreams, not asked yet");
+        assert_eq!(text(1, 1, 0), "1 of 2 upstreams answers, 1 not asked yet");
+        assert_eq!(text(1, 0, 1), "none of 2 upstreams answers, 1 not asked yet");
+        assert_eq!(text(0, 2, 0), "2 of 2 upstreams answer");
+    }
+
+    #[test]
     fn problems_come_in_one_order() {
         let notes = StatusNotes::default();
         notes.set_snapshot(Some("disk full"));
@@ -277,7 +312,7 @@ mod tests {
         notes
             .set_stall(Some(Stall { period: Duration::from_millis(600), stalled: vec!["udp 0".to_owned()] }));
         let texts = notes.0.borrow().texts();
-        assert_eq!(texts[0], "standing still for 0.6 s: udp 0");
+        assert_eq!(texts[0], "no progress for 0.6 s: udp 0");
         assert!(
             texts[1].starts_with("reload failed at 2") && texts[1].ends_with("Z: no such flag"),
             "{texts:?}"

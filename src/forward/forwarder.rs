@@ -16,6 +16,7 @@ use super::rebind;
 use super::refresh::Refresher;
 use super::stub::StubZone;
 use super::upstream::{Upstream, UpstreamReport};
+use super::upstream_state::UpstreamCondition;
 use crate::answer::{Ede, ExternalReply, Lookup, Rng};
 use crate::client_id::ClientId;
 use crate::config::ForwardConfig;
@@ -54,6 +55,29 @@ pub struct ForwardReport {
     pub upstreams: Vec<UpstreamReport>,
     /// Exchanges that were given up because too many were under way.
     pub given_up: u64,
+}
+
+/// How many upstreams are in each condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamCounts {
+    /// Upstreams that were not asked yet.
+    pub not_asked: usize,
+    /// Upstreams that answer.
+    pub up: usize,
+    /// Upstreams that do not answer.
+    pub down: usize,
+}
+
+impl UpstreamCounts {
+    /// How many upstreams there are.
+    pub fn all(&self) -> usize {
+        self.not_asked + self.up + self.down
+    }
+
+    /// Whether there are upstreams, and none of them answers.
+    fn are_down(&self) -> bool {
+        self.down > 0 && self.down == self.all()
+    }
 }
 
 /// What the forwarder knows of a question without waiting.
@@ -145,10 +169,17 @@ impl Forwarder {
         self.upstreams.load().iter().map(|upstream| upstream.endpoint().address).collect()
     }
 
-    /// How many of the present upstreams are up, and how many there are.
-    pub fn health(&self) -> (usize, usize) {
-        let reports = self.report().upstreams;
-        (reports.iter().filter(|report| report.is_up).count(), reports.len())
+    /// How many of the present upstreams answer.
+    pub fn health(&self) -> UpstreamCounts {
+        let mut counts = UpstreamCounts::default();
+        for report in self.report().upstreams {
+            match report.condition {
+                UpstreamCondition::NotAsked => counts.not_asked += 1,
+                UpstreamCondition::Up => counts.up += 1,
+                UpstreamCondition::Down => counts.down += 1,
+            }
+        }
+        counts
     }
 
     /// How forwarding is doing.
@@ -294,17 +325,22 @@ impl Forwarder {
     /// Probes upstreams whose replies are missing or that may forward to us, for ever; logs when no upstream is up any
     /// more, and when one is again.
     pub async fn probe_upstreams(&self) {
-        let mut all_down = false;
+        let mut were_down = false;
         let log_health = || {
-            let (healthy, all) = self.health();
-            match (healthy, all_down) {
-                (0, false) if all > 0 => {
-                    log::error!("upstreams: none of {all} answers; what is kept is given beyond its time");
+            let counts = self.health();
+            let are_down = counts.are_down();
+            match (are_down, were_down) {
+                (true, false) => log::error!(
+                    "upstreams: none of {} answers; until one does, cached answers are given though they have expired",
+                    counts.all()
+                ),
+                // Others that were taken since are no upstreams that answer again.
+                (false, true) if counts.up > 0 => {
+                    log::info!("upstreams: {} of {} answer again", counts.up, counts.all());
                 }
-                (1.., true) => log::info!("upstreams: {healthy} of {all} answer again"),
                 _ => {}
             }
-            all_down = healthy == 0 && all > 0;
+            were_down = are_down;
         };
         self.pool.probe_upstreams(log_health).await;
     }

@@ -37,8 +37,9 @@ mod upstream_state;
 mod verdict;
 
 pub use endpoint::{Endpoint, UpstreamTransport};
-pub use forwarder::{ForwardReport, Forwarder, KnownReply, LookedUp, LookupFailed};
+pub use forwarder::{ForwardReport, Forwarder, KnownReply, LookedUp, LookupFailed, UpstreamCounts};
 pub use resolv_conf::ResolvConf;
 pub use shape::read_reply;
 pub use stub::{StubKeys, StubTable, StubZone};
 pub use upstream::UpstreamReport;
+pub use upstream_state::UpstreamCondition;

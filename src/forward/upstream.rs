@@ -13,7 +13,9 @@ use super::probe;
 use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
 use super::udp_exchange::{ExchangeSignals, UdpExchange, UdpReply};
-use super::upstream_state::{Effects, ProbeKind, UpstreamNotice, UpstreamState, UpstreamSummary};
+use super::upstream_state::{
+    Effects, ProbeKind, UpstreamCondition, UpstreamNotice, UpstreamState, UpstreamSummary,
+};
 use super::verdict::{FailureKind, shaped_failure_kind};
 use crate::lock::lock;
 use crate::wire::Reply;
@@ -66,9 +68,9 @@ pub(super) enum NoAnswer {
 pub struct UpstreamReport {
     /// Where the upstream listens.
     pub address: SocketAddr,
-    /// Whether the upstream is healthy and does not forward to us, as far as is known.
-    pub is_up: bool,
-    /// How often `is_up` changed.
+    /// Whether it answers.
+    pub condition: UpstreamCondition,
+    /// How often it went down or came up again.
     pub changes: u64,
 }
 
@@ -286,10 +288,11 @@ impl Upstream {
 
     /// The state of the upstream, for people.
     pub(super) fn report(&self) -> UpstreamReport {
+        let state = lock(&self.state);
         UpstreamReport {
             address: self.endpoint.address,
-            is_up: self.summary().is_up(),
-            changes: lock(&self.state).changes(),
+            condition: state.condition(),
+            changes: state.changes(),
         }
     }
 

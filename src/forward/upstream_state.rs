@@ -107,6 +107,17 @@ pub(super) struct Effects {
     pub(super) probe: bool,
 }
 
+/// Whether an upstream answers, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamCondition {
+    /// It was not asked yet, or only so lately that nothing is known.
+    NotAsked,
+    /// It answers questions.
+    Up,
+    /// It does not reply, fails where others answer, or forwards to us.
+    Down,
+}
+
 /// What operators are to know of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamNotice {
@@ -267,6 +278,17 @@ impl UpstreamState {
         }
     }
 
+    /// Whether the upstream answers, for people.
+    pub(super) fn condition(&self) -> UpstreamCondition {
+        if !self.summary().is_up() {
+            UpstreamCondition::Down
+        } else if self.last_reply().is_none() {
+            UpstreamCondition::NotAsked
+        } else {
+            UpstreamCondition::Up
+        }
+    }
+
     /// When the upstream replied again after it was dead.
     pub(super) fn revived(&self) -> Option<Instant> {
         self.revived
@@ -302,6 +324,7 @@ impl UpstreamState {
     /// Changes what is known of the health, and says what follows.
     fn change_health(&mut self, change: impl FnOnce(&mut HealthState)) -> Effects {
         let (before, was_in_question) = (self.summary(), self.health.is_in_question());
+        let condition = self.condition();
         change(&mut self.health);
         let after = self.summary();
         let is_changed = before.is_up() != after.is_up();
@@ -313,7 +336,7 @@ impl UpstreamState {
                 (Health::Dead, Health::Healthy) => Some(UpstreamNotice::AnswersAgain),
                 _ => None,
             },
-            notify: is_changed,
+            notify: condition != self.condition(),
             pass_over: died,
             probe: !was_in_question && self.health.is_in_question(),
             end_exchanges: false,

@@ -4,7 +4,7 @@ use super::counters::Metrics;
 use super::histogram::{SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS};
 use super::text_format::{MetricNames, TextWriter};
-use crate::forward::ForwardReport;
+use crate::forward::{ForwardReport, UpstreamCondition};
 use crate::source::{SourceState, Status};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -84,8 +84,9 @@ fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
 
 /// Writes how the sources of the tree are doing.
 fn write_sources(status: &Status, text: &mut TextWriter<'_>) {
-    text.head("source_up", "gauge", "Whether a source can be reached and was read.");
-    for (id, state) in &status.sources {
+    text.head("source_up", "gauge", "Whether a source that is asked for can be reached and was read.");
+    // A source that no setting asks for is not missed: an alert for 0 would be wrong on each host without it.
+    for (id, state) in status.sources.iter().filter(|(id, _)| !status.optional.contains(id)) {
         let up = u64::from(matches!(state, SourceState::Synced { .. }));
         text.sample("source_up", &[("source", id.name())], up);
     }
@@ -102,10 +103,15 @@ fn write_forward(forward: &ForwardReport, text: &mut TextWriter<'_>) {
     let help = "Exchanges with upstreams given up because too many were under way.";
     text.single("exchanges_given_up_total", "counter", help, forward.given_up);
     let upstreams = &forward.upstreams;
-    text.head("upstream_up", "gauge", "Whether an upstream answers.");
+    text.head("upstream_up", "gauge", "Whether an upstream answers; none before it was asked.");
     for upstream in upstreams {
         let address = upstream.address.to_string();
-        text.sample("upstream_up", &[("address", &address)], u64::from(upstream.is_up));
+        let up = match upstream.condition {
+            UpstreamCondition::NotAsked => continue,
+            UpstreamCondition::Up => 1u64,
+            UpstreamCondition::Down => 0,
+        };
+        text.sample("upstream_up", &[("address", &address)], up);
     }
     text.head("upstream_changes_total", "counter", "Changes of whether an upstream answers.");
     for upstream in upstreams {
@@ -120,6 +126,7 @@ mod tests {
     use super::super::reply_stats::ReplyStats;
     use super::*;
     use crate::forward::UpstreamReport;
+    use crate::source::SourceId;
     use std::time::Duration;
 
     #[test]
@@ -135,8 +142,17 @@ mod tests {
         metrics.replied(&stats(600, Some(ErrorCause::Nxdomain)), Duration::from_millis(2));
         metrics.replied(&stats(70, None), Duration::from_secs(99));
         metrics.missed_cache();
-        let upstream = UpstreamReport { address: ([192, 0, 2, 1], 53).into(), is_up: true, changes: 4 };
-        let forward = ForwardReport { upstreams: vec![upstream], given_up: 7 };
+        let upstream = |last, condition| UpstreamReport {
+            address: ([192, 0, 2, last], 53).into(),
+            condition,
+            changes: 4,
+        };
+        let upstreams = vec![
+            upstream(1, UpstreamCondition::Up),
+            upstream(2, UpstreamCondition::Down),
+            upstream(3, UpstreamCondition::NotAsked),
+        ];
+        let forward = ForwardReport { upstreams, given_up: 7 };
         let page = page(&metrics, &MetricNames::default(), &Status::default(), &forward, 3);
         for line in [
             "skydns_skydns_exchanges_given_up_total 7",
@@ -153,15 +169,36 @@ mod tests {
             "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
             "skydns_skydns_refused_records 3",
             "skydns_skydns_upstream_up{address=\"192.0.2.1:53\"} 1",
+            "skydns_skydns_upstream_up{address=\"192.0.2.2:53\"} 0",
             "skydns_skydns_upstream_changes_total{address=\"192.0.2.1:53\"} 4",
         ] {
             assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
+        assert!(
+            !page.contains("skydns_skydns_upstream_up{address=\"192.0.2.3:53\"}"),
+            "not asked yet\n{page}"
+        );
         let bare = MetricNames { namespace: String::new(), subsystem: "x".to_owned() };
         assert!(
             super::page(&metrics, &bare, &Status::default(), &ForwardReport::default(), 0)
                 .contains("\nx_names 0\n")
         );
+    }
+
+    #[test]
+    fn sources_that_are_asked_for_have_a_line_from_the_start() {
+        let sources = [(SourceId::Etcd, SourceState::Waiting), (SourceId::Files, SourceState::Waiting)];
+        let lines = |optional: &[SourceId]| {
+            let optional = optional.iter().copied().collect();
+            let status = Status { sources: sources.clone().into(), optional, ..Status::default() };
+            let page =
+                page(&Metrics::default(), &MetricNames::default(), &status, &ForwardReport::default(), 0);
+            let line =
+                |name: &str| page.contains(&format!("skydns_skydns_source_up{{source=\"{name}\"}} 0\n"));
+            (line("etcd"), line("files"))
+        };
+        assert_eq!(lines(&[]), (true, true));
+        assert_eq!(lines(&[SourceId::Etcd]), (false, true), "etcd is looked for, and not missed");
     }
 
     #[test]

@@ -69,6 +69,16 @@ fn questions_in_a_row_without_a_reply_make_an_upstream_doubted_and_with_a_probe_
 }
 
 #[test]
+fn an_upstream_is_up_once_it_replied_and_down_once_it_failed() {
+    use UpstreamCondition::{Down, NotAsked, Up};
+    for (events, condition) in
+        [("", NotAsked), ("l", NotAsked), ("a", Up), ("lll", NotAsked), ("llf", Down), ("llfa", Up)]
+    {
+        assert_eq!(after(events).0.condition(), condition, "{events:?}");
+    }
+}
+
+#[test]
 fn any_reply_makes_an_upstream_healthy_again() {
     for events in ["llla", "llls", "lllp", "llfa", "llfs", "llfp", "llfo"] {
         assert_eq!(after(events).0.summary().health, Health::Healthy, "{events:?}");
@@ -128,7 +138,9 @@ fn what_follows_from_an_event() {
     use UpstreamNotice::{AnswersAgain, DoesNotAnswer};
     let died = Effects { pass_over: true, ..log(DoesNotAnswer) };
     let rows = [
-        ("a", Effects::default()),
+        // From here on it is known to answer.
+        ("a", NOTIFY),
+        ("aa", Effects::default()),
         ("l", PROBE),
         ("ll", Effects::default()),
         ("lll", Effects::default()),
