@@ -17,7 +17,7 @@ pub struct CheckedSources {
     pub publisher: Arc<Publisher>,
     /// Why required sources cannot be read.
     pub problems: Vec<String>,
-    /// Why sources that nothing asks for cannot be read.
+    /// Why sources that no setting names cannot be read.
     pub notes: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> 
         let etcd = Etcd::new(etcd, settings.keyspace, feed(SourceId::Etcd));
         match etcd.list_once().await {
             Err(error) if settings.etcd_required => problems.push(format!("etcd: {error}")),
-            Err(error) => notes.push(format!("etcd: {error}; nothing asks for it")),
+            Err(error) => notes.push(format!("etcd: {error}; no setting names it, so it is not needed")),
             Ok(()) => {}
         }
     }

@@ -77,6 +77,11 @@ impl EtcdSettings {
         Ok(Self { endpoints, tls, user, discover })
     }
 
+    /// Whether no endpoint is set, so that etcd is looked for on the local machine.
+    pub(super) fn are_default(&self) -> bool {
+        self.endpoints == DEFAULT_ENDPOINTS
+    }
+
     /// The endpoints of the member list, then the configured ones that are not among them.
     pub(super) fn merged(&self, members: Vec<String>) -> Vec<String> {
         let mut endpoints = members;
@@ -118,7 +123,11 @@ impl EtcdSettings {
         };
         match opened {
             Ok(client) => client.map_err(|error| EtcdError::failed(endpoint, "connecting", &error)),
-            Err(_) => Err(EtcdError::Timeout { endpoint: endpoint.to_owned(), what: "connecting" }),
+            Err(_) => Err(EtcdError::Timeout {
+                endpoint: endpoint.to_owned(),
+                what: "connecting",
+                limit: CONNECT_TIMEOUT,
+            }),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a new listing, of which the mirror applies the difference. Everything that waits for the network has a deadline,
 //! and keep-alives notice a server that froze.
 
+mod cause;
 mod connect;
 mod error;
 mod leases;
@@ -15,6 +16,7 @@ pub use error::EtcdError;
 use crate::service::Keyspace;
 use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
+use error::summary;
 use rand::Rng;
 use session::{CarriedOver, Session};
 use std::time::Duration;
@@ -52,8 +54,8 @@ impl Etcd {
         let mut endpoints = self.settings.endpoints.clone();
         let mut max_pause = FIRST_ROUND_PAUSE;
         let mut next = 0;
-        // Sessions that failed since one was in sync, and when the first of them failed.
-        let (mut failed, mut failed_since) = (0, None);
+        // Sessions that failed since one was in sync, when the first of them failed, and the last error of each endpoint.
+        let (mut failed, mut failed_since, mut errors) = (0, None, Vec::new());
         let mut carried_over = CarriedOver::default();
         // Whether the store was listed, as it is or as a server has it.
         let mut has_listing = false;
@@ -69,25 +71,32 @@ impl Etcd {
             if let Some(synced) = synced {
                 has_listing = true;
                 (failed, failed_since) = (0, None);
+                errors.clear();
                 // Sessions that end as soon as they are in sync must not list the store again and again without a pause.
                 if synced.elapsed() > STEADY_TIME {
                     max_pause = FIRST_ROUND_PAUSE;
                 }
             }
-            if let Some(members) = session.members.take() {
+            let members = session.members.take();
+            match errors.iter_mut().find(|(failed, _)| failed == endpoint) {
+                Some((_, last)) => *last = error,
+                None => errors.push((endpoint.clone(), error)),
+            }
+            if let Some(members) = members {
                 endpoints = self.settings.merged(members);
             }
             next += 1;
             failed += 1;
             let since = *failed_since.get_or_insert_with(Instant::now);
             let all_failed = failed % endpoints.len() == 0;
+            let reason = self.reason(&errors);
             if (synced.is_some() || all_failed || since.elapsed() > UNREACHABLE_DELAY)
-                && let Err(closed) = self.feed.push(Event::Unreachable(error.to_string())).await
+                && let Err(closed) = self.feed.push(Event::Unreachable(reason.clone())).await
             {
                 return closed;
             }
             if all_failed && !has_listing {
-                match self.list_stale(&endpoints, &mut carried_over, &error).await {
+                match self.list_stale(&endpoints, &mut carried_over, &reason).await {
                     Ok(is_listed) => has_listing = is_listed,
                     Err(closed) => return closed,
                 }
@@ -101,13 +110,20 @@ impl Etcd {
         }
     }
 
+    /// Why the store cannot be reached, for operators.
+    fn reason(&self, errors: &[(String, EtcdError)]) -> String {
+        let hint =
+            if self.settings.are_default() { " (no endpoint is set: -machines, ETCD_MACHINES)" } else { "" };
+        format!("{}{hint}", summary(errors))
+    }
+
     /// Lists what a server has while none of them can say whether that is the present state, as without a quorum; whether
     /// there is such a server. Old names are better than none.
     async fn list_stale(
         &self,
         endpoints: &[String],
         carried_over: &mut CarriedOver,
-        because: &EtcdError,
+        because: &str,
     ) -> Result<bool, Closed> {
         for endpoint in endpoints {
             let mut session =
@@ -124,18 +140,18 @@ impl Etcd {
     /// Lists the store once, for `skydns check`.
     ///
     /// # Errors
-    /// No endpoint answered; the error is that of the last one.
+    /// No endpoint answered.
     pub async fn list_once(&self) -> Result<(), EtcdError> {
-        let mut last = EtcdError::NoEndpoint;
+        let mut errors = Vec::new();
         let mut carried_over = CarriedOver::default();
         for endpoint in &self.settings.endpoints {
             let mut session =
                 Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, endpoint);
             match session.list_once().await {
                 Ok(()) => return Ok(()),
-                Err(error) => last = error,
+                Err(error) => errors.push((endpoint.clone(), error)),
             }
         }
-        Err(last)
+        Err(EtcdError::NoneAnswers(self.reason(&errors)))
     }
 }

@@ -60,11 +60,11 @@ impl Session<'_> {
                     continue;
                 }
                 Err(PageError::Etcd(error)) => {
-                    return Err(EtcdError::failed(self.endpoint, "listing", &error));
+                    return Err(EtcdError::failed(self.endpoint, "reading all keys", &error));
                 }
                 Err(PageError::Timeout) => {
                     self.carried_over.max_page_keys = (limit / 4).max(MIN_PAGE_KEYS);
-                    return Err(self.timed_out("listing"));
+                    return Err(self.timed_out("reading all keys"));
                 }
             };
             if revision == 0 {
@@ -94,8 +94,7 @@ impl Session<'_> {
     fn revision_of(&self, page: &GetResponse) -> Result<i64, EtcdError> {
         page.header().map(ResponseHeader::revision).ok_or_else(|| EtcdError::Failed {
             endpoint: self.endpoint.to_owned(),
-            what: "listing",
-            cause: "the answer has no revision".to_owned(),
+            cause: "the server there is not etcd: its answer has no revision".to_owned(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The member list of the cluster, read again and again with `-discover`.
 
 use super::{REQUEST_TIMEOUT, Session};
+use crate::source::etcd::error::EtcdError;
 use etcd_client::Client;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
@@ -17,15 +18,19 @@ impl Session<'_> {
                 self.members = Some(urls);
             }
             Ok(_) => {}
-            Err(reason) => log::warn!("etcd: {}: listing members: {reason}", self.endpoint),
+            Err(reason) => log::warn!("etcd: {reason}; the endpoints known before stay"),
         }
     }
 }
 
 /// Reads the members' endpoints. A member that did not start yet has none.
-pub(super) async fn read_members(mut client: Client) -> Result<Vec<String>, String> {
-    let answer = timeout(REQUEST_TIMEOUT, client.member_list()).await.map_err(|_| "no answer in time")?;
-    let answer = answer.map_err(|error| error.to_string())?;
+pub(super) async fn read_members(mut client: Client, endpoint: String) -> Result<Vec<String>, String> {
+    const WHAT: &str = "reading the list of members";
+    let answer = match timeout(REQUEST_TIMEOUT, client.member_list()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(EtcdError::failed(&endpoint, WHAT, &error).to_string()),
+        Err(_) => return Err(EtcdError::Timeout { endpoint, what: WHAT, limit: REQUEST_TIMEOUT }.to_string()),
+    };
     let urls = answer.members().iter().flat_map(|member| member.client_urls().to_vec());
     Ok(urls.map(|url| url.trim_end_matches('/').to_owned()).collect())
 }

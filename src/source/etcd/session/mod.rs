@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
     }
 
     /// Lists what the server has, which may be old because of an error of a session, and ends.
-    pub(super) async fn list_stale(&mut self, because: &EtcdError) -> Result<(), EtcdError> {
+    pub(super) async fn list_stale(&mut self, because: &str) -> Result<(), EtcdError> {
         let client = self.settings.connect(self.endpoint, Reads::Stale).await?;
         let revision = self.list(&client, Reads::Stale).await?;
         let reason = format!("{because}; {} has revision {revision}", self.endpoint);
@@ -111,6 +111,6 @@ impl<'a> Session<'a> {
     }
 
     fn timed_out(&self, what: &'static str) -> EtcdError {
-        EtcdError::Timeout { endpoint: self.endpoint.to_owned(), what }
+        EtcdError::Timeout { endpoint: self.endpoint.to_owned(), what, limit: REQUEST_TIMEOUT }
     }
 }

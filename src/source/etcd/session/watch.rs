@@ -40,7 +40,7 @@ impl Session<'_> {
                     self.take_members(found);
                 }
                 _ = discover.tick(), if self.settings.discover && request.is_none() => {
-                    request = Some(read_members(client.clone()).boxed());
+                    request = Some(read_members(client.clone(), self.endpoint.to_owned()).boxed());
                 }
             }
         }
