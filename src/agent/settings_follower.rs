@@ -262,8 +262,11 @@ impl SettingsFollower {
             for (level, line) in changes_until_restart(started, &before, &self.spec) {
                 log::log!(level, "{line}");
             }
-            if has_changed {
-                log::info!("the configuration changed");
+            let differences = before.differences(&self.spec);
+            if !differences.is_empty() {
+                log::info!("settings changed: {}", differences.join(", "));
+            } else if has_changed {
+                log::info!("settings changed: those with the name of the host in them");
             }
         }
         if has_changed {
@@ -273,7 +276,7 @@ impl SettingsFollower {
         has_changed
     }
 
-    /// Logs the names of fields that mean nothing here.
+    /// Logs the names of unknown fields.
     fn log_unknown(&self, unknown: &[String]) {
         /// Names in one line.
         const MAX_NAMES: usize = 10;
@@ -282,7 +285,7 @@ impl SettingsFollower {
         let named: Vec<_> = unknown.iter().take(MAX_NAMES).map(|name| format!("\"{name}\"")).collect();
         let more = if unknown.len() > MAX_NAMES { ", …" } else { "" };
         let (source, named) = (source.name(), named.join(", "));
-        log::warn!("{source}: {key}: fields mean nothing here: {named}{more}");
+        log::warn!("{source}: {key}: unknown fields, which are ignored: {named}{more}");
     }
 
     /// Logs which keys sign, if that changed since it was logged last.
@@ -314,7 +317,7 @@ fn changes_until_restart(started: &Spec, before: &Spec, after: &Spec) -> Vec<(lo
     let pending = started.changed_until_restart(after);
     let line = |flag: &str| {
         if pending.contains(&flag) {
-            (log::Level::Warn, format!("-{flag} changed: it counts from the next start on"))
+            (log::Level::Warn, format!("-{flag} changed: a restart makes it take effect"))
         } else {
             (log::Level::Info, format!("-{flag} is again as it was at the start"))
         }
@@ -387,7 +390,7 @@ mod tests {
     fn a_setting_that_is_again_the_one_in_use_needs_no_restart() {
         let spec = |workers| Spec { workers: Some(workers), ..Spec::default() };
         let lines = |before, after| changes_until_restart(&spec(1), &spec(before), &spec(after));
-        let changed = "-workers changed: it counts from the next start on".to_owned();
+        let changed = "-workers changed: a restart makes it take effect".to_owned();
         assert_eq!(lines(1, 1), []);
         assert_eq!(lines(1, 2), [(log::Level::Warn, changed.clone())]);
         assert_eq!(lines(2, 3), [(log::Level::Warn, changed)]);

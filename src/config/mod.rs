@@ -7,6 +7,7 @@
 mod allow;
 mod args;
 mod command;
+mod differences;
 mod endpoint;
 mod env_file;
 mod exit_code;

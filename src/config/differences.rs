@@ -1,0 +1,130 @@
+//! What differs between the settings of before and those of now, for the log.
+
+use super::NsPolicy;
+use super::allow::Allow;
+use super::spec::{LogTarget, Spec};
+use crate::answer::Flatten;
+use crate::dnssec::DenialKind;
+use hickory_proto::rr::Name;
+use log::LevelFilter;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Letters of a value that are told.
+const MAX_VALUE: usize = 100;
+
+/// The value of a setting, as operators write it.
+trait Told {
+    fn told(&self) -> String;
+}
+
+macro_rules! told_as {
+    ($format:literal: $($kind:ty),*) => { $(impl Told for $kind {
+        fn told(&self) -> String {
+            format!($format, self)
+        }
+    })* };
+}
+
+told_as!("{}": bool, u8, u16, u32, usize, String, Name, SocketAddr, Allow);
+told_as!("{:?}": Duration);
+
+macro_rules! told_in_lower_case {
+    ($($kind:ty),*) => { $(impl Told for $kind {
+        fn told(&self) -> String {
+            format!("{self:?}").to_lowercase()
+        }
+    })* };
+}
+
+told_in_lower_case!(NsPolicy, Flatten, DenialKind, LogTarget, LevelFilter);
+
+impl Told for PathBuf {
+    fn told(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl<T: Told> Told for Option<T> {
+    fn told(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Told::told)
+    }
+}
+
+impl<T: Told> Told for Vec<T> {
+    fn told(&self) -> String {
+        let items: Vec<_> = self.iter().map(Told::told).collect();
+        if items.is_empty() { "none".to_owned() } else { items.join(",") }
+    }
+}
+
+impl Spec {
+    /// The settings of which `after` has another value, each with both, such as `ttl 3600 → 60`. A password is not told.
+    pub fn differences(&self, after: &Self) -> Vec<String> {
+        macro_rules! differences {
+            ($($name:literal $field:ident),*) => {
+                [$((self.$field != after.$field).then(|| changed($name, &self.$field, &after.$field))),*]
+            };
+        }
+        let told = differences!(
+            "domain" domain, "addr" listen, "systemd" systemd, "nameservers" nameservers, "machines" machines,
+            "dnssec" dnssec, "local" local, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
+            "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
+            "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
+            "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "priority" priority, "scache" scache,
+            "denial" denial, "rcache" rcache, "rcache-ttl" rcache_ttl, "ndots" ndots, "no-rec" no_rec,
+            "path-prefix" path_prefix, "records" records, "records-links" records_links, "state-dir" state_dir,
+            "env-file" env_file, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,
+            "hide-identity" hide_identity, "trust-ad" trust_ad, "allow" allow,
+            "rebind-protection" rebind_protection, "workers" workers
+        );
+        let secret = (self.password != after.password).then(|| "password".to_owned());
+        told.into_iter().chain([secret]).flatten().collect()
+    }
+}
+
+fn changed(name: &str, before: &impl Told, after: &impl Told) -> String {
+    let short = |text: String| match text.char_indices().nth(MAX_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    };
+    format!("{name} {} → {}", short(before.told()), short(after.told()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::input::{SettingInput, SettingOrigin};
+    use crate::config::settings::flags;
+
+    #[test]
+    fn each_setting_that_changes_is_told_with_both_values() {
+        let before = Spec::default();
+        let after = Spec {
+            ttl: 60,
+            read_timeout: Duration::from_millis(500),
+            nameservers: Some(vec![([192, 0, 2, 1], 53).into()]),
+            password: Some("geheim".to_owned()),
+            ..Spec::default()
+        };
+        assert_eq!(
+            before.differences(&after),
+            ["nameservers none → 192.0.2.1:53", "rtimeout 2s → 500ms", "ttl 3600 → 60", "password"]
+        );
+        assert_eq!(before.differences(&before), [""; 0]);
+    }
+
+    #[test]
+    fn no_setting_is_missing() {
+        for setting in flags() {
+            let (before, mut after) = (Spec::default(), Spec::default());
+            let set = (setting.set)(&mut after, SettingInput::Text(setting.example), &SettingOrigin::Default);
+            if set.is_ok() && after != before {
+                let told = before.differences(&after);
+                let name = told.first().map(|told| told.split(' ').next().unwrap_or_default());
+                assert_eq!(name, Some(setting.name), "{told:?}");
+            }
+        }
+    }
+}
