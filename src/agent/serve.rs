@@ -5,6 +5,7 @@ use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
 use crate::server::{self, BoundSockets, Connections, CostlyThreads, Handler, UdpWorkers};
 use crate::systemd::{SocketError, Sockets};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -21,6 +22,10 @@ const ENDED_POLL: Duration = Duration::from_secs(1);
 /// delay them.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Time for queries under way to be answered; then they get SERVFAIL, and the rest of [`FINISH_TIMEOUT`] is to send it. A client
+/// that gets nothing would wait for its own timeout.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(750);
+
 /// The sockets to serve: those that systemd passed, else sockets of our own; and why others cannot be served.
 ///
 /// # Errors
@@ -36,7 +41,7 @@ pub(super) fn sockets(passed: Sockets, config: &Config) -> Result<(BoundSockets,
     log::info!("{passed}");
     if config.listen != Spec::default().listen {
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
-        log::warn!("-addr (dns_addr) {} does not count: the sockets of systemd rule", listen.join(", "));
+        log::warn!("-addr (dns_addr) {} is not used, because systemd passes the sockets", listen.join(", "));
     }
     let refused = passed.refused.iter().map(ToString::to_string).collect();
     Ok((BoundSockets { udp: passed.udp, tcp: passed.tcp }, refused))
@@ -47,6 +52,7 @@ pub(super) struct Server {
     udp: UdpWorkers,
     tasks: JoinSet<()>,
     costly: CostlyThreads,
+    handler: Arc<Handler>,
     /// Becomes true when no more queries are to be taken.
     stop: watch::Sender<bool>,
 }
@@ -85,7 +91,7 @@ impl Server {
         }
         let udp = server::spawn_udp(bound.udp, workers, handler, slow, heartbeats)
             .map_err(AgentError::system("setting up UDP"))?;
-        Ok(Self { udp, tasks, costly, stop })
+        Ok(Self { udp, tasks, costly, handler: Arc::clone(handler), stop })
     }
 
     /// Waits until a task or thread ends, which none should, and returns what it is.
@@ -104,22 +110,27 @@ impl Server {
         }
     }
 
-    /// Takes no more queries, and waits, with a limit, for those under way.
+    /// Takes no more queries, and waits, with a limit, for those under way. What upstreams do not answer in time gets SERVFAIL.
     pub(super) async fn finish(self) {
-        let Self { udp, mut tasks, costly, stop } = self;
+        let Self { udp, mut tasks, costly, handler, stop } = self;
         // Without receivers there is no TCP loop that has to stop.
         let _ = stop.send(true);
         // UDP threads first: the slow paths still answer what the threads passed to them, and queries that no thread takes
         // any more stay in the socket.
-        let drained = timeout(FINISH_TIMEOUT, async {
+        let mut drained = pin!(async {
             let workers = tokio::task::spawn_blocking(|| udp.stop());
             let _ = workers.await;
             while tasks.join_next().await.is_some() {}
             // No query is left that could have work done.
             let _ = tokio::task::spawn_blocking(|| costly.stop()).await;
         });
-        if drained.await.is_err() {
-            log::warn!("some queries were cut off at the end: their upstreams took too long");
+        if timeout(ANSWER_TIMEOUT, &mut drained).await.is_ok() {
+            return;
+        }
+        log::info!("queries that upstreams did not answer before the end get SERVFAIL");
+        handler.give_up_pending();
+        if timeout(FINISH_TIMEOUT - ANSWER_TIMEOUT, drained).await.is_err() {
+            log::warn!("some queries got no reply before the end");
         }
     }
 }

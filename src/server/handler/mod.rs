@@ -7,6 +7,7 @@
 mod inputs;
 mod own;
 mod pending;
+mod query_log;
 mod signing;
 
 pub use pending::PendingQuery;
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::dnssec::Signer;
 use crate::forward::{Forwarder, KnownReply, StubTable};
 use crate::heartbeat::Heartbeats;
-use crate::logging::{QUERIES, RateLimitedLog};
+use crate::logging::RateLimitedLog;
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
 use crate::wire::{self, CacheHint, MAX_UDP_REPLY_BEYOND_HOST, Reply, Request, Screened, Transport};
@@ -32,9 +33,11 @@ use inputs::{AnswerInputs, Effort};
 use pending::{Forwarding, PendingWork};
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// Answers queries; shared by all workers and connections.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub struct Handler {
     probe: Name,
     /// Whether workers send cached replies again.
     pub(super) has_fast_path: bool,
+    /// Becomes true when queries that wait are to be given up.
+    ending: watch::Sender<bool>,
 }
 
 /// Threads that make costly answers: one client's never keep another's from a thread, and the cores are left to others.
@@ -92,6 +97,8 @@ struct ClientQuery {
     id: ClientId,
     /// When the packet came in.
     received: Instant,
+    /// Where it came from, if its result is to be logged (`-verbose`).
+    logged: Option<SocketAddr>,
 }
 
 impl Handler {
@@ -123,12 +130,18 @@ impl Handler {
             signing: CostlyPool::new(),
             probe: probe.unwrap_or_default(),
             has_fast_path: true,
+            ending: watch::Sender::new(false),
         }
     }
 
     /// The same handler, whose workers answer each query in full.
     pub fn without_fast_path(self) -> Self {
         Self { has_fast_path: false, ..self }
+    }
+
+    /// Has queries that wait answered with SERVFAIL: nobody could answer them after the end of the agent.
+    pub fn give_up_pending(&self) {
+        self.ending.send_replace(true);
     }
 
     /// Starts the threads for costly work.
@@ -193,11 +206,9 @@ impl Handler {
                     Protocol::Udp => Transport::Udp { limit: request.udp_limit(client.max_udp_reply()) },
                     Protocol::Tcp => Transport::Tcp,
                 };
-                self.admit(
-                    ClientQuery { request, transport, client, id: ClientId::of(origin.ip), received },
-                    origin,
-                    &config,
-                )
+                let (id, logged) = (ClientId::of(origin.ip), config.verbose.then_some(origin.peer));
+                let query = ClientQuery { request, transport, client, id, received, logged };
+                self.admit(query, origin, &config)
             }
         }))
         .unwrap_or_else(|_| self.panicked(packet))
@@ -214,11 +225,6 @@ impl Handler {
         if query.client.may_be_forged() && over_udp && !self.limiter.take(origin.ip) {
             self.metrics.limited();
             return Handled::Reply(wire::encode(&query.request, &ask_over_tcp(), query.transport), None);
-        }
-        if config.verbose {
-            let (question, how) = (&query.request.query, if over_udp { "udp" } else { "tcp" });
-            let peer = origin.peer;
-            log::info!(target: QUERIES, "query {} {} {} from {peer} over {how}", question.name(), question.query_class(), question.query_type());
         }
         self.answer(query, config)
     }
@@ -286,7 +292,11 @@ impl Handler {
             dnssec_ok: query.request.dnssec_ok(),
             octets: octets.len(),
         };
-        self.metrics.replied(&stats, query.received.elapsed());
+        let took = query.received.elapsed();
+        self.metrics.replied(&stats, took);
+        if let Some(peer) = query.logged {
+            query_log::log(&query.request.query, peer, (&octets, query.transport), took);
+        }
         if reply.too_costly {
             self.metrics.too_costly();
         }

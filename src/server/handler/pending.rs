@@ -51,25 +51,42 @@ impl PendingQuery {
     }
 }
 
+/// The reply to a query that cannot be answered before the agent ends.
+fn ended() -> Reply {
+    Reply::failure(ResponseCode::ServFail, Ede::new(Ede::OTHER, "the agent ended before upstreams answered"))
+}
+
 impl Handler {
-    /// Finishes a query that waits. Never panics, and ends in bounded time.
+    /// Finishes a query that waits. Never panics, and ends in bounded time: at once after
+    /// [`give_up_pending`](Self::give_up_pending).
     pub async fn finish(self: &Arc<Self>, pending: PendingQuery) -> Vec<u8> {
         let PendingQuery { query, work } = pending;
         let query = Arc::new(query);
         let finished = async {
             #[cfg(test)]
             crate::server::fault::panic_if_asked("later", query.name().to_ascii().as_bytes());
-            let (answered_by, reply) = match work {
-                PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
-                PendingWork::Lookup(lookups, again) => {
-                    let externals = self.look_up(lookups, &query).await;
-                    (AnsweredBy::Auth, self.answer_later(&query, Some(externals), again, false).await)
+            let answering = async {
+                match work {
+                    PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
+                    PendingWork::Lookup(lookups, again) => {
+                        let externals = self.look_up(lookups, &query).await;
+                        (AnsweredBy::Auth, self.answer_later(&query, Some(externals), again, false).await)
+                    }
+                    PendingWork::Costly(again) => {
+                        let reply = self.answer_later(&query, None, again, true).await;
+                        (answered_by(&reply), reply)
+                    }
+                    PendingWork::Sign(answer) => {
+                        (AnsweredBy::Auth, self.finish_signing(&query, answer).await)
+                    }
                 }
-                PendingWork::Costly(again) => {
-                    let reply = self.answer_later(&query, None, again, true).await;
-                    (answered_by(&reply), reply)
-                }
-                PendingWork::Sign(answer) => (AnsweredBy::Auth, self.finish_signing(&query, answer).await),
+            };
+            let mut ending = self.ending.subscribe();
+            let (answered_by, reply) = tokio::select! {
+                biased;
+                answered = answering => answered,
+                // The sender is here, so this is no error.
+                _ = ending.wait_for(|is_ending| *is_ending) => (AnsweredBy::Recursive, ended()),
             };
             if answered_by != AnsweredBy::Auth && reply.is_stale() {
                 self.metrics.stale();

@@ -47,12 +47,14 @@ fn gist(reply: &[u8]) -> (usize, bool, ResponseCode) {
 
 #[test]
 fn a_worker_answers_while_it_has_time() {
-    let handler = costly_site(CostlyTime::new());
+    let site = || costly_site(CostlyTime::new());
     for client in [CLIENT, STRANGER] {
+        // One question may take all the time on a busy machine.
+        let handler = site();
         let Handled::Reply(reply, hint) = handler.handle(&packet(COSTLY), &client) else { panic!("a reply") };
         assert_eq!((gist(&reply), hint.is_some()), ((3, false, ResponseCode::NoError), true));
     }
-    assert!(matches!(handler.handle(&packet(COSTLY), &OVER_TCP), Handled::Pending(_)), "on the runtime");
+    assert!(matches!(site().handle(&packet(COSTLY), &OVER_TCP), Handled::Pending(_)), "on the runtime");
 }
 
 #[tokio::test]
@@ -204,6 +206,7 @@ async fn made_in_one_piece(handler: &Arc<Handler>, packet: &[u8], client: &Origi
         client: class,
         id: ClientId::of(client.ip),
         received: Instant::now(),
+        logged: None,
     };
     let published = handler.published.load_full();
     let effort = Effort { work: 1_000_000, fresh_signatures: 0 };
