@@ -10,6 +10,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::upstream::{Upstream, add, reply_to};
@@ -47,14 +49,45 @@ fn help_and_version_are_what_one_expects() {
         let (code, text) = outcome(&mut skydns(&[arg]));
         assert_eq!(code, 0);
         assert!(text.contains("usage: skydns [FLAG]") && text.contains("-round-robin"), "{text}");
-        for command in ["check", "keygen", "ds", "resolv-conf", "port-holders", "completions"] {
-            assert!(text.contains(&format!("skydns {command} ")), "{command}\n{text}");
+        for command in COMMANDS {
+            assert!(text.contains(&format!("       skydns {command}")), "{command}\n{text}");
+        }
+        for code in ["0", "1", "64", "65", "69", "70", "71", "77", "78"] {
+            assert!(text.contains(&format!("\n  {code:<3} ")), "{code}\n{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
     }
     for arg in ["--version", "-version", "version"] {
         assert_eq!(outcome(&mut skydns(&[arg])), (0, format!("skydns {}\n", env!("CARGO_PKG_VERSION"))));
     }
+}
+
+/// The commands that help shows.
+const COMMANDS: [&str; 9] =
+    ["run", "check", "keygen", "ds", "resolv-conf", "port-holders", "completions", "help", "version"];
+
+#[test]
+fn each_command_has_a_help_of_its_own() {
+    for command in COMMANDS {
+        let (code, text) = outcome(&mut skydns(&["help", command]));
+        assert_eq!(code, 0);
+        assert!(text.starts_with(&format!("skydns {command}: ")), "{text}");
+        assert!(text.contains(&format!("\nusage: skydns {command}")), "{text}");
+        assert!(text.contains("\nExit codes:\n  0   "), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
+        // Without the word help, these two are the program's own.
+        if !["run", "help"].contains(&command) {
+            for arg in ["--help", "-h", "-help"] {
+                assert_eq!(outcome(&mut skydns(&[command, arg])), (0, text.clone()), "{command} {arg}");
+            }
+        }
+    }
+    let (_, text) = outcome(&mut skydns(&["keygen", "--help"]));
+    for option in ["  -a ALGORITHM ", "  -z ", "  -K DIR ", "  DOMAIN "] {
+        assert!(text.contains(option), "{option}\n{text}");
+    }
+    let (code, text) = outcome(&mut skydns(&["help", "nope"]));
+    assert!(code == 64 && text.contains("\"nope\" is no command"), "{text}");
 }
 
 /// Arguments, variables, exit code, and a part of what is told.
@@ -306,15 +339,18 @@ fn the_log_level_is_taken_and_changed_by_a_reload() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path");
     let record = |setup: Setup| setup.record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
-    fs::write(path, "SKYDNS_LOG_LEVEL=debug\nSKYDNS_WORKERS=1\n").expect("written");
+    fs::write(path, "SKYDNS_LOG_LEVEL=debug\nSKYDNS_WORKERS=1\nSKYDNS_TTL=60\n").expect("written");
     let agent = record(Setup::new()).args(&["-env-file", path]).start();
     fs::write(path, "SKYDNS_LOG_LEVEL=warn\nSKYDNS_WORKERS=2\nPROMETHEUS_PATH=/x\n").expect("written");
     agent.process.signal("-HUP");
     eventually("workers are told", || {
-        agent.log().contains("-workers changed: it counts from the next start on")
+        agent.log().contains("-workers changed: a restart makes it take effect")
+    });
+    eventually("other settings are told", || {
+        agent.log().contains("settings changed: ttl 60 → 3600, log-level debug → warn, workers 1 → 2")
     });
     eventually("statistics are told", || {
-        agent.log().contains("PROMETHEUS_PATH changed: it counts from the next")
+        agent.log().contains("PROMETHEUS_PATH changed: a restart makes it take effect")
     });
     // The end of this reload is at a level that is not logged any more; the next one is not logged at all.
     let reloads = |agent: &support::Agent| agent.log().matches("reloading (SIGHUP)").count();
@@ -341,7 +377,7 @@ fn what_nobody_would_look_for_is_told() {
             .args(&["-stubzones"])
     };
     let lines = [
-        "1 key is not below skydns.local., and nothing is answered from there: /skydns/local/other/b",
+        "1 key is not below skydns.local., so the services there are not served, such as /skydns/local/other/b",
         "stub zone com.: 192.0.2.66:53 (from the store) is a top-level domain, and all names below it go there",
         "stub zone example.org.: 192.0.2.1:53 (from the store)",
         "stub zone: x.skydns.local.stub.dns.skydns.local. is left out: it names our own domain",
@@ -414,14 +450,29 @@ fn files_are_followed() {
 
 #[test]
 fn queries_are_logged_when_asked_for_and_lines_cannot_be_forged() {
-    let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&["-verbose"]).start();
-    agent.ask("a.skydns.local.", RecordType::SRV);
+    // Queries are logged at any level.
+    let args = ["-verbose", "-log-level", "error"];
+    let setup = Setup::new().record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#);
+    let (mut command, port, dir) = setup.args(&args).command();
+    let log = File::create(dir.path().join("log")).expect("a file");
+    let process = Process::spawn(command.stderr(log).stdout(Stdio::null()));
+    let agent = support::Agent { process, port, dir };
+    let question = query("a.skydns.local.", RecordType::A).to_vec().expect("a query");
+    let ask = || support::exchange(agent.address(), &question, Duration::from_millis(200)).is_some();
+    eventually("the agent answers", ask);
+    agent.ask("none.skydns.local.", RecordType::SRV);
     let mut evil = query("x.", RecordType::A);
     let labels: [&[u8]; 3] = [b"evil\nerror: forged", b"skydns", b"local"];
     evil.queries[0].set_name(Name::from_labels(labels).expect("a name"));
     support::ask(agent.address(), &evil);
+    let told = |question: &str, result: &str| {
+        agent.log().lines().any(|line| line.contains(question) && line.contains(result))
+    };
     eventually("the query is logged", || {
-        agent.log().contains("query a.skydns.local. IN SRV from 127.0.0.1:")
+        told("query a.skydns.local. IN A from 127.0.0.1:", " over udp: NOERROR, 1 answer in ")
+    });
+    eventually("so is one for no name", || {
+        told("query none.skydns.local. IN SRV from 127.0.0.1:", " over udp: NXDOMAIN, 0 answers in ")
     });
     eventually("the other query is logged", || agent.log().contains("forged"));
     assert!(agent.log().lines().all(|line| line.starts_with("20")), "{}", agent.log());
@@ -603,31 +654,52 @@ fn statistics_are_sent_where_skydns_sent_them() {
     assert!(text.ends_with("stat=skydns-requests&ezkey=me%40example.org&count=0"), "{text}");
 }
 
-#[test]
-fn a_signal_ends_it_in_order_and_what_is_under_way_is_finished() {
-    let upstream = Upstream::start(|query, _| {
-        std::thread::sleep(Duration::from_millis(500));
+/// An agent with a question under way at an upstream, which answers once it may; and the client that waits.
+fn with_question_under_way(may_answer: &Arc<AtomicBool>) -> (support::Agent, UdpSocket) {
+    let released = Arc::clone(may_answer);
+    let upstream = Upstream::start(move |query, _| {
+        while !released.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut reply = reply_to(query);
         add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 1].into())));
         Some(reply)
     });
-    let mut agent = Setup::new()
-        .record("/skydns/local/skydns/a", "{}")
-        .args(&["-nameservers", &upstream.address.to_string()])
-        .start();
+    let args = ["-nameservers", &upstream.address.to_string(), "-rtimeout", "60s"];
+    let agent = Setup::new().record("/skydns/local/skydns/a", "{}").args(&args).start();
     let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     client.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
     let question = query("slow.example.org.", RecordType::A).to_vec().expect("a query");
     client.send_to(&question, agent.address()).expect("sent");
-    std::thread::sleep(Duration::from_millis(100));
-    let start = Instant::now();
-    agent.process.signal("-TERM");
+    eventually("the upstream is asked", || upstream.count() > 0);
+    (agent, client)
+}
+
+fn reply_of(client: &UdpSocket) -> (ResponseCode, usize) {
     let mut reply = [0; 512];
-    let len = client.recv(&mut reply).expect("the reply to what was under way");
-    let reply = hickory_proto::op::Message::from_vec(&reply[..len]).expect("a reply");
-    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+    let len = client.recv(&mut reply).expect("a reply");
+    let reply = hickory_proto::op::Message::from_vec(&reply[..len]).expect("a reply that can be read");
+    (reply.metadata.response_code, reply.answers.len())
+}
+
+#[test]
+fn a_signal_ends_it_in_order_and_what_is_under_way_is_finished() {
+    let may_answer = Arc::default();
+    let (mut agent, client) = with_question_under_way(&may_answer);
+    agent.process.signal("-TERM");
+    eventually("the signal is taken", || agent.log().contains("stopping (SIGTERM)"));
+    may_answer.store(true, Ordering::Relaxed);
+    assert_eq!(reply_of(&client), (ResponseCode::NoError, 1));
     assert_eq!(agent.process.wait().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn at_the_end_what_no_upstream_answers_gets_servfail() {
+    let (mut agent, client) = with_question_under_way(&Arc::default());
+    agent.process.signal("-TERM");
+    assert_eq!(reply_of(&client), (ResponseCode::ServFail, 0));
+    assert_eq!(agent.process.wait().code(), Some(0));
+    assert!(agent.log().contains("did not answer before the end get SERVFAIL"), "{}", agent.log());
 }
 
 #[test]
@@ -654,9 +726,10 @@ fn sockets_of_systemd_are_used() {
     let reply = support::ask(([127, 0, 0, 1], port).into(), &query("a.skydns.local.", RecordType::A));
     assert_eq!(reply.answers.len(), 1);
     let log = fs::read_to_string(dir.path().join("log")).expect("a log");
-    assert!(log.contains(&format!("systemd passed 1 sockets: udp 127.0.0.1:{port}")), "{log}");
+    assert!(log.contains(&format!("systemd passed 1 socket: udp 127.0.0.1:{port}")), "{log}");
     assert!(
-        log.contains("-addr (dns_addr) 127.0.0.1:") && log.contains("the sockets of systemd rule"),
+        log.contains("-addr (dns_addr) 127.0.0.1:")
+            && log.contains("is not used, because systemd passes the sockets"),
         "{log}"
     );
 }
@@ -692,6 +765,9 @@ fn completions_are_what_the_shell_takes() {
     };
     assert_eq!(offered("skydns -round"), "-round-robin");
     assert_eq!(offered("skydns resolv-conf e"), "enable");
+    assert_eq!(offered("skydns resolv-conf --f"), "--force");
+    assert_eq!(offered("skydns keygen -"), "-a -z -K --help");
+    assert_eq!(offered("skydns help ver"), "version");
     assert_eq!(offered("skydns -log "), "stderr syslog syslog5424");
     for (shell, line) in [("zsh", "#compdef skydns\n"), ("fish", "complete -c skydns -o ttl -x -d")] {
         assert!(text(shell).contains(line), "{shell}");

@@ -72,7 +72,7 @@ fn ready_comes_with_the_state_and_stopping_at_the_end() {
     let manager = Manager::new();
     let mut agent = manager.setup().start();
     let ready = manager.until("READY=1");
-    assert!(ready.contains("STATUS=1 names; files in sync; no upstream"), "{ready}");
+    assert!(ready.contains("STATUS=1 name; files in sync; no upstream"), "{ready}");
     assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
     agent.write("local/skydns/b", r#"{"host":"10.0.0.2"}"#);
     manager.until("STATUS=2 names");
@@ -249,7 +249,7 @@ fn the_watchdog_is_fed_only_while_everything_moves() {
         waitpid(id, Some(WaitPidFlag::__WALL)).expect("stopped");
         // On a busy machine another part may be late as well.
         let status = manager.until(told);
-        assert!(status.contains("STATUS=standing still for 0.6 s: "), "{thread}: {status}");
+        assert!(status.contains("STATUS=no progress for 0.6 s: "), "{thread}: {status}");
         assert!(!manager.pings_within(Duration::from_secs(3)), "{thread}");
         // The other worker answers meanwhile.
         let reply = support::ask(agent.address(), &query("a.skydns.local.", RecordType::A));

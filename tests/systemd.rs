@@ -373,7 +373,7 @@ fn the_watchdog_brings_dns_back() {
         begun.elapsed()
     });
     let _ = writeln!(table, "| a worker stands still  | {:>13.1} s |", took.as_secs_f64());
-    machine.until("journalctl -u skydns", "standing still for 0.6 s: UDP worker 0 of");
+    machine.until("journalctl -u skydns", "no progress for 0.6 s: UDP worker 0 of");
 
     // The whole process stands still.
     let took = fastest(most, || {

@@ -60,7 +60,7 @@ pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: on
         Err(SnapshotError::System { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             log::info!("there is no snapshot in {}", file.display());
         }
-        Err(error) => log::warn!("the snapshot {} is not taken: {error}", file.display()),
+        Err(error) => log::warn!("the snapshot {} is not used: {error}", file.display()),
     }
     drop(reads);
     drop(visible);

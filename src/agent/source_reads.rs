@@ -31,7 +31,10 @@ pub(super) async fn wait_for_first_read(
     }
     let all_tried = |status: &Status| !status.sources.values().any(|state| *state == SourceState::Waiting);
     if timeout(FIRST_READ_TIMEOUT, status.wait_for(all_tried)).await.is_err() {
-        log::warn!("not all sources answered within {} s, going on without", FIRST_READ_TIMEOUT.as_secs());
+        log::warn!(
+            "not all stores were read within {} s; starting without waiting any longer",
+            FIRST_READ_TIMEOUT.as_secs()
+        );
     }
     // A store that can be reached has newer data than an old snapshot, and sends it soon.
     let none_is_old = |status: &Status| !status.sources.values().any(is_old_snapshot);
@@ -47,7 +50,7 @@ async fn wait_for_snapshot(status: &mut watch::Receiver<Status>, loading: onesho
         _ = status.wait_for(all_listed) => {}
         loaded = timeout(SNAPSHOT_LOAD_TIMEOUT, loading) => if loaded.is_err() {
             let limit = SNAPSHOT_LOAD_TIMEOUT.as_secs();
-            log::warn!("the snapshot was not read within {limit} s, going on without");
+            log::warn!("the snapshot was not read within {limit} s; starting without it");
         }
     }
 }

@@ -152,7 +152,7 @@ impl Sources {
             self.files.iter().for_each(FilesControl::rescan);
             return Ok(None);
         }
-        log::info!("other sources are asked for");
+        log::info!("the settings name other stores, which are read before they replace those in use");
         let mirror = settings.mirror(&spec.domain, publisher);
         let next = Self::start_with(settings, mirror, None, tasks)?;
         let before = self.handle.status().borrow().clone();

@@ -76,7 +76,7 @@ impl StoreNotices {
     pub(super) fn look(&mut self, config: &Config, keyspace: &Keyspace) {
         let now = Instant::now();
         if let Some(count) = self.take_unlogged(now) {
-            log::warn!("{count} refused entries have no line of their own here; skydns check lists them");
+            log::warn!("{count} refused entries are not named in the log; skydns check names all");
         }
         let published = self.publisher.published().load_full();
         let versions = published.tree.versions().map_or(0, |versions| Arc::as_ptr(versions).addr());
@@ -147,7 +147,10 @@ impl StoreNotices {
             log::log!(if *is_warning { log::Level::Warn } else { log::Level::Info }, "{text}");
         }
         if lines.len() > few && told <= MAX_LINES {
-            log::warn!("{} more stub zones changed in the store; skydns check lists all", lines.len() - few);
+            log::warn!(
+                "{} more changes of stub zones in the store are not named in the log; skydns check names all",
+                lines.len() - few
+            );
         }
         self.lines = Some((began, told + lines.len()));
     }
@@ -158,7 +161,9 @@ pub fn unserved_text(keys: &UnservedKeys, zone: &Zone, keyspace: &Keyspace) -> S
     let (count, first, domain) = (keys.count, keyspace.path(&keys.first), zone.domain());
     let at_least = if keys.is_more { "at least " } else { "" };
     let are = if count == 1 { "key is" } else { "keys are" };
-    format!("{at_least}{count} {are} not below {domain}, and nothing is answered from there: {first}")
+    format!(
+        "{at_least}{count} {are} not below {domain}, so the services there are not served, such as {first}"
+    )
 }
 
 /// The stub zones, and the keys that are left out.
@@ -251,7 +256,9 @@ mod tests {
             (told, notes.texts().join(""))
         };
         let text = |count: &str| {
-            format!("{count} not below skydns.local., and nothing is answered from there: /skydns/com/a")
+            format!(
+                "{count} not below skydns.local., so the services there are not served, such as /skydns/com/a"
+            )
         };
         assert_eq!(tell(None, 0), (true, String::new()));
         assert_eq!(tell(keys(1), 0), (true, text("1 key is")));

@@ -44,7 +44,10 @@ impl Upstreams {
             Ok(found) => self.take(found, forwarder),
             Err(error) => {
                 let level = self.failures.level(log::Level::Warn);
-                log::log!(level, "upstreams: those of before stay: {error}");
+                log::log!(
+                    level,
+                    "upstreams: they cannot be read, so those known before stay in use: {error}"
+                );
             }
         }
     }

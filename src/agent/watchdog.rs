@@ -46,7 +46,7 @@ impl Prober {
         let unreachable: Vec<_> = probe.unreachable().iter().map(ToString::to_string).collect();
         if !unreachable.is_empty() {
             log::info!(
-                "not probed as long as the host has no such address, or only one device may use it: {}",
+                "the watchdog does not ask these addresses, which the host does not have, or which only one device may use: {}",
                 unreachable.join(", ")
             );
         }
@@ -94,7 +94,9 @@ impl Prober {
         // A round takes at most two periods, a pause and a probe. The interval has five, so one round may fail.
         let period = (interval / 5).max(MIN_WATCH_PERIOD);
         if period > interval / 5 {
-            log::warn!("WatchdogSec= of {interval:?} is too short to tell standing still from a busy host");
+            log::warn!(
+                "WatchdogSec= of {interval:?} is too short to tell a part that hangs from a busy host"
+            );
         }
         let keep_alive = move || {
             loop {
@@ -130,7 +132,7 @@ impl Prober {
                 return true;
             }
             let stall = Stall { period, stalled };
-            log::error!("{stall}; if that stays so, systemd starts the program anew");
+            log::error!("{stall}; if that lasts, systemd restarts the agent");
             systemd::status(&stall.to_string());
             self.notes.set_stall(Some(stall));
         }

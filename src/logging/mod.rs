@@ -110,7 +110,10 @@ impl Log for ProcessLogger {
                 Allowed::No => return,
                 Allowed::Yes => {}
                 Allowed::After(dropped) => {
-                    self.queue.push(Line::new(Level::Warn, format!("{dropped} log lines left out")));
+                    self.queue.push(Line::new(
+                        Level::Warn,
+                        format!("{dropped} log lines left out: too many in one second"),
+                    ));
                 }
             }
         }

@@ -44,7 +44,7 @@ pub async fn listen(port: u16) -> TcpListener {
         match bind(port).await {
             Ok(listener) => return listener,
             Err(error) if !logged => {
-                log::error!("PROMETHEUS_PORT: cannot listen on port {port}, which is tried again: {error}");
+                log::error!("PROMETHEUS_PORT: cannot listen on port {port}, trying again: {error}");
                 logged = true;
             }
             Err(_) => {}

@@ -202,7 +202,7 @@ impl ClientPolicy {
                 let level = self.failures.level(log::Level::Warn);
                 log::log!(
                     level,
-                    "the interfaces of this host cannot be listed, the clients of before stay: {error}"
+                    "the interfaces of this host cannot be listed, so the networks known before stay allowed: {error}"
                 );
             }
         }

@@ -122,7 +122,7 @@ impl Refusals {
         keys.sort_by_key(|(source, key, _)| (*source, *key));
         let refusal = |(source, key, reason): (SourceId, &Vec<u8>, &RefusalReason)| Refusal {
             source,
-            key: key.escape_ascii().to_string(),
+            key: shown_key(key),
             reason: reason.text.clone(),
             served: reason.served,
         };
@@ -132,6 +132,14 @@ impl Refusals {
     fn lock(&self) -> MutexGuard<'_, RefusalMap> {
         lock(&self.all)
     }
+}
+
+/// A key of a store for people: letters and digits as they are, other characters beyond ASCII and controls escaped, since
+/// they may make a terminal show something else.
+pub(super) fn shown_key(key: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(key) else { return key.escape_ascii().to_string() };
+    let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() && c != '\\';
+    text.chars().flat_map(|c| if is_plain(c) { vec![c] } else { c.escape_default().collect() }).collect()
 }
 
 /// Why an entry is refused, as it is noted.
@@ -193,6 +201,14 @@ mod tests {
         let key = format!("{tenant}/{key:05}");
         let reason = RefusalText { text: "wrong", served: false };
         refusals.note(SourceId::Etcd, tenant.as_bytes(), key.as_bytes(), reason)
+    }
+
+    #[test]
+    fn keys_are_shown_as_they_are_written_and_deceive_no_terminal() {
+        assert_eq!(shown_key("/skydns/local/bücher/日本".as_bytes()), "/skydns/local/bücher/日本");
+        assert_eq!(shown_key(b"/skydns/a\nb"), "/skydns/a\\nb");
+        assert_eq!(shown_key("/skydns/a\u{202e}b\u{1b}".as_bytes()), "/skydns/a\\u{202e}b\\u{1b}");
+        assert_eq!(shown_key(b"/skydns/\xff"), "/skydns/\\xff");
     }
 
     #[test]

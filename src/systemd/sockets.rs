@@ -1,5 +1,6 @@
 //! The sockets that systemd passes (sd_listen_fds(3)), checked for their kind.
 
+use crate::counted::counted;
 use listenfd::ListenFd;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
@@ -118,7 +119,7 @@ impl Sockets {
 impl fmt::Display for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.names();
-        write!(f, "systemd passed {} sockets: {}", names.len(), names.join(", "))
+        write!(f, "systemd passed {}: {}", counted(names.len(), "socket"), names.join(", "))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::parse::{ParsedEntry, ServedKey};
 use super::spellings::{Spelling, Spellings};
 use super::{Mirror, serial_now};
+use crate::counted::counted;
 use crate::service::Key;
 use crate::source::event::Change;
 use crate::source::id::SourceId;
@@ -73,7 +74,8 @@ impl Mirror {
     pub(super) fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
         let Some(changes) = self.take_listing(id) else { return 0 };
         self.source(id, |source| source.synced(revision));
-        log::info!("{}: in sync, {changes} changes, {} names in all", id.name(), self.tree.names());
+        let (changed, names) = (counted(changes, "change"), counted(self.tree.names(), "name"));
+        log::info!("{}: in sync, {changed}, {names} in all", id.name());
         changes
     }
 
@@ -117,7 +119,8 @@ impl Mirror {
             return 0;
         };
         let names = self.tree.names();
-        log::warn!("{}: not in sync, {changes} changes, {names} names in all: {reason}", id.name());
+        let (changed, names) = (counted(changes, "change"), counted(names, "name"));
+        log::warn!("{}: not in sync, {changed}, {names} in all: {reason}", id.name());
         self.source(id, |source| source.listed_stale(revision, reason));
         changes
     }

@@ -15,7 +15,7 @@ mod spellings;
 use super::event::Event;
 use super::id::SourceId;
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
-use super::refusals::RefusalText;
+use super::refusals::{RefusalText, shown_key};
 use super::state::{Published, Status};
 use super::tenant::TenantDepth;
 use crate::answer::Freshness;
@@ -194,14 +194,12 @@ impl Mirror {
             self.writer.refusals().count_unlogged();
         }
         match logged {
-            Logged::Line => {
-                let what = if served { "note" } else { "refused" };
-                log::warn!("{}: {}: {what}: {reason}", id.name(), key.escape_ascii());
-            }
+            Logged::Line if served => log::info!("{}: {}: {reason}", id.name(), shown_key(key)),
+            Logged::Line => log::warn!("{}: {}: refused: {reason}", id.name(), shown_key(key)),
             Logged::LastOfTenant => log::warn!(
-                "{}: {}: more entries are refused, which is not logged for {} s; skydns check lists them",
+                "{}: {}: more entries are refused; the log does not name them for {} s, skydns check names all",
                 id.name(),
-                tenant.escape_ascii(),
+                shown_key(tenant),
                 refusal_log::PERIOD.as_secs()
             ),
             Logged::Nothing => {}

@@ -1,6 +1,7 @@
 //! A snapshot of a store on its way in: served until the store itself was listed.
 
 use super::Mirror;
+use crate::counted::counted;
 use crate::source::id::SourceId;
 use crate::source::snapshot::{RestoredService, RestoredSnapshot};
 use crate::tree::Layer;
@@ -28,7 +29,8 @@ impl Mirror {
         }
         self.tree.set_serial(snapshot.header.serial);
         let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
-        log::info!("{}: {} names of a snapshot, {age} s old", id.name(), snapshot.services);
+        let services = counted(snapshot.services, "service");
+        log::info!("{}: {services} from the snapshot, which is {age} s old", id.name());
     }
 
     /// Puts the services of a snapshot into the tree; those of one key follow each other.
