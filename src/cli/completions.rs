@@ -56,9 +56,9 @@ fn bash() -> String {
     for entry in shown_commands().filter(|entry| !takes_flags(entry)) {
         let words = [words(entry), vec!["--help"]].concat().join(" ");
         let files = if entry.word == "ds" { "-f " } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             script,
-            "            {}) COMPREPLY=($(compgen {files}-W '{words}' -- \"$current\")); return ;;\n",
+            "            {}) COMPREPLY=($(compgen {files}-W '{words}' -- \"$current\")); return ;;",
             entry.word
         );
     }

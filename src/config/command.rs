@@ -247,8 +247,7 @@ const COMMANDS: &[CommandEntry] = &[
 ];
 
 /// The operands of commands that take the flags of the agent.
-const FLAGS: &[CommandOperand] =
-    &[operand("FLAG", "the flags of the agent, which stand before variables: see skydns --help")];
+const FLAGS: &[CommandOperand] = &[operand("FLAG", "any flags of the agent: skydns --help lists them")];
 
 /// Words that ask for help after a command.
 const HELP_WORDS: [&str; 3] = ["-h", "-help", "--help"];

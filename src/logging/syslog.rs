@@ -134,7 +134,7 @@ fn local_zone() -> TimeZone {
 /// A time as RFC 3164 §4.1.2 has it, such as `Nov  6 06:44:00`.
 fn local_timestamp(time: OffsetDateTime, zone: &TimeZone) -> String {
     let format = format_description!("[month repr:short] [day padding:space] [hour]:[minute]:[second]");
-    let offset = zone.find_local_time_type(time.unix_timestamp()).map_or(0, |kind| kind.ut_offset());
+    let offset = zone.find_local_time_type(time.unix_timestamp()).map_or(0, tz::LocalTimeType::ut_offset);
     let offset = UtcOffset::from_whole_seconds(offset).unwrap_or(UtcOffset::UTC);
     time.to_offset(offset).format(format).unwrap_or_default()
 }

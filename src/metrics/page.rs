@@ -65,9 +65,17 @@ fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
         ("costly_answers_total", "Answers given up because they took too much work.", &metrics.costly),
         ("panics_total", "Queries that failed by a fault of this program.", &metrics.panics),
         ("overloads_total", "Queries given up because too many were under way.", &metrics.overloads),
-        ("limited_total", "Replies put off to TCP for networks that had their share.", &metrics.limited),
-        ("tcp_waits_total", "Queries over TCP that waited for the share of their network.", &metrics.waits),
-        ("stale_answers_total", "Forwarded answers given after their time.", &metrics.stale),
+        (
+            "limited_total",
+            "Replies replaced by \"ask over TCP\" for networks that asked too much.",
+            &metrics.limited,
+        ),
+        (
+            "tcp_waits_total",
+            "Queries over TCP that waited because their network asked too much.",
+            &metrics.waits,
+        ),
+        ("stale_answers_total", "Forwarded answers given after they had expired.", &metrics.stale),
         ("snapshots_total", "Snapshots of etcd that were written to disk.", &metrics.snapshots),
         ("snapshot_failures_total", "Snapshots that could not be written.", &metrics.snapshot_failures),
     ];

@@ -15,7 +15,8 @@ pub(in crate::cli) fn help() -> String {
          usage: skydns [FLAG]...\n           \
                     serve\n\
          {commands}\n\
-         The key /skydns/config overrides flags, flags override variables. Switches take =false.\n",
+         The key /skydns/config overrides flags, flags override variables. A flag that takes no value is switched off by\n\
+         =false, as in -round-robin=false.\n",
     );
     for group in &SETTING_GROUPS {
         text.push_str(&format!("\n{}:\n", group.title));

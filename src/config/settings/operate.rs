@@ -106,7 +106,7 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_VERBOSE"],
         keys: &[],
         takes: None,
-        summary: "log every query",
+        summary: "log every query with its result",
         details: "",
         default: DefaultValue::Value("false"),
         example: "true",
