@@ -123,7 +123,7 @@ impl Reload {
         let (started, before) = &self.statistics;
         for (index, variable) in STATISTICS.iter().enumerate() {
             if read[index] != before[index] && read[index] != started[index] {
-                log::warn!("{} changed: it counts from the next start on", variable.name);
+                log::warn!("{} changed: a restart makes it take effect", variable.name);
             }
         }
         self.statistics.1 = read;

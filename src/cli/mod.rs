@@ -14,8 +14,8 @@ use crate::agent::{
     self, AgentError, LastGood, SettingsReader, SettledSettings, SourcesError, StartSettings, limit_hint,
 };
 use crate::config::{
-    CONFIG, Command, GivenTexts, Layers, PERMISSION, SOFTWARE, SYSTEM, Spec, UNAVAILABLE, USAGE, ValuesBefore,
-    command_usage,
+    CONFIG, Command, GivenTexts, Layers, PERMISSION, SOFTWARE, SYSTEM, Spec, UNAVAILABLE, USAGE,
+    ValuesBefore, command_usage,
 };
 use crate::lock::lock;
 use crate::logging::{self, LogError};
@@ -90,7 +90,8 @@ fn run(layers: Layers, spec: &Spec) -> ExitCode {
         return fail(CONFIG, &"not started, because -strict is set");
     }
     let no_syslog = match logging::init(spec.log, spec.log_level) {
-        Ok(problem) => problem.map(|error| format!("nobody takes the log at /dev/log ({error}), so it goes to standard error")),
+        Ok(problem) => problem
+            .map(|error| format!("nobody takes the log at /dev/log ({error}), so it goes to standard error")),
         Err(error) => {
             let hint = if let LogError::System(source) = &error { limit_hint(source) } else { "" };
             return fail(SYSTEM, &format!("{error}{hint}"));

@@ -75,7 +75,7 @@ impl Spec {
             "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "priority" priority, "scache" scache,
             "denial" denial, "rcache" rcache, "rcache-ttl" rcache_ttl, "ndots" ndots, "no-rec" no_rec,
             "path-prefix" path_prefix, "records" records, "records-links" records_links, "state-dir" state_dir,
-            "env-file" env_file, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,
+            "env-file" env_file, "conf-dir" conf_dir, "strict" strict, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,
             "hide-identity" hide_identity, "trust-ad" trust_ad, "allow" allow,
             "rebind-protection" rebind_protection, "workers" workers
         );
@@ -95,7 +95,8 @@ fn changed(name: &str, before: &impl Told, after: &impl Told) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::input::{SettingInput, SettingOrigin};
+    use crate::config::input::SettingInput;
+    use crate::config::origin::SettingOrigin;
     use crate::config::settings::flags;
 
     #[test]

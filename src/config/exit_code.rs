@@ -41,7 +41,10 @@ pub const EXIT_CODES: [ExitCodeEntry; 9] = [
     entry(SOFTWARE, "a fault of the agent"),
     entry(SYSTEM, "the system refused something, such as an address that another program uses"),
     entry(PERMISSION, "a permission is missing"),
-    entry(CONFIG, "nothing of the configuration is left to serve; `check` and `reload`: a setting cannot be used"),
+    entry(
+        CONFIG,
+        "nothing of the configuration is left to serve; `check` and `reload`: a setting cannot be used",
+    ),
 ];
 
 const fn entry(code: u8, meaning: &'static str) -> ExitCodeEntry {
