@@ -84,6 +84,7 @@ mod client_id;
 mod clock;
 mod counted;
 mod guard;
+mod host_resolver;
 mod lock;
 mod regular_file;
 mod wire_name;

@@ -1,22 +1,28 @@
 //! The upstreams of the host, from resolv.conf(5), without the addresses of this server.
 //!
-//! Where resolv.conf names a stub resolver on this host, the file in which that stub keeps its own upstreams is read.
+//! Where resolv.conf names a stub resolver on this host or this server, the files are read in which that stub resolver or
+//! the manager of the network keeps the servers that it was given.
 
+use crate::host_resolver::{self, STATIC_UPSTREAMS_FILE};
 use crate::regular_file;
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Files in which stub resolvers of this host keep their upstreams.
+/// Files in which stub resolvers and managers of this host keep the servers that they were given.
 ///
 /// The last one is the resolv.conf that `skydns resolv-conf enable` replaced.
-const STUB_UPSTREAM_FILES: [&str; 4] = [
-    "/run/systemd/resolve/resolv.conf",
-    "/run/NetworkManager/no-stub-resolv.conf",
-    "/run/NetworkManager/resolv.conf",
-    "/etc/resolv.conf.before-skydns",
+const MANAGER_FILES: [&str; 5] = [
+    RESOLVED_FILE,
+    "run/NetworkManager/no-stub-resolv.conf",
+    "run/NetworkManager/resolv.conf",
+    "run/resolvconf/resolv.conf",
+    "etc/resolv.conf.before-skydns",
 ];
+
+/// The servers that systemd-resolved asks.
+const RESOLVED_FILE: &str = "run/systemd/resolve/resolv.conf";
 
 /// The addresses of systemd-resolved's stub resolver.
 const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
@@ -25,61 +31,101 @@ const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::n
 #[derive(Clone, Debug)]
 pub struct ResolvConf {
     file: PathBuf,
-    fallbacks: Vec<PathBuf>,
+    /// Below it are the files of managers.
+    root: PathBuf,
     own: HashSet<SocketAddr>,
+}
+
+/// What one file says.
+#[derive(Debug, Default)]
+struct Servers {
+    /// Without this server and systemd-resolved's stub.
+    real: Vec<SocketAddr>,
+    stubs: Vec<SocketAddr>,
+    /// Whether it names this server.
+    names_us: bool,
+    /// Whether `skydns resolv-conf enable` wrote it: its other servers are there for when the agent does not answer.
+    is_ours: bool,
 }
 
 impl ResolvConf {
     /// A reader of `file` that never gives the addresses that are our own.
     pub fn new(file: PathBuf, own: HashSet<SocketAddr>) -> Self {
-        Self { file, fallbacks: STUB_UPSTREAM_FILES.map(PathBuf::from).to_vec(), own }
+        Self { file, root: PathBuf::from("/"), own }
     }
 
     /// The upstreams; none if the file does not exist or names only this server.
     ///
-    /// The address of systemd-resolved's stub is replaced by the upstreams of a stub resolver. So is an empty list.
+    /// The address of systemd-resolved's stub is replaced by the servers of the first other file that has some, unless the
+    /// stub asks this server. So is an empty list.
     ///
     /// # Errors
     /// A file exists and cannot be read, and no other file names an upstream.
     pub fn read(&self) -> io::Result<Vec<SocketAddr>> {
         let named = self.servers(&self.file)?;
-        let direct: Vec<_> = named.iter().filter(|server| !is_resolved(server)).copied().collect();
-        if named.len() == direct.len() && !direct.is_empty() {
-            return Ok(direct);
+        if named.stubs.is_empty() && !named.real.is_empty() && !named.is_ours {
+            return Ok(named.real);
         }
-        let (mut fallbacks, mut error) = (Vec::new(), None);
-        for file in &self.fallbacks {
-            match self.servers(file) {
-                Ok(servers) => fallbacks.push(servers),
-                Err(unreadable) => error = Some(unreadable),
+        let (mut stubs, mut error) = (named.stubs.clone(), None);
+        let mut stub_asks_us = false;
+        for files in self.other_files() {
+            let mut found = Vec::new();
+            for file in files {
+                match self.servers(&file) {
+                    Ok(servers) => {
+                        stub_asks_us |= servers.names_us && file.ends_with(RESOLVED_FILE);
+                        found.extend(servers.real);
+                        stubs.extend(servers.stubs);
+                    }
+                    Err(unreadable) => error = Some(unreadable),
+                }
+            }
+            if !found.is_empty() {
+                let direct = if named.is_ours { Vec::new() } else { named.real };
+                return Ok(without_repeats(direct.into_iter().chain(found)));
             }
         }
-        let real = |servers: &&Vec<SocketAddr>| servers.iter().any(|server| !is_resolved(server));
-        Ok(match fallbacks.iter().find(real) {
-            Some(servers) => {
-                let more = servers.iter().filter(|server| !is_resolved(server) && !direct.contains(server));
-                direct.iter().chain(more).copied().collect()
-            }
-            // A stub resolver as the upstream is better than none.
-            None if named.is_empty() => {
-                let stub = fallbacks.into_iter().find(|servers| !servers.is_empty());
-                stub.map_or_else(|| error.map_or(Ok(Vec::new()), Err), Ok)?
-            }
-            None => named,
-        })
+        if !named.real.is_empty() {
+            return Ok(if named.is_ours {
+                named.real
+            } else {
+                without_repeats(named.real.into_iter().chain(named.stubs))
+            });
+        }
+        // A stub resolver as the upstream is better than none.
+        match (stubs.is_empty() || stub_asks_us, error) {
+            (false, _) => Ok(without_repeats(stubs)),
+            (true, Some(error)) => Err(error),
+            (true, None) => Ok(Vec::new()),
+        }
     }
 
-    fn servers(&self, file: &Path) -> io::Result<Vec<SocketAddr>> {
+    /// The files that are read after resolv.conf, those of one kind together, in this order.
+    fn other_files(&self) -> Vec<Vec<PathBuf>> {
+        let first = vec![self.root.join(STATIC_UPSTREAMS_FILE)];
+        let managers = MANAGER_FILES.iter().map(|file| vec![self.root.join(file)]);
+        [first, host_resolver::hook_files(&self.root)].into_iter().chain(managers).collect()
+    }
+
+    fn servers(&self, file: &Path) -> io::Result<Servers> {
         let text = match regular_file::read(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Servers::default()),
             text => {
                 text.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?
             }
         };
         let mut servers = parse(&String::from_utf8_lossy(&text));
+        let all = servers.len();
         servers.retain(|server| !self.own.contains(server));
-        Ok(servers)
+        let names_us = servers.len() < all;
+        let (stubs, real) = servers.into_iter().partition(is_resolved);
+        Ok(Servers { real, stubs, names_us, is_ours: host_resolver::is_our_text(&text) })
     }
+}
+
+fn without_repeats(servers: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    servers.into_iter().filter(|server| seen.insert(*server)).collect()
 }
 
 fn is_resolved(server: &SocketAddr) -> bool {
@@ -112,46 +158,81 @@ fn scoped(address: &str, scope: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host_resolver::FILE_HEADER;
     use std::fs;
 
-    fn read(resolv_conf: &str, behind: Option<&str>, own: &[&str]) -> Vec<String> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (file, stub) = (dir.path().join("resolv.conf"), dir.path().join("behind"));
-        fs::write(&file, resolv_conf).expect("a file");
-        if let Some(text) = behind {
-            fs::write(&stub, text).expect("a file");
+    const OWN: &str = "127.0.0.1:53";
+    const OURS: &str = "etc/resolv.conf";
+    const NM: &str = "run/NetworkManager/no-stub-resolv.conf";
+
+    /// The upstreams of a host with these files; each has one `nameserver` line for a word of its text.
+    fn read(files: &[(&str, &str)]) -> Vec<String> {
+        let root = tempfile::tempdir().expect("a directory");
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+            fs::write(path, text).expect("a file");
         }
-        let own = own.iter().map(|own| own.parse().expect("an address")).collect();
-        let reader = ResolvConf { fallbacks: vec![stub], ..ResolvConf::new(file, own) };
+        let own = [OWN.parse().expect("an address")].into();
+        let reader =
+            ResolvConf { root: root.path().to_owned(), ..ResolvConf::new(root.path().join(OURS), own) };
         reader.read().expect("readable").iter().map(ToString::to_string).collect()
+    }
+
+    fn lines(servers: &[&str]) -> String {
+        servers.iter().map(|server| format!("nameserver {server}\n")).collect()
+    }
+
+    fn ours(servers: &[&str]) -> String {
+        FILE_HEADER.to_owned() + &lines(servers)
     }
 
     #[test]
     fn nameservers_are_read_leniently() {
         let text = "# comment\nsearch a b\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameserver\n\
                     nameserver bad\nnameserver 192.0.2.1\noptions edns0\n";
-        assert_eq!(read(text, None, &[]), ["192.0.2.1:53", "[2001:db8::1]:53"]);
-        assert_eq!(read("", None, &[]), [""; 0]);
+        assert_eq!(read(&[(OURS, text)]), ["192.0.2.1:53", "[2001:db8::1]:53"]);
+        assert_eq!(read(&[]), [""; 0]);
     }
 
     #[test]
     fn this_server_is_never_its_own_upstream() {
-        let text = "nameserver 127.0.0.1\nnameserver 192.0.2.1\n";
-        assert_eq!(read(text, None, &["127.0.0.1:53"]), ["192.0.2.1:53"]);
-        assert_eq!(
-            read("nameserver 127.0.0.1\n", Some("nameserver 192.0.2.7\n"), &["127.0.0.1:53"]),
-            ["192.0.2.7:53"]
-        );
-        assert_eq!(read("nameserver 127.0.0.1\n", None, &["127.0.0.1:53"]), [""; 0]);
+        assert_eq!(read(&[(OURS, &lines(&["127.0.0.1", "192.0.2.1"]))]), ["192.0.2.1:53"]);
+        assert_eq!(read(&[(OURS, &lines(&["127.0.0.1"])), (NM, &lines(&["192.0.2.7"]))]), ["192.0.2.7:53"]);
+        assert_eq!(read(&[(OURS, &lines(&["127.0.0.1"]))]), [""; 0]);
     }
 
     #[test]
     fn the_upstreams_of_a_stub_resolver_take_its_place() {
-        let behind = Some("nameserver 192.0.2.7\n");
-        assert_eq!(read("nameserver 127.0.0.53\n", behind, &[]), ["192.0.2.7:53"]);
-        assert_eq!(read("nameserver 127.0.0.53\n", None, &[]), ["127.0.0.53:53"]);
-        let own = &["127.0.0.1:53"];
-        let stub = Some("nameserver 127.0.0.53\n");
-        assert_eq!(read("nameserver 127.0.0.1\n", stub, own), ["127.0.0.53:53"]);
+        let stub = lines(&["127.0.0.53"]);
+        let asked = |servers: &[&str]| read(&[(OURS, &stub), (RESOLVED_FILE, &lines(servers))]);
+        assert_eq!(asked(&["192.0.2.7"]), ["192.0.2.7:53"]);
+        assert_eq!(read(&[(OURS, &stub)]), ["127.0.0.53:53"]);
+        assert_eq!(read(&[(OURS, &lines(&["127.0.0.1"])), (NM, &stub)]), ["127.0.0.53:53"]);
+        assert_eq!(asked(&["127.0.0.1", "192.0.2.7"]), ["192.0.2.7:53"]);
+        assert_eq!(asked(&["127.0.0.1"]), [""; 0], "the stub asks this server");
+        assert_eq!(
+            read(&[
+                (OURS, &stub),
+                (RESOLVED_FILE, &lines(&["127.0.0.1", "192.0.2.7"])),
+                (STATIC_UPSTREAMS_FILE, &lines(&["192.0.2.1"]))
+            ]),
+            ["192.0.2.1:53"]
+        );
+    }
+
+    #[test]
+    fn what_enable_keeps_as_a_second_server_is_the_last_choice() {
+        let (first, second) = ("run/skydns-upstreams/eth0.dhclient", "run/skydns-upstreams/eth1.dhcpcd");
+        let file = ours(&["127.0.0.1", "192.0.2.9"]);
+        let before = ("etc/resolv.conf.before-skydns", lines(&["192.0.2.1"]));
+        assert_eq!(read(&[(OURS, &file)]), ["192.0.2.9:53"]);
+        assert_eq!(read(&[(OURS, &file), (before.0, &before.1)]), ["192.0.2.1:53"]);
+        let (one, two) = (lines(&["192.0.2.2"]), lines(&["192.0.2.3", "192.0.2.2"]));
+        let files = [(OURS, file.as_str()), (before.0, &before.1), (first, &one), (second, &two)];
+        assert_eq!(read(&files), ["192.0.2.2:53", "192.0.2.3:53"], "all interfaces");
+        let half =
+            [(OURS, file.as_str()), (before.0, &before.1), ("run/skydns-upstreams/eth0.dhclient.new", &one)];
+        assert_eq!(read(&half), ["192.0.2.1:53"], "it is being written");
     }
 }
