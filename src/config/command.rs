@@ -167,23 +167,31 @@ const COMMANDS: &[CommandEntry] = &[
     },
     CommandEntry {
         word: "resolv-conf",
-        operands: "enable [--force] [ADDRESS]... | disable | status [--root=DIR]",
+        operands: "enable [--force] [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status [--root=DIR]",
         summary: Some("make the host ask the agent (/etc/resolv.conf), or undo that"),
         details: &[
             operand(
                 "enable [ADDRESS]...",
                 "make the host ask the agent at these addresses, or else at 127.0.0.1",
             ),
+            operand("--how HOW", "auto, resolv, resolved, nm, dhclient, dhcpcd, openresolv or resolvconf"),
+            operand("--fallback ADDRESS...", "servers that the host asks when the agent does not answer"),
             operand("disable", "put back what was there before"),
-            operand("status", "print whether the host asks the agent"),
-            operand("--force", "with enable: do not ask first whether the agent answers"),
+            operand("status", "print whether and how the host asks the agent"),
+            operand(
+                "--force",
+                "with enable: do not check that the agent answers and that names are looked up",
+            ),
             operand("--root=DIR", "change the files of the system below this directory"),
         ],
         exit_codes: &[
             (SUCCESS, "done; with status: the host asks the agent"),
             (NO, "with status: the host does not ask the agent"),
             (USAGE, "the command line cannot be understood"),
-            (SYSTEM, "the agent does not answer, or a file cannot be changed"),
+            (
+                SYSTEM,
+                "the agent does not answer, names are not looked up any more, or a file cannot be changed",
+            ),
             (PERMISSION, "only root may change the files"),
         ],
         parse: ParseCommand::Words(Command::ResolvConf),

@@ -35,7 +35,7 @@ pub use holders::{PortHolder, holders};
 pub use listen::{BindError, BoundSockets, bind};
 pub use own_socket::own_addresses;
 pub use plain::{PlainClient, PlainPolicy, Rights, receive_plain};
-pub use probe::{NoReply, Probe, answers_at};
+pub use probe::{NoReply, Probe, answers_at, rcode_at};
 pub use slow_path::{SlowPath, slow_paths};
 pub use tcp::serve as serve_tcp;
 pub use udp::{UdpWorkers, spawn as spawn_udp};

@@ -89,6 +89,20 @@ pub fn answers_at(address: SocketAddr, timeout: Duration) -> io::Result<()> {
     udp(address, &question(name)?, timeout).map_err(plain)
 }
 
+/// Asks a server over UDP for the addresses of a name, and gives the rcode of the reply.
+///
+/// # Errors
+/// None came in time.
+pub fn rcode_at(address: SocketAddr, name: &str, timeout: Duration) -> io::Result<u8> {
+    let name = Name::from_ascii(name).map_err(io::Error::other)?;
+    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, RecordType::A));
+    let packet = message.to_vec().map_err(io::Error::other)?;
+    let reply = udp_reply(address, &packet, timeout).map_err(plain)?;
+    Ok(reply.get(3).copied().unwrap_or_default() & 0x0f)
+}
+
 /// The error for a person: the system reports a time-out as EAGAIN.
 fn plain(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
@@ -96,6 +110,11 @@ fn plain(error: io::Error) -> io::Error {
 
 /// Sends a question until a reply comes: a socket whose buffer a flood has filled loses most datagrams.
 fn udp(server: SocketAddr, packet: &[u8], timeout: Duration) -> io::Result<()> {
+    udp_reply(server, packet, timeout).map(drop)
+}
+
+/// The first octets of the reply.
+fn udp_reply(server: SocketAddr, packet: &[u8], timeout: Duration) -> io::Result<Vec<u8>> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
@@ -106,7 +125,7 @@ fn udp(server: SocketAddr, packet: &[u8], timeout: Duration) -> io::Result<()> {
         socket.send(packet)?;
         let mut reply = [0; 512];
         match socket.recv(&mut reply) {
-            Ok(len) => return answers(&reply[..len], packet),
+            Ok(len) => return answers(&reply[..len], packet).map(|()| reply[..len].to_vec()),
             Err(error) if error.kind() != io::ErrorKind::WouldBlock || Instant::now() >= end => {
                 return Err(error);
             }

@@ -1,7 +1,8 @@
 //! The command on a resolv.conf in a temporary directory.
 
 use super::*;
-use std::os::unix::fs::MetadataExt;
+use crate::host_resolver::LINK_TARGET;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 struct TestHost(tempfile::TempDir);
 
@@ -140,4 +141,124 @@ fn a_change_that_fails_keeps_the_file_that_was_saved_before() {
     host.run("enable --force").expect("enabled");
     assert_eq!(host.files(), ["resolv.conf", "resolv.conf.before-skydns", "skydns"]);
     assert_eq!(fs::read_to_string(&before).expect("a file"), "nameserver 192.0.2.2\n");
+}
+
+/// A host with these files; directories end in a slash.
+fn host_with(files: &[(&str, &str)]) -> TestHost {
+    let host = TestHost::new();
+    for (file, text) in files {
+        let path = host.0.path().join(file);
+        let dir = if file.ends_with('/') { &path } else { path.parent().expect("a directory") };
+        fs::create_dir_all(dir).expect("a directory");
+        if !file.ends_with('/') {
+            fs::write(&path, text).expect("a file");
+        }
+    }
+    host
+}
+
+const DHCLIENT: [(&str, &str); 2] = [("sbin/dhclient", ""), ("etc/dhcp/dhclient-enter-hooks.d/", "")];
+const DHCPCD: [(&str, &str); 2] = [("sbin/dhcpcd", ""), ("lib/dhcpcd/dhcpcd-run-hooks", "")];
+const NM: [(&str, &str); 2] =
+    [("usr/sbin/NetworkManager", ""), ("run/NetworkManager/no-stub-resolv.conf", "")];
+const OPENRESOLV: [(&str, &str); 2] =
+    [("sbin/resolvconf", ""), ("etc/resolvconf.conf", "resolv_conf=/etc/resolv.conf\n")];
+
+/// The files below a directory of the host, with what is in them.
+fn tree(host: &TestHost, dir: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![host.0.path().join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("a directory").flatten() {
+            let kind = entry.file_type().expect("a kind");
+            if kind.is_dir() {
+                dirs.push(entry.path());
+            } else {
+                found.push((entry.path(), fs::read_to_string(entry.path()).unwrap_or_default()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn settings_of_managers_come_and_go() {
+    for (managers, setting) in [
+        (DHCLIENT, "dhcp/dhclient-enter-hooks.d/skydns"),
+        (DHCPCD, "dhcpcd.enter-hook"),
+        (NM, "NetworkManager/conf.d/99-skydns.conf"),
+        (OPENRESOLV, "resolvconf.conf"),
+    ] {
+        let host = host_with(&managers);
+        fs::write(host.path("resolv.conf"), "nameserver 192.0.2.1\n").expect("a file");
+        let before = tree(&host, "etc");
+        host.run("enable --force").expect("enabled");
+        let text = fs::read_to_string(host.path(setting)).expect("a setting");
+        assert!(text.contains("skydns resolv-conf enable"), "{text}");
+        let enabled = tree(&host, "etc");
+        host.run("enable --force --fallback 192.0.2.9").expect("enabled again");
+        assert_eq!(tree(&host, "etc").len(), enabled.len());
+        let ours = fs::read_to_string(host.path("resolv.conf")).expect("a file");
+        assert!(ours.contains("\nnameserver 127.0.0.1\nnameserver 192.0.2.9\n"), "{ours}");
+        assert_eq!(host.run("status").expect("a status"), ExitCode::SUCCESS);
+        host.run("enable --force --how resolv").expect("enabled without");
+        assert!(!fs::read_to_string(host.path(setting)).unwrap_or_default().contains("skydns"));
+        host.run("enable --force").expect("enabled");
+        host.run("disable").expect("disabled");
+        assert_eq!(tree(&host, "etc"), before, "{setting}");
+    }
+}
+
+#[test]
+fn what_others_wrote_into_files_of_managers_stays() {
+    let mine = "resolv_conf=/etc/resolv.conf\n# mine";
+    let host = host_with(&[OPENRESOLV[0], ("etc/resolvconf.conf", mine)]);
+    host.run("enable --force").expect("enabled");
+    let hook = host.path("resolvconf.conf");
+    let text = fs::read_to_string(&hook).expect("a file") + "later=1\n";
+    fs::write(&hook, text).expect("written");
+    host.run("disable").expect("disabled");
+    assert_eq!(fs::read_to_string(&hook).expect("a file"), format!("{mine}\nlater=1\n"));
+
+    let host = host_with(&[NM[0], NM[1], ("etc/NetworkManager/conf.d/99-skydns.conf", "[main]\n")]);
+    let before = tree(&host, "etc");
+    let error = host.run("enable --force").expect_err("not ours").to_string();
+    assert!(error.contains("another program wrote this file"), "{error}");
+    assert_eq!(tree(&host, "etc"), before);
+}
+
+#[test]
+fn a_manager_has_to_be_there() {
+    let host = TestHost::new();
+    let error = host.run("enable --force --how dhcpcd").expect_err("not there").to_string();
+    assert!(error.starts_with("dhcpcd is not at work on this host"), "{error}");
+    let error = host.run("enable --how ifupdown").expect_err("no such word").to_string();
+    assert!(error.contains("--how takes auto, resolv,"), "{error}");
+    assert_eq!(host.files(), [""; 0]);
+}
+
+#[test]
+fn servers_of_today_come_back() {
+    let host = host_with(&DHCLIENT);
+    let resolv = host.path("resolv.conf");
+    fs::write(&resolv, "search a\nnameserver 192.0.2.1\n").expect("a file");
+    host.run("enable --force --how=dhclient").expect("enabled");
+    let upstreams = host.0.path().join(UPSTREAMS_DIR);
+    fs::create_dir_all(&upstreams).expect("a directory");
+    fs::write(upstreams.join("eth0.dhclient"), "nameserver 192.0.2.2\n").expect("a file");
+    host.run("disable").expect("disabled");
+    assert_eq!(fs::read_to_string(&resolv).expect("a file"), "search a\nnameserver 192.0.2.2\n");
+    assert!(!upstreams.exists());
+}
+
+#[test]
+fn an_overwritten_file_is_told() {
+    let host = TestHost::new();
+    fs::write(host.path("resolv.conf"), "nameserver 192.0.2.1\n").expect("a file");
+    host.run("enable --force").expect("enabled");
+    fs::write(host.path("resolv.conf"), "# Generated by x\n").expect("overwritten");
+    assert_eq!(host.run("status").expect("a status"), ExitCode::FAILURE);
+    host.run("enable --force").expect("enabled again");
+    assert_eq!(host.run("status").expect("a status"), ExitCode::SUCCESS);
 }
