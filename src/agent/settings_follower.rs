@@ -22,6 +22,7 @@ use crate::source::{Publisher, SourceId, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -309,6 +310,7 @@ impl SettingsFollower {
     /// Replaces the forwarder's upstreams if resolv.conf or the configuration names others.
     pub(super) fn refresh_upstreams(&mut self, forwarder: &Forwarder) {
         self.upstreams.refresh(&self.base, &self.config.load(), &self.listening, forwarder);
+        self.notes.status.set_resolv_conf(self.upstreams.look_at_host(Path::new("/")));
     }
 }
 

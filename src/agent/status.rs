@@ -40,6 +40,8 @@ struct Problems {
     refused: Vec<String>,
     /// Which keys of the store are not served.
     unserved: Option<String>,
+    /// Why the host does not ask the agent although `skydns resolv-conf enable` had it do so.
+    resolv_conf: Option<String>,
 }
 
 /// Threads, tasks or sockets that did nothing for a whole period of the watchdog.
@@ -90,6 +92,11 @@ impl StatusNotes {
         self.set(|problems| &mut problems.unserved, keys.map(ToOwned::to_owned));
     }
 
+    /// Notes why the host does not ask the agent any more; `None` if it does, or was never made to.
+    pub(super) fn set_resolv_conf(&self, problem: Option<&str>) {
+        self.set(|problems| &mut problems.resolv_conf, problem.map(ToOwned::to_owned));
+    }
+
     /// The text of each problem.
     #[cfg(test)]
     pub(super) fn texts(&self) -> Vec<String> {
@@ -115,16 +122,9 @@ impl Problems {
         let refused = self.refused.iter().take(MAX_REFUSED).map(|text| format!("refused: {text}"));
         let more = self.refused.len().saturating_sub(MAX_REFUSED);
         let more = (more > 0).then(|| format!("{more} more refused"));
-        let unserved = self.unserved.iter().cloned();
+        let others = [&self.unserved, &self.resolv_conf].into_iter().flatten().cloned();
         let reduced = self.reduced.iter().cloned();
-        reduced
-            .chain(stall)
-            .chain(reload)
-            .chain(refused)
-            .chain(more)
-            .chain(snapshot)
-            .chain(unserved)
-            .collect()
+        reduced.chain(stall).chain(reload).chain(refused).chain(more).chain(snapshot).chain(others).collect()
     }
 }
 

@@ -2,11 +2,13 @@
 
 use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
+use crate::host_resolver;
 use crate::logging::RateLimitedLog;
 use crate::server;
 use crate::systemd;
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::{fs, io, thread};
 
 /// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
@@ -22,6 +24,8 @@ pub(super) struct Upstreams {
     empty_readings: u8,
     /// Whether the last configuration named this server as its own upstream, which is logged once.
     own_named: bool,
+    /// Why the host does not ask the agent any more, as it was logged last.
+    overwritten: Option<String>,
     failures: RateLimitedLog,
 }
 
@@ -50,6 +54,20 @@ impl Upstreams {
                 );
             }
         }
+    }
+
+    /// Looks whether another program changed what `skydns resolv-conf enable` set, and gives the reason for the status
+    /// line. Each change is logged once.
+    pub(super) fn look_at_host(&mut self, root: &Path) -> Option<&str> {
+        let overwritten = host_resolver::overwritten(root);
+        if overwritten != self.overwritten {
+            match &overwritten {
+                Some(reason) => log::warn!("resolv.conf: {reason} (skydns resolv-conf enable)"),
+                None => log::info!("resolv.conf is as \"skydns resolv-conf\" left it"),
+            }
+            self.overwritten = overwritten;
+        }
+        self.overwritten.as_deref()
     }
 
     /// Finds the upstreams of the configuration, else of resolv.conf.
