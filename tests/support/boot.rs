@@ -61,6 +61,8 @@ pub struct Machine {
     name: String,
     /// A network of ip-netns(8) that the machine is in; `None` for one of its own at each boot.
     network: Option<String>,
+    /// Whether something keeps a boot from its end for longer than a test waits.
+    pub waits: bool,
     /// The last field: what is left in the group ends after everything else.
     cgroup: Cgroup,
 }
@@ -73,19 +75,20 @@ impl Machine {
 
     /// Boots a copy of a root.
     pub fn boot_root(root: &Root) -> Self {
-        Self::boot_in(root, None)
+        Self::boot_in(root, None, |_| ())
     }
 
-    /// Boots a copy of a root in a network of ip-netns(8), which stays when the machine boots again.
-    pub fn boot_in(root: &Root, network: Option<&str>) -> Self {
+    /// Boots a copy of a root, which is changed before, in a network of ip-netns(8) that stays when the machine boots again.
+    pub fn boot_in(root: &Root, network: Option<&str>, prepare: impl FnOnce(&Path)) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(root.make()).arg(dir.path().join("root")));
         fs::create_dir(dir.path().join("shared")).expect("a directory");
+        prepare(&dir.path().join("root"));
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("skydns-{}-{}-{number}", root.name, std::process::id());
         let (cgroup, network) = (Cgroup::new(&name), network.map(str::to_owned));
-        let mut machine = Self { process: None, leader: 0, dir, name, network, cgroup };
+        let mut machine = Self { process: None, leader: 0, dir, name, network, waits: false, cgroup };
         machine.start();
         machine
     }
@@ -99,6 +102,8 @@ impl Machine {
         let mut command = self.cgroup.command("systemd-nspawn");
         command
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            // Some DHCP clients set what is below /proc/sys/net.
+            .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .args(["-q", "--boot", "--register=no", "--keep-unit", "--link-journal=no"])
             .args([network.as_str(), "--capability=CAP_NET_ADMIN"])
             .arg(format!("--machine={}", self.name))
@@ -117,7 +122,9 @@ impl Machine {
         eventually("systemd is up", || {
             let state = self.try_run("systemctl is-system-running").1;
             assert!(self.process.as_mut().is_some_and(Process::is_running), "{}", self.console());
-            state.contains("running") || state.contains("degraded")
+            state.contains("running")
+                || state.contains("degraded")
+                || self.waits && state.contains("starting")
         });
     }
 
@@ -312,11 +319,7 @@ pub fn packages() -> &'static Packages {
     static BUILT: OnceLock<Packages> = OnceLock::new();
     BUILT.get_or_init(|| {
         let dir = home_of_this_process("packages");
-        let lock = lock(Path::new("target/packages.lock"));
-        let output = Command::new("packaging/build").stdin(Stdio::null()).output().expect("packaging/build");
-        assert!(output.status.success(), "packaging/build: {}", String::from_utf8_lossy(&output.stderr));
-        run(Command::new("cp").args(["-a", "--reflink=auto", "target/packages/."]).arg(&dir));
-        drop(lock);
+        copy_packages(&dir);
         let find = |ending: &str| {
             let entries = fs::read_dir(&dir).expect("packages").map(|entry| entry.expect("an entry").path());
             entries.into_iter().find(|path| path.to_string_lossy().ends_with(ending))
@@ -325,6 +328,17 @@ pub fn packages() -> &'static Packages {
         let next = later(&deb, &dir);
         Packages { deb, next, rpm: find(".rpm").expect("an .rpm"), image: find("-image.tar") }
     })
+}
+
+/// Builds the packages, or takes those of `SKYDNS_PACKAGES`, a directory as packaging/build makes it.
+fn copy_packages(dir: &Path) {
+    let _lock = lock(Path::new("target/packages.lock"));
+    let source = std::env::var("SKYDNS_PACKAGES").unwrap_or_else(|_| {
+        let output = Command::new("packaging/build").stdin(Stdio::null()).output().expect("packaging/build");
+        assert!(output.status.success(), "packaging/build: {}", String::from_utf8_lossy(&output.stderr));
+        "target/packages".to_owned()
+    });
+    run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(format!("{source}/.")).arg(dir));
 }
 
 /// A directory for as long as this process runs; those of processes that have ended are removed.

@@ -36,6 +36,11 @@ impl Wire {
         wire
     }
 
+    /// The name of a host's network, 1 or 2, as ip-netns(8) knows it.
+    pub fn network(&self, host: usize) -> &str {
+        &self.names[host - 1]
+    }
+
     /// Lays one more wire between the hosts: an interface of this name at each end, without addresses.
     pub fn add(&self, interface: &str) {
         let [first, second] = &self.names;
