@@ -478,7 +478,7 @@ fn bad_values_and_keys_cost_themselves_only() {
         ("/skydns/local/skydns/worse/json", "{host", "not JSON"),
         ("/skydns/local/skydns/worse/array", "[1]", "an array"),
         ("/skydns/local/skydns/worse/type", r#"{"port":"80"}"#, "\"80\", not a whole number"),
-        ("/skydns/local/skydns/worse/range", r#"{"port":70000}"#, "70000, not in 0..=65535"),
+        ("/skydns/local/skydns/worse/range", r#"{"port":70000}"#, "70000, not between 0 and 65535"),
         (
             "/skydns/local/skydns/worse/port",
             r#"{"host":"one.example:80"}"#,

@@ -30,7 +30,7 @@ pub enum SettingError {
         expected: &'static str,
     },
     /// The number is out of range.
-    #[error("{found} is not in {least}..={most}")]
+    #[error("{found} is not between {least} and {most}")]
     Range {
         /// What stands there.
         found: String,

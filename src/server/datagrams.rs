@@ -112,7 +112,7 @@ impl ServerSocket {
         socket.set_nonblocking(false)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(timeout))?;
         if let Err(error) = ignore_path_mtu(&socket, local.is_ipv4()) {
-            log::warn!("forged ICMP messages may have replies of {local} fragmented: {error}");
+            log::warn!("forged ICMP messages may make the kernel fragment replies of {local}: {error}");
         }
         if !loopback {
             // On a socket of systemd; on our own it is set.

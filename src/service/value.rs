@@ -36,7 +36,7 @@ pub enum ValueError {
         found: String,
     },
     /// A number that is too great or negative; it is never wrapped.
-    #[error("field \"{field}\" is {value}, not in 0..={max}")]
+    #[error("field \"{field}\" is {value}, not between 0 and {max}")]
     OutOfRange {
         /// Name of the field as the value spells it.
         field: String,
@@ -291,11 +291,11 @@ mod tests {
             (r#"{"host":1}"#, "field \"host\" is the number 1, not a string"),
             (r#"{"port":"80"}"#, "field \"port\" is the string \"80\", not a whole number"),
             (r#"{"port":80.5}"#, "field \"port\" is the number 80.5, not a whole number"),
-            (r#"{"port":-1}"#, "field \"port\" is -1, not in 0..=65535"),
-            (r#"{"Port":65536}"#, "field \"Port\" is 65536, not in 0..=65535"),
-            (r#"{"priority":65546}"#, "not in 0..=65535"),
-            (r#"{"ttl":2147483648}"#, "field \"ttl\" is 2147483648, not in 0..=2147483647"),
-            (r#"{"ttl":1e300}"#, "not in 0..=2147483647"),
+            (r#"{"port":-1}"#, "field \"port\" is -1, not between 0 and 65535"),
+            (r#"{"Port":65536}"#, "field \"Port\" is 65536, not between 0 and 65535"),
+            (r#"{"priority":65546}"#, "not between 0 and 65535"),
+            (r#"{"ttl":2147483648}"#, "field \"ttl\" is 2147483648, not between 0 and 2147483647"),
+            (r#"{"ttl":1e300}"#, "not between 0 and 2147483647"),
             (r#"{"weight":-5}"#, "field \"weight\" is -5"),
             (r#"{"mail":1}"#, "field \"mail\" is the number 1, not a boolean"),
             (

@@ -58,7 +58,7 @@ impl DirectoryWatch {
             Ok(watcher) => {
                 (self.watcher, self.watched) = (Some(watcher), present);
                 if self.retry.take().is_some() {
-                    log::info!("{}: changes are notified now", self.directory.display());
+                    log::info!("{}: changes are notified again", self.directory.display());
                 }
                 true
             }
