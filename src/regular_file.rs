@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Maximum size in octets: settings, keys and lists of authorities have some hundred KiB at most.
-const MAX_OCTETS: u64 = 4 << 20;
+pub(crate) const MAX_OCTETS: u64 = 4 << 20;
 
 /// The device number of /dev/null, which people name for "no file".
 const NULL_DEVICE: u64 = nix::sys::stat::makedev(1, 3);
@@ -20,20 +20,24 @@ const NULL_DEVICE: u64 = nix::sys::stat::makedev(1, 3);
 /// # Errors
 /// The file cannot be read, is no regular file, or is larger than 4 MiB.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let about = file.metadata()?;
+    let file = open_regular(path)?;
     let mut octets = Vec::new();
-    if about.file_type().is_char_device() && about.rdev() == NULL_DEVICE {
-        return Ok(octets);
-    }
-    if !about.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
     file.take(MAX_OCTETS + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_OCTETS {
         return Err(io::Error::other(format!("it has more than {MAX_OCTETS} octets")));
     }
     Ok(octets)
+}
+
+/// Opens a regular file, or /dev/null.
+///
+/// # Errors
+/// The file cannot be opened, or is no regular file.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let file = open(path)?;
+    let about = file.metadata()?;
+    let is_null = about.file_type().is_char_device() && about.rdev() == NULL_DEVICE;
+    if is_null || about.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// Opens a file for reading, without waiting for the other end of a pipe, and without taking a terminal.

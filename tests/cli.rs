@@ -224,8 +224,11 @@ fn check_lists_everything_that_is_wrong() {
     write("config", r#"{"ttl":60,"new_thing":1}"#);
     let (code, text) = outcome(&mut skydns(&["check", "-records", &records]));
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("1 names") && text.contains("everything is in order"), "{text}");
-    assert!(text.contains("note: files: /skydns/config: field \"new_thing\" means nothing here"), "{text}");
+    assert!(text.contains("1 name\n") && text.contains("everything is in order"), "{text}");
+    assert!(
+        text.contains("note: files: /skydns/config: no setting has the name of field \"new_thing\""),
+        "{text}"
+    );
 
     write("config", r#"{"ttl":"60"}"#);
     write("local/skydns/bad", r#"{"port":-1}"#);
@@ -279,10 +282,88 @@ fn check_reads_etcd() {
         ("/skydns/config", "{}"),
     ]);
     let (code, text) = outcome(&mut skydns(&["check", "-machines", &etcd.endpoint()]));
-    assert_eq!(code, 78);
+    assert_eq!(code, 65, "{text}");
     assert!(text.contains("problem: etcd: /skydns/local/skydns/b: the value is an array"), "{text}");
     etcd.delete("/skydns/local/skydns/b");
     assert_eq!(outcome(&mut skydns(&["check", "-machines", &etcd.endpoint()])).0, 0);
+}
+
+#[test]
+fn check_tells_by_its_exit_code_what_is_wrong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::create_dir_all(at("records/local/skydns")).expect("a directory");
+    let away = ["-machines", "http://127.0.0.1:1"];
+    let check = |args: &[&str]| {
+        let usual = ["check", "-env-file", "/nonexistent", "-records"].map(str::to_owned);
+        let all =
+            [&usual[..], &[at("records")], &args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()]
+                .concat();
+        outcome(&mut skydns(&all.iter().map(String::as_str).collect::<Vec<_>>()))
+    };
+    assert_eq!(check(&[]).0, 0);
+    let (code, text) = check(&away);
+    assert!(code == 69 && text.contains("problem: etcd: http://127.0.0.1:1: "), "{code} {text}");
+    assert_eq!(check(&[&away[..], &["-offline"]].concat()).0, 0, "no store is asked");
+    fs::write(at("records/local/skydns/bad"), "[]").expect("a file");
+    let (code, text) = check(&away);
+    assert!(code == 65 && text.contains("2 problems"), "{code} {text}");
+
+    // A file of variables, as it would be put into its place.
+    let file = at("new.conf");
+    fs::write(&file, "SKYDNS_TTL=5\n\nSKYDNS_NDOTS=many\nSKYDNS_TLT=7\nexport\n").expect("a file");
+    let (code, text) = check(&["-offline", &file]);
+    for line in [
+        format!("problem: {file}:3: SKYDNS_NDOTS: \"many\" is not a whole number\n"),
+        format!("problem: {file}:4: SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one\n"),
+        format!("problem: {file}:5: no \"=\"\n"),
+    ] {
+        assert!(code == 78 && text.contains(&line), "{code} {text}");
+    }
+    fs::remove_file(at("records/local/skydns/bad")).expect("removed");
+    fs::write(&file, "SKYDNS_TTL=5\n").expect("a file");
+    assert_eq!(check(&["-offline", &file]).0, 0);
+    // What stands in another file is not this file's fault.
+    fs::write(at("env"), "SKYDNS_NDOTS=many\n").expect("a file");
+    assert_eq!(check(&["-env-file", &at("env"), "-offline", &file]).0, 0);
+    assert_eq!(check(&["-env-file", &at("env"), "-offline"]).0, 78);
+}
+
+#[test]
+fn check_waits_for_no_pipe_and_prints_no_control_characters() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::create_dir_all(at("records/local/skydns")).expect("a directory");
+    for pipe in ["records/local/skydns/pipe", "pipe.conf"] {
+        nix::unistd::mkfifo(&dir.path().join(pipe), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    }
+    fs::write(at("records/local/skydns/\u{1b}[31mred\n"), "[\"\u{1b}]0;title\u{7}\"]").expect("a file");
+    fs::write(at("new.conf"), "SKYDNS_DOMAIN=\u{1b}[2Ja..b\nSKYDNS_NAMESERVERS=\u{202e}1.1.1.1:53\n")
+        .expect("a file");
+    let base = ["check", "-conf-dir", &at("."), "-records", &at("records"), "-dnssec", &at("pipe.conf")];
+    let (code, text) = outcome(&mut skydns(&base));
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("pipe.conf: cannot be read: it is not a regular file"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
+    let (code, text) = outcome(&mut skydns(&["check", &at("pipe.conf")]));
+    assert!(code == 64 && text.contains("it is not a regular file"), "{code} {text}");
+}
+
+#[test]
+fn check_judges_what_the_user_of_the_service_may_read() {
+    let is_there = |user: &str| nix::unistd::User::from_name(user).is_ok_and(|user| user.is_some());
+    if !nix::unistd::Uid::effective().is_root() || !is_there("skydns") {
+        println!("not run: it takes root and a user skydns; the boot tests have both");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+    let records = dir.path().join("records");
+    fs::create_dir(&records).expect("a directory");
+    fs::set_permissions(&records, fs::Permissions::from_mode(0o700)).expect("permissions");
+    let (code, text) =
+        outcome(&mut skydns(&["check", "-offline", "-records", records.to_str().expect("a path")]));
+    assert!(code == 78 && text.contains("the directory cannot be read: Permission denied"), "{code} {text}");
 }
 
 #[test]

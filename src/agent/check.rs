@@ -21,11 +21,11 @@ pub struct CheckedSources {
     pub notes: Vec<String>,
 }
 
-/// Reads every source once.
+/// Reads every source once; those over the network only if that is asked for.
 ///
 /// # Errors
 /// A source cannot be set up.
-pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> {
+pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources, SourcesError> {
     let settings = SourceSettings::new(spec)?;
     let publisher = Publisher::new();
     let (feed, events) = Feed::channel();
@@ -39,7 +39,7 @@ pub async fn check_sources(spec: &Spec) -> Result<CheckedSources, SourcesError> 
         let read = spawn_thread("files", move || files.read_once()).map_err(SourcesError::Thread)?;
         let _ = tokio::task::spawn_blocking(move || read.join()).await;
     }
-    if let Some(etcd) = settings.etcd {
+    if let Some(etcd) = settings.etcd.filter(|_| network) {
         let etcd = Etcd::new(etcd, settings.keyspace, feed(SourceId::Etcd));
         match etcd.list_once().await {
             Err(error) if settings.etcd_required => problems.push(format!("etcd: {error}")),

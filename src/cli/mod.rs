@@ -54,10 +54,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         }
         Command::Keygen(words) => keys::generate(&words, &of_unit(layers, &arguments.spec).1.spec),
         Command::Ds(words) => keys::ds(&words, &of_unit(layers, &arguments.spec).1.spec),
-        Command::Check => {
-            let (layers, _) = of_unit(layers, &arguments.spec);
-            check::run(&layers)
-        }
+        Command::Check(options) => check::run(layers, &arguments.spec, &options),
         Command::Run => run(layers, &arguments.spec),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn run() -> ExitCode {
             &"pass-keys: RUNTIME_DIRECTORY names no directory for keys; the unit runs this command",
         );
     };
-    match pass(Path::new(systemd::PRIVATE_FILES), &target) {
+    match pass(&target) {
         Ok(problems) => {
             problems.iter().for_each(|problem| eprintln!("skydns: pass-keys: {problem}"));
             ExitCode::SUCCESS
@@ -41,11 +41,19 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
+/// Makes the files of `target` the private files; returns what cannot be passed.
+///
+/// # Errors
+/// The target cannot be read, or is no directory.
+pub(super) fn pass(target: &Path) -> io::Result<Vec<String>> {
+    pass_all(Path::new(systemd::PRIVATE_FILES), target)
+}
+
 /// Makes the files of `target` those of `source`; returns what cannot be passed.
 ///
 /// # Errors
 /// The target cannot be read, or is no directory.
-fn pass(source: &Path, target: &Path) -> io::Result<Vec<String>> {
+fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
     let group = fs::symlink_metadata(target)?.gid();
     let mut problems = Vec::new();
     let mut passed: Vec<OsString> = Vec::new();
@@ -120,7 +128,7 @@ mod tests {
         fs::create_dir(source.path().join("old")).expect("a directory");
         std::os::unix::fs::symlink("a:b", source.path().join("link")).expect("a link");
         std::os::unix::fs::symlink("/etc/hostname", target.path().join("a:b")).expect("a link");
-        assert_eq!(pass(source.path(), target.path()).expect("passed"), [""; 0]);
+        assert_eq!(pass_all(source.path(), target.path()).expect("passed"), [""; 0]);
         assert_eq!(names(target.path()), ["Kx.+013+00001.key", "a:b", "link", "schlüssel.pem"]);
         assert_eq!(fs::read_to_string(target.path().join("link")).expect("a file"), "a:b");
         let about = fs::symlink_metadata(target.path().join("a:b")).expect("a file");
@@ -128,7 +136,7 @@ mod tests {
         fs::remove_file(source.path().join("a:b")).expect("removed");
         let large = File::create(source.path().join("large")).expect("a file");
         large.set_len(5 << 20).expect("a size");
-        let problems = pass(source.path(), target.path()).expect("passed");
+        let problems = pass_all(source.path(), target.path()).expect("passed");
         assert!(problems[0].contains("more than 4194304 octets") && problems.len() == 1, "{problems:?}");
         assert_eq!(names(target.path()), ["Kx.+013+00001.key", "schlüssel.pem"]);
     }

@@ -131,6 +131,12 @@ impl Arguments {
         if matches!(word, "true" | "false") {
             return Err(UsageError::StrayValue(word.to_owned()));
         }
+        if let Command::Check(options) = &mut self.command
+            && options.file.is_none()
+        {
+            options.file = Some(word.into());
+            return Ok(());
+        }
         let unknown = || UsageError::UnknownCommand(word.to_owned());
         self.command = match self.command {
             Command::Help(None) => Command::Help(Some(CommandEntry::by_word(word).ok_or_else(unknown)?)),
@@ -150,6 +156,9 @@ impl Arguments {
             ("h" | "help", _) => self.command = self.command.help(),
             ("version", None | Some("true")) => self.command = Command::Version,
             ("version", _) => {}
+            ("offline", None | Some("true")) if let Command::Check(options) = &mut self.command => {
+                options.is_offline = true;
+            }
             _ => {
                 let setting =
                     Setting::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;

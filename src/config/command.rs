@@ -3,13 +3,15 @@
 
 use super::exit_code::{CONFIG, DATA, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE};
 
+use std::path::PathBuf;
+
 /// What the program is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
     Run,
     /// Load everything, print what is wrong, and end.
-    Check,
+    Check(CheckOptions),
     /// Make a DNSSEC key; with the words after the command.
     Keygen(Vec<String>),
     /// Print DS, CDS and CDNSKEY records; with the words after the command.
@@ -32,6 +34,15 @@ pub enum Command {
     Help(Option<&'static CommandEntry>),
     /// Print the version.
     Version,
+}
+
+/// What `check` looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Only files are read, and no store over the network.
+    pub is_offline: bool,
+    /// A file of variables: only what is wrong with it counts among the settings.
+    pub file: Option<PathBuf>,
 }
 
 /// One command of the command line.
@@ -87,18 +98,22 @@ const COMMANDS: &[CommandEntry] = &[
     },
     CommandEntry {
         word: "check",
-        operands: "[FLAG]...",
-        summary: Some("load all settings and services, and print every problem"),
-        details: FLAGS,
+        operands: "[-offline] [FLAG]... [FILE]",
+        summary: Some("read all settings and services, and print every problem"),
+        details: &[
+            operand("-offline", "read files only, and ask no store over the network"),
+            operand("FLAG", "flags of the agent, as for run"),
+            operand("FILE", "file of variables, judged before it is put into its place"),
+        ],
         exit_codes: &[
             (SUCCESS, "everything is in order"),
-            (USAGE, "the command line cannot be understood"),
+            (USAGE, "the command line cannot be understood, or FILE cannot be read"),
             (DATA, "services are refused"),
             (UNAVAILABLE, "a store cannot be reached"),
             (SYSTEM, "the system gives too few threads"),
             (CONFIG, "a setting cannot be used"),
         ],
-        parse: ParseCommand::Word(Command::Check),
+        parse: ParseCommand::Word(Command::Check(CheckOptions { is_offline: false, file: None })),
     },
     CommandEntry {
         word: "keygen",

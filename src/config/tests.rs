@@ -193,8 +193,14 @@ fn every_setting_that_needs_a_restart_is_compared() {
 fn commands_and_usage_errors() {
     let command = |args: &[&str]| parse(args, &[]).map(|parsed| parsed.command);
     assert_eq!(command(&[]), Ok(Command::Run));
-    assert_eq!(command(&["check", "-verbose"]), Ok(Command::Check));
-    assert_eq!(command(&["-records", "check", "check"]), Ok(Command::Check));
+    let check = |is_offline, file: Option<&str>| {
+        Ok(Command::Check(CheckOptions { is_offline, file: file.map(std::path::PathBuf::from) }))
+    };
+    assert_eq!(command(&["check", "-verbose"]), check(false, None));
+    assert_eq!(command(&["-records", "check", "check"]), check(false, None));
+    assert_eq!(command(&["check", "-offline", "-verbose", "x.conf"]), check(true, Some("x.conf")));
+    assert_eq!(command(&["check", "x.conf", "y"]), Err(UsageError::UnknownCommand("y".into())));
+    assert_eq!(command(&["-offline"]), Err(UsageError::UnknownFlag("offline".into())));
     assert_eq!(command(&["--help"]), Ok(Command::Help(None)));
     let help = |word| Ok(Command::Help(CommandEntry::by_word(word)));
     for line in

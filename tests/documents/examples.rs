@@ -66,11 +66,11 @@ fn check_prints_what_the_guide_shows() {
     fs::write(records.join("local/skydns/web"), r#"{"host":"10.0.1.126","port":-1}"#).expect("a file");
     let variables = dir.path().join("variables");
     fs::write(&variables, format!("SKYDNS_RECORDS={}\n", records.display())).expect("a file");
-    let command = command.replace("/etc/default/skydns", &variables.display().to_string());
+    let command = format!("{command} -env-file {}", variables.display());
     let (code, printed) = printed(&command.split(' ').skip(1).collect::<Vec<_>>(), &[]);
     assert_eq!(
         (code, printed.lines().collect::<Vec<_>>()),
-        (78, output.iter().map(String::as_str).collect())
+        (65, output.iter().map(String::as_str).collect())
     );
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Options of `keygen` and of other programs, and placeholders.
-const OTHER_OPTIONS: [&str; 5] = ["-a", "-z", "-p", "-flag", "--flag"];
+const OTHER_OPTIONS: [&str; 6] = ["-offline", "-a", "-z", "-p", "-flag", "--flag"];
 
 /// Files that belong to the system.
 const OF_THE_SYSTEM: [&str; 4] = ["/etc/resolv.conf", "/etc/dhcp/", "/etc/ssl/", "/etc/hosts"];

@@ -1,0 +1,84 @@
+//! The check as the user of the service: what root can read, the service may not be able to.
+//!
+//! Root starts the check once more as that user, with copies of the private files as the unit passes them, and waits for it.
+
+use crate::cli::pass_keys;
+use crate::regular_file;
+use nix::unistd::{Gid, Uid, User, getgroups, setegid, seteuid, setgroups};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The user of the unit.
+const SERVICE_USER: &str = "skydns";
+
+/// Says to the second check that it is one, and that standard input is the file to check.
+const MARK: &str = "SKYDNS_CHECK_INPUT";
+
+/// The directory for what is passed to the second check; it goes with it.
+struct PassedFiles(PathBuf);
+
+impl Drop for PassedFiles {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the check as the user of the service; `None` if this process is not root, or there is no such user.
+pub(super) fn run(args: &[String], file: Option<&Path>) -> Option<io::Result<ExitCode>> {
+    if !Uid::effective().is_root() || std::env::var_os(MARK).is_some() {
+        return None;
+    }
+    let user = User::from_name(SERVICE_USER).ok()??;
+    Some(run_as(&user, args, file))
+}
+
+/// Whether this is the second check, and the file to check is standard input.
+pub(super) fn is_file_passed() -> bool {
+    std::env::var_os(MARK).is_some_and(|mark| mark == "file")
+}
+
+/// The content of the file to check.
+pub(super) fn passed_file() -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    io::stdin().take(regular_file::MAX_OCTETS).read_to_end(&mut content).map(|_| content)
+}
+
+fn run_as(user: &User, args: &[String], file: Option<&Path>) -> io::Result<ExitCode> {
+    let passed = PassedFiles(std::env::temp_dir().join(format!("skydns-check-{}", std::process::id())));
+    fs::create_dir(&passed.0)?;
+    let keys = passed.0.join("skydns-keys");
+    fs::create_dir(&keys)?;
+    for dir in [&passed.0, &keys] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o750))?;
+        chown(dir, None, Some(user.gid.as_raw()))?;
+    }
+    pass_keys::pass(&keys)?.iter().for_each(|problem| eprintln!("skydns: {problem}"));
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(args)
+        .env("RUNTIME_DIRECTORY", &keys)
+        .env(MARK, if file.is_some() { "file" } else { "none" });
+    command.stdin(match file {
+        Some(file) => Stdio::from(regular_file::open_regular(file)?),
+        None => Stdio::null(),
+    });
+    let status = as_user(user, || command.status())??;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Does something with the rights of a user; children get them, too.
+fn as_user<T>(user: &User, work: impl FnOnce() -> T) -> io::Result<T> {
+    let groups = getgroups()?;
+    let name = std::ffi::CString::new(user.name.as_str()).map_err(io::Error::other)?;
+    nix::unistd::initgroups(&name, user.gid)?;
+    setegid(user.gid)?;
+    seteuid(user.uid)?;
+    let done = work();
+    seteuid(Uid::from_raw(0))?;
+    setegid(Gid::from_raw(0))?;
+    setgroups(&groups)?;
+    Ok(done)
+}

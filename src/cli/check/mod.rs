@@ -1,0 +1,179 @@
+//! `skydns check`: loads the configuration and all stores, and prints every problem with its place.
+//!
+//! The exit code says what kind of problem there is: 78 a setting, 65 services that are not served, 69 a store that is
+//! away; the first of these that applies.
+
+mod as_service;
+mod report;
+
+use super::environment::Environment;
+use super::{SYSTEM, USAGE, fail, runtime};
+use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
+use crate::answer::Zone;
+use crate::config::{
+    CheckOptions, Config, GivenTexts, Layers, RefusedSetting, SettingOrigin, Spec, StoreBefore, read_env_file,
+};
+use crate::forward::ResolvConf;
+use crate::regular_file;
+use crate::service::Keyspace;
+use crate::source::Publisher;
+use report::{ProblemKind, Report};
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Prints every problem and notice.
+pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCode {
+    let file = options.file.as_deref();
+    let unreadable = file.and_then(|file| Some((file, regular_file::open_regular(file).err()?)));
+    if let Some((file, error)) = unreadable.filter(|_| !as_service::is_file_passed()) {
+        return fail(USAGE, &format!("check: {}: cannot be read: {error}", file.display()));
+    }
+    let is_of_unit = spec.env_file.is_none() && spec.conf_dir.is_none();
+    if is_of_unit && let Some(result) = as_service::run(&layers.args, file) {
+        return result.unwrap_or_else(|error| fail(SYSTEM, &error));
+    }
+    let mut layers = Layers { variables: Environment::of_unit(spec).read(), ..layers };
+    if let Some(file) = file {
+        let content = match as_service::is_file_passed() {
+            true => as_service::passed_file(),
+            false => regular_file::read(file),
+        };
+        match content {
+            Ok(content) => {
+                layers.variables.add_file(file, &read_env_file(&String::from_utf8_lossy(&content)))
+            }
+            Err(error) => return fail(USAGE, &format!("check: {}: cannot be read: {error}", file.display())),
+        }
+    }
+    check(&layers, options)
+}
+
+fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
+    let mut report = Report::default();
+    let settled = super::settled(layers, &GivenTexts::new());
+    let is_asked =
+        |refused: &&RefusedSetting| options.file.as_deref().is_none_or(|file| is_from(refused, file));
+    for refused in settled.refused.iter().filter(is_asked) {
+        report.problem(ProblemKind::Setting, &refused.problem());
+    }
+    layers.variables.notices().iter().for_each(|notice| report.note(notice));
+    let spec = &settled.spec;
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(SYSTEM, &error),
+    };
+    let checked = runtime.block_on(check_sources(spec, !options.is_offline));
+    runtime.shutdown_background();
+    let (spec, publisher) = match checked {
+        Ok(CheckedSources { publisher, problems, notes }) => {
+            notes.iter().for_each(|note| report.note(note));
+            problems.iter().for_each(|problem| report.problem(ProblemKind::Store, problem));
+            refusals(&publisher, &mut report);
+            let names = publisher.status().borrow().names;
+            report.found(&if names == 1 { "1 name".to_owned() } else { format!("{names} names") });
+            (stored(spec, &publisher, &mut report), Some(publisher))
+        }
+        Err(error) => {
+            report.problem(ProblemKind::Setting, &error);
+            (spec.clone(), None)
+        }
+    };
+    match Config::new(&spec, &host()) {
+        Ok(config) => {
+            report.found(&format!("domain {}", config.zone.domain()));
+            publisher.iter().for_each(|publisher| noticeable(publisher, &config, &spec, &report));
+        }
+        Err(problem) => report.problem(ProblemKind::Setting, &problem),
+    }
+    upstreams(&spec, &mut report);
+    keys(&spec, &mut report);
+    report.end()
+}
+
+/// Whether what is refused stands in a file.
+fn is_from(refused: &RefusedSetting, file: &Path) -> bool {
+    match &refused.origin {
+        SettingOrigin::Variable { place: Some(place), .. } | SettingOrigin::Line(place) => place.file == file,
+        _ => false,
+    }
+}
+
+/// Reports every service that is not served, or not as it is in the store.
+fn refusals(publisher: &Publisher, report: &mut Report) {
+    let refusals = publisher.refusals();
+    if refusals.is_full() {
+        report.note(&"there may be more services that are refused than those listed here");
+    }
+    for refusal in refusals.all() {
+        let text = format!("{}: {}: {}", refusal.source.name(), refusal.key, refusal.reason);
+        if refusal.served {
+            report.note(&text);
+        } else {
+            report.problem(ProblemKind::Service, &format!("{text}; the record is not served"));
+        }
+    }
+}
+
+/// Prints what of the store nobody would look for: keys that nothing is answered from, and stub zones.
+fn noticeable(publisher: &Publisher, config: &Config, spec: &Spec, report: &Report) {
+    let published = publisher.published().load_full();
+    if let Some(keys) = published.unserved(&config.zone) {
+        report.note(&unserved_text(&keys, &config.zone, &Keyspace::new(&spec.path_prefix)));
+    }
+    let (stubs, left_out) = stub_notices(&published, config);
+    for StubNotice { is_warning, text } in stubs.values().chain(&left_out) {
+        if *is_warning { report.note(text) } else { report.found(text) }
+    }
+}
+
+/// The settings with the store's configuration applied, if it can be used.
+fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
+    let key = Keyspace::new(&base.path_prefix).config_key();
+    let Some((source, json)) = publisher.status().borrow().config() else {
+        return base.clone();
+    };
+    let settings = base.with_store(&key, &json, StoreBefore::default());
+    for field in &settings.unknown {
+        report.note(&format!("{}: {key}: no setting has the name of field \"{field}\"", source.name()));
+    }
+    for refused in &settings.problems {
+        report.problem(ProblemKind::Setting, &format!("{}: {}", source.name(), refused.problem()));
+    }
+    settings.spec
+}
+
+/// Notes if there is nobody to forward to: then names outside of the domain fail.
+fn upstreams(spec: &Spec, report: &mut Report) {
+    if spec.no_rec {
+        return;
+    }
+    let own: HashSet<_> = spec.listen.iter().copied().collect();
+    let (found, of) = match &spec.nameservers {
+        Some(named) => {
+            (named.iter().filter(|address| !own.contains(address)).count(), "-nameservers".to_owned())
+        }
+        None => {
+            let file = spec.resolv_conf.clone();
+            let of = file.display().to_string();
+            match ResolvConf::new(file, own).read() {
+                Ok(found) => (found.len(), of),
+                Err(error) => return report.note(&format!("upstreams: {error}")),
+            }
+        }
+    };
+    if found == 0 {
+        report.note(&format!("there is no upstream in {of}: names outside of the domain will fail"));
+    }
+}
+
+/// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.
+fn keys(spec: &Spec, report: &mut Report) {
+    let Keys { keys, problems, notes } = Keys::read(&spec.dnssec, Zone::new(&spec.domain).domain());
+    for key in keys {
+        let key = key.public;
+        report.found(&format!("key {} of {}, algorithm {}", key.tag(), key.owner, key.algorithm.number()));
+    }
+    problems.iter().for_each(|problem| report.problem(ProblemKind::Setting, problem));
+    notes.iter().for_each(|note| report.note(note));
+}

@@ -1,0 +1,85 @@
+//! What a check finds: lines on standard output, and the exit code that follows from them.
+
+use crate::cli::print;
+use crate::config::{CONFIG, DATA, UNAVAILABLE};
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// What is wrong, in the order in which it decides about the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ProblemKind {
+    /// A setting, or a file that a setting names.
+    Setting,
+    /// A service that is not served.
+    Service,
+    /// A store that cannot be reached.
+    Store,
+}
+
+/// The problems found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    problems: usize,
+    worst: Option<ProblemKind>,
+}
+
+impl Report {
+    /// Prints a problem.
+    pub(super) fn problem(&mut self, kind: ProblemKind, problem: &dyn Display) {
+        self.problems += 1;
+        self.worst = Some(self.worst.map_or(kind, |worst| worst.min(kind)));
+        line(&format!("problem: {problem}"));
+    }
+
+    /// Prints what is no problem, and worth knowing.
+    pub(super) fn note(&self, note: &dyn Display) {
+        line(&format!("note: {note}"));
+    }
+
+    /// Prints what was found.
+    pub(super) fn found(&self, found: &dyn Display) {
+        line(&found.to_string());
+    }
+
+    /// Prints how many problems there are; the exit code.
+    pub(super) fn end(&self) -> ExitCode {
+        match self.problems {
+            0 => line("everything is in order"),
+            1 => line("1 problem"),
+            many => line(&format!("{many} problems")),
+        }
+        match self.worst {
+            None => ExitCode::SUCCESS,
+            Some(ProblemKind::Setting) => ExitCode::from(CONFIG),
+            Some(ProblemKind::Service) => ExitCode::from(DATA),
+            Some(ProblemKind::Store) => ExitCode::from(UNAVAILABLE),
+        }
+    }
+}
+
+/// Prints one line, whatever the names of files and values of a store contain.
+fn line(text: &str) {
+    let is_safe = |c: char| !c.is_control() && !is_bidi(c);
+    let shown = |c: char| if is_safe(c) { c.to_string() } else { c.escape_default().to_string() };
+    let _ = print(&format!("{}\n", text.chars().map(shown).collect::<String>()));
+}
+
+/// Whether a character changes the direction of text, which could make a line look like another one.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_kinds_decides() {
+        let mut report = Report::default();
+        report.problem(ProblemKind::Store, &"away");
+        assert_eq!(report.worst, Some(ProblemKind::Store));
+        report.problem(ProblemKind::Setting, &"a\u{1b}[31m\n\u{202e}b");
+        report.problem(ProblemKind::Service, &"c");
+        assert_eq!((report.worst, report.problems), (Some(ProblemKind::Setting), 3));
+    }
+}
