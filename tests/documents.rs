@@ -26,7 +26,8 @@ fn page(file: &str) -> String {
 }
 
 /// Statistics have variables only.
-const STATISTICS: [&str; 12] = [
+const STATISTICS: [&str; 13] = [
+    "PROMETHEUS_ADDR",
     "PROMETHEUS_PORT",
     "PROMETHEUS_PATH",
     "PROMETHEUS_NAMESPACE",

@@ -2,15 +2,15 @@
 
 use super::tasks::Tasks;
 use crate::forward::Forwarder;
-use crate::metrics::{self, MetricNames, Metrics, StatisticsSink};
+use crate::metrics::{self, MetricNames, Metrics, PagePlace, StatisticsSink};
 use crate::source::Publisher;
 use std::sync::Arc;
 
 /// The settings of the metrics page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
-    /// TCP port: `PROMETHEUS_PORT`.
-    pub port: u16,
+    /// Address and port, or Unix socket: `PROMETHEUS_ADDR` and `PROMETHEUS_PORT`.
+    pub place: PagePlace,
     /// Path of the URL: `PROMETHEUS_PATH`.
     pub path: String,
     /// What names begin with: `PROMETHEUS_NAMESPACE` and `PROMETHEUS_SUBSYSTEM`.
@@ -58,8 +58,8 @@ fn serve_page(
     };
     tasks.spawn("the metrics page", async move {
         // A port that another program has must not end the DNS of the host, so the page waits for the port.
-        let listener = metrics::listen(settings.port).await;
-        log::info!("metrics on :{}{}", settings.port, settings.path);
+        let listener = metrics::listen(&settings.place).await;
+        log::info!("metrics at {} on {}", settings.path, settings.place);
         metrics::serve(listener, settings.path, page).await;
     });
 }

@@ -2,7 +2,8 @@
 
 use super::statistics::{MetricsSettings, Statistics};
 use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables};
-use crate::metrics::{MetricNames, StatisticsSink};
+use crate::metrics::{MetricNames, PagePlace, StatisticsSink};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What a variable of statistics has to be.
 struct Wanted {
@@ -13,7 +14,8 @@ struct Wanted {
 }
 
 /// The variables whose values can be wrong.
-const WANTED: [Wanted; 7] = [
+const WANTED: [Wanted; 8] = [
+    Wanted { name: ADDRESS, expected: "an IP address, or the path of a Unix socket", is_usable: is_place },
     Wanted { name: "PROMETHEUS_PORT", expected: "a port (0 to 65535)", is_usable: is_port },
     Wanted { name: "PROMETHEUS_PATH", expected: "a path that begins with a slash", is_usable: is_path },
     Wanted { name: "PROMETHEUS_NAMESPACE", expected: "a metric name", is_usable: is_metric_name },
@@ -22,6 +24,9 @@ const WANTED: [Wanted; 7] = [
     Wanted { name: "INFLUX_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
     Wanted { name: "STATHAT_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
 ];
+
+/// The variable that narrows the page to one address.
+const ADDRESS: &str = "PROMETHEUS_ADDR";
 
 const HOST_AND_PORT: &str = "a host and port, such as graphite.example.org:2003";
 
@@ -58,24 +63,43 @@ impl UsedVariables {
         }
         let last = last_good.get(wanted.name).filter(|last| (wanted.is_usable)(last));
         self.used.extend(last.map(|last| (name.clone(), last.clone())));
+        let instead = match last {
+            Some(last) => Instead::LastGood(last.clone()),
+            // Whoever narrows the page does not want the default, which is all addresses.
+            None if wanted.name == ADDRESS => {
+                self.used.insert(name.clone(), Ipv4Addr::LOCALHOST.to_string());
+                Instead::Told("the page is on 127.0.0.1")
+            }
+            None => Instead::Default,
+        };
         self.refused.push(RefusedSetting {
             origin: SettingOrigin::Variable { name, place: variable.place.clone() },
             reason: format!("\"{}\" is not {}", variable.value.escape_debug(), wanted.expected),
-            instead: last.map_or(Instead::Default, |last| Instead::LastGood(last.clone())),
+            instead,
         });
     }
 }
 
-/// The settings of the metrics page, from SkyDNS's variables for Prometheus; without a port there is no page.
+/// The settings of the metrics page, from SkyDNS's variables for Prometheus; without a port or Unix socket there is no page.
 fn page(variable: impl Fn(&str) -> Option<String>) -> Option<MetricsSettings> {
-    let port = variable("PROMETHEUS_PORT")?.parse().ok().filter(|port| *port > 0)?;
+    let port = variable("PROMETHEUS_PORT").and_then(|port| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    let place = match (variable(ADDRESS), port) {
+        (Some(path), _) if path.starts_with('/') => PagePlace::Socket(path.into()),
+        (Some(address), Some(port)) => PagePlace::Address((address.parse::<IpAddr>().ok()?, port).into()),
+        (None, Some(port)) => PagePlace::AllAddresses(port),
+        (_, None) => return None,
+    };
     let default = MetricNames::default();
     let names = MetricNames {
         namespace: variable("PROMETHEUS_NAMESPACE").unwrap_or(default.namespace),
         subsystem: variable("PROMETHEUS_SUBSYSTEM").unwrap_or(default.subsystem),
     };
     let path = variable("PROMETHEUS_PATH").unwrap_or_else(|| "/metrics".to_owned());
-    Some(MetricsSettings { port, path, names })
+    Some(MetricsSettings { place, path, names })
+}
+
+fn is_place(text: &str) -> bool {
+    text.starts_with('/') || text.parse::<IpAddr>().is_ok()
 }
 
 fn is_port(text: &str) -> bool {
@@ -123,6 +147,12 @@ mod tests {
                  old:2003, the last good value, stays"
             ]
         );
+        let place = |pairs: &[(&str, &str)]| read(pairs, &[]).0.page.map(|page| page.place.to_string());
+        let port = ("PROMETHEUS_PORT", "9153");
+        assert_eq!(place(&[port]).as_deref(), Some("port 9153 of all addresses"));
+        assert_eq!(place(&[port, (ADDRESS, "::1")]).as_deref(), Some("[::1]:9153"));
+        assert_eq!(place(&[(ADDRESS, "/run/skydns/metrics")]).as_deref(), Some("/run/skydns/metrics"));
+        assert_eq!(place(&[port, (ADDRESS, "localhost")]).as_deref(), Some("127.0.0.1:9153"), "never wider");
         let (statistics, refused) = read(&[("PROMETHEUS_PORT", "x"), ("PROMETHEUS_NAMESPACE", "a b")], &[]);
         assert_eq!((statistics.page, refused.len()), (None, 2));
         assert_eq!(read(&[("PROMETHEUS_PORT", "0")], &[]), (Statistics::default(), Vec::new()));

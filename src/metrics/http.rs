@@ -11,12 +11,17 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::fmt;
+use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -35,16 +40,60 @@ const LISTEN_RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after a connection could not be accepted: the cause, such as too many open files, lasts for a while.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on a TCP port of all addresses, as SkyDNS does; tries again until the port is free.
+/// Where the page is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PagePlace {
+    /// At a TCP port of all addresses of the host, as SkyDNS has it.
+    AllAddresses(u16),
+    /// At one address.
+    Address(SocketAddr),
+    /// At a Unix socket, which every user of the host may connect to.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for PagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllAddresses(port) => write!(f, "port {port} of all addresses"),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The listener of the page.
+#[derive(Debug)]
+pub enum PageListener {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// Of a Unix socket.
+    Unix(UnixListener),
+}
+
+/// A connection of either kind.
+trait PageStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> PageStream for T {}
+
+impl PageListener {
+    async fn accept(&self) -> io::Result<Box<dyn PageStream>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+/// Listens at a place; tries again until it is free.
 ///
 /// The first failure is logged.
-pub async fn listen(port: u16) -> TcpListener {
+pub async fn listen(place: &PagePlace) -> PageListener {
     let mut logged = false;
     loop {
-        match bind(port).await {
+        match bind(place).await {
             Ok(listener) => return listener,
             Err(error) if !logged => {
-                log::error!("PROMETHEUS_PORT: cannot listen on port {port}, trying again: {error}");
+                log::error!("metrics: cannot listen on {place}, which is tried again: {error}");
                 logged = true;
             }
             Err(_) => {}
@@ -53,24 +102,37 @@ pub async fn listen(port: u16) -> TcpListener {
     }
 }
 
-/// Binds a port for IPv6 and IPv4.
-async fn bind(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Ok(listener) => Ok(listener),
-        // The host may have no IPv6.
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
+async fn bind(place: &PagePlace) -> io::Result<PageListener> {
+    match place {
+        PagePlace::AllAddresses(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).await {
+            Ok(listener) => Ok(PageListener::Tcp(listener)),
+            // The host may have no IPv6.
+            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await.map(PageListener::Tcp),
+        },
+        PagePlace::Address(address) => TcpListener::bind(address).await.map(PageListener::Tcp),
+        PagePlace::Socket(path) => bind_socket(path).map(PageListener::Unix),
     }
 }
 
+/// Binds a Unix socket, in the place of one that an earlier process left.
+fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
 /// Serves the page at a path, for ever; `page` makes its text for each request.
-pub async fn serve(listener: TcpListener, path: String, page: impl Fn() -> String + Send + Sync + 'static) {
+pub async fn serve(listener: PageListener, path: String, page: impl Fn() -> String + Send + Sync + 'static) {
     let (path, page) = (Arc::new(path), Arc::new(page));
     let mut connections = JoinSet::new();
     let mut open: Vec<OpenConnection> = Vec::new();
     loop {
         while connections.try_join_next().is_some() {}
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 log::debug!("metrics: accepting: {error}");
                 tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
@@ -107,7 +169,7 @@ fn make_room(open: &mut Vec<OpenConnection>) {
 
 /// Serves one connection until the client closes it.
 async fn connection(
-    stream: TcpStream,
+    stream: Box<dyn PageStream>,
     path: &str,
     page: &(impl Fn() -> String + Sync),
     has_asked: &AtomicBool,
@@ -141,11 +203,14 @@ fn respond(request: &Request<Incoming>, path: &str, page: &impl Fn() -> String) 
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     async fn served() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        tokio::task::spawn_local(serve(listener, "/metrics".to_owned(), || "the page\n".to_owned()));
+        tokio::task::spawn_local(serve(PageListener::Tcp(listener), "/metrics".to_owned(), || {
+            "the page\n".to_owned()
+        }));
         address
     }
 

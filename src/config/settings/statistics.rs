@@ -20,14 +20,22 @@ pub struct StatisticsVariable {
 }
 
 /// All variables of statistics, in the order of the documents.
-pub const STATISTICS: [StatisticsVariable; 12] = [
+pub const STATISTICS: [StatisticsVariable; 13] = [
     StatisticsVariable {
         name: "PROMETHEUS_PORT",
         takes: "PORT",
-        summary: "port of the metrics page for Prometheus, over HTTP on all addresses of the host",
+        summary: "port of the metrics page for Prometheus, over HTTP",
         details: "With 0 there is no page.",
         default: DefaultValue::Unset("none; there is no page"),
         example: "9153",
+    },
+    StatisticsVariable {
+        name: "PROMETHEUS_ADDR",
+        takes: "ADDRESS",
+        summary: "address of the metrics page: an IP address of the host, or the path of a Unix socket, which needs no port",
+        details: "Without it everybody who reaches the host can read the page: give `127.0.0.1` if Prometheus runs there.",
+        default: DefaultValue::Unset("all addresses of the host"),
+        example: "127.0.0.1",
     },
     StatisticsVariable {
         name: "PROMETHEUS_PATH",
