@@ -5,6 +5,7 @@
 //! them. What cannot be used replaces nothing.
 
 use super::derive::{Basis, Derived, KeysBefore};
+use super::host::host;
 use super::last_good::LastGoodKeeper;
 use super::refused::{RefusedBy, RefusedSettings};
 use super::settled::SettledSettings;
@@ -163,6 +164,9 @@ impl SettingsFollower {
                     self.refresh_upstreams(&forwarder);
                     self.log_keys();
                     self.look_at_store();
+                    if self.read_host() {
+                        self.pass_on(&forwarder, &client_policy);
+                    }
                 }
                 Some(NewSettings { spec, keys_origin, host, done }) = new_settings.recv() => {
                     (self.base, self.keys_origin, self.host) = (spec, keys_origin, host);
@@ -182,6 +186,19 @@ impl SettingsFollower {
             return false;
         }
         self.stored = stored;
+        self.take(self.derive())
+    }
+
+    /// Follows a new name of the host; `true` if that changed the configuration in use.
+    fn read_host(&mut self) -> bool {
+        let host = host();
+        if host == self.host {
+            return false;
+        }
+        if host.hostname != self.host.hostname {
+            log::info!("the host is called {} now, and was called {}", host.hostname, self.host.hostname);
+        }
+        self.host = host;
         self.take(self.derive())
     }
 
@@ -258,6 +275,10 @@ impl SettingsFollower {
         self.keep(&config, refused.is_empty());
         self.log_keys();
         let before = std::mem::replace(&mut self.spec, spec);
+        let (odd, told) = (self.spec.oddities(), before.oddities());
+        for text in odd.iter().filter(|text| self.started.is_none() || !told.contains(text)) {
+            log::warn!("{text}");
+        }
         let has_changed = **self.config.load() != config;
         if let Some(started) = &self.started {
             for (level, line) in changes_until_restart(started, &before, &self.spec) {

@@ -14,6 +14,7 @@ mod exit_code;
 mod input;
 mod layers;
 mod local;
+mod odd;
 mod origin;
 mod refused;
 mod settings;

@@ -79,6 +79,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
             (spec.clone(), None)
         }
     };
+    spec.oddities().iter().for_each(|odd| report.note(odd));
     match Config::new(&spec, &host()) {
         Ok(config) => {
             report.found(&format!("domain {}", config.zone.domain()));
