@@ -41,7 +41,7 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
         };
         match content {
             Ok(content) => {
-                layers.variables.add_file(file, &read_env_file(&String::from_utf8_lossy(&content)))
+                layers.variables.add_file(file, &read_env_file(&String::from_utf8_lossy(&content)));
             }
             Err(error) => return fail(USAGE, &format!("check: {}: cannot be read: {error}", file.display())),
         }
@@ -124,7 +124,8 @@ fn noticeable(publisher: &Publisher, config: &Config, spec: &Spec, report: &Repo
     }
     let (stubs, left_out) = stub_notices(&published, config);
     for StubNotice { is_warning, text } in stubs.values().chain(&left_out) {
-        if *is_warning { report.note(text) } else { report.found(text) }
+        let tell = if *is_warning { Report::note } else { Report::found };
+        tell(report, text);
     }
 }
 
