@@ -93,7 +93,7 @@ pub async fn listen(place: &PagePlace) -> PageListener {
         match bind(place).await {
             Ok(listener) => return listener,
             Err(error) if !logged => {
-                log::error!("metrics: cannot listen on {place}, which is tried again: {error}");
+                log::error!("metrics: cannot listen on {place}, trying again: {error}");
                 logged = true;
             }
             Err(_) => {}

@@ -32,8 +32,8 @@ pub const STATISTICS: [StatisticsVariable; 13] = [
     StatisticsVariable {
         name: "PROMETHEUS_ADDR",
         takes: "ADDRESS",
-        summary: "address of the metrics page: an IP address of the host, or the path of a Unix socket, which needs no port",
-        details: "Without it everybody who reaches the host can read the page: give `127.0.0.1` if Prometheus runs there.",
+        summary: "address of the metrics page: an IP address, or the path of a Unix socket",
+        details: "A Unix socket needs no port. Without an address everybody who reaches the host can read the page: give `127.0.0.1` if Prometheus runs there.",
         default: DefaultValue::Unset("all addresses of the host"),
         example: "127.0.0.1",
     },
