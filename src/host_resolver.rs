@@ -102,7 +102,7 @@ pub(crate) fn overwritten(root: &Path) -> Option<String> {
     }
     if !is_our_link(&resolv_conf) {
         return Some(format!(
-            "/etc/resolv.conf does not lead to the agent any more: it is {}",
+            "/etc/resolv.conf does not name the agent any more: it is {}",
             describe(&resolv_conf)
         ));
     }

@@ -314,7 +314,7 @@ fn what_overwrites_resolv_conf_is_told() {
     host.machine.run("skydns resolv-conf disable; mkdir -p /run/NetworkManager");
     host.machine.run("echo nameserver 10.9.0.77 > /run/NetworkManager/no-stub-resolv.conf");
     let (is_done, text) = host.machine.try_run("skydns resolv-conf enable");
-    assert!(!is_done && text.contains("so it was taken back"), "{text}");
+    assert!(!is_done && text.contains("so the change was undone"), "{text}");
     host.finds_outside(3, "taken back");
     assert_eq!(settings(&host.machine), "");
 }

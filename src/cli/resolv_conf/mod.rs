@@ -58,19 +58,19 @@ enum ResolvConfError {
     )]
     Usage(String),
     #[error(
-        "nothing answers at {address}, so resolv.conf stays: {source} (systemctl start skydns.socket; --force)"
+        "nothing answers at {address}, so nothing is changed: {source} (systemctl start skydns.socket; --force)"
     )]
     Silent { address: SocketAddr, source: io::Error },
     #[error(
-        "names were looked up before the change and are not after it ({0}), so it was taken back (--force)"
+        "names could be looked up before the change and not after it ({0}), so the change was undone (--force)"
     )]
     NoLookups(io::Error),
-    #[error("{name} is not at work on this host: leave out --how, and \"enable\" finds what is")]
+    #[error("{name} does not run on this host: leave out --how, and \"enable\" finds what does")]
     NotHere { name: &'static str },
     #[error("{}: another program wrote this file; remove or rename it first", path.display())]
     NotOurs { path: PathBuf },
     #[error(
-        "{} is not the agent's any more, another program replaced it; it stays, and what was there before is kept as {}",
+        "another program has replaced {}, so it is left as it is; the file from before \"enable\" is {}",
         resolv.display(),
         before.display()
     )]
@@ -85,7 +85,7 @@ fn hint(error: &io::Error) -> &'static str {
             " (it is mounted there, as in a container: what mounts it has to be changed)"
         }
         io::ErrorKind::PermissionDenied => {
-            " (it takes root, and a file without the immutable attribute: lsattr)"
+            " (only root may do this; if you are root, lsattr shows whether the file is immutable)"
         }
         _ => "",
     }
@@ -157,7 +157,9 @@ impl ResolvConfAction {
             ["disable"] => Ok(Self::Disable),
             ["status"] => Ok(Self::Status),
             [] => Err(ResolvConfError::Usage("what is to be done?".to_owned())),
-            [word, ..] => Err(ResolvConfError::Usage(format!("\"{word}\" is not to be understood"))),
+            [word, ..] => {
+                Err(ResolvConfError::Usage(format!("\"{word}\" is none of enable, disable and status")))
+            }
         }
     }
 }
@@ -207,7 +209,9 @@ impl Host<'_> {
         let done = self.enable(takeover)?;
         match before {
             Err(error) => {
-                println!("names outside of the site are not looked up now, nor were they before: {error}");
+                println!(
+                    "names outside of the site cannot be looked up, before the change and after it: {error}"
+                );
                 Ok(done)
             }
             Ok(()) => match host_check::settles(self.root) {
@@ -272,11 +276,9 @@ impl Host<'_> {
             let is_set = managers.iter().any(|other| other.word == manager.word);
             println!("{} {}", manager.name, if is_set { manager.from_now } else { manager.by_itself });
         }
-        let what = if state.is_link { "leads to" } else { "names systemd-resolved, which asks" };
-        println!(
-            "{} {what} the agent now; \"skydns resolv-conf disable\" undoes it",
-            self.files.resolv.display()
-        );
+        let what =
+            if state.is_link { "names the agent" } else { "names systemd-resolved, which asks the agent" };
+        println!("{} {what} now; \"skydns resolv-conf disable\" undoes this", self.files.resolv.display());
         let is_resolved_set = managers.iter().any(|manager| manager.word == "resolved");
         host_check::notes(self.root, is_resolved_set).iter().for_each(|note| println!("{note}"));
     }
@@ -300,9 +302,9 @@ impl Host<'_> {
         let _ = fs::remove_dir_all(self.root.join(UPSTREAMS_DIR));
         match restored? {
             Restored::Nothing if state.is_none() => {
-                println!("{} does not lead to the agent", self.files.resolv.display());
+                println!("{} does not name the agent: nothing to undo", self.files.resolv.display());
             }
-            _ => println!("{} is again what it was", self.files.resolv.display()),
+            _ => println!("{} is as it was before \"enable\"", self.files.resolv.display()),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -325,10 +327,10 @@ impl Host<'_> {
         }
         let overwritten = host_resolver::overwritten(self.root);
         if let Some(reason) = &overwritten {
-            println!("{reason}; enable again");
+            println!("{reason}; run \"skydns resolv-conf enable\" again");
         }
         if fs::symlink_metadata(&self.files.before).is_ok() {
-            println!("{}: what was there before", self.files.before.display());
+            println!("{}: the file from before \"enable\"", self.files.before.display());
         }
         Ok(if is_enabled && overwritten.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
