@@ -26,6 +26,9 @@ const MOST: Duration = Duration::from_secs(2);
 /// Longest time from the end of the cause to full service.
 const UNTIL_WELL: Duration = Duration::from_secs(60);
 
+/// After which the C library asks again: on a busy machine the second question may be lost as well.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Where the agent listens inside.
 const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 53);
 
@@ -223,7 +226,11 @@ impl Host {
         );
         say(&self.table);
         assert!(!serves || direct <= MOST, "{what}: no answer for {direct:?}\n{}", self.machine.journal());
-        assert!(through_libc <= MOST, "{what}: no answer for {through_libc:?}\n{}", self.machine.journal());
+        assert!(
+            through_libc <= MOST + RETRY,
+            "{what}: no answer for {through_libc:?}\n{}",
+            self.machine.journal()
+        );
         assert!(well <= UNTIL_WELL, "{what}: {well:?}\n{}", self.machine.journal());
     }
 
