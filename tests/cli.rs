@@ -629,15 +629,14 @@ fn syslog_gets_rfc_5424_when_that_is_asked_for() {
     assert_eq!(message.split(' ').nth(3), Some("skydns"), "{message}");
 }
 
-/// What is served over HTTP; nothing if nobody listens.
+/// What is served over HTTP; nothing if nobody listens, and less if the connection is reset.
 fn page(port: u16, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-        .expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("a page");
-    text
+    let _ =
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8(text).expect("text")
 }
 
 #[test]
@@ -846,7 +845,7 @@ fn completions_are_what_the_shell_takes() {
     };
     assert_eq!(offered("skydns -round"), "-round-robin");
     assert_eq!(offered("skydns resolv-conf e"), "enable");
-    assert_eq!(offered("skydns resolv-conf --f"), "--force");
+    assert_eq!(offered("skydns resolv-conf --fo"), "--force");
     assert_eq!(offered("skydns keygen -"), "-a -z -K --help");
     assert_eq!(offered("skydns help ver"), "version");
     assert_eq!(offered("skydns -log "), "stderr syslog syslog5424");

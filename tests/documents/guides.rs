@@ -3,15 +3,19 @@
 use super::commands::{assignments, commands, config, service};
 use super::markdown::{Document, GUIDES, all, guides};
 use super::{page, refused, shipped, variables};
-use skydns::config::{VariablesFile, flags};
+use skydns::config::{CommandOperand, VariablesFile, flags, shown_commands};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Options of `keygen` and of other programs, and placeholders.
-const OTHER_OPTIONS: [&str; 6] = ["-offline", "-a", "-z", "-p", "-flag", "--flag"];
+const OTHER_OPTIONS: [&str; 4] = ["-offline", "-p", "-flag", "--flag"];
 
-/// Files that belong to the system.
-const OF_THE_SYSTEM: [&str; 4] = ["/etc/resolv.conf", "/etc/dhcp/", "/etc/ssl/", "/etc/hosts"];
+/// Files that belong to the system, and the directory that the unit makes (RuntimeDirectory=).
+const OF_THE_SYSTEM: [&str; 6] =
+    ["/etc/resolv.conf", "/etc/dhcp/", "/etc/ssl/", "/etc/hosts", "/etc/NetworkManager/", "/run/skydns/"];
+
+/// Variables of the scripts of packages.
+const OF_PACKAGES: [&str; 1] = ["SKYDNS_PURGE_KEYS"];
 
 /// Fails with every problem at once.
 fn none(problems: &[String]) {
@@ -68,7 +72,8 @@ fn every_flag_in_a_guide_exists() {
 /// A flag has to exist, and has to accept its value if the span shows one.
 fn flag(span: &str) -> Result<(), String> {
     let (name, value) = span.split_once([' ', '=']).map_or((span, None), |(name, value)| (name, Some(value)));
-    if name == "-" || OTHER_OPTIONS.contains(&name) {
+    let mut of_commands = shown_commands().flat_map(|entry| entry.details).filter_map(CommandOperand::word);
+    if name == "-" || OTHER_OPTIONS.contains(&name) || of_commands.any(|word| word == name) {
         return Ok(());
     }
     let known = flags().find(|flag| name == format!("-{}", flag.name)).ok_or("no such flag")?;
@@ -97,7 +102,7 @@ fn every_variable_in_a_document_exists() {
     for document in all() {
         let unknown = variables_in(&document.text)
             .into_iter()
-            .filter(|name| !known.contains(name) && !sources.contains(*name));
+            .filter(|name| !known.contains(name) && !sources.contains(*name) && !OF_PACKAGES.contains(name));
         problems.extend(unknown.map(|name| format!("{}: {name}", document.file)));
     }
     none(&problems);

@@ -156,9 +156,10 @@ impl ResolvConfAction {
             }
             ["disable"] => Ok(Self::Disable),
             ["status"] => Ok(Self::Status),
-            [] => Err(ResolvConfError::Usage("what is to be done?".to_owned())),
-            [word, ..] => {
-                Err(ResolvConfError::Usage(format!("\"{word}\" is none of enable, disable and status")))
+            [] => Err(ResolvConfError::Usage("it takes one of enable, disable and status".to_owned())),
+            words => {
+                let words = words.join(" ");
+                Err(ResolvConfError::Usage(format!("\"{words}\" is none of enable, disable and status")))
             }
         }
     }

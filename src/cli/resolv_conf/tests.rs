@@ -101,9 +101,9 @@ fn without_an_agent_nothing_changes() {
     assert!(error.starts_with("nothing answers at 192.0.2.1:53, so nothing is changed"), "{error}");
     assert_eq!(host.files(), [""; 0]);
     for (words, message) in [
-        ("", "what is to be done?"),
+        ("", "it takes one of enable, disable and status"),
         ("enable x", "\"x\" is not an IP address"),
-        ("disable now", "\"disable\" is not"),
+        ("disable now", "\"disable now\" is none of enable, disable and status"),
         ("--now", "no option --now"),
     ] {
         let error = host.run(words).expect_err("an error").to_string();
