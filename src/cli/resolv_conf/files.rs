@@ -30,14 +30,21 @@ impl ResolvConfFiles {
         }
     }
 
-    /// Writes the agent's own file, and makes resolv.conf a link to it.
-    pub(super) fn enable(&self, addresses: &[IpAddr]) -> Result<(), ResolvConfError> {
+    /// Writes the agent's own file with all these addresses, of which the agent's own are some, and makes resolv.conf a link to
+    /// it.
+    pub(super) fn enable(&self, addresses: &[IpAddr], own: &[IpAddr]) -> Result<(), ResolvConfError> {
         // Other lines of the present file (search, options) stay in force.
         let present = regular_file::read(&self.resolv).unwrap_or_default();
-        write(&self.ours, &content(&String::from_utf8_lossy(&present), addresses))?;
+        let text = String::from_utf8_lossy(&present);
         if host_resolver::is_our_link(&self.resolv) {
-            return Ok(());
+            if !host_resolver::is_our_text(&present) {
+                // A DHCP client wrote through the link: these are the servers of today.
+                let servers = host_resolver::name_servers(&text).into_iter().filter(|ip| !own.contains(ip));
+                self.refresh(&servers.map(|ip| ip.to_string()).collect::<Vec<_>>())?;
+            }
+            return write(&self.ours, &content(&text, addresses));
         }
+        write(&self.ours, &content(&text, addresses))?;
         let older = self.save()?;
         if let Err(error) = self.replace() {
             // The file that was saved is still in its place; one that an earlier run saved is wanted again.

@@ -253,7 +253,7 @@ impl Host<'_> {
         // The settings are hooks that look for the state.
         write(&self.root.join(STATE_FILE), &state.text())?;
         managers.iter().try_for_each(|manager| manager.set(self.root, &takeover.servers()))?;
-        if state.is_link { self.files.enable(&takeover.servers()) } else { Ok(()) }
+        if state.is_link { self.files.enable(&takeover.servers(), &takeover.own) } else { Ok(()) }
     }
 
     /// Removes the state and the settings of its managers, but for those that are set again. What cannot be removed is told.
