@@ -108,17 +108,58 @@ fn life(release: &'static str) {
         machine.try_run("skydns check -machines http://etcd.example.net:2379 -records /etc/skydns/records");
     assert!(text.contains("problem: etcd: http://etcd.example.net:2379: "), "{text}");
 
-    // Removed: stopped and disabled. Purged: gone.
+    goes_and_comes_back(&machine);
+    assert_eq!(fs::symlink_metadata(machine.path("/etc/resolv.conf")).expect("a file").ino(), before);
+}
+
+const OWN: &str = "getent ahosts web.example.skydns.local | grep -c 192.0.2.80";
+const OUTSIDE: &str = "getent ahosts n$(cat /proc/sys/kernel/random/uuid).example.org | grep -c 192.0.2.99";
+
+/// The host resolves after each: a newer version, an older one, the package removed, installed again, purged.
+fn goes_and_comes_back(machine: &Machine) {
+    let both = || {
+        machine.until(OWN, "3");
+        machine.until(OUTSIDE, "3");
+    };
+    machine.run("cd /etc/skydns/keys && skydns keygen skydns.local; skydns resolv-conf enable");
+    both();
+    fs::copy(&packages().next, machine.shared().join("next.deb")).expect("a package");
+    // A setting that cannot be used is told, and does not keep the new version from starting.
+    let bad = "/etc/skydns/skydns.conf.d/99-bad.conf";
+    let told = machine.run(&format!("echo SKYDNS_NDOTS=many > {bad}; apt-get install -y /t/next.deb 2>&1"));
+    assert!(told.contains("check -offline") && told.contains("SKYDNS_NDOTS"), "{told}");
+    machine.run(&format!("rm {bad}"));
+    both();
+    machine.run("apt-get install -y --allow-downgrades /t/skydns.deb");
+    assert!(machine.run("dpkg-query -W -f '${Version}' skydns").starts_with("3.0.0"));
+    both();
+
+    // Removed: stopped and disabled.
     machine.run("apt-get remove -y skydns");
+    machine.until(OUTSIDE, "3");
     let (_, state) =
         machine.try_run("systemctl is-active skydns.socket skydns.service; ls /etc/systemd/system/*.wants");
     assert!(state.starts_with("inactive\ninactive\n") && !state.contains("skydns"), "{state}");
     assert!(machine.path("/etc/default/skydns").exists());
-    machine.run("apt-get purge -y skydns");
-    let left = machine.run("find / -xdev -path /proc -prune -o -path /t -prune -o -path /var/log -prune -o -iname '*skydns*' -print");
-    assert_eq!(left, "");
+
+    // Installed again: as it was.
+    machine.run("apt-get install -y /t/skydns.deb");
+    assert_eq!(machine.run("systemctl is-enabled skydns.socket skydns.service"), "enabled\nenabled");
+    both();
+    machine.run("skydns resolv-conf status");
+
+    // Purged: gone, but for private keys, unless these are to go as well.
+    let left = "find / -xdev -path /proc -prune -o -path /t -prune -o -path /var/log -prune -o -iname '*skydns*' -print";
+    let told = machine.run("apt-get purge -y skydns 2>&1");
+    assert!(told.contains("not purged, remove it yourself:"), "{told}");
+    machine.until(OUTSIDE, "3");
+    let kept = machine.run(left);
+    let is_key = |path: &str| path.starts_with("/etc/skydns/keys/K") || path == "/etc/skydns";
+    assert!(kept.contains(".private") && kept.lines().all(is_key), "{kept}");
+    machine.run("apt-get install -y /t/skydns.deb; SKYDNS_PURGE_KEYS=yes apt-get purge -y skydns");
+    assert_eq!(machine.run(left), "");
     assert!(!machine.try_run("getent passwd skydns").0);
-    assert_eq!(fs::symlink_metadata(machine.path("/etc/resolv.conf")).expect("a file").ino(), before);
+    machine.until(OUTSIDE, "3");
 }
 
 /// Keys that only root can read reach the agent as credentials.
@@ -519,6 +560,7 @@ fn the_rpm_installs_and_goes() {
     let Some(_machines) = machines("the .rpm") else { return };
     let machine = plain("trixie");
     fs::copy(&packages().rpm, machine.shared().join("skydns.rpm")).expect("a package");
+    let _upstream = upstream(&machine);
     // The root's own packages are Debian's, so rpm knows of no systemd.
     machine.run("rpm -i --nodeps /t/skydns.rpm");
     machine.run(ENABLE);
@@ -526,7 +568,18 @@ fn the_rpm_installs_and_goes() {
     machine.run("echo '# mine' >> /etc/default/skydns; rpm -U --nodeps --replacepkgs /t/skydns.rpm");
     assert!(machine.run("tail -1 /etc/default/skydns").contains("mine"));
     assert!(short(&machine, "skydns.local SOA").starts_with("ns.dns."));
-    machine.run("rpm -e --nodeps skydns");
+    machine.run("cp -r /usr/share/doc/skydns/examples/records/local /etc/skydns/records/");
+    machine.until("dig @127.0.0.1 +short web.example.skydns.local A", "192.0.2.80");
+    machine.run("skydns resolv-conf enable");
+    machine.until(OWN, "3");
+    let told = machine.run("rpm -e --nodeps skydns 2>&1");
+    machine.until(OUTSIDE, "3");
+    // What is left is what an operator wrote, and it is told.
+    let left = machine.run("find /etc /var/lib /usr /run -xdev -iname '*skydns*' ! -path '/var/lib/rpm/*' ! -path '/run/systemd/*'");
+    let (records, saved) = ("/etc/skydns/records/local/skydns/example/web", "/etc/default/skydns.rpmsave");
+    assert!(told.contains(records) && told.contains(saved), "{told}");
+    let is_told = |path: &str| path == saved || records.starts_with(path);
+    assert!(left.lines().all(is_told), "{left}");
     let (_, state) =
         machine.try_run("systemctl is-active skydns.socket skydns.service; ls /etc/systemd/system/*.wants");
     assert!(state.starts_with("inactive\ninactive\n") && !state.contains("skydns"), "{state}");
