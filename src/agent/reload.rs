@@ -27,6 +27,8 @@ pub(super) struct Reload {
     pub(super) used: GivenTexts,
     pub(super) reread: SettingsReader,
     pub(super) reporter: ReloadReporter,
+    /// What was logged of names in the files of variables that mean nothing here.
+    pub(super) noticed: Vec<String>,
     /// The variables of statistics at the start, and when they were read last.
     pub(super) statistics: (Vec<Option<String>>, Vec<Option<String>>),
     pub(super) publisher: Arc<Publisher>,
@@ -72,6 +74,12 @@ impl Reload {
     /// `-strict` is set, and a setting is refused. The text is for the operator.
     async fn take(&mut self, tasks: &mut Tasks) -> Result<(), String> {
         let layers = (self.reread)();
+        let notices = layers.variables.notices();
+        notices
+            .iter()
+            .filter(|notice| !self.noticed.contains(notice))
+            .for_each(|notice| log::warn!("{notice}"));
+        self.noticed = notices.to_vec();
         // The host may have been renamed since the start.
         let host = host();
         let settled = settle(&layers, &self.used, &host);
