@@ -301,7 +301,8 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
                 .concat();
         outcome(&mut skydns(&all.iter().map(String::as_str).collect::<Vec<_>>()))
     };
-    assert_eq!(check(&[]).0, 0);
+    let (code, text) = check(&[]);
+    assert!(code == 0 && text.contains("note: there is no /nonexistent\n"), "{code} {text}");
     let (code, text) = check(&away);
     assert!(code == 69 && text.contains("problem: etcd: http://127.0.0.1:1: "), "{code} {text}");
     assert_eq!(check(&[&away[..], &["-offline"]].concat()).0, 0, "no store is asked");

@@ -66,8 +66,18 @@ impl Environment {
         self.env_file.iter().for_each(|file| self.add(file, &mut variables));
         let Some(dir) = &self.conf_dir else { return variables };
         match files(dir) {
-            Ok(files) => files.iter().for_each(|file| self.add(file, &mut variables)),
-            Err(error) => variables.add_unreadable(dir, &error),
+            Ok(files) => {
+                // What a file held that is gone does not stand in for another one of its name.
+                lock(&self.held)
+                    .retain(|held, _| files.contains(held) || self.env_file.as_ref() == Some(held));
+                files.iter().for_each(|file| self.add(file, &mut variables));
+            }
+            Err(error) => {
+                let held: Vec<_> =
+                    lock(&self.held).keys().filter(|file| file.starts_with(dir)).cloned().collect();
+                held.iter().for_each(|file| self.add(file, &mut variables));
+                variables.add_unreadable(dir, &error);
+            }
         }
         variables
     }
@@ -157,5 +167,7 @@ mod tests {
         let variables = environment.read();
         assert_eq!(values(&variables), ["3", "1", "1"], "what is gone is gone");
         assert!(variables.refused().is_empty());
+        std::fs::create_dir(dir.path().join("10-a.conf")).expect("a directory");
+        assert_eq!(values(&environment.read()), ["3", "1", "1"]);
     }
 }

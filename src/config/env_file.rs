@@ -152,7 +152,10 @@ impl EnvFileReader {
     }
 
     fn pass_over(&mut self, reason: &'static str) {
-        self.read.problems.push(LineProblem { line: self.name_line + 1, reason });
+        let problem = LineProblem { line: self.name_line + 1, reason };
+        if self.read.problems.last() != Some(&problem) {
+            self.read.problems.push(problem);
+        }
         self.reset();
     }
 

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+/// Maximum number of lines of a file that are named because they set nothing: one may be no file of variables at all.
+const MAX_PROBLEMS: usize = 5;
+
 /// Variables that are set, and what of their files is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
@@ -42,9 +45,14 @@ impl Variables {
     /// Sets the variables of a file. Lines and names that cannot be used are noted.
     pub fn add_file(&mut self, file: &Path, content: &VariablesFile) {
         let place = |line| Place { file: file.to_owned(), line };
-        for problem in &content.problems {
+        for problem in content.problems.iter().take(MAX_PROBLEMS) {
             let origin = SettingOrigin::Line(place(problem.line));
             let reason = problem.reason.to_owned();
+            self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
+        }
+        if let Some(more) = content.problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
+            let (origin, reason) =
+                (SettingOrigin::File(file.to_owned()), format!("{more} more lines set nothing"));
             self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
         }
         for assignment in &content.assignments {

@@ -33,6 +33,9 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
     if is_of_unit && let Some(result) = as_service::run(&layers.args, file) {
         return result.unwrap_or_else(|error| fail(SYSTEM, &error));
     }
+    for named in [&spec.env_file, &spec.conf_dir].into_iter().flatten().filter(|named| !named.exists()) {
+        Report::default().note(&format!("there is no {}", named.display()));
+    }
     let mut layers = Layers { variables: Environment::of_unit(spec).read(), ..layers };
     if let Some(file) = file {
         let content = match as_service::is_file_passed() {
