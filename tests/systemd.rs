@@ -671,7 +671,9 @@ fn the_image_needs_nothing_else() {
             "etc/nsswitch.conf",
             "etc/passwd",
             "etc/ssl/certs/ca-certificates.crt",
-            "usr/bin/skydns"
+            "usr/bin/skydns",
+            "usr/share/doc/skydns/LICENSE",
+            "usr/share/doc/skydns/THIRD-PARTY-LICENSES"
         ]
     );
     if let Some(image) = &packages().image {
