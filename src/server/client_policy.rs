@@ -19,8 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Minimum pause between two listings of the interfaces that are caused by clients which are not trusted.
-const MIN_REFRESH_PAUSE: Duration = Duration::from_millis(200);
+/// Minimum pause after a listing of the interfaces that a client caused which is not trusted.
+///
+/// A container asks no sooner after its bridge is there, even when strangers cause listings all the time.
+const MIN_REFRESH_PAUSE: Duration = Duration::from_millis(5);
+
+/// The pause is at least so many times the time that the listing took: with thousands of interfaces it takes milliseconds, and
+/// strangers must not make it cost more than a twentieth of a core.
+const REFRESH_PAUSE_RATIO: u32 = 19;
 
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,8 +174,8 @@ const fn v6(first: u16, len: u8) -> IpNet {
 pub struct ClientPolicy {
     allowed_clients: ArcSwap<AllowedClients>,
     started: Instant,
-    /// When a client last caused a listing of the interfaces, in milliseconds since the start.
-    refreshed: AtomicU64,
+    /// From when on a client may cause a listing of the interfaces, in microseconds since the start.
+    next_refresh: AtomicU64,
     failures: RateLimitedLog,
 }
 
@@ -179,7 +185,7 @@ impl ClientPolicy {
         let client_policy = Self {
             allowed_clients: ArcSwap::default(),
             started: Instant::now(),
-            refreshed: AtomicU64::new(0),
+            next_refresh: AtomicU64::new(0),
             failures: RateLimitedLog::default(),
         };
         client_policy.refresh(allow);
@@ -208,24 +214,36 @@ impl ClientPolicy {
         }
     }
 
-    /// The class of a client. If the client is not trusted, the interfaces are listed again, at most every 200 ms: it may be
-    /// in a network that this host was connected to just now.
+    /// The class of a client. If the client is not trusted, the interfaces are listed again, after a pause since the last time:
+    /// it may be in a network that this host was connected to just now.
     pub(super) fn class_of(&self, client: &Origin, allow: &Allow) -> ClientClass {
         let client_class = self.allowed_clients.load().class_of(client);
-        if client_class.is_trusted() || !self.may_refresh() {
+        let begun = self.started.elapsed();
+        if client_class.is_trusted() || !self.may_refresh(begun) {
             return client_class;
         }
         self.refresh(allow);
+        let ended = self.started.elapsed();
+        self.next_refresh.store(micros(ended + pause_after(ended - begun)), Ordering::Relaxed);
         self.allowed_clients.load().class_of(client)
     }
 
-    fn may_refresh(&self) -> bool {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (now, refreshed) = (millis(self.started.elapsed()), self.refreshed.load(Ordering::Relaxed));
-        let claim =
-            || self.refreshed.compare_exchange(refreshed, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        now.saturating_sub(refreshed) >= millis(MIN_REFRESH_PAUSE) && claim()
+    /// Whether the interfaces may be listed at a time since the start. Of several workers one may.
+    fn may_refresh(&self, now: Duration) -> bool {
+        let next = self.next_refresh.load(Ordering::Relaxed);
+        let later = micros(now + MIN_REFRESH_PAUSE);
+        micros(now) >= next
+            && self.next_refresh.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+}
+
+/// How long no client may cause another listing, after one that took so long.
+fn pause_after(listing: Duration) -> Duration {
+    listing.saturating_mul(REFRESH_PAUSE_RATIO).max(MIN_REFRESH_PAUSE)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -382,6 +400,18 @@ mod tests {
         for ip in ["203.0.113.1", "2001:db8:2::7", "::ffff:8.8.8.8"] {
             assert_eq!(any.class_of(&by(ip, 2)), ClientClass::Open, "{ip}");
         }
+    }
+
+    #[test]
+    fn listings_that_strangers_cause_take_a_twentieth_of_a_core() {
+        let client_policy = ClientPolicy::new(&NONE);
+        let at = Duration::from_millis;
+        assert!(client_policy.may_refresh(at(1)));
+        assert!(!client_policy.may_refresh(at(1)), "another worker has begun");
+        assert!(!client_policy.may_refresh(at(5)));
+        assert!(client_policy.may_refresh(at(6)));
+        assert_eq!(pause_after(Duration::from_micros(50)), MIN_REFRESH_PAUSE);
+        assert_eq!(pause_after(at(10)), at(190));
     }
 
     #[test]
