@@ -8,11 +8,32 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Options of `keygen` and of other programs, and placeholders.
-const OTHER_OPTIONS: [&str; 4] = ["-offline", "-p", "-flag", "--flag"];
+const OTHER_OPTIONS: [&str; 11] = [
+    "-offline",
+    "-p",
+    "-v",
+    "-flag",
+    "--flag",
+    "--dns",
+    "--network",
+    "--network-veth",
+    "--private-network",
+    "--resolv-conf",
+    "--sysctl",
+];
 
-/// Files that belong to the system, and the directory that the unit makes (RuntimeDirectory=).
-const OF_THE_SYSTEM: [&str; 6] =
-    ["/etc/resolv.conf", "/etc/dhcp/", "/etc/ssl/", "/etc/hosts", "/etc/NetworkManager/", "/run/skydns/"];
+/// Files that belong to the system or to SkyDNS 2, and the directory that the unit makes (RuntimeDirectory=).
+const OF_THE_SYSTEM: [&str; 9] = [
+    "/etc/resolv.conf",
+    "/etc/dhcp/",
+    "/etc/ssl/",
+    "/etc/hosts",
+    "/etc/NetworkManager/",
+    "/run/skydns/",
+    "/etc/systemd/nspawn/",
+    "/etc/systemd/system/skydns2.service",
+    "/usr/local/",
+];
 
 /// Variables of the scripts of packages.
 const OF_PACKAGES: [&str; 1] = ["SKYDNS_PURGE_KEYS"];

@@ -7,12 +7,15 @@ use std::collections::BTreeSet;
 const ROOT: [&str; 4] = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
 
 /// Documents of `docs/` that are written for operators. All others there are for developers.
-pub(crate) const GUIDES: [&str; 10] = [
+pub(crate) const GUIDES: [&str; 13] = [
     "README.md",
     "announce.md",
     "ask.md",
+    "backup.md",
     "configure.md",
+    "containers.md",
     "forward.md",
+    "image.md",
     "migrate.md",
     "operate.md",
     "sign.md",
