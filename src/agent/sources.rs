@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Maximum time without a beat of the thread that reads files: a disk may stall, and what is in memory is still answered.
 const MAX_FILES_PAUSE: Duration = Duration::from_secs(300);
@@ -26,6 +26,12 @@ const LAST_SAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum time that a reload waits for new sources.
 const RELOAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time that a reload waits until the directory is read: a file that is half-written has two seconds.
+const RESCAN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether the directory is read.
+const RESCAN_POLL: Duration = Duration::from_millis(10);
 
 /// The running sources of one tree.
 #[derive(Debug)]
@@ -149,7 +155,9 @@ impl Sources {
     ) -> Result<Option<Self>, SourcesError> {
         let settings = SourceSettings::new(spec)?;
         if settings == self.settings {
-            self.files.iter().for_each(FilesControl::rescan);
+            if let Some(files) = &self.files {
+                wait_until_read(files, files.rescan()).await;
+            }
             return Ok(None);
         }
         log::info!("the settings name other stores, which are read before they replace those in use");
@@ -202,4 +210,15 @@ impl Sources {
     pub(super) async fn first_read(&mut self) {
         wait_for_first_read(self.handle.status(), self.loading.take()).await;
     }
+}
+
+/// Waits, with a limit, until the directory is read that was asked for with a number.
+async fn wait_until_read(files: &FilesControl, number: u64) {
+    let read = async {
+        while !files.has_read(number) {
+            sleep(RESCAN_POLL).await;
+        }
+    };
+    // A directory that takes longer is read all the same, after the reload.
+    let _ = timeout(RESCAN_TIMEOUT, read).await;
 }

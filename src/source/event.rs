@@ -58,6 +58,11 @@ pub enum Event {
         /// Dropped as soon as readers see the services of the snapshot.
         visible: oneshot::Sender<()>,
     },
+    /// No news: whoever sent this waits until readers see everything that was reported before.
+    Publish {
+        /// Dropped as soon as they do.
+        visible: oneshot::Sender<()>,
+    },
     /// No news: gives a sleeping mirror a reason to beat, so that the watchdog sees that the mirror is not stalled.
     Wake,
 }

@@ -30,6 +30,10 @@ struct Pending {
     /// What is to be read once more after the next reading.
     again: Work,
     watch_problem: Option<String>,
+    /// How often the whole directory was asked for, how often when work was taken last, and how often when all was read.
+    asked: u64,
+    taken: u64,
+    read: u64,
 }
 
 /// What is to be read; nothing by default.
@@ -59,9 +63,33 @@ pub(super) enum Request {
 }
 
 impl FilesControl {
-    /// Asks for the whole directory to be read: something changed, or may have changed.
-    pub fn rescan(&self) {
-        self.request(|pending| pending.work.add(Work::all()));
+    /// Asks for the whole directory to be read: something changed, or may have changed. Returns a number for
+    /// [`has_read`](Self::has_read).
+    pub fn rescan(&self) -> u64 {
+        let mut number = 0;
+        self.request(|pending| {
+            pending.work.add(Work::all());
+            pending.asked += 1;
+            number = pending.asked;
+        });
+        number
+    }
+
+    /// Whether the whole directory was read since [`rescan`](Self::rescan) returned a number, and no file of it is half-written.
+    pub fn has_read(&self, number: u64) -> bool {
+        lock(&self.0.pending).read >= number
+    }
+
+    /// Whether somebody waits for what was taken to be read.
+    pub(super) fn is_awaited(&self) -> bool {
+        let pending = lock(&self.0.pending);
+        pending.read < pending.taken
+    }
+
+    /// Notes that all that was taken is read.
+    pub(super) fn note_read(&self) {
+        let mut pending = lock(&self.0.pending);
+        pending.read = pending.taken;
     }
 
     /// Asks for a beat for the watchdog.
@@ -110,6 +138,7 @@ impl FilesControl {
                 return Request::Stop;
             }
             if !pending.work.is_empty() {
+                pending.taken = pending.asked;
                 return Request::Read(std::mem::take(&mut pending.work));
             }
             if std::mem::take(&mut pending.wake) {

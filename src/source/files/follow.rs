@@ -4,7 +4,9 @@ use super::Files;
 use super::control::{Request, Work};
 use super::watch::DirectoryWatch;
 use crate::heartbeat::Heartbeat;
+use crate::source::event::Event;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Quiet time after a notification before the directory is read, so that a burst is read once.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
@@ -44,6 +46,12 @@ impl Files {
             let mut again = self.control.take_again();
             let Ok(half_written) = self.read(work) else { return };
             again.add(half_written);
+            if again.is_empty() && self.control.is_awaited() {
+                let (visible, seen) = oneshot::channel();
+                let Ok(()) = self.feed.push_blocking(Event::Publish { visible }) else { return };
+                let _ = seen.blocking_recv();
+                self.control.note_read();
+            }
             if is_all {
                 let length = started.elapsed();
                 next_walk = Instant::now()

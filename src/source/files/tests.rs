@@ -78,7 +78,7 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
         match event {
             Event::ListBegin => lines.push("begin".to_owned()),
             Event::ListEnd(_) | Event::StaleListEnd { .. } => lines.push("end".to_owned()),
-            Event::Wake => {}
+            Event::Wake | Event::Publish { .. } => {}
             Event::Listed(changes) | Event::Changed(changes, _) => {
                 lines.extend(changes.into_iter().map(|change| {
                     let value = change.value.map(|value| String::from_utf8_lossy(&value).into_owned());

@@ -104,7 +104,8 @@ fn take(event: notify::Result<notify::Event>, directory: &Path, control: &FilesC
         Err(error) => return control.watch_failed(error.to_string()),
     };
     if event.need_rescan() || event.paths.is_empty() {
-        return control.rescan();
+        control.rescan();
+        return;
     }
     // Reading the files is no change of them.
     if is_read(event.kind) {

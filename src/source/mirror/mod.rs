@@ -143,6 +143,11 @@ impl Mirror {
                 drop(visible);
                 0
             }
+            Event::Publish { visible } => {
+                self.publish();
+                drop(visible);
+                0
+            }
             Event::Wake => 0,
             Event::Unreachable(reason) => {
                 self.source(id, |source| source.unreachable(id, reason));
