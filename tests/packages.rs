@@ -23,9 +23,9 @@ fn built(test: &str) -> Option<MutexGuard<'static, ()>> {
 
 /// Whether the long tests are asked for.
 fn is_long(test: &str) -> bool {
-    let long = std::env::var("SKYDNS_PACKAGES").is_ok_and(|value| value == "all");
+    let long = std::env::var("SKYDNS_BUILDS").is_ok_and(|value| value == "all");
     if !long {
-        say(&format!("SKIPPED: {test}: SKYDNS_PACKAGES=all runs it, and packaging/setup test-all does\n"));
+        say(&format!("SKIPPED: {test}: SKYDNS_BUILDS=all runs it, and packaging/setup test-all does\n"));
     }
     long
 }
