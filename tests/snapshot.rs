@@ -143,7 +143,7 @@ fn what_cannot_be_believed_is_refused_and_does_not_stop_the_start() {
         std::fs::write(site.file(), octets).expect("written");
         let mut agent = site.start(&[]);
         assert!(agent.log().contains(&format!("is not used: {reason}")), "{}", agent.log());
-        assert_eq!(error_code(agent.address(), "a.skydns.local."), Some(14));
+        assert_eq!(error_code(agent.address(), "a.site.local."), Some(14));
         stop(&mut agent);
         assert_eq!(
             std::fs::read(site.file()).expect("the snapshot"),

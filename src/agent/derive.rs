@@ -28,6 +28,8 @@ pub(super) struct Basis<'a> {
     pub(super) host: &'a HostIdentity,
     /// The store's configuration.
     pub(super) stored: Option<&'a [u8]>,
+    /// Whether the stores are read that have to be: otherwise it is not known whether there is a configuration.
+    pub(super) is_store_read: bool,
     /// The fields of the store's configuration that are in use.
     pub(super) last: &'a StoreFields,
     /// The cache of signatures, and how many RRsets it has room for.
@@ -172,6 +174,9 @@ impl Basis<'_> {
         match self.stored {
             Some(json) => {
                 self.base.with_store(&Keyspace::new(&self.base.path_prefix).config_key(), json, before)
+            }
+            None if !self.is_store_read => {
+                self.base.with_last(&Keyspace::new(&self.base.path_prefix).config_key(), before.last)
             }
             None => StoreSettings::of_base(self.base),
         }

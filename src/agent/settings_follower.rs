@@ -60,6 +60,8 @@ pub(super) struct SettingsFollower {
     status: watch::Receiver<Status>,
     /// The store's configuration that was read last.
     stored: Option<(SourceId, Vec<u8>)>,
+    /// Whether the stores were read that have to be, when that was looked at last.
+    was_store_read: bool,
     /// The fields of the store's configuration that are in use.
     applied: StoreFields,
     /// All settings, those of the store among them.
@@ -98,6 +100,7 @@ impl SettingsFollower {
             host,
             status: publisher.status(),
             stored: None,
+            was_store_read: false,
             applied: notes.last_good.present().store,
             // It is replaced before anything is served.
             config: Arc::new(ArcSwap::from_pointee(Config::of_zone(&base))),
@@ -111,6 +114,7 @@ impl SettingsFollower {
             notes,
         };
         follower.stored = follower.status.borrow_and_update().config();
+        follower.was_store_read = follower.is_store_read();
         follower.take(follower.derive());
         follower
     }
@@ -182,11 +186,11 @@ impl SettingsFollower {
     /// Takes the store's configuration if it changed; `true` if that changed the configuration in use.
     fn read_store(&mut self) -> bool {
         let stored = self.status.borrow_and_update().config();
-        if stored == self.stored {
-            return false;
-        }
+        let was_read = std::mem::replace(&mut self.was_store_read, false);
+        let is_new = stored != self.stored;
         self.stored = stored;
-        self.take(self.derive())
+        self.was_store_read = self.is_store_read();
+        if is_new || was_read != self.was_store_read { self.take(self.derive()) } else { false }
     }
 
     /// Follows a new name of the host; `true` if that changed the configuration in use.
@@ -234,6 +238,7 @@ impl SettingsFollower {
             base: &self.base,
             host: &self.host,
             stored: self.stored.as_ref().map(|(_, json)| &**json),
+            is_store_read: self.is_store_read(),
             last: &self.applied,
             signatures: (&self.signatures, config.dnssec.cache_size),
             keys,
@@ -249,10 +254,21 @@ impl SettingsFollower {
         self.notes.refused.set(RefusedBy::Keys, of_keys.iter().map(ToString::to_string).collect());
     }
 
+    /// Whether all sources are read, or served from a snapshot, that have to be.
+    fn is_store_read(&self) -> bool {
+        let status = self.status.borrow();
+        self.stored.is_some()
+            || status.sources.iter().all(|(id, state)| state.is_served() || status.optional.contains(id))
+    }
+
     /// Keeps what is used, for the case that it cannot be read after a restart.
     fn keep(&self, config: &Config, are_keys_good: bool) {
         let (zone, keys) = (&config.zone, &config.dnssec.keys);
         let is_signed = self.signer.load().is_some();
+        // What an unread store says of the domain is not known.
+        if !self.is_store_read() {
+            return;
+        }
         self.notes.last_good.note(|last_good| {
             last_good.store.clone_from(&self.applied);
             if !zone.lacks_keys {

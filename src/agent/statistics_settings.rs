@@ -1,7 +1,7 @@
 //! The variables of statistics: each one that cannot be used costs itself.
 
 use super::statistics::{MetricsSettings, Statistics};
-use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables};
+use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables, without_user};
 use crate::metrics::{MetricNames, PagePlace, StatisticsSink};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -56,7 +56,14 @@ impl Statistics {
 impl UsedVariables {
     fn take(&mut self, wanted: &Wanted, variables: &Variables, last_good: &GivenTexts) {
         let name = wanted.name.to_owned();
-        let Some(variable) = variables.get(wanted.name) else { return };
+        let Some(variable) = variables.get(wanted.name) else {
+            // It may be in the file that cannot be read.
+            let last = last_good
+                .get(wanted.name)
+                .filter(|last| variables.is_incomplete() && (wanted.is_usable)(last));
+            self.used.extend(last.map(|last| (name, last.clone())));
+            return;
+        };
         if (wanted.is_usable)(&variable.value) {
             self.used.insert(name, variable.value.clone());
             return;
@@ -74,7 +81,11 @@ impl UsedVariables {
         };
         self.refused.push(RefusedSetting {
             origin: SettingOrigin::Variable { name, place: variable.place.clone() },
-            reason: format!("\"{}\" is not {}", variable.value.escape_debug(), wanted.expected),
+            reason: format!(
+                "\"{}\" is not {}",
+                without_user(&variable.value).escape_debug(),
+                wanted.expected
+            ),
             instead,
         });
     }
@@ -116,7 +127,10 @@ fn is_metric_name(text: &str) -> bool {
 }
 
 fn is_host_and_port(text: &str) -> bool {
-    let is_host = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+    // A user name and password would be logged.
+    let is_host = |host: &str| {
+        !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '@'))
+    };
     text.rsplit_once(':')
         .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0))
 }

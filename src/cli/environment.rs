@@ -4,6 +4,7 @@
 use crate::config::{Spec, Variables, VariablesFile, read_env_file};
 use crate::lock::lock;
 use crate::regular_file;
+use crate::systemd;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl Environment {
                 let held: Vec<_> =
                     lock(&self.held).keys().filter(|file| file.starts_with(dir)).cloned().collect();
                 held.iter().for_each(|file| self.add(file, &mut variables));
-                variables.add_unreadable(dir, &error);
+                variables.add_unreadable(dir, &error, false);
             }
         }
         variables
@@ -95,7 +96,8 @@ impl Environment {
                 if let Some(before) = held.get(file) {
                     variables.add_file(file, before);
                 }
-                variables.add_unreadable(file, &error);
+                let is_passed = self.env_file.as_deref() == Some(file) && systemd::is_supervised();
+                variables.add_unreadable(file, &error, is_passed);
             }
         }
     }

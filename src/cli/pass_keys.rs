@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// Maximum number of files: a domain has some keys, and etcd three files for TLS.
 const MAX_FILES: usize = 256;
 
-/// What a file is called while it is written.
+/// What a file is called while it is written: no name of a file that is passed, since hidden ones are not.
 const NEW: &str = ".new";
 
 /// Runs the command.
@@ -57,18 +57,18 @@ fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
     let group = fs::symlink_metadata(target)?.gid();
     let mut problems = Vec::new();
     let mut passed: Vec<OsString> = Vec::new();
-    let entries = match fs::read_dir(source) {
+    let mut entries: Vec<_> = match fs::read_dir(source) {
         Ok(entries) => entries.flatten().collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            problems.push(format!("{}: {error}", source.display()));
-            Vec::new()
-        }
+        // What was passed before is better than nothing.
+        Err(error) => return Ok(vec![format!("{}: {error}", source.display())]),
     };
+    entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (file, name) = (entry.path(), entry.file_name());
         // What else is in the directory, such as directories, is not meant for the agent.
-        if !fs::metadata(&file).is_ok_and(|about| about.is_file()) {
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        if is_hidden || !fs::metadata(&file).is_ok_and(|about| about.is_file()) {
             continue;
         }
         if passed.len() == MAX_FILES {
@@ -76,14 +76,15 @@ fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
             break;
         }
         let copied = regular_file::read(&file).and_then(|content| write(target, &name, &content, group));
-        match copied {
-            Ok(()) => passed.push(name),
-            Err(error) => problems.push(format!("{}: {error}", file.display())),
-        }
+        problems.extend(copied.err().map(|error| format!("{}: {error}", file.display())));
+        // One that cannot be copied now keeps its last copy.
+        passed.push(name);
     }
     for entry in fs::read_dir(target)?.flatten() {
-        if !passed.contains(&entry.file_name()) {
-            fs::remove_file(entry.path())?;
+        if !passed.contains(&entry.file_name())
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            problems.push(format!("{}: {error}", entry.path().display()));
         }
     }
     Ok(problems)
@@ -91,9 +92,7 @@ fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
 
 /// Replaces a file of the target, which belongs to the service: nothing that is there is written to or followed.
 fn write(target: &Path, name: &OsString, content: &[u8], group: u32) -> io::Result<()> {
-    let mut new = name.clone();
-    new.push(NEW);
-    let new = target.join(new);
+    let new = target.join(NEW);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

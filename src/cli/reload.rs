@@ -48,10 +48,22 @@ fn reload(pid: u32, file: &Path) -> Result<ReloadReport, (u8, String)> {
         // What another process has left says nothing.
         Ok::<_, (u8, String)>(report.filter(|report| report.pid == pid).unwrap_or_default())
     };
-    let before = report()?;
     let target = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-    kill(target, Signal::SIGHUP).map_err(|error| (SYSTEM, format!("process {pid}: {error}")))?;
     let end = Instant::now() + RELOAD_TIMEOUT;
+    // Before an agent handles the signal it would end by it, and so would another program.
+    let mut before = report()?;
+    while before.pid != pid {
+        if Instant::now() > end {
+            return Err((
+                UNAVAILABLE,
+                format!("process {pid} is no agent that has started, or it cannot write {}", file.display()),
+            ));
+        }
+        kill(target, None).map_err(|error| (SYSTEM, format!("process {pid}: {error}")))?;
+        std::thread::sleep(REPORT_POLL);
+        before = report()?;
+    }
+    kill(target, Signal::SIGHUP).map_err(|error| (SYSTEM, format!("process {pid}: {error}")))?;
     loop {
         std::thread::sleep(REPORT_POLL);
         let report = report()?;

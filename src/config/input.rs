@@ -65,7 +65,7 @@ pub enum SettingError {
 }
 
 /// A URL without the part that may hold a password.
-fn without_user(url: &str) -> String {
+pub fn without_user(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
         (None, Some((_, rest))) => format!("…@{rest}"),

@@ -30,7 +30,7 @@ pub use env_file::{Assignment, LineProblem, VariablesFile, read as read_env_file
 pub use exit_code::{
     CONFIG, DATA, EXIT_CODES, ExitCodeEntry, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE,
 };
-pub use input::{SettingError, SettingProblem};
+pub use input::{SettingError, SettingProblem, without_user};
 pub use layers::Layers;
 pub use local::{HostIdentity, TemplateError};
 pub use origin::{Place, SettingOrigin};

@@ -86,6 +86,17 @@ fn fields(json: &[u8]) -> Result<serde_json::Map<String, Value>, String> {
     }
 }
 
+impl Spec {
+    /// Applies the last fields of the store's configuration over these settings, while the store is not read.
+    pub fn with_last(&self, key: &str, last: &StoreFields) -> StoreSettings {
+        let mut settings = StoreSettings::of_base(self);
+        for setting in last.0.keys() {
+            settings.apply_last(key, setting, last);
+        }
+        settings
+    }
+}
+
 impl StoreSettings {
     /// Settings without a configuration in the store.
     pub fn of_base(base: &Spec) -> Self {

@@ -277,13 +277,13 @@ fn values_that_this_host_cannot_use_give_way_to_the_last_good_ones() {
 #[test]
 fn while_a_file_cannot_be_read_the_last_good_values_count() {
     let mut variables = of_process(&[("SKYDNS_NDOTS", "3")]);
-    variables.add_unreadable(std::path::Path::new("/etc/x"), &std::io::Error::other("it is a pipe"));
+    variables.add_unreadable(std::path::Path::new("/etc/x"), &std::io::Error::other("it is a pipe"), true);
     let last_good = [("ttl".to_owned(), "600".to_owned()), ("ndots".to_owned(), "1".to_owned())].into();
     let before = ValuesBefore { last_good, ..ValuesBefore::default() };
     let parsed = Arguments::parse([], &variables, &before).expect("arguments");
     assert_eq!((parsed.spec.ttl, parsed.spec.ndots), (600, 3));
     assert_eq!(
         parsed.refused[0].to_string(),
-        "/etc/x: cannot be read: it is a pipe; what it held before stays"
+        "/etc/x: cannot be read: it is a pipe; the last good values of what it sets stay"
     );
 }

@@ -11,6 +11,9 @@ use std::path::Path;
 /// Maximum number of lines of a file that are named because they set nothing: one may be no file of variables at all.
 const MAX_PROBLEMS: usize = 5;
 
+/// Maximum number of unknown names of a file that are named.
+const MAX_NAMES: usize = 20;
+
 /// Variables that are set, and what of their files is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
@@ -55,11 +58,16 @@ impl Variables {
                 (SettingOrigin::File(file.to_owned()), format!("{more} more lines set nothing"));
             self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
         }
+        let mut unknown_names = 0;
         for assignment in &content.assignments {
             let place = place(assignment.line);
+            if unknown_names == MAX_NAMES {
+                break;
+            }
             match unknown::judge(&assignment.name) {
                 unknown::Judgement::Known => {}
                 unknown::Judgement::Refused(reason) => {
+                    unknown_names += 1;
                     let origin =
                         SettingOrigin::Variable { name: assignment.name.clone(), place: Some(place.clone()) };
                     self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
@@ -68,21 +76,24 @@ impl Variables {
                     self.notices.push(format!("{place}: {}: {reason}", assignment.name));
                 }
             }
-            let variable = Variable { value: assignment.value.clone(), place: Some(place) };
+        }
+        for assignment in &content.assignments {
+            let place = Some(place(assignment.line));
+            let variable = Variable { value: assignment.value.clone(), place };
             self.by_name.insert(assignment.name.clone(), variable);
         }
     }
 
-    /// Notes a file that cannot be read.
-    pub fn add_unreadable(&mut self, file: &Path, error: &io::Error) {
+    /// Notes a file that cannot be read. If it `is_passed` all the same, as systemd passes the variables of the unit's file to the
+    /// process, nothing that it sets is missing.
+    pub fn add_unreadable(&mut self, file: &Path, error: &io::Error, is_passed: bool) {
         let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
         let hint = if is_forbidden { " (the user skydns has to be able to read it)" } else { "" };
         let (origin, reason) =
             (SettingOrigin::File(file.to_owned()), format!("cannot be read: {error}{hint}"));
-        let instead = Instead::Told("what it held before stays");
+        let instead = Instead::Told("the last good values of what it sets stay");
         self.refused.push(RefusedSetting { origin, reason, instead });
-        // systemd reads the file of its unit as root, and gives the variables to the process.
-        self.is_incomplete |= !is_forbidden;
+        self.is_incomplete |= !(is_forbidden && is_passed);
     }
 
     /// What of the files is not used.

@@ -3,6 +3,9 @@
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+/// Maximum octets of the line for `systemctl status`: systemd ignores a message of more than 4,096 octets, READY=1 in it as well.
+const MAX_STATUS_OCTETS: usize = 2_048;
+
 /// Whether a service manager started this program and waits for its notifications (`NOTIFY_SOCKET`).
 pub fn is_supervised() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
@@ -20,7 +23,13 @@ pub fn status(status: &str) {
 
 /// Replaces control characters: a line break would begin another notification, and a status may quote a store.
 fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    let mut line = text.replace(char::is_control, " ");
+    if line.len() > MAX_STATUS_OCTETS {
+        let cut = (0..=MAX_STATUS_OCTETS).rev().find(|at| line.is_char_boundary(*at));
+        line.truncate(cut.unwrap_or(0));
+        line.push('…');
+    }
+    line
 }
 
 /// Notifies that a reload begins; [`ready`] ends it.
@@ -51,5 +60,17 @@ pub fn watchdog_interval() -> Option<Duration> {
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::debug!("systemd: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_leaves_room_for_readiness() {
+        assert_eq!(one_line("a\nb"), "a b");
+        let long = one_line(&"ü".repeat(4_000));
+        assert!(long.len() < 2_100 && long.ends_with("ü…"), "{}", long.len());
     }
 }
