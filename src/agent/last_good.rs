@@ -31,6 +31,7 @@ const SECRETS: [&str; 2] = ["password", "username"];
 
 /// What was in use last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LastGood {
     format: u32,
     /// Texts of flags and variables, by the name of the setting or of the variable of statistics.
@@ -51,9 +52,12 @@ impl LastGood {
 
     /// Notes whether a zone is signed.
     pub(super) fn note_zone(&mut self, zone: &Name, is_signed: bool) {
-        self.zones.insert(zone.to_ascii(), is_signed);
-        while self.zones.len() > MAX_ZONES {
-            self.zones.pop_first();
+        let present = zone.to_ascii();
+        self.zones.insert(present.clone(), is_signed);
+        while self.zones.len() > MAX_ZONES
+            && let Some(other) = self.zones.keys().find(|zone| **zone != present).cloned()
+        {
+            self.zones.remove(&other);
         }
     }
 

@@ -72,6 +72,7 @@ fn settled(layers: &Layers, last_good: &GivenTexts) -> SettledSettings {
 }
 
 fn run(layers: Layers, spec: &Spec) -> ExitCode {
+    agent::hold_reloads();
     let environment = Environment::of(spec);
     let layers = Layers { variables: environment.read(), ..layers };
     let before = settled(&layers, &GivenTexts::new());

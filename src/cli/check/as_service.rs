@@ -43,7 +43,11 @@ pub(super) fn is_file_passed() -> bool {
 /// The content of the file to check.
 pub(super) fn passed_file() -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    io::stdin().take(regular_file::MAX_OCTETS).read_to_end(&mut content).map(|_| content)
+    io::stdin().take(regular_file::MAX_OCTETS + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > regular_file::MAX_OCTETS {
+        true => Err(io::Error::other(format!("it has more than {} octets", regular_file::MAX_OCTETS))),
+        false => Ok(content),
+    }
 }
 
 fn run_as(user: &User, args: &[String], file: Option<&Path>) -> io::Result<ExitCode> {

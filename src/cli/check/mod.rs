@@ -99,6 +99,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
 fn is_from(refused: &RefusedSetting, file: &Path) -> bool {
     match &refused.origin {
         SettingOrigin::Variable { place: Some(place), .. } | SettingOrigin::Line(place) => place.file == file,
+        SettingOrigin::File(named) => named == file,
         _ => false,
     }
 }
