@@ -60,7 +60,7 @@ impl UsedVariables {
             // It may be in the file that cannot be read.
             let last = last_good
                 .get(wanted.name)
-                .filter(|last| variables.is_incomplete() && (wanted.is_usable)(last));
+                .filter(|last| variables.may_be_meant(wanted.name) && (wanted.is_usable)(last));
             self.used.extend(last.map(|last| (name, last.clone())));
             return;
         };

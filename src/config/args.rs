@@ -114,8 +114,8 @@ impl Arguments {
                     let (name, place) = ((*name).to_owned(), variable.place.clone());
                     self.give(setting, &variable.value, SettingOrigin::Variable { name, place }, before);
                 }
-                // It may be in the file that cannot be read.
-                None if variables.is_incomplete() => {
+                // It may be in a file that cannot be read, or in a line that cannot.
+                None if setting.variables.iter().any(|name| variables.may_be_meant(name)) => {
                     if let Some(last) = before.last_good_of(setting.name, "") {
                         // It could be used before, perhaps by another version.
                         let _ = self.set(setting, last, &SettingOrigin::LastGood(setting.name));

@@ -27,6 +27,10 @@ pub struct LineProblem {
     pub line: usize,
     /// What is wrong.
     pub reason: &'static str,
+    /// What the line begins with, up to 64 characters; the name of a variable may be in there.
+    pub words: String,
+    /// Whether the rest of the file is lost with the line.
+    pub ends_file: bool,
 }
 
 /// Reads the text of a file.
@@ -42,6 +46,9 @@ pub fn read(text: &str) -> VariablesFile {
     reader.end();
     reader.read
 }
+
+/// Why a line that opens a quote is ignored, with all that follows.
+const OPEN_QUOTE: &str = "a quote is not closed";
 
 /// Where in the text the reader is; the states are those of systemd's reader (its src/basic/env-file.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +141,7 @@ impl EnvFileReader {
             EnvFileState::Name => self.pass_over("no \"=\""),
             EnvFileState::BeforeValue | EnvFileState::Value | EnvFileState::Escape => self.push(),
             EnvFileState::Single | EnvFileState::Double | EnvFileState::DoubleEscape => {
-                self.pass_over("a quote is not closed");
+                self.pass_over(OPEN_QUOTE);
             }
         }
     }
@@ -152,7 +159,9 @@ impl EnvFileReader {
     }
 
     fn pass_over(&mut self, reason: &'static str) {
-        let problem = LineProblem { line: self.name_line + 1, reason };
+        let words = self.name.chars().take(64).collect();
+        let ends_file = reason == OPEN_QUOTE;
+        let problem = LineProblem { line: self.name_line + 1, reason, words, ends_file };
         if self.read.problems.last() != Some(&problem) {
             self.read.problems.push(problem);
         }

@@ -287,3 +287,20 @@ fn while_a_file_cannot_be_read_the_last_good_values_count() {
         "/etc/x: cannot be read: it is a pipe; the last good values of what it sets stay"
     );
 }
+
+#[test]
+fn a_line_that_means_a_variable_and_sets_nothing_leaves_its_last_good_value() {
+    let last_good = [("ttl".to_owned(), "600".to_owned()), ("dnssec".to_owned(), "keys".to_owned())];
+    let before = ValuesBefore { last_good: last_good.into(), ..ValuesBefore::default() };
+    let read = |text: &str| {
+        let mut variables = Variables::default();
+        variables.add_file(std::path::Path::new("/f"), &read_env_file(text));
+        let spec = Arguments::parse([], &variables, &before).expect("arguments").spec;
+        (spec.ttl, spec.dnssec.join(","))
+    };
+    assert_eq!(read(""), (3600, String::new()), "what is gone is gone");
+    for typo in ["SKYDNS_DNSEC=keys", "SKYDNS_DNSSEC keys", "SKYDNS_DNSSEC", "export SKYDNS_DNSSEC=keys"] {
+        assert_eq!(read(&format!("{typo}\n")), (3600, "keys".to_owned()), "{typo}");
+    }
+    assert_eq!(read("SKYDNS_TTL=\"7\nSKYDNS_DNSSEC=keys\n"), (600, "keys".to_owned()), "the rest is lost");
+}

@@ -19,6 +19,11 @@ const OWN_PREFIX: &str = "SKYDNS_";
 /// What names begin with that other programs have as well: etcd and servers of statistics.
 const SHARED_PREFIXES: [&str; 5] = ["ETCD_", "PROMETHEUS_", "GRAPHITE_", "INFLUX_", "STATHAT_"];
 
+/// The variable that a word at the beginning of a line means, if it is one or nearly one.
+pub(super) fn meant(word: &str) -> Option<&'static str> {
+    all_names().find(|known| *known == word).or_else(|| nearest(word))
+}
+
 /// Judges a name.
 pub(super) fn judge(name: &str) -> Judgement {
     if all_names().any(|known| known == name) {

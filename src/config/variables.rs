@@ -4,7 +4,7 @@ use super::env_file::VariablesFile;
 use super::origin::{Place, SettingOrigin};
 use super::refused::{Instead, RefusedSetting};
 use super::unknown;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -23,6 +23,8 @@ pub struct Variables {
     notices: Vec<String>,
     /// Whether a file could not be read: then it is not known what it sets.
     is_incomplete: bool,
+    /// Variables that lines mean which set nothing, by a mistake in typing for example.
+    meant: BTreeSet<&'static str>,
 }
 
 /// The value of a variable.
@@ -48,7 +50,9 @@ impl Variables {
     /// Sets the variables of a file. Lines and names that cannot be used are noted.
     pub fn add_file(&mut self, file: &Path, content: &VariablesFile) {
         let place = |line| Place { file: file.to_owned(), line };
+        self.is_incomplete |= content.problems.iter().any(|problem| problem.ends_file);
         for problem in content.problems.iter().take(MAX_PROBLEMS) {
+            self.meant.extend(problem.words.split_whitespace().find_map(unknown::meant));
             let origin = SettingOrigin::Line(place(problem.line));
             let reason = problem.reason.to_owned();
             self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
@@ -68,6 +72,7 @@ impl Variables {
                 unknown::Judgement::Known => {}
                 unknown::Judgement::Refused(reason) => {
                     unknown_names += 1;
+                    self.meant.extend(unknown::meant(&assignment.name));
                     let origin =
                         SettingOrigin::Variable { name: assignment.name.clone(), place: Some(place.clone()) };
                     self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
@@ -104,6 +109,11 @@ impl Variables {
     /// Names in the files that mean nothing here, each with its place.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Whether a variable that is not set may have been meant by a line that sets nothing: then its last good value counts.
+    pub fn may_be_meant(&self, name: &str) -> bool {
+        self.is_incomplete || self.meant.contains(name)
     }
 
     /// Whether a file could not be read.
