@@ -4,6 +4,7 @@
 
 use crate::cli::pass_keys;
 use crate::regular_file;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, User, getgroups, setegid, seteuid, setgroups};
 use std::fs;
 use std::io::{self, Read};
@@ -13,6 +14,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// The user of the unit.
 const SERVICE_USER: &str = "skydns";
+
+/// Where copies of private keys are never on a disk.
+const MEMORY: &str = "/run";
 
 /// Says to the second check that it is one, and that standard input is the file to check.
 const MARK: &str = "SKYDNS_CHECK_INPUT";
@@ -28,7 +32,11 @@ impl Drop for PassedFiles {
 
 /// Runs the check as the user of the service; `None` if this process is not root, or there is no such user.
 pub(super) fn run(args: &[String], file: Option<&Path>) -> Option<io::Result<ExitCode>> {
-    if !Uid::effective().is_root() || std::env::var_os(MARK).is_some() {
+    if std::env::var_os(MARK).is_some() {
+        let _ = end_signals().thread_unblock();
+        return None;
+    }
+    if !Uid::effective().is_root() {
         return None;
     }
     let user = User::from_name(SERVICE_USER).ok()??;
@@ -50,8 +58,23 @@ pub(super) fn passed_file() -> io::Result<Vec<u8>> {
     }
 }
 
+/// The signals that ask a command to end.
+fn end_signals() -> SigSet {
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].into_iter().collect()
+}
+
 fn run_as(user: &User, args: &[String], file: Option<&Path>) -> io::Result<ExitCode> {
-    let passed = PassedFiles(std::env::temp_dir().join(format!("skydns-check-{}", std::process::id())));
+    // The second check ends by these, and this one afterwards: copies of private keys must not be left behind.
+    let _ = end_signals().thread_block();
+    let done = run_with_keys(user, args, file);
+    let _ = end_signals().thread_unblock();
+    done
+}
+
+fn run_with_keys(user: &User, args: &[String], file: Option<&Path>) -> io::Result<ExitCode> {
+    let passed = PassedFiles(Path::new(MEMORY).join(format!("skydns-check-{}", std::process::id())));
+    // Only root makes directories there, so one of this name was left by a check that was killed.
+    let _ = fs::remove_dir_all(&passed.0);
     fs::create_dir(&passed.0)?;
     let keys = passed.0.join("skydns-keys");
     fs::create_dir(&keys)?;
