@@ -145,6 +145,15 @@ impl Arguments {
         Ok(())
     }
 
+    /// Takes `-offline`, a flag of `check` alone.
+    fn take_offline(&mut self) -> Result<(), UsageError> {
+        let Command::Check(options) = &mut self.command else {
+            return Err(UsageError::UnknownFlag("offline".to_owned()));
+        };
+        options.is_offline = true;
+        Ok(())
+    }
+
     fn flag(
         &mut self,
         flag: &str,
@@ -156,9 +165,7 @@ impl Arguments {
             ("h" | "help", _) => self.command = self.command.help(),
             ("version", None | Some("true")) => self.command = Command::Version,
             ("version", _) => {}
-            ("offline", None | Some("true")) if let Command::Check(options) = &mut self.command => {
-                options.is_offline = true;
-            }
+            ("offline", None | Some("true")) => self.take_offline()?,
             _ => {
                 let setting =
                     Setting::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;
