@@ -87,6 +87,7 @@ mod guard;
 mod host_resolver;
 mod lock;
 mod regular_file;
+mod replace_file;
 mod wire_name;
 
 /// The version of this program.

@@ -8,14 +8,12 @@ use super::tasks::spawn_thread;
 use crate::config::{GivenTexts, Spec, StoreFields};
 use crate::lock::lock;
 use crate::regular_file;
+use crate::replace_file::replace;
 use crate::systemd;
 use hickory_proto::rr::Name;
-use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
@@ -152,17 +150,7 @@ impl LastGoodKeeper {
 
 /// Replaces the file.
 fn write(file: &Path, last_good: &LastGood) -> io::Result<()> {
-    let new = file.with_extension("new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
-    let mut out = options.open(&new)?;
-    out.write_all(&serde_json::to_vec(last_good)?)?;
-    out.sync_all()?;
-    std::fs::rename(&new, file)
+    replace(file, &serde_json::to_vec(last_good)?, 0o600)
 }
 
 #[cfg(test)]
