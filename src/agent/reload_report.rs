@@ -2,6 +2,7 @@
 
 use crate::lock::lock;
 use crate::regular_file;
+use crate::replace_file::replace;
 use crate::systemd;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -66,11 +67,8 @@ impl ReloadReporter {
         let mut report = lock(&self.0);
         change(&mut report);
         let Some(file) = reload_report_file() else { return };
-        let new = file.with_extension("new");
-        let written = serde_json::to_vec(&*report).map_err(io::Error::from);
-        let written =
-            written.and_then(|text| std::fs::write(&new, text)).and_then(|()| std::fs::rename(&new, &file));
-        if let Err(error) = written {
+        let text = serde_json::to_vec(&*report).map_err(io::Error::from);
+        if let Err(error) = text.and_then(|text| replace(&file, &text, 0o600)) {
             log::warn!(
                 "{}: cannot be written, so \"systemctl reload\" cannot tell what came of it: {error}",
                 file.display()

@@ -4,12 +4,13 @@ use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
 use crate::host_resolver;
 use crate::logging::RateLimitedLog;
+use crate::replace_file::replace;
 use crate::server;
 use crate::systemd;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 /// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
 /// been read while a program was writing it.
@@ -119,9 +120,9 @@ fn keep(upstreams: &[SocketAddr]) {
     if text.is_empty() {
         return;
     }
-    let (file, new) = (dir.join("upstreams"), dir.join("upstreams.new"));
+    let file = dir.join("upstreams");
     let write = move || {
-        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &file)) {
+        if let Err(error) = replace(&file, text.as_bytes(), 0o600) {
             log::warn!("{}: {error}", file.display());
         }
     };
