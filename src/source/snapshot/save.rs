@@ -3,14 +3,13 @@
 use super::error::SnapshotError;
 use super::format::{MAGIC, SnapshotHeader, VERSION};
 use super::stored_service::{LeaseClock, StoredService};
+use crate::replace_file::Replacement;
 use crate::source::id::SourceId;
 use crate::tree::{LayeredEntry, Tree};
-use nix::fcntl::OFlag;
 use ring::digest::{Context, SHA256};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -26,8 +25,7 @@ pub struct SavedSnapshot {
     pub octets: u64,
 }
 
-/// Writes a snapshot of the services of etcd in a tree: first to a file beside `path`, which then takes the place of
-/// `path`.
+/// Writes a snapshot of the services of etcd in a tree, in the place of the one before.
 ///
 /// `as_of` is when the store was last known to hold this.
 ///
@@ -39,32 +37,10 @@ pub fn save(
     tree: &Tree,
     as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
-    let beside = path.with_extension("new");
-    let file = create(&beside).map_err(SnapshotError::system("creating it"))?;
-    let saved = write(&file, header, tree, as_of).and_then(|saved| {
-        std::fs::rename(&beside, path).map_err(SnapshotError::system("putting it in its place"))?;
-        // A crash may undo a rename until the directory is on disk.
-        let dir = path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all());
-        dir.map_err(SnapshotError::system("writing its directory"))?;
-        Ok(saved)
-    });
-    if saved.is_err() {
-        // On a full disk the half-written file would take the last octets.
-        let _ = std::fs::remove_file(&beside);
-    }
-    saved
-}
-
-/// Creates the file beside the snapshot, in the place of one that a crash left.
-///
-/// Nothing that is there is written to, such as the target of a link that another user put there.
-fn create(path: &Path) -> io::Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+    let replacement = Replacement::create(path).map_err(SnapshotError::system("creating it"))?;
+    let saved = write(replacement.file(), header, tree, as_of)?;
+    replacement.put_in_place(0o600).map_err(SnapshotError::system("writing it to disk"))?;
+    Ok(saved)
 }
 
 /// Writes the file.
@@ -86,7 +62,6 @@ pub(super) fn write(
     let services = out.push_services(tree)?;
     let octets = out.finish()?;
     file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;
-    file.sync_all().map_err(SnapshotError::system("writing it to disk"))?;
     Ok(SavedSnapshot { services, octets })
 }
 

@@ -202,7 +202,7 @@ fn a_link_is_neither_read_nor_written_through() {
     let precious = dir.path().join("precious");
     save(&precious, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&precious).expect("read");
-    for link in [path.clone(), path.with_extension("new")] {
+    for link in [path.clone(), path.with_file_name(".snapshot.new")] {
         std::os::unix::fs::symlink(&precious, link).expect("a link");
     }
     assert_eq!(found(&path, &store()).expect_err("refused").to_string(), "opening it: it is a link");
@@ -217,12 +217,12 @@ fn a_file_that_cannot_be_written_leaves_the_snapshot_before_as_it_was() {
     let (dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let before = std::fs::read(&path).expect("read");
-    std::fs::create_dir(path.with_extension("new")).expect("a directory");
+    std::fs::create_dir(path.with_file_name(".snapshot.new")).expect("a directory");
     let error = save(&path, &header(), &tree(), SystemTime::now()).expect_err("in the way").to_string();
     assert!(error.starts_with("creating it: "), "{error}");
     assert_eq!(std::fs::read(&path).expect("read"), before);
-    std::fs::remove_dir(path.with_extension("new")).expect("removed");
-    std::fs::write(path.with_extension("new"), "left by a crash").expect("a file");
+    std::fs::remove_dir(path.with_file_name(".snapshot.new")).expect("removed");
+    std::fs::write(path.with_file_name(".snapshot.new"), "left by a crash").expect("a file");
     assert!(save(&path, &header(), &tree(), as_of()).is_ok());
     assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "no file is left beside it");
 }
