@@ -5,21 +5,18 @@
 
 use super::{PERMISSION, SYSTEM, fail};
 use crate::regular_file;
+use crate::replace_file::Replacement;
 use crate::systemd;
-use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Maximum number of files: a domain has some keys, and etcd three files for TLS.
 const MAX_FILES: usize = 256;
-
-/// What a file is called while it is written: no name of a file that is passed, since hidden ones are not.
-const NEW: &str = ".new";
 
 /// Runs the command.
 pub(super) fn run() -> ExitCode {
@@ -90,20 +87,13 @@ fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Replaces a file of the target, which belongs to the service: nothing that is there is written to or followed.
+/// Replaces a file of the target, which belongs to the service. Its name while it is written is hidden, which no name of a
+/// file that is passed is.
 fn write(target: &Path, name: &OsString, content: &[u8], group: u32) -> io::Result<()> {
-    let new = target.join(NEW);
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o400).custom_flags(OFlag::O_NOFOLLOW.bits());
-    let mut file: File = options.open(&new)?;
-    file.write_all(content)?;
-    nix::unistd::fchown(&file, Some(Uid::current()), Some(Gid::from_raw(group)))?;
-    nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::from_bits_truncate(0o440))?;
-    fs::rename(&new, target.join(name))
+    let replacement = Replacement::create(&target.join(name))?;
+    replacement.file().write_all(content)?;
+    nix::unistd::fchown(replacement.file(), Some(Uid::current()), Some(Gid::from_raw(group)))?;
+    replacement.put_in_place(0o440)
 }
 
 #[cfg(test)]
@@ -133,7 +123,7 @@ mod tests {
         let about = fs::symlink_metadata(target.path().join("a:b")).expect("a file");
         assert!(about.is_file() && about.mode() & 0o777 == 0o440, "{about:?}");
         fs::remove_file(source.path().join("a:b")).expect("removed");
-        let large = File::create(source.path().join("large")).expect("a file");
+        let large = fs::File::create(source.path().join("large")).expect("a file");
         large.set_len(5 << 20).expect("a size");
         let problems = pass_all(source.path(), target.path()).expect("passed");
         assert!(problems[0].contains("more than 4194304 octets") && problems.len() == 1, "{problems:?}");
