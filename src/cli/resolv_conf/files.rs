@@ -7,7 +7,8 @@
 use super::ResolvConfError;
 use crate::host_resolver::{self, FILE_HEADER, LINK_TARGET};
 use crate::regular_file;
-use std::fs::{self, File};
+use crate::replace_file::replace;
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -162,21 +163,13 @@ pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> ResolvConfError {
     move |source| ResolvConfError::Io { path: path.to_owned(), source }
 }
 
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
 /// Writes a file that all users can read, whatever the umask of root is, in one step, and its directory if need be.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), ResolvConfError> {
     if let Some(dir) = path.parent().filter(|dir| !dir.is_dir()) {
-        fs::create_dir_all(dir).and_then(|()| set_mode(dir, 0o755)).map_err(at(dir))?;
+        let readable = fs::Permissions::from_mode(0o755);
+        fs::create_dir_all(dir).and_then(|()| fs::set_permissions(dir, readable)).map_err(at(dir))?;
     }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".skydns-new");
-    let new = PathBuf::from(name);
-    fs::write(&new, text).map_err(at(&new))?;
-    set_mode(&new, 0o644).and_then(|()| File::open(&new)?.sync_all()).map_err(at(&new))?;
-    fs::rename(&new, path).map_err(at(path))
+    replace(path, text.as_bytes(), 0o644).map_err(at(path))
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), ResolvConfError> {
