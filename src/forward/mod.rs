@@ -34,6 +34,7 @@ mod tcp;
 mod udp_exchange;
 mod upstream;
 mod upstream_state;
+mod upstream_summary;
 mod verdict;
 
 pub use endpoint::{Endpoint, UpstreamTransport};

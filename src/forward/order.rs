@@ -1,7 +1,7 @@
 //! In which order upstreams are asked one question.
 
 use super::health::Health;
-use super::upstream_state::UpstreamSummary;
+use super::upstream_summary::UpstreamSummary;
 use crate::config::NsPolicy;
 use std::time::Duration;
 

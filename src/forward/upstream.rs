@@ -13,9 +13,8 @@ use super::probe;
 use super::query_sockets::QuerySockets;
 use super::tcp::TcpTransport;
 use super::udp_exchange::{ExchangeSignals, UdpExchange, UdpReply};
-use super::upstream_state::{
-    Effects, ProbeKind, UpstreamCondition, UpstreamNotice, UpstreamState, UpstreamSummary,
-};
+use super::upstream_state::{Effects, ProbeKind, UpstreamCondition, UpstreamNotice, UpstreamState};
+use super::upstream_summary::UpstreamSummary;
 use super::verdict::{FailureKind, shaped_failure_kind};
 use crate::lock::lock;
 use crate::wire::Reply;

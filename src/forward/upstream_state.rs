@@ -24,7 +24,7 @@
 //! | failing | behind the healthy ones; in its turn again after 30 s; is down | an answer | – |
 //! | | | one more such question | failing, for 30 s more |
 //!
-//! And whether it supports EDNS ([`EdnsSupport`]):
+//! And whether it supports EDNS ([`EdnsSupport`](super::edns_state::EdnsSupport)):
 //!
 //! | state | asked | changes with | to |
 //! |---|---|---|---|
@@ -35,8 +35,9 @@
 //!
 //! The rules of loops are at [`LoopState`].
 
-use super::edns_state::{EdnsState, EdnsSupport};
+use super::edns_state::EdnsState;
 use super::health::{Health, HealthState};
+use super::upstream_summary::UpstreamSummary;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -125,20 +126,6 @@ pub(super) enum UpstreamNotice {
     AnswersAgain,
     LoopFound,
     LoopEnded,
-}
-
-/// The part of the state that each question reads: small enough for one atomic word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UpstreamSummary {
-    pub(super) health: Health,
-    /// Whether it fails where others answer.
-    pub(super) is_failing: bool,
-    /// Whether an upstream that fails is to be asked in its turn again.
-    pub(super) is_retry_due: bool,
-    pub(super) is_looping: bool,
-    pub(super) edns: EdnsSupport,
-    /// Smoothed reply time; `None` before the first answer.
-    pub(super) rtt: Option<Duration>,
 }
 
 impl UpstreamState {
@@ -354,62 +341,6 @@ fn smoothed(before: Option<NonZeroU32>, took: Duration) -> NonZeroU32 {
     let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
     let smooth = before.map_or(took, |before| before.get() - before.get() / 8 + took / 8);
     NonZeroU32::new(smooth).unwrap_or(NonZeroU32::MIN)
-}
-
-impl UpstreamSummary {
-    const DOUBTED: u64 = 1 << 32;
-    const DEAD: u64 = 1 << 33;
-    const FAILING: u64 = 1 << 34;
-    const RETRY_DUE: u64 = 1 << 35;
-    const LOOPING: u64 = 1 << 36;
-    const EDNS: u64 = 1 << 37;
-    const NO_EDNS: u64 = 1 << 38;
-
-    /// Whether the upstream answers questions, as far as is known.
-    pub(super) fn is_up(&self) -> bool {
-        self.may_answer() && !self.is_failing
-    }
-
-    /// Whether it is worth waiting for the upstream when nothing else is known: it is not dead and not looping.
-    pub(super) fn may_answer(&self) -> bool {
-        self.health != Health::Dead && !self.is_looping
-    }
-
-    /// As a word: the reply time in microseconds in the low half, 0 for none; flags in the high half.
-    pub(super) fn to_word(self) -> u64 {
-        let rtt = self.rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
-        let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
-        u64::from(rtt)
-            | flag(self.health == Health::Doubted, Self::DOUBTED)
-            | flag(self.health == Health::Dead, Self::DEAD)
-            | flag(self.is_failing, Self::FAILING)
-            | flag(self.is_retry_due, Self::RETRY_DUE)
-            | flag(self.is_looping, Self::LOOPING)
-            | flag(self.edns == EdnsSupport::Supported, Self::EDNS)
-            | flag(self.edns == EdnsSupport::Unsupported, Self::NO_EDNS)
-    }
-
-    /// From a word of [`to_word`](Self::to_word).
-    pub(super) fn from_word(word: u64) -> Self {
-        let rtt = word & u64::from(u32::MAX);
-        let is_set = |bit: u64| word & bit != 0;
-        Self {
-            health: match (is_set(Self::DOUBTED), is_set(Self::DEAD)) {
-                (_, true) => Health::Dead,
-                (true, false) => Health::Doubted,
-                (false, false) => Health::Healthy,
-            },
-            is_failing: is_set(Self::FAILING),
-            is_retry_due: is_set(Self::RETRY_DUE),
-            is_looping: is_set(Self::LOOPING),
-            edns: match (is_set(Self::EDNS), is_set(Self::NO_EDNS)) {
-                (true, _) => EdnsSupport::Supported,
-                (false, true) => EdnsSupport::Unsupported,
-                (false, false) => EdnsSupport::Unknown,
-            },
-            rtt: (rtt > 0).then(|| Duration::from_micros(rtt)),
-        }
-    }
 }
 
 #[cfg(test)]

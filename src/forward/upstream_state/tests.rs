@@ -261,21 +261,3 @@ fn a_loop_ends_with_a_reply_to_a_probe_that_did_not_come_back() {
     assert_eq!(state.changes(), 2);
     assert_eq!(state.on_loop_probe_reply(Some(later)), Effects::default());
 }
-
-#[test]
-fn a_summary_is_the_same_after_it_was_a_word() {
-    use EdnsSupport::{Supported, Unknown, Unsupported};
-    let flags = |bits: u32| [0, 1, 2].map(|bit| bits >> bit & 1 == 1);
-    for health in [Health::Healthy, Health::Doubted, Health::Dead] {
-        for edns in [Unknown, Supported, Unsupported] {
-            for [is_failing, is_retry_due, is_looping] in (0..8).map(flags) {
-                for micros in [0, 1, u32::MAX] {
-                    let rtt = (micros > 0).then(|| Duration::from_micros(micros.into()));
-                    let summary = UpstreamSummary { health, is_failing, is_retry_due, is_looping, edns, rtt };
-                    assert_eq!(UpstreamSummary::from_word(summary.to_word()), summary);
-                }
-            }
-        }
-    }
-    assert_eq!(UpstreamState::new().summary().to_word(), 0);
-}
