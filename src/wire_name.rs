@@ -31,6 +31,21 @@ pub(crate) fn labels(mut octets: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     })
 }
 
+/// Length in octets of the name that the octets begin with, the root's label included.
+///
+/// `None` if it is cut short, is longer than a name may be, or has what is no label, such as a compression pointer.
+#[inline]
+pub(crate) fn name_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match usize::from(*octets.get(at)?) {
+            0 => return (at < MAX_NAME_OCTETS).then_some(at + 1),
+            len @ 1..=MAX_LABEL_OCTETS => at += 1 + len,
+            _ => return None,
+        }
+    }
+}
+
 /// Appends a label behind its length. The label has at most [`MAX_LABEL_OCTETS`], as labels of every [`Name`] have.
 ///
 /// [`Name`]: hickory_proto::rr::Name
@@ -73,6 +88,24 @@ mod tests {
         assert_eq!(all(b"\x01a\xc0\x0c"), [&b"a"[..]], "a compression pointer");
         assert_eq!(all(&[&[64], &[b'x'; 64][..]].concat()), [&b""[..]; 0], "a label of 64 octets");
         assert!(all(b"\0").is_empty() && all(b"").is_empty());
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_its_labels_to_the_root() {
+        for (octets, len) in [
+            (&b"\x01a\x02bc\0\x01d"[..], Some(6)),
+            (b"\0", Some(1)),
+            (b"", None),
+            (b"\x01a\x02bc", None),
+            (b"\x01a\x02b", None),
+            (b"\x01a\xc0\x0c\0", None),
+            (&[64; 70], None),
+        ] {
+            assert_eq!(name_len(octets), len, "{octets:?}");
+        }
+        let longest = [&[1, b'x'].repeat(127)[..], &[0]].concat();
+        assert_eq!((longest.len(), name_len(&longest)), (255, Some(255)));
+        assert_eq!(name_len(&[b"\x01x", &longest[..]].concat()), None);
     }
 
     #[test]

@@ -2,10 +2,8 @@
 //!
 //! Only header and question are looked at (RFC 1035 §4.1.1, §4.1.2); nothing behind them is read.
 
-use crate::wire_name::{MAX_NAME_OCTETS, split_label};
-
-/// Octets of a header.
-pub(super) const HEADER: usize = 12;
+use crate::wire::HEADER;
+use crate::wire_name::name_len;
 
 /// OPT of a reply: 1,232 octets, EDNS version 0, no flags (RFC 6891 §6.1.2).
 const OPT: [u8; 11] = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
@@ -132,13 +130,8 @@ fn reply(header: &[u8; HEADER], question: &[u8], rcode: Rcode, truncated: bool) 
 
 /// Where the first question ends.
 fn question_end(packet: &[u8]) -> Option<usize> {
-    let mut rest = packet.get(HEADER..)?;
-    while let Some((_, behind)) = split_label(rest) {
-        rest = behind;
-    }
-    let name_end = packet.len() - rest.len() + 1;
-    let is_name = rest.first() == Some(&0) && name_end - HEADER <= MAX_NAME_OCTETS;
-    Some(name_end + 4).filter(|end| is_name && *end <= packet.len())
+    let end = HEADER + name_len(packet.get(HEADER..)?)? + 4;
+    (end <= packet.len()).then_some(end)
 }
 
 #[cfg(test)]

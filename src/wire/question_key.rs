@@ -2,6 +2,7 @@
 
 use super::HEADER;
 use super::request::STUB_MARKER;
+use crate::wire_name::name_len;
 
 /// Maximum length of a key, in octets: what stands before the name, and the longest name.
 pub const MAX_QUESTION_KEY: usize = BEFORE_NAME + 255;
@@ -56,18 +57,6 @@ pub fn question_key(packet: &[u8], max_reply: u16, key: &mut [u8; MAX_QUESTION_K
     // Octets of lengths are below those of letters.
     lower.make_ascii_lowercase();
     Some(QuestionKey { len: BEFORE_NAME + name, question_end, dnssec_ok: edns & DNSSEC_OK != 0 })
-}
-
-/// Length of a name without pointers, in octets, its root included.
-fn name_len(octets: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match usize::from(*octets.get(at)?) {
-            0 => return (at < 255).then_some(at + 1),
-            len @ 1..=63 => at += 1 + len,
-            _ => return None,
-        }
-    }
 }
 
 /// The EDNS bits of a key and the limit of the reply that an OPT record gives; `None` if there are octets beside the record.
