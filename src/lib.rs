@@ -88,6 +88,7 @@ mod host_resolver;
 mod lock;
 mod regular_file;
 mod replace_file;
+mod shown;
 mod wire_name;
 
 /// The version of this program.

@@ -17,10 +17,11 @@ pub use rate_limit::RateLimitedLog;
 
 use crate::config::LogTarget;
 use crate::lock::lock;
+use crate::shown::one_line;
 use line_limit::{Allowed, LineLimit};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use queue::LineQueue;
-use sink::{Line, LogSink, one_line};
+use sink::{Line, LogSink};
 use std::io;
 use std::panic::PanicHookInfo;
 use std::sync::Mutex;

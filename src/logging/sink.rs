@@ -136,17 +136,6 @@ pub(super) fn timestamp(now: OffsetDateTime) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Escapes control characters: the data of a client or a store must not be able to forge log lines.
-pub(super) fn one_line(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-            .collect()
-    } else {
-        text.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,11 +143,5 @@ mod tests {
     #[test]
     fn times_have_one_width() {
         assert_eq!(timestamp(OffsetDateTime::now_utc()).len(), "2026-01-01T00:00:00.000Z".len());
-    }
-
-    #[test]
-    fn a_line_is_one_line() {
-        assert_eq!(one_line("a\nb\u{1b}[0m"), "a\\nb\\u{1b}[0m");
-        assert_eq!(one_line("bücher"), "bücher");
     }
 }

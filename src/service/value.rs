@@ -3,6 +3,7 @@
 
 use super::host::HostError;
 use super::{Host, MAX_TTL, Service};
+use crate::shown::quoted;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -183,7 +184,7 @@ fn set_field(service: &mut Service, name: String, value: &Value) -> Result<(), V
         "host" => {
             let text = string(name, value)?;
             service.host =
-                Host::parse(text).map_err(|reason| ValueError::BadHost { host: shorten(text), reason })?;
+                Host::parse(text).map_err(|reason| ValueError::BadHost { host: quoted(text), reason })?;
         }
         "port" => service.port = number(name, value, u16::MAX.into())?,
         "priority" => service.priority = number(name, value, u16::MAX.into())?,
@@ -225,7 +226,7 @@ fn wrong_type(field: String, expected: &'static str, value: &Value) -> ValueErro
         Value::Null => "null".to_owned(),
         Value::Bool(b) => format!("the boolean {b}"),
         Value::Number(n) => format!("the number {n}"),
-        Value::String(s) => format!("the string \"{}\"", shorten(s)),
+        Value::String(s) => format!("the string \"{}\"", quoted(s)),
         Value::Array(_) => "an array".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     };
@@ -241,17 +242,6 @@ fn text(text: &str) -> Result<Option<Box<str>>, ValueError> {
 
 fn non_empty(text: &str) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.into())
-}
-
-/// A value to quote in an error: one line without control characters, and not too long.
-fn shorten(text: &str) -> String {
-    const MAX_QUOTED_CHARS: usize = 80;
-    if text.chars().count() <= MAX_QUOTED_CHARS {
-        text.escape_debug().to_string()
-    } else {
-        let head: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-        format!("{}…", head.escape_debug())
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Notifications to systemd (sd_notify(3), sd_watchdog_enabled(3)). Without systemd they do nothing.
 
+use crate::shown::one_line;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -13,17 +14,17 @@ pub fn is_supervised() -> bool {
 
 /// Notifies that queries are answered, or that a reload is over; `status` is one line for `systemctl status`.
 pub fn ready(status: &str) {
-    notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status_line(status))]);
 }
 
 /// Replaces the line that `systemctl status` shows.
 pub fn status(status: &str) {
-    notify(&[NotifyState::Status(&one_line(status))]);
+    notify(&[NotifyState::Status(&status_line(status))]);
 }
 
-/// Replaces control characters: a line break would begin another notification, and a status may quote a store.
-fn one_line(text: &str) -> String {
-    let mut line = text.replace(char::is_control, " ");
+/// One line of limited length: a line break would begin another notification, and a status may quote a store.
+fn status_line(text: &str) -> String {
+    let mut line = one_line(text);
     if line.len() > MAX_STATUS_OCTETS {
         let cut = (0..=MAX_STATUS_OCTETS).rev().find(|at| line.is_char_boundary(*at));
         line.truncate(cut.unwrap_or(0));
@@ -69,8 +70,8 @@ mod tests {
 
     #[test]
     fn a_long_line_leaves_room_for_readiness() {
-        assert_eq!(one_line("a\nb"), "a b");
-        let long = one_line(&"ü".repeat(4_000));
+        assert_eq!(status_line("a\nb"), "a\\nb");
+        let long = status_line(&"ü".repeat(4_000));
         assert!(long.len() < 2_100 && long.ends_with("ü…"), "{}", long.len());
     }
 }

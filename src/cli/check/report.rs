@@ -2,6 +2,7 @@
 
 use crate::cli::print;
 use crate::config::{CONFIG, DATA, UNAVAILABLE};
+use crate::shown::short_line;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -59,14 +60,7 @@ impl Report {
 
 /// Prints one line, whatever the names of files and values of a store contain.
 fn line(text: &str) {
-    let is_safe = |c: char| !c.is_control() && !is_bidi(c);
-    let shown = |c: char| if is_safe(c) { c.to_string() } else { c.escape_default().to_string() };
-    let _ = print(&format!("{}\n", text.chars().map(shown).collect::<String>()));
-}
-
-/// Whether a character changes the direction of text, which could make a line look like another one.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
+    let _ = print(&format!("{}\n", short_line(text)));
 }
 
 #[cfg(test)]
