@@ -3,6 +3,7 @@
 use super::statistics::{MetricsSettings, Statistics};
 use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables, without_user};
 use crate::metrics::{MetricNames, PagePlace, StatisticsSink};
+use crate::shown::quoted;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What a variable of statistics has to be.
@@ -81,11 +82,7 @@ impl UsedVariables {
         };
         self.refused.push(RefusedSetting {
             origin: SettingOrigin::Variable { name, place: variable.place.clone() },
-            reason: format!(
-                "\"{}\" is not {}",
-                without_user(&variable.value).escape_debug(),
-                wanted.expected
-            ),
+            reason: format!("\"{}\" is not {}", quoted(&without_user(&variable.value)), wanted.expected),
             instead,
         });
     }

@@ -10,6 +10,7 @@ use super::refused::{Instead, RefusedSetting};
 use super::settings::{Setting, flags};
 use super::spec::Spec;
 use super::variables::Variables;
+use crate::shown::quoted;
 use std::collections::BTreeMap;
 
 /// The parsed command line and environment.
@@ -45,13 +46,13 @@ pub struct ValuesBefore {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
     /// No such flag.
-    #[error("flag -{0} does not exist; see skydns --help")]
+    #[error("flag -{} does not exist; see skydns --help", quoted(.0))]
     UnknownFlag(String),
     /// The last flag takes a value, and there is none.
     #[error("flag -{0} needs a value")]
     MissingValue(String),
     /// No such command.
-    #[error("\"{0}\" is no command; see skydns --help")]
+    #[error("\"{}\" is no command; see skydns --help", quoted(.0))]
     UnknownCommand(String),
     /// The value of a switch is after a blank instead of `=`.
     #[error("\"{0}\" stands alone: a switch takes its value behind \"=\", as in -round-robin={0}")]

@@ -3,6 +3,7 @@
 use super::local::TemplateError;
 use super::origin::SettingOrigin;
 use crate::service::with_a_labels;
+use crate::shown::quoted;
 use hickory_proto::rr::Name;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -40,16 +41,16 @@ pub enum SettingError {
         most: i64,
     },
     /// The value is not `IP:port`.
-    #[error("\"{0}\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53")]
+    #[error("\"{}\" is not an IP address and port, such as 127.0.0.1:53 or [::1]:53", quoted(.0))]
     Address(String),
     /// The value is not the URL of an endpoint.
-    #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", without_user(.0))]
+    #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", quoted(&without_user(.0)))]
     Endpoint(String),
     /// The value is not a domain name.
-    #[error("\"{0}\" is not a domain name")]
+    #[error("\"{}\" is not a domain name", quoted(.0))]
     Name(String),
     /// The value is none of the words that the setting takes.
-    #[error("\"{found}\" is not {expected}")]
+    #[error("\"{}\" is not {expected}", quoted(found))]
     Choice {
         /// What stands there.
         found: String,
@@ -167,10 +168,11 @@ impl<'a> SettingInput<'a> {
 
     fn shown(self) -> String {
         match self {
-            Self::Text(text) => format!("\"{}\"", text.escape_debug()),
+            Self::Text(text) => format!("\"{}\"", quoted(text)),
+            Self::Json(Value::String(text)) => format!("\"{}\"", quoted(text)),
             Self::Json(Value::Array(_)) => "an array".to_owned(),
             Self::Json(Value::Object(_)) => "an object".to_owned(),
-            Self::Json(value) => value.to_string().chars().take(80).collect(),
+            Self::Json(value) => quoted(&value.to_string()),
         }
     }
 }
@@ -201,6 +203,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::allow::Allow;
+    use super::super::endpoint::endpoint;
+    use super::super::local::{HostIdentity, expand};
     use super::*;
 
     #[test]
@@ -216,6 +221,30 @@ mod tests {
         assert_eq!(SettingInput::Json(&Value::from(2_000_000_000u64)).duration(), Ok(Duration::from_secs(2)));
         assert_eq!(SettingInput::Json(&Value::from("2s")).duration(), Ok(Duration::from_secs(2)));
         assert!(SettingInput::Json(&Value::from(-1)).duration().is_err());
+    }
+
+    #[test]
+    fn values_are_quoted_without_control_characters_and_not_at_length() {
+        let long = format!("\u{1b}[31m{}", "x".repeat(1_000));
+        let json = Value::from(long.as_str());
+        let text = SettingInput::Text(&long);
+        let errors = [
+            text.boolean().err(),
+            text.integer(0, 1).err(),
+            SettingInput::Json(&json).integer(0, 1).err(),
+            text.duration().err(),
+            text.addresses(None).err(),
+            text.name().err(),
+            Allow::parse(&[&long]).err(),
+            endpoint(&long).err(),
+            expand(&format!("{{{long}}}"), &HostIdentity::default()).err().map(SettingError::Template),
+            expand(&long, &HostIdentity::default()).err().map(SettingError::Template),
+        ];
+        for (index, error) in errors.into_iter().enumerate() {
+            let error = error.unwrap_or_else(|| panic!("{index}")).to_string();
+            assert!(error.contains("\\u{1b}[31mxxx"), "{error}");
+            assert!(error.contains("x…\"") || error.contains("x…}\""), "{error}");
+        }
     }
 
     #[test]

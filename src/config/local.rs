@@ -1,6 +1,7 @@
 //! The setting `-local`: a template for the host's own name, which may hold `{hostname}` and `{machine_id}`.
 
 use crate::service::with_a_labels;
+use crate::shown::quoted;
 use hickory_proto::rr::Name;
 
 /// The names of this host that a template can use.
@@ -19,10 +20,10 @@ pub enum TemplateError {
     #[error("\"{{machine_id}}\" cannot be filled in: /etc/machine-id cannot be read")]
     NoMachineId,
     /// The template has an unknown word in braces.
-    #[error("\"{{{0}}}\" is neither {{hostname}} nor {{machine_id}}")]
+    #[error("\"{{{}}}\" is neither {{hostname}} nor {{machine_id}}", quoted(.0))]
     Unknown(String),
     /// The result is not a domain name.
-    #[error("\"{0}\" is not a domain name")]
+    #[error("\"{}\" is not a domain name", quoted(.0))]
     NotAName(String),
 }
 

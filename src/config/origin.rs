@@ -1,5 +1,6 @@
 //! Where the value of a setting comes from, for messages.
 
+use crate::shown::quoted;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -55,8 +56,8 @@ impl fmt::Display for SettingOrigin {
         match self {
             Self::Default => f.write_str("default"),
             Self::LastGood(name) => write!(f, "-{name} (the last good value)"),
-            Self::Variable { name, place: None } => write!(f, "variable {name}"),
-            Self::Variable { name, place: Some(place) } => write!(f, "{place}: {name}"),
+            Self::Variable { name, place: None } => write!(f, "variable {}", quoted(name)),
+            Self::Variable { name, place: Some(place) } => write!(f, "{place}: {}", quoted(name)),
             Self::Flag(name) => write!(f, "flag -{name}"),
             Self::Store { key, field } => write!(f, "{key}: field \"{field}\""),
             Self::StoreKey(key) => f.write_str(key),

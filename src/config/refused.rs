@@ -1,6 +1,7 @@
 //! Settings that cannot be used: each costs itself, and is told with its place and with what is used instead.
 
 use super::origin::SettingOrigin;
+use crate::shown::quoted;
 use std::fmt;
 
 /// A value that is not used.
@@ -38,7 +39,7 @@ impl fmt::Display for RefusedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem())?;
         match &self.instead {
-            Instead::LastGood(value) => write!(f, "; {}, the last good value, stays", value.escape_debug()),
+            Instead::LastGood(value) => write!(f, "; {}, the last good value, stays", quoted(value)),
             Instead::Default => f.write_str("; the default is used"),
             Instead::Nothing => Ok(()),
             Instead::Told(text) => write!(f, "; {text}"),

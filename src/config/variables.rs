@@ -4,6 +4,7 @@ use super::env_file::VariablesFile;
 use super::origin::{Place, SettingOrigin};
 use super::refused::{Instead, RefusedSetting};
 use super::unknown;
+use crate::shown::quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -78,7 +79,7 @@ impl Variables {
                     self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
                 }
                 unknown::Judgement::Noticed(reason) => {
-                    self.notices.push(format!("{place}: {}: {reason}", assignment.name));
+                    self.notices.push(format!("{place}: {}: {reason}", quoted(&assignment.name)));
                 }
             }
         }

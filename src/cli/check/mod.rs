@@ -16,6 +16,7 @@ use crate::config::{
 use crate::forward::ResolvConf;
 use crate::regular_file;
 use crate::service::Keyspace;
+use crate::shown::quoted;
 use crate::source::Publisher;
 use report::{ProblemKind, Report};
 use std::collections::HashSet;
@@ -141,7 +142,7 @@ fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     };
     let settings = base.with_store(&key, &json, StoreBefore::default());
     for field in &settings.unknown {
-        report.note(&format!("{}: {key}: no setting has the name of field \"{field}\"", source.name()));
+        report.note(&format!("{}: {key}: no setting has the name of field \"{}\"", source.name(), quoted(field)));
     }
     for refused in &settings.problems {
         report.problem(ProblemKind::Setting, &format!("{}: {}", source.name(), refused.problem()));
