@@ -351,6 +351,44 @@ fn check_waits_for_no_pipe_and_prints_no_control_characters() {
 }
 
 #[test]
+fn no_command_prints_control_characters_of_others_or_at_length() {
+    let evil = format!("\u{1b}[31m\u{202e}\r{}", "x".repeat(10_000));
+    let reports = tempfile::tempdir().expect("a directory");
+    fs::create_dir(reports.path().join("reload")).expect("a directory");
+    let lines: [&[&str]; 14] = [
+        &[&evil],
+        &[&format!("-{evil}")],
+        &["help", &evil],
+        &["-domain", &evil, "check"],
+        &["-addr", &evil],
+        &["-machines", &evil],
+        &["-flatten", &evil],
+        &["-local", &evil],
+        &["check", &evil],
+        &["ds", &evil],
+        &["keygen", "-a", &evil],
+        &["keygen", "-K", &evil],
+        &["port-holders", &evil],
+        &["resolv-conf", "enable", &evil],
+    ];
+    for line in lines {
+        let (code, text) = outcome(&mut skydns(line));
+        assert!(code >= 64 && text.contains("x"), "{line:?}: {code} {text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
+        assert!(text.lines().all(|line| line.chars().count() < 5_000), "{} {}", line[0], text.len());
+    }
+    let me = std::process::id().to_string();
+    let (code, text) = outcome(skydns(&["reload", &me]).env("RUNTIME_DIRECTORY", reports.path()));
+    assert!(code == 71 && text.contains("it is not a regular file"), "{code} {text}");
+    let link = reports.path().join("etc");
+    fs::create_dir(&link).expect("a directory");
+    symlink("/tmp/\u{1b}[31m", link.join("resolv.conf")).expect("a link");
+    let root = format!("--root={}", reports.path().display());
+    let (code, text) = outcome(&mut skydns(&["resolv-conf", "status", &root]));
+    assert!(code == 1 && text.contains("a link to /tmp/\\u{1b}[31m"), "{code} {text:?}");
+}
+
+#[test]
 fn check_judges_what_the_user_of_the_service_may_read() {
     let is_there = |user: &str| nix::unistd::User::from_name(user).is_ok_and(|user| user.is_some());
     if !nix::unistd::Uid::effective().is_root() || !is_there("skydns") {

@@ -321,7 +321,8 @@ impl SettingsFollower {
         const MAX_NAMES: usize = 10;
         let Some((source, _)) = self.stored.as_ref().filter(|_| !unknown.is_empty()) else { return };
         let key = Keyspace::new(&self.base.path_prefix).config_key();
-        let named: Vec<_> = unknown.iter().take(MAX_NAMES).map(|name| format!("\"{}\"", quoted(name))).collect();
+        let named: Vec<_> =
+            unknown.iter().take(MAX_NAMES).map(|name| format!("\"{}\"", quoted(name))).collect();
         let more = if unknown.len() > MAX_NAMES { ", …" } else { "" };
         let (source, named) = (source.name(), named.join(", "));
         log::warn!("{source}: {key}: unknown fields, which are ignored: {named}{more}");

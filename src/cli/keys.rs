@@ -6,6 +6,7 @@ use crate::clock::unix_time;
 use crate::config::{Spec, command_usage};
 use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
 use crate::regular_file;
+use crate::shown::quoted;
 use crate::systemd;
 use data_encoding::{BASE64, HEXUPPER};
 use hickory_proto::rr::Name;
@@ -67,9 +68,13 @@ fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String
             "-a" => {
                 let name = words.next().ok_or_else(usage)?;
                 let supported = [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519];
-                options.algorithm =
-                    Algorithm::from_text(name).filter(|algorithm| supported.contains(algorithm)).ok_or_else(|| {
-                        format!("keygen: no keys of algorithm \"{name}\" are made here; dnssec-keygen may make them")
+                options.algorithm = Algorithm::from_text(name)
+                    .filter(|algorithm| supported.contains(algorithm))
+                    .ok_or_else(|| {
+                        format!(
+                            "keygen: no keys of algorithm \"{}\" are made here; dnssec-keygen may make them",
+                            quoted(name)
+                        )
                     })?;
             }
             "-z" => options.flags = 256,
@@ -77,7 +82,8 @@ fn keygen_options(words: &[String], spec: &Spec) -> Result<KeygenOptions, String
             flag if flag.starts_with('-') => return Err(usage()),
             domain => {
                 let name = Name::from_ascii(domain).ok().filter(|name| !name.is_root());
-                options.domain = name.ok_or_else(|| format!("keygen: \"{domain}\" is not a domain name"))?;
+                options.domain =
+                    name.ok_or_else(|| format!("keygen: \"{}\" is not a domain name", quoted(domain)))?;
             }
         }
     }

@@ -20,8 +20,10 @@ use crate::config::{
 use crate::lock::lock;
 use crate::logging::{self, LogError};
 use crate::server;
+use crate::shown::{quoted, short_line};
 use environment::Environment;
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -49,7 +51,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Rescue => rescue::run(layers, &arguments.spec),
         // Those below read the settings.
         _ if !arguments.flag_problems.is_empty() => {
-            arguments.flag_problems.iter().for_each(|problem| eprintln!("skydns: {problem}"));
+            arguments.flag_problems.iter().for_each(|problem| complain(problem));
             ExitCode::from(USAGE)
         }
         Command::Keygen(words) => keys::generate(&words, &of_unit(layers, &arguments.spec).1.spec),
@@ -84,7 +86,7 @@ fn run(layers: Layers, spec: &Spec) -> ExitCode {
     };
     let spec = &settled.spec;
     if spec.strict && !settled.refused.is_empty() {
-        settled.refused.iter().for_each(|refused| eprintln!("skydns: {}", refused.problem()));
+        settled.refused.iter().for_each(|refused| complain(&refused.problem()));
         return fail(CONFIG, &"not started, because -strict is set");
     }
     let no_syslog = match logging::init(spec.log, spec.log_level) {
@@ -209,12 +211,15 @@ fn port_holders(words: &[String]) -> ExitCode {
         let Ok(address) = word.parse() else {
             return fail(
                 USAGE,
-                &format!("port-holders: \"{word}\" is not an address and port, such as 127.0.0.1:53"),
+                &format!(
+                    "port-holders: \"{}\" is not an address and port, such as 127.0.0.1:53",
+                    quoted(word)
+                ),
             );
         };
         for holder in server::holders(address) {
             any_holder = true;
-            print(&format!("{holder}\n"));
+            say(&holder);
         }
     }
     if any_holder { ExitCode::FAILURE } else { print("free\n") }
@@ -230,13 +235,23 @@ fn print_one_of(command: &str, text: fn(&str) -> Option<String>, words: &[String
 }
 
 fn print(text: &str) -> ExitCode {
-    use std::io::Write;
     // A reader that closes the pipe early, such as head, is no error.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("skydns: {error}");
+/// Prints one line about something, whatever names of files and values of others it quotes.
+fn say(text: &dyn Display) {
+    print(&format!("{}\n", short_line(&text.to_string())));
+}
+
+/// Prints one line about something that is wrong.
+fn complain(problem: &dyn Display) {
+    // Standard error may be closed.
+    let _ = writeln!(io::stderr(), "skydns: {}", short_line(&problem.to_string()));
+}
+
+fn fail(code: u8, error: &dyn Display) -> ExitCode {
+    complain(error);
     ExitCode::from(code)
 }

@@ -3,7 +3,7 @@
 //! The unit runs it as root before the agent, and at a reload. systemd's `LoadCredential=` does the same, but refuses to
 //! start the service at all if a file has a name that it does not take, or is too large.
 
-use super::{PERMISSION, SYSTEM, fail};
+use super::{PERMISSION, SYSTEM, complain, fail};
 use crate::regular_file;
 use crate::replace_file::Replacement;
 use crate::systemd;
@@ -28,7 +28,7 @@ pub(super) fn run() -> ExitCode {
     };
     match pass(&target) {
         Ok(problems) => {
-            problems.iter().for_each(|problem| eprintln!("skydns: pass-keys: {problem}"));
+            problems.iter().for_each(|problem| complain(&format!("pass-keys: {problem}")));
             ExitCode::SUCCESS
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

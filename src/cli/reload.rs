@@ -2,7 +2,7 @@
 //!
 //! The unit's `ExecReload=`: so `systemctl reload` ends when the reload has, and fails if something was refused.
 
-use super::{CONFIG, SYSTEM, UNAVAILABLE, USAGE, fail};
+use super::{CONFIG, SYSTEM, UNAVAILABLE, USAGE, complain, fail};
 use crate::agent::{ReloadReport, reload_report_file};
 use crate::config::command_usage;
 use nix::sys::signal::{Signal, kill};
@@ -33,7 +33,7 @@ pub(super) fn run(words: &[String]) -> ExitCode {
     match reload(pid, &file) {
         Ok(report) if report.refused.is_empty() => ExitCode::SUCCESS,
         Ok(report) => {
-            report.refused.iter().for_each(|refused| eprintln!("skydns: refused: {refused}"));
+            report.refused.iter().for_each(|refused| complain(&format!("refused: {refused}")));
             ExitCode::from(CONFIG)
         }
         Err((code, error)) => fail(code, &format!("reload: {error}")),

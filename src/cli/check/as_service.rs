@@ -2,7 +2,7 @@
 //!
 //! Root starts the check once more as that user, with copies of the private files as the unit passes them, and waits for it.
 
-use crate::cli::pass_keys;
+use crate::cli::{complain, pass_keys};
 use crate::regular_file;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, User, getgroups, setegid, seteuid, setgroups};
@@ -82,7 +82,7 @@ fn run_with_keys(user: &User, args: &[String], file: Option<&Path>) -> io::Resul
         fs::set_permissions(dir, fs::Permissions::from_mode(0o750))?;
         chown(dir, None, Some(user.gid.as_raw()))?;
     }
-    pass_keys::pass(&keys)?.iter().for_each(|problem| eprintln!("skydns: {problem}"));
+    pass_keys::pass(&keys)?.iter().for_each(|problem| complain(problem));
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(args)

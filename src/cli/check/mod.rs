@@ -13,6 +13,7 @@ use crate::answer::Zone;
 use crate::config::{
     CheckOptions, Config, GivenTexts, Layers, RefusedSetting, SettingOrigin, Spec, StoreBefore, read_env_file,
 };
+use crate::counted::counted;
 use crate::forward::ResolvConf;
 use crate::regular_file;
 use crate::service::Keyspace;
@@ -75,7 +76,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
             problems.iter().for_each(|problem| report.problem(ProblemKind::Store, problem));
             refusals(&publisher, &mut report);
             let names = publisher.status().borrow().names;
-            report.found(&if names == 1 { "1 name".to_owned() } else { format!("{names} names") });
+            report.found(&counted(names, "name"));
             (stored(spec, &publisher, &mut report), Some(publisher))
         }
         Err(error) => {
@@ -142,7 +143,11 @@ fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     };
     let settings = base.with_store(&key, &json, StoreBefore::default());
     for field in &settings.unknown {
-        report.note(&format!("{}: {key}: no setting has the name of field \"{}\"", source.name(), quoted(field)));
+        report.note(&format!(
+            "{}: {key}: no setting has the name of field \"{}\"",
+            source.name(),
+            quoted(field)
+        ));
     }
     for refused in &settings.problems {
         report.problem(ProblemKind::Setting, &format!("{}: {}", source.name(), refused.problem()));

@@ -1,8 +1,8 @@
 //! What a check finds: lines on standard output, and the exit code that follows from them.
 
-use crate::cli::print;
+use crate::cli::say;
 use crate::config::{CONFIG, DATA, UNAVAILABLE};
-use crate::shown::short_line;
+use crate::counted::counted;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -29,25 +29,24 @@ impl Report {
     pub(super) fn problem(&mut self, kind: ProblemKind, problem: &dyn Display) {
         self.problems += 1;
         self.worst = Some(self.worst.map_or(kind, |worst| worst.min(kind)));
-        line(&format!("problem: {problem}"));
+        say(&format!("problem: {problem}"));
     }
 
     /// Prints what is no problem, and worth knowing.
     pub(super) fn note(&self, note: &dyn Display) {
-        line(&format!("note: {note}"));
+        say(&format!("note: {note}"));
     }
 
     /// Prints what was found.
     pub(super) fn found(&self, found: &dyn Display) {
-        line(&found.to_string());
+        say(found);
     }
 
     /// Prints how many problems there are; the exit code.
     pub(super) fn end(&self) -> ExitCode {
         match self.problems {
-            0 => line("everything is in order"),
-            1 => line("1 problem"),
-            many => line(&format!("{many} problems")),
+            0 => say(&"everything is in order"),
+            problems => say(&counted(problems, "problem")),
         }
         match self.worst {
             None => ExitCode::SUCCESS,
@@ -56,11 +55,6 @@ impl Report {
             Some(ProblemKind::Store) => ExitCode::from(UNAVAILABLE),
         }
     }
-}
-
-/// Prints one line, whatever the names of files and values of a store contain.
-fn line(text: &str) {
-    let _ = print(&format!("{}\n", short_line(text)));
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ mod host_check;
 mod managers;
 mod programs;
 
-use super::{PERMISSION, SYSTEM, fail};
+use super::{PERMISSION, SYSTEM, complain, fail, say};
 use crate::host_resolver::{self, STATE_FILE, TakeoverState, UPSTREAMS_DIR};
 use crate::server;
+use crate::shown::quoted;
 use files::{ResolvConfFiles, Restored, remove, write};
 use managers::{How, Manager};
 use std::fs;
@@ -121,7 +122,7 @@ impl ResolvConfCommand {
                 _ if word == "--fallback" => drop(fallbacks.get_or_insert_with(Vec::new)),
                 _ if word == "--force" => force = true,
                 _ if word.starts_with('-') => {
-                    return Err(ResolvConfError::Usage(format!("no option {word}")));
+                    return Err(ResolvConfError::Usage(format!("no option {}", quoted(word))));
                 }
                 _ => match &mut fallbacks {
                     Some(fallbacks) => fallbacks.push(read_address(word)?),
@@ -158,7 +159,7 @@ impl ResolvConfAction {
             ["status"] => Ok(Self::Status),
             [] => Err(ResolvConfError::Usage("it takes one of enable, disable and status".to_owned())),
             words => {
-                let words = words.join(" ");
+                let words = quoted(&words.join(" "));
                 Err(ResolvConfError::Usage(format!("\"{words}\" is none of enable, disable and status")))
             }
         }
@@ -171,7 +172,7 @@ fn read_how(word: Option<&str>) -> Result<How, ResolvConfError> {
 }
 
 fn read_address(word: &str) -> Result<IpAddr, ResolvConfError> {
-    word.parse().map_err(|_| ResolvConfError::Usage(format!("\"{word}\" is not an IP address")))
+    word.parse().map_err(|_| ResolvConfError::Usage(format!("\"{}\" is not an IP address", quoted(word))))
 }
 
 impl Takeover {
@@ -210,9 +211,9 @@ impl Host<'_> {
         let done = self.enable(takeover)?;
         match before {
             Err(error) => {
-                println!(
+                say(&format!(
                     "names outside of the site cannot be looked up, before the change and after it: {error}"
-                );
+                ));
                 Ok(done)
             }
             Ok(()) => match host_check::settles(self.root) {
@@ -260,14 +261,14 @@ impl Host<'_> {
     fn unset(&self, state: &TakeoverState, again: &[&'static Manager]) {
         for manager in state.managers.iter().filter_map(|word| managers::by_word(word)) {
             if let Err(error) = manager.unset(self.root) {
-                eprintln!("skydns: {error}");
+                complain(&error);
             }
             if !again.iter().any(|other| other.word == manager.word) {
                 manager.reload(self.root);
             }
         }
         if let Err(error) = remove(&self.root.join(STATE_FILE)) {
-            eprintln!("skydns: {error}");
+            complain(&error);
         }
     }
 
@@ -275,13 +276,16 @@ impl Host<'_> {
     fn tell(&self, managers: &[&'static Manager], state: &TakeoverState) {
         for manager in managers::found(self.root) {
             let is_set = managers.iter().any(|other| other.word == manager.word);
-            println!("{} {}", manager.name, if is_set { manager.from_now } else { manager.by_itself });
+            say(&format!("{} {}", manager.name, if is_set { manager.from_now } else { manager.by_itself }));
         }
         let what =
             if state.is_link { "names the agent" } else { "names systemd-resolved, which asks the agent" };
-        println!("{} {what} now; \"skydns resolv-conf disable\" undoes this", self.files.resolv.display());
+        say(&format!(
+            "{} {what} now; \"skydns resolv-conf disable\" undoes this",
+            self.files.resolv.display()
+        ));
         let is_resolved_set = managers.iter().any(|manager| manager.word == "resolved");
-        host_check::notes(self.root, is_resolved_set).iter().for_each(|note| println!("{note}"));
+        host_check::notes(self.root, is_resolved_set).iter().for_each(|note| say(note));
     }
 
     fn disable(&self) -> Result<ExitCode, ResolvConfError> {
@@ -303,9 +307,9 @@ impl Host<'_> {
         let _ = fs::remove_dir_all(self.root.join(UPSTREAMS_DIR));
         match restored? {
             Restored::Nothing if state.is_none() => {
-                println!("{} does not name the agent: nothing to undo", self.files.resolv.display());
+                say(&format!("{} does not name the agent: nothing to undo", self.files.resolv.display()));
             }
-            _ => println!("{} is as it was before \"enable\"", self.files.resolv.display()),
+            _ => say(&format!("{} is as it was before \"enable\"", self.files.resolv.display())),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -314,24 +318,24 @@ impl Host<'_> {
         let state = self.state()?;
         let is_ours = host_resolver::is_our_link(&self.files.resolv);
         let is_enabled = is_ours || state.as_ref().is_some_and(|state| !state.is_link);
-        println!(
+        say(&format!(
             "{}: {}, {}",
             self.files.resolv.display(),
             if is_enabled { "enabled" } else { "disabled" },
             host_resolver::describe(&self.files.resolv)
-        );
+        ));
         if let Some(state) = &state {
-            println!("enabled with: {}", state.words.join(" "));
+            say(&format!("enabled with: {}", state.words.join(" ")));
             for manager in state.managers.iter().filter_map(|word| managers::by_word(word)) {
-                println!("{} {}", manager.name, manager.from_now);
+                say(&format!("{} {}", manager.name, manager.from_now));
             }
         }
         let overwritten = host_resolver::overwritten(self.root);
         if let Some(reason) = &overwritten {
-            println!("{reason}; run \"skydns resolv-conf enable\" again");
+            say(&format!("{reason}; run \"skydns resolv-conf enable\" again"));
         }
         if fs::symlink_metadata(&self.files.before).is_ok() {
-            println!("{}: the file from before \"enable\"", self.files.before.display());
+            say(&format!("{}: the file from before \"enable\"", self.files.before.display()));
         }
         Ok(if is_enabled && overwritten.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -13,6 +13,7 @@ mod setting;
 
 use super::ResolvConfError;
 use super::programs;
+use crate::cli::complain;
 use setting::Setting;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -143,12 +144,12 @@ impl Manager {
             return;
         };
         if let Err(error) = programs::run(program, words) {
-            eprintln!(
-                "skydns: {} has to read its settings again: {} {}: {error}",
+            complain(&format!(
+                "{} has to read its settings again: {} {}: {error}",
                 self.name,
                 program,
                 words.join(" ")
-            );
+            ));
         }
     }
 

@@ -6,6 +6,7 @@ use super::super::files::{remove, write};
 use super::super::programs;
 use super::Manager;
 use super::setting::Setting;
+use crate::cli::say;
 use crate::host_resolver::{STATIC_UPSTREAMS_FILE, name_servers};
 use crate::regular_file;
 use std::fs;
@@ -74,7 +75,7 @@ pub(super) fn keep_static_servers(root: &Path, addresses: &[IpAddr]) -> Result<(
     if text.is_empty() {
         return remove(&file);
     }
-    println!("{}: the servers that resolved.conf names, for the agent", file.display());
+    say(&format!("{}: the servers that resolved.conf names, for the agent", file.display()));
     write(&file, &text)
 }
 
