@@ -31,11 +31,11 @@ pub enum SettingError {
         expected: &'static str,
     },
     /// The number is out of range.
-    #[error("{found} is not between {least} and {most}")]
+    #[error("{found} is {}", range_text(*.least, *.most))]
     Range {
         /// What stands there.
         found: String,
-        /// The least number that is allowed.
+        /// The least number that is allowed; `i64::MIN` if any number is low enough.
         least: i64,
         /// The greatest number that is allowed.
         most: i64,
@@ -63,6 +63,14 @@ pub enum SettingError {
     /// The flag is for a feature of SkyDNS that this agent does not have.
     #[error("{0}")]
     Unsupported(&'static str),
+}
+
+/// How a number misses a range; a bound that only the type has is not named.
+fn range_text(least: i64, most: i64) -> String {
+    match least {
+        i64::MIN => format!("more than {most}, the most that is allowed"),
+        _ => format!("not between {least} and {most}"),
+    }
 }
 
 /// A URL without the part that may hold a password.
@@ -101,9 +109,10 @@ impl<'a> SettingInput<'a> {
     }
 
     pub(super) fn integer(self, least: i64, most: i64) -> Result<i64, SettingError> {
+        // Numbers beyond 64 bits are out of range as well, and a number below any bound counts as the lowest one.
         let number = match self {
-            Self::Text(text) => text.parse().ok(),
-            Self::Json(value) => value.as_i64(),
+            Self::Text(text) => text.parse::<i128>().ok().map(saturated),
+            Self::Json(value) => value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX)),
         };
         match number {
             Some(number) if (least..=most).contains(&number) => Ok(number),
@@ -175,6 +184,10 @@ impl<'a> SettingInput<'a> {
             Self::Json(value) => quoted(&value.to_string()),
         }
     }
+}
+
+fn saturated(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// A duration in Go's syntax: numbers with units, without blanks.

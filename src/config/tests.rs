@@ -152,6 +152,40 @@ fn wrong_settings_are_all_named_with_their_place() {
 }
 
 #[test]
+fn ranges_are_told_without_bounds_of_the_machine() {
+    let machine = [i64::MIN.to_string(), i64::MAX.to_string(), u64::MAX.to_string(), u32::MAX.to_string()];
+    for setting in flags() {
+        for number in ["-99999999999999999999", "-1", "4294967296", "99999999999999999999"] {
+            let mut spec = Spec::default();
+            let input = super::input::SettingInput::Text(number);
+            if let Err(error) = (setting.set)(&mut spec, input, &SettingOrigin::Default) {
+                let text = error.to_string();
+                assert!(!machine.iter().any(|bound| text.contains(&**bound)), "-{}: {text}", setting.name);
+            }
+        }
+    }
+    let problem = |setting: &str, number: &str| {
+        parse(&[&format!("-{setting}={number}")], &[])
+            .expect("arguments")
+            .flag_problems
+            .first()
+            .map(ToString::to_string)
+    };
+    assert_eq!(
+        problem("ndots", "128").as_deref(),
+        Some("flag -ndots: \"128\" is more than 127, the most that is allowed")
+    );
+    assert_eq!(
+        problem("ttl", "99999999999999999999").as_deref(),
+        Some("flag -ttl: \"99999999999999999999\" is not between 0 and 2147483647")
+    );
+    assert_eq!(problem("rcache", "-99999999999999999999"), None, "less than 0 counts as 0");
+    let json = br#"{"ndots":18446744073709551615}"#;
+    let error = stored(&Spec::default(), json).expect_err("wrong");
+    assert!(error.contains("18446744073709551615 is more than 127"), "{error}");
+}
+
+#[test]
 fn a_field_that_cannot_be_used_leaves_its_last_value_and_the_others() {
     let base = Spec { ttl: 5, ndots: 3, ..Spec::default() };
     let unusable = std::collections::BTreeMap::new();

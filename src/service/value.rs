@@ -37,13 +37,13 @@ pub enum ValueError {
         found: String,
     },
     /// A number that is too great or negative; it is never wrapped.
-    #[error("field \"{field}\" is {value}, not between 0 and {max}")]
+    #[error("field \"{field}\" is {value}, {}", range_text(*.max))]
     OutOfRange {
         /// Name of the field as the value spells it.
         field: String,
         /// The number as written.
         value: String,
-        /// The greatest number that the field can have.
+        /// The greatest number that the field can have; `u64::MAX` if only the type has a bound.
         max: u64,
     },
     /// A host that is neither an address nor the name of a host.
@@ -60,6 +60,14 @@ pub enum ValueError {
         /// Length of the text in octets.
         len: usize,
     },
+}
+
+/// What a number is not; a bound that only the type has is not named.
+fn range_text(max: u64) -> String {
+    match max {
+        u64::MAX => "not a whole number from 0 up".to_owned(),
+        _ => format!("not between 0 and {max}"),
+    }
 }
 
 impl Service {
@@ -286,7 +294,7 @@ mod tests {
             (r#"{"priority":65546}"#, "not between 0 and 65535"),
             (r#"{"ttl":2147483648}"#, "field \"ttl\" is 2147483648, not between 0 and 2147483647"),
             (r#"{"ttl":1e300}"#, "not between 0 and 2147483647"),
-            (r#"{"weight":-5}"#, "field \"weight\" is -5"),
+            (r#"{"weight":-5}"#, "field \"weight\" is -5, not a whole number from 0 up"),
             (r#"{"mail":1}"#, "field \"mail\" is the number 1, not a boolean"),
             (
                 r#"{"host":"a b"}"#,
