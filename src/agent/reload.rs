@@ -79,7 +79,7 @@ impl Reload {
             .iter()
             .filter(|notice| !self.noticed.contains(notice))
             .for_each(|notice| log::warn!("{notice}"));
-        self.noticed = notices.to_vec();
+        self.noticed = notices;
         // The host may have been renamed since the start.
         let host = host();
         let settled = settle(&layers, &self.used, &host);

@@ -167,7 +167,7 @@ impl Start {
         let line = StatusLine { status, publisher, forwarder: forwarding, notes: line_notes };
         let follow = follower.follow(forwarder, client_policy, taken_settings);
         self.tasks.spawn("the follower of the configuration", follow);
-        let noticed = self.layers.variables.notices().to_vec();
+        let noticed = self.layers.variables.notices();
         let reload = Reload {
             noticed,
             spec,

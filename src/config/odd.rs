@@ -1,6 +1,7 @@
-//! Values that can be used, and that hardly anybody means.
+//! Values that can be used, and that hardly anybody means; settings that do nothing, because another one is missing.
 
 use super::spec::Spec;
+use super::variables::Variables;
 use std::time::Duration;
 
 /// No answer of another host comes sooner than this.
@@ -41,13 +42,147 @@ impl Spec {
                 self.domain
             ));
         }
+        odd.extend(self.without_partner());
         odd
     }
+
+    /// Says which settings do nothing, because another one that they need is not set.
+    fn without_partner(&self) -> Vec<String> {
+        let default = Self::default();
+        // The members of etcd may have endpoints with TLS.
+        let has_tls = self.discover || self.machines.iter().any(|url| url.starts_with("https://"));
+        let uses_tls = self.ca_cert.is_some() || self.tls_pem.is_some() || self.tls_key.is_some();
+        let uses_etcd = !self.machines.is_empty() || self.records.is_none();
+        let has_user = self.username.is_some() || self.password.is_some();
+        let rows = [
+            (
+                uses_tls && uses_etcd && !has_tls,
+                "-ca-cert, -tls-pem and -tls-key (ETCD_CACERT, ETCD_TLSPEM, ETCD_TLSKEY) do nothing: no endpoint of -machines \
+                 (ETCD_MACHINES) begins with https://",
+            ),
+            (
+                !uses_etcd && (uses_tls || has_user || self.discover),
+                "settings of etcd do nothing: -records (SKYDNS_RECORDS) is set without -machines (ETCD_MACHINES), so that \
+                 etcd is not asked",
+            ),
+            (
+                self.password.is_some() && self.username.is_none(),
+                "-password (ETCD_PASSWORD) does nothing without -username (ETCD_USERNAME)",
+            ),
+            (
+                self.username.is_some() && self.password.is_none(),
+                "-username (ETCD_USERNAME) is set without -password (ETCD_PASSWORD): the empty password is used",
+            ),
+            (
+                self.dnssec.is_empty() && (self.denial != default.denial || self.scache != default.scache),
+                "-denial and -scache do nothing without -dnssec: the domain is not signed",
+            ),
+            (
+                self.rcache == 0 && self.rcache_ttl != default.rcache_ttl,
+                "-rcache-ttl does nothing with -rcache 0: there is no cache",
+            ),
+        ];
+        rows.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
+    }
+}
+
+/// Variables of statistics that need others: those that do nothing alone, one that they need, and what there is not without it.
+const STATISTICS_PARTNERS: [(&[&str], &str, &str); 5] = [
+    (
+        &["PROMETHEUS_ADDR", "PROMETHEUS_PATH", "PROMETHEUS_NAMESPACE", "PROMETHEUS_SUBSYSTEM"],
+        "PROMETHEUS_PORT",
+        "there is no metrics page",
+    ),
+    (&["GRAPHITE_PREFIX"], "GRAPHITE_SERVER", "nothing is sent to Graphite"),
+    (&["INFLUX_DATABASE", "INFLUX_USER", "INFLUX_PASSWORD"], "INFLUX_SERVER", "nothing is sent to InfluxDB"),
+    (&["INFLUX_PASSWORD"], "INFLUX_USER", "the password is not used"),
+    (&["STATHAT_SERVER"], "STATHAT_USER", "nothing is sent to StatHat"),
+];
+
+/// Says which variables of statistics do nothing, because another one that they need is not set.
+pub(super) fn statistics_without_partner(variables: &Variables) -> Vec<String> {
+    // What a file sets that cannot be read is not known.
+    let is_set = |name: &str| variables.get(name).is_some() || variables.may_be_meant(name);
+    // A page on a Unix socket needs no port.
+    let is_socket = variables.get("PROMETHEUS_ADDR").is_some_and(|variable| variable.value.starts_with('/'));
+    let mut told = Vec::new();
+    for (alone, partner, what) in STATISTICS_PARTNERS {
+        if is_set(partner) || is_socket && partner == "PROMETHEUS_PORT" {
+            continue;
+        }
+        for variable in alone.iter().filter_map(|name| Some((name, variables.get(name)?))) {
+            let (name, place) = (variable.0, &variable.1.place);
+            let place = place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+            told.push(format!("{place}{name} does nothing without {partner}: {what}"));
+        }
+    }
+    told
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_do_nothing_alone_are_told() {
+        let told = |json: &[u8], change: fn(&mut Spec)| {
+            let mut spec = Spec::default().with_store("k", json, Default::default()).spec;
+            change(&mut spec);
+            spec.oddities().join("\n")
+        };
+        let https = |spec: &mut Spec| {
+            spec.ca_cert = Some("ca.pem".into());
+            spec.machines = vec!["https://a:1".to_owned()];
+        };
+        assert_eq!(told(b"{}", https), "");
+        assert!(told(b"{}", |spec| spec.ca_cert = Some("ca.pem".into())).contains("begins with https://"));
+        assert!(
+            told(b"{}", |spec| spec.password = Some("x".into()))
+                .starts_with("-password (ETCD_PASSWORD) does nothing")
+        );
+        assert!(told(b"{}", |spec| spec.username = Some("x".into())).contains("the empty password is used"));
+        let records = |spec: &mut Spec| (spec.records, spec.discover) = (Some("/x".into()), true);
+        assert!(told(b"{}", records).starts_with("settings of etcd do nothing"));
+        assert!(
+            told(br#"{"scache":5}"#, |_| ()).starts_with("-denial and -scache do nothing without -dnssec")
+        );
+        assert_eq!(told(br#"{"scache":5,"dnssec":"keys"}"#, |_| ()), "");
+        assert!(
+            told(br#"{"rcache":0,"rcache_ttl":7}"#, |_| ())
+                .starts_with("-rcache-ttl does nothing with -rcache 0")
+        );
+    }
+
+    #[test]
+    fn variables_of_statistics_that_do_nothing_alone_are_told() {
+        let told = |names: &[(&str, &str)]| {
+            let mut variables = Variables::default();
+            names.iter().for_each(|(name, value)| variables.set(name, (*value).to_owned()));
+            variables.notices().join("\n")
+        };
+        let address = ("PROMETHEUS_ADDR", "127.0.0.1");
+        assert_eq!(
+            told(&[address]),
+            "PROMETHEUS_ADDR does nothing without PROMETHEUS_PORT: there is no metrics page"
+        );
+        assert_eq!(told(&[address, ("PROMETHEUS_PORT", "9153")]), "");
+        assert_eq!(told(&[("PROMETHEUS_ADDR", "/run/skydns/metrics"), ("PROMETHEUS_PATH", "/m")]), "");
+        for (alone, partner) in [
+            ("GRAPHITE_PREFIX", "GRAPHITE_SERVER"),
+            ("INFLUX_DATABASE", "INFLUX_SERVER"),
+            ("INFLUX_USER", "INFLUX_SERVER"),
+            ("STATHAT_SERVER", "STATHAT_USER"),
+        ] {
+            assert!(told(&[(alone, "x")]).starts_with(&format!("{alone} does nothing without {partner}: ")));
+            assert_eq!(told(&[(alone, "x"), (partner, "y")]), "");
+        }
+        let password = told(&[("INFLUX_PASSWORD", "geheim"), ("INFLUX_SERVER", "x:1")]);
+        assert_eq!(password, "INFLUX_PASSWORD does nothing without INFLUX_USER: the password is not used");
+        let mut variables = Variables::default();
+        variables.set("GRAPHITE_PREFIX", "x".to_owned());
+        variables.add_unreadable(std::path::Path::new("/f"), &std::io::Error::other("a pipe"), true);
+        assert_eq!(variables.notices(), [""; 0], "the server may be in the file");
+    }
 
     #[test]
     fn nanoseconds_that_were_meant_as_seconds_are_told() {

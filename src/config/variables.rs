@@ -1,6 +1,7 @@
 //! Variables of the process and of files, merged: where several set the same variable, the last file wins.
 
 use super::env_file::VariablesFile;
+use super::odd::statistics_without_partner;
 use super::origin::{Place, SettingOrigin};
 use super::refused::{Instead, RefusedSetting};
 use super::unknown;
@@ -107,9 +108,9 @@ impl Variables {
         &self.refused
     }
 
-    /// Names in the files that mean nothing here, each with its place.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// Names in the files that mean nothing here, and variables of statistics that do nothing alone, each with its place.
+    pub fn notices(&self) -> Vec<String> {
+        [self.notices.clone(), statistics_without_partner(self)].concat()
     }
 
     /// Whether a variable that is not set may have been meant by a line that sets nothing: then its last good value counts.
