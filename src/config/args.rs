@@ -54,6 +54,14 @@ pub enum UsageError {
     /// No such command.
     #[error("\"{}\" is no command; see skydns --help", quoted(.0))]
     UnknownCommand(String),
+    /// The value of a switch that is no setting is no boolean.
+    #[error("flag -{flag}: {reason}")]
+    Switch {
+        /// The flag without its dash.
+        flag: &'static str,
+        /// What is wrong with the value.
+        reason: SettingError,
+    },
     /// The value of a switch is after a blank instead of `=`.
     #[error("\"{0}\" stands alone: a switch takes its value behind \"=\", as in -round-robin={0}")]
     StrayValue(String),
@@ -147,11 +155,11 @@ impl Arguments {
     }
 
     /// Takes `-offline`, a flag of `check` alone.
-    fn take_offline(&mut self) -> Result<(), UsageError> {
+    fn take_offline(&mut self, is_offline: bool) -> Result<(), UsageError> {
         let Command::Check(options) = &mut self.command else {
             return Err(UsageError::UnknownFlag("offline".to_owned()));
         };
-        options.is_offline = true;
+        options.is_offline = is_offline;
         Ok(())
     }
 
@@ -164,9 +172,12 @@ impl Arguments {
     ) -> Result<(), UsageError> {
         match (flag, value.as_deref()) {
             ("h" | "help", _) => self.command = self.command.help(),
-            ("version", None | Some("true")) => self.command = Command::Version,
-            ("version", _) => {}
-            ("offline", None | Some("true")) => self.take_offline()?,
+            ("version", value) => {
+                if is_on("version", value)? {
+                    self.command = Command::Version;
+                }
+            }
+            ("offline", value) => self.take_offline(is_on("offline", value)?)?,
             _ => {
                 let setting =
                     Setting::by_flag(flag).ok_or_else(|| UsageError::UnknownFlag(flag.to_owned()))?;
@@ -219,6 +230,12 @@ impl Arguments {
         self.origins.insert(setting.name.to_owned(), origin.clone());
         Ok(())
     }
+}
+
+/// The value of a switch that is no setting.
+fn is_on(flag: &'static str, value: Option<&str>) -> Result<bool, UsageError> {
+    let value = value.unwrap_or("true");
+    SettingInput::Text(value).boolean().map_err(|reason| UsageError::Switch { flag, reason })
 }
 
 impl ValuesBefore {

@@ -245,6 +245,14 @@ fn commands_and_usage_errors() {
     assert_eq!(command(&["resolv-conf", "enable", "--help"]), help("resolv-conf"));
     assert_eq!(command(&["help", "nope"]), Err(UsageError::UnknownCommand("nope".to_owned())));
     assert_eq!(command(&["-version"]), Ok(Command::Version));
+    assert_eq!(command(&["-version=T"]), Ok(Command::Version));
+    assert_eq!(command(&["-version=0"]), Ok(Command::Run));
+    assert_eq!(command(&["check", "-offline=1"]), check(true, None));
+    assert_eq!(command(&["check", "-offline", "-offline=False"]), check(false, None));
+    for line in [&["-version=maybe"][..], &["-version="], &["check", "-offline=maybe"]] {
+        let error = command(line).expect_err("wrong").to_string();
+        assert!(error.ends_with(" is not a boolean (true or false)"), "{error}");
+    }
     assert_eq!(command(&["-x"]), Err(UsageError::UnknownFlag("x".into())));
     assert_eq!(command(&["-addr"]), Err(UsageError::MissingValue("addr".into())));
     assert_eq!(command(&["serve"]), Err(UsageError::UnknownCommand("serve".into())));
