@@ -63,8 +63,21 @@ fn help_and_version_are_what_one_expects() {
 }
 
 /// The commands that help shows.
-const COMMANDS: [&str; 9] =
-    ["run", "check", "keygen", "ds", "resolv-conf", "port-holders", "completions", "help", "version"];
+const COMMANDS: [&str; 13] = [
+    "run",
+    "check",
+    "keygen",
+    "ds",
+    "reload",
+    "pass-keys",
+    "resolv-conf",
+    "port-holders",
+    "completions",
+    "help",
+    "rescue",
+    "version",
+    "reference",
+];
 
 #[test]
 fn each_command_has_a_help_of_its_own() {

@@ -1,6 +1,6 @@
 //! `skydns completions`: scripts for the completion of shells, from the table of settings and the list of commands.
 
-use crate::config::{CommandEntry, CommandOperand, Setting, flags, shown_commands};
+use crate::config::{CommandEntry, CommandOperand, Setting, all_commands, flags};
 use std::fmt::Write;
 
 /// Flags whose value is one of some words.
@@ -25,7 +25,7 @@ fn takes_path(flag: &&Setting) -> bool {
 /// The words that may follow a command; none if they are the flags of the agent.
 fn words(entry: &CommandEntry) -> Vec<&'static str> {
     if entry.word == "help" {
-        return shown_commands().map(|entry| entry.word).collect();
+        return all_commands().map(|entry| entry.word).collect();
     }
     entry.details.iter().filter_map(CommandOperand::word).collect()
 }
@@ -39,7 +39,7 @@ fn bash() -> String {
     let flag_words = flags().map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join(" ");
     let paths =
         flags().filter(takes_path).map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join("|");
-    let commands = shown_commands().map(|entry| entry.word).collect::<Vec<_>>().join(" ");
+    let command_words = all_commands().map(|entry| entry.word).collect::<Vec<_>>().join(" ");
     let offer = |words: &str| format!("COMPREPLY=($(compgen -W '{words}' -- \"$current\")); return ;;\n");
     let mut script = format!(
         "# bash completion for skydns\n\
@@ -53,7 +53,7 @@ fn bash() -> String {
     }
     script
         .push_str("    esac\n    for word in \"${COMP_WORDS[@]:0:COMP_CWORD}\"; do\n        case $word in\n");
-    for entry in shown_commands().filter(|entry| !takes_flags(entry)) {
+    for entry in all_commands().filter(|entry| !takes_flags(entry)) {
         let words = [words(entry), vec!["--help"]].concat().join(" ");
         let files = if entry.word == "ds" { "-f " } else { "" };
         let _ = writeln!(
@@ -65,7 +65,7 @@ fn bash() -> String {
     let _ = write!(
         script,
         "        esac\n    done\n    \
-             COMPREPLY=($(compgen -W '{commands} {flag_words} --help --version' -- \"$current\"))\n\
+             COMPREPLY=($(compgen -W '{command_words} {flag_words} --help --version' -- \"$current\"))\n\
          }}\n\
          complete -F _skydns skydns\n"
     );
@@ -87,11 +87,11 @@ fn zsh() -> String {
         let _ = writeln!(text, "    '-{}[{}]{value}' \\", flag.name, in_brackets(flag.summary));
     }
     text.push_str("    '--help[print the help]' \\\n    '--version[print the version]' \\\n    '1: :((");
-    for entry in shown_commands() {
-        let _ = write!(text, "{}\\:\"{}\" ", entry.word, in_brackets(entry.summary.unwrap_or_default()));
+    for entry in all_commands() {
+        let _ = write!(text, "{}\\:\"{}\" ", entry.word, in_brackets(entry.summary));
     }
     text.push_str("))' \\\n    '*::word:->words' && return\n[[ $state == words ]] && case $line[1] in\n");
-    for entry in shown_commands().filter(|entry| !takes_flags(entry) && !entry.operands.is_empty()) {
+    for entry in all_commands().filter(|entry| !takes_flags(entry) && !entry.operands.is_empty()) {
         let files = if matches!(entry.word, "ds" | "keygen") { "; _files" } else { "" };
         let _ = writeln!(text, "    {}) compadd -- {} --help{files} ;;", entry.word, words(entry).join(" "));
     }
@@ -106,12 +106,12 @@ fn in_brackets(text: &str) -> String {
 
 fn fish() -> String {
     let mut text = String::from("# fish completion for skydns\ncomplete -c skydns -f\n");
-    for entry in shown_commands() {
-        let summary = quoted(entry.summary.unwrap_or_default());
+    for entry in all_commands() {
+        let summary = quoted(entry.summary);
         let _ =
             writeln!(text, "complete -c skydns -n __fish_use_subcommand -a {} -d '{summary}'", entry.word);
     }
-    for entry in shown_commands() {
+    for entry in all_commands() {
         let condition = format!("complete -c skydns -n '__fish_seen_subcommand_from {}'", entry.word);
         for detail in entry.details {
             let summary = quoted(detail.summary);

@@ -52,8 +52,8 @@ pub struct CommandEntry {
     pub word: &'static str,
     /// What may follow the word, in the notation of a synopsis.
     pub operands: &'static str,
-    /// One line of text; `None` leaves the command out of help and completions.
-    pub summary: Option<&'static str>,
+    /// One line of text.
+    pub summary: &'static str,
     /// What may follow the word, one by one.
     pub details: &'static [CommandOperand],
     /// The exit codes, each with what it means after this command.
@@ -84,7 +84,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "run",
         operands: "[FLAG]...",
-        summary: Some("serve; the same as no command"),
+        summary: "serve; the same as no command",
         details: FLAGS,
         exit_codes: &[
             (SUCCESS, "a signal ended the agent"),
@@ -99,7 +99,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "check",
         operands: "[-offline] [FLAG]... [FILE]",
-        summary: Some("read all settings and services, and print every problem"),
+        summary: "read all settings and services, and print every problem",
         details: &[
             operand("-offline", "read files only, and ask no store over the network"),
             operand("FLAG", "flags of the agent, as for run"),
@@ -118,7 +118,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "keygen",
         operands: "[-a ALGORITHM] [-z] [-K DIR] [DOMAIN]",
-        summary: Some("make a DNSSEC key"),
+        summary: "make a DNSSEC key",
         details: &[
             operand("-a ALGORITHM", "ECDSAP256SHA256 (if none is named), ECDSAP384SHA384 or ED25519"),
             operand(
@@ -142,7 +142,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "ds",
         operands: "[KEY]...",
-        summary: Some("print the DS, CDS and CDNSKEY records that the parent zone needs"),
+        summary: "print the DS, CDS and CDNSKEY records that the parent zone needs",
         details: &[operand(
             "KEY",
             "file of a key, with or without .key; the keys of -dnssec (SKYDNS_DNSSEC) if none is named",
@@ -157,7 +157,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "reload",
         operands: "PID",
-        summary: Some("tell an agent to read its settings again, and print what it refuses (for the unit)"),
+        summary: "tell an agent to read its settings again, and print what it refuses (for the unit)",
         details: &[operand("PID", "process id of the agent")],
         exit_codes: &[
             (SUCCESS, "all settings are in use"),
@@ -171,7 +171,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "pass-keys",
         operands: "",
-        summary: None,
+        summary: "copy the private files of /etc/skydns/keys to where the service reads them (for the unit)",
         details: &[],
         exit_codes: &[
             (SUCCESS, "the files are where the service reads them"),
@@ -183,7 +183,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "resolv-conf",
         operands: "enable [--force] [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status [--root=DIR]",
-        summary: Some("make the host ask the agent (/etc/resolv.conf), or undo that"),
+        summary: "make the host ask the agent (/etc/resolv.conf), or undo that",
         details: &[
             operand(
                 "enable [ADDRESS]...",
@@ -214,7 +214,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "port-holders",
         operands: "[ADDRESS:PORT]...",
-        summary: Some("name the programs that listen on an address"),
+        summary: "name the programs that listen on an address",
         details: &[operand("ADDRESS:PORT", "address to look at; 127.0.0.1:53 and [::1]:53 if none is named")],
         exit_codes: &[
             (SUCCESS, "no program listens there"),
@@ -226,7 +226,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "completions",
         operands: "bash | zsh | fish",
-        summary: Some("print completions for a shell"),
+        summary: "print completions for a shell",
         details: &[operand("bash", "for bash"), operand("zsh", "for zsh"), operand("fish", "for fish")],
         exit_codes: &[(SUCCESS, "the completions are printed"), (USAGE, "there is no such shell")],
         parse: ParseCommand::Words(Command::Completions),
@@ -234,16 +234,16 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "help",
         operands: "[COMMAND]",
-        summary: Some("print this text, or all about one command; the same as -h and --help"),
+        summary: "print this text, or all about one command; the same as -h and --help",
         details: &[operand("COMMAND", "the command to print all about")],
         exit_codes: &[(SUCCESS, "the text is printed"), (USAGE, "there is no such command")],
         parse: ParseCommand::Word(Command::Help(None)),
     },
     CommandEntry {
         word: "rescue",
-        operands: "",
-        summary: None,
-        details: &[],
+        operands: "[FLAG]...",
+        summary: "answer on the sockets of the agent while it keeps ending (for skydns-rescue.service)",
+        details: FLAGS,
         exit_codes: &[
             (SUCCESS, "a signal ended it"),
             (SYSTEM, "the system refused something"),
@@ -254,7 +254,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "version",
         operands: "",
-        summary: Some("print the version; the same as --version"),
+        summary: "print the version; the same as --version",
         details: &[],
         exit_codes: &[(SUCCESS, "the version is printed")],
         parse: ParseCommand::Word(Command::Version),
@@ -262,7 +262,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "reference",
         operands: "help | man8 | man5 | exit-status | markdown | exit-codes | environment",
-        summary: None,
+        summary: "print a text that documents are made of (for packaging/generate)",
         details: &[],
         exit_codes: &[(SUCCESS, "the text is printed"), (USAGE, "there is no such text")],
         parse: ParseCommand::Words(Command::Reference),
@@ -329,9 +329,9 @@ impl PartialEq for CommandEntry {
 
 impl Eq for CommandEntry {}
 
-/// The commands that help and completions show.
-pub fn shown_commands() -> impl Iterator<Item = &'static CommandEntry> {
-    COMMANDS.iter().filter(|entry| entry.summary.is_some())
+/// All commands, in the order of help and completions.
+pub fn all_commands() -> impl Iterator<Item = &'static CommandEntry> {
+    COMMANDS.iter()
 }
 
 /// The usage line of a command, for an error.

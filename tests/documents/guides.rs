@@ -3,7 +3,7 @@
 use super::commands::{assignments, commands, config, service};
 use super::markdown::{Document, GUIDES, all, guides};
 use super::{page, refused, shipped, variables};
-use skydns::config::{CommandOperand, VariablesFile, flags, shown_commands};
+use skydns::config::{CommandOperand, VariablesFile, all_commands, flags};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ fn every_flag_in_a_guide_exists() {
 /// A flag has to exist, and has to accept its value if the span shows one.
 fn flag(span: &str) -> Result<(), String> {
     let (name, value) = span.split_once([' ', '=']).map_or((span, None), |(name, value)| (name, Some(value)));
-    let mut of_commands = shown_commands().flat_map(|entry| entry.details).filter_map(CommandOperand::word);
+    let mut of_commands = all_commands().flat_map(|entry| entry.details).filter_map(CommandOperand::word);
     if name == "-" || OTHER_OPTIONS.contains(&name) || of_commands.any(|word| word == name) {
         return Ok(());
     }

@@ -2,19 +2,18 @@
 
 use super::markup::plain;
 use crate::config::{
-    CommandEntry, CommandOperand, DefaultValue, EXIT_CODES, SETTING_GROUPS, STATISTICS, Setting,
-    shown_commands,
+    CommandEntry, CommandOperand, DefaultValue, EXIT_CODES, SETTING_GROUPS, STATISTICS, Setting, all_commands,
 };
 
 /// Commands, flags, variables and exit codes, each with one line that says what it is.
 pub(in crate::cli) fn help() -> String {
-    let commands: String = shown_commands().map(command).collect();
+    let all: String = all_commands().map(command).collect();
     let mut text = format!(
         "skydns, the DNS agent of a host: answers for the site's services out of etcd or files, and\n\
          forwards the rest.\n\n\
          usage: skydns [FLAG]...\n           \
                     serve\n\
-         {commands}\n\
+         {all}\n\
          The key /skydns/config overrides flags, flags override variables. A flag that takes no value is switched off by\n\
          =false, as in -round-robin=false.\n",
     );
@@ -32,10 +31,9 @@ pub(in crate::cli) fn help() -> String {
     text
 }
 
-/// All about one command; for a command that help does not show, the text of the program.
+/// All about one command.
 pub(in crate::cli) fn command_help(entry: &CommandEntry) -> String {
-    let Some(summary) = entry.summary else { return help() };
-    let mut text = format!("skydns {}: {summary}\n\nusage: {}\n", entry.word, usage(entry));
+    let mut text = format!("skydns {}: {}\n\nusage: {}\n", entry.word, entry.summary, usage(entry));
     if !entry.details.is_empty() {
         text.push_str("\nOperands and options:\n");
         entry.details.iter().for_each(|detail| text.push_str(&operand("  ", detail)));
@@ -51,7 +49,7 @@ fn usage(entry: &CommandEntry) -> String {
 
 /// A command with its own operands; those that are flags of the agent have lists of their own.
 fn command(entry: &CommandEntry) -> String {
-    let mut text = format!("       {}\n           {}\n", usage(entry), entry.summary.unwrap_or_default());
+    let mut text = format!("       {}\n           {}\n", usage(entry), entry.summary);
     for detail in entry.details.iter().filter(|detail| detail.form != "FLAG") {
         text.push_str(&operand("             ", detail));
     }

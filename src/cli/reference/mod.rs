@@ -1,7 +1,7 @@
 //! `skydns reference`: the texts that are written from the tables of settings, commands and exit codes, for
 //! `packaging/generate` and for help.
 //!
-//! A command of the maintainers: neither help nor completions show it. All functions below are pure.
+//! A command of the maintainers. All functions below are pure.
 
 mod environment;
 mod help;
