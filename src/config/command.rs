@@ -92,7 +92,7 @@ const COMMANDS: &[CommandEntry] = &[
             (SOFTWARE, "a fault of the agent"),
             (SYSTEM, "the system refused something, such as an address that another program uses"),
             (PERMISSION, "a permission is missing, such as that to use a port below 1024"),
-            (CONFIG, "nothing of the configuration is left to serve"),
+            (CONFIG, "nothing of the configuration is left to serve, or with -strict a setting is refused"),
         ],
         parse: ParseCommand::Word(Command::Run),
     },
@@ -110,7 +110,7 @@ const COMMANDS: &[CommandEntry] = &[
             (USAGE, "the command line cannot be understood, or FILE cannot be read"),
             (DATA, "services are refused"),
             (UNAVAILABLE, "a store cannot be reached"),
-            (SYSTEM, "the system gives too few threads"),
+            (SYSTEM, "the system refused something, such as threads or the rights of the service's user"),
             (CONFIG, "a setting cannot be used"),
         ],
         parse: ParseCommand::Word(Command::Check(CheckOptions { is_offline: false, file: None })),
@@ -149,7 +149,7 @@ const COMMANDS: &[CommandEntry] = &[
         )],
         exit_codes: &[
             (SUCCESS, "the records are printed"),
-            (USAGE, "there is no key: none is named, and none is set"),
+            (USAGE, "the command line cannot be understood, or no key is named and none is set"),
             (CONFIG, "a key cannot be read"),
         ],
         parse: ParseCommand::Words(Command::Ds),
@@ -174,8 +174,9 @@ const COMMANDS: &[CommandEntry] = &[
         summary: "copy the private files of /etc/skydns/keys to where the service reads them (for the unit)",
         details: &[],
         exit_codes: &[
-            (SUCCESS, "the files are where the service reads them"),
-            (SYSTEM, "a file cannot be read or written"),
+            (SUCCESS, "the files are where the service reads them; those that cannot be copied are named"),
+            (USAGE, "the command line cannot be understood"),
+            (SYSTEM, "the directory of the copies is not named or cannot be read: only the unit names it"),
             (PERMISSION, "a permission is missing"),
         ],
         parse: ParseCommand::Word(Command::PassKeys),
@@ -246,6 +247,7 @@ const COMMANDS: &[CommandEntry] = &[
         details: FLAGS,
         exit_codes: &[
             (SUCCESS, "a signal ended it"),
+            (USAGE, "the command line cannot be understood"),
             (SYSTEM, "the system refused something"),
             (CONFIG, "systemd passed no socket"),
         ],
@@ -256,7 +258,7 @@ const COMMANDS: &[CommandEntry] = &[
         operands: "",
         summary: "print the version; the same as --version",
         details: &[],
-        exit_codes: &[(SUCCESS, "the version is printed")],
+        exit_codes: &[(SUCCESS, "the version is printed"), (USAGE, "the command line cannot be understood")],
         parse: ParseCommand::Word(Command::Version),
     },
     CommandEntry {
@@ -350,6 +352,16 @@ mod tests {
         let of_commands = || COMMANDS.iter().flat_map(|entry| entry.exit_codes).map(|(code, _)| *code);
         let all: Vec<_> = EXIT_CODES.iter().map(|entry| entry.code).collect();
         assert!(of_commands().all(|code| all.contains(&code)));
+        for entry in COMMANDS {
+            // A flag that does not exist is an error of any command line.
+            assert!(entry.exit_codes.iter().any(|(code, _)| *code == USAGE), "{}", entry.word);
+            assert!(entry.exit_codes.is_sorted_by_key(|(code, _)| *code), "{}", entry.word);
+            // What the table of all commands says of one command is in the command's own.
+            let named = format!("`{}", entry.word);
+            for general in EXIT_CODES.iter().filter(|general| general.meaning.contains(&named)) {
+                assert!(entry.exit_codes.iter().any(|(code, _)| *code == general.code), "{}", entry.word);
+            }
+        }
         assert!(all.iter().all(|code| of_commands().any(|used| used == *code)));
         assert!(all.is_sorted());
     }

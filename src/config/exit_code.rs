@@ -35,15 +35,21 @@ pub const EXIT_CODES: [ExitCodeEntry; 9] = [
         NO,
         "`port-holders`: a program listens on an address; `resolv-conf status`: the host does not ask the agent",
     ),
-    entry(USAGE, "the command line cannot be understood"),
+    entry(USAGE, "the command line cannot be understood, or what it names is not there"),
     entry(DATA, "`check`: services are refused"),
-    entry(UNAVAILABLE, "`check`: a store cannot be reached; `reload`: the agent did not reload in time"),
+    entry(
+        UNAVAILABLE,
+        "`check`: a store cannot be reached; `reload`: the agent has ended, or did not reload in time",
+    ),
     entry(SOFTWARE, "a fault of the agent"),
-    entry(SYSTEM, "the system refused something, such as an address that another program uses"),
+    entry(
+        SYSTEM,
+        "the system refused something, such as an address in use; `resolv-conf enable`: the agent does not answer",
+    ),
     entry(PERMISSION, "a permission is missing"),
     entry(
         CONFIG,
-        "nothing of the configuration is left to serve; `check` and `reload`: a setting cannot be used",
+        "nothing is left to serve; `check`, `reload`, or with `-strict`: a setting is refused; `ds`: a key cannot be read",
     ),
 ];
 

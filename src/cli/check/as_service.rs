@@ -93,7 +93,8 @@ fn run_with_keys(user: &User, args: &[String], file: Option<&Path>) -> io::Resul
         None => Stdio::null(),
     });
     let status = as_user(user, || command.status())??;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map(ExitCode::from).ok_or_else(|| io::Error::other(format!("check: it ended early ({status})")))
 }
 
 /// Does something with the rights of a user; children get them, too.
