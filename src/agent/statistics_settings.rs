@@ -14,15 +14,19 @@ struct Wanted {
     is_usable: fn(&str) -> bool,
 }
 
-/// The variables whose values can be wrong.
-const WANTED: [Wanted; 8] = [
+/// The variables whose values can be wrong, and are kept. The user and the password for InfluxDB are no less secret than those for
+/// etcd.
+const WANTED: [Wanted; 11] = [
     Wanted { name: ADDRESS, expected: "an IP address, or the path of a Unix socket", is_usable: is_place },
     Wanted { name: "PROMETHEUS_PORT", expected: "a port (0 to 65535)", is_usable: is_port },
     Wanted { name: "PROMETHEUS_PATH", expected: "a path that begins with a slash", is_usable: is_path },
     Wanted { name: "PROMETHEUS_NAMESPACE", expected: "a metric name", is_usable: is_metric_name },
     Wanted { name: "PROMETHEUS_SUBSYSTEM", expected: "a metric name", is_usable: is_metric_name },
     Wanted { name: "GRAPHITE_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "GRAPHITE_PREFIX", expected: "a name without blanks", is_usable: is_word },
     Wanted { name: "INFLUX_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "INFLUX_DATABASE", expected: "a name without control characters", is_usable: is_line },
+    Wanted { name: "STATHAT_USER", expected: "an EZ key, which has no blanks", is_usable: is_word },
     Wanted { name: "STATHAT_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
 ];
 
@@ -123,6 +127,15 @@ fn is_metric_name(text: &str) -> bool {
     text.chars().all(is_legal) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// Graphite takes a blank as the end of the name, and a line break as that of the line.
+fn is_word(text: &str) -> bool {
+    !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn is_line(text: &str) -> bool {
+    !text.contains(char::is_control)
+}
+
 fn is_host_and_port(text: &str) -> bool {
     // A user name and password would be logged.
     let is_host = |host: &str| {
@@ -142,6 +155,28 @@ mod tests {
         let last_good = last_good.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (statistics, refused, _) = Statistics::read(&variables, &last_good.collect());
         (statistics, refused.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_and_users_have_last_good_values_as_well() {
+        let servers = [("GRAPHITE_SERVER", "g:1"), ("INFLUX_SERVER", "i:1"), ("STATHAT_SERVER", "s:1")];
+        let names = [("GRAPHITE_PREFIX", "site"), ("INFLUX_DATABASE", "dns"), ("STATHAT_USER", "key")];
+        let good = read(&[servers, names].concat(), &[]).0;
+        assert_eq!(good.sinks.len(), 3);
+        let bad = names.map(|(name, _)| (name, "a\u{7} b"));
+        let (statistics, refused) = read(&[servers, bad].concat(), &names);
+        assert_eq!((statistics, refused.len()), (good.clone(), 3), "{refused:?}");
+        assert_eq!(
+            refused[0],
+            "variable GRAPHITE_PREFIX: \"a\\u{7} b\" is not a name without blanks; site, the last good value, stays"
+        );
+        // They may be in a file that cannot be read.
+        let mut variables = Variables::default();
+        variables.add_unreadable(std::path::Path::new("/f"), &std::io::Error::other("a pipe"), true);
+        let last_good = [servers, names].concat();
+        let last_good = last_good.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (statistics, _, used) = Statistics::read(&variables, &last_good.collect());
+        assert_eq!((statistics, used.len()), (good, 6));
     }
 
     #[test]
