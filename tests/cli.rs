@@ -254,9 +254,9 @@ fn check_lists_everything_that_is_wrong() {
     assert_eq!(code, 78, "{text}");
     for line in [
         "problem: variable SKYDNS_ADDR: \"x\" is not an IP address and port",
-        "problem: files: /skydns/local/skydns/bad: field \"port\" is -1, not between 0 and 65535; the record is not served",
+        "problem: files: /skydns/local/skydns/bad: field \"port\" is -1, not between 0 and 65535; the service is not served",
         "problem: files: /skydns/local/skydns/list: field \"host\" is \"10.0.0.1,10.0.0.2\", which is no IP address and \
-         no name of a host: it is a list; each host needs a key of its own; the record is not served",
+         no name of a host: it is a list; each host needs a key of its own; the service is not served",
         "problem: files: /skydns/loop: cannot be read: it is a link that leads back",
         "problem: files: /skydns/local/outside: cannot be read: it is a link that leads out of the directory of records",
         "problem: files: /skydns/config: field \"ttl\": \"60\" is not a whole number",

@@ -58,7 +58,7 @@ impl Reload {
                 }
             }
             Err(problem) => {
-                log::error!("reload failed, what was before stays: {problem}");
+                log::error!("reload failed, the settings before it stay in use: {problem}");
                 self.notes.set_reload(Some(&problem));
                 problems.push(problem);
             }

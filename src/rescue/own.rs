@@ -251,7 +251,7 @@ fn load(file: &Path, store: &StoreIdentity, feed: &Feed) {
             }
         }
         Err(error) => {
-            log::warn!("the snapshot {} is not taken: {error}", file.display());
+            log::warn!("the snapshot {} cannot be used: {error}", file.display());
             let _ = feed.push_blocking(Event::Unreachable("the rescue asks no store".to_owned()));
         }
     }

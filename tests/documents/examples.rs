@@ -108,7 +108,7 @@ fn messages_are_those_that_troubleshooting_quotes() {
     for fragment in [
         "SKYDNS_NDOTS: \"many\" is not a whole number",
         "/skydns/config: field \"ttl\": \"60\" is not a whole number",
-        "field \"port\" is -1, not between 0 and 65535; the record is not served",
+        "field \"port\" is -1, not between 0 and 65535; the service is not served",
         ", not of site.example.",
         "/Kskydns.local.+013+12345.private: cannot be read: ",
     ] {

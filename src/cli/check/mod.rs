@@ -117,7 +117,7 @@ fn refusals(publisher: &Publisher, report: &mut Report) {
         if refusal.served {
             report.note(&text);
         } else {
-            report.problem(ProblemKind::Service, &format!("{text}; the record is not served"));
+            report.problem(ProblemKind::Service, &format!("{text}; the service is not served"));
         }
     }
 }
