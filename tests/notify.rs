@@ -219,7 +219,7 @@ fn a_reload_changes_the_sources_once_the_new_ones_are_read() {
     write(&two.endpoint());
     two.kill();
     let ready = reload(&manager, &agent);
-    assert!(ready.contains("refused: the new sources cannot be read, those before stay: etcd: "), "{ready}");
+    assert!(ready.contains("refused: the new sources cannot be read, those in use stay: etcd: "), "{ready}");
     assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.1.1"]);
     one.put("/skydns/local/skydns/x", r#"{"host":"10.0.1.2"}"#);
     eventually("the old source goes on", || agent.data("x.skydns.local.", RecordType::A) == ["10.0.1.2"]);

@@ -48,7 +48,7 @@ pub enum SourcesError {
     #[error("etcd: {0}")]
     Etcd(#[from] EtcdError),
     /// The new sources of a reload cannot be read.
-    #[error("the new sources cannot be read, those before stay: {0}")]
+    #[error("the new sources cannot be read, those in use stay: {0}")]
     Unread(String),
     /// A thread cannot be started.
     #[error("starting a thread: {0}{hint}", hint = limit_hint(.0))]
