@@ -31,3 +31,14 @@ fn each_section_is_printed_and_others_are_named() {
         assert_eq!(reference(words), (false, usage.to_owned()));
     }
 }
+
+#[test]
+fn what_the_unit_runs_before_the_agent_has_a_limit_of_its_own() {
+    let unit = include_str!("../systemd/skydns.service");
+    let passes: Vec<_> = unit.lines().filter(|line| line.contains("skydns pass-keys")).collect();
+    assert_eq!(passes.len(), 2, "before the start and at a reload: {passes:?}");
+    for line in passes {
+        // Its failure is passed over; without a limit of its own it would use up that of the start, which is 30 s.
+        assert!(line.contains("=+-/usr/bin/timeout -k 1 5 /usr/bin/skydns "), "{line}");
+    }
+}
