@@ -154,8 +154,22 @@ fn what_cannot_be_believed_is_refused_and_does_not_stop_the_start() {
     std::fs::write(site.file(), whole).expect("written");
     let agent = site.start(&["-path-prefix", "other"]);
     assert!(agent.log().contains("it is of keys below /skydns/, not below /other/"), "{}", agent.log());
-    let agent = site.start(&["-machines", "http://127.0.0.1:9"]);
-    assert!(agent.log().contains("it is of another store: http://127.0.0.1:"), "{}", agent.log());
+}
+
+#[test]
+fn an_endpoint_that_is_misspelt_costs_no_name() {
+    let site = Site::gone(&NAMES);
+    let mut agent = site.start(&["-machines", "http://127.0.0.1:9"]);
+    assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
+    assert_eq!(error_code(agent.address(), "nothing.site.local."), Some(3));
+    assert!(agent.log().contains("where no endpoint is now"), "{}", agent.log());
+    stop(&mut agent);
+    // The right endpoint again: what it says counts, whatever its revision is.
+    let other = Etcd::start();
+    other.put_all([("/skydns/local/site/a", r#"{"host":"10.0.0.9"}"#), NAMES[2]]);
+    let agent = site.start(&["-machines", &other.endpoint()]);
+    eventually("the other etcd is read", || agent.data("a.site.local.", RecordType::A) == ["10.0.0.9"]);
+    assert_eq!(rcode(&agent, "www.site.local."), ResponseCode::NXDomain);
 }
 
 #[test]

@@ -21,7 +21,8 @@ impl Mirror {
         if !source.restore(snapshot.as_of) {
             return;
         }
-        source.restored_revision = snapshot.header.revision;
+        // Another store counts other revisions.
+        source.restored_revision = snapshot.header.revision.filter(|_| !snapshot.is_of_other_endpoints);
         self.put_restored(id.layer(), restored);
         // A configuration that the store reported ahead of its listing is newer than the snapshot's.
         if let Some(config) = snapshot.header.config {
@@ -31,6 +32,14 @@ impl Mirror {
         let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
         let services = counted(snapshot.services, "service");
         log::info!("{}: {services} from the snapshot, which is {age} s old", id.name());
+        if snapshot.is_of_other_endpoints {
+            let before: Vec<_> = snapshot.header.store.endpoints.iter().map(String::as_str).collect();
+            log::warn!(
+                "{}: the snapshot was read from {}, where no endpoint is now; it is used until an endpoint answers",
+                id.name(),
+                before.join(", ")
+            );
+        }
     }
 
     /// Puts the services of a snapshot into the tree; those of one key follow each other.

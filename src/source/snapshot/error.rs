@@ -1,7 +1,6 @@
 //! Why a snapshot is not written or not used.
 
 use super::format::{MAX_SNAPSHOT_OCTETS, VERSION};
-use std::collections::BTreeSet;
 use std::io;
 
 /// Why a snapshot is not written, or not used.
@@ -44,9 +43,6 @@ pub enum SnapshotError {
         /// The prefix of the configured keys.
         asked: String,
     },
-    /// The snapshot is of a store that has none of the configured endpoints.
-    #[error("it is of another store: {}", .0.iter().map(String::as_str).collect::<Vec<_>>().join(", "))]
-    OtherStore(BTreeSet<String>),
 }
 
 impl SnapshotError {

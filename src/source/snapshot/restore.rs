@@ -37,12 +37,14 @@ pub struct RestoredSnapshot {
     pub as_of: SystemTime,
     /// Number of services.
     pub services: usize,
+    /// Whether it was read from endpoints none of which is configured now.
+    pub is_of_other_endpoints: bool,
 }
 
 /// Reads the snapshot of a store and calls `each` with its services in parts, in key order.
 ///
 /// # Errors
-/// There is no snapshot, or none of this store that can be trusted. With [`SnapshotError::Unreadable`] `each` may have been
+/// There is no snapshot, or none of this path prefix that can be trusted. With [`SnapshotError::Unreadable`] `each` may have been
 /// called: those services must not be used. With any other error it was not.
 pub fn restore(
     path: &Path,
@@ -58,9 +60,8 @@ pub fn restore(
     if header.store.root != store.root {
         return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
     }
-    if header.store.endpoints.is_disjoint(&store.endpoints) {
-        return Err(SnapshotError::OtherStore(header.store.endpoints));
-    }
+    // Taken all the same: an endpoint that is misspelt answers nothing, and one that answers is served instead.
+    let is_of_other_endpoints = header.store.endpoints.is_disjoint(&store.endpoints);
     let as_of = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut leases = RestoredLeases::new(LeaseClock::now(), as_of);
     let (mut part, mut services) = (Vec::with_capacity(SERVICES_PER_PART), 0);
@@ -76,7 +77,7 @@ pub fn restore(
         }
     }
     each(part);
-    Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services })
+    Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services, is_of_other_endpoints })
 }
 
 /// All octets of the file, and when it was modified.

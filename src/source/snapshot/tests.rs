@@ -86,7 +86,9 @@ fn what_is_saved_comes_back() {
     assert_eq!(about.len(), saved.octets);
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
     let (restored, found) = found(&path, &store()).expect("restored");
-    assert_eq!(restored, RestoredSnapshot { header: header(), as_of: as_of(), services: 6 });
+    let expected =
+        RestoredSnapshot { header: header(), as_of: as_of(), services: 6, is_of_other_endpoints: false };
+    assert_eq!(restored, expected);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
     tree().entries(SourceId::Etcd.layer(), |key, entries| {
         let expected = entries.iter().enumerate().map(|(index, LayeredEntry { entry, .. })| {
@@ -116,22 +118,28 @@ fn services_on_one_lease_share_it() {
 }
 
 #[test]
-fn a_snapshot_of_another_store_or_prefix_is_refused() {
+fn a_snapshot_of_another_prefix_is_refused() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
-    let refused = |store: StoreIdentity| match restore(&path, &store, |_| panic!("each was called")) {
-        Err(error) => error.to_string(),
-        Ok(restored) => panic!("{restored:?}"),
-    };
-    let other = StoreIdentity { endpoints: ["http://10.9.9.9:2379".to_owned()].into(), ..store() };
-    assert_eq!(refused(other), "it is of another store: http://10.0.0.1:2379, http://10.0.0.2:2379");
     let other = StoreIdentity { root: "/b/".to_owned(), ..store() };
-    assert_eq!(refused(other), "it is of keys below /skydns/, not below /b/");
-    let grown = ["http://10.0.0.2:2379", "http://10.0.0.3:2379"].map(str::to_owned).into();
-    assert!(
-        found(&path, &StoreIdentity { endpoints: grown, ..store() }).is_ok(),
-        "one endpoint in common is enough"
-    );
+    match restore(&path, &other, |_| panic!("each was called")) {
+        Err(error) => assert_eq!(error.to_string(), "it is of keys below /skydns/, not below /b/"),
+        Ok(restored) => panic!("{restored:?}"),
+    }
+}
+
+#[test]
+fn a_snapshot_says_whether_it_was_read_elsewhere() {
+    let (_dir, path) = snapshot_path();
+    save(&path, &header(), &tree(), as_of()).expect("saved");
+    for (endpoints, is_of_other_endpoints) in [
+        (["http://10.0.0.2:2379", "http://10.0.0.3:2379"], false),
+        (["http://10.0.0.3:2379", "http://10.0.0.4:2379"], true),
+    ] {
+        let asked = StoreIdentity { endpoints: endpoints.map(str::to_owned).into(), ..store() };
+        let restored = restore(&path, &asked, |_| {}).expect("restored");
+        assert_eq!(restored.is_of_other_endpoints, is_of_other_endpoints, "{endpoints:?}");
+    }
 }
 
 #[test]
