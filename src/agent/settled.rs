@@ -4,7 +4,6 @@
 //! itself, like one that cannot be parsed: its last good value is used, or else the default. A directory that could be read
 //! before, and certificates, stay as they are: they are tried again by what uses them.
 
-use super::error::SourcesError;
 use super::source_settings;
 use super::statistics::Statistics;
 use crate::config::{
@@ -52,7 +51,13 @@ pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> S
                     let origin = arguments.origin(setting);
                     kept.push(RefusedSetting { origin, reason, instead: Instead::Told(told) });
                 }
-                _ => is_settled &= before.unusable.insert((setting.to_owned(), text), reason).is_some(),
+                _ => {
+                    if let Some((partner, text)) = partner(setting, &arguments.used, last_good) {
+                        let reason = format!("it belongs to -{setting}, which cannot be used");
+                        before.unusable.entry((partner.to_owned(), text)).or_insert(reason);
+                    }
+                    is_settled &= before.unusable.insert((setting.to_owned(), text), reason).is_some();
+                }
             }
         }
         if is_settled {
@@ -65,6 +70,19 @@ pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> S
     all_used.extend(used);
     let refused = [refused, kept, of_statistics].concat();
     SettledSettings { spec, statistics, refused, used: all_used, keys_origin }
+}
+
+/// What is given for the other one of certificate and private key, if it has another last good value: if one goes back to
+/// its last good value, the other one has to.
+fn partner(setting: &str, used: &GivenTexts, last_good: &GivenTexts) -> Option<(&'static str, String)> {
+    let partner = match setting {
+        "tls-pem" => "tls-key",
+        "tls-key" => "tls-pem",
+        _ => return None,
+    };
+    let text = used.get(partner)?;
+    last_good.get(partner).filter(|last| *last != text)?;
+    Some((partner, text.clone()))
 }
 
 /// The setting of the directory of records.
@@ -80,9 +98,8 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
         let reason = format!("the directory cannot be read: {error}");
         found.push(Unusable { setting: RECORDS, reason, stays: Some("the agent tries it again") });
     }
-    if let Err(SourcesError::Etcd(error)) = source_settings::check_tls(spec) {
-        found.extend(unusable_tls(spec, error));
-    }
+    let of_tls = source_settings::tls_problems(spec);
+    found.extend(of_tls.into_iter().filter_map(|error| unusable_tls(spec, error)));
     found
 }
 
@@ -100,4 +117,41 @@ fn unusable_tls(spec: &Spec, error: EtcdError) -> Option<Unusable> {
         _ => return None,
     };
     Some(Unusable { setting, reason, stays })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(pairs: &[(&str, &str)]) -> GivenTexts {
+        pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_file_for_tls_is_told_and_certificate_and_key_go_back_together() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = dir.path().join("new.key").display().to_string();
+        let pem = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+        std::fs::write(&key, pem).expect("a file");
+        let given = ["-tls-pem", "/none/new.pem", "-tls-key", &key, "-ca-cert", "/none/new-ca.pem"];
+        let layers = Layers { args: given.map(str::to_owned).into(), ..Layers::default() };
+        let last_good = texts(&[
+            ("tls-pem", "/none/old.pem"),
+            ("tls-key", "/none/old.key"),
+            ("ca-cert", "/none/old-ca.pem"),
+        ]);
+        let settled = settle(&layers, &last_good, &HostIdentity::default());
+        for setting in ["tls-pem", "tls-key", "ca-cert"] {
+            assert_eq!(settled.used.get(setting), last_good.get(setting), "{setting}");
+        }
+        let told: Vec<_> = settled.refused.iter().map(ToString::to_string).collect();
+        let told = told.join("\n");
+        for (setting, reason) in [
+            ("-tls-pem", "/none/new.pem: cannot be read"),
+            ("-tls-key", "it belongs to -tls-pem, which cannot be used"),
+            ("-ca-cert", "/none/new-ca.pem: cannot be read"),
+        ] {
+            assert!(told.lines().any(|line| line.contains(setting) && line.contains(reason)), "{told}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::error::SourcesError;
 use crate::config::Spec;
 use crate::regular_file;
 use crate::service::Keyspace;
-use crate::source::etcd::{EtcdSettings, TlsFiles};
+use crate::source::etcd::{EtcdError, EtcdSettings, TlsFiles};
 use crate::source::files::{FilesSettings, LinkPolicy};
 use crate::source::snapshot::StoreIdentity;
 use crate::source::{Mirror, Publisher, SourceId, TenantDepth};
@@ -70,20 +70,17 @@ impl SourceSettings {
     }
 }
 
-/// Reads the files for TLS, to find out whether they can be used.
-///
-/// # Errors
-/// A file cannot be read or is not what it has to be, or there is a client certificate without its key, or a key without its
-/// certificate.
-pub(super) fn check_tls(spec: &Spec) -> Result<(), SourcesError> {
-    Ok(etcd_settings(spec)?.check_tls()?)
+/// Reads the files for TLS, and returns what is wrong: a file cannot be read or is not what it has to be, or there is a client
+/// certificate without its key, or a key without its certificate.
+pub(super) fn tls_problems(spec: &Spec) -> Vec<EtcdError> {
+    etcd_settings(spec).map_or_else(|error| vec![error], |etcd| etcd.tls_problems())
 }
 
 /// The settings of etcd.
-fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, SourcesError> {
+fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, EtcdError> {
     let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
     let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };
     let password = || spec.password.clone().unwrap_or_default();
     let user = spec.username.clone().map(|name| (name, password()));
-    Ok(EtcdSettings::new(&spec.machines, tls, user, spec.discover)?)
+    EtcdSettings::new(&spec.machines, tls, user, spec.discover)
 }

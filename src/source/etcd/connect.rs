@@ -90,12 +90,13 @@ impl EtcdSettings {
         endpoints
     }
 
-    /// Reads the TLS files, to report what is wrong with them.
-    ///
-    /// # Errors
-    /// A file cannot be read or holds no certificate or key.
-    pub fn check_tls(&self) -> Result<(), EtcdError> {
-        self.tls.options().map(|_| ())
+    /// Reads the TLS files, and returns what is wrong with each: it cannot be read, or holds no certificate or key.
+    pub fn tls_problems(&self) -> Vec<EtcdError> {
+        let TlsFiles { ca_cert, cert, key } = &self.tls;
+        let ca_cert = ca_cert.as_deref().and_then(|file| read_ca_cert(file).err());
+        let cert = cert.as_deref().and_then(|file| read_own_cert(file).err());
+        let key = key.as_deref().and_then(|file| read_key(file).err());
+        [ca_cert, cert, key].into_iter().flatten().collect()
     }
 
     /// Connects to one endpoint, and logs in if there is a user. With `Reads::Current`, the server refuses requests while it
@@ -142,26 +143,40 @@ impl TlsFiles {
     fn options(&self) -> Result<TlsOptions, EtcdError> {
         let mut options = TlsOptions::new();
         options = match &self.ca_cert {
-            Some(file) => {
-                let pem = read("ca-cert", file)?;
-                certificates("ca-cert", file, &pem)?;
-                options.ca_certificate(Certificate::from_pem(pem))
-            }
+            Some(file) => options.ca_certificate(Certificate::from_pem(read_ca_cert(file)?)),
             None => options.with_native_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            let cert_pem = read("tls-pem", cert)?;
-            let own = certificates("tls-pem", cert, &cert_pem)?;
-            check_own("tls-pem", cert, &own)?;
-            let key_pem = read("tls-key", key)?;
-            PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| EtcdError::TlsFile {
-                setting: "tls-key",
-                file: key.clone(),
-                reason: format!("no private key in PEM form: {error}"),
-            })?;
-            options = options.identity(Identity::from_pem(cert_pem, key_pem));
+            options = options.identity(Identity::from_pem(read_own_cert(cert)?, read_key(key)?));
         }
         Ok(options)
+    }
+}
+
+/// The content of the file of authorities.
+fn read_ca_cert(file: &Path) -> Result<Vec<u8>, EtcdError> {
+    let pem = read("ca-cert", file)?;
+    certificates("ca-cert", file, &pem)?;
+    Ok(pem)
+}
+
+/// The content of the file of our own certificate.
+fn read_own_cert(file: &Path) -> Result<Vec<u8>, EtcdError> {
+    let pem = read("tls-pem", file)?;
+    check_own("tls-pem", file, &certificates("tls-pem", file, &pem)?)?;
+    Ok(pem)
+}
+
+/// The content of the file of our private key.
+fn read_key(file: &Path) -> Result<Vec<u8>, EtcdError> {
+    let pem = read("tls-key", file)?;
+    match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(_) => Ok(pem),
+        Err(error) => Err(EtcdError::TlsFile {
+            setting: "tls-key",
+            file: file.to_owned(),
+            reason: format!("no private key in PEM form: {error}"),
+        }),
     }
 }
 

@@ -197,12 +197,8 @@ fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     );
     let config = config.map(|config| config.as_bytes().to_vec());
     let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
-    let snapshot = RestoredSnapshot {
-        header,
-        as_of: SystemTime::UNIX_EPOCH,
-        services: 2,
-        is_of_other_endpoints: false,
-    };
+    let snapshot =
+        RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 2, is_of_other_endpoints: false };
     mirror.apply_event(
         SourceId::Etcd,
         Event::RestoreEnd { snapshot, visible: tokio::sync::oneshot::channel().0 },
@@ -283,12 +279,8 @@ fn services_of_one_name_come_back_from_a_snapshot_together() {
         mirror.apply_event(SourceId::Etcd, Event::Restored(part));
     }
     let header = SnapshotHeader::default();
-    let snapshot = RestoredSnapshot {
-        header,
-        as_of: SystemTime::UNIX_EPOCH,
-        services: 6,
-        is_of_other_endpoints: false,
-    };
+    let snapshot =
+        RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 6, is_of_other_endpoints: false };
     let visible = tokio::sync::oneshot::channel().0;
     mirror.apply_event(SourceId::Etcd, Event::RestoreEnd { snapshot, visible });
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)", "V4(10.0.0.2)", "V4(10.0.0.6)"]);
