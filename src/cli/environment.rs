@@ -1,7 +1,7 @@
 //! Environment variables: those of the process, and those of the files of `-env-file` and `-conf-dir`, which a reload reads
 //! again.
 
-use crate::config::{Spec, Variables, VariablesFile, read_env_file};
+use crate::config::{NAMES_OF_FILES, Spec, Variables, VariablesFile, read_env_file};
 use crate::lock::lock;
 use crate::regular_file;
 use crate::systemd;
@@ -33,9 +33,28 @@ impl Environment {
     pub(super) fn of(spec: &Spec) -> Self {
         let mut environment =
             Self { env_file: spec.env_file.clone(), conf_dir: spec.conf_dir.clone(), ..Self::default() };
+        if systemd::is_supervised() {
+            let of_unit = read(Path::new(UNIT_ENV_FILE)).ok().flatten().unwrap_or_default();
+            environment.restore_files_of_unit(&of_unit);
+        }
         let at_start = environment.env_file.as_ref().and_then(|file| read(file).ok().flatten());
         environment.at_start = at_start.unwrap_or_default();
         environment
+    }
+
+    /// Replaces files that the unit's own file names: systemd has put them over those that the unit names.
+    fn restore_files_of_unit(&mut self, content: &VariablesFile) {
+        let [env_file, conf_dir] = NAMES_OF_FILES;
+        let is_named = |name: &str, used: &Option<PathBuf>| {
+            let last = content.assignments.iter().rfind(|assignment| assignment.name == name);
+            last.is_some_and(|assignment| used.as_deref() == Some(Path::new(&assignment.value)))
+        };
+        if is_named(env_file, &self.env_file) {
+            self.env_file = Some(UNIT_ENV_FILE.into());
+        }
+        if is_named(conf_dir, &self.conf_dir) {
+            self.conf_dir = Some(UNIT_CONF_DIR.into());
+        }
     }
 
     /// The same with the files of the unit, unless settings name others.
@@ -171,5 +190,19 @@ mod tests {
         assert!(variables.refused().is_empty());
         std::fs::create_dir(dir.path().join("10-a.conf")).expect("a directory");
         assert_eq!(values(&environment.read()), ["3", "1", "1"]);
+    }
+
+    #[test]
+    fn the_file_of_the_unit_names_no_other_files() {
+        let content = read_env_file("SKYDNS_ENV_FILE=/a\nSKYDNS_CONF_DIR=/b\n");
+        for (env_file, conf_dir, used_file, used_dir) in
+            [("/a", "/b", UNIT_ENV_FILE, UNIT_CONF_DIR), ("/flag", "/flag.d", "/flag", "/flag.d")]
+        {
+            let (env_file, conf_dir) = (Some(env_file.into()), Some(conf_dir.into()));
+            let mut environment = Environment { env_file, conf_dir, ..Environment::default() };
+            environment.restore_files_of_unit(&content);
+            assert_eq!(environment.env_file.as_deref(), Some(Path::new(used_file)));
+            assert_eq!(environment.conf_dir.as_deref(), Some(Path::new(used_dir)));
+        }
     }
 }

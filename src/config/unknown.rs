@@ -19,6 +19,9 @@ const OWN_PREFIX: &str = "SKYDNS_";
 /// What names begin with that other programs have as well: etcd and servers of statistics.
 const SHARED_PREFIXES: [&str; 5] = ["ETCD_", "PROMETHEUS_", "GRAPHITE_", "INFLUX_", "STATHAT_"];
 
+/// Variables that say which files of variables there are, so that no such file can.
+pub const NAMES_OF_FILES: [&str; 2] = ["SKYDNS_ENV_FILE", "SKYDNS_CONF_DIR"];
+
 /// The variable that a word at the beginning of a line means, if it is one or nearly one.
 pub(super) fn meant(word: &str) -> Option<&'static str> {
     all_names().find(|known| *known == word).or_else(|| nearest(word))
@@ -26,6 +29,11 @@ pub(super) fn meant(word: &str) -> Option<&'static str> {
 
 /// Judges a name.
 pub(super) fn judge(name: &str) -> Judgement {
+    if NAMES_OF_FILES.contains(&name) {
+        return Judgement::Refused(
+            "a file of variables cannot name others: set it in the unit (systemctl edit skydns), or as a flag".to_owned(),
+        );
+    }
     if all_names().any(|known| known == name) {
         return Judgement::Known;
     }
@@ -94,6 +102,7 @@ mod tests {
             assert_eq!(nearest(name), format!("no setting has this name; {meant} is the nearest one"));
         }
         assert_eq!(nearest("SKYDNS_COLOUR_OF_THE_SKY"), "no setting has this name");
+        assert!(nearest("SKYDNS_CONF_DIR").starts_with("a file of variables cannot name others"));
         assert_eq!(nearest("SKYDNS_TTL"), "Known");
         assert_eq!(judge("TZ"), Judgement::Known);
         assert!(matches!(judge("ETCD_MACHINE"), Judgement::Noticed(text) if text.contains("ETCD_MACHINES")));

@@ -84,7 +84,8 @@ impl Variables {
                 }
             }
         }
-        for assignment in &content.assignments {
+        let is_used = |name: &str| !unknown::NAMES_OF_FILES.contains(&name);
+        for assignment in content.assignments.iter().filter(|assignment| is_used(&assignment.name)) {
             let place = Some(place(assignment.line));
             let variable = Variable { value: assignment.value.clone(), place };
             self.by_name.insert(assignment.name.clone(), variable);

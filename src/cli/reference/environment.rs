@@ -1,7 +1,7 @@
 //! The file of variables of the package, `/etc/default/skydns`: all variables, none of them set.
 
 use super::markup::{plain, sentence, with_variables, wrap};
-use crate::config::{DefaultValue, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
+use crate::config::{DefaultValue, NAMES_OF_FILES, SETTING_GROUPS, STATISTICS, Setting, TakesEffect};
 
 /// Columns of a comment, beside its "# ".
 const COMMENT_WIDTH: usize = 108;
@@ -34,8 +34,11 @@ const FILE_HEAD: &str = "\
 pub(super) fn file() -> String {
     let mut file = String::from(FILE_HEAD);
     for group in &SETTING_GROUPS {
-        let variables: String =
-            group.settings.iter().filter(|setting| !setting.variables.is_empty()).map(setting).collect();
+        let settings = group
+            .settings
+            .iter()
+            .filter(|setting| setting.variables.iter().any(|name| !NAMES_OF_FILES.contains(name)));
+        let variables: String = settings.map(setting).collect();
         if !variables.is_empty() {
             file.push_str(&format!("\n## {}\n{variables}", group.title));
         }

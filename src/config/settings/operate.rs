@@ -13,7 +13,8 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         takes: Some("FILE"),
         summary: "file of variables, which a reload reads again",
         details: "The unit sets this to `/etc/default/skydns`. If the file and the process both have a variable, the file \
-                  wins. A name that begins with `SKYDNS_` and that no setting has is refused.",
+                  wins. A name that begins with `SKYDNS_` and that no setting has is refused. The file cannot name itself or \
+                  `-conf-dir`.",
         default: DefaultValue::Unset("none"),
         example: "/etc/default/skydns",
         takes_effect: TakesEffect::Restart,
