@@ -341,6 +341,12 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
     fs::write(at("env"), "SKYDNS_NDOTS=many\n").expect("a file");
     assert_eq!(check(&["-env-file", &at("env"), "-offline", &file]).0, 0);
     assert_eq!(check(&["-env-file", &at("env"), "-offline"]).0, 78);
+    let keys = "SKYDNS_DNSSEC=/no/Kskydns.local.+013+1\n";
+    fs::write(at("env"), keys).expect("a file");
+    let (code, text) = check(&["-env-file", &at("env"), "-offline", &file]);
+    assert!(code == 0 && text.contains("note: ") && text.contains("/no/Kskydns"), "{code} {text}");
+    fs::write(&file, keys).expect("a file");
+    assert_eq!(check(&["-offline", &file]).0, 78);
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Reload {
         // The host may have been renamed since the start.
         let host = host();
         let settled = settle(&layers, &self.used, &host);
-        let SettledSettings { mut spec, refused, mut used, keys_origin, .. } = settled;
+        let keys_origin = settled.origin("dnssec");
+        let SettledSettings { mut spec, refused, mut used, .. } = settled;
         if spec.strict && !refused.is_empty() {
             let problems: Vec<_> = refused.iter().map(RefusedSetting::problem).collect();
             return Err(problems.join("; "));

@@ -97,7 +97,7 @@ impl SettingsFollower {
         let mut follower = Self {
             spec: base.clone(),
             started: None,
-            keys_origin: settled.keys_origin.clone(),
+            keys_origin: settled.origin("dnssec"),
             host,
             status: publisher.status(),
             stored: None,

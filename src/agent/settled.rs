@@ -11,6 +11,7 @@ use crate::config::{
     ValuesBefore,
 };
 use crate::source::etcd::EtcdError;
+use std::collections::BTreeMap;
 
 /// Settings that can be used, and what was refused on the way to them.
 #[derive(Debug)]
@@ -23,8 +24,15 @@ pub struct SettledSettings {
     pub refused: Vec<RefusedSetting>,
     /// The texts of the settings that are used, by name.
     pub used: GivenTexts,
-    /// Where the setting of DNSSEC keys comes from.
-    pub keys_origin: SettingOrigin,
+    /// Where these values come from, by the name of the setting.
+    pub origins: BTreeMap<String, SettingOrigin>,
+}
+
+impl SettledSettings {
+    /// Where the value of a setting comes from.
+    pub fn origin(&self, setting: &str) -> SettingOrigin {
+        self.origins.get(setting).cloned().unwrap_or_default()
+    }
 }
 
 /// A setting whose value cannot be used on this host.
@@ -65,11 +73,10 @@ pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> S
         }
     };
     let (statistics, of_statistics, used) = Statistics::read(&layers.variables, last_good);
-    let keys_origin = arguments.origin("dnssec");
-    let Arguments { spec, refused, used: mut all_used, .. } = arguments;
+    let Arguments { spec, refused, used: mut all_used, origins, .. } = arguments;
     all_used.extend(used);
     let refused = [refused, kept, of_statistics].concat();
-    SettledSettings { spec, statistics, refused, used: all_used, keys_origin }
+    SettledSettings { spec, statistics, refused, used: all_used, origins }
 }
 
 /// What is given for the other one of certificate and private key, if it has another last good value: if one goes back to

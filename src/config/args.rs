@@ -27,7 +27,7 @@ pub struct Arguments {
     /// The settings that are given and used: the text of each value, by the name of the setting.
     pub used: GivenTexts,
     /// Where each of these values comes from.
-    origins: BTreeMap<String, SettingOrigin>,
+    pub origins: BTreeMap<String, SettingOrigin>,
 }
 
 /// Texts of settings by the setting's name.

@@ -2,7 +2,7 @@
 
 use crate::shown::quoted;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the value of a setting comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,17 @@ pub struct Place {
     pub file: PathBuf,
     /// The number of the line; the first line is 1.
     pub line: usize,
+}
+
+impl SettingOrigin {
+    /// The file that says so.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Variable { place: Some(place), .. } | Self::Line(place) => Some(&place.file),
+            Self::File(file) => Some(file),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Place {

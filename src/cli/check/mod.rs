@@ -11,7 +11,7 @@ use super::{SYSTEM, USAGE, fail, runtime};
 use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
 use crate::answer::Zone;
 use crate::config::{
-    CheckOptions, Config, GivenTexts, Layers, RefusedSetting, SettingOrigin, Spec, StoreBefore, read_env_file,
+    CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file,
 };
 use crate::counted::counted;
 use crate::forward::ResolvConf;
@@ -21,7 +21,6 @@ use crate::shown::quoted;
 use crate::source::Publisher;
 use report::{ProblemKind, Report};
 use std::collections::HashSet;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints every problem and notice.
@@ -57,11 +56,16 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
 fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     let mut report = Report::default();
     let settled = super::settled(layers, &GivenTexts::new());
-    let is_asked =
-        |refused: &&RefusedSetting| options.file.as_deref().is_none_or(|file| is_from(refused, file));
-    for refused in settled.refused.iter().filter(is_asked) {
+    let is_asked = |origin: &SettingOrigin| match &options.file {
+        Some(file) => origin.file() == Some(file) || matches!(origin, SettingOrigin::Flag(_)),
+        None => true,
+    };
+    // Whether one of these settings is to be judged: of a file, what it does not set is not its fault.
+    let are_asked = |settings: &[&str]| settings.iter().any(|setting| is_asked(&settled.origin(setting)));
+    for refused in settled.refused.iter().filter(|refused| is_asked(&refused.origin)) {
         report.problem(ProblemKind::Setting, &refused.problem());
     }
+    report.judges(are_asked(&SOURCE_SETTINGS));
     layers.variables.notices().iter().for_each(|notice| report.note(notice));
     let spec = &settled.spec;
     let runtime = match runtime() {
@@ -85,6 +89,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
         }
     };
     spec.oddities().iter().for_each(|odd| report.note(odd));
+    report.judges(are_asked(&["local", "domain"]));
     match Config::new(&spec, &host()) {
         Ok(config) => {
             report.found(&format!("domain {}", config.zone.domain()));
@@ -93,18 +98,23 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
         Err(problem) => report.problem(ProblemKind::Setting, &problem),
     }
     upstreams(&spec, &mut report);
+    report.judges(are_asked(&["dnssec", "domain"]));
     keys(&spec, &mut report);
     report.end()
 }
 
-/// Whether what is refused stands in a file.
-fn is_from(refused: &RefusedSetting, file: &Path) -> bool {
-    match &refused.origin {
-        SettingOrigin::Variable { place: Some(place), .. } | SettingOrigin::Line(place) => place.file == file,
-        SettingOrigin::File(named) => named == file,
-        _ => false,
-    }
-}
+/// Settings that decide which services are found, by their names.
+const SOURCE_SETTINGS: [&str; 9] = [
+    "machines",
+    "records",
+    "records-links",
+    "path-prefix",
+    "ca-cert",
+    "tls-pem",
+    "tls-key",
+    "username",
+    "password",
+];
 
 /// Reports every service that is not served, or not as it is in the store.
 fn refusals(publisher: &Publisher, report: &mut Report) {

@@ -22,11 +22,21 @@ pub(super) enum ProblemKind {
 pub(super) struct Report {
     problems: usize,
     worst: Option<ProblemKind>,
+    /// Whether problems that come next are the fault of something else than what is checked.
+    is_beside: bool,
 }
 
 impl Report {
+    /// Says whether problems that come next count, or are only noted.
+    pub(super) fn judges(&mut self, do_count: bool) {
+        self.is_beside = !do_count;
+    }
+
     /// Prints a problem.
     pub(super) fn problem(&mut self, kind: ProblemKind, problem: &dyn Display) {
+        if self.is_beside {
+            return self.note(problem);
+        }
         self.problems += 1;
         self.worst = Some(self.worst.map_or(kind, |worst| worst.min(kind)));
         say(&format!("problem: {problem}"));
