@@ -23,6 +23,9 @@ pub(super) enum RefusedBy {
     Keys,
 }
 
+/// Maximum number of refused settings of one place that are named: a status line or a report that is longer nobody reads.
+const MAX_NAMED: usize = 100;
+
 /// All that is refused now. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct RefusedSettings {
@@ -37,7 +40,11 @@ impl RefusedSettings {
     }
 
     /// Replaces what is refused in one place. What is new is logged, and what is not refused any more.
-    pub(super) fn set(&self, by: RefusedBy, texts: Vec<String>) {
+    pub(super) fn set(&self, by: RefusedBy, mut texts: Vec<String>) {
+        if let Some(more) = texts.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+            texts.truncate(MAX_NAMED);
+            texts.push(format!("{more} more settings; \"skydns check\" names all"));
+        }
         let mut all = lock(&self.by);
         let before = all.insert(by, texts).unwrap_or_default();
         let after = &all[&by];
@@ -55,5 +62,19 @@ impl RefusedSettings {
     /// All that is refused.
     pub(super) fn all(&self) -> Vec<String> {
         lock(&self.by).values().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let refused = RefusedSettings::new(StatusNotes::default(), Arc::default());
+        refused.set(RefusedBy::Given, (0..1_000).map(|line| format!("line {line}")).collect());
+        let all = refused.all();
+        assert_eq!(all.len(), MAX_NAMED + 1);
+        assert_eq!(all.last().map(String::as_str), Some("900 more settings; \"skydns check\" names all"));
     }
 }
