@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 use support::etcd::Etcd;
-use support::{Agent, PATIENCE, Setup, eventually, query};
+use support::{Agent, PATIENCE, Process, Setup, eventually, query};
 
 /// The other end of `$NOTIFY_SOCKET`.
 struct Manager {
@@ -162,12 +162,13 @@ fn the_reload_command_waits_and_tells_what_is_refused() {
         .args(&["-conf-dir", conf_dir.to_str().expect("a path")])
         .start();
     let ttl = || agent.ask("a.skydns.local.", RecordType::A).answers[0].ttl;
-    let reload = |pid: u32| {
+    let reload_with = |run_dir: &str, pid: u32| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_skydns"));
         let output = command.env("RUNTIME_DIRECTORY", run_dir).args(["reload", &pid.to_string()]).output();
         let output = output.expect("an output");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    let reload = |pid| reload_with(run_dir, pid);
     for round in 1..=5 {
         std::fs::write(&file, format!("SKYDNS_TTL={round}\n")).expect("a file");
         assert_eq!(reload(agent.process.id()), (Some(0), String::new()));
@@ -191,6 +192,16 @@ fn the_reload_command_waits_and_tells_what_is_refused() {
     );
     agent.write("config", "{}");
     assert_eq!(reload(agent.process.id()), (Some(0), String::new()));
+    // Without the agent's report it reloads all the same; another program does not end by it.
+    std::fs::write(&file, "SKYDNS_TTL=9\n").expect("a file");
+    let elsewhere = conf_dir.to_str().expect("a path");
+    let (code, text) = reload_with(elsewhere, agent.process.id());
+    assert!(code == Some(69) && text.contains("what comes of it is not known"), "{code:?} {text}");
+    eventually("the settings are read", || ttl() == 9);
+    let mut other = Process::spawn(std::process::Command::new("sleep").arg("60"));
+    let (code, text) = reload_with(elsewhere, other.id());
+    assert!(code == Some(69) && text.contains("is no agent that has started"), "{code:?} {text}");
+    assert!(other.is_running());
     let (code, text) = reload(u32::MAX / 2);
     assert!(code == Some(71) && text.contains("process 2147483647"), "{code:?} {text}");
 }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// after `TimeoutStartSec=`, which is 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// How long a first report of the agent is waited for: an agent that handles the signal has written it.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often the report is read.
 const REPORT_POLL: Duration = Duration::from_millis(20);
 
@@ -49,15 +52,12 @@ fn reload(pid: u32, file: &Path) -> Result<ReloadReport, (u8, String)> {
         Ok::<_, (u8, String)>(report.filter(|report| report.pid == pid).unwrap_or_default())
     };
     let target = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-    let end = Instant::now() + RELOAD_TIMEOUT;
+    let begun = Instant::now();
     // Before an agent handles the signal it would end by it, and so would another program.
     let mut before = report()?;
     while before.pid != pid {
-        if Instant::now() > end {
-            return Err((
-                UNAVAILABLE,
-                format!("process {pid} is no agent that has started, or it cannot write {}", file.display()),
-            ));
+        if begun.elapsed() > REPORT_TIMEOUT {
+            return Err(reload_without_report(target, file));
         }
         kill(target, None).map_err(|error| (SYSTEM, format!("process {pid}: {error}")))?;
         std::thread::sleep(REPORT_POLL);
@@ -71,11 +71,36 @@ fn reload(pid: u32, file: &Path) -> Result<ReloadReport, (u8, String)> {
         if report.done > before.begun {
             return Ok(report);
         }
-        if Instant::now() > end {
+        if begun.elapsed() > RELOAD_TIMEOUT {
             let waited = RELOAD_TIMEOUT.as_secs();
             return Err((UNAVAILABLE, format!("process {pid} has not reloaded within {waited} s")));
         }
         // It may have ended meanwhile.
         kill(target, None).map_err(|_| (UNAVAILABLE, format!("process {pid} has ended")))?;
     }
+}
+
+/// Has a process reload whose report is missing, if it handles the signal.
+fn reload_without_report(target: Pid, file: &Path) -> (u8, String) {
+    let file = file.display();
+    let told = handles_hangup(target) && kill(target, Signal::SIGHUP).is_ok();
+    let text = match told {
+        true => format!(
+            "process {target} was told to, but what comes of it is not known, because it cannot write {file}: its log \
+             says it, and a restart mends it"
+        ),
+        false => format!("process {target} is no agent that has started"),
+    };
+    (UNAVAILABLE, text)
+}
+
+/// Whether a process handles SIGHUP, or will; another one ends by it.
+fn handles_hangup(target: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{target}/status")).unwrap_or_default();
+    let mask = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    // The lowest bit is that of signal 1, SIGHUP.
+    ["SigBlk:", "SigCgt:"].into_iter().filter_map(mask).any(|mask| mask & 1 == 1)
 }
