@@ -4,6 +4,7 @@
 //! No passwords, keys or other content of files are kept, but texts of settings, fields of the store's configuration, and
 //! whether zones were signed.
 
+use super::status::StatusNotes;
 use super::tasks::spawn_thread;
 use crate::config::{GivenTexts, Spec, StoreFields};
 use crate::lock::lock;
@@ -97,11 +98,11 @@ pub(super) struct LastGoodKeeper {
 }
 
 impl LastGoodKeeper {
-    /// Starts the thread, if there is a file.
+    /// Starts the thread, if there is a file; `notes` is told when the file cannot be written.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub(super) fn start(last_good: LastGood, file: Option<PathBuf>) -> io::Result<Self> {
+    pub(super) fn start(last_good: LastGood, file: Option<PathBuf>, notes: StatusNotes) -> io::Result<Self> {
         let present = Arc::new(Mutex::new(LastGood { format: FORMAT, ..last_good }));
         let Some(file) = file else { return Ok(Self { present, changed: None }) };
         let (changed, changes) = mpsc::sync_channel(1);
@@ -126,6 +127,7 @@ impl LastGoodKeeper {
                         None => log::info!("the last good settings are kept again"),
                     }
                 }
+                notes.set_unkept(result.as_deref());
                 written = result.is_none().then_some(latest);
                 problem = result;
             }
@@ -172,6 +174,29 @@ mod tests {
         let read = read_last_good(&file).expect("read");
         assert_eq!(read, last_good);
         assert!(read.is_unsigned(&zone) && !read.is_unsigned(&Name::root()));
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_told_until_it_takes_them_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("settings");
+        std::fs::create_dir(&file).expect("a directory in the way");
+        let notes = StatusNotes::default();
+        let keeper =
+            LastGoodKeeper::start(LastGood::default(), Some(file.clone()), notes.clone()).expect("a keeper");
+        let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let begun = std::time::Instant::now();
+            while !is_so() {
+                assert!(begun.elapsed().as_secs() < 60, "{what}: {:?}", notes.texts());
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        };
+        keeper.note(|last_good| last_good.keys = vec!["a".to_owned()]);
+        wait_until("told", &|| notes.texts().iter().any(|text| text.contains("cannot be kept: ")));
+        std::fs::remove_dir(&file).expect("removed");
+        keeper.note(|last_good| last_good.keys = vec!["b".to_owned()]);
+        wait_until("its end", &|| notes.texts().is_empty());
+        assert_eq!(read_last_good(&file).map(|read| read.keys), Ok(vec!["b".to_owned()]));
     }
 
     #[test]

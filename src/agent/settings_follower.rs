@@ -393,7 +393,8 @@ mod tests {
             put(&feed, &publisher, json);
             let (status, counters) = (StatusNotes::default(), Arc::default());
             let refused = RefusedSettings::new(status.clone(), counters);
-            let last_good = LastGoodKeeper::start(LastGood::default(), None).expect("a keeper");
+            let last_good =
+                LastGoodKeeper::start(LastGood::default(), None, status.clone()).expect("a keeper");
             let notes = FollowerNotes { status, refused, last_good: Arc::new(last_good) };
             let settled = settle(&Layers::default(), &GivenTexts::new(), &HostIdentity::default());
             let settled = SettledSettings { spec: Spec { ttl: 5, ..Spec::default() }, ..settled };

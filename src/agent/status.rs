@@ -36,6 +36,8 @@ struct Problems {
     reload: Option<ReloadFailure>,
     /// Why the snapshot cannot be written.
     snapshot: Option<String>,
+    /// Why the last good settings cannot be kept.
+    unkept: Option<String>,
     /// The settings that are refused.
     refused: Vec<String>,
     /// Which keys of the store are not served.
@@ -82,6 +84,11 @@ impl StatusNotes {
         self.set(|problems| &mut problems.snapshot, problem.map(ToOwned::to_owned));
     }
 
+    /// Notes why the last good settings cannot be kept; `None` if they are.
+    pub(super) fn set_unkept(&self, problem: Option<&str>) {
+        self.set(|problems| &mut problems.unkept, problem.map(ToOwned::to_owned));
+    }
+
     /// Notes the settings that are refused.
     pub(super) fn set_refused(&self, refused: Vec<String>) {
         self.set(|problems| &mut problems.refused, refused);
@@ -119,12 +126,22 @@ impl Problems {
         let stall = self.stall.iter().map(ToString::to_string);
         let reload = self.reload.iter().map(ToString::to_string);
         let snapshot = self.snapshot.iter().map(|problem| format!("no snapshot can be written: {problem}"));
+        let unkept =
+            self.unkept.iter().map(|problem| format!("the last good settings cannot be kept: {problem}"));
         let refused = self.refused.iter().take(MAX_REFUSED).map(|text| format!("refused: {text}"));
         let more = self.refused.len().saturating_sub(MAX_REFUSED);
         let more = (more > 0).then(|| format!("{more} more refused"));
         let others = [&self.unserved, &self.resolv_conf].into_iter().flatten().cloned();
         let reduced = self.reduced.iter().cloned();
-        reduced.chain(stall).chain(reload).chain(refused).chain(more).chain(snapshot).chain(others).collect()
+        reduced
+            .chain(stall)
+            .chain(reload)
+            .chain(refused)
+            .chain(more)
+            .chain(snapshot)
+            .chain(unkept)
+            .chain(others)
+            .collect()
     }
 }
 
