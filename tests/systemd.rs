@@ -2,7 +2,7 @@
 
 mod support;
 
-use hickory_proto::rr::{RData, RecordType, rdata};
+use hickory_proto::rr::RecordType;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -15,41 +15,17 @@ use support::boot::{Machine, machines, packages, say};
 use support::cgroup::Cgroup;
 use support::etcd::Etcd;
 use support::load::{Load, NAMES, Outcome};
-use support::upstream::{Upstream, add, reply_to};
+use support::plain_host::{AGENT, ask_upstream, install, status, upstream};
 use support::{Setup, eventually};
 
 /// Longest gap after which nothing may be lost.
 const ROOM: Duration = Duration::from_millis(1500);
 
-/// Where the agent listens inside.
-const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 53);
-
-/// Where the upstream of a machine is.
-const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 9], 53);
-
 /// A machine without systemd-resolved, whose resolver is the upstream.
 fn plain(release: &'static str) -> Machine {
     let machine = Machine::boot(release);
-    machine.run("systemctl disable --now systemd-resolved; rm /etc/resolv.conf");
-    machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
+    ask_upstream(&machine);
     machine
-}
-
-fn upstream(machine: &Machine) -> Upstream {
-    machine.within(|| {
-        Upstream::start_at(UPSTREAM.into(), |query, _| {
-            let mut reply = reply_to(query);
-            if query.queries[0].query_type() == RecordType::A {
-                add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
-            }
-            Some(reply)
-        })
-    })
-}
-
-fn install(machine: &Machine, deb: &std::path::Path) {
-    fs::copy(deb, machine.shared().join("skydns.deb")).expect("a package");
-    machine.run("apt-get install -y /t/skydns.deb");
 }
 
 /// What `dig +short` prints inside.
@@ -58,10 +34,6 @@ fn short(machine: &Machine, question: &str) -> String {
 }
 
 const ENABLE: &str = "systemctl enable --now skydns.socket";
-
-fn status(machine: &Machine) -> String {
-    machine.run("systemctl show -P StatusText skydns.service")
-}
 
 /// From the first answer to an empty machine.
 fn life(release: &'static str) {

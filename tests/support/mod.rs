@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod judge;
 pub mod load;
 pub mod network;
+pub mod plain_host;
 pub mod plain_upstream;
 pub mod proxy;
 pub mod raw;
