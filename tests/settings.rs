@@ -3,23 +3,18 @@
 mod support;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{RData, RecordType, rdata};
+use hickory_proto::rr::RecordType;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::boot::{Machine, machines, packages, say};
+use support::plain_host::{self, ask_upstream, install_with_records, socket_to_agent, status, until_served};
 use support::query;
-use support::upstream::{Upstream, add, reply_to};
-
-/// Where the agent listens inside.
-const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 53);
-
-/// Where the upstream of a machine is.
-const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 9], 53);
+use support::upstream::Upstream;
 
 /// A name of the site, and one of the world.
 const NAMES: [&str; 2] = ["web.example.skydns.local.", "www.example.org."];
@@ -38,8 +33,7 @@ struct Asker {
 
 impl Asker {
     fn start(machine: &Machine) -> Self {
-        let socket = machine.within(|| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-        socket.connect(SocketAddr::from(AGENT)).expect("connected");
+        let socket = socket_to_agent(machine);
         socket.set_nonblocking(true).expect("a socket");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -204,31 +198,14 @@ const BAD_SETTINGS: [BadSetting; 15] = [
 /// A machine whose agent answers, and the upstream that it forwards to.
 fn host(release: &'static str) -> (Machine, Upstream) {
     let machine = Machine::boot(release);
-    machine.run("systemctl disable --now systemd-resolved; rm /etc/resolv.conf");
-    machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
-    let upstream = upstream(&machine);
-    fs::copy(&packages().deb, machine.shared().join("skydns.deb")).expect("a package");
+    ask_upstream(&machine);
+    let upstream = plain_host::upstream(&machine);
     fs::copy(&packages().next, machine.shared().join("next.deb")).expect("a package");
-    machine.run("apt-get install -y /t/skydns.deb");
-    machine.run("cp -r /usr/share/doc/skydns/examples/records/local /etc/skydns/records/");
+    install_with_records(&machine);
     machine.run("systemctl enable --now skydns.socket skydns.service");
-    machine.until("dig @127.0.0.1 +short web.example.skydns.local A", "192.0.2.80");
+    until_served(&machine);
     machine.until("cat /var/lib/skydns/settings", "skydns.local");
     (machine, upstream)
-}
-
-fn upstream(machine: &Machine) -> Upstream {
-    machine.within(|| {
-        Upstream::start_at(UPSTREAM.into(), |query, _| {
-            let mut reply = reply_to(query);
-            add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
-            Some(reply)
-        })
-    })
-}
-
-fn status(machine: &Machine) -> String {
-    machine.run("systemctl show -P StatusText skydns.service")
 }
 
 /// Runs a script while names are asked; the script may fail. None of the questions may go without an answer.
@@ -270,7 +247,7 @@ fn bad_settings_cost_themselves(release: &'static str) {
             is_told(&machine, "upgrade");
             drop(upstream);
             machine.reboot();
-            upstream = self::upstream(&machine);
+            upstream = plain_host::upstream(&machine);
             machine.until("systemctl is-active skydns.service", "active");
             while_asked(&machine, &format!("{what}: boot"), "sleep 0.5", &mut table);
             is_told(&machine, "boot");
@@ -289,7 +266,7 @@ fn bad_settings_cost_themselves(release: &'static str) {
     assert!(while_asked(&machine, "all of them: upgrade", UPGRADE, &mut table));
     drop(upstream);
     machine.reboot();
-    let _upstream = self::upstream(&machine);
+    let _upstream = plain_host::upstream(&machine);
     machine.until("systemctl is-active skydns.service", "active");
     while_asked(&machine, "all of them: boot", "sleep 1", &mut table);
     assert!(status(&machine).matches("refused: ").count() >= 9, "{}", status(&machine));
