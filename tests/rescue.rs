@@ -4,20 +4,22 @@
 mod support;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, RecordType, rdata};
+use hickory_proto::rr::RecordType;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::boot::{Machine, packages, why_not};
-use support::upstream::{Upstream, add, reply_to};
+use support::boot::{Machine, machines, say};
+use support::plain_host::{
+    AGENT, ask_upstream, install_with_records, socket_to_agent, until_served, upstream,
+};
+use support::upstream::Upstream;
 use support::{Process, Setup, Stream, ask, eventually, exchange, query};
 
 /// Longest time that a host may be without an answer.
@@ -28,9 +30,6 @@ const UNTIL_WELL: Duration = Duration::from_secs(60);
 
 /// After which the C library asks again: on a busy machine the second question may be lost as well.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Where the agent listens inside.
-const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 53);
 
 /// A name that ends a build for tests.
 const POISON: &str = "fault-abort.example.org.";
@@ -140,21 +139,6 @@ fn a_rescue_that_only_forwards_fails_names_of_our_own() {
     eventually("it goes on", || rescue.addresses("www.example.org.") == ["192.0.2.99"]);
 }
 
-/// One machine at a time: they share the processors. `None` where none can be booted, which is said loudly.
-fn machines(test: &str) -> Option<MutexGuard<'static, ()>> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if let Some(reason) = why_not() {
-        say(&format!("SKIPPED: {test}: {reason}\n"));
-        return None;
-    }
-    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Prints past the test harness, which keeps what passing tests print.
-fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
 /// A machine whose agent is in service, and the upstream of it.
 struct Host {
     machine: Machine,
@@ -165,26 +149,15 @@ struct Host {
 impl Host {
     fn boot(release: &'static str) -> Self {
         let machine = Machine::boot(release);
-        machine.run("systemctl disable --now systemd-resolved; rm /etc/resolv.conf");
+        ask_upstream(&machine);
         // Without an address beside the loopback one getaddrinfo gives none.
         machine.run("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up");
         machine.run("ip address add 192.0.2.2/24 dev up0");
-        machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
-        fs::copy(&packages().deb, machine.shared().join("skydns.deb")).expect("a package");
         fs::copy(env!("CARGO_BIN_EXE_skydns"), machine.shared().join("tests-build")).expect("a program");
-        machine.run("apt-get install -y /t/skydns.deb");
-        machine.run("cp -r /usr/share/doc/skydns/examples/records/local /etc/skydns/records/");
-        let upstream = machine.within(|| {
-            Upstream::start_at(([127, 0, 0, 9], 53).into(), |query, _| {
-                let mut reply = reply_to(query);
-                if query.queries[0].query_type() == RecordType::A {
-                    add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
-                }
-                Some(reply)
-            })
-        });
+        install_with_records(&machine);
+        let upstream = upstream(&machine);
         machine.run("systemctl enable --now skydns.socket");
-        machine.until("dig @127.0.0.1 +short web.example.skydns.local A", "192.0.2.80");
+        until_served(&machine);
         machine.run("skydns resolv-conf enable");
         machine.run("cp /usr/bin/skydns /t/release; cp /etc/skydns/resolv.conf /t/resolv.conf");
         let table = format!(
@@ -259,8 +232,7 @@ struct Asker {
 impl Asker {
     /// Asks the agent's address over UDP, a question every 20 ms.
     fn direct(machine: &Machine) -> Self {
-        let socket = machine.within(|| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-        socket.connect(SocketAddr::from(AGENT)).expect("connected");
+        let socket = socket_to_agent(machine);
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
         let mut number = 0_u32;
         Self::start(move || {
@@ -349,6 +321,7 @@ fn poison(machine: &Machine) -> Repeated {
     let socket = machine.within(|| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
     let question = query(POISON, RecordType::A).to_vec().expect("a message");
     Repeated::start(Duration::from_millis(100), move || {
+        // Not connected: no refusal of a datagram before keeps one from being sent.
         let _ = socket.send_to(&question, SocketAddr::from(AGENT));
     })
 }
@@ -407,7 +380,7 @@ fn keeps_dns(release: &'static str) {
             let _ = machine.try_run("systemctl restart skydns");
             machine.until("systemctl show -P StatusText skydns.service", "reduced after 3 ends");
             machine.until("systemctl --failed --no-legend", "skydns-failing.service");
-            machine.until("dig @127.0.0.1 +short web.example.skydns.local A", "192.0.2.80");
+            until_served(machine);
         },
         |machine| drop(machine.run("rm /var/lib/skydns/snapshot")),
     );
@@ -468,7 +441,7 @@ fn asked_for(host: &Host) {
     machine.until(&format!("systemctl is-active {units} | {active}"), "0\nend");
     drop(poison);
     machine.run("systemctl start skydns.socket skydns.service");
-    machine.until("dig @127.0.0.1 +short web.example.skydns.local A", "192.0.2.80");
+    until_served(machine);
 }
 
 #[test]
