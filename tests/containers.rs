@@ -2,11 +2,11 @@
 
 mod support;
 
-use hickory_proto::rr::{RData, RecordType, rdata};
 use std::fs;
 use std::sync::MutexGuard;
 use support::boot::{Machine, Root, machines, packages, say};
-use support::upstream::{Upstream, add, reply_to};
+use support::plain_host::{ask_upstream, install_with_records, upstream, upstream_at};
+use support::upstream::Upstream;
 
 /// A machine with engines of containers.
 const ROOT: Root = Root {
@@ -60,11 +60,8 @@ struct Host {
 
 impl Host {
     fn new(machine: Machine) -> Self {
-        machine.run("systemctl disable --now systemd-resolved; rm -f /etc/resolv.conf");
-        machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
-        fs::copy(&packages().deb, machine.shared().join("skydns.deb")).expect("a package");
-        machine.run("apt-get install -y /t/skydns.deb");
-        machine.run("cp -r /usr/share/doc/skydns/examples/records/local /etc/skydns/records/");
+        ask_upstream(&machine);
+        install_with_records(&machine);
         let upstream = upstream(&machine);
         Self { machine, _upstream: upstream }
     }
@@ -104,18 +101,6 @@ impl Host {
         };
         assert!(success && found(OWN) && found(OUTSIDE), "{what}: {text}\n{}", self.machine.journal());
     }
-}
-
-fn upstream(machine: &Machine) -> Upstream {
-    machine.within(|| {
-        Upstream::start_at(([127, 0, 0, 9], 53).into(), |query, _| {
-            let mut reply = reply_to(query);
-            if query.queries[0].query_type() == RecordType::A {
-                add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
-            }
-            Some(reply)
-        })
-    })
 }
 
 /// Makes a container that is a network only, on a bridge of its own.
@@ -327,8 +312,7 @@ fn containers_of_nspawn_find_the_agent() {
 fn the_image_runs_under_systemd_podman_and_docker() {
     let Some(_machines) = engines("the image") else { return };
     let machine = Machine::boot_root(&ROOT);
-    machine.run("systemctl disable --now systemd-resolved; rm -f /etc/resolv.conf");
-    machine.run("echo 'nameserver 127.0.0.9' > /etc/resolv.conf");
+    ask_upstream(&machine);
     machine.run("mkdir -p /etc/containers/containers.conf.d; printf '[containers]\\npids_limit=0\\n' > /etc/containers/containers.conf.d/90-test.conf");
     let _upstream = upstream(&machine);
     let image = packages().image.as_ref().expect("an image");
@@ -387,13 +371,7 @@ fn the_image_runs_under_systemd_podman_and_docker() {
     ];
     // The upstream of those that have a network of their own.
     machine.run("ip address add 192.0.2.53/32 dev lo; docker load -q -i /t/skydns-image.tar");
-    let _other = machine.within(|| {
-        Upstream::start_at(([192, 0, 2, 53], 53).into(), |query, _| {
-            let mut reply = reply_to(query);
-            add(&mut reply, 60, RData::A(rdata::A([192, 0, 2, 99].into())));
-            Some(reply)
-        })
-    });
+    let _other = upstream_at(&machine, ([192, 0, 2, 53], 53));
     for command in runs {
         machine.run(&command);
         machine.until(&format!("dig @127.0.0.1 +tries=1 +time=1 +short {}", OWN.0), OWN.1);

@@ -12,8 +12,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::Process;
-use support::boot::{Machine, Root, machines, packages, say};
+use support::boot::{Machine, Root, machines, say};
 use support::network::Wire;
+use support::plain_host::{install_with_records, until_served};
 
 /// How long a host may take for the first answer of a name of its own after its sockets are there.
 const FIRST_ANSWER: f64 = 2.0;
@@ -182,11 +183,9 @@ fn prepare(root: &Path, case: &Case) {
 }
 
 fn install(machine: &Machine) {
-    fs::copy(&packages().deb, machine.shared().join("skydns.deb")).expect("a package");
-    machine.run("apt-get install -y /t/skydns.deb");
-    machine.run("cp -r /usr/share/doc/skydns/examples/records/local /etc/skydns/records/");
+    install_with_records(machine);
     machine.run("systemctl enable --now skydns.socket");
-    machine.until("dig @127.0.0.1 +short web.example.skydns.local", "192.0.2.80");
+    until_served(machine);
 }
 
 /// What was set for managers.
