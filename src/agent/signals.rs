@@ -13,7 +13,7 @@ pub(super) struct StopSignals {
 /// The signal that asks for a reload: SIGHUP.
 pub(super) struct ReloadSignal(SignalStream);
 
-/// Has a reload that is asked for too early wait until [`listen`]: otherwise the signal would end the process.
+/// Has a reload that is asked for too early wait until `listen`: otherwise the signal would end the process.
 ///
 /// Called in the first thread, before there are others.
 pub fn hold_reloads() {

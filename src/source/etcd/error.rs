@@ -47,7 +47,7 @@ pub enum EtcdError {
         /// The server's reason, or the revision that the store was compacted to, which is later than the watch.
         reason: String,
     },
-    /// No endpoint can be used; see [`summary`].
+    /// No endpoint can be used; see `summary`.
     #[error("{0}")]
     NoneAnswers(String),
     /// The mirror has ended.
