@@ -37,11 +37,11 @@ pub(super) fn judge(name: &str) -> Judgement {
     if all_names().any(|known| known == name) {
         return Judgement::Known;
     }
-    let nearest = nearest(name).map(|known| format!("; {known} is the nearest one")).unwrap_or_default();
+    let nearest = || nearest(name).map(|known| format!("; {known} is the nearest one")).unwrap_or_default();
     if name.starts_with(OWN_PREFIX) {
-        Judgement::Refused(format!("no setting has this name{nearest}"))
+        Judgement::Refused(format!("no setting has this name{}", nearest()))
     } else if SHARED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        Judgement::Noticed(format!("the agent has no such setting{nearest}"))
+        Judgement::Noticed(format!("the agent has no such setting{}", nearest()))
     } else {
         Judgement::Known
     }

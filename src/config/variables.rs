@@ -64,7 +64,7 @@ impl Variables {
                 (SettingOrigin::File(file.to_owned()), format!("{more} more lines set nothing"));
             self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
         }
-        let mut unknown_names = 0;
+        let (mut unknown_names, mut noticed) = (0, 0);
         for assignment in &content.assignments {
             let place = place(assignment.line);
             if unknown_names == MAX_NAMES {
@@ -79,7 +79,9 @@ impl Variables {
                         SettingOrigin::Variable { name: assignment.name.clone(), place: Some(place.clone()) };
                     self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
                 }
+                unknown::Judgement::Noticed(_) if noticed == MAX_NAMES => {}
                 unknown::Judgement::Noticed(reason) => {
+                    noticed += 1;
                     self.notices.push(format!("{place}: {}: {reason}", quoted(&assignment.name)));
                 }
             }
