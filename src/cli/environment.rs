@@ -67,6 +67,14 @@ impl Environment {
         Self::of(&spec)
     }
 
+    /// The name by which a file is read, if it is one of these files.
+    pub(super) fn name_of(&self, file: &Path) -> Option<PathBuf> {
+        let wanted = file.canonicalize().ok()?;
+        let in_dir = self.conf_dir.as_deref().map(files).and_then(Result::ok).unwrap_or_default();
+        let mut all = self.env_file.iter().cloned().chain(in_dir);
+        all.find(|name| name.canonicalize().is_ok_and(|name| name == wanted))
+    }
+
     /// Reads the variables of the process and of all files.
     ///
     /// A variable of the process does not count if it came from the file at the start and is not in the file any more. Of a
@@ -127,7 +135,10 @@ fn read(file: &Path) -> io::Result<Option<VariablesFile>> {
     match regular_file::read(file) {
         // What is no UTF-8 becomes a value that its setting refuses.
         Ok(octets) => Ok(Some(read_env_file(&String::from_utf8_lossy(&octets)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match std::fs::symlink_metadata(file) {
+            Ok(_) => Err(io::Error::other("it is a link that leads nowhere")),
+            Err(_) => Ok(None),
+        },
         Err(error) => Err(error),
     }
 }
@@ -190,6 +201,16 @@ mod tests {
         assert!(variables.refused().is_empty());
         std::fs::create_dir(dir.path().join("10-a.conf")).expect("a directory");
         assert_eq!(values(&environment.read()), ["3", "1", "1"]);
+
+        std::fs::remove_file(dir.path().join("20-b.conf")).expect("removed");
+        std::os::unix::fs::symlink("/nonexistent", dir.path().join("20-b.conf")).expect("a link");
+        let variables = environment.read();
+        assert_eq!(values(&variables), ["3", "1", "1"], "a link that leads nowhere is no removal");
+        let refused: Vec<_> = variables.refused().iter().map(ToString::to_string).collect();
+        assert!(
+            refused.iter().any(|text| text.contains("20-b.conf: cannot be read: it is a link")),
+            "{refused:?}"
+        );
     }
 
     #[test]
