@@ -347,6 +347,10 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
     assert!(code == 0 && text.contains("note: ") && text.contains("/no/Kskydns"), "{code} {text}");
     fs::write(&file, keys).expect("a file");
     assert_eq!(check(&["-offline", &file]).0, 78);
+    // A file that is in its place is read once.
+    fs::write(&file, "SKYDNS_NDOTS=many\n").expect("a file");
+    let (code, text) = check(&["-conf-dir", &at("."), "-offline", &file]);
+    assert!(code == 78 && text.contains("\n1 problem\n"), "{code} {text}");
 }
 
 #[test]

@@ -37,8 +37,11 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
     for named in [&spec.env_file, &spec.conf_dir].into_iter().flatten().filter(|named| !named.exists()) {
         Report::default().note(&format!("there is no {}", named.display()));
     }
-    let mut layers = Layers { variables: Environment::of_unit(spec).read(), ..layers };
-    if let Some(file) = file {
+    let environment = Environment::of_unit(spec);
+    let mut layers = Layers { variables: environment.read(), ..layers };
+    // A file that is in its place already is judged there: another one may win over it, and it is read once.
+    let in_place = file.and_then(|file| environment.name_of(file));
+    if let Some(file) = file.filter(|_| in_place.is_none()) {
         let content = match as_service::is_file_passed() {
             true => as_service::passed_file(),
             false => regular_file::read(file),
@@ -50,7 +53,8 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
             Err(error) => return fail(USAGE, &format!("check: {}: cannot be read: {error}", file.display())),
         }
     }
-    check(&layers, options)
+    let file = in_place.or_else(|| options.file.clone());
+    check(&layers, &CheckOptions { file, ..options.clone() })
 }
 
 fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
