@@ -4,10 +4,9 @@
 //! No passwords, keys or other content of files are kept, but texts of settings, fields of the store's configuration, and
 //! whether zones were signed.
 
+use super::keeper::Keeper;
 use super::status::StatusNotes;
-use super::tasks::spawn_thread;
 use crate::config::{GivenTexts, Spec, StoreFields};
-use crate::lock::lock;
 use crate::regular_file;
 use crate::replace_file::replace;
 use crate::systemd;
@@ -16,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex};
 
 /// The present format of the file.
 const FORMAT: u32 = 1;
@@ -90,64 +87,29 @@ pub fn read_last_good(file: &Path) -> Result<LastGood, String> {
     }
 }
 
-/// The last good settings, and the thread that writes them to disk. Nobody waits for the disk.
-#[derive(Debug)]
-pub(super) struct LastGoodKeeper {
-    present: Arc<Mutex<LastGood>>,
-    changed: Option<SyncSender<()>>,
-}
-
-impl LastGoodKeeper {
-    /// Starts the thread, if there is a file; `notes` is told when the file cannot be written.
-    ///
-    /// # Errors
-    /// The system has no thread to give.
-    pub(super) fn start(last_good: LastGood, file: Option<PathBuf>, notes: StatusNotes) -> io::Result<Self> {
-        let present = Arc::new(Mutex::new(LastGood { format: FORMAT, ..last_good }));
-        let Some(file) = file else { return Ok(Self { present, changed: None }) };
-        let (changed, changes) = mpsc::sync_channel(1);
-        let latest = Arc::clone(&present);
-        // The thread ends when the keeper is dropped.
-        spawn_thread("settings", move || {
-            let (mut written, mut problem) = (None, None);
-            while changes.recv().is_ok() {
-                let latest = lock(&latest).clone();
-                if written.as_ref() == Some(&latest) {
-                    continue;
-                }
-                let result = write(&file, &latest).map_err(|error| error.to_string()).err();
-                if problem != result {
-                    match &result {
-                        Some(error) => {
-                            log::warn!(
-                                "the last good settings cannot be kept in {}: {error}",
-                                file.display()
-                            );
-                        }
-                        None => log::info!("the last good settings are kept again"),
-                    }
-                }
-                notes.set_unkept(result.as_deref());
-                written = result.is_none().then_some(latest);
-                problem = result;
-            }
-        })?;
-        Ok(Self { present, changed: Some(changed) })
-    }
-
-    /// What was in use last.
-    pub(super) fn present(&self) -> LastGood {
-        lock(&self.present).clone()
-    }
-
-    /// Changes what is kept, and has it written.
-    pub(super) fn note(&self, change: impl FnOnce(&mut LastGood)) {
-        change(&mut lock(&self.present));
-        // If the channel is full, the thread will see this change as well.
-        if let Some(changed) = &self.changed {
-            let _ = changed.try_send(());
+/// Starts to keep the last good settings, if there is a file; `notes` is told when it cannot be written.
+///
+/// # Errors
+/// The system has no thread to give.
+pub(super) fn keep_last_good(
+    last_good: LastGood,
+    file: Option<PathBuf>,
+    notes: StatusNotes,
+) -> io::Result<Keeper<LastGood>> {
+    let present = LastGood { format: FORMAT, ..last_good };
+    let Some(file) = file else { return Ok(Keeper::without_file(present)) };
+    let told = file.display().to_string();
+    let mut last = None;
+    let report = move |problem: Option<String>| {
+        match &problem {
+            _ if problem == last => {}
+            Some(error) => log::warn!("the last good settings cannot be kept in {told}: {error}"),
+            None => log::info!("the last good settings are kept again"),
         }
-    }
+        notes.set_unkept(problem.as_deref());
+        last = problem;
+    };
+    Keeper::start("settings", present, move |last_good| write(&file, last_good), report)
 }
 
 /// Replaces the file.
@@ -183,7 +145,7 @@ mod tests {
         std::fs::create_dir(&file).expect("a directory in the way");
         let notes = StatusNotes::default();
         let keeper =
-            LastGoodKeeper::start(LastGood::default(), Some(file.clone()), notes.clone()).expect("a keeper");
+            keep_last_good(LastGood::default(), Some(file.clone()), notes.clone()).expect("a keeper");
         let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
             let begun = std::time::Instant::now();
             while !is_so() {

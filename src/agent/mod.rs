@@ -7,6 +7,7 @@ mod check;
 mod derive;
 mod error;
 mod host;
+mod keeper;
 mod key_files;
 mod last_good;
 mod refused;

@@ -1,7 +1,8 @@
 //! A reload: all settings are read again, and replace those in use. What cannot be used costs itself: the value in use stays.
 
 use super::host::host;
-use super::last_good::LastGoodKeeper;
+use super::keeper::Keeper;
+use super::last_good::LastGood;
 use super::refused::{RefusedBy, RefusedSettings};
 use super::reload_report::ReloadReporter;
 use super::settings_follower::NewSettings;
@@ -37,7 +38,7 @@ pub(super) struct Reload {
     pub(super) new_settings: mpsc::Sender<NewSettings>,
     pub(super) notes: StatusNotes,
     pub(super) refused: RefusedSettings,
-    pub(super) last_good: Arc<LastGoodKeeper>,
+    pub(super) last_good: Arc<Keeper<LastGood>>,
     pub(super) line: StatusLine,
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::AgentError;
 use super::host::{self, host};
-use super::last_good::{LastGood, LastGoodKeeper};
+use super::last_good::{LastGood, keep_last_good};
 use super::refused::{RefusedBy, RefusedSettings};
 use super::reload::{Reload, SettingsReader, statistics_variables};
 use super::reload_report::ReloadReporter;
@@ -91,7 +91,7 @@ impl Start {
         let refused = RefusedSettings::new(status.clone(), Arc::clone(&counters));
         refused.set(RefusedBy::Given, settled.refused.iter().map(ToString::to_string).collect());
         refused.set(RefusedBy::Log, no_syslog.into_iter().collect());
-        let last_good = LastGoodKeeper::start(last_good, file, status.clone());
+        let last_good = keep_last_good(last_good, file, status.clone());
         let last_good = Arc::new(last_good.map_err(AgentError::system("keeping settings"))?);
         let notes = FollowerNotes { status, refused, last_good };
         let (publisher, tasks) = (Publisher::new(), Tasks::default());

@@ -6,7 +6,8 @@
 
 use super::derive::{Basis, Derived, KeysBefore};
 use super::host::host;
-use super::last_good::LastGoodKeeper;
+use super::keeper::Keeper;
+use super::last_good::LastGood;
 use super::refused::{RefusedBy, RefusedSettings};
 use super::settled::SettledSettings;
 use super::signer;
@@ -49,7 +50,7 @@ pub(super) struct NewSettings {
 pub(super) struct FollowerNotes {
     pub(super) status: StatusNotes,
     pub(super) refused: RefusedSettings,
-    pub(super) last_good: Arc<LastGoodKeeper>,
+    pub(super) last_good: Arc<Keeper<LastGood>>,
 }
 
 /// Keeps the shared configuration, signer and upstreams up to date.
@@ -369,7 +370,7 @@ fn changes_until_restart(started: &Spec, before: &Spec, after: &Spec) -> Vec<(lo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::last_good::LastGood;
+    use crate::agent::last_good::keep_last_good;
     use crate::agent::settled::settle;
     use crate::config::{GivenTexts, Layers};
     use crate::heartbeat::Heartbeats;
@@ -393,8 +394,7 @@ mod tests {
             put(&feed, &publisher, json);
             let (status, counters) = (StatusNotes::default(), Arc::default());
             let refused = RefusedSettings::new(status.clone(), counters);
-            let last_good =
-                LastGoodKeeper::start(LastGood::default(), None, status.clone()).expect("a keeper");
+            let last_good = keep_last_good(LastGood::default(), None, status.clone()).expect("a keeper");
             let notes = FollowerNotes { status, refused, last_good: Arc::new(last_good) };
             let settled = settle(&Layers::default(), &GivenTexts::new(), &HostIdentity::default());
             let settled = SettledSettings { spec: Spec { ttl: 5, ..Spec::default() }, ..settled };

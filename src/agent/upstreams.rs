@@ -1,5 +1,6 @@
 //! The upstreams of the host: those of the configuration, else those of resolv.conf, without the agent's own addresses.
 
+use super::keeper::Keeper;
 use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
 use crate::host_resolver;
@@ -8,9 +9,9 @@ use crate::replace_file::replace;
 use crate::server;
 use crate::systemd;
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::{io, thread};
 
 /// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
 /// been read while a program was writing it.
@@ -28,6 +29,8 @@ pub(super) struct Upstreams {
     /// Why the host does not ask the agent any more, as it was logged last.
     overwritten: Option<String>,
     failures: RateLimitedLog,
+    /// The upstreams on disk, once there were some; nothing without a state directory.
+    kept: Option<Option<Keeper<String>>>,
 }
 
 impl Upstreams {
@@ -102,33 +105,42 @@ impl Upstreams {
         let list: Vec<_> = found.iter().map(ToString::to_string).collect();
         log::info!("upstreams: {}", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
         forwarder.set_upstreams(&found);
-        keep(&found);
+        let text = kept_text(&found);
+        if !text.is_empty() {
+            self.kept.get_or_insert_with(keep).iter().for_each(|kept| kept.note(|kept| *kept = text.clone()));
+        }
         self.present = Some(found);
     }
 }
 
-/// Keeps the upstreams in a file of the state directory, for when this program cannot run and resolv.conf has to name them:
-/// an address a line, of those at port 53. Nobody waits for the disk.
-fn keep(upstreams: &[SocketAddr]) {
-    let Some(dir) = systemd::state_directory() else { return };
-    let addresses =
-        upstreams.iter().filter(|upstream| upstream.port() == 53).map(|upstream| match upstream {
-            SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{}%{}\n", v6.ip(), v6.scope_id()),
-            _ => format!("{}\n", upstream.ip()),
-        });
-    let text: String = addresses.collect();
-    if text.is_empty() {
-        return;
-    }
-    let file = dir.join("upstreams");
-    let write = move || {
-        if let Err(error) = replace(&file, text.as_bytes(), 0o600) {
-            log::warn!("{}: {error}", file.display());
+/// Starts to keep the upstreams in a file of the state directory, for when this program cannot run and resolv.conf has to
+/// name them.
+fn keep() -> Option<Keeper<String>> {
+    let file = systemd::state_directory()?.join("upstreams");
+    let told = file.display().to_string();
+    let failures = RateLimitedLog::default();
+    let report = move |problem: Option<String>| {
+        if let Some(error) = problem {
+            log::log!(failures.level(log::Level::Warn), "{told}: {error}");
         }
     };
-    if let Err(error) = thread::Builder::new().name("upstreams".to_owned()).spawn(write) {
-        log::warn!("keeping the upstreams: {error}");
-    }
+    let keeper = Keeper::start(
+        "upstreams",
+        String::new(),
+        move |text: &String| replace(&file, text.as_bytes(), 0o600),
+        report,
+    );
+    keeper.inspect_err(|error| log::warn!("keeping the upstreams: {error}")).ok()
+}
+
+/// An address a line, of the upstreams at port 53.
+fn kept_text(upstreams: &[SocketAddr]) -> String {
+    let at_port = upstreams.iter().filter(|upstream| upstream.port() == 53);
+    let lines = at_port.map(|upstream| match upstream {
+        SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{}%{}\n", v6.ip(), v6.scope_id()),
+        _ => format!("{}\n", upstream.ip()),
+    });
+    lines.collect()
 }
 
 /// All addresses at which a query would come back to this agent.
