@@ -22,9 +22,10 @@ pub fn status(status: &str) {
     notify(&[NotifyState::Status(&status_line(status))]);
 }
 
-/// One line of limited length: a line break would begin another notification, and a status may quote a store.
+/// One line of limited length: a line break would begin another notification, and a status may quote a store. systemd (252
+/// and 257) drops single backslashes, which escapes begin with.
 fn status_line(text: &str) -> String {
-    let mut line = one_line(text);
+    let mut line = one_line(text).replace('\\', "\\\\");
     if line.len() > MAX_STATUS_OCTETS {
         let cut = (0..=MAX_STATUS_OCTETS).rev().find(|at| line.is_char_boundary(*at));
         line.truncate(cut.unwrap_or(0));
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_long_line_leaves_room_for_readiness() {
-        assert_eq!(status_line("a\nb"), "a\\nb");
+        assert_eq!(status_line("a\nb"), "a\\\\nb");
         let long = status_line(&"ü".repeat(4_000));
         assert!(long.len() < 2_100 && long.ends_with("ü…"), "{}", long.len());
     }
