@@ -62,6 +62,9 @@ pub enum UsageError {
         /// What is wrong with the value.
         reason: SettingError,
     },
+    /// A word that the command before it does not take.
+    #[error("\"{}\" is one word too many; see skydns --help", quoted(.0))]
+    ExtraWord(String),
     /// The value of a switch is after a blank instead of `=`.
     #[error("\"{0}\" stands alone: a switch takes its value behind \"=\", as in -round-robin={0}")]
     StrayValue(String),
@@ -149,7 +152,8 @@ impl Arguments {
         let unknown = || UsageError::UnknownCommand(word.to_owned());
         self.command = match self.command {
             Command::Help(None) => Command::Help(Some(CommandEntry::by_word(word).ok_or_else(unknown)?)),
-            _ => Command::parse(word, rest).ok_or_else(unknown)?,
+            Command::Run => Command::parse(word, rest).ok_or_else(unknown)?,
+            _ => return Err(UsageError::ExtraWord(word.to_owned())),
         };
         Ok(())
     }

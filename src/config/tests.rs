@@ -233,7 +233,9 @@ fn commands_and_usage_errors() {
     assert_eq!(command(&["check", "-verbose"]), check(false, None));
     assert_eq!(command(&["-records", "check", "check"]), check(false, None));
     assert_eq!(command(&["check", "-offline", "-verbose", "x.conf"]), check(true, Some("x.conf")));
-    assert_eq!(command(&["check", "x.conf", "y"]), Err(UsageError::UnknownCommand("y".into())));
+    assert_eq!(command(&["check", "x.conf", "y"]), Err(UsageError::ExtraWord("y".into())));
+    assert_eq!(command(&["version", "keygen"]), Err(UsageError::ExtraWord("keygen".into())));
+    assert_eq!(command(&["pass-keys", "run"]), Err(UsageError::ExtraWord("run".into())));
     assert_eq!(command(&["-offline"]), Err(UsageError::UnknownFlag("offline".into())));
     assert_eq!(command(&["--help"]), Ok(Command::Help(None)));
     let help = |word| Ok(Command::Help(CommandEntry::by_word(word)));
