@@ -3,14 +3,14 @@
 use super::settings::{STATISTICS, flags};
 
 /// What to make of the name of a variable in a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// A setting has it, or it is none of the agent's business.
     Known,
     /// It is meant for the agent, and means nothing to it.
-    Refused(String),
+    Refused,
     /// It may be meant for the agent, or for another program.
-    Noticed(String),
+    Noticed,
 }
 
 /// What names of the agent's own variables begin with.
@@ -29,22 +29,28 @@ pub(super) fn meant(word: &str) -> Option<&'static str> {
 
 /// Judges a name.
 pub(super) fn judge(name: &str) -> Judgement {
-    if NAMES_OF_FILES.contains(&name) {
-        return Judgement::Refused(
-            "a file of variables cannot name others: set it in the unit (systemctl edit skydns), or as a flag".to_owned(),
-        );
-    }
-    if all_names().any(|known| known == name) {
-        return Judgement::Known;
-    }
-    let nearest = || nearest(name).map(|known| format!("; {known} is the nearest one")).unwrap_or_default();
-    if name.starts_with(OWN_PREFIX) {
-        Judgement::Refused(format!("no setting has this name{}", nearest()))
-    } else if SHARED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        Judgement::Noticed(format!("the agent has no such setting{}", nearest()))
+    let is_known = || all_names().any(|known| known == name);
+    if NAMES_OF_FILES.contains(&name) || name.starts_with(OWN_PREFIX) && !is_known() {
+        Judgement::Refused
+    } else if SHARED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !is_known() {
+        Judgement::Noticed
     } else {
         Judgement::Known
     }
+}
+
+/// What is wrong with a name that is not [known](Judgement::Known). This compares it with all names, which takes a while.
+pub(super) fn reason(name: &str) -> String {
+    if NAMES_OF_FILES.contains(&name) {
+        return "a file of variables cannot name others: set it in the unit (systemctl edit skydns), or as a flag".to_owned();
+    }
+    let nearest = nearest(name).map(|known| format!("; {known} is the nearest one")).unwrap_or_default();
+    let what = if name.starts_with(OWN_PREFIX) {
+        "no setting has this name"
+    } else {
+        "the agent has no such setting"
+    };
+    format!("{what}{nearest}")
 }
 
 /// The names of all variables.
@@ -89,22 +95,20 @@ mod tests {
 
     #[test]
     fn a_mistake_in_typing_is_told_with_what_was_meant() {
-        let nearest = |name: &str| match judge(name) {
-            Judgement::Refused(text) => text,
-            judgement => format!("{judgement:?}"),
-        };
         for (name, meant) in [
             ("SKYDNS_TLT", "SKYDNS_TTL"),
             ("SKYDNS_NAMESERVER", "SKYDNS_NAMESERVERS"),
             ("SKYDNS_ROUNDROBIN", "SKYDNS_ROUND_ROBIN"),
             ("SKYDNS_DNSEC", "SKYDNS_DNSSEC"),
         ] {
-            assert_eq!(nearest(name), format!("no setting has this name; {meant} is the nearest one"));
+            assert_eq!(judge(name), Judgement::Refused);
+            assert_eq!(reason(name), format!("no setting has this name; {meant} is the nearest one"));
         }
-        assert_eq!(nearest("SKYDNS_COLOUR_OF_THE_SKY"), "no setting has this name");
-        assert!(nearest("SKYDNS_CONF_DIR").starts_with("a file of variables cannot name others"));
-        assert_eq!(nearest("SKYDNS_TTL"), "Known");
-        assert_eq!(judge("TZ"), Judgement::Known);
-        assert!(matches!(judge("ETCD_MACHINE"), Judgement::Noticed(text) if text.contains("ETCD_MACHINES")));
+        assert_eq!(reason("SKYDNS_COLOUR_OF_THE_SKY"), "no setting has this name");
+        assert_eq!(judge("SKYDNS_CONF_DIR"), Judgement::Refused);
+        assert!(reason("SKYDNS_CONF_DIR").starts_with("a file of variables cannot name others"));
+        assert_eq!([judge("SKYDNS_TTL"), judge("TZ")], [Judgement::Known; 2]);
+        assert_eq!(judge("ETCD_MACHINE"), Judgement::Noticed);
+        assert!(reason("ETCD_MACHINE").contains("ETCD_MACHINES"));
     }
 }

@@ -72,16 +72,18 @@ impl Variables {
             }
             match unknown::judge(&assignment.name) {
                 unknown::Judgement::Known => {}
-                unknown::Judgement::Refused(reason) => {
+                unknown::Judgement::Refused => {
                     unknown_names += 1;
                     self.meant.extend(unknown::meant(&assignment.name));
+                    let reason = unknown::reason(&assignment.name);
                     let origin =
                         SettingOrigin::Variable { name: assignment.name.clone(), place: Some(place.clone()) };
                     self.refused.push(RefusedSetting { origin, reason, instead: Instead::Nothing });
                 }
-                unknown::Judgement::Noticed(_) if noticed == MAX_NAMES => {}
-                unknown::Judgement::Noticed(reason) => {
+                unknown::Judgement::Noticed if noticed == MAX_NAMES => {}
+                unknown::Judgement::Noticed => {
                     noticed += 1;
+                    let reason = unknown::reason(&assignment.name);
                     self.notices.push(format!("{place}: {}: {reason}", quoted(&assignment.name)));
                 }
             }
