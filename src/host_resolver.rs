@@ -5,7 +5,7 @@
 use crate::regular_file;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 
 /// The agent's own file, as the symbolic link /etc/resolv.conf names it: relative to /etc.
@@ -20,6 +20,26 @@ pub(crate) const STATE_FILE: &str = "etc/skydns/resolv-conf.state";
 
 /// Servers that were set by hand in a setting that `enable` replaced, below the root of the host.
 pub(crate) const STATIC_UPSTREAMS_FILE: &str = "etc/skydns/upstreams.conf";
+
+/// The servers that systemd-resolved asks, below the root of the host.
+pub(crate) const RESOLVED_FILE: &str = "run/systemd/resolve/resolv.conf";
+
+/// Where managers keep the servers that they were given, below the root of the host, each with its word of `--how`.
+pub(crate) const MANAGER_LISTS: [(&str, &str); 4] = [
+    ("resolved", RESOLVED_FILE),
+    ("nm", "run/NetworkManager/no-stub-resolv.conf"),
+    ("nm", "run/NetworkManager/resolv.conf"),
+    ("resolvconf", "run/resolvconf/resolv.conf"),
+];
+
+/// Where the agent writes the upstreams that it uses, an address a line, below the root of the host.
+pub(crate) const KEPT_UPSTREAMS_FILE: &str = "var/lib/skydns/upstreams";
+
+/// The addresses of systemd-resolved's stub resolver.
+pub(crate) const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
+
+/// The resolv.conf that `enable` replaced, below the root of the host.
+pub(crate) const BEFORE_FILE: &str = "etc/resolv.conf.before-skydns";
 
 /// Where hooks of DHCP clients write the servers that they were given, a file for each interface, below the root of the
 /// host. It belongs to root, and is empty after a boot.
@@ -37,6 +57,9 @@ pub(crate) struct TakeoverState {
     pub(crate) managers: Vec<String>,
     /// Whether /etc/resolv.conf was made a link to the agent's own file.
     pub(crate) is_link: bool,
+    /// The manager that had written /etc/resolv.conf, by its word of `--how`. Servers that other managers keep were not asked
+    /// by this host.
+    pub(crate) author: Option<String>,
 }
 
 impl TakeoverState {
@@ -56,10 +79,17 @@ impl TakeoverState {
                 Some("enable") => state.words = words.collect(),
                 Some("manager") => state.managers.extend(words),
                 Some("link") => state.is_link = true,
+                Some("author") => state.author = words.next(),
                 _ => {}
             }
         }
         Ok(Some(state))
+    }
+
+    /// The agent's addresses: the words before those of `--fallback`.
+    pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
+        let words = self.words.iter().take_while(|word| *word != "--fallback");
+        words.filter_map(|word| word.parse().ok()).collect()
     }
 
     /// The text of the file.
@@ -71,6 +101,9 @@ impl TakeoverState {
         }
         for manager in &self.managers {
             text.push_str(&format!("manager {manager}\n"));
+        }
+        if let Some(author) = &self.author {
+            text.push_str(&format!("author {author}\n"));
         }
         text
     }
@@ -94,7 +127,7 @@ pub(crate) fn overwritten(root: &Path) -> Option<String> {
     let resolv_conf = root.join("etc/resolv.conf");
     if !state.is_link {
         // systemd-resolved lists the servers that it asks.
-        let asked = regular_file::read(&root.join("run/systemd/resolve/resolv.conf")).ok()?;
+        let asked = regular_file::read(&root.join(RESOLVED_FILE)).ok()?;
         let own = state.words.iter().filter_map(|word| word.parse::<IpAddr>().ok()).collect::<Vec<_>>();
         let servers = name_servers(&String::from_utf8_lossy(&asked));
         return (!servers.iter().any(|server| own.contains(server)))
@@ -133,22 +166,38 @@ fn author(text: &[u8]) -> String {
     if line.starts_with(['#', ';']) { format!(" (\"{line}\")") } else { String::new() }
 }
 
-/// The addresses of `nameserver` lines.
-pub(crate) fn name_servers(text: &str) -> Vec<IpAddr> {
+/// The words after `nameserver`, as they are: an address may have `%` and an interface.
+pub(crate) fn name_server_words(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok())?
+        (words.next() == Some("nameserver")).then(|| words.next().map(str::to_owned))?
     });
     lines.collect()
 }
 
-/// The files that hooks of DHCP clients wrote, in the order of their names.
-pub(crate) fn hook_files(root: &Path) -> Vec<PathBuf> {
+/// The address of a word after `nameserver`; `%` and the interface may follow a link-local address.
+pub(crate) fn server_address(word: &str) -> Option<SocketAddr> {
+    let Some((address, scope)) = word.split_once('%') else {
+        return word.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
+    };
+    let index = scope.parse().ok().or_else(|| nix::net::if_::if_nametoindex(scope).ok())?;
+    Some(SocketAddr::V6(SocketAddrV6::new(address.parse().ok()?, 53, 0, index)))
+}
+
+/// The addresses of `nameserver` lines.
+pub(crate) fn name_servers(text: &str) -> Vec<IpAddr> {
+    name_server_words(text).iter().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The files that hooks wrote since `enable`, in the order of their names: those of DHCP clients, which would have written
+/// resolv.conf, and that of openresolv if it was the author of resolv.conf.
+pub(crate) fn hook_files(root: &Path, author: Option<&str>) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join(UPSTREAMS_DIR)).into_iter().flatten().flatten();
     // A hook writes another name first.
     let is_whole = |path: &PathBuf| !path.to_string_lossy().ends_with(".new");
+    let counts = |path: &PathBuf| !path.ends_with("openresolv") || author == Some("openresolv");
     let mut files: Vec<_> =
-        entries.take(MAX_UPSTREAM_FILES).map(|entry| entry.path()).filter(is_whole).collect();
+        entries.take(MAX_UPSTREAM_FILES).map(|entry| entry.path()).filter(is_whole).filter(counts).collect();
     files.sort();
     files
 }
@@ -170,7 +219,8 @@ mod tests {
 
     fn state(is_link: bool) -> String {
         let words = ["--how", "auto", "127.0.0.1"].map(str::to_owned).to_vec();
-        TakeoverState { words, managers: vec!["nm".to_owned()], is_link }.text()
+        let author = Some("nm".to_owned());
+        TakeoverState { words, managers: vec!["nm".to_owned()], is_link, author }.text()
     }
 
     #[test]
@@ -200,7 +250,7 @@ mod tests {
 
     #[test]
     fn resolved_has_to_ask_the_agent() {
-        let asked = "run/systemd/resolve/resolv.conf";
+        let asked = RESOLVED_FILE;
         let root =
             host(&[(STATE_FILE, &state(false)), (asked, "nameserver 127.0.0.1\nnameserver 192.0.2.1\n")]);
         assert_eq!(overwritten(root.path()), None);

@@ -311,11 +311,44 @@ fn what_overwrites_resolv_conf_is_told() {
     host.machine.run("systemctl start skydns.socket");
     host.machine.until(&format!("{name}; {status}"), "192.0.2.3");
     assert!(!host.machine.run(status).contains("overwritten"));
-    // A change that would end the look-ups is taken back: the agent would ask what a manager left behind.
-    host.machine.run("skydns resolv-conf disable; mkdir -p /run/NetworkManager");
-    host.machine.run("echo nameserver 10.9.0.77 > /run/NetworkManager/no-stub-resolv.conf");
-    let (is_done, text) = host.machine.try_run("skydns resolv-conf enable");
-    assert!(!is_done && text.contains("so the change was undone"), "{text}");
-    host.finds_outside(3, "taken back");
+    // A change that would end the look-ups is taken back.
+    host.machine.run("skydns resolv-conf disable");
+    for setting in ["SKYDNS_NAMESERVERS=10.9.0.77:53", "SKYDNS_NO_REC=true"] {
+        host.machine
+            .run(&format!("echo {setting} > /etc/skydns/skydns.conf.d/50-x.conf; systemctl reload skydns"));
+        let (is_done, text) = host.machine.try_run("skydns resolv-conf enable");
+        assert!(!is_done && text.contains("so the change was undone"), "{setting}: {text}");
+        host.finds_outside(3, "taken back");
+    }
+    // Nothing was looked up before: there is nothing to lose.
+    host.machine.run("cp /etc/resolv.conf /root/; echo nameserver 10.9.0.77 > /etc/resolv.conf");
+    let told = host.machine.run("skydns resolv-conf enable");
+    assert!(told.contains("could not be looked up before the change"), "{told}");
+    host.machine.run("skydns resolv-conf disable; cat /root/resolv.conf > /etc/resolv.conf");
+    host.machine.run("rm /etc/skydns/skydns.conf.d/50-x.conf; systemctl reload skydns");
+    host.finds_outside(3, "the settings are gone");
     assert_eq!(settings(&host.machine), "");
+    keeps_servers_by_hand(&mut host);
+}
+
+/// The servers of a resolv.conf that no manager wrote stay the upstreams, and the file comes back byte for byte.
+fn keeps_servers_by_hand(host: &mut Host) {
+    let machine = &host.machine;
+    machine.run("printf '# by hand\\nnameserver 10.9.0.3\\n' > /etc/resolv.conf; cp /etc/resolv.conf /root/");
+    machine.run("touch /usr/sbin/NetworkManager; mkdir -p /run/NetworkManager /etc/NetworkManager/conf.d");
+    machine.run("echo nameserver 10.9.0.77 > /run/NetworkManager/no-stub-resolv.conf");
+    let told = machine.run("skydns resolv-conf enable");
+    assert!(told.contains("whose servers stay the agent's upstreams"), "{told}");
+    host.finds_outside(3, "by hand, enabled");
+    machine.run("skydns resolv-conf disable; cmp /etc/resolv.conf /root/resolv.conf");
+    machine
+        .run("skydns resolv-conf enable; apt-get remove -y skydns; cmp /etc/resolv.conf /root/resolv.conf");
+    // What was there before is gone: the servers that the agent asked last are named.
+    machine.run(
+        "apt-get install -y /t/skydns.deb; skydns resolv-conf status; rm /etc/resolv.conf.before-skydns",
+    );
+    let told = machine.run("apt-get remove -y skydns");
+    assert!(told.contains("/etc/resolv.conf is a file with the servers that the agent asked"), "{told}");
+    host.finds_outside(3, "removed without the file from before");
+    assert!(!machine.run("systemctl list-units --all --no-legend 'skydns*'").contains("not-found failed"));
 }

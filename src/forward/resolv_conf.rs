@@ -1,31 +1,17 @@
 //! The upstreams of the host, from resolv.conf(5), without the addresses of this server.
 //!
 //! Where resolv.conf names a stub resolver on this host or this server, the files are read in which that stub resolver or
-//! the manager of the network keeps the servers that it was given.
+//! the manager of the network keeps the servers that it was given. Behind `skydns resolv-conf enable`, those of the resolv.conf
+//! that it replaced come before lists of managers that did not write that resolv.conf.
 
-use crate::host_resolver::{self, STATIC_UPSTREAMS_FILE};
+use crate::host_resolver::{
+    self, BEFORE_FILE, MANAGER_LISTS, RESOLVED_FILE, RESOLVED_STUBS, STATIC_UPSTREAMS_FILE, TakeoverState,
+};
 use crate::regular_file;
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-
-/// Files in which stub resolvers and managers of this host keep the servers that they were given.
-///
-/// The last one is the resolv.conf that `skydns resolv-conf enable` replaced.
-const MANAGER_FILES: [&str; 5] = [
-    RESOLVED_FILE,
-    "run/NetworkManager/no-stub-resolv.conf",
-    "run/NetworkManager/resolv.conf",
-    "run/resolvconf/resolv.conf",
-    "etc/resolv.conf.before-skydns",
-];
-
-/// The servers that systemd-resolved asks.
-const RESOLVED_FILE: &str = "run/systemd/resolve/resolv.conf";
-
-/// The addresses of systemd-resolved's stub resolver.
-const RESOLVED_STUBS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
 /// Reads upstreams from a file; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -68,7 +54,7 @@ impl ResolvConf {
         }
         let (mut stubs, mut error) = (named.stubs.clone(), None);
         let mut stub_asks_us = false;
-        for files in self.other_files() {
+        for files in self.other_files(named.is_ours) {
             let mut found = Vec::new();
             for file in files {
                 match self.servers(&file) {
@@ -100,11 +86,30 @@ impl ResolvConf {
         }
     }
 
-    /// The files that are read after resolv.conf, those of one kind together, in this order.
-    fn other_files(&self) -> Vec<Vec<PathBuf>> {
-        let first = vec![self.root.join(STATIC_UPSTREAMS_FILE)];
-        let managers = MANAGER_FILES.iter().map(|file| vec![self.root.join(file)]);
-        [first, host_resolver::hook_files(&self.root)].into_iter().chain(managers).collect()
+    /// The files that are read after resolv.conf, those of one kind together, in this order. Behind our own file those count
+    /// first that this host asked before: leases, the manager that had written resolv.conf, and what it was.
+    fn other_files(&self, is_ours: bool) -> Vec<Vec<PathBuf>> {
+        let state = TakeoverState::read(&self.root).ok().flatten();
+        let author = state.as_ref().and_then(|state| state.author.as_deref());
+        let one = |file: &str| vec![self.root.join(file)];
+        let lists = |of_author: bool| {
+            let lists = MANAGER_LISTS.iter().filter(move |(word, _)| (author == Some(*word)) == of_author);
+            lists.map(|(_, file)| one(file))
+        };
+        let mut files = Vec::new();
+        if !is_ours || author == Some("resolved") {
+            files.push(one(STATIC_UPSTREAMS_FILE));
+        }
+        files.push(host_resolver::hook_files(&self.root, author));
+        files.extend(lists(true));
+        if is_ours {
+            files.extend([one(BEFORE_FILE), one(STATIC_UPSTREAMS_FILE)]);
+        }
+        files.extend(lists(false));
+        if !is_ours {
+            files.push(one(BEFORE_FILE));
+        }
+        files
     }
 
     fn servers(&self, file: &Path) -> io::Result<Servers> {
@@ -132,29 +137,11 @@ fn is_resolved(server: &SocketAddr) -> bool {
     matches!(server.ip(), IpAddr::V4(v4) if RESOLVED_STUBS.contains(&v4))
 }
 
-/// The addresses of the `nameserver` lines; `%` and the interface may follow a link-local address.
+/// The addresses of the `nameserver` lines.
 fn parse(text: &str) -> Vec<SocketAddr> {
-    let mut servers = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        if words.next() != Some("nameserver") {
-            continue;
-        }
-        let server = words.next().and_then(|word| match word.split_once('%') {
-            Some((address, scope)) => scoped(address, scope),
-            None => word.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53)),
-        });
-        servers.extend(server.filter(|server| !servers.contains(server)));
-    }
-    servers
+    let words = host_resolver::name_server_words(text);
+    without_repeats(words.iter().filter_map(|word| host_resolver::server_address(word)))
 }
-
-fn scoped(address: &str, scope: &str) -> Option<SocketAddr> {
-    let index = scope.parse().ok().or_else(|| nix::net::if_::if_nametoindex(scope).ok())?;
-    let address = address.parse().ok()?;
-    Some(SocketAddr::V6(std::net::SocketAddrV6::new(address, 53, 0, index)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,8 +218,28 @@ mod tests {
         let (one, two) = (lines(&["192.0.2.2"]), lines(&["192.0.2.3", "192.0.2.2"]));
         let files = [(OURS, file.as_str()), (before.0, &before.1), (first, &one), (second, &two)];
         assert_eq!(read(&files), ["192.0.2.2:53", "192.0.2.3:53"], "all interfaces");
+        let openresolv = ("run/skydns-upstreams/openresolv", lines(&["192.0.2.4"]));
+        let files = [(OURS, file.as_str()), (before.0, &before.1), (openresolv.0, &openresolv.1)];
+        assert_eq!(read(&files), ["192.0.2.1:53"], "it was not the author");
         let half =
             [(OURS, file.as_str()), (before.0, &before.1), ("run/skydns-upstreams/eth0.dhclient.new", &one)];
         assert_eq!(read(&half), ["192.0.2.1:53"], "it is being written");
+    }
+
+    #[test]
+    fn lists_of_managers_count_if_they_wrote_the_file_from_before() {
+        let (file, before) = (ours(&["127.0.0.1"]), lines(&["192.0.2.1"]));
+        let given = lines(&["192.0.2.7"]);
+        let resolvconf = "run/resolvconf/resolv.conf";
+        for (author, list) in [("nm", NM), ("resolved", RESOLVED_FILE), ("resolvconf", resolvconf)] {
+            let state = format!("link\nauthor {author}\n");
+            let read_with = |state: &str| {
+                let state = (host_resolver::STATE_FILE, state);
+                read(&[(OURS, file.as_str()), (BEFORE_FILE, before.as_str()), (list, given.as_str()), state])
+            };
+            assert_eq!(read_with("link\n"), ["192.0.2.1:53"], "{list}");
+            assert_eq!(read_with(&state), ["192.0.2.7:53"], "{list}");
+            assert_eq!(read(&[(OURS, &file), (list, &given)]), ["192.0.2.7:53"], "the only one known");
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! is a resolv.conf.
 
 use super::ResolvConfError;
-use crate::host_resolver::{self, FILE_HEADER, LINK_TARGET};
+use super::servers::{self, KnownServers};
+use crate::cli::complain;
+use crate::host_resolver::{self, BEFORE_FILE, FILE_HEADER, LINK_TARGET, name_server_words};
 use crate::regular_file;
 use crate::replace_file::replace;
 use std::fs;
@@ -24,28 +26,31 @@ pub(super) struct ResolvConfFiles {
 impl ResolvConfFiles {
     pub(super) fn below(root: &Path) -> Self {
         let etc = root.join("etc");
-        Self {
-            resolv: etc.join("resolv.conf"),
-            before: etc.join("resolv.conf.before-skydns"),
-            ours: etc.join(LINK_TARGET),
-        }
+        Self { resolv: etc.join("resolv.conf"), before: root.join(BEFORE_FILE), ours: etc.join(LINK_TARGET) }
     }
 
     /// Writes the agent's own file with all these addresses, of which the agent's own are some, and makes resolv.conf a link to
     /// it.
     pub(super) fn enable(&self, addresses: &[IpAddr], own: &[IpAddr]) -> Result<(), ResolvConfError> {
         // Other lines of the present file (search, options) stay in force.
-        let present = regular_file::read(&self.resolv).unwrap_or_default();
-        let text = String::from_utf8_lossy(&present);
+        let text = servers::text(&self.resolv);
         if host_resolver::is_our_link(&self.resolv) {
-            if !host_resolver::is_our_text(&present) {
+            if !text.starts_with(FILE_HEADER) {
                 // A DHCP client wrote through the link: these are the servers of today.
-                let servers = host_resolver::name_servers(&text).into_iter().filter(|ip| !own.contains(ip));
-                self.refresh(&servers.map(|ip| ip.to_string()).collect::<Vec<_>>())?;
+                self.refresh(&servers::named(&text, own))?;
             }
             return write(&self.ours, &content(&text, addresses));
         }
         write(&self.ours, &content(&text, addresses))?;
+        let linked = self.link();
+        if linked.is_err() {
+            self.drop_ours();
+        }
+        linked
+    }
+
+    /// Saves the present file, and puts the link in its place.
+    fn link(&self) -> Result<(), ResolvConfError> {
         let older = self.save()?;
         if let Err(error) = self.replace() {
             // The file that was saved is still in its place; one that an earlier run saved is wanted again.
@@ -100,53 +105,71 @@ impl ResolvConfFiles {
         replaced
     }
 
-    /// Puts back what was there before; with these servers, if there are any, in the place of those that it named.
-    pub(super) fn disable(&self, servers: &[String]) -> Result<Restored, ResolvConfError> {
-        let saved = fs::symlink_metadata(&self.before).is_ok();
-        match (host_resolver::is_our_link(&self.resolv), saved) {
-            (true, true) => {
-                self.refresh(servers)?;
-                fs::rename(&self.before, &self.resolv).map_err(at(&self.resolv))?;
-            }
-            (true, false) if servers.is_empty() => remove(&self.resolv)?,
-            (true, false) => write(&self.resolv, &with_servers("", servers))?,
-            (false, true) => {
-                return Err(ResolvConfError::Replaced {
-                    resolv: self.resolv.clone(),
-                    before: self.before.clone(),
-                });
-            }
-            (false, false) => {
-                remove(&self.ours)?;
-                return Ok(Restored::Nothing);
-            }
+    /// Puts back what was there before, with the servers of today. If it names no server now, resolv.conf becomes a file that
+    /// names those that are known otherwise.
+    pub(super) fn disable(&self, servers: &KnownServers) -> Result<Restored, ResolvConfError> {
+        let is_saved = fs::symlink_metadata(&self.before).is_ok();
+        if !host_resolver::is_our_link(&self.resolv) {
+            self.drop_ours();
+            return Ok(if is_saved { Restored::Replaced } else { Restored::Nothing });
         }
-        remove(&self.ours)?;
-        Ok(Restored::Before)
+        let is_refreshed = self.refresh(&servers.since_enable)?;
+        let text = servers::text(&self.before);
+        let restored = if name_server_words(&text).is_empty() && !servers.any.is_empty() {
+            write(&self.resolv, &with_servers(&text, &servers.any))?;
+            remove(&self.before)?;
+            Restored::Known
+        } else if is_saved {
+            fs::rename(&self.before, &self.resolv).map_err(at(&self.resolv))?;
+            if is_refreshed { Restored::Refreshed } else { Restored::Before }
+        } else {
+            remove(&self.resolv)?;
+            Restored::Gone
+        };
+        self.drop_ours();
+        Ok(restored)
     }
 
-    /// Has the saved file name the servers of today: those that it names may be gone since.
-    fn refresh(&self, servers: &[String]) -> Result<(), ResolvConfError> {
+    /// Removes the agent's own file, unless resolv.conf leads there in a way of somebody else's.
+    fn drop_ours(&self) {
+        let is_in_use = fs::canonicalize(&self.ours)
+            .is_ok_and(|ours| fs::canonicalize(&self.resolv).is_ok_and(|present| present == ours));
+        if !is_in_use && let Err(error) = remove(&self.ours) {
+            complain(&error);
+        }
+    }
+
+    /// Has the saved file name the servers of today: those that it names may be gone since. Whether it was changed.
+    fn refresh(&self, servers: &[String]) -> Result<bool, ResolvConfError> {
         let is_file = fs::symlink_metadata(&self.before).is_ok_and(|about| about.is_file());
         if !is_file || servers.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let text = regular_file::read(&self.before).map_err(at(&self.before))?;
         let text = String::from_utf8_lossy(&text);
-        let named: Vec<_> = host_resolver::name_servers(&text).iter().map(ToString::to_string).collect();
-        if named == servers {
-            return Ok(());
+        if name_server_words(&text) == servers {
+            return Ok(false);
         }
         // Into the same file, which keeps its owner and mode. Nobody reads it under this name.
-        fs::write(&self.before, with_servers(&text, servers)).map_err(at(&self.before))
+        fs::write(&self.before, with_servers(&text, servers)).map_err(at(&self.before))?;
+        Ok(true)
     }
 }
 
 /// What [`ResolvConfFiles::disable`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Restored {
     /// The link was not there.
     Nothing,
+    /// Another program has replaced the link; the file from before is still saved.
+    Replaced,
     Before,
+    /// As before, but for the servers, which are those of today.
+    Refreshed,
+    /// There is no resolv.conf, and no server is known.
+    Gone,
+    /// What was there before names no server now, so it is a file with those that are known.
+    Known,
 }
 
 /// What saving the present file did.

@@ -7,13 +7,15 @@ mod files;
 mod host_check;
 mod managers;
 mod programs;
+mod servers;
 
 use super::{PERMISSION, SYSTEM, complain, fail, say};
-use crate::host_resolver::{self, STATE_FILE, TakeoverState, UPSTREAMS_DIR};
+use crate::host_resolver::{self, FILE_HEADER, STATE_FILE, TakeoverState, UPSTREAMS_DIR};
 use crate::server;
 use crate::shown::quoted;
 use files::{ResolvConfFiles, Restored, remove, write};
 use managers::{How, Manager};
+use servers::KnownServers;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +25,12 @@ use std::time::Duration;
 
 /// How long the check waits for an answer of the agent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The state of before, while `enable` changes it, below the root of the host.
+const OLDER_STATE_FILE: &str = "etc/skydns/resolv-conf.state.older";
+
+/// What the removal of the package wrote down for an installation after it: how to enable again. Below the root of the host.
+const AGAIN_FILE: &str = "etc/skydns/resolv-conf.again";
 
 /// What the command does.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +71,8 @@ enum ResolvConfError {
     )]
     Silent { address: SocketAddr, source: io::Error },
     #[error(
-        "names could be looked up before the change and not after it ({0}), so the change was undone (--force)"
+        "names could be looked up before the change and not after it ({0}), so the change was undone: the host does not ask \
+         the agent (--force)"
     )]
     NoLookups(io::Error),
     #[error("{name} does not run on this host: leave out --how, and \"enable\" finds what does")]
@@ -71,7 +80,8 @@ enum ResolvConfError {
     #[error("{}: another program wrote this file; remove or rename it first", path.display())]
     NotOurs { path: PathBuf },
     #[error(
-        "another program has replaced {}, so it is left as it is; the file from before \"enable\" is {}",
+        "another program has replaced {}, so it is left as it is; the file from before \"enable\" is {} (disable --force \
+         removes that file)",
         resolv.display(),
         before.display()
     )]
@@ -139,7 +149,7 @@ impl ResolvConfCommand {
         match &self.action {
             ResolvConfAction::Enable(takeover) if self.force => host.enable(takeover),
             ResolvConfAction::Enable(takeover) => host.enable_and_check(takeover),
-            ResolvConfAction::Disable => host.disable(),
+            ResolvConfAction::Disable => host.disable(self.force),
             ResolvConfAction::Status => host.status(),
         }
     }
@@ -187,6 +197,15 @@ impl Takeover {
         words
     }
 
+    /// What was done once.
+    fn of(state: &TakeoverState) -> Option<Self> {
+        let words: Vec<_> = ["enable".to_owned()].into_iter().chain(state.words.iter().cloned()).collect();
+        match ResolvConfCommand::read(&words).ok()?.action {
+            ResolvConfAction::Enable(takeover) => Some(takeover),
+            _ => None,
+        }
+    }
+
     /// All servers that the host asks, in this order.
     fn servers(&self) -> Vec<IpAddr> {
         [self.own.as_slice(), &self.fallbacks].concat()
@@ -207,19 +226,23 @@ impl Host<'_> {
             server::answers_at(address, ANSWER_TIMEOUT)
                 .map_err(|source| ResolvConfError::Silent { address, source })?;
         }
-        let before = takeover.own.first().map_or(Ok(()), |own| host_check::looks_up(*own));
+        // What the host asks may be silent where the agent is not.
+        let own: Vec<_> = takeover.own.iter().map(|own| SocketAddr::new(*own, 53)).take(1).collect();
+        let before =
+            host_check::looks_up(&host_check::asked(self.root)).or_else(|_| host_check::looks_up(&own));
         let done = self.enable(takeover)?;
         match before {
             Err(error) => {
                 say(&format!(
-                    "names outside of the site cannot be looked up, before the change and after it: {error}"
+                    "names outside of the site could not be looked up before the change ({error}), so it was not checked \
+                     whether they are now"
                 ));
                 Ok(done)
             }
             Ok(()) => match host_check::settles(self.root) {
                 Ok(()) => Ok(done),
                 Err(error) => {
-                    self.disable()?;
+                    self.disable(false)?;
                     Err(ResolvConfError::NoLookups(error))
                 }
             },
@@ -230,18 +253,67 @@ impl Host<'_> {
         let managers = takeover.how.managers(self.root)?;
         let is_resolved_set = managers.iter().any(|manager| manager.word == "resolved");
         let is_link = !is_resolved_set || !managers::is_stub_link(self.root);
-        if let Some(present) = self.state()? {
-            self.unset(&present, &managers);
-        }
-        let words = managers.iter().map(|manager| manager.word.to_owned()).collect();
-        let state = TakeoverState { words: takeover.words(), managers: words, is_link };
+        let previous = self.state()?;
+        let state = TakeoverState {
+            words: takeover.words(),
+            managers: managers.iter().map(|manager| manager.word.to_owned()).collect(),
+            is_link,
+            author: self.author(previous.as_ref()),
+        };
+        let older = self.keep_state(previous.as_ref())?;
         if let Err(error) = self.set(takeover, &managers, &state) {
-            self.unset(&state, &[]);
+            self.put_back(&state, previous.as_ref());
             return Err(error);
         }
+        remove(&older)?;
+        if let Some(previous) = &previous {
+            self.unset(previous, &state.managers);
+        }
+        // A removal of the package wrote down another way, maybe long ago.
+        remove(&self.root.join(AGAIN_FILE))?;
         managers.iter().for_each(|manager| manager.reload(self.root));
         self.tell(&managers, &state);
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The manager that wrote the resolv.conf from before.
+    fn author(&self, previous: Option<&TakeoverState>) -> Option<String> {
+        let is_ours = host_resolver::is_our_link(&self.files.resolv)
+            && servers::text(&self.files.resolv).starts_with(FILE_HEADER);
+        match previous {
+            Some(previous) if is_ours => previous.author.clone(),
+            _ => managers::author(self.root).map(str::to_owned),
+        }
+    }
+
+    /// Gives the state a second name, under which it is until the change is made: a full disk has no place for a copy.
+    fn keep_state(&self, previous: Option<&TakeoverState>) -> Result<PathBuf, ResolvConfError> {
+        let (state, older) = (self.root.join(STATE_FILE), self.root.join(OLDER_STATE_FILE));
+        remove(&older)?;
+        if previous.is_some() {
+            fs::hard_link(&state, &older).map_err(files::at(&older))?;
+        }
+        Ok(older)
+    }
+
+    /// After a change that failed: the settings and the state of before, if there were any.
+    fn put_back(&self, state: &TakeoverState, previous: Option<&TakeoverState>) {
+        self.unset(state, previous.map_or(&[], |previous| &previous.managers));
+        let state_file = self.root.join(STATE_FILE);
+        let Some(previous) = previous else {
+            remove(&state_file).unwrap_or_else(|error| complain(&error));
+            return;
+        };
+        let servers = Takeover::of(previous).map(|takeover| takeover.servers()).unwrap_or_default();
+        for manager in previous.managers.iter().filter_map(|word| managers::by_word(word)) {
+            manager.set(self.root, &servers).unwrap_or_else(|error| complain(&error));
+        }
+        let older = self.root.join(OLDER_STATE_FILE);
+        if let Err(error) = fs::rename(&older, &state_file) {
+            complain(&files::at(&state_file)(error));
+        }
+        // Two names of one file, if the state was not replaced: then rename(2) does nothing.
+        remove(&older).unwrap_or_else(|error| complain(&error));
     }
 
     /// Writes the state, the managers' settings and resolv.conf.
@@ -257,18 +329,12 @@ impl Host<'_> {
         if state.is_link { self.files.enable(&takeover.servers(), &takeover.own) } else { Ok(()) }
     }
 
-    /// Removes the state and the settings of its managers, but for those that are set again. What cannot be removed is told.
-    fn unset(&self, state: &TakeoverState, again: &[&'static Manager]) {
-        for manager in state.managers.iter().filter_map(|word| managers::by_word(word)) {
-            if let Err(error) = manager.unset(self.root) {
-                complain(&error);
-            }
-            if !again.iter().any(|other| other.word == manager.word) {
-                manager.reload(self.root);
-            }
-        }
-        if let Err(error) = remove(&self.root.join(STATE_FILE)) {
-            complain(&error);
+    /// Removes the settings of a state's managers, but for those that are set again. What cannot be removed is told.
+    fn unset(&self, state: &TakeoverState, again: &[String]) {
+        let gone = state.managers.iter().filter(|word| !again.contains(word));
+        for manager in gone.filter_map(|word| managers::by_word(word)) {
+            manager.unset(self.root).unwrap_or_else(|error| complain(&error));
+            manager.reload(self.root);
         }
     }
 
@@ -276,7 +342,11 @@ impl Host<'_> {
     fn tell(&self, managers: &[&'static Manager], state: &TakeoverState) {
         for manager in managers::found(self.root) {
             let is_set = managers.iter().any(|other| other.word == manager.word);
-            say(&format!("{} {}", manager.name, if is_set { manager.from_now } else { manager.by_itself }));
+            say(&if is_set {
+                manager.tells(state.author.as_deref())
+            } else {
+                format!("{} {}", manager.name, manager.by_itself)
+            });
         }
         let what =
             if state.is_link { "names the agent" } else { "names systemd-resolved, which asks the agent" };
@@ -288,29 +358,53 @@ impl Host<'_> {
         host_check::notes(self.root, is_resolved_set).iter().for_each(|note| say(note));
     }
 
-    fn disable(&self) -> Result<ExitCode, ResolvConfError> {
+    fn disable(&self, is_forced: bool) -> Result<ExitCode, ResolvConfError> {
         let state = self.state()?;
-        let managers: Vec<_> = state
-            .iter()
-            .flat_map(|state| &state.managers)
-            .filter_map(|word| managers::by_word(word))
-            .collect();
-        let mut servers: Vec<String> = Vec::new();
-        for manager in &managers {
-            servers.extend(manager.given(self.root));
-        }
-        let restored = self.files.disable(&servers);
+        let restored = self.files.disable(&KnownServers::of(self.root, state.as_ref()))?;
+        remove(&self.root.join(AGAIN_FILE))?;
         // A manager that reads its settings again writes resolv.conf: it has to be there by then.
         if let Some(state) = &state {
+            remove(&self.root.join(STATE_FILE))?;
             self.unset(state, &[]);
         }
         let _ = fs::remove_dir_all(self.root.join(UPSTREAMS_DIR));
-        match restored? {
-            Restored::Nothing if state.is_none() => {
-                say(&format!("{} does not name the agent: nothing to undo", self.files.resolv.display()));
+        self.tell_restored(restored, state.is_some(), is_forced)
+    }
+
+    fn tell_restored(
+        &self,
+        restored: Restored,
+        was_enabled: bool,
+        is_forced: bool,
+    ) -> Result<ExitCode, ResolvConfError> {
+        let (resolv, before) = (self.files.resolv.display(), self.files.before.display());
+        say(&match restored {
+            Restored::Replaced if is_forced => {
+                remove(&self.files.before)?;
+                format!("{resolv} stays as another program wrote it, and {before} is removed")
             }
-            _ => say(&format!("{} is as it was before \"enable\"", self.files.resolv.display())),
-        }
+            Restored::Replaced if was_enabled => {
+                let (resolv, before) = (self.files.resolv.clone(), self.files.before.clone());
+                return Err(ResolvConfError::Replaced { resolv, before });
+            }
+            Restored::Replaced => format!(
+                "{resolv} does not name the agent: nothing to undo; {before} is a file from before \"enable\" (disable \
+                 --force removes it)"
+            ),
+            Restored::Nothing if !was_enabled => {
+                format!("{resolv} does not name the agent: nothing to undo")
+            }
+            Restored::Nothing | Restored::Before => format!("{resolv} is as it was before \"enable\""),
+            Restored::Refreshed => {
+                format!(
+                    "{resolv} is as it was before \"enable\", but for its servers: they are those of today"
+                )
+            }
+            Restored::Gone => format!("there is no {resolv} now, and no server is known that it could name"),
+            Restored::Known => format!(
+                "{resolv} is a file with the servers that the agent asked: what was there before \"enable\" names none now"
+            ),
+        });
         Ok(ExitCode::SUCCESS)
     }
 
@@ -327,7 +421,7 @@ impl Host<'_> {
         if let Some(state) = &state {
             say(&format!("enabled with: {}", state.words.join(" ")));
             for manager in state.managers.iter().filter_map(|word| managers::by_word(word)) {
-                say(&format!("{} {}", manager.name, manager.from_now));
+                say(&manager.tells(state.author.as_deref()));
             }
         }
         let overwritten = host_resolver::overwritten(self.root);

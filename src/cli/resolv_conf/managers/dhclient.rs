@@ -4,7 +4,7 @@
 //! them whenever the agent says SERVFAIL, and takes their NXDOMAIN for names that the agent cannot know yet.
 
 use super::setting::Setting;
-use super::{Manager, is_installed};
+use super::{Manager, has_resolvconf, is_installed};
 
 const HOOK: &str = include_str!("hooks/dhclient.sh");
 
@@ -13,12 +13,12 @@ pub(super) const DHCLIENT: Manager = Manager {
     name: "dhclient",
     is_here: |root| {
         is_installed(root, "dhclient")
-            && !is_installed(root, "resolvconf")
+            && !has_resolvconf(root)
             && root.join("etc/dhcp/dhclient-enter-hooks.d").is_dir()
     },
     by_itself: "writes /etc/resolv.conf at each lease, through a link too",
     from_now: "writes the servers of its leases to /run/skydns-upstreams, for the agent (dhclient-enter-hooks.d)",
     settings: |_| vec![Setting::file("etc/dhcp/dhclient-enter-hooks.d/skydns", HOOK)],
+    author: None,
     reload: &[],
-    given: &[],
 };

@@ -4,10 +4,10 @@
 use super::super::ResolvConfError;
 use super::super::files::{remove, write};
 use super::super::programs;
-use super::Manager;
 use super::setting::Setting;
+use super::{Author, Manager, leads_into, text};
 use crate::cli::say;
-use crate::host_resolver::{STATIC_UPSTREAMS_FILE, name_servers};
+use crate::host_resolver::{RESOLVED_STUBS, STATIC_UPSTREAMS_FILE, name_servers};
 use crate::regular_file;
 use std::fs;
 use std::net::IpAddr;
@@ -18,10 +18,13 @@ pub(super) const RESOLVED: Manager = Manager {
     name: "systemd-resolved",
     is_here: is_running,
     by_itself: "asks the servers of the host's connections, not the agent",
-    from_now: "asks the agent for every name (DNS=, Domains=~.); the agent's upstreams are the servers of the connections",
+    from_now: "asks the agent for every name (DNS=, Domains=~.)",
+    author: Some(Author {
+        is: is_asked,
+        upstreams: "the agent's upstreams are the servers of the connections",
+    }),
     settings: |addresses| vec![Setting::file(DROP_IN, &drop_in(addresses))],
     reload: &["systemctl", "try-reload-or-restart", "systemd-resolved.service"],
-    given: &[],
 };
 
 /// Later than the files of most people: what was set before is replaced.
@@ -30,7 +33,14 @@ const DROP_IN: &str = "etc/systemd/resolved.conf.d/zz-skydns.conf";
 /// Where resolved.conf and its drop-ins are, in the order in which they count.
 const SETTINGS_DIRS: [&str; 4] = ["usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd"];
 
-fn is_running(root: &Path) -> bool {
+/// Whether programs ask it, or its stub by resolv.conf.
+fn is_asked(root: &Path) -> bool {
+    let named = name_servers(&text(root, "etc/resolv.conf"));
+    let names_stub = named.iter().any(|server| RESOLVED_STUBS.iter().any(|stub| server == stub));
+    names_stub || leads_into(root, "run/systemd/resolve") || decides(root)
+}
+
+pub(super) fn is_running(root: &Path) -> bool {
     root == Path::new("/")
         && root.join("run/systemd/resolve/stub-resolv.conf").exists()
         && programs::run("systemctl", &["is-active", "--quiet", "systemd-resolved.service"]).is_ok()
@@ -43,7 +53,7 @@ fn drop_in(addresses: &[IpAddr]) -> String {
 
 /// Whether the host's programs ask systemd-resolved.
 pub(super) fn decides(root: &Path) -> bool {
-    is_running(root) && (is_link_of_resolved(root) || is_asked_by_nsswitch(root))
+    is_running(root) && (leads_into(root, "run/systemd/resolve") || is_asked_by_nsswitch(root))
 }
 
 /// Whether the C library asks systemd-resolved before it looks at resolv.conf (nss-resolve(8)).
@@ -53,11 +63,6 @@ pub(super) fn is_asked_by_nsswitch(root: &Path) -> bool {
     let hosts = text.lines().find_map(|line| line.trim_start().strip_prefix("hosts:")).unwrap_or_default();
     let mut words = hosts.split_whitespace().take_while(|word| !word.starts_with('#') && *word != "dns");
     words.any(|word| word == "resolve")
-}
-
-fn is_link_of_resolved(root: &Path) -> bool {
-    let target = fs::canonicalize(root.join("etc/resolv.conf"));
-    target.is_ok_and(|target| target.starts_with(root.join("run/systemd/resolve")))
 }
 
 /// Whether resolv.conf names the stub of systemd-resolved alone, so that it can stay.

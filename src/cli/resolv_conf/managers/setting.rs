@@ -37,7 +37,11 @@ impl Setting {
         let path = root.join(&self.path);
         let present = read(&path)?;
         if self.is_block {
-            return write(&path, &(without_block(&present) + &self.text));
+            let text = without_block(&present) + &self.text;
+            return if text == present { Ok(()) } else { write(&path, &text) };
+        }
+        if present == self.text {
+            return Ok(());
         }
         if present.is_empty() || present.starts_with(HEADER) {
             return write(&path, &self.text);
