@@ -1,8 +1,10 @@
 //! The command on a resolv.conf in a temporary directory.
 
 use super::*;
-use crate::host_resolver::LINK_TARGET;
+use crate::host_resolver::{LINK_TARGET, UPSTREAMS_DIR};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
 struct TestHost(tempfile::TempDir);
 
