@@ -49,7 +49,7 @@ impl Upstreams {
         forwarder: &Forwarder,
     ) {
         match self.find(base, config, listening) {
-            Ok(found) => self.take(found, forwarder),
+            Ok(found) => self.take(found, config.forward.nameservers.is_some(), forwarder),
             Err(error) => {
                 let level = self.failures.level(log::Level::Warn);
                 log::log!(
@@ -93,8 +93,8 @@ impl Upstreams {
         Ok(others)
     }
 
-    /// Gives upstreams to the forwarder, if they differ from those in use and can be believed.
-    fn take(&mut self, found: Vec<SocketAddr>, forwarder: &Forwarder) {
+    /// Gives upstreams to the forwarder, if they differ from those in use and can be believed. `are_named`: by settings.
+    fn take(&mut self, found: Vec<SocketAddr>, are_named: bool, forwarder: &Forwarder) {
         self.empty_readings = if found.is_empty() { self.empty_readings.saturating_add(1) } else { 0 };
         let had_some = self.present.as_ref().is_some_and(|present| !present.is_empty());
         if self.present.as_ref() == Some(&found)
@@ -105,7 +105,7 @@ impl Upstreams {
         let list: Vec<_> = found.iter().map(ToString::to_string).collect();
         log::info!("upstreams: {}", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
         forwarder.set_upstreams(&found);
-        let text = kept_text(&found);
+        let text = kept_text(&found, are_named);
         if !text.is_empty() {
             self.kept.get_or_insert_with(keep).iter().for_each(|kept| kept.note(|kept| *kept = text.clone()));
         }
@@ -133,14 +133,16 @@ fn keep() -> Option<Keeper<String>> {
     keeper.inspect_err(|error| log::warn!("keeping the upstreams: {error}")).ok()
 }
 
-/// An address a line, of the upstreams at port 53.
-fn kept_text(upstreams: &[SocketAddr]) -> String {
+/// An address a line, of the upstreams at port 53. Those that settings name come before those of present leases, which a first
+/// line says.
+fn kept_text(upstreams: &[SocketAddr], are_named: bool) -> String {
     let at_port = upstreams.iter().filter(|upstream| upstream.port() == 53);
     let lines = at_port.map(|upstream| match upstream {
         SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{}%{}\n", v6.ip(), v6.scope_id()),
         _ => format!("{}\n", upstream.ip()),
     });
-    lines.collect()
+    let text: String = lines.collect();
+    if are_named && !text.is_empty() { format!("# -nameservers\n{text}") } else { text }
 }
 
 /// All addresses at which a query would come back to this agent.
