@@ -52,6 +52,7 @@ impl Rescue {
         let upstreams = upstreams.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let setup = Setup::new()
             .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+            .record("/skydns/example/corp/a", r#"{"host":"10.0.0.2"}"#)
             .variable("SKYDNS_GUARD", guard.path().to_str().expect("a path"))
             .args(&["-nameservers", &upstreams])
             .args(args)
@@ -123,6 +124,34 @@ fn the_rescue_never_answers_unsigned_for_a_signed_zone() {
     assert_eq!(rescue.rcode("a.skydns.local."), ResponseCode::ServFail);
     assert_eq!(support::error_code(rescue.address, "a.skydns.local."), Some(10));
     assert_eq!(rescue.addresses("www.example.org."), ["192.0.2.99"]);
+}
+
+#[test]
+fn the_rescue_has_the_settings_that_only_the_agent_was_told() {
+    let upstream = Upstream::addresses([192, 0, 2, 99], 60);
+    for is_flag in [true, false] {
+        let state = tempfile::tempdir().expect("a directory");
+        let state_dir = state.path().to_str().expect("a path");
+        let told = ["-domain", "corp.example", "-ndots", "1"];
+        let agent = Setup::new().args(&["-state-dir", state_dir]);
+        let agent = if is_flag {
+            agent.args(&told)
+        } else {
+            agent.variable("SKYDNS_DOMAIN", told[1]).variable("SKYDNS_NDOTS", told[3])
+        };
+        let agent = agent.start();
+        let kept = || fs::read_to_string(state.path().join("settings")).unwrap_or_default();
+        eventually("the settings are kept", || kept().contains("corp.example"));
+        drop(agent);
+        let rescue = Rescue::start(&[upstream.address], &["-state-dir", state_dir], &[]);
+        assert_eq!(rescue.addresses("a.corp.example."), ["10.0.0.2"], "{}", kept());
+        assert_eq!(rescue.rcode("b.corp.example."), ResponseCode::NXDomain);
+        assert_eq!(upstream.count(), 0, "names of our own are asked of nobody");
+        // What it is told itself counts.
+        let rescue =
+            Rescue::start(&[upstream.address], &["-state-dir", state_dir, "-domain", "skydns.local"], &[]);
+        assert_eq!(rescue.addresses("a.skydns.local."), ["10.0.0.1"]);
+    }
 }
 
 #[test]

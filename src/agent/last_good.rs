@@ -6,7 +6,7 @@
 
 use super::keeper::Keeper;
 use super::status::StatusNotes;
-use crate::config::{GivenTexts, Spec, StoreFields};
+use crate::config::{GivenTexts, SettingOrigin, Spec, StoreFields};
 use crate::regular_file;
 use crate::replace_file::replace;
 use crate::systemd;
@@ -32,12 +32,24 @@ pub struct LastGood {
     format: u32,
     /// Texts of flags and variables, by the name of the setting or of the variable of statistics.
     pub given: GivenTexts,
+    /// What of it only this process was told: other programs read the same files.
+    pub told: ToldSettings,
     /// Fields of the store's configuration.
     pub store: StoreFields,
     /// The names of DNSSEC keys that signed last.
     pub keys: Vec<String>,
     /// Whether a zone was signed when it was served last.
     zones: BTreeMap<String, bool>,
+}
+
+/// Settings of the agent's command line and environment, which a drop-in for its unit may have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ToldSettings {
+    /// Texts of flags, by the name of the setting.
+    pub flags: GivenTexts,
+    /// Values of variables, by the name of the variable.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl LastGood {
@@ -57,10 +69,22 @@ impl LastGood {
         }
     }
 
-    /// Notes the texts of flags and variables, without secrets.
-    pub(super) fn note_given(&mut self, given: &GivenTexts) {
+    /// Notes the texts of flags and variables, without secrets, and where they come from.
+    pub(super) fn note_given(&mut self, given: &GivenTexts, origins: &BTreeMap<String, SettingOrigin>) {
         self.given.clone_from(given);
         self.given.retain(|setting, _| !SECRETS.contains(&&**setting));
+        self.told = ToldSettings::default();
+        for (setting, text) in &self.given {
+            match origins.get(setting) {
+                Some(SettingOrigin::Flag(_)) => {
+                    self.told.flags.insert(setting.clone(), text.clone());
+                }
+                Some(SettingOrigin::Variable { name, place: None }) => {
+                    self.told.variables.insert(name.clone(), text.clone());
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -127,8 +151,18 @@ mod tests {
         let file = dir.path().join("settings");
         let zone = Name::from_ascii("site.example.").expect("a name");
         let mut last_good = LastGood { format: FORMAT, ..LastGood::default() };
-        let given = [("ttl", "600"), ("password", "secret")];
-        last_good.note_given(&given.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect());
+        let given = [("ttl", "600"), ("password", "secret"), ("ndots", "1"), ("domain", "site.example")];
+        let given = given.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        let variable = |name: &str| SettingOrigin::Variable { name: name.into(), place: None };
+        let origins = [
+            ("ttl".to_owned(), SettingOrigin::Flag("ttl")),
+            ("password".to_owned(), SettingOrigin::Flag("password")),
+            ("ndots".to_owned(), variable("SKYDNS_NDOTS")),
+            ("domain".to_owned(), SettingOrigin::LastGood("domain")),
+        ];
+        last_good.note_given(&given, &origins.into());
+        assert_eq!(last_good.told.flags, [("ttl".to_owned(), "600".to_owned())].into());
+        assert_eq!(last_good.told.variables, [("SKYDNS_NDOTS".to_owned(), "1".to_owned())].into());
         last_good.note_zone(&zone, false);
         write(&file, &last_good).expect("written");
         let text = std::fs::read_to_string(&file).expect("a text");

@@ -35,7 +35,7 @@ pub use check::{CheckedSources, check_sources};
 pub use error::{AgentError, SourcesError, limit_hint};
 pub use host::host;
 pub use key_files::{KeyProblem, Keys, KeysError};
-pub use last_good::{LastGood, last_good_file, read_last_good};
+pub use last_good::{LastGood, ToldSettings, last_good_file, read_last_good};
 pub use reload::SettingsReader;
 pub use reload_report::{ReloadReport, reload_report_file};
 pub use run::{StartSettings, run};

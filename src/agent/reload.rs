@@ -85,7 +85,7 @@ impl Reload {
         let host = host();
         let settled = settle(&layers, &self.used, &host);
         let keys_origin = settled.origin("dnssec");
-        let SettledSettings { mut spec, refused, mut used, .. } = settled;
+        let SettledSettings { mut spec, refused, mut used, origins, .. } = settled;
         if spec.strict && !refused.is_empty() {
             let problems: Vec<_> = refused.iter().map(RefusedSetting::problem).collect();
             return Err(problems.join("; "));
@@ -112,7 +112,7 @@ impl Reload {
         self.tell_statistics(&layers);
         self.refused.set(RefusedBy::Given, refused.iter().map(ToString::to_string).collect());
         self.refused.set(RefusedBy::Sources, unread);
-        self.last_good.note(|last_good| last_good.note_given(&used));
+        self.last_good.note(|last_good| last_good.note_given(&used, &origins));
         (self.spec, self.used) = (spec, used);
         Ok(())
     }

@@ -153,7 +153,7 @@ impl Start {
     /// Starts all other tasks.
     fn start_tasks(mut self, sources: Sources, serving: Serving) -> Agent {
         let Serving { follower, forwarder, client_policy, prober, server } = serving;
-        let SettledSettings { spec, statistics, used, .. } = self.settled;
+        let SettledSettings { spec, statistics, used, origins, .. } = self.settled;
         let read = statistics_variables(&self.layers);
         statistics::start(statistics, &self.counters, &self.publisher, &forwarder, &mut self.tasks);
         let (probing, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
@@ -161,7 +161,7 @@ impl Start {
         self.tasks.spawn("the prober of upstreams", async move { probing.probe_upstreams().await });
         let (new_settings, taken_settings) = mpsc::channel(1);
         let FollowerNotes { status: notes, refused, last_good } = self.notes;
-        last_good.note(|last_good| last_good.note_given(&used));
+        last_good.note(|last_good| last_good.note_given(&used, &origins));
         let (publisher, forwarding) = (Arc::clone(&self.publisher), Arc::clone(&forwarder));
         let (status, line_notes) = (publisher.status(), notes.clone());
         let line = StatusLine { status, publisher, forwarder: forwarding, notes: line_notes };
