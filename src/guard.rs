@@ -32,7 +32,8 @@ pub(crate) fn snapshot_was_fatal() -> bool {
 /// What the rescue says of why it runs: the last line of the guard.
 pub(crate) fn reason() -> Option<String> {
     let text = regular_file::read(&of_guard("reason")?).ok()?;
-    Some(String::from_utf8_lossy(&text).trim().to_owned())
+    // It is empty if /run is full.
+    Some(String::from_utf8_lossy(&text).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Says, as long as it lives, that this process reads the snapshot. If the process ends meanwhile, the file stays.

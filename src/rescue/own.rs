@@ -5,6 +5,7 @@ use super::settings;
 use crate::answer::{self, ANSWERED_TOP_LABELS, Dependencies, Ede, Externals, Outcome, View, WORK_OF_ANSWER};
 use crate::clock::steady_time;
 use crate::config::{Config, Spec};
+use crate::counted::counted;
 use crate::guard::{self, ReadsSnapshot};
 use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -41,7 +43,9 @@ const WORK_OVER_UDP: u32 = WORK_OF_ANSWER / 10;
 pub(super) struct OwnNames {
     publisher: Arc<Publisher>,
     config: ArcSwap<OwnConfig>,
+    /// Whether there may be one, and whether it was read.
     has_snapshot: bool,
+    is_snapshot_read: Arc<AtomicBool>,
 }
 
 /// The configuration that answers are made with.
@@ -94,11 +98,13 @@ impl OwnNames {
         }
         let snapshot = snapshot_of(spec).filter(|_| !guard::snapshot_was_fatal());
         let has_snapshot = snapshot.is_some();
+        let is_snapshot_read = Arc::new(AtomicBool::new(false));
         if let Some((file, store)) = snapshot {
             let feed = feed(SourceId::Etcd);
-            start_thread("snapshot", move || load(&file, &store, &feed));
+            let is_read = Arc::clone(&is_snapshot_read);
+            start_thread("snapshot", move || is_read.store(load(&file, &store, &feed), Ordering::Relaxed));
         }
-        Some(Arc::new(Self { publisher, config, has_snapshot }))
+        Some(Arc::new(Self { publisher, config, has_snapshot, is_snapshot_read }))
     }
 
     /// Waits, with a limit, until the directory was read, and the snapshot if there is one.
@@ -124,13 +130,13 @@ impl OwnNames {
     /// What is known of the names, for a person.
     pub(super) fn status(&self) -> String {
         let names = self.publisher.status().borrow().names;
-        let snapshot = if self.has_snapshot { " and the snapshot" } else { "" };
+        let snapshot = if self.is_snapshot_read.load(Ordering::Relaxed) { " and the snapshot" } else { "" };
         let signed = if self.config.load().config.zone.is_signed {
             "; the zone is signed, which only the agent does, so its names get SERVFAIL"
         } else {
             ""
         };
-        format!("{names} names from the records{snapshot}{signed}")
+        format!("{} from the records{snapshot}{signed}", counted(names, "name"))
     }
 
     /// Whether the name of a query may be answered here. All others are never looked at any further.
@@ -237,13 +243,15 @@ fn snapshot_of(spec: &Spec) -> Option<(PathBuf, StoreIdentity)> {
     Some((dir.join("snapshot"), StoreIdentity { root, endpoints: etcd.endpoints.into_iter().collect() }))
 }
 
-/// Loads the snapshot into the tree. If the process ends meanwhile, the next one does without.
-fn load(file: &Path, store: &StoreIdentity, feed: &Feed) {
+/// Loads the snapshot into the tree, if it can be used. If the process ends meanwhile, the next one does without.
+fn load(file: &Path, store: &StoreIdentity, feed: &Feed) -> bool {
     let reads = ReadsSnapshot::begin();
     let part = |part| {
         let _ = feed.push_blocking(Event::Restored(part));
     };
-    match restore(file, store, part) {
+    let restored = restore(file, store, part);
+    let is_read = restored.is_ok();
+    match restored {
         Ok(snapshot) => {
             let (visible, is_visible) = oneshot::channel();
             if feed.push_blocking(Event::RestoreEnd { snapshot, visible }).is_ok() {
@@ -256,6 +264,7 @@ fn load(file: &Path, store: &StoreIdentity, feed: &Feed) {
         }
     }
     drop(reads);
+    is_read
 }
 
 /// Starts a thread that nobody waits for: without it the names that it would read are missing.
