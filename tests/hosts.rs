@@ -335,7 +335,7 @@ fn what_overwrites_resolv_conf_is_told() {
 fn keeps_servers_by_hand(host: &mut Host) {
     let machine = &host.machine;
     machine.run("printf '# by hand\\nnameserver 10.9.0.3\\n' > /etc/resolv.conf; cp /etc/resolv.conf /root/");
-    machine.run("touch /usr/sbin/NetworkManager; mkdir -p /run/NetworkManager /etc/NetworkManager/conf.d");
+    machine.run("systemctl enable skydns.socket skydns.service; touch /usr/sbin/NetworkManager; mkdir -p /run/NetworkManager /etc/NetworkManager/conf.d");
     machine.run("echo nameserver 10.9.0.77 > /run/NetworkManager/no-stub-resolv.conf");
     let told = machine.run("skydns resolv-conf enable");
     assert!(told.contains("whose servers stay the agent's upstreams"), "{told}");
