@@ -183,7 +183,7 @@ const COMMANDS: &[CommandEntry] = &[
     },
     CommandEntry {
         word: "resolv-conf",
-        operands: "enable [--force] [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status [--root=DIR]",
+        operands: "enable [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status [--force] [--root=DIR]",
         summary: "make the host ask the agent (/etc/resolv.conf), or undo that",
         details: &[
             operand(
@@ -196,7 +196,7 @@ const COMMANDS: &[CommandEntry] = &[
             operand("status", "print whether and how the host asks the agent"),
             operand(
                 "--force",
-                "with enable: do not check that the agent answers and that names are looked up",
+                "with enable: check nothing; with disable: remove a saved file that is not put back",
             ),
             operand("--root=DIR", "change the files of the system below this directory"),
         ],
@@ -206,7 +206,8 @@ const COMMANDS: &[CommandEntry] = &[
             (USAGE, "the command line cannot be understood"),
             (
                 SYSTEM,
-                "the agent does not answer, names are not looked up any more, or a file cannot be changed",
+                "the agent does not answer, names are not looked up any more, another program wrote resolv.conf, or a file cannot be \
+                 changed",
             ),
             (PERMISSION, "only root may change the files"),
         ],

@@ -87,6 +87,9 @@ impl ResolvConfFiles {
         };
         let linked = fs::hard_link(&self.resolv, &new).map_err(at(&self.resolv));
         let linked = linked.and_then(|()| fs::rename(&new, &self.before).map_err(at(&self.before)));
+        if linked.is_err() {
+            let _ = fs::remove_file(&new);
+        }
         if let (Err(_), Saved::Over(older)) = (&linked, &saved) {
             let _ = fs::remove_file(older);
         }

@@ -51,7 +51,7 @@ struct ResolvConfCommand {
 #[derive(Debug, thiserror::Error)]
 enum ResolvConfError {
     #[error(
-        "usage: skydns resolv-conf enable [--force] [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status \
+        "usage: skydns resolv-conf enable [--how HOW] [ADDRESS]... [--fallback ADDRESS...] | disable | status [--force] \
          [--root=DIR]: {0}"
     )]
     Usage(String),
