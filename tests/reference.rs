@@ -42,3 +42,12 @@ fn what_the_unit_runs_before_the_agent_has_a_limit_of_its_own() {
         assert!(line.contains("=+-/usr/bin/timeout -k 1 5 /usr/bin/skydns "), "{line}");
     }
 }
+
+#[test]
+fn no_unit_has_systemd_open_a_file_that_an_operator_writes() {
+    let units = [include_str!("../systemd/skydns.service"), include_str!("../systemd/skydns-rescue.service")];
+    for unit in units {
+        let files: Vec<_> = unit.lines().filter(|line| line.starts_with("EnvironmentFile=")).collect();
+        assert_eq!(files, ["EnvironmentFile=-/run/skydns-variables"], "process 1 would wait for a pipe");
+    }
+}

@@ -98,12 +98,18 @@ const UPGRADE: &str = "apt-get install -y --reinstall /t/next.deb";
 
 const DROP_IN: &str = "rm -rf /etc/skydns/skydns.conf.d/50-bad.conf";
 
-const BAD_SETTINGS: [BadSetting; 15] = [
+const BAD_SETTINGS: [BadSetting; 16] = [
     bad(
         "a variable of the package's file",
         "echo SKYDNS_NDOTS=many >> /etc/default/skydns",
         "sed -i /SKYDNS_NDOTS=many/d /etc/default/skydns",
         ": SKYDNS_NDOTS: \"many\" is not a whole number",
+    ),
+    bad(
+        "a pipe for the package's file",
+        "mv /etc/default/skydns /root/skydns.default; mkfifo /etc/default/skydns",
+        "rm /etc/default/skydns; mv /root/skydns.default /etc/default/skydns",
+        "/etc/default/skydns: cannot be read: it is not a regular file",
     ),
     bad(
         "a domain",

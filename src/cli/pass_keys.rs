@@ -1,11 +1,12 @@
-//! `skydns pass-keys`: copies the files of /etc/skydns/keys, which only root can read, to where the service reads them.
+//! `skydns pass-keys`: copies the files of /etc/skydns/keys, which only root can read, to where the service reads them, and the
+//! file of variables to where systemd reads it.
 //!
 //! The unit runs it as root before the agent, and at a reload. systemd's `LoadCredential=` does the same, but refuses to
 //! start the service at all if a file has a name that it does not take, or is too large.
 
 use super::{PERMISSION, SYSTEM, complain, fail};
 use crate::regular_file;
-use crate::replace_file::Replacement;
+use crate::replace_file::{Replacement, replace};
 use crate::systemd;
 use nix::unistd::{Gid, Uid};
 use std::ffi::OsString;
@@ -18,6 +19,13 @@ use std::process::ExitCode;
 /// Maximum number of files: a domain has some keys, and etcd three files for TLS.
 const MAX_FILES: usize = 256;
 
+/// The file of variables, which only root may be able to read.
+const VARIABLES: &str = "/etc/default/skydns";
+
+/// Its copy, which systemd gives the service with `EnvironmentFile=`. systemd opens that file in process 1, and a pipe there
+/// would stop all of the host; the directory is root's, for the service must not have systemd read another file for it.
+const PASSED_VARIABLES: &str = "/run/skydns-variables";
+
 /// Runs the command.
 pub(super) fn run() -> ExitCode {
     let Some(target) = systemd::keys_directory() else {
@@ -27,7 +35,8 @@ pub(super) fn run() -> ExitCode {
         );
     };
     match pass(&target) {
-        Ok(problems) => {
+        Ok(mut problems) => {
+            problems.extend(pass_variables(Path::new(VARIABLES), Path::new(PASSED_VARIABLES)));
             problems.iter().for_each(|problem| complain(&format!("pass-keys: {problem}")));
             ExitCode::SUCCESS
         }
@@ -87,6 +96,20 @@ fn pass_all(source: &Path, target: &Path) -> io::Result<Vec<String>> {
     Ok(problems)
 }
 
+/// Makes a file the copy of another one, or removes it if there is no other one; returns why it cannot. What was copied before
+/// stays then.
+fn pass_variables(source: &Path, target: &Path) -> Option<String> {
+    let passed = match regular_file::read(source) {
+        Ok(content) => replace(target, &content, 0o600),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        Err(error) => Err(error),
+    };
+    passed.err().map(|error| format!("{}: {error}", source.display()))
+}
+
 /// Replaces a file of the target, which belongs to the service. Its name while it is written is hidden, which no name of a
 /// file that is passed is.
 fn write(target: &Path, name: &OsString, content: &[u8], group: u32) -> io::Result<()> {
@@ -99,6 +122,24 @@ fn write(target: &Path, name: &OsString, content: &[u8], group: u32) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_variables_is_copied_and_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+        let held = || fs::read_to_string(&target).ok();
+        assert_eq!((pass_variables(&source, &target), held()), (None, None));
+        fs::write(&source, "SKYDNS_TTL=7\n").expect("a file");
+        assert_eq!((pass_variables(&source, &target), held().as_deref()), (None, Some("SKYDNS_TTL=7\n")));
+        assert_eq!(fs::metadata(&target).expect("a file").mode() & 0o777, 0o600);
+        fs::remove_file(&source).expect("removed");
+        nix::unistd::mkfifo(&source, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let problem = pass_variables(&source, &target).expect("a problem");
+        assert!(problem.ends_with("it is not a regular file"), "{problem}");
+        assert_eq!(held().as_deref(), Some("SKYDNS_TTL=7\n"), "what was copied before stays");
+        fs::remove_file(&source).expect("removed");
+        assert_eq!((pass_variables(&source, &target), held()), (None, None));
+    }
 
     #[test]
     fn files_of_any_name_are_passed_and_those_that_are_gone_go() {

@@ -171,7 +171,7 @@ const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         word: "pass-keys",
         operands: "",
-        summary: "copy the private files of /etc/skydns/keys to where the service reads them (for the unit)",
+        summary: "copy the files that only root can read to where the service reads them (for the unit)",
         details: &[],
         exit_codes: &[
             (SUCCESS, "the files are where the service reads them; those that cannot be copied are named"),
