@@ -88,8 +88,9 @@ impl Host<'_> {
 
     /// The manager that wrote the resolv.conf from before.
     fn author(&self, previous: Option<&TakeoverState>) -> Option<String> {
+        let text = servers::text(&self.files.resolv);
         let is_ours = host_resolver::is_our_link(&self.files.resolv)
-            && servers::text(&self.files.resolv).starts_with(FILE_HEADER);
+            && (text.is_empty() || text.starts_with(FILE_HEADER));
         match previous {
             Some(previous) if is_ours => previous.author.clone(),
             _ => managers::author(self.root).map(str::to_owned),

@@ -316,6 +316,8 @@ fn the_manager_that_wrote_the_file_is_followed() {
         fs::write(&resolv, format!("{text}nameserver 192.0.2.1\n")).expect("a file");
         host.run("enable --force").expect("enabled");
         host.run("enable --force").expect("enabled again");
+        fs::remove_file(host.path("skydns/resolv.conf")).expect("removed by hand");
+        host.run("enable --force").expect("enabled again");
         let state = fs::read_to_string(host.path("skydns/resolv-conf.state")).expect("a state");
         assert!(state.ends_with(&format!("\nauthor {word}\n")), "{state}");
         let given = host.0.path().join(given);
