@@ -184,3 +184,13 @@ fn what_was_enabled_is_tried_once_after_an_installation() {
     let once = "nothing answers\nskydns: once the agent answers: skydns resolv-conf enable --how auto 127.0.0.1\nkeys\nrecords\n";
     assert_eq!(text, once);
 }
+
+#[test]
+fn a_full_disk_keeps_no_package_installed() {
+    let script = "mount -t tmpfs -o size=4k none /etc/skydns; mkdir -p /run/bin; PATH=/run/bin:$PATH\n\
+                  head -c 8192 /dev/zero > /etc/skydns/fill 2>/dev/null || true\n\
+                  printf '#!/bin/sh\\necho failed\\n' > /run/bin/systemctl; chmod +x /run/bin/systemctl\n\
+                  sh packaging/deb/prerm remove; echo \"exit code $?\"\n";
+    let Some(text) = on_a_bare_host("a full disk", script) else { return };
+    assert!(text.ends_with("exit code 0\n"), "{text}");
+}

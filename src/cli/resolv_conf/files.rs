@@ -199,6 +199,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), ResolvConfError> {
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), ResolvConfError> {
+    // A filesystem that cannot be written refuses to remove what is not there.
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
