@@ -115,8 +115,10 @@ impl Host<'_> {
             remove(&state_file).unwrap_or_else(|error| complain(&error));
             return;
         };
-        let servers = Takeover::of(previous).map(|takeover| takeover.servers()).unwrap_or_default();
-        for manager in previous.managers.iter().filter_map(|word| managers::by_word(word)) {
+        // The only setting that holds addresses.
+        let resolved = previous.managers.iter().filter(|word| *word == "resolved");
+        for manager in resolved.filter_map(|word| managers::by_word(word)) {
+            let servers = Takeover::of(previous).map(|takeover| takeover.servers()).unwrap_or_default();
             manager.set(self.root, &servers).unwrap_or_else(|error| complain(&error));
         }
         let older = self.root.join(OLDER_STATE_FILE);
