@@ -204,7 +204,9 @@ impl Host {
 
     /// Does something that takes DNS away, and asks all the time; `end` ends the cause. Then all has to be well again.
     fn survives(&mut self, what: &str, cause: impl FnOnce(&Machine), end: impl FnOnce(&Machine)) {
-        let serves = what != "the program cannot run";
+        let serves = !what.contains("cannot run");
+        // Until a program counts as one that hangs.
+        let found_out = if what.contains("hangs") { Duration::from_secs(4) } else { Duration::ZERO };
         let (direct, through_libc) = (Asker::direct(&self.machine), Asker::through_libc(&self.machine));
         std::thread::sleep(Duration::from_millis(500));
         cause(&self.machine);
@@ -229,7 +231,7 @@ impl Host {
         say(&self.table);
         assert!(!serves || direct <= MOST, "{what}: no answer for {direct:?}\n{}", self.machine.journal());
         assert!(
-            through_libc <= MOST + RETRY,
+            through_libc <= MOST + RETRY + found_out,
             "{what}: no answer for {through_libc:?}\n{}",
             self.machine.journal()
         );
@@ -426,30 +428,96 @@ fn keeps_dns(release: &'static str) {
         |_| (),
     );
     cannot_run(&mut host);
+    cannot_run_after_all(&mut host);
+    cannot_run_on_a_full_disk(&mut host);
     assert!(!host.failed_units().contains("skydns"), "{}", host.failed_units());
     asked_for(&host);
 }
 
 /// Programs that do not start: no answer comes from port 53, so resolv.conf names the upstreams.
 fn cannot_run(host: &mut Host) {
-    for (what, program) in [("no program", "#!/no/such/interpreter\n"), ("it fails", "#!/bin/sh\nexit 1\n")] {
+    for (what, program) in [
+        ("no program: it cannot run", BROKEN),
+        ("it fails: it cannot run", "#!/bin/sh\nexit 1\n"),
+        ("it hangs: it cannot run", "#!/bin/sh\nexec sleep 1000\n"),
+    ] {
         fs::write(host.machine.shared().join("broken"), program).expect("a file");
         host.machine.run("chmod 755 /t/broken");
         host.put("broken");
         host.survives(
-            "the program cannot run",
+            what,
             |machine| {
                 let _ = machine.try_run("systemctl restart skydns");
                 machine.until("cat /etc/resolv.conf", "nameserver 127.0.0.9");
                 machine.until("systemctl --failed --no-legend", "skydns-failing.service");
-                assert!(machine.try_run("skydns resolv-conf status").0 || !what.is_empty());
                 std::thread::sleep(Duration::from_secs(3));
             },
-            |machine| {
-                machine.run("cp /t/release /usr/bin/skydns.new && mv /usr/bin/skydns.new /usr/bin/skydns");
-            },
+            put_release,
         );
     }
+}
+
+/// A program that cannot run.
+const BROKEN: &str = "#!/no/such/interpreter\n";
+
+fn put_release(machine: &Machine) {
+    machine.run("cp /t/release /usr/bin/skydns.new && mv /usr/bin/skydns.new /usr/bin/skydns");
+}
+
+/// What has the rescue answer at once: nothing can be served with these settings.
+const STRICT: &str = "printf 'SKYDNS_STRICT=true\\nSKYDNS_TTL=abc\\n' >/etc/skydns/skydns.conf.d/10.conf";
+
+/// Ends in the rescue by settings that the agent cannot be served with.
+fn refuse_settings(machine: &Machine) {
+    machine.run(STRICT);
+    let (success, told) = machine.try_run("systemctl restart skydns");
+    assert!(!success && told.contains("failed"), "{told}");
+    rescue_answers(machine);
+    // There is no snapshot.
+    machine.until("systemctl show -P StatusText skydns-rescue.service", "1 name from the records; upstreams");
+    machine.run("rm /etc/skydns/skydns.conf.d/10.conf");
+}
+
+/// The program is broken while the agent is tried in full, and agent and rescue are restarted at once.
+fn cannot_run_after_all(host: &mut Host) {
+    fs::write(host.machine.shared().join("broken"), BROKEN).expect("a file");
+    host.machine.run("chmod 755 /t/broken");
+    for _ in 0..3 {
+        host.survives(
+            "tried, then cannot run",
+            |machine| {
+                refuse_settings(machine);
+                machine.run("systemctl restart skydns");
+                machine.run("cp /t/broken /usr/bin/skydns.new; mv /usr/bin/skydns.new /usr/bin/skydns");
+                let _ = machine.try_run("systemctl restart skydns");
+                machine.until("cat /etc/resolv.conf", "nameserver 127.0.0.9");
+                machine.until("systemctl is-active skydns-watch.service", "active");
+                machine.until("systemctl is-active skydns.socket || true", "inactive");
+                assert!(machine.run("cat /etc/resolv.conf").contains("nameserver 127.0.0.9"));
+            },
+            put_release,
+        );
+    }
+}
+
+/// resolv.conf cannot be written where it is.
+fn cannot_run_on_a_full_disk(host: &mut Host) {
+    host.machine.run(
+        "cp -a /etc/skydns /t/etc; mount -t tmpfs -o size=300k,mode=755 tmpfs /etc/skydns\n\
+         cp -a /t/etc/. /etc/skydns",
+    );
+    host.survives(
+        "full disk, cannot run",
+        |machine| {
+            let _ = machine.try_run("dd if=/dev/zero of=/etc/skydns/fill bs=4k");
+            machine.run("cp /t/broken /usr/bin/skydns.new; mv /usr/bin/skydns.new /usr/bin/skydns");
+            let _ = machine.try_run("systemctl restart skydns");
+            machine.until("cat /etc/resolv.conf", "nameserver 127.0.0.9");
+            machine.run("rm /etc/skydns/fill");
+        },
+        put_release,
+    );
+    host.machine.run("umount /etc/skydns");
 }
 
 /// What an operator asks for is no end that counts, and stops everything.
@@ -471,6 +539,31 @@ fn asked_for(host: &Host) {
     drop(poison);
     machine.run("systemctl start skydns.socket skydns.service");
     until_served(machine);
+    asked_for_in_the_rescue(host);
+}
+
+fn asked_for_in_the_rescue(host: &Host) {
+    let machine = &host.machine;
+    refuse_settings(machine);
+    // Somebody ends the watch: it comes back, and takes all back.
+    let watch = "systemctl show -P MainPID skydns-watch.service";
+    let before = machine.run(watch);
+    machine.run(&format!("kill {before}"));
+    eventually("the watch is back", || !["0", &before].contains(&machine.run(watch).as_str()));
+    machine.run("systemctl restart skydns");
+    eventually("all is taken back", || host.is_well());
+    // A stop of the service is one of the rescue, until the next query.
+    refuse_settings(machine);
+    machine.run(STRICT);
+    machine.run("systemctl stop skydns.service");
+    let units = "skydns-rescue.service skydns-watch.service skydns-bypass.service";
+    machine.until(
+        &format!("systemctl is-active {units} | sort -u | tr '\\n' .; ls /run/skydns-guard"),
+        "inactive.ls",
+    );
+    rescue_answers(machine);
+    machine.run("rm /etc/skydns/skydns.conf.d/10.conf; systemctl restart skydns");
+    eventually("all is taken back", || host.is_well());
 }
 
 #[test]
