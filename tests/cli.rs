@@ -907,7 +907,7 @@ fn completions_are_what_the_shell_takes() {
     };
     assert_eq!(offered("skydns -round"), "-round-robin");
     assert_eq!(offered("skydns resolv-conf e"), "enable");
-    assert_eq!(offered("skydns resolv-conf --fo"), "--force");
+    assert_eq!(offered("skydns resolv-conf --for"), "--force");
     assert_eq!(offered("skydns keygen -"), "-a -z -K --help");
     assert_eq!(offered("skydns help ver"), "version");
     assert_eq!(offered("skydns -log "), "stderr syslog syslog5424");
