@@ -176,7 +176,7 @@ fn an_endpoint_that_is_misspelt_costs_no_name() {
 fn a_disk_that_takes_nothing_costs_the_snapshot_only() {
     let site = Site::new();
     site.etcd.put_all(NAMES);
-    std::fs::create_dir(site.file().with_extension("new")).expect("a directory in the way");
+    std::fs::create_dir(site.file().with_file_name(".snapshot.new")).expect("a directory in the way");
     let mut agent = site.start(&[]);
     eventually("the trouble is told", || {
         agent.log().contains("cannot be written: creating it: Is a directory")
@@ -184,7 +184,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_only() {
     assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
     site.etcd.put("/skydns/local/site/b", r#"{"host":"10.0.0.2"}"#);
     eventually("changes go on", || agent.data("b.site.local.", RecordType::A) == ["10.0.0.2"]);
-    std::fs::remove_dir(site.file().with_extension("new")).expect("removed");
+    std::fs::remove_dir(site.file().with_file_name(".snapshot.new")).expect("removed");
     eventually("its end is told", || agent.log().contains("is written again"));
     stop(&mut agent);
     let gone = site.state.path().join("none");
