@@ -915,3 +915,54 @@ fn completions_are_what_the_shell_takes() {
         assert!(text(shell).contains(line), "{shell}");
     }
 }
+
+/// The unit's setting names the keys of the service, from whatever directory somebody asks.
+#[test]
+fn names_in_files_of_the_unit_do_not_depend_on_the_working_directory() {
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("not run: it takes root, for an /etc of its own");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    // Each command gives its exit code after its text.
+    let script = r#"
+        mount -t tmpfs none /etc
+        mkdir -p /etc/default /etc/skydns/keys /etc/skydns/records "$1/keys" "$1/empty/keys" "$1/empty/records"
+        printf 'SKYDNS_DNSSEC=keys\nSKYDNS_RECORDS=etc/skydns/records\n' > /etc/default/skydns
+        keygen() { "$SKYDNS" keygen -K "$1"; }
+        tag() { sed 's/.*+0*//'; }
+        echo "service $(keygen /etc/skydns/keys | tag)"; echo "other $(keygen "$1/keys" | tag)"
+        told() { "$SKYDNS" "$@" 2>&1 | sed -n 's/.* IN DS \([0-9]*\) .*/is \1/p; s/^key \([0-9]*\) of.*/is \1/p; /^problem/p' | uniq; }
+        for place in / "$1" "$1/empty"; do
+            cd "$place"
+            echo "ds: $(told ds)"; echo "check: $(told check -offline)"
+        done
+        cd "$1"
+        echo "typed: $(told -dnssec keys ds) $(told ds keys/K*.key)"
+        echo "typed: $(SKYDNS_DNSSEC=./keys told ds) $(told check -offline -dnssec "$(basename keys)")"
+        cd keys
+        echo "typed: $(told -dnssec "$(basename K*.key .key)" ds)"
+        cd ../empty
+        "$SKYDNS" check -offline -records none 2>&1 | grep '^problem' || true
+        echo 'SKYDNS_TTL=x' > new.conf
+        "$SKYDNS" check -offline new.conf 2>&1 | grep '^problem' || true
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "timeout", "60", "sh", "-euc", script, "sh"]);
+    command.arg(dir.path()).env("SKYDNS", env!("CARGO_BIN_EXE_skydns"));
+    let (code, text) = outcome(&mut command);
+    assert_eq!(code, 0, "{text}");
+    let tag = |of: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(of));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    let (service, other) = (format!("is {}", tag("service ")), format!("is {}", tag("other ")));
+    for line in text.lines().filter(|line| line.starts_with("ds: ") || line.starts_with("check: ")) {
+        assert!(line.ends_with(&format!(": {service}")), "{text}");
+    }
+    // The file of the unit wins over the variable of the process.
+    assert_eq!(text.matches(&service).count(), 7, "{text}");
+    assert_eq!(text.matches(&other).count(), 4, "{text}");
+    assert!(text.contains("problem: flag -records: the directory cannot be read"), "{text}");
+    assert!(text.contains("problem: new.conf:1: SKYDNS_TTL: \"x\" is not a whole number"), "{text}");
+}

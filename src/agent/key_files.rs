@@ -88,7 +88,7 @@ impl Keys {
     /// Reads the keys of a domain. Each name is the base name of key files, or a directory of them.
     ///
     /// The base name of a key without a directory is looked for among the unit's credentials first, and then in the
-    /// working directory; a directory without a path in the working directory first.
+    /// working directory; a directory without a path in the working directory first, unless that is `/`, as for the service.
     pub fn read(names: &[String], domain: &Name) -> Self {
         let mut keys = Self::default();
         if domain.is_root() && !names.is_empty() {
@@ -165,6 +165,15 @@ fn list_directory(name: &str) -> Result<Option<KeyDirectory>, KeyProblem> {
     let missing =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let unreadable = |source| KeyProblem::Unreadable { file: name.into(), source };
+    let is_of_service = || std::env::current_dir().is_ok_and(|dir| dir == Path::new("/"));
+    let may_be_private = !name.contains('/') && !name.starts_with('K');
+    if may_be_private
+        && is_of_service()
+        && let Ok(files) = systemd::credentials(name)
+        && !files.is_empty()
+    {
+        return Ok(Some(KeyDirectory { files, is_on_disk: false }));
+    }
     let error = match std::fs::read_dir(name) {
         Ok(entries) => {
             let named = entries.flatten().filter_map(|e| Some((e.file_name().into_string().ok()?, e.path())));
@@ -172,7 +181,7 @@ fn list_directory(name: &str) -> Result<Option<KeyDirectory>, KeyProblem> {
         }
         Err(error) => error,
     };
-    if name.contains('/') || name.starts_with('K') {
+    if !may_be_private {
         return if missing(&error) { Ok(None) } else { Err(unreadable(error)) };
     }
     // The working directory may be unreadable to this user: then credentials of that name count all the same.

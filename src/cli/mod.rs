@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Runs the program with arguments (without its name) and the environment.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
-    let layers = Layers { args, variables: Environment::default().read() };
+    let layers = Layers { args, variables: Environment::default().read(), typed_in: None };
     let arguments = match layers.parse(&ValuesBefore::default()) {
         Ok(arguments) => arguments,
         Err(error) => return fail(USAGE, &error),
@@ -55,7 +55,11 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
             ExitCode::from(USAGE)
         }
         Command::Keygen(words) => keys::generate(&words, &of_unit(layers, &arguments.spec).1.spec),
-        Command::Ds(words) => keys::ds(&words, &of_unit(layers, &arguments.spec).1.spec),
+        Command::Ds(words) if words.is_empty() => {
+            let layers = in_place_of_service(layers, &arguments.spec);
+            keys::ds(&words, &of_unit(layers, &arguments.spec).1.spec)
+        }
+        Command::Ds(words) => keys::ds(&words, &arguments.spec),
         Command::Check(options) => check::run(layers, &arguments.spec, &options),
         Command::Run => run(layers, &arguments.spec),
     }
@@ -66,6 +70,19 @@ fn of_unit(layers: Layers, spec: &Spec) -> (Layers, SettledSettings) {
     let layers = Layers { variables: Environment::of_unit(spec).read(), ..layers };
     let settled = settled(&layers, &GivenTexts::new());
     (layers, settled)
+}
+
+/// Goes to the directory in which the service works, if the files of its unit are read: what they name is looked for where the
+/// service looks, and not in the directory in which somebody types the command.
+fn in_place_of_service(layers: Layers, spec: &Spec) -> Layers {
+    if spec.env_file.is_some() || spec.conf_dir.is_some() {
+        return layers;
+    }
+    let typed_in = std::env::current_dir().ok();
+    match std::env::set_current_dir("/") {
+        Ok(()) => Layers { typed_in, ..layers },
+        Err(_) => layers,
+    }
 }
 
 /// The settings that can be used of a command line that was parsed before.
@@ -106,7 +123,7 @@ fn run(layers: Layers, spec: &Spec) -> ExitCode {
     layers.variables.notices().iter().for_each(|notice| log::warn!("{notice}"));
     let args = layers.args.clone();
     let reread: SettingsReader =
-        Box::new(move || Layers { args: args.clone(), variables: environment.read() });
+        Box::new(move || Layers { args: args.clone(), variables: environment.read(), typed_in: None });
     let code = serve(StartSettings { layers, settled, no_syslog, last_good: (last_good, file), reread });
     logging::flush();
     code

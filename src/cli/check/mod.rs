@@ -54,6 +54,7 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
         }
     }
     let file = in_place.or_else(|| options.file.clone());
+    let layers = super::in_place_of_service(layers, spec);
     check(&layers, &CheckOptions { file, ..options.clone() })
 }
 
