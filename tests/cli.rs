@@ -308,14 +308,22 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
     fs::create_dir_all(at("records/local/skydns")).expect("a directory");
     let away = ["-machines", "http://127.0.0.1:1"];
     let check = |args: &[&str]| {
-        let usual = ["check", "-env-file", "/nonexistent", "-records"].map(str::to_owned);
+        let usual = ["check", "-env-file", &at("none"), "-records"].map(str::to_owned);
         let all =
             [&usual[..], &[at("records")], &args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()]
                 .concat();
         outcome(&mut skydns(&all.iter().map(String::as_str).collect::<Vec<_>>()))
     };
     let (code, text) = check(&[]);
-    assert!(code == 0 && text.contains("note: there is no /nonexistent\n"), "{code} {text}");
+    let told = |named: &str| format!("problem: {named}: cannot be read: it does not exist, and -");
+    assert!(code == 78 && text.contains(&told(&at("none"))), "{code} {text}");
+    let (code, text) = check(&["-conf-dir", &at("none.d")]);
+    assert!(
+        code == 78 && text.contains(&told(&at("none.d"))) && text.contains("2 problems"),
+        "{code} {text}"
+    );
+    fs::write(at("none"), "").expect("a file");
+    assert_eq!(check(&[]).0, 0);
     let (code, text) = check(&away);
     assert!(code == 69 && text.contains("problem: etcd: http://127.0.0.1:1: "), "{code} {text}");
     assert_eq!(check(&[&away[..], &["-offline"]].concat()).0, 0, "no store is asked");

@@ -174,6 +174,15 @@ fn the_reload_command_waits_and_tells_what_is_refused() {
         assert_eq!(reload(agent.process.id()), (Some(0), String::new()));
         assert_eq!(ttl(), round, "it is done when the command ends");
     }
+    // A directory that is moved away takes no setting with it.
+    let away = dir.path().join("away");
+    std::fs::rename(&conf_dir, &away).expect("moved");
+    let (code, text) = reload(agent.process.id());
+    let told = format!("refused: {}: cannot be read: it does not exist, and -conf-dir", conf_dir.display());
+    assert!(code == Some(78) && text.contains(&told), "{code:?} {text}");
+    assert_eq!(ttl(), 5);
+    std::fs::rename(&away, &conf_dir).expect("moved");
+    assert_eq!(reload(agent.process.id()), (Some(0), String::new()));
     std::fs::write(&file, "\nSKYDNS_TTL=many\n").expect("a file");
     let (code, text) = reload(agent.process.id());
     let told = format!(

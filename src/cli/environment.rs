@@ -14,6 +14,9 @@ use std::sync::Mutex;
 const UNIT_ENV_FILE: &str = "/etc/default/skydns";
 const UNIT_CONF_DIR: &str = "/etc/skydns/skydns.conf.d";
 
+/// Where the unit of the package is, and one that an administrator made in its place.
+const UNITS: [&str; 2] = ["/usr/lib/systemd/system/skydns.service", "/etc/systemd/system/skydns.service"];
+
 /// Maximum number of files in the directory: a site has a few.
 const MAX_FILES: usize = 1_000;
 
@@ -62,7 +65,9 @@ impl Environment {
         let mut spec = spec.clone();
         if spec.env_file.is_none() && spec.conf_dir.is_none() {
             spec.env_file = Some(UNIT_ENV_FILE.into());
-            spec.conf_dir = Some(UNIT_CONF_DIR.into());
+            // On a host without the unit nothing names the directory, so it need not be there.
+            let is_named = UNITS.iter().any(|unit| Path::new(unit).exists());
+            spec.conf_dir = Some(PathBuf::from(UNIT_CONF_DIR)).filter(|dir| is_named || dir.exists());
         }
         Self::of(&spec)
     }
@@ -78,7 +83,8 @@ impl Environment {
     /// Reads the variables of the process and of all files.
     ///
     /// A variable of the process does not count if it came from the file at the start and is not in the file any more. Of a
-    /// file that cannot be read, the lines that it had before count.
+    /// file that cannot be read, the lines that it had before count. A directory that is not there cannot be read either: it was
+    /// misspelt, or is not mounted.
     pub(super) fn read(&self) -> Variables {
         let mut variables = Variables::default();
         let is_from_file = |name: &str, value: &str| {
@@ -101,9 +107,12 @@ impl Environment {
                 files.iter().for_each(|file| self.add(file, &mut variables));
             }
             Err(error) => {
-                let held: Vec<_> =
-                    lock(&self.held).keys().filter(|file| file.starts_with(dir)).cloned().collect();
-                held.iter().for_each(|file| self.add(file, &mut variables));
+                for (file, content) in lock(&self.held).iter_mut().filter(|(file, _)| file.starts_with(dir)) {
+                    if let Ok(Some(present)) = read(file) {
+                        *content = present;
+                    }
+                    variables.add_file(file, content);
+                }
                 variables.add_unreadable(dir, &error, false);
             }
         }
@@ -113,7 +122,12 @@ impl Environment {
     /// Adds the variables of a file.
     fn add(&self, file: &Path, variables: &mut Variables) {
         let mut held = lock(&self.held);
-        match read(file) {
+        let is_named = self.env_file.as_deref() == Some(file) && !may_be_absent(file);
+        let content = match read(file) {
+            Ok(None) if is_named => Err(absent(file, "-env-file (SKYDNS_ENV_FILE) names it")),
+            content => content,
+        };
+        match content {
             Ok(Some(content)) => {
                 variables.add_file(file, &content);
                 held.insert(file.to_owned(), content);
@@ -135,21 +149,33 @@ fn read(file: &Path) -> io::Result<Option<VariablesFile>> {
     match regular_file::read(file) {
         // What is no UTF-8 becomes a value that its setting refuses.
         Ok(octets) => Ok(Some(read_env_file(&String::from_utf8_lossy(&octets)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match std::fs::symlink_metadata(file) {
-            Ok(_) => Err(io::Error::other("it is a link that leads nowhere")),
-            Err(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match file.is_symlink() {
+            true => Err(absent(file, "")),
+            false => Ok(None),
         },
         Err(error) => Err(error),
     }
 }
 
-/// The files of a directory that are read, in the order of their names. A directory that does not exist has none.
+/// Whether a file that a setting names may be absent: the unit names its own one for those who want it.
+pub(super) fn may_be_absent(file: &Path) -> bool {
+    file == Path::new(UNIT_ENV_FILE)
+}
+
+/// The error of a file or directory that is not there; `named` says what names it.
+fn absent(path: &Path, named: &str) -> io::Error {
+    match path.is_symlink() {
+        true => io::Error::other("it is a link that leads nowhere"),
+        false => io::Error::new(io::ErrorKind::NotFound, format!("it does not exist, and {named}")),
+    }
+}
+
+/// The files of a directory that are read, in the order of their names.
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let entries = std::fs::read_dir(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => absent(dir, "-conf-dir (SKYDNS_CONF_DIR) names it"),
+        _ => error,
+    })?;
     let mut files: Vec<_> =
         entries.flatten().map(|entry| entry.path()).filter(|path| is_read(path)).collect();
     if files.len() > MAX_FILES {
@@ -211,6 +237,41 @@ mod tests {
             refused.iter().any(|text| text.contains("20-b.conf: cannot be read: it is a link")),
             "{refused:?}"
         );
+    }
+
+    #[test]
+    fn what_a_setting_names_and_is_not_there_costs_no_setting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (env_file, conf_dir) = (dir.path().join("env"), dir.path().join("conf.d"));
+        std::fs::create_dir(&conf_dir).expect("a directory");
+        std::fs::write(&env_file, "SKYDNS_TTL=1\n").expect("a file");
+        std::fs::write(conf_dir.join("a.conf"), "SKYDNS_NDOTS=2\n").expect("a file");
+        let spec =
+            Spec { env_file: Some(env_file.clone()), conf_dir: Some(conf_dir.clone()), ..Spec::default() };
+        let environment = Environment::of(&spec);
+        assert!(environment.read().refused().is_empty());
+        std::fs::remove_file(&env_file).expect("removed");
+        std::fs::rename(&conf_dir, dir.path().join("away")).expect("moved");
+        // At the next start it is not known what they set.
+        for (environment, is_known) in [(&environment, true), (&Environment::of(&spec), false)] {
+            let variables = environment.read();
+            for name in ["SKYDNS_TTL", "SKYDNS_NDOTS"] {
+                assert_eq!(variables.get(name).is_some(), is_known, "{name}");
+            }
+            assert!(variables.is_incomplete());
+            let refused: Vec<_> = variables.refused().iter().map(ToString::to_string).collect();
+            let told = |path: &Path, named| {
+                let (path, stays) = (path.display(), "the last good values of what it sets stay");
+                format!("{path}: cannot be read: it does not exist, and {named} names it; {stays}")
+            };
+            let env_file = told(&env_file, "-env-file (SKYDNS_ENV_FILE)");
+            assert_eq!(refused, [env_file, told(&conf_dir, "-conf-dir (SKYDNS_CONF_DIR)")]);
+        }
+        std::fs::write(&env_file, "").expect("a file");
+        std::fs::rename(dir.path().join("away"), &conf_dir).expect("moved");
+        let variables = environment.read();
+        assert!(variables.refused().is_empty() && variables.get("SKYDNS_NDOTS").is_some());
+        assert!(may_be_absent(Path::new(UNIT_ENV_FILE)) && !may_be_absent(&env_file));
     }
 
     #[test]

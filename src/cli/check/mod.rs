@@ -6,7 +6,7 @@
 mod as_service;
 mod report;
 
-use super::environment::Environment;
+use super::environment::{Environment, may_be_absent};
 use super::{SYSTEM, USAGE, fail, runtime};
 use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
 use crate::answer::Zone;
@@ -34,7 +34,7 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
     if is_of_unit && let Some(result) = as_service::run(&layers.args, file) {
         return result.unwrap_or_else(|error| fail(SYSTEM, &error));
     }
-    for named in [&spec.env_file, &spec.conf_dir].into_iter().flatten().filter(|named| !named.exists()) {
+    for named in spec.env_file.iter().filter(|named| may_be_absent(named) && !named.exists()) {
         Report::default().note(&format!("there is no {}", named.display()));
     }
     let environment = Environment::of_unit(spec);

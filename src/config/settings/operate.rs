@@ -14,7 +14,8 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         summary: "file of variables, which a reload reads again",
         details: "The unit sets this to `/etc/default/skydns`. If the file and the process both have a variable, the file \
                   wins. A name that begins with `SKYDNS_` and that no setting has is refused. The file cannot name itself or \
-                  `-conf-dir`.",
+                  `-conf-dir`. A file that does not exist is refused, and the last good values of what it may have set \
+                  stay; only `/etc/default/skydns` may be missing.",
         default: DefaultValue::Unset("none"),
         example: "/etc/default/skydns",
         takes_effect: TakesEffect::Restart,
@@ -28,7 +29,8 @@ pub(super) const OPERATION_SETTINGS: &[Setting] = &[
         summary: "directory of more files of variables, `*.conf`, which a reload reads again",
         details: "The unit sets this to `/etc/skydns/skydns.conf.d`. The files have the same lines as `-env-file`. They are read \
                   after it in the order of their names, and the last one that has a variable wins. Names that do not end in \
-                  `.conf` or begin with a dot are ignored.",
+                  `.conf` or begin with a dot are ignored. A directory that does not exist is refused, and the last good \
+                  values of what it may have set stay.",
         default: DefaultValue::Unset("none"),
         example: "/etc/skydns/skydns.conf.d",
         takes_effect: TakesEffect::Restart,
