@@ -189,9 +189,11 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_only() {
     stop(&mut agent);
     let gone = site.state.path().join("none");
     let mut agent = site.start(&["-state-dir", gone.to_str().expect("a path")]);
-    eventually("the trouble is told", || {
-        agent.log().contains("cannot be written: creating it: No such file")
-    });
+    let told = format!(
+        "refused: flag -state-dir: no file can be made in the directory {}: No such file",
+        gone.display()
+    );
+    eventually("the trouble is told", || agent.log().contains(&told));
     assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"]);
     stop(&mut agent);
 }
@@ -231,6 +233,35 @@ fn systemds_state_directory_counts_when_no_other_is_named() {
     assert!(site.file().exists());
     let mode = run(std::process::Command::new("stat").args(["-c", "%a"]).arg(site.file()));
     assert_eq!(mode.trim(), "600");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_leaves_systemds_in_use() {
+    let site = Site::gone(&NAMES);
+    let state = site.state.path().to_str().expect("a path");
+    let settings = tempfile::NamedTempFile::new().expect("a file");
+    let path = settings.path().display().to_string();
+    let start = |args: &[&str]| {
+        Setup::new()
+            .args(&["-machines", &site.etcd.endpoint(), "-env-file", &path])
+            .args(args)
+            .variable("STATE_DIRECTORY", state)
+            .start()
+    };
+    for unusable in ["/proc".to_owned(), site.state.path().join("none").display().to_string(), path.clone()] {
+        std::fs::write(&path, format!("\nSKYDNS_STATE_DIR={unusable}\n")).expect("written");
+        let mut agent = start(&[]);
+        let told = format!("{path}:2: SKYDNS_STATE_DIR: no file can be made in the directory {unusable}: ");
+        eventually("it is refused", || agent.log().contains(&told));
+        assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"], "{unusable}");
+        let check = std::process::Command::new(env!("CARGO_BIN_EXE_skydns"))
+            .args(["check", "-offline", "-env-file", &path])
+            .output()
+            .expect("a check");
+        let text = String::from_utf8_lossy(&check.stdout);
+        assert!(check.status.code() == Some(78) && text.contains(&told), "{text}");
+        stop(&mut agent);
+    }
 }
 
 #[test]

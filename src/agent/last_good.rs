@@ -5,11 +5,11 @@
 //! whether zones were signed.
 
 use super::keeper::Keeper;
+use super::state_dir;
 use super::status::StatusNotes;
 use crate::config::{GivenTexts, SettingOrigin, Spec, StoreFields};
 use crate::regular_file;
 use crate::replace_file::replace;
-use crate::systemd;
 use hickory_proto::rr::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ const MAX_ZONES: usize = 16;
 
 /// Settings with passwords and the like, none of which can be refused.
 const SECRETS: [&str; 2] = ["password", "username"];
+
+/// The setting of the state directory. It has no last good value: the one that this file is in holds what there is.
+const STATE_DIR: &str = "state-dir";
 
 /// What was in use last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,12 +88,13 @@ impl LastGood {
                 _ => {}
             }
         }
+        self.given.remove(STATE_DIR);
     }
 }
 
 /// The file of the last good settings, in the configured directory, else in systemd's; `None` if there is neither.
 pub fn last_good_file(spec: &Spec) -> Option<PathBuf> {
-    spec.state_dir.clone().or_else(systemd::state_directory).map(|dir| dir.join("settings"))
+    state_dir::file(spec, "settings")
 }
 
 /// Reads the last good settings; without the file, or if it is damaged, there are none.
@@ -151,18 +155,28 @@ mod tests {
         let file = dir.path().join("settings");
         let zone = Name::from_ascii("site.example.").expect("a name");
         let mut last_good = LastGood { format: FORMAT, ..LastGood::default() };
-        let given = [("ttl", "600"), ("password", "secret"), ("ndots", "1"), ("domain", "site.example")];
+        let given = [
+            ("ttl", "600"),
+            ("password", "secret"),
+            ("ndots", "1"),
+            ("domain", "site.example"),
+            ("state-dir", "/a"),
+        ];
         let given = given.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
         let variable = |name: &str| SettingOrigin::Variable { name: name.into(), place: None };
         let origins = [
             ("ttl".to_owned(), SettingOrigin::Flag("ttl")),
             ("password".to_owned(), SettingOrigin::Flag("password")),
+            ("state-dir".to_owned(), variable("SKYDNS_STATE_DIR")),
             ("ndots".to_owned(), variable("SKYDNS_NDOTS")),
             ("domain".to_owned(), SettingOrigin::LastGood("domain")),
         ];
         last_good.note_given(&given, &origins.into());
         assert_eq!(last_good.told.flags, [("ttl".to_owned(), "600".to_owned())].into());
-        assert_eq!(last_good.told.variables, [("SKYDNS_NDOTS".to_owned(), "1".to_owned())].into());
+        let told = [("SKYDNS_NDOTS", "1"), ("SKYDNS_STATE_DIR", "/a")];
+        let told = told.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(last_good.told.variables, told.into());
+        assert!(!last_good.given.contains_key(STATE_DIR));
         last_good.note_zone(&zone, false);
         write(&file, &last_good).expect("written");
         let text = std::fs::read_to_string(&file).expect("a text");

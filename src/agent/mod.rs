@@ -23,6 +23,7 @@ mod snapshot;
 mod source_reads;
 mod source_settings;
 mod sources;
+mod state_dir;
 mod statistics;
 mod statistics_settings;
 mod status;

@@ -5,6 +5,7 @@
 //! before, and certificates, stay as they are: they are tried again by what uses them.
 
 use super::source_settings;
+use super::state_dir::{self, UnusableStateDir};
 use super::statistics::Statistics;
 use crate::config::{
     Arguments, Config, GivenTexts, HostIdentity, Instead, Layers, RefusedSetting, SettingOrigin, Spec,
@@ -104,6 +105,12 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
     if let Some(Err(error)) = spec.records.as_ref().map(std::fs::read_dir) {
         let reason = format!("the directory cannot be read: {error}");
         found.push(Unusable { setting: RECORDS, reason, stays: Some("the agent tries it again") });
+    }
+    if let Some(UnusableStateDir { reason, is_readable }) =
+        spec.state_dir.as_deref().and_then(state_dir::problem)
+    {
+        let stays = is_readable.then_some("what it holds is read, and nothing new is kept");
+        found.push(Unusable { setting: "state-dir", reason, stays });
     }
     let of_tls = source_settings::tls_problems(spec);
     found.extend(of_tls.into_iter().filter_map(|error| unusable_tls(spec, error)));

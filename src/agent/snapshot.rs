@@ -1,5 +1,6 @@
 //! The snapshot of etcd on disk: its path, the report of each save, and its loading at the start.
 
+use super::state_dir;
 use super::status::StatusNotes;
 use crate::config::Spec;
 use crate::guard::ReadsSnapshot;
@@ -7,14 +8,13 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
 use crate::source::{Event, Feed};
-use crate::systemd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// The path of the snapshot, in the configured directory, else in systemd's; `None` if there is neither.
 pub(super) fn file(spec: &Spec) -> Option<PathBuf> {
-    spec.state_dir.clone().or_else(systemd::state_directory).map(|dir| dir.join("snapshot"))
+    state_dir::file(spec, "snapshot")
 }
 
 /// Makes the function that is called after each save: it counts the save, and logs when a problem begins, changes or ends.

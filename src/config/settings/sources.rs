@@ -39,7 +39,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         summary: "directory of the snapshot, a copy of the data of etcd",
         details: "If etcd is away when the agent starts, the agent serves the snapshot. It writes the snapshot every few \
                   seconds while etcd changes, and when the agent ends. If the snapshot cannot be read or written, the \
-                  agent runs without it. `STATE_DIRECTORY` is a variable that systemd sets, to `/var/lib/skydns` in the \
+                  agent runs without it. A directory in which the agent can make no file is refused, and the default is \
+                  used. `STATE_DIRECTORY` is a variable that systemd sets, to `/var/lib/skydns` in the \
                   unit; if it has several directories, the first one counts. Without any directory there is no \
                   snapshot. See FILES in skydns(8).",
         default: DefaultValue::Unset("`STATE_DIRECTORY` of systemd"),
