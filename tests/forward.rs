@@ -859,11 +859,36 @@ fn upstreams_follow_resolv_conf() {
 }
 
 #[test]
+fn a_resolv_conf_that_is_not_there_is_told_until_it_is() {
+    let agent = Setup::new().record(RECORD.0, RECORD.1).start();
+    agent.set_resolv_conf("nameserver 192.0.2.53\n");
+    eventually("the upstream is taken", || agent.log().contains("upstreams: 192.0.2.53:53"));
+    agent.remove_resolv_conf();
+    let told =
+        "cannot be read: No such file or directory (os error 2); /etc/resolv.conf is used until it can be";
+    eventually("that it is gone", || {
+        agent.log().contains("refused: resolv-conf: ") && agent.log().contains(told)
+    });
+    agent.set_resolv_conf("nameserver 192.0.2.54\n");
+    eventually("the new upstream is taken", || agent.log().contains("upstreams: 192.0.2.54:53"));
+    assert!(agent.log().contains("not refused any more: resolv-conf: "), "{}", agent.log());
+}
+
+#[test]
 fn we_never_forward_to_ourselves() {
     let port = support::free_port();
     let own = format!("127.0.0.1:{port}");
     let agent = Setup::new().port(port).record(RECORD.0, RECORD.1).args(&["-nameservers", &own]).start();
-    assert!(agent.log().contains(&format!("nameservers: {own} is this server itself")));
+    let told = format!("refused: nameservers: {own} is this server itself, and no other server is named");
+    assert!(agent.log().contains(&told), "{}", agent.log());
+    // So those of resolv.conf count.
+    agent.set_resolv_conf("nameserver 192.0.2.53\n");
+    eventually("its upstream is taken", || agent.log().contains("upstreams: 192.0.2.53:53"));
+}
+
+#[test]
+fn without_upstreams_forwarding_fails_at_once() {
+    let agent = Setup::new().record(RECORD.0, RECORD.1).start();
     let start = Instant::now();
     assert_eq!(agent.ask("www.example.org.", RecordType::A).metadata.response_code, ResponseCode::ServFail);
     assert!(start.elapsed() < Duration::from_secs(1));

@@ -21,6 +21,8 @@ pub(super) enum RefusedBy {
     Store,
     /// DNSSEC keys.
     Keys,
+    /// Upstreams that are this server.
+    Upstreams,
 }
 
 /// Maximum number of refused settings of one place that are named: a status line or a report that is longer nobody reads.

@@ -350,6 +350,7 @@ impl SettingsFollower {
     /// Replaces the forwarder's upstreams if resolv.conf or the configuration names others.
     pub(super) fn refresh_upstreams(&mut self, forwarder: &Forwarder) {
         self.upstreams.refresh(&self.base, &self.config.load(), &self.listening, forwarder);
+        self.notes.refused.set(RefusedBy::Upstreams, self.upstreams.refused());
         self.notes.status.set_resolv_conf(self.upstreams.look_at_host(Path::new("/")));
     }
 }

@@ -5,6 +5,7 @@ use crate::config::{Config, Spec};
 use crate::forward::{Forwarder, ResolvConf};
 use crate::host_resolver;
 use crate::logging::RateLimitedLog;
+use crate::regular_file;
 use crate::replace_file::replace;
 use crate::server;
 use crate::systemd;
@@ -24,8 +25,12 @@ pub(super) struct Upstreams {
     present: Option<Vec<SocketAddr>>,
     /// Readings in a row without an upstream.
     empty_readings: u8,
-    /// Whether the last configuration named this server as its own upstream, which is logged once.
-    own_named: bool,
+    /// Why upstreams of the configuration are not used: they are this server.
+    own_named: Option<String>,
+    /// Why the configured resolv.conf is not used.
+    unread: Option<String>,
+    /// Readings in a row in which it could not be read.
+    unreadable_readings: u8,
     /// Why the host does not ask the agent any more, as it was logged last.
     overwritten: Option<String>,
     failures: RateLimitedLog,
@@ -82,15 +87,43 @@ impl Upstreams {
         listening: &[SocketAddr],
     ) -> io::Result<Vec<SocketAddr>> {
         let own = own_addresses(listening)?;
-        let Some(named) = &config.forward.nameservers else {
-            return ResolvConf::new(base.resolv_conf.clone(), own).read();
-        };
+        let named = config.forward.nameservers.as_deref().unwrap_or_default();
         let (ours, others): (Vec<_>, Vec<_>) = named.iter().copied().partition(|a| own.contains(a));
-        if !ours.is_empty() && !self.own_named {
-            log::error!("nameservers: {} is this server itself; it is left out", ours[0]);
+        self.own_named = ours.first().map(|ours| match others.is_empty() {
+            false => format!("nameservers: {ours} is this server itself; it is left out"),
+            true => format!(
+                "nameservers: {ours} is this server itself, and no other server is named; those of {} are used",
+                base.resolv_conf.display()
+            ),
+        });
+        if !others.is_empty() {
+            self.unread = None;
+            return Ok(others);
         }
-        self.own_named = !ours.is_empty();
-        Ok(others)
+        self.read_resolv_conf(&base.resolv_conf, own)
+    }
+
+    /// The upstreams of a resolv.conf. While another one than the system's cannot be read, those of the system's count.
+    fn read_resolv_conf(&mut self, file: &Path, own: HashSet<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+        let default = Spec::default().resolv_conf;
+        let error = if file == default { None } else { regular_file::open_regular(file).err() };
+        self.unreadable_readings =
+            if error.is_some() { self.unreadable_readings.saturating_add(1) } else { 0 };
+        // A program that writes it may have removed it for a moment.
+        if self.present.is_some() && (1..MAX_EMPTY_READINGS).contains(&self.unreadable_readings) {
+            return Ok(Vec::new());
+        }
+        let used = if error.is_some() { &default } else { file };
+        self.unread = error.map(|error| {
+            let (file, default) = (file.display(), default.display());
+            format!("resolv-conf: {file}: cannot be read: {error}; {default} is used until it can be")
+        });
+        ResolvConf::new(used.to_owned(), own).read()
+    }
+
+    /// Why upstreams of the configuration are not used.
+    pub(super) fn refused(&self) -> Vec<String> {
+        self.own_named.iter().chain(&self.unread).cloned().collect()
     }
 
     /// Gives upstreams to the forwarder, if they differ from those in use and can be believed. `are_named`: by settings.

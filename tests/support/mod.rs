@@ -245,6 +245,10 @@ impl Agent {
         std::fs::write(self.dir.path().join("resolv.conf"), text).expect("a file");
     }
 
+    pub fn remove_resolv_conf(&self) {
+        std::fs::remove_file(self.dir.path().join("resolv.conf")).expect("removed");
+    }
+
     pub fn ask(&self, name: &str, rtype: RecordType) -> Message {
         ask(self.address(), &query(name, rtype))
     }

@@ -21,6 +21,7 @@ use crate::shown::quoted;
 use crate::source::Publisher;
 use report::{ProblemKind, Report};
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 /// Prints every problem and notice.
@@ -102,6 +103,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
         }
         Err(problem) => report.problem(ProblemKind::Setting, &problem),
     }
+    report.judges(are_asked(&["nameservers", "resolv-conf"]));
     upstreams(&spec, &mut report);
     report.judges(are_asked(&["dnssec", "domain"]));
     keys(&spec, &mut report);
@@ -170,27 +172,41 @@ fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     settings.spec
 }
 
-/// Notes if there is nobody to forward to: then names outside of the domain fail.
+/// The addresses of skydns.socket; the first one is also the default of `-addr`.
+const UNIT_ADDRESSES: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 53),
+];
+
+/// Reports upstreams that are the agent itself, and notes if there is nobody else to forward to.
 fn upstreams(spec: &Spec, report: &mut Report) {
     if spec.no_rec {
         return;
     }
-    let own: HashSet<_> = spec.listen.iter().copied().collect();
-    let (found, of) = match &spec.nameservers {
-        Some(named) => {
-            (named.iter().filter(|address| !own.contains(address)).count(), "-nameservers".to_owned())
+    let mut own: HashSet<_> = spec.listen.iter().copied().collect();
+    if own.iter().any(|address| *address == UNIT_ADDRESSES[0]) {
+        own.extend(UNIT_ADDRESSES);
+    }
+    let named = spec.nameservers.as_deref().unwrap_or_default();
+    for ours in named.iter().filter(|address| own.contains(address)) {
+        report.problem(ProblemKind::Setting, &format!("nameservers: {ours} is this server itself"));
+    }
+    if named.iter().any(|address| !own.contains(address)) {
+        return;
+    }
+    let file = spec.resolv_conf.display();
+    if spec.resolv_conf != Spec::default().resolv_conf
+        && let Err(error) = regular_file::open_regular(&spec.resolv_conf)
+    {
+        return report
+            .problem(ProblemKind::Setting, &format!("resolv-conf: {file}: cannot be read: {error}"));
+    }
+    match ResolvConf::new(spec.resolv_conf.clone(), own).read() {
+        Ok(found) if found.is_empty() => {
+            report.note(&format!("there is no upstream in {file}: names outside of the domain will fail"));
         }
-        None => {
-            let file = spec.resolv_conf.clone();
-            let of = file.display().to_string();
-            match ResolvConf::new(file, own).read() {
-                Ok(found) => (found.len(), of),
-                Err(error) => return report.note(&format!("upstreams: {error}")),
-            }
-        }
-    };
-    if found == 0 {
-        report.note(&format!("there is no upstream in {of}: names outside of the domain will fail"));
+        Ok(_) => {}
+        Err(error) => report.note(&format!("upstreams: {error}")),
     }
 }
 

@@ -13,12 +13,19 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         keys: &["nameservers"],
         takes: Some("IP:PORT,…"),
         summary: "upstreams for all names outside the domain",
-        details: "The port may be left out; it is 53 then. The agent never uses its own addresses as upstreams.",
+        details: "The port may be left out; it is 53 then. The agent never uses its own addresses as upstreams; if all are, \
+                  those of `-resolv-conf` are used.",
         default: DefaultValue::Unset("those of `-resolv-conf`"),
         example: "192.0.2.1:53,[2001:db8::1]:53",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             let nameservers = input.addresses(Some(53))?;
+            if let Some(of_none) = nameservers.iter().find(|address| address.ip().is_unspecified()) {
+                return Err(SettingError::Choice {
+                    found: of_none.to_string(),
+                    expected: "the address of a server",
+                });
+            }
             spec.nameservers = (!nameservers.is_empty()).then_some(nameservers);
             Ok(())
         },
