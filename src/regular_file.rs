@@ -29,6 +29,14 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
+/// What to add to an error of reading: who has to be able to read the file, if that is the fault.
+pub(crate) fn reader_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (the user skydns has to be able to read it)",
+        _ => "",
+    }
+}
+
 /// Opens a regular file, or /dev/null.
 ///
 /// # Errors

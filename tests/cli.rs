@@ -261,7 +261,7 @@ fn check_lists_everything_that_is_wrong() {
         "problem: files: /skydns/local/outside: cannot be read: it is a link that leads out of the directory of records",
         "problem: files: /skydns/config: field \"ttl\": \"60\" is not a whole number",
         "problem: etcd: http://127.0.0.1:1: ",
-        "problem: dnssec: /no/Kx.+013+1.private: cannot be read",
+        "problem: flag -dnssec: /no/Kx.+013+1.private: cannot be read",
         "note: files: /skydns/local/skydns/Upper: the key has upper-case letters",
         "2 names",
     ] {
@@ -282,7 +282,7 @@ fn check_reads_keys() {
     let (code, text) = check("skydns.test");
     assert!(code == 0 && text.contains("key 51945 of skydns.test., algorithm 5"), "{code} {text}");
     let (code, text) = check("other.test");
-    let told = format!("problem: dnssec: {key}.key: it is a key of skydns.test., not of other.test.");
+    let told = format!("problem: flag -dnssec: {key}.key: it is a key of skydns.test., not of other.test.");
     assert!(code == 78 && text.contains(&told), "{code} {text}");
 }
 
@@ -338,7 +338,7 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
     for line in [
         format!("problem: {file}:3: SKYDNS_NDOTS: \"many\" is not a whole number\n"),
         format!("problem: {file}:4: SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one\n"),
-        format!("problem: {file}:5: no \"=\"\n"),
+        format!("problem: {file}:5: the line has no \"=\": it has to be NAME=value, or begin with \"#\"\n"),
     ] {
         assert!(code == 78 && text.contains(&line), "{code} {text}");
     }
@@ -354,7 +354,9 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
     let (code, text) = check(&["-env-file", &at("env"), "-offline", &file]);
     assert!(code == 0 && text.contains("note: ") && text.contains("/no/Kskydns"), "{code} {text}");
     fs::write(&file, keys).expect("a file");
-    assert_eq!(check(&["-offline", &file]).0, 78);
+    let (code, text) = check(&["-offline", &file]);
+    let told = format!("problem: {file}:1: SKYDNS_DNSSEC: /no/Kskydns.local.+013+1.key: cannot be read");
+    assert!(code == 78 && text.contains(&told), "{code} {text}");
     // A file that is in its place is read once.
     fs::write(&file, "SKYDNS_NDOTS=many\n").expect("a file");
     let (code, text) = check(&["-conf-dir", &at("."), "-offline", &file]);
@@ -434,6 +436,7 @@ fn check_judges_what_the_user_of_the_service_may_read() {
     let (code, text) =
         outcome(&mut skydns(&["check", "-offline", "-records", records.to_str().expect("a path")]));
     assert!(code == 78 && text.contains("the directory cannot be read: Permission denied"), "{code} {text}");
+    assert!(text.contains("(the user skydns has to be able to read it)"), "{text}");
 }
 
 #[test]

@@ -51,27 +51,28 @@ fn keys_that_cannot_be_used_are_told_and_fatal_if_that_is_asked_for() {
     };
     assert!(
         fails("/no/Kskydns.local.+013+00001")
-            .contains("dnssec: /no/Kskydns.local.+013+00001.key: cannot be read: No such file")
+            .contains("flag -dnssec: /no/Kskydns.local.+013+00001.key: cannot be read: No such file")
     );
     let empty = tempfile::tempdir().expect("a directory");
     let empty = empty.path().display().to_string();
     assert!(
         fails(&empty)
-            .contains(&format!("dnssec: {empty}: there is no key of skydns.local. in the directory"))
+            .contains(&format!("flag -dnssec: {empty}: there is no key of skydns.local. in the directory"))
     );
     let bare = fails("nowhere");
-    assert!(bare.contains("dnssec: nowhere: cannot be read: No such file"), "{bare}");
+    assert!(bare.contains("flag -dnssec: nowhere: cannot be read: No such file"), "{bare}");
     fs::rename(format!("{base}.private"), format!("{base}.hidden")).expect("moved");
-    assert!(fails(&base).contains(&format!("dnssec: {base}.private: cannot be read: No such file")));
+    assert!(fails(&base).contains(&format!("flag -dnssec: {base}.private: cannot be read: No such file")));
     fs::copy(format!("{second}.private"), format!("{base}.private")).expect("copied");
     assert!(
-        fails(&base).contains(&format!("dnssec: {base}.private: it does not belong to .key, or is damaged"))
+        fails(&base)
+            .contains(&format!("flag -dnssec: {base}.private: it does not belong to .key, or is damaged"))
     );
     let damaged = fs::read_to_string(format!("{base}.hidden"))
         .expect("a file")
         .replace("PrivateKey: ", "PrivateKey: *");
     fs::write(format!("{base}.private"), damaged).expect("written");
-    assert!(fails(&base).contains(&format!("dnssec: {base}.private: field PrivateKey is not base64")));
+    assert!(fails(&base).contains(&format!("flag -dnssec: {base}.private: field PrivateKey is not base64")));
     fs::rename(format!("{base}.hidden"), format!("{base}.private")).expect("moved");
     assert!(fails(&format!("{base},/no/Kx.+013+00001")).contains("/no/Kx.+013+00001"));
 }
@@ -162,9 +163,7 @@ fn the_store_names_keys_too() {
     eventually("it is signed", || signed_by(&agent) == [tag(&key)]);
     agent.write("config", r#"{"dnssec":["/no/Kx.+013+00001"],"ttl":78}"#);
     eventually("the error is told", || {
-        agent
-            .log()
-            .contains("refused: files: /skydns/config: field \"dnssec\": dnssec: /no/Kx.+013+00001.key")
+        agent.log().contains("refused: files: /skydns/config: field \"dnssec\": /no/Kx.+013+00001.key")
     });
     assert_eq!(signed_by(&agent), [tag(&key)]);
     agent.write("config", "{}");

@@ -119,7 +119,7 @@ fn a_reload_reads_the_variables_again_and_a_bad_one_costs_itself() {
         ("SKYDNS_TTL=many", 2, "SKYDNS_TTL: \"many\" is not a whole number; the default is used"),
         ("SKYDNS_LOCAL={x}.y", 2, "SKYDNS_LOCAL: \"{x}\" is neither {hostname} nor {machine_id}"),
         ("SKYDNS_TLT=7", 2, "SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one"),
-        ("export", 2, "no \"=\""),
+        ("export", 2, "the line has no \"=\": it has to be NAME=value"),
         ("PROMETHEUS_PORT=x", 2, "PROMETHEUS_PORT: \"x\" is not a port"),
     ] {
         write(&format!("SKYDNS_DOMAIN=two.example\n{text}\nSKYDNS_MIN_TTL=7\n"));

@@ -99,7 +99,7 @@ impl Basis<'_> {
                         }
                         // A domain that the store names must not take the signed one away.
                         Err(error) if self.has_keys_without(DOMAIN, &settings, &last, &unusable) => {
-                            (DOMAIN, error.to_string())
+                            (DOMAIN, format!("its DNSSEC keys cannot be used: {error}"))
                         }
                         Err(error) => {
                             let (config, signer, instead) = self.without_keys(config, &signatures);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file or directory cannot be read.
-    #[error("dnssec: {}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read: {source}{}", file.display(), regular_file::reader_hint(source))]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -24,7 +24,7 @@ pub enum KeyProblem {
         source: io::Error,
     },
     /// The two files are no key of the domain.
-    #[error("dnssec: {}", with_base(base, error))]
+    #[error("{}", with_base(base, error))]
     Key {
         /// The base name of the two files.
         base: String,
@@ -32,12 +32,10 @@ pub enum KeyProblem {
         error: KeyError,
     },
     /// The zones below the domain are those of others.
-    #[error("dnssec: the domain \".\" cannot be signed: leave out -dnssec, or name another domain")]
+    #[error("the domain \".\" cannot be signed: leave out -dnssec, or name another domain")]
     RootDomain,
     /// The directory has no keys of the domain.
-    #[error(
-        "dnssec: {directory}: there is no key of {domain} in the directory, such as K{domain}+013+12345.key"
-    )]
+    #[error("{directory}: there is no key of {domain} in the directory, such as K{domain}+013+12345.key")]
     Empty {
         /// The directory.
         directory: String,

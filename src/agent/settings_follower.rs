@@ -473,11 +473,7 @@ mod tests {
         fixture.put(r#"{"ttl":61,"dnssec":["/no/Kx.+013+00001"]}"#);
         fixture.follower.read_store();
         assert_eq!(fixture.values().0, 61);
-        assert!(
-            fixture.values().2.contains("field \"dnssec\": dnssec: /no/Kx.+013+00001"),
-            "{}",
-            fixture.values().2
-        );
+        assert!(fixture.values().2.contains("field \"dnssec\": /no/Kx.+013+00001"), "{}", fixture.values().2);
     }
 
     #[test]

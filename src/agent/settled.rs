@@ -11,6 +11,7 @@ use crate::config::{
     Arguments, Config, GivenTexts, HostIdentity, Instead, Layers, RefusedSetting, SettingOrigin, Spec,
     ValuesBefore,
 };
+use crate::regular_file::reader_hint;
 use crate::source::etcd::EtcdError;
 use std::collections::BTreeMap;
 
@@ -103,7 +104,7 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
         found.push(Unusable { setting: "local", reason: problem.reason.to_string(), stays: None });
     }
     if let Some(Err(error)) = spec.records.as_ref().map(std::fs::read_dir) {
-        let reason = format!("the directory cannot be read: {error}");
+        let reason = format!("the directory cannot be read: {error}{}", reader_hint(&error));
         found.push(Unusable { setting: RECORDS, reason, stays: Some("the agent tries it again") });
     }
     if let Some(UnusableStateDir { reason, is_readable }) =
@@ -125,7 +126,8 @@ fn unusable_tls(spec: &Spec, error: EtcdError) -> Option<Unusable> {
             (setting, error.to_string(), None)
         }
         EtcdError::TlsFile { setting, file, reason } => {
-            let stays = "it stays, and is read again for each connection to etcd";
+            let stays =
+                "there is no other one that was good: once it is mended, systemctl reload skydns has it used";
             (setting, format!("{}: {reason}", file.display()), Some(stays))
         }
         _ => return None,

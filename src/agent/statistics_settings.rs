@@ -22,18 +22,16 @@ const WANTED: [Wanted; 11] = [
     Wanted { name: "PROMETHEUS_PATH", expected: "a path that begins with a slash", is_usable: is_path },
     Wanted { name: "PROMETHEUS_NAMESPACE", expected: "a metric name", is_usable: is_metric_name },
     Wanted { name: "PROMETHEUS_SUBSYSTEM", expected: "a metric name", is_usable: is_metric_name },
-    Wanted { name: "GRAPHITE_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "GRAPHITE_SERVER", expected: "a host and port, such as graphite.example.org:2003", is_usable: is_host_and_port },
     Wanted { name: "GRAPHITE_PREFIX", expected: "a name without blanks", is_usable: is_word },
-    Wanted { name: "INFLUX_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "INFLUX_SERVER", expected: "a host and port, such as influxdb.example.org:8086", is_usable: is_host_and_port },
     Wanted { name: "INFLUX_DATABASE", expected: "a name without control characters", is_usable: is_line },
     Wanted { name: "STATHAT_USER", expected: "an EZ key, which has no blanks", is_usable: is_word },
-    Wanted { name: "STATHAT_SERVER", expected: HOST_AND_PORT, is_usable: is_host_and_port },
+    Wanted { name: "STATHAT_SERVER", expected: "a host and port, such as relay.example.org:80", is_usable: is_host_and_port },
 ];
 
 /// The variable that narrows the page to one address.
 const ADDRESS: &str = "PROMETHEUS_ADDR";
-
-const HOST_AND_PORT: &str = "a host and port, such as graphite.example.org:2003";
 
 /// The variables of statistics that are used.
 #[derive(Default)]

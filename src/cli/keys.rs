@@ -127,7 +127,11 @@ pub(super) fn ds(words: &[String], spec: &Spec) -> ExitCode {
 fn configured(spec: &Spec) -> Result<Vec<PublicKey>, String> {
     let Keys { keys, problems, .. } = Keys::read(&spec.dnssec, &spec.domain.to_lowercase());
     match problems.first() {
-        Some(problem) => Err(problem.to_string()),
+        // The hint in its text is for the service.
+        Some(KeyProblem::Unreadable { file, source }) => {
+            Err(format!("ds: {}: cannot be read: {source}", file.display()))
+        }
+        Some(problem) => Err(format!("ds: {problem}")),
         None => Ok(keys.into_iter().map(|key| key.public).collect()),
     }
 }
@@ -138,9 +142,9 @@ fn named(words: &[String]) -> Result<Vec<PublicKey>, String> {
         let base = word.strip_suffix(".key").or_else(|| word.strip_suffix(".private")).unwrap_or(word);
         let file = systemd::credential(Path::new(&format!("{base}.key")));
         let content = regular_file::read(&file);
-        let content = content.map_err(|source| KeyProblem::Unreadable { file, source }.to_string())?;
+        let content = content.map_err(|error| format!("ds: {}: cannot be read: {error}", file.display()))?;
         let base = base.to_owned();
-        read_public(&content).map_err(|error| KeyProblem::Key { base, error }.to_string())
+        read_public(&content).map_err(|error| format!("ds: {}", KeyProblem::Key { base, error }))
     };
     words.iter().map(read).collect()
 }

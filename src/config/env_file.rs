@@ -47,6 +47,9 @@ pub fn read(text: &str) -> VariablesFile {
     reader.read
 }
 
+/// Why a line is ignored that has no value.
+const NO_VALUE: &str = "the line has no \"=\": it has to be NAME=value, or begin with \"#\"";
+
 /// Why a line that opens a quote is ignored, with all that follows.
 const OPEN_QUOTE: &str = "a quote is not closed";
 
@@ -89,7 +92,7 @@ impl EnvFileReader {
                 (self.state, self.name_line) = (EnvFileState::Name, self.line);
                 self.name.push(c);
             }
-            EnvFileState::Name if newline => self.pass_over("no \"=\""),
+            EnvFileState::Name if newline => self.pass_over(NO_VALUE),
             EnvFileState::Name if c == '=' => self.state = EnvFileState::BeforeValue,
             EnvFileState::Name => self.name.push(c),
             EnvFileState::BeforeValue | EnvFileState::Value if newline => self.push(),
@@ -138,7 +141,7 @@ impl EnvFileReader {
     fn end(&mut self) {
         match self.state {
             EnvFileState::BeforeName | EnvFileState::Comment => {}
-            EnvFileState::Name => self.pass_over("no \"=\""),
+            EnvFileState::Name => self.pass_over(NO_VALUE),
             EnvFileState::BeforeValue | EnvFileState::Value | EnvFileState::Escape => self.push(),
             EnvFileState::Single | EnvFileState::Double | EnvFileState::DoubleEscape => {
                 self.pass_over(OPEN_QUOTE);

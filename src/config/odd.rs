@@ -20,7 +20,7 @@ impl Spec {
         let timeout = self.read_timeout;
         if timeout < SHORTEST_TIMEOUT {
             odd.push(format!(
-                "-rtimeout (read_timeout) is {timeout:?}, in which no upstream can answer: a number without a unit means nanoseconds"
+                "-rtimeout (read_timeout) is {timeout:?}, in which no upstream can answer (in the store, a number without a unit means nanoseconds)"
             ));
         } else if timeout > LONGEST_TIMEOUT {
             odd.push(format!(

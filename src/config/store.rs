@@ -81,8 +81,22 @@ fn fields(json: &[u8]) -> Result<serde_json::Map<String, Value>, String> {
     match serde_json::from_slice(json) {
         Ok(Value::Object(fields)) => Ok(fields),
         // An error of the decoder would quote a value of any other type, which may be a secret.
-        Ok(_) => Err("it is of another type".to_owned()),
+        Ok(other) => Err(format!("it is {}", type_text(&other))),
+        Err(_) if json.trim_ascii().is_empty() => Err("it is empty".to_owned()),
+        Err(error) if error.is_eof() => Err(format!("it ends too early, in line {}", error.line())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The type of a value, for a person.
+fn type_text(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 

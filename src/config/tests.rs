@@ -149,6 +149,12 @@ fn wrong_settings_are_all_named_with_their_place() {
         assert!(settings.problems[0].to_string().contains("is not a JSON object"), "{json}");
         assert_eq!(settings.spec, Spec::default());
     }
+    for (json, told) in
+        [(" ", "it is empty"), ("[]", "it is an array"), ("{", "it ends too early, in line 1")]
+    {
+        let error = stored(&Spec::default(), json.as_bytes()).expect_err("wrong");
+        assert!(error.contains(&format!("not a JSON object: {told}")), "{error}");
+    }
 }
 
 #[test]

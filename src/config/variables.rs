@@ -5,6 +5,7 @@ use super::odd::statistics_without_partner;
 use super::origin::{Place, SettingOrigin};
 use super::refused::{Instead, RefusedSetting};
 use super::unknown;
+use crate::regular_file::reader_hint;
 use crate::shown::quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -100,7 +101,7 @@ impl Variables {
     /// process, nothing that it sets is missing.
     pub fn add_unreadable(&mut self, file: &Path, error: &io::Error, is_passed: bool) {
         let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
-        let hint = if is_forbidden { " (the user skydns has to be able to read it)" } else { "" };
+        let hint = reader_hint(error);
         let (origin, reason) =
             (SettingOrigin::File(file.to_owned()), format!("cannot be read: {error}{hint}"));
         let instead = Instead::Told("the last good values of what it sets stay");
@@ -151,7 +152,10 @@ mod tests {
         let refused: Vec<_> = variables.refused().iter().map(ToString::to_string).collect();
         assert_eq!(
             refused,
-            ["/a:3: no \"=\"", "/b:3: SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one"]
+            [
+                "/a:3: the line has no \"=\": it has to be NAME=value, or begin with \"#\"",
+                "/b:3: SKYDNS_TLT: no setting has this name; SKYDNS_TTL is the nearest one"
+            ]
         );
         assert_eq!(variables.notices(), ["/b:4: ETCD_NAME: the agent has no such setting"]);
     }

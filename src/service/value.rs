@@ -121,6 +121,7 @@ fn read_fields(text: &str) -> Result<Fields, ValueError> {
     match fields.and_then(|fields| json.end().map(|()| fields)) {
         Ok(Ok(fields)) => Ok(fields),
         Ok(Err(found)) => Err(ValueError::NotObject { found }),
+        Err(_) if text.trim_ascii().is_empty() => Err(ValueError::NotJson("it is empty".to_owned())),
         Err(error) => Err(ValueError::NotJson(error.to_string())),
     }
 }

@@ -74,6 +74,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     report.judges(are_asked(&SOURCE_SETTINGS));
     layers.variables.notices().iter().for_each(|notice| report.note(notice));
     let spec = &settled.spec;
+    let mut keys_origin = settled.origin(DNSSEC).to_string();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),
@@ -87,7 +88,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
             refusals(&publisher, &mut report);
             let names = publisher.status().borrow().names;
             report.found(&counted(names, "name"));
-            (stored(spec, &publisher, &mut report), Some(publisher))
+            (stored(spec, &mut keys_origin, &publisher, &mut report), Some(publisher))
         }
         Err(error) => {
             report.problem(ProblemKind::Setting, &error);
@@ -106,7 +107,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     report.judges(are_asked(&["nameservers", "resolv-conf"]));
     upstreams(&spec, &mut report);
     report.judges(are_asked(&["dnssec", "domain"]));
-    keys(&spec, &mut report);
+    keys(&spec, &keys_origin, &mut report);
     report.end()
 }
 
@@ -152,8 +153,11 @@ fn noticeable(publisher: &Publisher, config: &Config, spec: &Spec, report: &Repo
     }
 }
 
-/// The settings with the store's configuration applied, if it can be used.
-fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
+/// The setting of DNSSEC keys.
+const DNSSEC: &str = "dnssec";
+
+/// The settings with the store's configuration applied, if it can be used. If it names DNSSEC keys, they come from there.
+fn stored(base: &Spec, keys_origin: &mut String, publisher: &Publisher, report: &mut Report) -> Spec {
     let key = Keyspace::new(&base.path_prefix).config_key();
     let Some((source, json)) = publisher.status().borrow().config() else {
         return base.clone();
@@ -168,6 +172,10 @@ fn stored(base: &Spec, publisher: &Publisher, report: &mut Report) -> Spec {
     }
     for refused in &settings.problems {
         report.problem(ProblemKind::Setting, &format!("{}: {}", source.name(), refused.problem()));
+    }
+    if settings.applied.has(DNSSEC) {
+        let origin = SettingOrigin::Store { key, field: DNSSEC.to_owned() };
+        *keys_origin = format!("{}: {origin}", source.name());
     }
     settings.spec
 }
@@ -211,12 +219,14 @@ fn upstreams(spec: &Spec, report: &mut Report) {
 }
 
 /// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.
-fn keys(spec: &Spec, report: &mut Report) {
+fn keys(spec: &Spec, origin: &str, report: &mut Report) {
     let Keys { keys, problems, notes } = Keys::read(&spec.dnssec, Zone::new(&spec.domain).domain());
     for key in keys {
         let key = key.public;
         report.found(&format!("key {} of {}, algorithm {}", key.tag(), key.owner, key.algorithm.number()));
     }
-    problems.iter().for_each(|problem| report.problem(ProblemKind::Setting, problem));
+    for problem in problems {
+        report.problem(ProblemKind::Setting, &format!("{origin}: {problem}"));
+    }
     notes.iter().for_each(|note| report.note(note));
 }

@@ -184,7 +184,7 @@ fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, EtcdError> {
     regular_file::read(file).map_err(|error| EtcdError::TlsFile {
         setting,
         file: file.to_owned(),
-        reason: format!("cannot be read: {error}"),
+        reason: format!("cannot be read: {error}{}", regular_file::reader_hint(&error)),
     })
 }
 
