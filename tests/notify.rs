@@ -81,6 +81,32 @@ fn ready_comes_with_the_state_and_stopping_at_the_end() {
     assert_eq!(agent.process.wait().code(), Some(0));
 }
 
+#[test]
+fn a_page_that_is_missing_is_told_for_as_long_as_it_is_missing() {
+    let manager = Manager::new();
+    let file = manager.dir.path().join("page");
+    std::fs::write(&file, "mine").expect("a file");
+    let path = file.to_str().expect("a path");
+    let agent = manager.setup().variable("PROMETHEUS_ADDR", path).start();
+    let told = format!("refused: variable PROMETHEUS_ADDR: \"{path}\": there is a file of this name already");
+    assert!(manager.until("READY=1").contains(&told), "{}", agent.log());
+    manager.until(&format!(
+        "no metrics page: {path}: there is a file of this name already, and it is no socket"
+    ));
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), "mine");
+    std::fs::remove_file(&file).expect("removed");
+    eventually("the page is made", || agent.log().contains("metrics at /metrics on "));
+    let end = Instant::now() + PATIENCE;
+    while manager.until("STATUS=").contains("no metrics page") {
+        assert!(Instant::now() < end, "it is told for ever");
+    }
+
+    let nowhere =
+        manager.setup().variable("PROMETHEUS_ADDR", "192.0.2.1").variable("PROMETHEUS_PORT", "9153");
+    let _agent = nowhere.start();
+    manager.until("no metrics page: 192.0.2.1:9153: Cannot assign requested address");
+}
+
 fn reload(manager: &Manager, agent: &Agent) -> String {
     agent.process.signal("-HUP");
     let begun = manager.until("RELOADING=1");

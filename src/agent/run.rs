@@ -155,7 +155,8 @@ impl Start {
         let Serving { follower, forwarder, client_policy, prober, server } = serving;
         let SettledSettings { spec, statistics, used, origins, .. } = self.settled;
         let read = statistics_variables(&self.layers);
-        statistics::start(statistics, &self.counters, &self.publisher, &forwarder, &mut self.tasks);
+        let (tasks, notes) = (&mut self.tasks, self.notes.status.clone());
+        statistics::start(statistics, &self.counters, &self.publisher, &forwarder, (tasks, notes));
         let (probing, refreshing) = (Arc::clone(&forwarder), Arc::clone(&forwarder));
         self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
         self.tasks.spawn("the prober of upstreams", async move { probing.probe_upstreams().await });

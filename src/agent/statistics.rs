@@ -1,9 +1,11 @@
 //! Statistics that leave the agent: the metrics page, and servers that they are sent to.
 
+use super::status::StatusNotes;
 use super::tasks::Tasks;
 use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, PagePlace, StatisticsSink};
 use crate::source::Publisher;
+use std::io;
 use std::sync::Arc;
 
 /// The settings of the metrics page.
@@ -32,34 +34,34 @@ pub(super) fn start(
     counters: &Arc<Metrics>,
     publisher: &Arc<Publisher>,
     forwarder: &Arc<Forwarder>,
-    tasks: &mut Tasks,
+    (tasks, notes): (&mut Tasks, StatusNotes),
 ) {
     for sink in statistics.sinks {
         tasks.spawn("the sender of statistics", metrics::push(sink, Arc::clone(counters)));
     }
     if let Some(settings) = statistics.page {
-        serve_page(settings, Arc::clone(counters), publisher, Arc::clone(forwarder), tasks);
+        let (publisher, status) = (Arc::clone(publisher), publisher.status());
+        let (counters, forwarder, names) =
+            (Arc::clone(counters), Arc::clone(forwarder), settings.names.clone());
+        let page = move || {
+            let status = status.borrow().clone();
+            metrics::page(&counters, &names, &status, &forwarder.report(), publisher.refusals().count())
+        };
+        tasks.spawn("the metrics page", serve_page(settings, page, notes));
     }
 }
 
-/// Starts the metrics page.
-fn serve_page(
+/// Serves the metrics page, for ever. While it cannot be served, the status line says so.
+async fn serve_page(
     settings: MetricsSettings,
-    counters: Arc<Metrics>,
-    publisher: &Arc<Publisher>,
-    forwarder: Arc<Forwarder>,
-    tasks: &mut Tasks,
+    page: impl Fn() -> String + Send + Sync + 'static,
+    notes: StatusNotes,
 ) {
-    let (publisher, status) = (Arc::clone(publisher), publisher.status());
-    let names = settings.names;
-    let page = move || {
-        let status = status.borrow().clone();
-        metrics::page(&counters, &names, &status, &forwarder.report(), publisher.refusals().count())
-    };
-    tasks.spawn("the metrics page", async move {
-        // A port that another program has must not end the DNS of the host, so the page waits for the port.
-        let listener = metrics::listen(&settings.place).await;
-        log::info!("metrics at {} on {}", settings.path, settings.place);
-        metrics::serve(listener, settings.path, page).await;
-    });
+    let MetricsSettings { place, path, .. } = settings;
+    // A port that another program has must not end the DNS of the host, so the page waits for the port.
+    let missing = |error: &io::Error| notes.set_page(Some(&format!("{place}: {error}")));
+    let listener = metrics::listen(&place, missing).await;
+    notes.set_page(None);
+    log::info!("metrics at {path} on {place}");
+    metrics::serve(listener, path, page).await;
 }

@@ -2,7 +2,7 @@
 
 use super::statistics::{MetricsSettings, Statistics};
 use crate::config::{GivenTexts, Instead, RefusedSetting, SettingOrigin, Variables, without_user};
-use crate::metrics::{MetricNames, PagePlace, StatisticsSink};
+use crate::metrics::{self, MetricNames, PagePlace, StatisticsSink};
 use crate::shown::quoted;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,15 +19,31 @@ struct Wanted {
 const WANTED: [Wanted; 11] = [
     Wanted { name: ADDRESS, expected: "an IP address, or the path of a Unix socket", is_usable: is_place },
     Wanted { name: "PROMETHEUS_PORT", expected: "a port (0 to 65535)", is_usable: is_port },
-    Wanted { name: "PROMETHEUS_PATH", expected: "a path that begins with a slash", is_usable: is_path },
+    Wanted {
+        name: "PROMETHEUS_PATH",
+        expected: "a path of a URL: it begins with a slash, and has no blanks",
+        is_usable: is_path,
+    },
     Wanted { name: "PROMETHEUS_NAMESPACE", expected: "a metric name", is_usable: is_metric_name },
     Wanted { name: "PROMETHEUS_SUBSYSTEM", expected: "a metric name", is_usable: is_metric_name },
-    Wanted { name: "GRAPHITE_SERVER", expected: "a host and port, such as graphite.example.org:2003", is_usable: is_host_and_port },
+    Wanted {
+        name: "GRAPHITE_SERVER",
+        expected: "a host and port, such as graphite.example.org:2003",
+        is_usable: is_host_and_port,
+    },
     Wanted { name: "GRAPHITE_PREFIX", expected: "a name without blanks", is_usable: is_word },
-    Wanted { name: "INFLUX_SERVER", expected: "a host and port, such as influxdb.example.org:8086", is_usable: is_host_and_port },
+    Wanted {
+        name: "INFLUX_SERVER",
+        expected: "a host and port, such as influxdb.example.org:8086",
+        is_usable: is_host_and_port,
+    },
     Wanted { name: "INFLUX_DATABASE", expected: "a name without control characters", is_usable: is_line },
     Wanted { name: "STATHAT_USER", expected: "an EZ key, which has no blanks", is_usable: is_word },
-    Wanted { name: "STATHAT_SERVER", expected: "a host and port, such as relay.example.org:80", is_usable: is_host_and_port },
+    Wanted {
+        name: "STATHAT_SERVER",
+        expected: "a host and port, such as relay.example.org:80",
+        is_usable: is_host_and_port,
+    },
 ];
 
 /// The variable that narrows the page to one address.
@@ -45,13 +61,22 @@ impl Statistics {
     pub fn read(variables: &Variables, last_good: &GivenTexts) -> (Self, Vec<RefusedSetting>, GivenTexts) {
         let mut read = UsedVariables::default();
         WANTED.iter().for_each(|wanted| read.take(wanted, variables, last_good));
-        let UsedVariables { used, refused } = read;
+        let UsedVariables { mut used, mut refused } = read;
         let variable = |name: &str| match WANTED.iter().any(|wanted| wanted.name == name) {
             true => used.get(name).cloned(),
             false => variables.get(name).map(|variable| variable.value.clone()),
         };
-        let page = page(variable);
-        let sinks = StatisticsSink::from_variables(variable);
+        let (page, sinks) = (page(variable), StatisticsSink::from_variables(variable));
+        if let Some(problem) = page.as_ref().and_then(|page| metrics::place_problem(&page.place)) {
+            let place = variables.get(ADDRESS).and_then(|variable| variable.place.clone());
+            // It is no good value for another start.
+            let address = used.remove(ADDRESS).unwrap_or_default();
+            refused.push(RefusedSetting {
+                origin: SettingOrigin::Variable { name: ADDRESS.to_owned(), place },
+                reason: format!("\"{}\": {problem}", quoted(&address)),
+                instead: Instead::Told("the agent tries again until it can make the page there"),
+            });
+        }
         (Self { page, sinks }, refused, used)
     }
 }
@@ -116,8 +141,9 @@ fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
 }
 
+/// What a scraper can ask for: the part before a query, in ASCII.
 fn is_path(text: &str) -> bool {
-    text.starts_with('/')
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#'))
 }
 
 fn is_metric_name(text: &str) -> bool {
@@ -178,6 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_cannot_be_made_is_refused_and_tried_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(at("file"), "mine").expect("a file");
+        let long = at(&"x".repeat(100));
+        for (path, told) in [
+            (at("none/page"), "no socket can be made in "),
+            (at("file"), "there is a file of this name already, and it is no socket"),
+            (long, "has at most 107 octets"),
+        ] {
+            let last_good = [(ADDRESS, "127.0.0.1")];
+            let (statistics, refused) = read(&[(ADDRESS, &path)], &last_good);
+            assert_eq!(statistics.page.map(|page| page.place.to_string()), Some(path));
+            assert!(refused[0].contains(told) && refused[0].contains("tries again"), "{refused:?}");
+        }
+        assert_eq!(read(&[(ADDRESS, &at("page"))], &[]).1, [""; 0]);
+    }
+
+    #[test]
     fn a_variable_that_cannot_be_used_costs_itself() {
         let bad = [("PROMETHEUS_PORT", "9153"), ("PROMETHEUS_PATH", "metrics"), ("GRAPHITE_SERVER", "x")];
         let (statistics, refused) = read(&bad, &[("GRAPHITE_SERVER", "old:2003")]);
@@ -186,11 +231,14 @@ mod tests {
         assert_eq!(
             refused,
             [
-                "variable PROMETHEUS_PATH: \"metrics\" is not a path that begins with a slash; the default is used",
+                "variable PROMETHEUS_PATH: \"metrics\" is not a path of a URL: it begins with a slash, and has no blanks; the default is used",
                 "variable GRAPHITE_SERVER: \"x\" is not a host and port, such as graphite.example.org:2003; \
                  old:2003, the last good value, stays"
             ]
         );
+        for path in ["/a b", "/a?b", "/a#b", "/\u{fc}"] {
+            assert_eq!(read(&[("PROMETHEUS_PATH", path)], &[]).1.len(), 1, "{path}");
+        }
         let place = |pairs: &[(&str, &str)]| read(pairs, &[]).0.page.map(|page| page.place.to_string());
         let port = ("PROMETHEUS_PORT", "9153");
         assert_eq!(place(&[port]).as_deref(), Some("port 9153 of all addresses"));

@@ -38,6 +38,8 @@ struct Problems {
     snapshot: Option<String>,
     /// Why the last good settings cannot be kept.
     unkept: Option<String>,
+    /// Why there is no metrics page.
+    page: Option<String>,
     /// The settings that are refused.
     refused: Vec<String>,
     /// Which keys of the store are not served.
@@ -89,6 +91,11 @@ impl StatusNotes {
         self.set(|problems| &mut problems.unkept, problem.map(ToOwned::to_owned));
     }
 
+    /// Notes why there is no metrics page; `None` if there is.
+    pub(super) fn set_page(&self, problem: Option<&str>) {
+        self.set(|problems| &mut problems.page, problem.map(ToOwned::to_owned));
+    }
+
     /// Notes the settings that are refused.
     pub(super) fn set_refused(&self, refused: Vec<String>) {
         self.set(|problems| &mut problems.refused, refused);
@@ -131,6 +138,7 @@ impl Problems {
         let refused = self.refused.iter().take(MAX_REFUSED).map(|text| format!("refused: {text}"));
         let more = self.refused.len().saturating_sub(MAX_REFUSED);
         let more = (more > 0).then(|| format!("{more} more refused"));
+        let page = self.page.iter().map(|problem| format!("no metrics page: {problem}"));
         let others = [&self.unserved, &self.resolv_conf].into_iter().flatten().cloned();
         let reduced = self.reduced.iter().cloned();
         reduced
@@ -140,6 +148,7 @@ impl Problems {
             .chain(more)
             .chain(snapshot)
             .chain(unkept)
+            .chain(page)
             .chain(others)
             .collect()
     }
@@ -326,6 +335,7 @@ mod tests {
         let notes = StatusNotes::default();
         notes.set_snapshot(Some("disk full"));
         notes.set_reload(Some("no such flag"));
+        notes.set_page(Some("127.0.0.1:80: in use"));
         notes
             .set_stall(Some(Stall { period: Duration::from_millis(600), stalled: vec!["udp 0".to_owned()] }));
         let texts = notes.0.borrow().texts();
@@ -335,5 +345,6 @@ mod tests {
             "{texts:?}"
         );
         assert_eq!(texts[2], "no snapshot can be written: disk full");
+        assert_eq!(texts[3], "no metrics page: 127.0.0.1:80: in use");
     }
 }

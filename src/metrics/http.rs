@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::unistd::{AccessFlags, eaccess};
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::Permissions;
@@ -84,19 +85,49 @@ impl PageListener {
     }
 }
 
+/// Directories that the unit makes for the agent, when it starts.
+const UNIT_DIRECTORIES: [&str; 2] = ["/run/skydns", "/var/lib/skydns"];
+
+/// Maximum octets of the path of a Unix socket (unix(7): 108 with the octet that ends it).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Why there can be no page at a place, as far as files say; the address may come later.
+pub fn place_problem(place: &PagePlace) -> Option<String> {
+    let PagePlace::Socket(path) = place else { return None };
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Some(format!("the path of a Unix socket has at most {MAX_SOCKET_PATH} octets"));
+    }
+    if let Ok(about) = std::fs::symlink_metadata(path)
+        && !about.file_type().is_socket()
+    {
+        return Some(NO_SOCKET.to_owned());
+    }
+    let directory = path.parent()?;
+    if UNIT_DIRECTORIES.iter().any(|own| directory == Path::new(own)) {
+        return None;
+    }
+    let error = eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    Some(format!("no socket can be made in {}: {}", directory.display(), error.desc()))
+}
+
+/// What is said of another file in the place of the socket.
+const NO_SOCKET: &str = "there is a file of this name already, and it is no socket";
+
 /// Listens at a place; tries again until it is free.
 ///
-/// The first failure is logged.
-pub async fn listen(place: &PagePlace) -> PageListener {
+/// The first failure is logged; `note` is told each.
+pub async fn listen(place: &PagePlace, note: impl Fn(&io::Error)) -> PageListener {
     let mut logged = false;
     loop {
         match bind(place).await {
             Ok(listener) => return listener,
-            Err(error) if !logged => {
-                log::error!("metrics: cannot listen on {place}, trying again: {error}");
+            Err(error) => {
+                note(&error);
+                if !logged {
+                    log::error!("metrics: cannot listen on {place}, trying again: {error}");
+                }
                 logged = true;
             }
-            Err(_) => {}
         }
         tokio::time::sleep(LISTEN_RETRY_PAUSE).await;
     }
@@ -116,8 +147,10 @@ async fn bind(place: &PagePlace) -> io::Result<PageListener> {
 
 /// Binds a Unix socket, in the place of one that an earlier process left.
 fn bind_socket(path: &Path) -> io::Result<UnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(about) if about.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, NO_SOCKET)),
+        Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o666))?;

@@ -14,7 +14,7 @@ mod reply_stats;
 mod text_format;
 
 pub use counters::Metrics;
-pub use http::{PageListener, PagePlace, listen, serve};
+pub use http::{PageListener, PagePlace, listen, place_problem, serve};
 pub use labels::{AnsweredBy, ErrorCause, SocketWork};
 pub use page::page;
 pub use push::{StatisticsSink, push};

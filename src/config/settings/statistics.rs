@@ -41,7 +41,7 @@ pub const STATISTICS: [StatisticsVariable; 13] = [
         name: "PROMETHEUS_PATH",
         takes: "PATH",
         summary: "path of the metrics page",
-        details: "The path begins with a slash.",
+        details: "The path begins with a slash, and has no blanks.",
         default: DefaultValue::Value("/metrics"),
         example: "/metrics",
     },
