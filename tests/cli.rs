@@ -977,3 +977,30 @@ fn names_in_files_of_the_unit_do_not_depend_on_the_working_directory() {
     assert!(text.contains("problem: flag -records: the directory cannot be read"), "{text}");
     assert!(text.contains("problem: new.conf:1: SKYDNS_TTL: \"x\" is not a whole number"), "{text}");
 }
+
+#[test]
+fn a_private_key_of_another_certificate_is_told_before_etcd_is_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["one", "two"] {
+        let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"];
+        let files = ["/CN=client".to_owned(), "-keyout".to_owned(), at(name) + ".key"];
+        let mut openssl = Command::new("openssl");
+        run(openssl.args(new).args(files).args(["-out".to_owned(), at(name) + ".pem"]));
+    }
+    let check = |cert: &str, key: &str| {
+        let machines = ["check", "-offline", "-env-file", "/dev/null", "-machines", "https://127.0.0.1:1"];
+        outcome(skydns(&machines).args(["-tls-pem", &at(cert), "-tls-key", &at(key)]))
+    };
+    assert_eq!(check("one.pem", "one.key").0, 0);
+    let (code, text) = check("one.pem", "two.key");
+    let (cert, key) = (at("one.pem"), at("two.key"));
+    let told =
+        format!("problem: flag -tls-key: {key}: the private key is not that of the certificate {cert}\n");
+    assert!(code == 78 && text.contains(&told), "{code} {text}");
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/a", "{}")
+        .args(&["-machines", "https://127.0.0.1:1", "-tls-pem", &cert, "-tls-key", &key])
+        .start();
+    eventually("the agent tells it", || agent.log().contains(told["problem: ".len()..].trim_end()));
+}

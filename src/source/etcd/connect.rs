@@ -3,6 +3,9 @@
 use super::error::EtcdError;
 use crate::regular_file;
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use rustls::InconsistentKeys;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
@@ -94,9 +97,12 @@ impl EtcdSettings {
     pub fn tls_problems(&self) -> Vec<EtcdError> {
         let TlsFiles { ca_cert, cert, key } = &self.tls;
         let ca_cert = ca_cert.as_deref().and_then(|file| read_ca_cert(file).err());
-        let cert = cert.as_deref().and_then(|file| read_own_cert(file).err());
-        let key = key.as_deref().and_then(|file| read_key(file).err());
-        [ca_cert, cert, key].into_iter().flatten().collect()
+        let of_cert = cert.as_deref().and_then(|file| read_own_cert(file).err());
+        let mut of_key = key.as_deref().and_then(|file| read_key(file).err());
+        if let (Some(cert), Some(key), None, None) = (cert, key, &of_cert, &of_key) {
+            of_key = read_identity(cert, key).err();
+        }
+        [ca_cert, of_cert, of_key].into_iter().flatten().collect()
     }
 
     /// Connects to one endpoint, and logs in if there is a user. With `Reads::Current`, the server refuses requests while it
@@ -147,7 +153,8 @@ impl TlsFiles {
             None => options.with_native_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            options = options.identity(Identity::from_pem(read_own_cert(cert)?, read_key(key)?));
+            let (cert, key) = read_identity(cert, key)?;
+            options = options.identity(Identity::from_pem(cert, key));
         }
         Ok(options)
     }
@@ -177,6 +184,25 @@ fn read_key(file: &Path) -> Result<Vec<u8>, EtcdError> {
             file: file.to_owned(),
             reason: format!("no private key in PEM form: {error}"),
         }),
+    }
+}
+
+/// The content of the files of our own certificate and of its private key.
+fn read_identity(cert_file: &Path, key_file: &Path) -> Result<(Vec<u8>, Vec<u8>), EtcdError> {
+    let (cert, key) = (read_own_cert(cert_file)?, read_key(key_file)?);
+    let fail =
+        |reason: String| Err(EtcdError::TlsFile { setting: "tls-key", file: key_file.to_owned(), reason });
+    let first = certificates("tls-pem", cert_file, &cert)?;
+    let Ok(der) = PrivateKeyDer::from_pem_slice(&key) else { return Ok((cert, key)) };
+    let signing = match any_supported_type(&der) {
+        Ok(signing) => signing,
+        Err(error) => return fail(format!("a private key that cannot be used: {error}")),
+    };
+    match CertifiedKey::new(vec![first], signing).keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            fail(format!("the private key is not that of the certificate {}", cert_file.display()))
+        }
+        _ => Ok((cert, key)),
     }
 }
 
