@@ -1004,3 +1004,20 @@ fn a_private_key_of_another_certificate_is_told_before_etcd_is_asked() {
         .start();
     eventually("the agent tells it", || agent.log().contains(told["problem: ".len()..].trim_end()));
 }
+
+/// `journalctl -p err` shows why a start ended.
+#[test]
+fn in_the_journal_the_reason_of_an_end_is_an_error() {
+    for args in [&["-nonsense"][..], &["-addr", "x"], &["-strict", "-records", "/none"]] {
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let about = log.as_file().metadata().expect("metadata");
+        let mut command = skydns(args);
+        command.env("JOURNAL_STREAM", format!("{}:{}", about.dev(), about.ino()));
+        let status = command.stderr(log.reopen().expect("a file")).status().expect("a status");
+        assert!(status.code().is_some_and(|code| code >= 64), "{status}");
+        let text = fs::read_to_string(log.path()).expect("a log");
+        assert!(!text.is_empty() && text.lines().all(|line| line.starts_with("<3>skydns: ")), "{text}");
+        let (_, elsewhere) = outcome(&mut skydns(args));
+        assert!(elsewhere.starts_with("skydns: "), "{elsewhere}");
+    }
+}

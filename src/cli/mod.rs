@@ -21,6 +21,7 @@ use crate::lock::lock;
 use crate::logging::{self, LogError};
 use crate::server;
 use crate::shown::{quoted, short_line};
+use crate::systemd;
 use environment::Environment;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -262,10 +263,11 @@ fn say(text: &dyn Display) {
     print(&format!("{}\n", short_line(&text.to_string())));
 }
 
-/// Prints one line about something that is wrong.
+/// Prints one line about something that is wrong. In the journal it has the priority of an error: it may say why the unit fails.
 fn complain(problem: &dyn Display) {
+    let prefix = if systemd::stderr_is_journal() { systemd::journal_prefix(log::Level::Error) } else { "" };
     // Standard error may be closed.
-    let _ = writeln!(io::stderr(), "skydns: {}", short_line(&problem.to_string()));
+    let _ = writeln!(io::stderr(), "{prefix}skydns: {}", short_line(&problem.to_string()));
 }
 
 fn fail(code: u8, error: &dyn Display) -> ExitCode {
