@@ -2,6 +2,8 @@
 
 use super::spec::Spec;
 use super::variables::Variables;
+use crate::service::Keyspace;
+use crate::shown::quoted;
 use std::time::Duration;
 
 /// No answer of another host comes sooner than this.
@@ -12,6 +14,9 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Services move within this time: a day.
 const LONGEST_TTL: u32 = 86_400;
+
+/// Labels of names that people use outside of their own domain: example.org has two.
+const USUAL_LABELS: u8 = 2;
 
 impl Spec {
     /// Says which values are odd, and what they do.
@@ -42,7 +47,38 @@ impl Spec {
                 self.domain
             ));
         }
+        if self.ndots > USUAL_LABELS && !self.no_rec {
+            odd.push(format!(
+                "-ndots (SKYDNS_NDOTS) is {}: names with fewer labels, such as example.org, have no addresses",
+                self.ndots
+            ));
+        }
+        odd.extend(self.of_store());
         odd.extend(self.without_partner());
+        odd
+    }
+
+    /// Says what is odd about where the store is.
+    fn of_store(&self) -> Vec<String> {
+        let mut odd = Vec::new();
+        let prefix = &self.path_prefix;
+        let inner = prefix.trim_matches('/');
+        if inner.split('/').any(|level| matches!(level, "" | "." | "..")) && !inner.is_empty() {
+            let keyspace = Keyspace::new(prefix);
+            odd.push(format!(
+                "-path-prefix (SKYDNS_PATH_PREFIX) is \"{}\": keys of the store begin with {}, as it is written",
+                quoted(prefix),
+                quoted(keyspace.root())
+            ));
+        }
+        let has_no_port = |url: &&String| url.split_once("://").is_some_and(|(_, host)| !has_port(host));
+        if let Some(url) = self.machines.iter().find(has_no_port) {
+            let port = if url.starts_with("https://") { 443 } else { 80 };
+            odd.push(format!(
+                "-machines (ETCD_MACHINES): {} names no port, so that it is {port}; that of etcd is 2379",
+                quoted(url)
+            ));
+        }
         odd
     }
 
@@ -86,6 +122,11 @@ impl Spec {
     }
 }
 
+/// Whether a host, of which IPv6 addresses have brackets, is followed by a port.
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
 /// Variables of statistics that need others: those that do nothing alone, one that they need, and what there is not without it.
 const STATISTICS_PARTNERS: [(&[&str], &str, &str); 5] = [
     (
@@ -98,6 +139,30 @@ const STATISTICS_PARTNERS: [(&[&str], &str, &str); 5] = [
     (&["INFLUX_PASSWORD"], "INFLUX_USER", "the password is not used"),
     (&["STATHAT_SERVER"], "STATHAT_USER", "nothing is sent to StatHat"),
 ];
+
+/// A variable, which of its values count as another one or as none, and what that does.
+type OtherValue = (&'static str, fn(&str) -> bool, &'static str);
+
+const OTHER_VALUES: [OtherValue; 2] = [
+    ("PROMETHEUS_PORT", |text| text.parse() == Ok(0_u16), "there is no metrics page"),
+    (
+        "SKYDNS_RCACHE",
+        |text| text.starts_with('-'),
+        "it counts as 0, so that answers of upstreams are not cached",
+    ),
+];
+
+/// Says which variables have a value that counts as another one, or as none.
+pub(super) fn values_that_count_as_others(variables: &Variables) -> Vec<String> {
+    let mut told = Vec::new();
+    for (name, is_other, what) in OTHER_VALUES {
+        if let Some(variable) = variables.get(name).filter(|variable| is_other(&variable.value)) {
+            let place = variable.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+            told.push(format!("{place}{name} is {}: {what}", quoted(&variable.value)));
+        }
+    }
+    told
+}
 
 /// Says which variables of statistics do nothing, because another one that they need is not set.
 pub(super) fn statistics_without_partner(variables: &Variables) -> Vec<String> {
@@ -182,6 +247,38 @@ mod tests {
         variables.set("GRAPHITE_PREFIX", "x".to_owned());
         variables.add_unreadable(std::path::Path::new("/f"), &std::io::Error::other("a pipe"), true);
         assert_eq!(variables.notices(), [""; 0], "the server may be in the file");
+    }
+
+    #[test]
+    fn values_that_do_something_else_than_they_say_are_told() {
+        let told = |change: fn(&mut Spec)| {
+            let mut spec = Spec::default();
+            change(&mut spec);
+            spec.oddities().join("\n")
+        };
+        assert!(told(|spec| spec.ndots = 3).contains("such as example.org, have no addresses"));
+        assert_eq!(told(|spec| (spec.ndots, spec.no_rec) = (3, true)), "");
+        let levels = told(|spec| spec.path_prefix = "..//x".to_owned());
+        assert!(levels.contains("keys of the store begin with /../x/"), "{levels}");
+        assert_eq!(told(|spec| spec.path_prefix = "/sites/west/".to_owned()), "");
+        for (url, port) in [("http://10.0.0.1", "80"), ("http://[::1]", "80"), ("https://etcd", "443")] {
+            let spec = Spec { machines: vec![url.to_owned()], ..Spec::default() };
+            let told = spec.oddities().join("\n");
+            assert!(told.contains(&format!("{url} names no port, so that it is {port}")), "{told}");
+        }
+        let machines = ["http://10.0.0.1:2379", "http://[::1]:2379"].map(str::to_owned).into();
+        assert_eq!(Spec { machines, ..Spec::default() }.oddities(), [""; 0]);
+
+        let mut variables = Variables::default();
+        variables.set("PROMETHEUS_PORT", "0".to_owned());
+        variables.set("SKYDNS_RCACHE", "-1".to_owned());
+        assert_eq!(
+            variables.notices(),
+            [
+                "PROMETHEUS_PORT is 0: there is no metrics page",
+                "SKYDNS_RCACHE is -1: it counts as 0, so that answers of upstreams are not cached"
+            ]
+        );
     }
 
     #[test]

@@ -61,6 +61,11 @@ fn all_names() -> impl Iterator<Item = &'static str> {
 
 /// The known name that is most like another one; `None` if none is like it.
 fn nearest(name: &str) -> Option<&'static str> {
+    // The right name with the beginning of others: settings of etcd begin with ETCD_.
+    let of_etcd = name.strip_prefix(OWN_PREFIX).map(|own| format!("ETCD_{own}"));
+    if let Some(known) = all_names().find(|known| of_etcd.as_deref() == Some(known)) {
+        return Some(known);
+    }
     let (distance, nearest) = all_names().map(|known| (distance(name, known), known)).min()?;
     // A third of the letters beside the prefix: enough for a mistake in typing, too little for another word.
     let own = name.split_once('_').map_or(name.len(), |(_, own)| own.chars().count());
@@ -100,6 +105,8 @@ mod tests {
             ("SKYDNS_NAMESERVER", "SKYDNS_NAMESERVERS"),
             ("SKYDNS_ROUNDROBIN", "SKYDNS_ROUND_ROBIN"),
             ("SKYDNS_DNSEC", "SKYDNS_DNSSEC"),
+            ("SKYDNS_MACHINES", "ETCD_MACHINES"),
+            ("SKYDNS_PASSWORD", "ETCD_PASSWORD"),
         ] {
             assert_eq!(judge(name), Judgement::Refused);
             assert_eq!(reason(name), format!("no setting has this name; {meant} is the nearest one"));

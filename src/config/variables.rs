@@ -1,7 +1,7 @@
 //! Variables of the process and of files, merged: where several set the same variable, the last file wins.
 
 use super::env_file::VariablesFile;
-use super::odd::statistics_without_partner;
+use super::odd::{statistics_without_partner, values_that_count_as_others};
 use super::origin::{Place, SettingOrigin};
 use super::refused::{Instead, RefusedSetting};
 use super::unknown;
@@ -116,7 +116,7 @@ impl Variables {
 
     /// Names in the files that mean nothing here, and variables of statistics that do nothing alone, each with its place.
     pub fn notices(&self) -> Vec<String> {
-        [self.notices.clone(), statistics_without_partner(self)].concat()
+        [self.notices.clone(), statistics_without_partner(self), values_that_count_as_others(self)].concat()
     }
 
     /// Whether a variable that is not set may have been meant by a line that sets nothing: then its last good value counts.
