@@ -242,6 +242,23 @@ fn the_reload_command_waits_and_tells_what_is_refused() {
 }
 
 #[test]
+fn a_directory_of_records_that_is_back_is_refused_no_more() {
+    let manager = Manager::new();
+    let agent = manager.setup().start();
+    manager.until("READY=1");
+    let (records, away) = (agent.records(), agent.records().with_file_name("away"));
+    std::fs::rename(&records, &away).expect("moved");
+    let ready = reload(&manager, &agent);
+    let told = format!("flag -records: the directory {} cannot be read: No such file", records.display());
+    assert!(ready.contains(&format!("STATUS=refused: {told}")), "{ready}");
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"], "the names of before stay");
+    std::fs::rename(&away, &records).expect("moved");
+    eventually("it ends by itself", || agent.log().contains(&format!("not refused any more: {told}")));
+    let status = manager.until("STATUS=1 name; files in sync");
+    assert!(!status.contains("refused"), "{status}");
+}
+
+#[test]
 fn a_reload_changes_the_sources_once_the_new_ones_are_read() {
     let manager = Manager::new();
     let (one, mut two) = (Etcd::start(), Etcd::start());
@@ -265,11 +282,28 @@ fn a_reload_changes_the_sources_once_the_new_ones_are_read() {
     write(&two.endpoint());
     two.kill();
     let ready = reload(&manager, &agent);
-    assert!(ready.contains("refused: the new sources cannot be read, those in use stay: etcd: "), "{ready}");
+    let told = format!(
+        "refused: {}:1: ETCD_MACHINES: the new sources cannot be read, those in use stay: etcd: ",
+        file.display()
+    );
+    assert!(ready.contains(&told), "{ready}");
+    // What a refused setting says is not said twice.
+    std::fs::write(
+        &file,
+        format!("ETCD_MACHINES={}\nETCD_CACERT=/none.pem\n", two.endpoint().replace("http:", "https:")),
+    )
+    .expect("a file");
+    let ready = reload(&manager, &agent);
+    let told = format!("refused: {}:2: ETCD_CACERT: /none.pem: cannot be read", file.display());
+    assert!(ready.contains(&told) && ready.contains("; the sources in use stay"), "{ready}");
+    assert!(
+        agent.log().contains("reloaded, but 1 setting is refused") && !agent.log().contains("2 settings")
+    );
     assert_eq!(agent.data("x.skydns.local.", RecordType::A), ["10.0.1.1"]);
     one.put("/skydns/local/skydns/x", r#"{"host":"10.0.1.2"}"#);
     eventually("the old source goes on", || agent.data("x.skydns.local.", RecordType::A) == ["10.0.1.2"]);
 
+    write(&two.endpoint());
     two.run();
     let ready = reload(&manager, &agent);
     assert!(!ready.contains("failed"), "{ready}");

@@ -175,7 +175,7 @@ const BAD_SETTINGS: [BadSetting; 16] = [
         "a records directory",
         "echo SKYDNS_RECORDS=/etc/skydns/none > /etc/skydns/skydns.conf.d/50-bad.conf",
         DROP_IN,
-        "50-bad.conf:1: SKYDNS_RECORDS: the directory cannot be read: No such file",
+        "50-bad.conf:1: SKYDNS_RECORDS: the directory /etc/skydns/none cannot be read: No such file",
     ),
     bad(
         "a variable of metrics",
@@ -306,7 +306,7 @@ fn what_an_operator_asks_for_is_what_the_unit_does() {
     assert_eq!(machine.run("skydns check -offline | tail -1"), "everything is in order");
     machine.run("chmod 700 /etc/skydns/records");
     let (success, text) = machine.try_run("skydns check -offline -records /etc/skydns/records");
-    assert!(!success && text.contains("the directory cannot be read: Permission denied"), "{text}");
+    assert!(!success && text.contains("/etc/skydns/records cannot be read: Permission denied"), "{text}");
     machine.run("chmod 755 /etc/skydns/records");
     // As Ansible has a file validated.
     machine.run("install -m 600 /dev/null /root/new.conf; echo SKYDNS_TTL=x > /root/new.conf");

@@ -5,9 +5,10 @@ mod support;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 use support::etcd::Etcd;
-use support::{Agent, Setup, error_code, eventually, run};
+use support::{Agent, Process, Setup, error_code, eventually, run};
 
 /// A site of one etcd, and a host's state directory.
 struct Site {
@@ -231,7 +232,7 @@ fn systemds_state_directory_counts_when_no_other_is_named() {
     eventually("in sync", || agent.log().contains("in sync"));
     stop(&mut agent);
     assert!(site.file().exists());
-    let mode = run(std::process::Command::new("stat").args(["-c", "%a"]).arg(site.file()));
+    let mode = run(Command::new("stat").args(["-c", "%a"]).arg(site.file()));
     assert_eq!(mode.trim(), "600");
 }
 
@@ -254,7 +255,7 @@ fn a_state_directory_that_cannot_be_used_leaves_systemds_in_use() {
         let told = format!("{path}:2: SKYDNS_STATE_DIR: no file can be made in the directory {unusable}: ");
         eventually("it is refused", || agent.log().contains(&told));
         assert_eq!(agent.data("a.site.local.", RecordType::A), ["10.0.0.1"], "{unusable}");
-        let check = std::process::Command::new(env!("CARGO_BIN_EXE_skydns"))
+        let check = Command::new(env!("CARGO_BIN_EXE_skydns"))
             .args(["check", "-offline", "-env-file", &path])
             .output()
             .expect("a check");
@@ -262,6 +263,52 @@ fn a_state_directory_that_cannot_be_used_leaves_systemds_in_use() {
         assert!(check.status.code() == Some(78) && text.contains(&told), "{text}");
         stop(&mut agent);
     }
+}
+
+/// A command for which a directory is /etc.
+fn with_etc(etc: &Path, of: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount --bind \"$0\" /etc && exec \"$@\"").arg(etc).arg(of.get_program()).args(of.get_args());
+    command
+}
+
+#[test]
+fn the_default_directory_of_records_is_missed_when_it_is_gone() {
+    let (etc, state) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (records, away) = (etc.path().join("skydns/records"), etc.path().join("away"));
+    std::fs::create_dir_all(records.join("local/skydns")).expect("a directory");
+    std::fs::write(records.join("local/skydns/a"), r#"{"host":"10.0.0.1"}"#).expect("a file");
+    let state = state.path().to_str().expect("a path");
+    let start = || {
+        let (of, port, dir) = Setup::new().args(&["-state-dir", state]).command();
+        let log = std::fs::File::create(dir.path().join("log")).expect("a file");
+        let process = Process::spawn(with_etc(etc.path(), &of).stderr(log));
+        let agent = Agent { process, port, dir };
+        eventually("the agent is ready", || agent.log().contains("upstreams: "));
+        agent
+    };
+    let told = "/etc/skydns/records: the directory of records, which was in use, is gone";
+    let mut agent = start();
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    std::fs::rename(&records, &away).expect("moved");
+    agent.process.signal("-HUP");
+    eventually("reloaded", || agent.log().contains("reloaded, but 1 setting is refused"));
+    assert!(agent.log().contains(&format!("refused: {told}")), "{}", agent.log());
+    assert!(!agent.log().contains("the new sources"), "etcd is not to blame: {}", agent.log());
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"], "the names of before stay");
+    stop(&mut agent);
+    let agent = start();
+    assert!(agent.log().contains(&format!("refused: {told}")), "{}", agent.log());
+    assert_eq!(rcode(&agent, "a.skydns.local."), ResponseCode::ServFail, "nothing is denied");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_skydns"));
+    check.args(["check", "-offline", "-state-dir", state]);
+    let check = with_etc(etc.path(), &check).output().expect("a check");
+    let text = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.code() == Some(78) && text.contains(&format!("problem: {told}")), "{text}");
+    std::fs::rename(&away, &records).expect("moved");
+    eventually("it is read", || agent.data("a.skydns.local.", RecordType::A) == ["10.0.0.1"]);
+    eventually("the refusal ends", || agent.log().contains(&format!("not refused any more: {told}")));
 }
 
 #[test]

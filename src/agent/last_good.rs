@@ -4,6 +4,7 @@
 //! No passwords, keys or other content of files are kept, but texts of settings, fields of the store's configuration, and
 //! whether zones were signed.
 
+use super::default_records;
 use super::keeper::Keeper;
 use super::state_dir;
 use super::status::StatusNotes;
@@ -70,6 +71,12 @@ impl LastGood {
         {
             self.zones.remove(&other);
         }
+    }
+
+    /// Whether the default directory of records was used, without any value of a setting.
+    pub fn directories(&self) -> GivenTexts {
+        let used = self.given.get_key_value(default_records::USED);
+        used.map(|(name, text)| (name.clone(), text.clone())).into_iter().collect()
     }
 
     /// Notes the texts of flags and variables, without secrets, and where they come from.

@@ -47,7 +47,10 @@ impl RefusedSettings {
             texts.truncate(MAX_NAMED);
             texts.push(format!("{more} more settings; \"skydns check\" names all"));
         }
-        let mut all = lock(&self.by);
+        self.put(&mut lock(&self.by), by, texts);
+    }
+
+    fn put(&self, all: &mut BTreeMap<RefusedBy, Vec<String>>, by: RefusedBy, texts: Vec<String>) {
         let before = all.insert(by, texts).unwrap_or_default();
         let after = &all[&by];
         for text in after.iter().filter(|text| !before.contains(text)) {
@@ -59,6 +62,19 @@ impl RefusedSettings {
         let all: Vec<_> = all.values().flatten().cloned().collect();
         self.counters.settings_refused(all.len() as u64);
         self.notes.set_refused(all);
+    }
+
+    /// Ends one refusal of flags, variables and files: the agent has found out that it holds no more. `false` if it is not told.
+    pub(super) fn end(&self, text: &str) -> bool {
+        let mut all = lock(&self.by);
+        let mut given = all.get(&RefusedBy::Given).cloned().unwrap_or_default();
+        let told = given.len();
+        given.retain(|other| other != text);
+        let is_told = given.len() < told;
+        if is_told {
+            self.put(&mut all, RefusedBy::Given, given);
+        }
+        is_told
     }
 
     /// All that is refused.

@@ -21,7 +21,7 @@ use crate::forward::Forwarder;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
 use crate::shown::quoted;
-use crate::source::{Publisher, SourceId, Status};
+use crate::source::{Publisher, SourceId, SourceState, Status};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ pub(super) struct NewSettings {
     /// Where the setting of DNSSEC keys comes from.
     pub(super) keys_origin: SettingOrigin,
     pub(super) host: HostIdentity,
+    /// What is refused until the directory of records can be read.
+    pub(super) awaits_records: Option<String>,
     /// Gets a message when the settings are in use.
     pub(super) done: oneshot::Sender<()>,
 }
@@ -59,6 +61,8 @@ pub(super) struct SettingsFollower {
     base: Spec,
     keys_origin: SettingOrigin,
     host: HostIdentity,
+    /// What is refused until the directory of records can be read.
+    awaits_records: Option<String>,
     status: watch::Receiver<Status>,
     /// The store's configuration that was read last.
     stored: Option<(SourceId, Vec<u8>)>,
@@ -100,6 +104,7 @@ impl SettingsFollower {
             started: None,
             keys_origin: settled.origin("dnssec"),
             host,
+            awaits_records: settled.awaits_records.clone(),
             status: publisher.status(),
             stored: None,
             was_store_read: false,
@@ -170,12 +175,14 @@ impl SettingsFollower {
                     self.refresh_upstreams(&forwarder);
                     self.log_keys();
                     self.look_at_store();
+                    self.look_at_records();
                     if self.read_host() {
                         self.pass_on(&forwarder, &client_policy);
                     }
                 }
-                Some(NewSettings { spec, keys_origin, host, done }) = new_settings.recv() => {
+                Some(NewSettings { spec, keys_origin, host, awaits_records, done }) = new_settings.recv() => {
                     (self.base, self.keys_origin, self.host) = (spec, keys_origin, host);
+                    self.awaits_records = awaits_records;
                     self.take_settings();
                     self.pass_on(&forwarder, &client_policy);
                     // The reload is given up when the agent ends: then nobody receives this.
@@ -345,6 +352,14 @@ impl SettingsFollower {
     /// Tells what is noticeable in the store.
     fn look_at_store(&mut self) {
         self.store_notices.look(&self.config.load(), &Keyspace::new(&self.base.path_prefix));
+    }
+
+    /// Ends the refusal of the directory of records once the directory is read again.
+    fn look_at_records(&mut self) {
+        let is_read =
+            matches!(self.status.borrow().sources.get(&SourceId::Files), Some(SourceState::Synced { .. }));
+        // A reload tells it only after its settings are in use.
+        self.awaits_records.take_if(|text| is_read && self.notes.refused.end(text));
     }
 
     /// Replaces the forwarder's upstreams if resolv.conf or the configuration names others.

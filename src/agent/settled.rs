@@ -4,6 +4,7 @@
 //! itself, like one that cannot be parsed: its last good value is used, or else the default. A directory that could be read
 //! before, and certificates, stay as they are: they are tried again by what uses them.
 
+use super::default_records::{self, DEFAULT_RECORDS, DefaultRecords, TRIED_AGAIN};
 use super::source_settings;
 use super::state_dir::{self, UnusableStateDir};
 use super::statistics::Statistics;
@@ -14,6 +15,7 @@ use crate::config::{
 use crate::regular_file::reader_hint;
 use crate::source::etcd::EtcdError;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Settings that can be used, and what was refused on the way to them.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct SettledSettings {
     pub used: GivenTexts,
     /// Where these values come from, by the name of the setting.
     pub origins: BTreeMap<String, SettingOrigin>,
+    /// The text of what is refused until the directory of records can be read.
+    pub awaits_records: Option<String>,
 }
 
 impl SettledSettings {
@@ -47,6 +51,16 @@ struct Unusable {
 
 /// Makes the settings that can be used on this host, of a command line that can be parsed.
 pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> SettledSettings {
+    settle_with(layers, last_good, host, Path::new(DEFAULT_RECORDS))
+}
+
+/// The same with another default directory of records.
+fn settle_with(
+    layers: &Layers,
+    last_good: &GivenTexts,
+    host: &HostIdentity,
+    default_records: &Path,
+) -> SettledSettings {
     let mut before = ValuesBefore { last_good: last_good.clone(), ..ValuesBefore::default() };
     let (arguments, kept) = loop {
         let arguments = layers.settings(&before);
@@ -75,10 +89,23 @@ pub fn settle(layers: &Layers, last_good: &GivenTexts, host: &HostIdentity) -> S
         }
     };
     let (statistics, of_statistics, used) = Statistics::read(&layers.variables, last_good);
-    let Arguments { spec, refused, used: mut all_used, origins, .. } = arguments;
+    let origin = arguments.origin(RECORDS);
+    let Arguments { mut spec, refused, used: mut all_used, origins, .. } = arguments;
     all_used.extend(used);
-    let refused = [refused, kept, of_statistics].concat();
-    SettledSettings { spec, statistics, refused, used: all_used, origins }
+    let mut records_refused = kept.iter().find(|refused| refused.origin == origin).cloned();
+    let mut of_default = None;
+    if spec.records.is_none() {
+        let DefaultRecords { directory, refused } = default_records::look(default_records, last_good);
+        if let Some(directory) = &directory {
+            all_used.insert(default_records::USED.to_owned(), directory.display().to_string());
+        }
+        spec.default_records = directory;
+        of_default = refused;
+        records_refused.clone_from(&of_default);
+    }
+    let awaits_records = records_refused.map(|refused| refused.to_string());
+    let refused = [refused, kept, of_statistics, of_default.into_iter().collect()].concat();
+    SettledSettings { spec, statistics, refused, used: all_used, origins, awaits_records }
 }
 
 /// What is given for the other one of certificate and private key, if it has another last good value: if one goes back to
@@ -103,9 +130,12 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
     if let Err(problem) = Config::new(spec, host) {
         found.push(Unusable { setting: "local", reason: problem.reason.to_string(), stays: None });
     }
-    if let Some(Err(error)) = spec.records.as_ref().map(std::fs::read_dir) {
-        let reason = format!("the directory cannot be read: {error}{}", reader_hint(&error));
-        found.push(Unusable { setting: RECORDS, reason, stays: Some("the agent tries it again") });
+    if let Some(dir) = &spec.records
+        && let Err(error) = std::fs::read_dir(dir)
+    {
+        let hint = reader_hint(&error);
+        let reason = format!("the directory {} cannot be read: {error}{hint}", dir.display());
+        found.push(Unusable { setting: RECORDS, reason, stays: Some(TRIED_AGAIN) });
     }
     if let Some(UnusableStateDir { reason, is_readable }) =
         spec.state_dir.as_deref().and_then(state_dir::problem)
@@ -169,5 +199,37 @@ mod tests {
         ] {
             assert!(told.lines().any(|line| line.contains(setting) && line.contains(reason)), "{told}");
         }
+    }
+
+    #[test]
+    fn the_default_directory_of_records_stays_in_use_while_it_is_away() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let records = dir.path().join("records");
+        let settle_now = |layers: &Layers, used: &GivenTexts| {
+            settle_with(layers, used, &HostIdentity::default(), &records)
+        };
+        let unset = Layers::default();
+        let settled = settle_now(&unset, &GivenTexts::new());
+        assert_eq!((settled.spec.default_records, settled.refused), (None, Vec::new()));
+        std::fs::create_dir(&records).expect("a directory");
+        let served = settle_now(&unset, &settled.used);
+        assert_eq!(served.spec.default_records, Some(records.clone()));
+        std::fs::remove_dir(&records).expect("removed");
+        // What is used is kept, so the next process knows it as well.
+        let mut used = served.used;
+        for _ in 0..2 {
+            let settled = settle_now(&unset, &used);
+            assert_eq!(settled.spec.default_records, Some(records.clone()));
+            let told: Vec<_> = settled.refused.iter().map(ToString::to_string).collect();
+            assert!(told.len() == 1 && told[0].contains("which was in use, is gone"), "{told:?}");
+            assert_eq!(settled.awaits_records, told.into_iter().next());
+            used = settled.used;
+        }
+        // Another one that is configured is used in its place.
+        let dir = dir.path().display().to_string();
+        let configured = Layers { args: vec!["-records".to_owned(), dir], ..Layers::default() };
+        let settled = settle_now(&configured, &used);
+        assert_eq!((settled.spec.default_records, settled.refused), (None, Vec::new()));
+        assert!(!settled.used.contains_key(default_records::USED));
     }
 }

@@ -15,9 +15,6 @@ use hickory_proto::rr::Name;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The package's directory of records, used if it exists and no other directory is configured.
-const DEFAULT_RECORDS: &str = "/etc/skydns/records";
-
 /// All that determines the sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SourceSettings {
@@ -37,8 +34,7 @@ impl SourceSettings {
     /// # Errors
     /// There is a client certificate without its key, or a key without its certificate.
     pub(super) fn new(spec: &Spec) -> Result<Self, SourcesError> {
-        let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
-        let records = spec.records.clone().or_else(default);
+        let records = spec.records.clone().or_else(|| spec.default_records.clone());
         // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
         let uses_etcd = !spec.machines.is_empty() || spec.records.is_none();
         let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;

@@ -1,6 +1,7 @@
 //! Environment variables: those of the process, and those of the files of `-env-file` and `-conf-dir`, which a reload reads
 //! again.
 
+use crate::agent;
 use crate::config::{NAMES_OF_FILES, Spec, Variables, VariablesFile, read_env_file};
 use crate::lock::lock;
 use crate::regular_file;
@@ -13,6 +14,9 @@ use std::sync::Mutex;
 /// The files that the unit of the package names.
 const UNIT_ENV_FILE: &str = "/etc/default/skydns";
 const UNIT_CONF_DIR: &str = "/etc/skydns/skydns.conf.d";
+
+/// The state directory of the unit.
+const UNIT_STATE_DIR: &str = "/var/lib/skydns";
 
 /// Where the unit of the package is, and one that an administrator made in its place.
 const UNITS: [&str; 2] = ["/usr/lib/systemd/system/skydns.service", "/etc/systemd/system/skydns.service"];
@@ -160,6 +164,11 @@ fn read(file: &Path) -> io::Result<Option<VariablesFile>> {
 /// Whether a file that a setting names may be absent: the unit names its own one for those who want it.
 pub(super) fn may_be_absent(file: &Path) -> bool {
     file == Path::new(UNIT_ENV_FILE)
+}
+
+/// The file of the last good settings of the service.
+pub(super) fn last_good_file(spec: &Spec) -> PathBuf {
+    agent::last_good_file(spec).unwrap_or_else(|| Path::new(UNIT_STATE_DIR).join("settings"))
 }
 
 /// The error of a file or directory that is not there; `named` says what names it.

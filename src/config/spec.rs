@@ -109,6 +109,8 @@ pub struct Spec {
     pub path_prefix: String,
     /// Directory of records.
     pub records: Option<PathBuf>,
+    /// The directory of records that is used if none is set; no setting names it.
+    pub default_records: Option<PathBuf>,
     /// Whether links in the directory of records may lead anywhere.
     pub records_links: bool,
     /// Directory of the snapshot.
@@ -157,11 +159,26 @@ impl Spec {
     }
 }
 
+/// The flags of the settings of the sources.
+const SOURCES: [&str; 10] = [
+    "machines",
+    "records",
+    "records-links",
+    "path-prefix",
+    "discover",
+    "ca-cert",
+    "tls-pem",
+    "tls-key",
+    "username",
+    "password",
+];
+
 impl Spec {
     /// Takes the settings of the sources from other settings; returns their flags.
     pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 10] {
         self.machines.clone_from(&from.machines);
         self.records.clone_from(&from.records);
+        self.default_records.clone_from(&from.default_records);
         self.records_links = from.records_links;
         self.path_prefix.clone_from(&from.path_prefix);
         self.discover = from.discover;
@@ -170,18 +187,24 @@ impl Spec {
         self.tls_key.clone_from(&from.tls_key);
         self.username.clone_from(&from.username);
         self.password.clone_from(&from.password);
-        [
-            "machines",
-            "records",
-            "records-links",
-            "path-prefix",
-            "discover",
-            "ca-cert",
-            "tls-pem",
-            "tls-key",
-            "username",
-            "password",
-        ]
+        SOURCES
+    }
+
+    /// The flags of the settings of the sources that are others than these.
+    pub fn other_sources(&self, after: &Self) -> Vec<&'static str> {
+        let is_other = [
+            self.machines != after.machines,
+            self.records != after.records,
+            self.records_links != after.records_links,
+            self.path_prefix != after.path_prefix,
+            self.discover != after.discover,
+            self.ca_cert != after.ca_cert,
+            self.tls_pem != after.tls_pem,
+            self.tls_key != after.tls_key,
+            self.username != after.username,
+            self.password != after.password,
+        ];
+        SOURCES.into_iter().zip(is_other).filter(|(_, is_other)| *is_other).map(|(flag, _)| flag).collect()
     }
 
     /// The flags of the settings that are others than these and count from the next start on.
@@ -236,6 +259,7 @@ impl Default for Spec {
             no_rec: false,
             path_prefix: "skydns".to_owned(),
             records: None,
+            default_records: None,
             records_links: false,
             state_dir: None,
             env_file: None,

@@ -29,9 +29,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The package's directory of records, used if it exists and no other directory is configured.
-const DEFAULT_RECORDS: &str = "/etc/skydns/records";
-
 /// Octets of the smallest record that a reply holds.
 const SMALLEST_RECORD: usize = 12;
 
@@ -74,8 +71,7 @@ impl OwnNames {
         let config = ArcSwap::from_pointee(settings::own_config(spec)?);
         let publisher = Publisher::new();
         let keyspace = Keyspace::new(&spec.path_prefix);
-        let default = || Some(PathBuf::from(DEFAULT_RECORDS)).filter(|dir| dir.is_dir());
-        let records = spec.records.clone().or_else(default);
+        let records = spec.records.clone().or_else(|| spec.default_records.clone());
         let mut sources = BTreeMap::new();
         if !spec.machines.is_empty() || spec.records.is_none() {
             sources.insert(SourceId::Etcd, !spec.machines.is_empty() || records.is_none());

@@ -6,9 +6,11 @@
 mod as_service;
 mod report;
 
-use super::environment::{Environment, may_be_absent};
+use super::environment::{Environment, last_good_file, may_be_absent};
 use super::{SYSTEM, USAGE, fail, runtime};
-use crate::agent::{CheckedSources, Keys, StubNotice, check_sources, host, stub_notices, unserved_text};
+use crate::agent::{
+    CheckedSources, Keys, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
+};
 use crate::answer::Zone;
 use crate::config::{
     CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file,
@@ -62,6 +64,11 @@ pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCo
 fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     let mut report = Report::default();
     let settled = super::settled(layers, &GivenTexts::new());
+    // Whether the service had its default directory of records is known to the service alone. Values are judged without it.
+    let settled = match read_last_good(&last_good_file(&settled.spec)) {
+        Ok(last_good) => super::settled(layers, &last_good.directories()),
+        Err(_) => settled,
+    };
     let is_asked = |origin: &SettingOrigin| match &options.file {
         Some(file) => origin.file() == Some(file) || matches!(origin, SettingOrigin::Flag(_)),
         None => true,

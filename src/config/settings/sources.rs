@@ -11,7 +11,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         takes: Some("DIR"),
         summary: "directory of records, one file for each key",
         details: "The path of a file is its key, and the content of the file is the value. The directory may be used together \
-                  with etcd; if both have a key, the file wins. See RECORDS in skydns(5).",
+                  with etcd; if both have a key, the file wins. A directory that cannot be read, or the default one when it was in use and is \
+                  gone, is refused and tried again; names that were read from it stay. See RECORDS in skydns(5).",
         default: DefaultValue::Unset("`/etc/skydns/records` if it exists"),
         example: "/etc/skydns/records",
         takes_effect: TakesEffect::Reload,
