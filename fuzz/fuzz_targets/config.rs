@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skydns::config::{Config, HostIdentity, Spec, StoreBefore, read_variables};
+use skydns::config::{
+    Config, HostIdentity, Layers, Spec, StoreBefore, ValuesBefore, Variables, read_env_file,
+};
+use std::path::Path;
 
 fuzz_target!(|data: &[u8]| {
     let host = HostIdentity { hostname: "h1".to_owned(), ..HostIdentity::default() };
@@ -10,7 +13,15 @@ fuzz_target!(|data: &[u8]| {
     drop(Config::new(&settings.spec, &host).map_err(|problem| problem.to_string()));
     assert!(settings.problems.iter().all(|problem| problem.to_string().contains("/skydns/config")));
     let text = String::from_utf8_lossy(data);
-    let (variables, problems) = read_variables(&text);
+    let content = read_env_file(&text);
     let ends = text.matches(['\n', '\r']).count();
-    assert!(variables.len() + problems.len() <= ends + 1);
+    assert!(content.assignments.len() + content.problems.len() <= ends + 1);
+    let mut variables = Variables::default();
+    variables.add_file(Path::new("/etc/default/skydns"), &content);
+    let arguments = Layers { variables, ..Layers::default() }.settings(&ValuesBefore::default());
+    drop(Config::new(&arguments.spec, &host).map_err(|problem| problem.to_string()));
+    for refused in arguments.refused {
+        let told = refused.to_string();
+        assert!(told.contains("/etc/default/skydns") && !told.chars().any(char::is_control), "{told}");
+    }
 });
