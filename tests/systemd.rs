@@ -33,7 +33,7 @@ fn short(machine: &Machine, question: &str) -> String {
     machine.run(&format!("dig @127.0.0.1 +short +tries=1 +time=5 {question}"))
 }
 
-const ENABLE: &str = "systemctl enable --now skydns.socket";
+const ENABLE: &str = "systemctl enable --now skydns.socket skydns.service";
 
 /// From the first answer to an empty machine.
 fn life(release: &'static str) {

@@ -181,6 +181,14 @@ fn units(words: &[&str]) -> Result<(), String> {
     if words[0] != "journalctl" && !lists_failed && !verb.is_some_and(|verb| VERBS.contains(verb)) {
         return Err("unknown verb".to_owned());
     }
+    // "Also=" in a socket enables its service, and --now does not start it.
+    if verb == Some(&"enable")
+        && words.contains(&"--now")
+        && words.contains(&"skydns.socket")
+        && !words.contains(&"skydns.service")
+    {
+        return Err("it does not start skydns.service".to_owned());
+    }
     let ours = words.iter().filter(|word| word.starts_with("skydns") && **word != OF_SKYDNS_2);
     for unit in ours {
         let file = if unit.contains('.') { (*unit).to_owned() } else { format!("{unit}.service") };
