@@ -956,12 +956,19 @@ fn names_in_files_of_the_unit_do_not_depend_on_the_working_directory() {
         echo "typed: $(told -dnssec "$(basename K*.key .key)" ds)"
         cd ../empty
         "$SKYDNS" check -offline -records none 2>&1 | grep '^problem' || true
+        # The running service, as the check finds it.
+        mount -t tmpfs none /sys/fs/cgroup; mkdir -p /sys/fs/cgroup/system.slice/skydns.service
+        SKYDNS_NDOTS=1 ETCD_PASSWORD=geheim "$SKYDNS" -addr "127.0.0.1:$2" -domain a.example -rcache=5 2>/dev/null &
+        echo $! > /sys/fs/cgroup/system.slice/skydns.service/cgroup.procs
+        until [ "$(tr '\0' ' ' < /proc/$!/cmdline | cut -d' ' -f2)" = -addr ]; do sleep 0.05; done
+        "$SKYDNS" check -offline 2>&1 | grep '^note: the running' || true
+        kill $! || true
         echo 'SKYDNS_TTL=x' > new.conf
         "$SKYDNS" check -offline new.conf 2>&1 | grep '^problem' || true
     "#;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "timeout", "60", "sh", "-euc", script, "sh"]);
-    command.arg(dir.path()).env("SKYDNS", env!("CARGO_BIN_EXE_skydns"));
+    command.arg(dir.path()).arg(free_port().to_string()).env("SKYDNS", env!("CARGO_BIN_EXE_skydns"));
     let (code, text) = outcome(&mut command);
     assert_eq!(code, 0, "{text}");
     let tag = |of: &str| {
@@ -976,6 +983,12 @@ fn names_in_files_of_the_unit_do_not_depend_on_the_working_directory() {
     assert_eq!(text.matches(&service).count(), 7, "{text}");
     assert_eq!(text.matches(&other).count(), 4, "{text}");
     assert!(text.contains("problem: flag -records: the directory none cannot be read"), "{text}");
+    let flags = "note: the running agent has flags of its unit, which this check does not read: -addr -domain -rcache\n";
+    assert!(
+        text.contains(flags) && text.contains(" which this check reads: ETCD_PASSWORD, SKYDNS_NDOTS ("),
+        "{text}"
+    );
+    assert!(!text.contains("geheim"), "{text}");
     assert!(text.contains("problem: new.conf:1: SKYDNS_TTL: \"x\" is not a whole number"), "{text}");
 }
 

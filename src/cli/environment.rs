@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The files that the unit of the package names.
-const UNIT_ENV_FILE: &str = "/etc/default/skydns";
-const UNIT_CONF_DIR: &str = "/etc/skydns/skydns.conf.d";
+pub(super) const UNIT_ENV_FILE: &str = "/etc/default/skydns";
+pub(super) const UNIT_CONF_DIR: &str = "/etc/skydns/skydns.conf.d";
 
 /// The state directory of the unit.
 const UNIT_STATE_DIR: &str = "/var/lib/skydns";

@@ -40,7 +40,7 @@ pub use settings::{
 };
 pub use spec::{LogTarget, Spec};
 pub use store::{StoreBefore, StoreFields, StoreSettings};
-pub use unknown::NAMES_OF_FILES;
+pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};
 
 use crate::answer::{Identity, Zone};

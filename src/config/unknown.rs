@@ -53,6 +53,11 @@ pub(super) fn reason(name: &str) -> String {
     format!("{what}{nearest}")
 }
 
+/// Whether a setting has this variable.
+pub fn is_variable(name: &str) -> bool {
+    all_names().any(|known| known == name)
+}
+
 /// The names of all variables.
 fn all_names() -> impl Iterator<Item = &'static str> {
     let settings = flags().flat_map(|setting| setting.variables.iter().copied());

@@ -32,7 +32,7 @@ impl Drop for PassedFiles {
 
 /// Runs the check as the user of the service; `None` if this process is not root, or there is no such user.
 pub(super) fn run(args: &[String], file: Option<&Path>) -> Option<io::Result<ExitCode>> {
-    if std::env::var_os(MARK).is_some() {
+    if is_second() {
         let _ = end_signals().thread_unblock();
         return None;
     }
@@ -41,6 +41,11 @@ pub(super) fn run(args: &[String], file: Option<&Path>) -> Option<io::Result<Exi
     }
     let user = User::from_name(SERVICE_USER).ok()??;
     Some(run_as(&user, args, file))
+}
+
+/// Whether this is the second check.
+pub(super) fn is_second() -> bool {
+    std::env::var_os(MARK).is_some()
 }
 
 /// Whether this is the second check, and the file to check is standard input.

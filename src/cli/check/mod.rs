@@ -5,6 +5,7 @@
 
 mod as_service;
 mod report;
+mod running;
 
 use super::environment::{Environment, last_good_file, may_be_absent};
 use super::{SYSTEM, USAGE, fail, runtime};
@@ -28,6 +29,16 @@ use std::process::ExitCode;
 
 /// Prints every problem and notice.
 pub(super) fn run(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCode {
+    let is_of_unit = spec.env_file.is_none() && spec.conf_dir.is_none();
+    // The user of the service may not see the variables of the running agent, which has a user namespace of its own.
+    let is_asked = is_of_unit && options.file.is_none() && !as_service::is_second();
+    let notes = if is_asked { running::notes(&Environment::of_unit(spec).read()) } else { Vec::new() };
+    let code = run_all(layers, spec, options);
+    notes.iter().for_each(|note| Report::default().note(note));
+    code
+}
+
+fn run_all(layers: Layers, spec: &Spec, options: &CheckOptions) -> ExitCode {
     let file = options.file.as_deref();
     let unreadable = file.and_then(|file| Some((file, regular_file::open_regular(file).err()?)));
     if let Some((file, error)) = unreadable.filter(|_| !as_service::is_file_passed()) {
