@@ -98,7 +98,7 @@ const UPGRADE: &str = "apt-get install -y --reinstall /t/next.deb";
 
 const DROP_IN: &str = "rm -rf /etc/skydns/skydns.conf.d/50-bad.conf";
 
-const BAD_SETTINGS: [BadSetting; 16] = [
+const BAD_SETTINGS: [BadSetting; 17] = [
     bad(
         "a variable of the package's file",
         "echo SKYDNS_NDOTS=many >> /etc/default/skydns",
@@ -176,6 +176,12 @@ const BAD_SETTINGS: [BadSetting; 16] = [
         "echo SKYDNS_RECORDS=/etc/skydns/none > /etc/skydns/skydns.conf.d/50-bad.conf",
         DROP_IN,
         "50-bad.conf:1: SKYDNS_RECORDS: the directory /etc/skydns/none cannot be read: No such file",
+    ),
+    bad(
+        "a state directory",
+        "echo SKYDNS_STATE_DIR=/proc > /etc/skydns/skydns.conf.d/50-bad.conf",
+        DROP_IN,
+        "50-bad.conf:1: SKYDNS_STATE_DIR: no file can be made in the directory /proc: ",
     ),
     bad(
         "a variable of metrics",

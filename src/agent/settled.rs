@@ -70,8 +70,10 @@ fn settle_with(
             let text = arguments.used.get(setting).cloned().unwrap_or_default();
             let has_another = last_good.get(setting).is_some_and(|last| *last != text);
             let was_good = last_good.get(setting) == Some(&text);
+            // The default in its place would be the same one.
+            let is_default = Path::new(&text) == default_records;
             match stays {
-                Some(told) if !has_another && (was_good || setting != RECORDS) => {
+                Some(told) if !has_another && (was_good || is_default || setting != RECORDS) => {
                     let origin = arguments.origin(setting);
                     kept.push(RefusedSetting { origin, reason, instead: Instead::Told(told) });
                 }
@@ -231,5 +233,9 @@ mod tests {
         let settled = settle_now(&configured, &used);
         assert_eq!((settled.spec.default_records, settled.refused), (None, Vec::new()));
         assert!(!settled.used.contains_key(default_records::USED));
+        // The default one by its name is refused once.
+        let args = vec!["-records".to_owned(), records.display().to_string()];
+        let settled = settle_now(&Layers { args, ..Layers::default() }, &used);
+        assert_eq!((settled.spec.records, settled.refused.len()), (Some(records.clone()), 1));
     }
 }
