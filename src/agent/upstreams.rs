@@ -103,7 +103,8 @@ impl Upstreams {
         self.read_resolv_conf(&base.resolv_conf, own)
     }
 
-    /// The upstreams of a resolv.conf. While another one than the system's cannot be read, those of the system's count.
+    /// The upstreams of a resolv.conf. While another one than the system's cannot be read, those in use stay; if there are none
+    /// or the file is gone, those of the system's count.
     fn read_resolv_conf(&mut self, file: &Path, own: HashSet<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
         let default = Spec::default().resolv_conf;
         let error = if file == default { None } else { regular_file::open_regular(file).err() };
@@ -113,12 +114,17 @@ impl Upstreams {
         if self.present.is_some() && (1..MAX_EMPTY_READINGS).contains(&self.unreadable_readings) {
             return Ok(Vec::new());
         }
-        let used = if error.is_some() { &default } else { file };
-        self.unread = error.map(|error| {
-            let (file, default) = (file.display(), default.display());
-            format!("resolv-conf: {file}: cannot be read: {error}; {default} is used until it can be")
-        });
-        ResolvConf::new(used.to_owned(), own).read()
+        self.unread = None;
+        let Some(error) = error else { return ResolvConf::new(file.to_owned(), own).read() };
+        let told = format!("resolv-conf: {}: cannot be read: {error}", file.display());
+        if error.kind() != io::ErrorKind::NotFound
+            && let Some(present) = self.present.as_ref().filter(|present| !present.is_empty())
+        {
+            self.unread = Some(format!("{told}; the upstreams in use stay"));
+            return Ok(present.clone());
+        }
+        self.unread = Some(format!("{told}; {} is used until it can be", default.display()));
+        ResolvConf::new(default, own).read()
     }
 
     /// Why upstreams of the configuration are not used.
