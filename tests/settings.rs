@@ -127,7 +127,7 @@ const BAD_SETTINGS: [BadSetting; 17] = [
         "a line without a variable",
         "printf '\\nexport\\n' > /etc/skydns/skydns.conf.d/50-bad.conf",
         DROP_IN,
-        "50-bad.conf:2: no \"=\"",
+        "50-bad.conf:2: the line has no \"=\"",
     ),
     bad(
         "a pipe for a file",
