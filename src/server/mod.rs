@@ -10,7 +10,7 @@ mod costly;
 mod costly_time;
 mod datagrams;
 mod fast_path;
-#[cfg(any(test, debug_assertions))]
+#[cfg(any(test, all(debug_assertions, not(fuzzing))))]
 mod fault;
 #[cfg(fuzzing)]
 pub mod fuzzing;
