@@ -152,7 +152,8 @@ impl Host {
     }
 }
 
-/// A DHCP server that names itself as the DNS server, and answers each question with its octet.
+/// A DHCP server that names itself as the DNS server, and answers each question with its octet. Its leases last longer than
+/// a test: a renewal would write resolv.conf between two steps.
 fn serve(wire: &Wire, dir: &Path, octet: u8) -> Process {
     let address = format!("10.9.0.{octet}");
     // The one of before is gone: nobody answers there.
@@ -160,7 +161,7 @@ fn serve(wire: &Wire, dir: &Path, octet: u8) -> Process {
     wire.ip(2, &["address", "add", &format!("{address}/24"), "dev", "wire"]);
     let mut command = Command::new("dnsmasq");
     command.args(["-C", "/dev/null", "-k", "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=root"]);
-    command.args(["--interface=wire", "--except-interface=lo", "--dhcp-range=10.9.0.50,10.9.0.60,120"]);
+    command.args(["--interface=wire", "--except-interface=lo", "--dhcp-range=10.9.0.50,10.9.0.60,2h"]);
     command.arg(format!("--listen-address={address}")).arg(format!("--dhcp-option=6,{address}"));
     command.args(["--dhcp-option=3", "--dhcp-authoritative"]).arg(format!("--address=/#/192.0.2.{octet}"));
     command.arg(format!("--dhcp-leasefile={}", dir.join("leases").display()));
