@@ -238,5 +238,8 @@ mod tests {
             [2; 4],
             "cannot be read"
         );
+        let told = upstreams.refused().concat();
+        assert!(told.starts_with(&format!("resolv-conf: {}: cannot be read: ", file.display())), "{told}");
+        assert!(told.ends_with("; the upstreams in use stay"), "{told}");
     }
 }
