@@ -3,12 +3,11 @@
 use super::error::AgentError;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
-use crate::server::{self, BoundSockets, Connections, CostlyThreads, Handler, UdpWorkers};
+use crate::server::{self, BoundSockets, Connections, CostlyThreads, Handler, Listener, UdpWorkers};
 use crate::systemd::{SocketError, Sockets};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -74,8 +73,7 @@ impl Server {
         for listener in bound.tcp {
             let name =
                 listener.local_addr().map_or_else(|_| String::new(), |address| format!(" on {address}"));
-            listener.set_nonblocking(true).map_err(AgentError::system("setting up TCP"))?;
-            let listener = TcpListener::from_std(listener).map_err(AgentError::system("setting up TCP"))?;
+            let listener = Listener::new(listener).map_err(AgentError::system("setting up TCP"))?;
             let (handler, connections) = (Arc::clone(handler), Arc::clone(connections));
             let serving = server::serve_tcp(listener, handler, connections, stopped.clone());
             tasks.spawn(heartbeats.monitor(format!("the TCP loop{name}")).beat_beside(serving));

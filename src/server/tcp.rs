@@ -2,6 +2,7 @@
 
 use super::connections::{Connections, OpenConnection, ReplyPermit};
 use super::handler::{Handled, Handler};
+use super::listener::Listener;
 use super::origin::Origin;
 use crate::logging::RateLimitedLog;
 use crate::metrics::SocketWork;
@@ -10,8 +11,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -45,7 +46,7 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves a listener until `stop` is true; queries that are pending then are finished.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     handler: Arc<Handler>,
     table: Arc<Connections>,
     mut stop: watch::Receiver<bool>,
