@@ -3,7 +3,7 @@
 use super::own::{OwnAnswer, OwnNames};
 use super::query::{NoQuery, Query, Rcode};
 use super::relay::{Relay, framed, read_message, within};
-use crate::server::{PlainClient, PlainPolicy, Rights, receive_plain};
+use crate::server::{Listener, PlainClient, PlainPolicy, Rights, receive_plain};
 use crate::systemd::Sockets;
 use crate::wire_name::is_in_zone;
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -60,9 +60,7 @@ pub(super) fn start(rescue: &Arc<Rescue>, sockets: Sockets) -> io::Result<mpsc::
     }
     let places = [MAX_CONNECTIONS.0, MAX_CONNECTIONS.1].map(|most| Arc::new(Semaphore::new(most)));
     for listener in sockets.tcp {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        spawn(serve_tcp(listener, Arc::clone(rescue), places.clone()));
+        spawn(serve_tcp(Listener::new(listener)?, Arc::clone(rescue), places.clone()));
     }
     Ok(failed)
 }
@@ -127,7 +125,7 @@ impl Rescue {
 }
 
 /// Accepts connections, for ever.
-async fn serve_tcp(listener: TcpListener, rescue: Arc<Rescue>, places: [Arc<Semaphore>; 2]) {
+async fn serve_tcp(listener: Listener, rescue: Arc<Rescue>, places: [Arc<Semaphore>; 2]) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
