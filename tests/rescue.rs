@@ -564,6 +564,24 @@ fn asked_for_in_the_rescue(host: &Host) {
     rescue_answers(machine);
     machine.run("rm /etc/skydns/skydns.conf.d/10.conf; systemctl restart skydns");
     eventually("all is taken back", || host.is_well());
+    sockets_are_shared(machine);
+}
+
+/// While a rescue is slow to start, the agent has the sockets as well.
+fn sockets_are_shared(machine: &Machine) {
+    let directory = "/run/systemd/system/skydns-rescue.service.d";
+    machine.run(&format!(
+        "mkdir -p {directory}\n\
+         printf '[Service]\\nExecStart=\\nExecStart=sleep 90\\nTimeoutStartSec=90\\n' >{directory}/slow.conf\n\
+         systemctl daemon-reload; systemctl --no-block start skydns-rescue"
+    ));
+    machine.until("tr '\\0' ' ' </proc/$(systemctl show -P MainPID skydns-rescue)/cmdline", "sleep 90");
+    let answers = machine.run(
+        "for address in 127.0.0.1 ::1 127.0.0.1 ::1 127.0.0.1 ::1; do\n\
+         dig +tcp +short +tries=1 +time=5 @$address web.example.skydns.local A; done; systemctl is-active skydns-rescue || true",
+    );
+    assert_eq!(answers, "192.0.2.80\n".repeat(6) + "activating");
+    machine.run(&format!("systemctl stop skydns-rescue; rm -r {directory}; systemctl daemon-reload"));
 }
 
 #[test]
