@@ -567,7 +567,7 @@ fn asked_for_in_the_rescue(host: &Host) {
     sockets_are_shared(machine);
 }
 
-/// While a rescue is slow to start, the agent has the sockets as well.
+/// A rescue that is slow to start has the sockets of an agent that runs, and takes nothing from it.
 fn sockets_are_shared(machine: &Machine) {
     let directory = "/run/systemd/system/skydns-rescue.service.d";
     machine.run(&format!(
