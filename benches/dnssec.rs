@@ -12,7 +12,8 @@ use ring::signature::{
     Ed25519KeyPair,
 };
 use skydns::answer::{
-    Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, WORK_OF_ANSWER, Zone, answer,
+    self, Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, WORK_OF_ANSWER, Zone,
+    answer,
 };
 use skydns::dnssec::{
     Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningOutcome, SigningRequest,
@@ -89,7 +90,7 @@ fn raw(algorithm: Algorithm) -> Job {
 
 /// A signed zone, asked as the server asks it.
 struct Site {
-    zone: Zone,
+    served: answer::Site,
     tree: Tree,
     signer: Arc<Signer>,
     known: TypeCache,
@@ -110,14 +111,14 @@ impl Site {
         let keys = KeySet::new(vec![files.read(zone.domain()).expect("a key")]);
         let cache = Arc::new(SignatureCache::new(20_000));
         let signer = Arc::new(Signer::new(zone.domain().clone(), keys, denial, cache, NOW));
-        Self { zone, tree, signer, known: TypeCache::default() }
+        Self { served: answer::Site::new(zone), tree, signer, known: TypeCache::default() }
     }
 
     fn ask(&self, packet: &[u8]) -> Vec<u8> {
         let Screened::Ask(request) = screen(packet) else { panic!("no question") };
         let state = self.signer.state(NOW);
         let view = View {
-            zone: &self.zone,
+            site: &self.served,
             tree: &self.tree,
             dependencies: &Dependencies::default(),
             freshness: Freshness::Current,

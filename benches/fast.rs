@@ -7,7 +7,7 @@
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{self, Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -31,7 +31,7 @@ fn name(text: &str) -> Name {
 
 /// A site and its cached replies.
 struct Site {
-    zone: Zone,
+    served: answer::Site,
     tree: Tree,
     queries: Vec<Vec<u8>>,
     cache: ReplyCache<()>,
@@ -52,7 +52,7 @@ impl Site {
             queries.push(message.to_vec().expect("a query"));
         }
         Self {
-            zone: Zone::new(&name("skydns.local.")),
+            served: answer::Site::new(Zone::new(&name("skydns.local."))),
             tree,
             queries,
             cache: ReplyCache::default(),
@@ -64,7 +64,7 @@ impl Site {
         let Screened::Ask(request) = screen(packet) else { panic!("no question") };
         let dependencies = Dependencies::default();
         let view = View {
-            zone: &self.zone,
+            site: &self.served,
             tree: &self.tree,
             dependencies: &dependencies,
             freshness: Freshness::Current,

@@ -6,7 +6,7 @@
 
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
 use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath, Work};
 use std::collections::{BTreeMap, HashMap};
@@ -148,10 +148,10 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
 }
 
 fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {
-    let (zone, externals) = (Zone::new(&name("skydns.local.")), Externals::new());
+    let (site, externals) = (Site::new(Zone::new(&name("skydns.local."))), Externals::new());
     let dependencies = Dependencies::default();
     let view = View {
-        zone: &zone,
+        site: &site,
         tree,
         dependencies: &dependencies,
         freshness: Freshness::Current,

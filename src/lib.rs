@@ -17,7 +17,7 @@
 //! ```
 //! use hickory_proto::op::Query;
 //! use hickory_proto::rr::{Name, RecordType};
-//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 //! use skydns::service::{Key, Service};
 //! use skydns::tree::{Entry, Layer, Tree, Work};
 //! use std::str::FromStr;
@@ -28,7 +28,7 @@
 //! tree.put(&rails, Layer(0), Entry::new(service));
 //!
 //! let view = View {
-//!     zone: &Zone::new(&Name::from_str("skydns.local.")?),
+//!     site: &Site::new(Zone::new(&Name::from_str("skydns.local.")?)),
 //!     tree: &tree,
 //!     dependencies: &Dependencies::default(),
 //!     freshness: Freshness::Current,

@@ -5,7 +5,8 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
 use skydns::answer::{
-    Answer, Dependencies, ExternalReply, Externals, Flatten, Freshness, Lookup, Outcome, View, Zone, answer,
+    Answer, Dependencies, ExternalReply, Externals, Flatten, Freshness, Lookup, Outcome, Site, View, Zone,
+    answer,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -393,12 +394,12 @@ fn build(services: &[Plain]) -> Tree {
     tree
 }
 
-fn ask(tree: &Tree, zone: &Zone, asked: &str, rtype: RecordType) -> Answer {
+fn ask(tree: &Tree, site: &Site, asked: &str, rtype: RecordType) -> Answer {
     let mut externals = Externals::new();
     let query = Query::query(name(asked), rtype);
     for _ in 0..2 {
         let view = View {
-            zone,
+            site,
             tree,
             dependencies: &Dependencies::default(),
             freshness: Freshness::Current,
@@ -532,13 +533,12 @@ proptest! {
         let tree = build(&services);
         let local = format!("a.b.{DOMAIN}");
         let mut zone = Zone::new(&name(DOMAIN));
-        zone.round_robin = false;
-        zone.flatten = flatten;
         zone.local = Some(name(&local));
+        let site = Site { round_robin: false, flatten, ..Site::new(zone) };
         let model = Model { services: &services, local: &local, flatten };
         for (asked, rtype) in questions {
             let expected = model.answer(&asked, rtype);
-            let got = ask(&tree, &zone, &asked, rtype);
+            let got = ask(&tree, &site, &asked, rtype);
             let got = Expected {
                 rcode: got.rcode,
                 answers: texts(&got.answers),

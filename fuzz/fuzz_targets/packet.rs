@@ -5,13 +5,13 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use libfuzzer_sys::fuzz_target;
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
 use std::sync::LazyLock;
 
-static SITE: LazyLock<(Zone, Tree)> = LazyLock::new(|| {
+static SITE: LazyLock<(Site, Tree)> = LazyLock::new(|| {
     let mut tree = Tree::new();
     let keyspace = Keyspace::new("skydns");
     for (key, value) in [
@@ -25,7 +25,7 @@ static SITE: LazyLock<(Zone, Tree)> = LazyLock::new(|| {
         let service = Service::from_json(value.as_bytes()).expect("a service");
         tree.put(&key, Layer(0), Entry::new(service));
     }
-    (Zone::new(&Name::from_ascii("skydns.local.").expect("a name")), tree)
+    (Site::new(Zone::new(&Name::from_ascii("skydns.local.").expect("a name"))), tree)
 });
 
 fuzz_target!(|packet: &[u8]| {
@@ -34,10 +34,10 @@ fuzz_target!(|packet: &[u8]| {
         Screened::Reply(reply) => return check(packet, &reply, 512),
         Screened::Ask(request) => request,
     };
-    let (zone, tree) = &*SITE;
+    let (site, tree) = &*SITE;
     let externals = Externals::new();
     let view = View {
-        zone,
+        site,
         tree,
         dependencies: &Dependencies::default(),
         freshness: Freshness::Current,

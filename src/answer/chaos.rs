@@ -1,7 +1,7 @@
 //! Class CH: what this server says about itself.
 
 use super::outcome::Answer;
-use super::zone::Zone;
+use super::site::Site;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
@@ -10,8 +10,8 @@ use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 const AUTHORS: [&str; 4] = ["Erik St. Martin", "Brian Ketelsen", "Miek Gieben", "Michael Crosby"];
 
 /// Answers a question of class CH.
-pub(super) fn answer_chaos(query: &Query, zone: &Zone) -> Answer {
-    let Some(identity) = zone.identity.as_ref().filter(|_| query.query_type() == RecordType::TXT) else {
+pub(super) fn answer_chaos(query: &Query, site: &Site) -> Answer {
+    let Some(identity) = site.identity.as_ref().filter(|_| query.query_type() == RecordType::TXT) else {
         return Answer::refused("nothing is told here");
     };
     let name = query.name().to_ascii().to_ascii_lowercase();
@@ -19,7 +19,7 @@ pub(super) fn answer_chaos(query: &Query, zone: &Zone) -> Answer {
         "version.bind." | "version.server." => &[&identity.version],
         "hostname.bind." | "id.server." => &[&identity.hostname],
         "authors.bind." => &AUTHORS,
-        _ if zone.is_apex(query.name()) => &AUTHORS,
+        _ if site.zone.is_apex(query.name()) => &AUTHORS,
         _ => return Answer::refused("nothing is told here"),
     };
     let mut answer = Answer::empty(ResponseCode::NoError);

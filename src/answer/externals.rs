@@ -1,8 +1,8 @@
 //! Names outside the tree: questions for upstreams that an answer depends on, and the results.
 
 use super::local_denial::{few_labels_soa, has_few_labels};
+use super::site::Site;
 use super::special_use::special_use_answer;
-use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::borrow::Cow;
@@ -97,20 +97,20 @@ impl Externals {
 }
 
 /// What is said here of a name that upstreams are not asked for: a special-use name, or one of few labels.
-pub(super) fn reply_without_upstreams(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
+pub(super) fn reply_without_upstreams(lookup: &Lookup, site: &Site) -> Option<ExternalReply> {
     let Lookup { name, rtype } = lookup;
     let of_few_labels =
-        || ExternalReply { authorities: vec![few_labels_soa(name, zone)], ..ExternalReply::default() };
-    special_use_reply(lookup, zone, false).or_else(|| has_few_labels(name, *rtype, zone).then(of_few_labels))
+        || ExternalReply { authorities: vec![few_labels_soa(name, site)], ..ExternalReply::default() };
+    special_use_reply(lookup, site, false).or_else(|| has_few_labels(name, *rtype, site).then(of_few_labels))
 }
 
 /// What is said here of a name in `home.arpa` if no stub zone has it, and upstreams are not asked (RFC 8375).
-pub fn home_arpa_reply(lookup: &Lookup, zone: &Zone) -> Option<ExternalReply> {
-    special_use_reply(lookup, zone, true)
+pub fn home_arpa_reply(lookup: &Lookup, site: &Site) -> Option<ExternalReply> {
+    special_use_reply(lookup, site, true)
 }
 
-fn special_use_reply(lookup: &Lookup, zone: &Zone, is_home: bool) -> Option<ExternalReply> {
-    let answer = special_use_answer(&Query::query(lookup.name.clone(), lookup.rtype), zone, is_home)?;
+fn special_use_reply(lookup: &Lookup, site: &Site, is_home: bool) -> Option<ExternalReply> {
+    let answer = special_use_answer(&Query::query(lookup.name.clone(), lookup.rtype), site, is_home)?;
     let is_denied = answer.rcode == ResponseCode::NXDomain;
     Some(ExternalReply { records: answer.answers, is_denied, authorities: answer.authorities })
 }
@@ -119,10 +119,10 @@ fn special_use_reply(lookup: &Lookup, zone: &Zone, is_home: bool) -> Option<Exte
 /// name, and the records of a type at their end, each RRset with its signatures, and signed DNAMEs that CNAMEs come from.
 ///
 /// All others are left out, and so are records of our own domain, since an upstream is no authority for them.
-pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, zone: &Zone) -> Vec<Record> {
+pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, site: &Site) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
-    while !zone.contains(&owner) && chain.len() <= records.len() {
+    while !site.zone.contains(&owner) && chain.len() <= records.len() {
         let at_owner = |wanted: RecordType| {
             let owner = &owner;
             records.iter().filter(move |r| r.name == *owner && r.record_type() == wanted)
@@ -151,10 +151,10 @@ fn signatures(records: &[Record], owner: &Name, covered: RecordType) -> Vec<Reco
 }
 
 /// The name of our own that such records lead back to: what it has is not in them.
-pub(super) fn leads_back_to<'r>(chain: &'r [Record], zone: &Zone) -> Option<&'r Name> {
+pub(super) fn leads_back_to<'r>(chain: &'r [Record], site: &Site) -> Option<&'r Name> {
     let last = chain.iter().rfind(|record| record.record_type() != RecordType::RRSIG)?;
     match &last.data {
-        RData::CNAME(target) if zone.contains(&target.0) => Some(&target.0),
+        RData::CNAME(target) if site.zone.contains(&target.0) => Some(&target.0),
         _ => None,
     }
 }

@@ -108,12 +108,12 @@ pub(super) fn flat_addresses(
         let found =
             match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
                 TreeLookup::NoName => {
-                    let is_outside = depth > 0 && !view.zone.contains(path.name()) && !view.is_signed();
+                    let is_outside = depth > 0 && !view.site.zone.contains(path.name()) && !view.is_signed();
                     if is_outside
                         && let Some((target, ttl)) =
                             flat.add_external(view, owner, path.name(), (family, max_ttl))
                     {
-                        let path = TreePath::literal(view.zone.resolve_local(&target));
+                        let path = TreePath::literal(view.site.zone.resolve_local(&target));
                         if depth < MAX_CNAME_CHAIN && visited.insert(path.name().clone()) {
                             to_visit.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });
                         }
@@ -132,7 +132,7 @@ pub(super) fn flat_addresses(
             if let Some(address) = family.address(&m.entry.service.host) {
                 flat.records.push(Record::from_rdata(owner.clone(), ttl, address));
             } else if let Host::Name(target) = &m.entry.service.host {
-                let path = TreePath::literal(view.zone.resolve_local(target));
+                let path = TreePath::literal(view.site.zone.resolve_local(target));
                 let ends = depth >= MAX_CNAME_CHAIN || target.is_root();
                 if !ends && visited.insert(path.name().clone()) {
                     targets.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });
@@ -160,9 +160,9 @@ impl FlatAddresses {
             External::Pending => self.lookups.push(lookup),
             External::Failed => self.failed = true,
             External::Reply(reply) => {
-                let chain = chain_from(&reply.records, name, lookup.rtype, view.zone);
+                let chain = chain_from(&reply.records, name, lookup.rtype, view.site);
                 let ttl = chain.iter().map(|record| record.ttl).fold(max_ttl, u32::min);
-                if let Some(target) = leads_back_to(&chain, view.zone) {
+                if let Some(target) = leads_back_to(&chain, view.site) {
                     return Some((target.clone(), ttl));
                 }
                 self.any_known |= !reply.is_denied;

@@ -2,8 +2,8 @@
 //! failure while it is not known whether a name exists.
 
 use super::outcome::{Answer, Ede};
+use super::site::Site;
 use super::view::View;
-use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -46,11 +46,11 @@ pub(super) fn is_of_zone_cuts(rtype: RecordType) -> bool {
 /// It is final (NODATA), because stub resolvers ask again after failures. The root, and the types that validators ask
 /// for at the names between the root and a host, are always forwarded.
 pub(super) fn deny_few_labels(query: &Query, view: &View<'_>) -> Option<Answer> {
-    let ndots = view.zone.ndots;
-    let is_denied = has_few_labels(query.name(), query.query_type(), view.zone) && view.may_forward();
+    let ndots = view.site.ndots;
+    let is_denied = has_few_labels(query.name(), query.query_type(), view.site) && view.may_forward();
     is_denied.then(|| {
         let mut answer = Answer::empty(ResponseCode::NoError);
-        answer.authorities.push(few_labels_soa(query.name(), view.zone));
+        answer.authorities.push(few_labels_soa(query.name(), view.site));
         let why = format!("names of fewer than {ndots} labels are not forwarded (ndots)");
         answer.ede = Some(Ede::new(Ede::OTHER, why));
         answer
@@ -58,16 +58,16 @@ pub(super) fn deny_few_labels(query: &Query, view: &View<'_>) -> Option<Answer> 
 }
 
 /// Whether a name has too few labels for upstreams to be asked for addresses.
-pub(super) fn has_few_labels(name: &Name, rtype: RecordType, zone: &Zone) -> bool {
+pub(super) fn has_few_labels(name: &Name, rtype: RecordType, site: &Site) -> bool {
     use RecordType::{A, AAAA, HTTPS, SVCB};
     // hickory's own count leaves a leading "*" out.
     let labels = name.iter().count();
-    matches!(rtype, A | AAAA | HTTPS | SVCB) && (1..usize::from(zone.ndots)).contains(&labels)
+    matches!(rtype, A | AAAA | HTTPS | SVCB) && (1..usize::from(site.ndots)).contains(&labels)
 }
 
 /// The SOA of the denial of such a name. The setting may change, so it is kept no longer than a denial of ours.
-pub(super) fn few_labels_soa(name: &Name, zone: &Zone) -> Record {
-    local_soa(top_label(name), zone.min_ttl)
+pub(super) fn few_labels_soa(name: &Name, site: &Site) -> Record {
+    local_soa(top_label(name), site.zone.min_ttl)
 }
 
 /// The last label of a name, as a name.

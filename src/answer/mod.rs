@@ -23,6 +23,7 @@ mod rrset;
 mod select;
 mod shared_authority;
 mod side_lookups;
+mod site;
 mod special_use;
 mod type_cache;
 mod view;
@@ -34,9 +35,10 @@ pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;
 pub use rrset::{has_free_order, in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
+pub use site::{Identity, Site};
 pub use type_cache::TypeCache;
 pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER};
-pub use zone::{Identity, Zone};
+pub use zone::Zone;
 
 use crate::tree::TreePath;
 use builder::AnswerBuilder;
@@ -60,10 +62,10 @@ pub const ANSWERED_TOP_LABELS: [&[u8]; 5] = [b"alt", b"arpa", b"invalid", b"loca
 pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     match query.query_class() {
         DNSClass::IN => {}
-        DNSClass::CH => return Outcome::Answered(answer_chaos(query, view.zone)),
+        DNSClass::CH => return Outcome::Answered(answer_chaos(query, view.site)),
         _ => return Outcome::Answered(Answer::refused("only the classes IN and CH are served")),
     }
-    let located = view.zone.locate(query.name());
+    let located = view.site.zone.locate(query.name());
     let LocatedName { tree_name, is_in_domain } = located;
     let is_special = has_answered_top_label(tree_name);
     if is_special && let Some(outcome) = answer_reverse(query, located, view) {
@@ -72,7 +74,7 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     if is_in_domain {
         return answer_in_domain(query, tree_name, view);
     }
-    if view.zone.is_root()
+    if view.site.zone.is_root()
         && let Some(outcome) = answer_in_root(query, tree_name, view)
     {
         return outcome;
@@ -97,9 +99,11 @@ fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome
         RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
         // The parent zone has the DS records of the apex. A server that is not asked for others' names has to answer that
         // it has none (RFC 4035 §3.1.4.1).
-        RecordType::DS if view.zone.is_apex(query.name()) && view.may_forward() => Outcome::ForwardExisting,
+        RecordType::DS if view.site.zone.is_apex(query.name()) && view.may_forward() => {
+            Outcome::ForwardExisting
+        }
         // Whoever validates would take an unsigned answer for a forged one.
-        _ if view.zone.lacks_keys => {
+        _ if view.site.zone.lacks_keys => {
             let why = "the DNSSEC keys of the domain cannot be used";
             Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::RRSIGS_MISSING, why))
         }

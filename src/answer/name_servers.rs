@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service
 /// whose host is no address is no name server.
 pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
-    let below_ns = view.services(&TreePath::new(view.zone.ns_name()), DataKinds::HOST, |_| false);
+    let below_ns = view.services(&TreePath::new(view.site.zone.ns_name()), DataKinds::HOST, |_| false);
     let mut servers: Vec<(Name, &Entry)> = match below_ns {
         TreeLookup::Services(found) => {
             let found = select::one_group(select::distinct(found));
@@ -27,7 +27,7 @@ pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
 
 /// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.
 fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
-    let dns = view.zone.dns_name();
+    let dns = view.site.zone.dns_name();
     let Some(node) = view.exact(&TreePath::new(dns)) else {
         return Vec::new();
     };

@@ -100,7 +100,7 @@ fn with_pointers(owner: &Name, pointers: &Pointers<'_>, view: &View<'_>) -> Answ
 
 /// NODATA. The SOA is that of the name alone, so that it says nothing about other names of the reverse zone.
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.zone.min_ttl));
+    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone.min_ttl));
     Answer { authoritative: false, ..denial }
 }
 

@@ -44,7 +44,7 @@ fn answer_from_tree(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome 
 
 /// The outcome for a name that the store may have once it is read.
 fn while_unknown(query: &Query, view: &View<'_>) -> Outcome {
-    if has_few_labels(query.name(), query.query_type(), view.zone) {
+    if has_few_labels(query.name(), query.query_type(), view.site) {
         return Outcome::Answered(not_ready());
     }
     existing(view, not_ready)
@@ -56,7 +56,7 @@ fn existing(view: &View<'_>, otherwise: impl FnOnce() -> Answer) -> Outcome {
 }
 
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    deny(ResponseCode::NoError, name.clone(), view.capped(view.zone.min_ttl))
+    deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone.min_ttl))
 }
 
 /// Whether an outcome is anything but NODATA, or the failure in its place before the store is read.

@@ -44,13 +44,13 @@ impl<'a> SideLookups<'a> {
     /// In a signed zone, a name without addresses in the tree has a CNAME as well if one of its services leads to a name
     /// outside, whose addresses must not be signed as ours: the first such service decides.
     pub(super) fn cname(&self, path: &TreePath) -> Option<(Name, u32)> {
-        let (zone, is_signed) = (self.view.zone, self.view.is_signed());
-        let has_cname_beside_data = zone.flatten == Flatten::Never && !is_signed;
+        let (site, is_signed) = (self.view.site, self.view.is_signed());
+        let has_cname_beside_data = site.flatten == Flatten::Never && !is_signed;
         // At the apex a CNAME would hide the SOA and the keys.
-        if !has_cname_beside_data && zone.is_apex(path.name()) {
+        if !has_cname_beside_data && site.zone.is_apex(path.name()) {
             return None;
         }
-        let only = self.only_target(path).filter(|_| zone.flatten != Flatten::Always);
+        let only = self.only_target(path).filter(|_| site.flatten != Flatten::Always);
         if only.is_some() {
             only
         } else if has_cname_beside_data {
@@ -96,7 +96,7 @@ impl<'a> SideLookups<'a> {
 
     /// Whether CNAMEs lead from `target` back to a name before, where each name on the way has one host.
     fn leads_in_a_circle(&self, path: &TreePath, target: &Name) -> bool {
-        let zone = self.view.zone;
+        let zone = &self.view.site.zone;
         let mut visited = HashSet::from([path.name().clone()]);
         let mut next = TreePath::literal(zone.resolve_local(target));
         while visited.insert(next.name().clone()) {
@@ -161,7 +161,7 @@ impl<'a> SideLookups<'a> {
     fn leads_to(&self, target: &Name, visited: &mut HashSet<Name>) -> Option<LeadsTo> {
         let view = self.view;
         let mut leads = LeadsTo::Nothing;
-        let mut to_visit = vec![TreePath::literal(view.zone.resolve_local(target))];
+        let mut to_visit = vec![TreePath::literal(view.site.zone.resolve_local(target))];
         while let Some(path) = to_visit.pop() {
             let name = path.name();
             if visited.len() >= MAX_SIDE_NAMES || view.work.is_spent() {
@@ -170,17 +170,18 @@ impl<'a> SideLookups<'a> {
             if name.is_root() || !visited.insert(name.clone()) {
                 continue;
             }
-            if !view.zone.contains(name) && !view.exists(name, &path) {
+            if !view.site.zone.contains(name) && !view.exists(name, &path) {
                 let lookup = Lookup { name: name.clone(), rtype: RecordType::A };
-                if reply_without_upstreams(&lookup, view.zone).is_none() {
+                if reply_without_upstreams(&lookup, view.site).is_none() {
                     leads = LeadsTo::Outside;
                 }
             } else if self.has_addresses(&path) {
                 return Some(LeadsTo::Addresses);
             } else {
                 let next = self.targets(&path)?;
-                to_visit
-                    .extend(next.iter().map(|(next, _)| TreePath::literal(view.zone.resolve_local(next))));
+                to_visit.extend(
+                    next.iter().map(|(next, _)| TreePath::literal(view.site.zone.resolve_local(next))),
+                );
             }
         }
         Some(leads)

@@ -7,8 +7,8 @@
 
 use super::local_denial::{deny, local_soa};
 use super::outcome::{Answer, Outcome};
+use super::site::Site;
 use super::view::View;
-use super::zone::Zone;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -42,7 +42,7 @@ struct SpecialZone {
 /// Answers for names that must not reach an upstream; `None` for all other names.
 pub(super) fn answer_special_use(query: &Query, view: &View<'_>) -> Option<Outcome> {
     let name = query.name().to_lowercase();
-    let zone = SpecialZone::of(&name, view.zone)?;
+    let zone = SpecialZone::of(&name, view.site)?;
     // The zones in `arpa` are delegated without DS records, which only the parent can show (RFC 6303 §4, RFC 8375 §5).
     let is_apex = name.iter().count() == zone.labels;
     if is_apex && zone.labels > 1 && query.query_type() == RecordType::DS && view.may_forward() {
@@ -53,9 +53,9 @@ pub(super) fn answer_special_use(query: &Query, view: &View<'_>) -> Option<Outco
 
 /// What a host in our answers leads to, if upstreams are never asked for its name; `is_home` tells the names of `home.arpa`,
 /// which a stub zone may have, from all others.
-pub(super) fn special_use_answer(query: &Query, zone: &Zone, is_home: bool) -> Option<Answer> {
+pub(super) fn special_use_answer(query: &Query, site: &Site, is_home: bool) -> Option<Answer> {
     let name = query.name().to_lowercase();
-    let special = SpecialZone::of(&name, zone)?;
+    let special = SpecialZone::of(&name, site)?;
     ((special.usage == SpecialUse::Empty) == is_home).then(|| special.answer(query, &name))
 }
 
@@ -80,13 +80,13 @@ impl SpecialZone {
     }
 
     /// The special-use zone that a name, which is in lower case, is in.
-    fn of(name: &Name, zone: &Zone) -> Option<Self> {
+    fn of(name: &Name, site: &Site) -> Option<Self> {
         let labels: Vec<&[u8]> = name.iter().rev().collect();
         let (usage, labels) = match labels.as_slice() {
             [b"localhost", ..] => (SpecialUse::Localhost, 1),
             [b"invalid" | b"onion" | b"alt", ..] => (SpecialUse::NoName, 1),
             [b"arpa", b"resolver", ..] => (SpecialUse::NoData, 2),
-            [b"arpa", b"home", ..] if zone.denies_home_arpa => (SpecialUse::Empty, 2),
+            [b"arpa", b"home", ..] if site.denies_home_arpa => (SpecialUse::Empty, 2),
             [b"arpa", b"in-addr", b"127", ..] => (SpecialUse::Loopback, 3),
             [b"arpa", b"ip6", digits @ ..] if is_v6_loopback(digits) => (SpecialUse::Loopback, 34),
             _ => return None,

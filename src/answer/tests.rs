@@ -19,8 +19,8 @@ pub(super) fn name(text: &str) -> Name {
 }
 
 /// A site `skydns.test.` with services given as (name, JSON value).
-pub(super) struct Site {
-    pub(super) zone: Zone,
+pub(super) struct SiteFixture {
+    pub(super) served: Site,
     tree: Tree,
     freshness: Freshness,
     seed: u64,
@@ -29,24 +29,23 @@ pub(super) struct Site {
     pub(super) externals: Externals,
 }
 
-impl Site {
+impl SiteFixture {
     pub(super) fn new(services: &[(&str, &str)]) -> Self {
         let mut tree = Tree::new();
         for (at, value) in services {
             let service = Service::from_json(value.as_bytes()).expect(value);
             tree.put(&Key::from_name(&name(at)), Layer(1), Entry::new(service));
         }
-        let mut zone = Zone::new(&name("skydns.test."));
-        zone.round_robin = false;
+        let served = Site { round_robin: false, ..Site::new(Zone::new(&name("skydns.test."))) };
         let (freshness, externals) = (Freshness::Current, Externals::new());
-        Self { zone, tree, freshness, seed: 0, work: 5 * WORK_OF_ANSWER, forwards: true, externals }
+        Self { served, tree, freshness, seed: 0, work: 5 * WORK_OF_ANSWER, forwards: true, externals }
     }
 
     pub(super) fn outcome(&self, asked: &str, rtype: RecordType, class: DNSClass) -> Outcome {
         let mut query = Query::query(name(asked), rtype);
         query.set_query_class(class);
         let view = View {
-            zone: &self.zone,
+            site: &self.served,
             tree: &self.tree,
             dependencies: &Dependencies::default(),
             freshness: self.freshness,
@@ -82,7 +81,7 @@ pub(super) fn lines(records: &[Record]) -> Vec<String> {
 
 #[test]
 fn the_apex_exists_even_in_an_empty_store() {
-    let mut site = Site::new(&[]);
+    let mut site = SiteFixture::new(&[]);
     site.tree.set_serial(77);
     let answer = site.ask("skydns.test.", RecordType::A);
     assert_eq!(answer.rcode, ResponseCode::NoError);
@@ -99,7 +98,7 @@ fn the_apex_exists_even_in_an_empty_store() {
 
 #[test]
 fn name_servers_are_addresses_under_dns() {
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("a.ns.dns.skydns.test.", r#"{"host":"10.0.0.2"}"#),
         ("b.ns.dns.skydns.test.", r#"{"host":"name.example.org"}"#),
         ("ns2.dns.skydns.test.", r#"{"host":"2001:db8::2"}"#),
@@ -124,7 +123,7 @@ fn a_chain_is_followed_for_eight_names() {
         .chain([("n9.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned())])
         .collect();
     let services: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let site = Site::new(&services);
+    let site = SiteFixture::new(&services);
     let eight = site.ask("n1.skydns.test.", RecordType::A);
     assert_eq!(eight.answers.len(), 9);
     let order: Vec<_> = eight.answers.iter().map(|r| r.name.to_ascii()).collect();
@@ -146,7 +145,7 @@ fn chains_that_fan_out_at_every_step_end() {
         }
         services.push(("l8.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned()));
         let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        Site::new(&services).ask("l0.skydns.test.", RecordType::A)
+        SiteFixture::new(&services).ask("l0.skydns.test.", RecordType::A)
     };
     // Services that lead to the same are one CNAME, followed once.
     let same = ask(&|level, _| format!("l{level}.skydns.test"));
@@ -164,34 +163,34 @@ fn chains_that_fan_out_at_every_step_end() {
     services.push(("b0.l8.skydns.test.".to_owned(), r#"{"host":"10.0.0.1"}"#.to_owned()));
     let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     // Each name is visited once, and the work is that of 160 names with 20 services.
-    let answer = Site::new(&services).ask("l0.skydns.test.", RecordType::A);
+    let answer = SiteFixture::new(&services).ask("l0.skydns.test.", RecordType::A);
     assert_eq!(lines(&answer.answers), ["l0.skydns.test. 3600 A 10.0.0.1"]);
 }
 
 #[test]
 fn letter_case_of_the_question_is_echoed() {
-    let site = Site::new(&[("upper.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let site = SiteFixture::new(&[("upper.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
     let answer = site.ask("uPPer.SKYDNS.test.", RecordType::A);
     assert_eq!(lines(&answer.answers), ["uPPer.SKYDNS.test. 3600 A 10.0.0.1"]);
 }
 
 #[test]
 fn local_dns_is_the_hosts_own_name_in_any_letter_case() {
-    let mut site = Site::new(&[("me.hosts.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    let mut site = SiteFixture::new(&[("me.hosts.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
     assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
-    site.zone.local = Some(name("ME.Hosts.skydns.test."));
+    site.served.zone.local = Some(name("ME.Hosts.skydns.test."));
     let answer = site.ask("local.dns.skydns.test.", RecordType::A);
     assert_eq!(lines(&answer.answers), ["local.dns.skydns.test. 3600 A 192.0.2.1"]);
 }
 
 #[test]
 fn local_dns_exists_when_names_below_it_do() {
-    let mut site = Site::new(&[("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
-    let rcode = |site: &Site| site.ask("local.dns.skydns.test.", RecordType::A).rcode;
+    let mut site = SiteFixture::new(&[("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    let rcode = |site: &SiteFixture| site.ask("local.dns.skydns.test.", RecordType::A).rcode;
     assert_eq!(rcode(&site), ResponseCode::NoError);
-    site.zone.local = Some(name("none.hosts.skydns.test."));
+    site.served.zone.local = Some(name("none.hosts.skydns.test."));
     assert_eq!(rcode(&site), ResponseCode::NoError, "no data, but names below it");
-    let site = Site { tree: Tree::new(), ..site };
+    let site = SiteFixture { tree: Tree::new(), ..site };
     assert_eq!(rcode(&site), ResponseCode::NXDomain);
 }
 
@@ -201,27 +200,28 @@ fn names_below_local_dns_hide_nothing_that_it_leads_to() {
         ("me.hosts.skydns.test.", r#"{"host":"www.example.org"}"#),
         ("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#),
     ];
-    let mut site = Site::new(&services);
-    site.zone.local = Some(name("me.hosts.skydns.test."));
+    let mut site = SiteFixture::new(&services);
+    site.served.zone.local = Some(name("me.hosts.skydns.test."));
     let Outcome::Lookup(lookups) = site.outcome("local.dns.skydns.test.", RecordType::A, DNSClass::IN) else {
         panic!("www.example.org is to be looked up")
     };
     assert_eq!(lookups[0].name, name("www.example.org."));
     // A service at the name itself is not one below it, and is not shown.
-    let mut site = Site::new(&[("local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
-    site.zone.local = Some(name("none.hosts.skydns.test."));
+    let mut site = SiteFixture::new(&[("local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
+    site.served.zone.local = Some(name("none.hosts.skydns.test."));
     assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
 }
 
 #[test]
 fn a_lease_bounds_the_ttl_and_the_least_of_an_rrset_counts() {
-    let mut site = Site::new(&[("a.p.skydns.test.", r#"{"host":"10.0.0.1","ttl":360}"#)]);
+    let mut site = SiteFixture::new(&[("a.p.skydns.test.", r#"{"host":"10.0.0.1","ttl":360}"#)]);
     let lease = Arc::new(Lease::new(7));
     lease.set_end(1_020);
     let service = Service::from_json(br#"{"host":"10.0.0.2"}"#).expect("a service");
     let entry = Entry { service, lease: Some(Arc::clone(&lease)) };
     site.tree.put(&Key::from_name(&name("b.p.skydns.test.")), Layer(1), entry);
-    let ttls = |site: &Site| site.ask("p.skydns.test.", RecordType::A).answers.iter().map(|r| r.ttl).max();
+    let ttls =
+        |site: &SiteFixture| site.ask("p.skydns.test.", RecordType::A).answers.iter().map(|r| r.ttl).max();
     assert_eq!(ttls(&site), Some(20));
     lease.set_end(9_000);
     assert_eq!(ttls(&site), Some(360));
@@ -231,7 +231,7 @@ fn a_lease_bounds_the_ttl_and_the_least_of_an_rrset_counts() {
 
 #[test]
 fn a_stale_tree_answers_with_short_ttls_and_says_so() {
-    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let mut site = SiteFixture::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
     site.freshness = Freshness::Stale;
     let answer = site.ask("a.skydns.test.", RecordType::A);
     assert_eq!(lines(&answer.answers), ["a.skydns.test. 30 A 10.0.0.1"]);
@@ -241,7 +241,7 @@ fn a_stale_tree_answers_with_short_ttls_and_says_so() {
 
 #[test]
 fn an_incomplete_tree_never_denies() {
-    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let mut site = SiteFixture::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
     site.freshness = Freshness::Incomplete;
     assert_eq!(site.ask("a.skydns.test.", RecordType::A).answers.len(), 1);
     for (asked, rtype) in [("b.skydns.test.", RecordType::A), ("a.skydns.test.", RecordType::TXT)] {
@@ -254,16 +254,16 @@ fn an_incomplete_tree_never_denies() {
 
 #[test]
 fn names_that_only_end_like_the_domain_are_not_ours() {
-    let site = Site::new(&[]);
+    let site = SiteFixture::new(&[]);
     assert!(matches!(site.outcome("fooskydns.test.", RecordType::A, DNSClass::IN), Outcome::Forward));
     assert!(matches!(site.outcome("www.example.org.", RecordType::A, DNSClass::IN), Outcome::Forward));
 }
 
 #[test]
 fn chaos_tells_who_we_are_unless_hidden() {
-    let mut site = Site::new(&[]);
+    let mut site = SiteFixture::new(&[]);
     assert_eq!(site.chaos("version.bind.").rcode, ResponseCode::Refused);
-    site.zone.identity = Some(Identity { version: "1.2.3".into(), hostname: "host7".into() });
+    site.served.identity = Some(Identity { version: "1.2.3".into(), hostname: "host7".into() });
     let text = |asked: &str| -> Vec<String> {
         let answer = site.chaos(asked);
         assert!(answer.answers.iter().all(|r| r.dns_class == DNSClass::CH && r.ttl == 0));

@@ -2,7 +2,7 @@
 //! names below one closest encloser must not gather them each time.
 
 use super::flatten::Flatten;
-use super::zone::Zone;
+use super::site::Site;
 use crate::tree::{TreePath, VersionSlot};
 use hickory_proto::rr::{Name, RecordType};
 use quick_cache::sync::Cache;
@@ -44,14 +44,14 @@ pub(super) struct TypeCacheKey {
 
 impl TypeCacheKey {
     /// The key of a name; `apex` says whether it is the name of the domain.
-    pub(super) fn new(path: &TreePath, apex: bool, zone: &Zone) -> Self {
+    pub(super) fn new(path: &TreePath, apex: bool, site: &Site) -> Self {
         Self {
             path: path.clone(),
-            domain: zone.domain().clone(),
+            domain: site.zone.domain().clone(),
             apex,
-            local: zone.local.clone(),
-            ndots: zone.ndots,
-            flatten: zone.flatten,
+            local: site.zone.local.clone(),
+            ndots: site.ndots,
+            flatten: site.flatten,
         }
     }
 }

@@ -7,8 +7,8 @@ use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
+use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
-use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// The inputs of an answer, besides the question.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The settings of the site's domain.
-    pub zone: &'a Zone,
+    /// What the site serves.
+    pub site: &'a Site,
     /// The services.
     pub tree: &'a Tree,
     /// Collects what the answer depends on.
@@ -90,13 +90,13 @@ impl<'a> View<'a> {
 
     /// Whether the zone is signed. For clients that do not want DNSSEC records it has the same names and types.
     pub(super) fn is_signed(&self) -> bool {
-        self.zone.is_signed || self.dnssec.is_some()
+        self.site.zone.is_signed || self.dnssec.is_some()
     }
 
     /// What is said to a look-up of a name outside of the tree, while `pending` others are not made yet: by upstreams, or
     /// here if upstreams are not asked for that name.
     pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> External<'a> {
-        if let Some(reply) = reply_without_upstreams(lookup, self.zone) {
+        if let Some(reply) = reply_without_upstreams(lookup, self.site) {
             return External::Reply(Cow::Owned(reply));
         }
         match self.externals.result(lookup) {
@@ -124,7 +124,7 @@ impl<'a> View<'a> {
             // Each different TTL takes a signature of its own.
             if self.wants_dnssec() { rounded_down(left) } else { left }
         });
-        self.capped(own.into_iter().chain(lease).min().unwrap_or(self.zone.ttl))
+        self.capped(own.into_iter().chain(lease).min().unwrap_or(self.site.zone.ttl))
     }
 
     /// A TTL, or the longest one that the freshness of the tree allows.
@@ -177,7 +177,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a name exists; `path` is the name after [`Zone::resolve_local`].
+    /// Whether a name exists; `path` is the name after [`Zone::resolve_local`](super::Zone::resolve_local).
     pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
         let found = self.services(path, DataKinds::NONE, |_| false);
         !matches!(found, TreeLookup::NoName) || self.exists_without_services(name, path)
@@ -189,14 +189,14 @@ impl<'a> View<'a> {
     /// `local.dns.<domain>` does if the tree has names below it, even if the name that it leads to does not exist.
     pub(super) fn exists_without_services(&self, name: &Name, path: &TreePath) -> bool {
         let fixed = path.before_wildcards();
-        if self.zone.is_apex(&fixed) {
+        if self.site.zone.is_apex(&fixed) {
             return true;
         }
-        let Some(local) = &self.zone.local else { return false };
-        if same_name(self.zone.dns_name(), &fixed) {
+        let Some(local) = &self.site.zone.local else { return false };
+        if same_name(self.site.zone.dns_name(), &fixed) {
             return true;
         }
-        let local_name = self.zone.local_name();
+        let local_name = self.site.zone.local_name();
         // Where `path` is a name that CNAMEs of `name` lead to, names below `local.dns.<domain>` do not matter.
         same_name(local_name, name)
             && same_name(path.name(), local)
@@ -215,8 +215,8 @@ impl<'a> View<'a> {
         let types = if self.dnssec.is_some_and(|dnssec| dnssec.compact) {
             Vec::new()
         } else {
-            let path = as_path(self.zone.resolve_local(&closest_encloser));
-            let is_apex = self.zone.is_apex(&closest_encloser);
+            let path = as_path(self.site.zone.resolve_local(&closest_encloser));
+            let is_apex = self.site.zone.is_apex(&closest_encloser);
             self.types_at(&path, is_apex, gather).unwrap_or_else(|| possible_types(is_apex))
         };
         Missing::Name { closest_encloser, types }
@@ -225,11 +225,11 @@ impl<'a> View<'a> {
     /// The longest name above a name that exists (RFC 5155 §1.3).
     fn closest_encloser(&self, name: &Name, as_path: fn(&Name) -> TreePath) -> Name {
         let mut encloser = parent(name);
-        while !self.zone.is_apex(&encloser)
-            && !self.exists(&encloser, &as_path(self.zone.resolve_local(&encloser)))
+        while !self.site.zone.is_apex(&encloser)
+            && !self.exists(&encloser, &as_path(self.site.zone.resolve_local(&encloser)))
         {
             if encloser.is_root() {
-                return self.zone.domain().clone();
+                return self.site.zone.domain().clone();
             }
             encloser = parent(&encloser);
         }
@@ -247,7 +247,7 @@ impl<'a> View<'a> {
         gather: GatherTypes,
     ) -> Option<Vec<RecordType>> {
         let Some(dnssec) = self.dnssec else { return Some(Vec::new()) };
-        let key = TypeCacheKey::new(path, is_apex, self.zone);
+        let key = TypeCacheKey::new(path, is_apex, self.site);
         let units = self.work.units().min(WORK_OF_ANSWER);
         let cached = dnssec.type_cache.get_or_gather(&key, || {
             // The cached types must depend on nothing that this answer has read before.

@@ -1,6 +1,5 @@
 //! The settings of the site's domain, and the names that follow from them.
 
-use super::flatten::Flatten;
 use super::rrset::same_name;
 use hickory_proto::rr::Name;
 
@@ -23,32 +22,11 @@ pub struct Zone {
     pub ttl: u32,
     /// TTL of negative answers, in seconds (RFC 2308).
     pub min_ttl: u32,
-    /// SRV priority and MX preference of services that have none of their own.
-    pub priority: u16,
-    /// Whether the records of each RRset are shuffled.
-    pub round_robin: bool,
-    /// Which names have a CNAME.
-    pub flatten: Flatten,
     /// Whether answers are signed for clients that want it: then a name has either a CNAME or other data, and no data of
     /// upstreams.
     pub is_signed: bool,
     /// Whether the keys of a zone that has to be signed cannot be used: then nothing is answered for it.
     pub lacks_keys: bool,
-    /// Minimum number of labels of a name whose addresses are looked up upstream.
-    pub ndots: u8,
-    /// Whether `home.arpa` is denied here, because the upstreams are not those of the local network (RFC 8375).
-    pub denies_home_arpa: bool,
-    /// What class CH says about this server; questions of that class are refused if `None`.
-    pub identity: Option<Identity>,
-}
-
-/// The answers to `version.bind` and `hostname.bind`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The program's version.
-    pub version: String,
-    /// The host's name.
-    pub hostname: String,
 }
 
 /// The name of a question, as a zone sees it.
@@ -80,14 +58,8 @@ impl Zone {
             local: None,
             ttl: 3600,
             min_ttl: 30,
-            priority: 10,
-            round_robin: true,
-            flatten: Flatten::Auto,
             is_signed: false,
             lacks_keys: false,
-            ndots: 2,
-            denies_home_arpa: false,
-            identity: None,
         }
     }
 

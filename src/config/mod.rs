@@ -43,7 +43,7 @@ pub use store::{StoreBefore, StoreFields, StoreSettings};
 pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};
 
-use crate::answer::{Identity, Zone};
+use crate::answer::{Identity, Site, Zone};
 use crate::dnssec::DenialKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,8 +51,8 @@ use std::time::Duration;
 /// The checked configuration of everything that serves. It is never changed, only replaced as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The domain, and how its answers are made.
-    pub zone: Zone,
+    /// What the site serves, and how its answers are made.
+    pub site: Site,
     /// Addresses to listen on if systemd passes no sockets.
     pub listen: Vec<SocketAddr>,
     /// Whether systemd has to pass the sockets.
@@ -145,16 +145,19 @@ impl Config {
     fn with_zone(mut zone: Zone, spec: &Spec, host: &HostIdentity) -> Self {
         zone.ttl = spec.ttl;
         zone.min_ttl = spec.min_ttl;
-        zone.priority = spec.priority;
-        zone.round_robin = spec.round_robin;
-        zone.flatten = spec.flatten;
         zone.is_signed = !spec.dnssec.is_empty();
-        zone.ndots = spec.ndots;
-        zone.denies_home_arpa = spec.nameservers.is_some();
-        zone.identity = (!spec.hide_identity)
+        let identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
         Self {
-            zone,
+            site: Site {
+                zone,
+                priority: spec.priority,
+                round_robin: spec.round_robin,
+                flatten: spec.flatten,
+                ndots: spec.ndots,
+                denies_home_arpa: spec.nameservers.is_some(),
+                identity,
+            },
             listen: spec.listen.clone(),
             systemd: spec.systemd,
             workers: spec.workers,

@@ -127,7 +127,7 @@ impl OwnNames {
     pub(super) fn status(&self) -> String {
         let names = self.publisher.status().borrow().names;
         let snapshot = if self.is_snapshot_read.load(Ordering::Relaxed) { " and the snapshot" } else { "" };
-        let signed = if self.config.load().config.zone.is_signed {
+        let signed = if self.config.load().config.site.zone.is_signed {
             "; the zone is signed, which only the agent does, so its names get SERVFAIL"
         } else {
             ""
@@ -147,7 +147,7 @@ impl OwnNames {
         };
         !query.is_internet()
             || is_in_zone(query.name(), &own.domain)
-            || labels.clone().count() < usize::from(own.config.zone.ndots)
+            || labels.clone().count() < usize::from(own.config.site.ndots)
             || is_special()
     }
 
@@ -169,7 +169,7 @@ impl OwnNames {
 
     fn answer_request(&self, request: &Request, may_forward: bool, transport: Transport) -> OwnAnswer {
         let own = self.config.load();
-        let zone = &own.config.zone;
+        let zone = &own.config.site.zone;
         let encode = |reply: &Reply| OwnAnswer::Reply(wire::encode(request, reply, transport));
         let unsigned = || {
             let why = "the zone is signed, and the agent that signs it does not run";
@@ -204,7 +204,7 @@ impl OwnNames {
         question.set_name(question.name().to_lowercase());
         let answer = |externals: &Externals| {
             let view = View {
-                zone: &config.zone,
+                site: &config.site,
                 tree: &published.tree,
                 dependencies: &Dependencies::default(),
                 freshness: published.freshness,

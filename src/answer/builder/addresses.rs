@@ -31,7 +31,7 @@ impl<'a> AnswerBuilder<'a> {
             return Some(self.flat_section(path, family));
         };
         // With `flatten` at `never` a name has both, if the CNAME leads to more addresses.
-        let may_be_beside = self.view.zone.flatten == Flatten::Never && !self.view.is_signed();
+        let may_be_beside = self.view.site.flatten == Flatten::Never && !self.view.is_signed();
         if records.is_empty() && !(may_be_beside && self.side.has_addresses(path)) {
             return Some(self.follow_cname(&target, ttl));
         }
@@ -69,7 +69,7 @@ impl<'a> AnswerBuilder<'a> {
 
     /// Whether names have the addresses of the names that their services lead to.
     fn may_flatten(&self) -> bool {
-        self.view.zone.flatten != Flatten::Never || self.view.is_signed()
+        self.view.site.flatten != Flatten::Never || self.view.is_signed()
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL, with the CNAMEs that lead to them.
@@ -101,8 +101,8 @@ impl<'a> AnswerBuilder<'a> {
         let mut cnames = Vec::new();
         let mut owner = target.clone();
         while cnames.len() <= MAX_CNAME_CHAIN {
-            let path = TreePath::literal(view.zone.resolve_local(&owner));
-            if !view.zone.contains(&owner) && !view.exists(&owner, &path) {
+            let path = TreePath::literal(view.site.zone.resolve_local(&owner));
+            if !view.site.zone.contains(&owner) && !view.exists(&owner, &path) {
                 let addresses = self.external_addresses(&owner, Family::Both.external_type());
                 return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };
             }
@@ -135,7 +135,7 @@ impl<'a> AnswerBuilder<'a> {
     pub(super) fn external_addresses(&mut self, name: &Name, rtype: RecordType) -> Vec<Record> {
         let Some(reply) = self.external(name, rtype) else { return Vec::new() };
         // With their signatures: there are caches that hold unsigned ones against the name.
-        let chain = chain_from(&reply.records, name, rtype, self.view.zone);
+        let chain = chain_from(&reply.records, name, rtype, self.view.site);
         if chain.iter().any(|record| record.record_type() == rtype) { chain } else { Vec::new() }
     }
 

@@ -36,7 +36,7 @@ impl AnswerBuilder<'_> {
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).
     pub(super) fn apex_dnssec(&self, rtype: RecordType) -> Vec<Record> {
         let data = self.view.dnssec.map_or(&[][..], |dnssec| dnssec.apex);
-        let ttl = self.view.capped(self.view.zone.ttl);
+        let ttl = self.view.capped(self.view.site.zone.ttl);
         let of_type = data.iter().filter(|data| data.record_type() == rtype);
         of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data.clone())).collect()
     }

@@ -16,7 +16,7 @@ impl AnswerBuilder<'_> {
     /// nothing.
     pub(super) fn cname_or_no_data(&mut self, path: &TreePath) -> Vec<Record> {
         // With `flatten` at `never` a CNAME may stand beside addresses, and then hides nothing.
-        let is_beside_data = self.view.zone.flatten == Flatten::Never && self.side.has_addresses(path);
+        let is_beside_data = self.view.site.flatten == Flatten::Never && self.side.has_addresses(path);
         match self.side.cname(path).filter(|_| self.view.is_signed() || !is_beside_data) {
             Some((target, ttl)) => self.follow_cname(&target, ttl),
             None => self.end_without_data(path),
@@ -30,7 +30,7 @@ impl AnswerBuilder<'_> {
         }
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.go_on_at(target);
-        let zone = self.view.zone;
+        let zone = &self.view.site.zone;
         let path = TreePath::literal(zone.resolve_local(target));
         if !zone.contains(target) && !self.view.exists(target, &path) {
             self.end_outside(target, &mut records);
@@ -57,14 +57,14 @@ impl AnswerBuilder<'_> {
     /// Ends an answer at a name outside of the tree, with what upstreams say of it; or goes on at the name of ours that their
     /// CNAMEs lead back to (RFC 1034 §4.3.2).
     fn end_outside(&mut self, name: &Name, records: &mut Vec<Record>) {
-        let (rtype, zone) = (self.query.query_type(), self.view.zone);
+        let (rtype, site) = (self.query.query_type(), self.view.site);
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.external(&lookup, self.collected.lookups.len()) {
             External::Pending => self.add_lookups(vec![lookup]),
             External::Failed => self.collected.failed = true,
             External::Reply(reply) => {
-                let chain = chain_from(&reply.records, name, rtype, zone);
-                let back = leads_back_to(&chain, zone).filter(|_| rtype != RecordType::CNAME).cloned();
+                let chain = chain_from(&reply.records, name, rtype, site);
+                let back = leads_back_to(&chain, site).filter(|_| rtype != RecordType::CNAME).cloned();
                 let has_data = chain.iter().any(|record| record.record_type() == rtype);
                 records.extend(chain);
                 match back {
@@ -84,7 +84,7 @@ impl AnswerBuilder<'_> {
             return Vec::new();
         }
         self.go_on_at(target);
-        self.section_of_target(&TreePath::literal(self.view.zone.resolve_local(target)))
+        self.section_of_target(&TreePath::literal(self.view.site.zone.resolve_local(target)))
     }
 
     /// The answer to RRSIG, before it is signed: all RRsets of the name, whose signatures are the answer. It is empty if the
@@ -92,7 +92,7 @@ impl AnswerBuilder<'_> {
     pub(super) fn signed_rrsets(&mut self, path: &TreePath) -> Vec<Record> {
         let mut records = Vec::new();
         if self.view.wants_dnssec() {
-            let is_apex = self.view.zone.is_apex(&self.owner);
+            let is_apex = self.view.site.zone.is_apex(&self.owner);
             for rtype in self.types_at(path, is_apex) {
                 records.extend(self.rrset(path, rtype));
             }

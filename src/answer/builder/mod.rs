@@ -97,13 +97,13 @@ impl<'a> AnswerBuilder<'a> {
 
     /// The records of a type that the owner has; `None` if the name does not exist.
     fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
-        let is_apex = self.view.zone.is_apex(&self.owner);
+        let is_apex = self.view.site.zone.is_apex(&self.owner);
         match rtype {
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
             RecordType::TXT => self.txt(path),
             RecordType::NS if is_apex => Some(self.apex_ns()),
-            RecordType::SOA if is_apex => Some(vec![self.soa(self.view.zone.ttl)]),
+            RecordType::SOA if is_apex => Some(vec![self.soa(self.view.site.zone.ttl)]),
             RecordType::ANY => self.any(path),
             _ if is_apex => Some(self.apex_dnssec(rtype)),
             _ => self.exists(path).then(Vec::new),
@@ -146,7 +146,8 @@ impl<'a> AnswerBuilder<'a> {
     fn any(&self, path: &TreePath) -> Option<Vec<Record>> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
-        self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.view.zone.ttl, hinfo)])
+        self.exists(path)
+            .then(|| vec![Record::from_rdata(self.owner.clone(), self.view.site.zone.ttl, hinfo)])
     }
 
     /// The outcome with an answer section; `None` if the name does not exist.
@@ -190,7 +191,7 @@ impl<'a> AnswerBuilder<'a> {
         // Sections of one record need no order.
         let has_order = answer.answers.len() > 1 || answer.additionals.len() > 1;
         if has_order {
-            arrange(&mut answer, view.zone.round_robin, view.seed);
+            arrange(&mut answer, view.site.round_robin, view.seed);
         }
         answer
     }

@@ -45,8 +45,8 @@ impl AnswerBuilder<'_> {
     /// which is empty.
     pub(super) fn end_without_data(&mut self, path: &TreePath) -> Vec<Record> {
         self.collected.ending = Some(Ending::default());
-        if self.view.wants_dnssec() && self.view.zone.contains(&self.owner) {
-            let is_apex = self.view.zone.is_apex(&self.owner);
+        if self.view.wants_dnssec() && self.view.site.zone.contains(&self.owner) {
+            let is_apex = self.view.site.zone.is_apex(&self.owner);
             let missing = Missing::Data(self.types_at(path, is_apex));
             self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
         }
@@ -80,7 +80,7 @@ impl AnswerBuilder<'_> {
         if ending.is_outside {
             answer.authorities.extend(ending.authorities);
         } else {
-            answer.authorities.push(self.soa(self.view.zone.min_ttl));
+            answer.authorities.push(self.soa(self.view.site.zone.min_ttl));
         }
         answer.denials.extend(self.collected.denial.take());
         self.complete(answer)
@@ -88,7 +88,7 @@ impl AnswerBuilder<'_> {
 
     /// The SOA record with a TTL; its serial is the time of the last change of data.
     pub(super) fn soa(&self, ttl: u32) -> Record {
-        let zone = self.view.zone;
+        let zone = &self.view.site.zone;
         let soa = SOA::new(
             zone.ns_name().clone(),
             zone.hostmaster.clone(),

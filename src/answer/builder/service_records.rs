@@ -70,8 +70,8 @@ impl AnswerBuilder<'_> {
             return (**target).clone();
         }
         let Some(address) = Family::Both.address(&service.host) else { return Name::root() };
-        let target = stripped(m.name(), service.target_strip, self.view.zone);
-        if self.view.wants_dnssec() && self.view.zone.contains(&target) {
+        let target = stripped(m.name(), service.target_strip, &self.view.site.zone);
+        if self.view.wants_dnssec() && self.view.site.zone.contains(&target) {
             // Only a whole RRset can be signed, and the name may have other addresses.
             if done.insert(target.clone()) {
                 let records = self.target_addresses(&target);
@@ -104,13 +104,13 @@ impl AnswerBuilder<'_> {
 
     /// Whether the addresses of a target are in the tree, or nowhere.
     fn has_target(&self, target: &Name) -> bool {
-        let zone = self.view.zone;
+        let zone = &self.view.site.zone;
         zone.contains(target) || (zone.is_root() && self.view.exists(target, &TreePath::literal(target)))
     }
 
     /// SRV priority or MX preference.
     fn priority(&self, service: &Service) -> u16 {
-        if service.priority == 0 { self.view.zone.priority } else { service.priority }
+        if service.priority == 0 { self.view.site.priority } else { service.priority }
     }
 }
 

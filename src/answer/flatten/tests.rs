@@ -1,7 +1,7 @@
 //! Which names have a CNAME, and what a name answers whose services lead to others.
 
 use super::*;
-use crate::answer::tests::{Site, lines, name};
+use crate::answer::tests::{SiteFixture, lines, name};
 use crate::answer::{Answer, Ede, ExternalReply, Outcome};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::DNSClass;
@@ -11,8 +11,8 @@ const V4: RecordType = RecordType::A;
 const V6: RecordType = RecordType::AAAA;
 
 /// A site with each kind of name.
-fn site(flatten: Flatten, is_signed: bool) -> Site {
-    let mut site = Site::new(&[
+fn site(flatten: Flatten, is_signed: bool) -> SiteFixture {
+    let mut site = SiteFixture::new(&[
         ("a.both.skydns.test.", r#"{"host":"10.0.0.1","ttl":50}"#),
         ("b.both.skydns.test.", r#"{"host":"www.example.org","ttl":40}"#),
         ("c.both.skydns.test.", r#"{"host":"one.skydns.test"}"#),
@@ -28,7 +28,7 @@ fn site(flatten: Flatten, is_signed: bool) -> Site {
         ("denied.skydns.test.", r#"{"host":"gone.example.org"}"#),
         ("single.skydns.test.", r#"{"host":"db"}"#),
     ]);
-    (site.zone.flatten, site.zone.is_signed) = (flatten, is_signed);
+    (site.served.flatten, site.served.zone.is_signed) = (flatten, is_signed);
     let record = |owner: &str, ttl, data| Record::from_rdata(name(owner), ttl, data);
     let cname = |owner: &str, target: &str| record(owner, 90, RData::CNAME(CNAME(name(target))));
     let a = |owner: &str, last: u8| record(owner, 20, RData::A(A([192, 0, 2, last].into())));
@@ -59,7 +59,7 @@ fn site(flatten: Flatten, is_signed: bool) -> Site {
     site
 }
 
-fn answers(site: &Site, asked: &str, rtype: RecordType) -> Vec<String> {
+fn answers(site: &SiteFixture, asked: &str, rtype: RecordType) -> Vec<String> {
     lines(&site.ask(&format!("{asked}.skydns.test."), rtype).answers)
 }
 
@@ -161,9 +161,9 @@ fn a_signed_zone_has_no_addresses_of_upstreams() {
 #[test]
 fn the_apex_has_no_cname() {
     let apex = |flatten, is_signed| {
-        let mut apex = Site::new(&[("x.skydns.test.", r#"{"host":"www.example.org"}"#)]);
+        let mut apex = SiteFixture::new(&[("x.skydns.test.", r#"{"host":"www.example.org"}"#)]);
         apex.externals = site(flatten, is_signed).externals;
-        (apex.zone.flatten, apex.zone.is_signed) = (flatten, is_signed);
+        (apex.served.flatten, apex.served.zone.is_signed) = (flatten, is_signed);
         lines(&apex.ask("skydns.test.", V4).answers)
     };
     assert_eq!(apex(Flatten::Auto, false), ["skydns.test. 20 A 192.0.2.1"]);
@@ -196,13 +196,13 @@ fn what_is_known_is_answered_while_upstreams_fail() {
 fn names_outside_are_looked_up_first() {
     let mut site = site(Flatten::Auto, false);
     site.externals = crate::answer::Externals::new();
-    let lookups = |site: &Site, asked: &str, rtype| match site.outcome(asked, rtype, DNSClass::IN) {
+    let lookups = |site: &SiteFixture, asked: &str, rtype| match site.outcome(asked, rtype, DNSClass::IN) {
         Outcome::Lookup(lookups) => lookups.iter().map(|l| format!("{} {}", l.name, l.rtype)).collect(),
         _ => Vec::new(),
     };
     assert_eq!(lookups(&site, "out.skydns.test.", V6), ["www.example.org. AAAA", "other.example.org. AAAA"]);
     assert_eq!(lookups(&site, "away.skydns.test.", RecordType::HTTPS), ["www.example.org. HTTPS"]);
     assert_eq!(lookups(&site, "away.skydns.test.", RecordType::CNAME), [""; 0]);
-    site.zone.is_signed = true;
+    site.served.zone.is_signed = true;
     assert_eq!(lookups(&site, "both.skydns.test.", V4), [""; 0]);
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What became of a question over UDP: too costly, too large, and the number of records.
-fn costs(site: &Site, asked: &str, rtype: RecordType) -> (bool, bool, usize) {
+fn costs(site: &SiteFixture, asked: &str, rtype: RecordType) -> (bool, bool, usize) {
     let answer = site.ask(asked, rtype);
     (answer.too_costly, answer.too_large, answer.answers.len())
 }
@@ -19,7 +19,7 @@ fn an_answer_ends_when_its_work_is_spent() {
         (format!("i{n}.wide.skydns.test."), format!("{{\"host\":\"{host}\",\"port\":{}}}", n + 1))
     }));
     let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
+    let site = SiteFixture { work: WORK_OF_ANSWER, ..SiteFixture::new(&services) };
     let answer = |name: &str, rtype| costs(&site, name, rtype);
     assert_eq!(answer("none.*.*.*.skydns.test.", RecordType::A), (true, true, 0));
     assert_eq!(answer("i7.*.*.skydns.test.", RecordType::TXT), (false, false, 0));
@@ -31,7 +31,7 @@ fn an_answer_ends_when_its_work_is_spent() {
 #[test]
 fn any_number_of_services_at_one_reverse_name_is_charged() {
     const AT: &str = "1.0.0.10.in-addr.arpa.";
-    let mut site = Site { work: WORK_OF_ANSWER, ..Site::new(&[]) };
+    let mut site = SiteFixture { work: WORK_OF_ANSWER, ..SiteFixture::new(&[]) };
     let mut put = |count: usize, different: usize| {
         let host = |n| format!(r#"{{"host":"h{}.example.org"}}"#, n % different);
         let service = |n| Service::from_json(host(n).as_bytes()).expect("a service");
@@ -50,7 +50,11 @@ fn any_number_of_name_servers_is_charged() {
     let servers = |count: usize| {
         let names: Vec<_> = (0..count).map(|n| format!("s{n}.dns.skydns.test.")).collect();
         let services: Vec<_> = names.iter().map(|name| (name.as_str(), r#"{"host":"10.0.0.1"}"#)).collect();
-        costs(&Site { work: WORK_OF_ANSWER, ..Site::new(&services) }, "skydns.test.", RecordType::NS)
+        costs(
+            &SiteFixture { work: WORK_OF_ANSWER, ..SiteFixture::new(&services) },
+            "skydns.test.",
+            RecordType::NS,
+        )
     };
     assert_eq!(servers(200), (false, false, 200));
     assert_eq!(servers(4_000), (true, true, 0));
@@ -67,11 +71,11 @@ fn addresses_of_targets_take_no_answer_away() {
         (format!("i{n}.wide.skydns.test."), host)
     }));
     let services: Vec<_> = services.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
+    let site = SiteFixture { work: WORK_OF_ANSWER, ..SiteFixture::new(&services) };
     for rtype in [RecordType::SRV, RecordType::MX] {
         assert_eq!(costs(&site, "wide.skydns.test.", rtype), (false, false, 4), "{rtype}");
     }
     // A thread that may do less leaves the answer to another one.
-    let site = Site { work: WORK_OF_ANSWER / 10, ..site };
+    let site = SiteFixture { work: WORK_OF_ANSWER / 10, ..site };
     assert_eq!(costs(&site, "wide.skydns.test.", RecordType::SRV), (true, true, 0));
 }

@@ -7,8 +7,8 @@ const V4: RecordType = RecordType::A;
 const V6: RecordType = RecordType::AAAA;
 
 /// A site whose hosts outside have one CNAME each, which an upstream that does not know the site ends with `is_denied`.
-fn site(services: &[(&str, &str)], cnames: &[(&str, &str)], is_denied: bool) -> Site {
-    let mut site = Site::new(services);
+fn site(services: &[(&str, &str)], cnames: &[(&str, &str)], is_denied: bool) -> SiteFixture {
+    let mut site = SiteFixture::new(services);
     for (owner, target) in cnames {
         let record = Record::from_rdata(name(owner), 90, RData::CNAME(CNAME(name(target))));
         // An upstream is no authority for names of ours.
@@ -22,7 +22,7 @@ fn site(services: &[(&str, &str)], cnames: &[(&str, &str)], is_denied: bool) -> 
     site
 }
 
-fn heard(site: &Site, asked: &str, rtype: RecordType) -> (ResponseCode, Vec<String>) {
+fn heard(site: &SiteFixture, asked: &str, rtype: RecordType) -> (ResponseCode, Vec<String>) {
     let answer = site.ask(&format!("{asked}.skydns.test."), rtype);
     (answer.rcode, lines(&answer.answers))
 }
@@ -59,12 +59,12 @@ fn an_answer_goes_on_at_a_name_of_ours_that_upstreams_lead_back_to() {
         let set = ["set.skydns.test. 50 A 10.0.0.4", "set.skydns.test. 50 A 10.0.0.3"];
         assert_eq!(heard(&site, "set", V4), (ResponseCode::NoError, text(&set)));
         assert_eq!(heard(&site, "circle", V4).0, ResponseCode::ServFail);
-        site.zone.flatten = Flatten::Always;
+        site.served.flatten = Flatten::Always;
         let flat = (ResponseCode::NoError, text(&["back.skydns.test. 50 A 10.0.0.3"]));
         assert_eq!(heard(&site, "back", V4), flat);
         assert_eq!(heard(&site, "circle", V4), (ResponseCode::NoError, vec![]));
-        site.zone.is_signed = true;
-        site.zone.flatten = Flatten::Auto;
+        site.served.zone.is_signed = true;
+        site.served.flatten = Flatten::Auto;
         assert_eq!(heard(&site, "back", V4).1, back);
     }
 }
@@ -79,7 +79,7 @@ fn hosts_that_are_special_use_names_end_as_these_do() {
         ("b.mix.skydns.test.", r#"{"host":"localhost"}"#),
         ("c.mix.skydns.test.", r#"{"host":"x.onion"}"#),
     ];
-    let site = Site::new(&services);
+    let site = SiteFixture::new(&services);
     let ends = |asked: &str, rtype| {
         let answer = site.ask(&format!("{asked}.skydns.test."), rtype);
         let soa = answer.authorities.first().map(|soa| soa.name.to_string());
@@ -98,18 +98,18 @@ fn hosts_that_are_special_use_names_end_as_these_do() {
 
 #[test]
 fn names_of_home_arpa_are_denied_here_only_with_upstreams_of_elsewhere() {
-    let mut zone = Zone::new(&name("skydns.test."));
+    let mut site = Site::new(Zone::new(&name("skydns.test.")));
     let lookup = |of: &str| Lookup { name: name(of), rtype: V4 };
-    assert_eq!(home_arpa_reply(&lookup("x.home.arpa."), &zone), None);
-    zone.denies_home_arpa = true;
-    assert!(home_arpa_reply(&lookup("x.home.arpa."), &zone).is_some_and(|reply| reply.is_denied));
-    assert_eq!(home_arpa_reply(&lookup("x.example.org."), &zone), None);
-    assert_eq!(home_arpa_reply(&lookup("x.onion."), &zone), None, "that one needs no upstream at all");
+    assert_eq!(home_arpa_reply(&lookup("x.home.arpa."), &site), None);
+    site.denies_home_arpa = true;
+    assert!(home_arpa_reply(&lookup("x.home.arpa."), &site).is_some_and(|reply| reply.is_denied));
+    assert_eq!(home_arpa_reply(&lookup("x.example.org."), &site), None);
+    assert_eq!(home_arpa_reply(&lookup("x.onion."), &site), None, "that one needs no upstream at all");
 }
 
 #[test]
 fn a_set_of_which_a_part_is_known_is_an_answer_in_both_families() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("a.part.skydns.test.", r#"{"host":"good.example.org"}"#),
         ("b.part.skydns.test.", r#"{"host":"bad.example.org"}"#),
     ]);
@@ -138,7 +138,7 @@ fn a_target_that_leads_nowhere_takes_no_addresses_away() {
         &[],
         false,
     );
-    site.zone.flatten = Flatten::Never;
+    site.served.flatten = Flatten::Never;
     for fails in [false, true] {
         for rtype in [V4, V6] {
             let lookup = Lookup { name: name("nx.example.org."), rtype };
@@ -166,7 +166,7 @@ fn signature(owner: &str, covered: RecordType) -> Record {
 
 #[test]
 fn what_validators_need_of_names_outside_is_in_the_answer() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("out.skydns.test.", r#"{"host":"www.example.org"}"#),
         ("set.skydns.test.", r#"{"host":"www.example.org","port":1}"#),
         ("b.set.skydns.test.", r#"{"host":"10.0.0.1"}"#),

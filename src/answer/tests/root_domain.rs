@@ -3,10 +3,10 @@
 use super::*;
 
 /// A site with the domain `.`.
-fn root_site(services: &[(&str, &str)]) -> Site {
-    let mut site = Site::new(services);
-    site.zone = Zone::new(&name("."));
-    site.zone.round_robin = false;
+fn root_site(services: &[(&str, &str)]) -> SiteFixture {
+    let mut site = SiteFixture::new(services);
+    site.served.zone = Zone::new(&name("."));
+    site.served.round_robin = false;
     site
 }
 
@@ -51,8 +51,8 @@ fn the_domain_of_the_root_has_what_the_store_has() {
         assert_eq!((nodata.rcode, nodata.answers.len()), (ResponseCode::NoError, 0), "{asked} {rtype}");
         assert_eq!(nodata.authorities[0].name, name(asked));
     }
-    site.zone.ndots = 1;
-    let exists = |site: &Site, asked: &str, rtype| match site.outcome(asked, rtype, DNSClass::IN) {
+    site.served.ndots = 1;
+    let exists = |site: &SiteFixture, asked: &str, rtype| match site.outcome(asked, rtype, DNSClass::IN) {
         Outcome::ForwardExisting => true,
         Outcome::Forward => false,
         other => panic!("{asked} {rtype}: {other:?}"),

@@ -4,12 +4,12 @@ use super::*;
 
 #[test]
 fn round_robin_gives_every_order_equally_often() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("a.p.skydns.test.", r#"{"host":"10.0.0.1"}"#),
         ("b.p.skydns.test.", r#"{"host":"10.0.0.2"}"#),
         ("c.p.skydns.test.", r#"{"host":"10.0.0.3"}"#),
     ]);
-    let orders = |site: &mut Site| {
+    let orders = |site: &mut SiteFixture| {
         let mut orders = BTreeMap::<Vec<String>, u32>::new();
         for seed in 0..6_000 {
             site.seed = seed;
@@ -19,7 +19,7 @@ fn round_robin_gives_every_order_equally_often() {
         orders
     };
     assert_eq!(orders(&mut site).len(), 1, "off: always key order");
-    site.zone.round_robin = true;
+    site.served.round_robin = true;
     let orders = orders(&mut site);
     assert_eq!(orders.len(), 6);
     // 1000 are expected of each, with a standard deviation of 29.
@@ -28,7 +28,7 @@ fn round_robin_gives_every_order_equally_often() {
 
 #[test]
 fn round_robin_gives_every_order_of_every_set_but_pointers() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("a.p.skydns.test.", r#"{"host":"10.0.0.1","text":"a","mail":true}"#),
         ("b.p.skydns.test.", r#"{"host":"10.0.0.2","text":"b","mail":true}"#),
         ("c.p.skydns.test.", r#"{"host":"10.0.0.3","text":"c","mail":true}"#),
@@ -42,7 +42,7 @@ fn round_robin_gives_every_order_of_every_set_but_pointers() {
         |host: &str| Service::from_json(format!("{{\"host\":\"{host}\"}}").as_bytes()).expect("a service");
     let entries = ["b.p.skydns.test", "a.p.skydns.test"].map(|host| Entry::new(service(host)));
     site.tree.set(&Key::from_name(&name("1.0.0.10.in-addr.arpa.")), Layer(1), entries.to_vec());
-    let orders = |site: &mut Site, asked: &str, rtype, of: fn(Answer) -> Vec<Record>| {
+    let orders = |site: &mut SiteFixture, asked: &str, rtype, of: fn(Answer) -> Vec<Record>| {
         let mut orders = BTreeMap::<Vec<String>, u32>::new();
         for seed in 0..3_000 {
             site.seed = seed;
@@ -59,9 +59,9 @@ fn round_robin_gives_every_order_of_every_set_but_pointers() {
         ("skydns.test.", RecordType::NS, answers),
         ("t.skydns.test.", RecordType::SRV, additionals),
     ] {
-        site.zone.round_robin = false;
+        site.served.round_robin = false;
         assert_eq!(orders(&mut site, asked, rtype, of).len(), 1, "{rtype}: key order");
-        site.zone.round_robin = true;
+        site.served.round_robin = true;
         let orders = orders(&mut site, asked, rtype, of);
         assert_eq!(orders.len(), 6, "{rtype}");
         // 500 are expected of each, with a standard deviation of 20.

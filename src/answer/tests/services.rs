@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn external_names_are_asked_for_once_and_only_with_labels_enough() {
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("a.c.skydns.test.", r#"{"host":"www.example.org","port":1}"#),
         ("b.c.skydns.test.", r#"{"host":"WWW.example.org","port":2}"#),
         ("c.c.skydns.test.", r#"{"host":"single"}"#),
@@ -19,7 +19,7 @@ fn external_names_are_asked_for_once_and_only_with_labels_enough() {
 #[test]
 fn labels_are_stripped_from_names_of_keys_but_never_from_hosts() {
     // external-dns writes `targetstrip` beside hosts that are names.
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("a.names.skydns.test.", r#"{"host":"b.c.skydns.test","targetstrip":1,"mail":true}"#),
         ("b.names.skydns.test.", r#"{"host":"10.0.0.1","targetstrip":1,"mail":true}"#),
         ("c.names.skydns.test.", r#"{"host":"10.0.0.2","targetstrip":4,"mail":true}"#),
@@ -57,7 +57,7 @@ fn mail_exchangers_are_found_among_any_number_of_other_services() {
         ])
         .collect();
     let services: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let site = Site { work: WORK_OF_ANSWER, ..Site::new(&services) };
+    let site = SiteFixture { work: WORK_OF_ANSWER, ..SiteFixture::new(&services) };
     let answer = site.ask("wide.skydns.test.", RecordType::MX);
     assert!(!answer.too_large);
     // A service that is equal, but no mail exchanger, hides none.
@@ -73,8 +73,10 @@ fn mail_exchangers_are_found_among_any_number_of_other_services() {
 
 #[test]
 fn a_service_with_a_text_only_is_no_host() {
-    let site =
-        Site::new(&[("t.skydns.test.", r#"{"text":"abc"}"#), ("h.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let site = SiteFixture::new(&[
+        ("t.skydns.test.", r#"{"text":"abc"}"#),
+        ("h.skydns.test.", r#"{"host":"10.0.0.1"}"#),
+    ]);
     for rtype in [RecordType::A, RecordType::SRV, RecordType::MX, RecordType::CNAME] {
         let answer = site.ask("t.skydns.test.", rtype);
         assert_eq!((answer.rcode, answer.answers.len()), (ResponseCode::NoError, 0), "{rtype}");
@@ -85,7 +87,7 @@ fn a_service_with_a_text_only_is_no_host() {
 
 #[test]
 fn a_service_equal_to_a_bare_one_before_it_has_no_say_in_groups() {
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("a.skydns.test.", r#"{"port":2}"#),
         ("a.a.skydns.test.", r#"{"host":"10.0.0.1","group":"g1"}"#),
         ("b.skydns.test.", r#"{"host":"10.0.0.2","group":"g2"}"#),
@@ -97,7 +99,7 @@ fn a_service_equal_to_a_bare_one_before_it_has_no_say_in_groups() {
 
 #[test]
 fn a_wildcard_label_in_a_host_is_a_label() {
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("a.skydns.test.", r#"{"host":"*.b.skydns.test"}"#),
         ("x.b.skydns.test.", r#"{"host":"10.0.0.1"}"#),
         ("c.skydns.test.", r#"{"host":"any.d.skydns.test"}"#),

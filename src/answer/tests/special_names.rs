@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn reverse_names_have_a_pointer_and_nothing_else() {
-    let site = Site::new(&[
+    let site = SiteFixture::new(&[
         ("1.0.0.10.in-addr.arpa.", r#"{"host":"rev.example.org","ttl":99}"#),
         ("2.0.0.10.in-addr.arpa.", r#"{"host":"10.0.0.2"}"#),
         ("1.0.ip6.arpa.", r#"{"host":"six.example.org"}"#),
@@ -30,7 +30,7 @@ fn reverse_names_have_a_pointer_and_nothing_else() {
 #[test]
 fn names_above_pointers_exist() {
     // RFC 8020: were such a name denied, resolvers would believe that nothing is below it.
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("1.0.0.10.in-addr.arpa.", r#"{"host":"rev.example.org"}"#),
         ("1.0.0.11.in-addr.arpa.", r#"{"host":"10.0.0.1"}"#),
     ]);
@@ -52,7 +52,7 @@ fn names_above_pointers_exist() {
 
 #[test]
 fn pointers_of_the_site_are_not_denied_before_the_store_is_read() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("1.2.0.192.in-addr.arpa.", r#"{"host":"rev.example.org"}"#),
         (&format!("1.{}8.b.d.0.1.0.0.2.ip6.arpa.", "0.".repeat(23)), r#"{"host":"rev.example.org"}"#),
     ]);
@@ -93,7 +93,7 @@ fn pointers_of_the_site_are_not_denied_before_the_store_is_read() {
 
 #[test]
 fn special_use_names_stay_here() {
-    let site = Site::new(&[]);
+    let site = SiteFixture::new(&[]);
     assert_eq!(lines(&site.ask("localhost.", RecordType::A).answers), ["localhost. 10800 A 127.0.0.1"]);
     assert_eq!(lines(&site.ask("x.LocalHost.", RecordType::AAAA).answers), ["x.LocalHost. 10800 AAAA ::1"]);
     let nodata = site.ask("localhost.", RecordType::MX);
@@ -119,8 +119,8 @@ fn special_use_names_stay_here() {
 
 #[test]
 fn names_of_few_labels_have_no_addresses_and_all_else_is_forwarded() {
-    let mut site = Site::new(&[]);
-    site.zone.ndots = 3;
+    let mut site = SiteFixture::new(&[]);
+    site.served.ndots = 3;
     for rtype in [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::SVCB] {
         for (asked, top) in [("host.", "host."), ("Example.ORG.", "ORG."), ("*.org.", "org.")] {
             let answer = site.ask(asked, rtype);
@@ -131,7 +131,7 @@ fn names_of_few_labels_have_no_addresses_and_all_else_is_forwarded() {
             assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::OTHER));
         }
     }
-    let forwarded = |site: &Site, asked: &str, rtype| {
+    let forwarded = |site: &SiteFixture, asked: &str, rtype| {
         matches!(site.outcome(asked, rtype, DNSClass::IN), Outcome::Forward)
     };
     for rtype in [RecordType::DS, RecordType::DNSKEY, RecordType::NS, RecordType::SOA, RecordType::TXT] {
@@ -145,7 +145,7 @@ fn names_of_few_labels_have_no_addresses_and_all_else_is_forwarded() {
 
 #[test]
 fn ds_of_the_apex_comes_from_the_parent() {
-    let mut site = Site::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let mut site = SiteFixture::new(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
     let outcome = site.outcome("SkyDNS.test.", RecordType::DS, DNSClass::IN);
     assert!(matches!(outcome, Outcome::ForwardExisting));
     assert_eq!(site.ask("a.skydns.test.", RecordType::DS).authorities.len(), 1, "there is no delegation");
@@ -158,7 +158,7 @@ fn ds_of_the_apex_comes_from_the_parent() {
 
 #[test]
 fn names_that_no_upstream_may_see_are_denied_here() {
-    let mut site = Site::new(&[("s.skydns.test.", r#"{"host":"hidden.example.onion"}"#)]);
+    let mut site = SiteFixture::new(&[("s.skydns.test.", r#"{"host":"hidden.example.onion"}"#)]);
     for (asked, zone) in [
         ("example.onion.", "onion."),
         ("ONION.", "onion."),
@@ -181,7 +181,7 @@ fn names_that_no_upstream_may_see_are_denied_here() {
         }
     }
     assert!(site.ask("s.skydns.test.", RecordType::SRV).additionals.is_empty(), "nothing is looked up");
-    let forwarded = |site: &Site, asked: &str, rtype| {
+    let forwarded = |site: &SiteFixture, asked: &str, rtype| {
         matches!(site.outcome(asked, rtype, DNSClass::IN), Outcome::Forward)
     };
     for asked in ["printer.local.", "a.test.", "ipv4only.arpa.", "1.0.0.10.in-addr.arpa.", "x.notonion."] {
@@ -189,15 +189,15 @@ fn names_that_no_upstream_may_see_are_denied_here() {
     }
     // RFC 8375: the network of the site may have names in home.arpa, but servers elsewhere have not.
     assert!(forwarded(&site, "printer.home.arpa.", RecordType::A));
-    site.zone.denies_home_arpa = true;
+    site.served.denies_home_arpa = true;
     assert_eq!(site.ask("printer.home.arpa.", RecordType::A).rcode, ResponseCode::NXDomain);
     assert_eq!(site.ask("home.arpa.", RecordType::A).rcode, ResponseCode::NoError);
 }
 
 #[test]
 fn ds_of_special_zones_in_arpa_comes_from_the_parent() {
-    let mut site = Site::new(&[]);
-    site.zone.denies_home_arpa = true;
+    let mut site = SiteFixture::new(&[]);
+    site.served.denies_home_arpa = true;
     let six = format!("1.{}ip6.arpa.", "0.".repeat(31));
     let zones = ["home.arpa.", "resolver.arpa.", "127.in-addr.arpa.", &six];
     for asked in zones {
@@ -214,9 +214,9 @@ fn ds_of_special_zones_in_arpa_comes_from_the_parent() {
 #[test]
 fn the_own_domain_goes_before_special_use() {
     for domain in ["skydns.alt.", "home.arpa.", "a.localhost.", "resolver.arpa.", "onion."] {
-        let mut site = Site::new(&[(&format!("a.{domain}"), r#"{"host":"10.0.0.1"}"#)]);
-        site.zone = Zone::new(&name(domain));
-        site.zone.denies_home_arpa = true;
+        let mut site = SiteFixture::new(&[(&format!("a.{domain}"), r#"{"host":"10.0.0.1"}"#)]);
+        site.served.zone = Zone::new(&name(domain));
+        site.served.denies_home_arpa = true;
         assert_eq!(site.ask(&format!("a.{domain}"), RecordType::A).answers.len(), 1, "{domain}");
         let missing = site.ask(&format!("b.{domain}"), RecordType::A);
         assert_eq!(missing.rcode, ResponseCode::NXDomain);
@@ -226,11 +226,11 @@ fn the_own_domain_goes_before_special_use() {
 
 #[test]
 fn a_domain_without_the_keys_that_it_needs_is_not_answered() {
-    let mut site = Site::new(&[
+    let mut site = SiteFixture::new(&[
         ("a.skydns.test.", r#"{"host":"10.0.0.1"}"#),
         ("1.0.0.10.in-addr.arpa.", r#"{"host":"a.b"}"#),
     ]);
-    (site.zone.is_signed, site.zone.lacks_keys) = (true, true);
+    (site.served.zone.is_signed, site.served.zone.lacks_keys) = (true, true);
     for asked in ["a.skydns.test.", "none.skydns.test.", "skydns.test."] {
         for rtype in [RecordType::A, RecordType::SOA, RecordType::DNSKEY] {
             let answer = site.ask(asked, rtype);

@@ -112,9 +112,10 @@ fn both_paths_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) ->
                 site.config
                     .rcu(|config| {
                         let mut config = Config::clone(config);
-                        config.zone.ttl += 1;
+                        config.site.zone.ttl += 1;
                         config
                     })
+                    .site
                     .zone
                     .ttl
             }

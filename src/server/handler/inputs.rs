@@ -97,7 +97,7 @@ impl<'a> AnswerInputs<'a> {
 
     /// The stub zone that a name is in; what was read to find out becomes a dependency.
     pub(super) fn stub_zone(&self, stubs: &StubTable, name: &Name) -> Option<Arc<StubZone>> {
-        stubs.find(name, &self.published.tree, &self.config.zone, &self.dependencies)
+        stubs.find(name, &self.published.tree, &self.config.site.zone, &self.dependencies)
     }
 
     pub(super) fn answer(
@@ -107,7 +107,7 @@ impl<'a> AnswerInputs<'a> {
         externals: &Externals,
     ) -> Outcome {
         let view = View {
-            zone: &self.config.zone,
+            site: &self.config.site,
             tree: &self.published.tree,
             dependencies: &self.dependencies,
             freshness: self.published.freshness,
@@ -150,7 +150,7 @@ impl<'a> AnswerInputs<'a> {
         client: ClientClass,
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
-        let (freshness, rotates) = (self.published.freshness, self.config.zone.round_robin);
+        let (freshness, rotates) = (self.published.freshness, self.config.site.round_robin);
         let validity = Validity { rotates, ..self.validity(until)? };
         Some(CacheHint { validity, freshness, shared_authority, max_reply: client.max_udp_reply(), note })
     }

@@ -127,8 +127,8 @@ impl Handler {
         self.metrics.looked_up(lookups.len());
         let found = lookups.iter().map(|lookup| async move {
             let stub = self.stub_zone(&lookup.name);
-            let zone = &self.config.load().zone;
-            if let (None, Some(reply)) = (&stub, home_arpa_reply(lookup, zone)) {
+            let site = &self.config.load().site;
+            if let (None, Some(reply)) = (&stub, home_arpa_reply(lookup, site)) {
                 return Ok(LookedUp { reply, is_stale: false });
             }
             self.forwarder.lookup(lookup, stub.as_deref(), (&query.request, query.id)).await

@@ -57,12 +57,12 @@ impl Handler {
         // Signatures that are asked for are given without DO as well (RFC 4035 §3.1).
         let dnssec_ok = query.request.dnssec_ok() || query.rtype() == RecordType::RRSIG;
         // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
-        if !dnssec_ok && !inputs.config.zone.is_apex(query.name()) {
+        if !dnssec_ok && !inputs.config.site.zone.is_apex(query.name()) {
             return None;
         }
         let signer = self.signer.load_full()?;
         let state = signer.state(inputs.now);
-        let sign_domain = signer.zone() == inputs.config.zone.domain();
+        let sign_domain = signer.zone() == inputs.config.site.zone.domain();
         Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
     }
 
