@@ -90,7 +90,7 @@ fn raw(algorithm: Algorithm) -> Job {
 
 /// A signed zone, asked as the server asks it.
 struct Site {
-    served: answer::Site,
+    served: Arc<answer::Site>,
     tree: Tree,
     signer: Arc<Signer>,
     known: TypeCache,
@@ -98,7 +98,8 @@ struct Site {
 
 impl Site {
     fn new(algorithm: Algorithm, denial: DenialKind) -> Self {
-        let zone = Zone::new(&name("skydns.local."));
+        let mut zone = Zone::new(&name("skydns.local."));
+        zone.is_signed = true;
         let mut tree = Tree::new();
         for n in 0..NAMES {
             let key = Key::from_name(&name(&format!("n{n}.skydns.local.")));
@@ -111,7 +112,7 @@ impl Site {
         let keys = KeySet::new(vec![files.read(zone.domain()).expect("a key")]);
         let cache = Arc::new(SignatureCache::new(20_000));
         let signer = Arc::new(Signer::new(zone.domain().clone(), keys, denial, cache, NOW));
-        Self { served: answer::Site::new(zone), tree, signer, known: TypeCache::default() }
+        Self { served: Arc::new(answer::Site::new(zone)), tree, signer, known: TypeCache::default() }
     }
 
     fn ask(&self, packet: &[u8]) -> Vec<u8> {
@@ -129,7 +130,7 @@ impl Site {
             work: &Work::new(WORK_OF_ANSWER),
             forwards: true,
             dnssec: Some(DnssecView {
-                apex: state.apex(),
+                keys: &*state,
                 dnssec_ok: request.dnssec_ok(),
                 compact: self.signer.denial() == DenialKind::Compact,
                 type_cache: &self.known,

@@ -17,6 +17,7 @@ use skydns::wire::{
 };
 use std::hint::black_box;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Names in the tree, all of which are asked for.
@@ -31,7 +32,7 @@ fn name(text: &str) -> Name {
 
 /// A site and its cached replies.
 struct Site {
-    served: answer::Site,
+    served: Arc<answer::Site>,
     tree: Tree,
     queries: Vec<Vec<u8>>,
     cache: ReplyCache<()>,
@@ -52,7 +53,7 @@ impl Site {
             queries.push(message.to_vec().expect("a query"));
         }
         Self {
-            served: answer::Site::new(Zone::new(&name("skydns.local."))),
+            served: Arc::new(answer::Site::new(Zone::new(&name("skydns.local.")))),
             tree,
             queries,
             cache: ReplyCache::default(),

@@ -11,6 +11,7 @@ use skydns::service::{Key, KeyTarget, Keyspace, Service};
 use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LAYER: Layer = Layer(1);
@@ -148,7 +149,7 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
 }
 
 fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) {
-    let (site, externals) = (Site::new(Zone::new(&name("skydns.local."))), Externals::new());
+    let (site, externals) = (Arc::new(Site::new(Zone::new(&name("skydns.local.")))), Externals::new());
     let dependencies = Dependencies::default();
     let view = View {
         site: &site,

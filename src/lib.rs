@@ -21,6 +21,7 @@
 //! use skydns::service::{Key, Service};
 //! use skydns::tree::{Entry, Layer, Tree, Work};
 //! use std::str::FromStr;
+//! use std::sync::Arc;
 //!
 //! let mut tree = Tree::new();
 //! let rails = Key::from_name(&Name::from_str("4.rails.staging.east.skydns.local.")?);
@@ -28,7 +29,7 @@
 //! tree.put(&rails, Layer(0), Entry::new(service));
 //!
 //! let view = View {
-//!     site: &Site::new(Zone::new(&Name::from_str("skydns.local.")?)),
+//!     site: &Arc::new(Site::new(Zone::new(&Name::from_str("skydns.local.")?))),
 //!     tree: &tree,
 //!     dependencies: &Dependencies::default(),
 //!     freshness: Freshness::Current,

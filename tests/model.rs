@@ -12,6 +12,7 @@ use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A service as the model sees it.
 #[derive(Clone, Debug)]
@@ -394,7 +395,7 @@ fn build(services: &[Plain]) -> Tree {
     tree
 }
 
-fn ask(tree: &Tree, site: &Site, asked: &str, rtype: RecordType) -> Answer {
+fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Answer {
     let mut externals = Externals::new();
     let query = Query::query(name(asked), rtype);
     for _ in 0..2 {
@@ -534,7 +535,7 @@ proptest! {
         let local = format!("a.b.{DOMAIN}");
         let mut zone = Zone::new(&name(DOMAIN));
         zone.local = Some(name(&local));
-        let site = Site { round_robin: false, flatten, ..Site::new(zone) };
+        let site = Arc::new(Site { round_robin: false, flatten, ..Site::new(zone) });
         let model = Model { services: &services, local: &local, flatten };
         for (asked, rtype) in questions {
             let expected = model.answer(&asked, rtype);

@@ -9,9 +9,9 @@ use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WO
 use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-static SITE: LazyLock<(Site, Tree)> = LazyLock::new(|| {
+static SITE: LazyLock<(Arc<Site>, Tree)> = LazyLock::new(|| {
     let mut tree = Tree::new();
     let keyspace = Keyspace::new("skydns");
     for (key, value) in [
@@ -25,7 +25,7 @@ static SITE: LazyLock<(Site, Tree)> = LazyLock::new(|| {
         let service = Service::from_json(value.as_bytes()).expect("a service");
         tree.put(&key, Layer(0), Entry::new(service));
     }
-    (Site::new(Zone::new(&Name::from_ascii("skydns.local.").expect("a name"))), tree)
+    (Arc::new(Site::new(Zone::new(&Name::from_ascii("skydns.local.").expect("a name")))), tree)
 });
 
 fuzz_target!(|packet: &[u8]| {

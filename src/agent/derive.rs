@@ -123,7 +123,7 @@ impl Basis<'_> {
         mut config: Config,
         signatures: &Arc<SignatureCache>,
     ) -> (Config, Option<Arc<Signer>>, Instead) {
-        let zone = config.site.zone.domain().clone();
+        let zone = config.site.zones.first().domain().clone();
         if let Some(signer) = self.keys.signer.filter(|signer| *signer.zone() == zone) {
             return (config, Some(Arc::clone(signer)), Instead::Told("the keys in use stay"));
         }
@@ -136,10 +136,10 @@ impl Basis<'_> {
             }
         }
         if (self.keys.was_unsigned)(&zone) {
-            config.site.zone.is_signed = false;
+            Arc::make_mut(&mut config.site).zones.first_mut().is_signed = false;
             return (config, None, Instead::Told("the domain stays unsigned"));
         }
-        config.site.zone.lacks_keys = true;
+        Arc::make_mut(&mut config.site).zones.first_mut().lacks_keys = true;
         let told = "names of the domain are SERVFAIL until the keys can be used (systemctl reload skydns)";
         (config, None, Instead::Told(told))
     }

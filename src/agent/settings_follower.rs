@@ -141,7 +141,7 @@ impl SettingsFollower {
         let config = self.config.load();
         let mut note = |protocol: &str, address: std::io::Result<SocketAddr>| {
             let Ok(address) = address else { return };
-            let (domain, rcache) = (config.site.zone.domain(), config.forward.cache_size);
+            let (domain, rcache) = (config.site.zones.first().domain(), config.forward.cache_size);
             log::info!("ready for queries on {domain} for {protocol}://{address} [rcache {rcache}]");
             if !self.listening.contains(&address) {
                 self.listening.push(address);
@@ -234,8 +234,8 @@ impl SettingsFollower {
         let (config, last_good) = (self.config.load(), self.notes.last_good.present());
         let signer = self.signer.load_full();
         let is_served_unsigned = |zone: &Name| {
-            let Zone { is_signed, lacks_keys, .. } = config.site.zone;
-            self.started.is_some() && config.site.zone.domain() == zone && !is_signed && !lacks_keys
+            let Zone { is_signed, lacks_keys, .. } = *config.site.zones.first();
+            self.started.is_some() && config.site.zones.first().domain() == zone && !is_signed && !lacks_keys
         };
         let keys = KeysBefore {
             origin: &self.keys_origin,
@@ -272,7 +272,7 @@ impl SettingsFollower {
 
     /// Keeps what is used, for the case that it cannot be read after a restart.
     fn keep(&self, config: &Config, are_keys_good: bool) {
-        let (zone, keys) = (&config.site.zone, &config.dnssec.keys);
+        let (zone, keys) = (config.site.zones.first(), &config.dnssec.keys);
         let is_signed = self.signer.load().is_some();
         // What an unread store says of the domain is not known.
         if !self.is_store_read() {
@@ -425,7 +425,11 @@ mod tests {
 
         fn values(&self) -> (u32, u32, String) {
             let config = self.follower.config.load();
-            (config.site.zone.ttl, config.site.zone.min_ttl, self.follower.notes.refused.all().join("; "))
+            (
+                config.site.zones.first().ttl,
+                config.site.zones.first().min_ttl,
+                self.follower.notes.refused.all().join("; "),
+            )
         }
 
         /// Reloads with other flags and variables.
@@ -483,7 +487,7 @@ mod tests {
     #[test]
     fn what_shows_on_this_host_alone_costs_itself_too() {
         let mut fixture = FollowerFixture::new(r#"{"ttl":60,"local":"{machine_id}.x"}"#);
-        assert_eq!(fixture.follower.config.load().site.zone.local, None);
+        assert_eq!(fixture.follower.config.load().site.zones.first().local, None);
         assert_eq!(fixture.values().0, 60);
         fixture.put(r#"{"ttl":61,"dnssec":["/no/Kx.+013+00001"]}"#);
         fixture.follower.read_store();
@@ -496,7 +500,7 @@ mod tests {
         let bad_keys = || Spec { dnssec: vec!["/no/Kx.+013+00001".to_owned()], ..Spec::default() };
         let zone = |fixture: &FollowerFixture| {
             let config = fixture.follower.config.load();
-            (config.site.zone.is_signed, config.site.zone.lacks_keys)
+            (config.site.zones.first().is_signed, config.site.zones.first().lacks_keys)
         };
         let mut fixture = FollowerFixture::new(r#"{"ttl":60}"#);
         fixture.put(r#"{"ttl":61}"#);

@@ -18,13 +18,13 @@ pub(super) fn new_signer(
     if dnssec.keys.is_empty() {
         return Ok(None);
     }
-    let domain = config.site.zone.domain();
+    let domain = config.site.zones.first().domain();
     let Keys { keys, problems, notes } = Keys::read(&dnssec.keys, domain);
     if !problems.is_empty() {
         return Err(KeysError(problems));
     }
     notes.iter().for_each(|note| log::warn!("{note}"));
-    let keys = KeySet::new(keys).with_ttl(config.site.zone.ttl);
+    let keys = KeySet::new(keys).with_ttl(config.site.zones.first().ttl);
     Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), unix_time()))))
 }
 

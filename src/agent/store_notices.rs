@@ -85,7 +85,7 @@ impl StoreNotices {
         if self.looked_at == tree || published.freshness == Freshness::Incomplete {
             return;
         }
-        if self.tell_unserved(published.unserved(&config.site.zone), config, keyspace, now) {
+        if self.tell_unserved(published.unserved(config.site.zones.first()), config, keyspace, now) {
             self.looked_at = tree;
         }
         self.tell_stubs(stub_notices(&published, config), now);
@@ -117,10 +117,10 @@ impl StoreNotices {
         if self.unserved.next.is_some_and(|next| now < next) {
             return false;
         }
-        let text = unserved.as_ref().map(|keys| unserved_text(keys, &config.site.zone, keyspace));
+        let text = unserved.as_ref().map(|keys| unserved_text(keys, config.site.zones.first(), keyspace));
         match &text {
             Some(text) => log::warn!("{text}"),
-            None => log::info!("all keys are below {} now", config.site.zone.domain()),
+            None => log::info!("all keys are below {} now", config.site.zones.first().domain()),
         }
         self.notes.set_unserved(text.as_deref());
         self.unserved = Told { value: unserved, next: Some(now + PERIOD) };
@@ -174,9 +174,9 @@ pub fn stub_notices(published: &Published, config: &Config) -> StubNotices {
     if !config.forward.stub_zones {
         return StubNotices::default();
     }
-    let StubKeys { zones, left_out } = StubKeys::read(&published.tree, &config.site.zone);
+    let StubKeys { zones, left_out } = StubKeys::read(&published.tree, config.site.zones.first());
     let stubs = zones.into_iter().map(|(zone, servers)| {
-        let notice = stub_notice(&zone, &servers, &config.site.zone);
+        let notice = stub_notice(&zone, &servers, config.site.zones.first());
         (zone, notice)
     });
     let left_out = left_out.into_iter().map(|(key, reason)| StubNotice {

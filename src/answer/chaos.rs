@@ -19,7 +19,7 @@ pub(super) fn answer_chaos(query: &Query, site: &Site) -> Answer {
         "version.bind." | "version.server." => &[&identity.version],
         "hostname.bind." | "id.server." => &[&identity.hostname],
         "authors.bind." => &AUTHORS,
-        _ if site.zone.is_apex(query.name()) => &AUTHORS,
+        _ if site.zones.apex(query.name()).is_some() => &AUTHORS,
         _ => return Answer::refused("nothing is told here"),
     };
     let mut answer = Answer::empty(ResponseCode::NoError);

@@ -122,7 +122,7 @@ fn special_use_reply(lookup: &Lookup, site: &Site, is_home: bool) -> Option<Exte
 pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, site: &Site) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
-    while !site.zone.contains(&owner) && chain.len() <= records.len() {
+    while !site.owns(&owner) && chain.len() <= records.len() {
         let at_owner = |wanted: RecordType| {
             let owner = &owner;
             records.iter().filter(move |r| r.name == *owner && r.record_type() == wanted)
@@ -154,7 +154,7 @@ fn signatures(records: &[Record], owner: &Name, covered: RecordType) -> Vec<Reco
 pub(super) fn leads_back_to<'r>(chain: &'r [Record], site: &Site) -> Option<&'r Name> {
     let last = chain.iter().rfind(|record| record.record_type() != RecordType::RRSIG)?;
     match &last.data {
-        RData::CNAME(target) if site.zone.contains(&target.0) => Some(&target.0),
+        RData::CNAME(target) if site.owns(&target.0) => Some(&target.0),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use super::externals::{External, Lookup, chain_from, leads_back_to};
 use super::select;
 use super::view::View;
+use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, TreeLookup, TreePath};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -92,11 +93,11 @@ struct ToVisit {
 /// The addresses of the services at a name, and of the services at the names that are their hosts, and so on.
 ///
 /// All records get the owner name `owner`, and the lowest TTL on the way to the address. Each name is visited once, and at
-/// most `max_different` different hosts are taken of it. Names outside of the tree are looked up upstream, unless the zone
-/// is signed: what upstreams say must not be signed.
+/// most `max_different` different hosts are taken of it. Names outside of the tree are looked up upstream, unless the owner's
+/// zone is signed: what upstreams say must not be signed.
 pub(super) fn flat_addresses(
     view: &View<'_>,
-    owner: &Name,
+    (owner, zone): (&Name, &Zone),
     path: &TreePath,
     family: Family,
     max_different: usize,
@@ -108,12 +109,12 @@ pub(super) fn flat_addresses(
         let found =
             match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
                 TreeLookup::NoName => {
-                    let is_outside = depth > 0 && !view.site.zone.contains(path.name()) && !view.is_signed();
+                    let is_outside = depth > 0 && !view.site.owns(path.name()) && !zone.is_signed;
                     if is_outside
                         && let Some((target, ttl)) =
                             flat.add_external(view, owner, path.name(), (family, max_ttl))
                     {
-                        let path = TreePath::literal(view.site.zone.resolve_local(&target));
+                        let path = TreePath::literal(view.site.resolve_local(&target));
                         if depth < MAX_CNAME_CHAIN && visited.insert(path.name().clone()) {
                             to_visit.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });
                         }
@@ -127,12 +128,13 @@ pub(super) fn flat_addresses(
                 }
             };
         let mut targets = Vec::new();
+        let zone = if depth == 0 { zone } else { view.site.zone_of(path.name()) };
         for m in found {
-            let ttl = view.ttl(m.entry).min(max_ttl);
+            let ttl = view.ttl(m.entry, zone).min(max_ttl);
             if let Some(address) = family.address(&m.entry.service.host) {
                 flat.records.push(Record::from_rdata(owner.clone(), ttl, address));
             } else if let Host::Name(target) = &m.entry.service.host {
-                let path = TreePath::literal(view.site.zone.resolve_local(target));
+                let path = TreePath::literal(view.site.resolve_local(target));
                 let ends = depth >= MAX_CNAME_CHAIN || target.is_root();
                 if !ends && visited.insert(path.name().clone()) {
                     targets.push(ToVisit { path, max_ttl: ttl, depth: depth + 1 });

@@ -67,7 +67,7 @@ pub(super) fn has_few_labels(name: &Name, rtype: RecordType, site: &Site) -> boo
 
 /// The SOA of the denial of such a name. The setting may change, so it is kept no longer than a denial of ours.
 pub(super) fn few_labels_soa(name: &Name, site: &Site) -> Record {
-    local_soa(top_label(name), site.zone.min_ttl)
+    local_soa(top_label(name), site.zones.first().min_ttl)
 }
 
 /// The last label of a name, as a name.

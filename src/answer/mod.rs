@@ -28,6 +28,7 @@ mod special_use;
 mod type_cache;
 mod view;
 mod zone;
+mod zones;
 
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
@@ -37,8 +38,9 @@ pub use rrset::{has_free_order, in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
 pub use site::{Identity, Site};
 pub use type_cache::TypeCache;
-pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER};
+pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER, ZoneKeys};
 pub use zone::Zone;
+pub use zones::Zones;
 
 use crate::tree::TreePath;
 use builder::AnswerBuilder;
@@ -49,7 +51,6 @@ use local_denial::deny_few_labels;
 use reverse::answer_reverse;
 use root_domain::answer_in_root;
 use special_use::answer_special_use;
-use zone::LocatedName;
 
 /// Meta type in the type bit map of a name that does not exist; no question may ask for it (RFC 9824 §3.5).
 pub const NXNAME: RecordType = RecordType::Unknown(128);
@@ -65,19 +66,19 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
         DNSClass::CH => return Outcome::Answered(answer_chaos(query, view.site)),
         _ => return Outcome::Answered(Answer::refused("only the classes IN and CH are served")),
     }
-    let located = view.site.zone.locate(query.name());
-    let LocatedName { tree_name, is_in_domain } = located;
+    let tree_name = view.site.resolve_local(query.name());
     let is_special = has_answered_top_label(tree_name);
-    if is_special && let Some(outcome) = answer_reverse(query, located, view) {
+    if is_special && let Some(outcome) = answer_reverse(query, tree_name, view) {
         return outcome;
     }
-    if is_in_domain {
-        return answer_in_domain(query, tree_name, view);
-    }
-    if view.site.zone.is_root()
-        && let Some(outcome) = answer_in_root(query, tree_name, view)
-    {
-        return outcome;
+    match view.site.zones.of(query.name()) {
+        Some(zone) if !zone.is_root() => return answer_in_zone(query, zone, tree_name, view),
+        Some(_) => {
+            if let Some(outcome) = answer_in_root(query, tree_name, view) {
+                return outcome;
+            }
+        }
+        None => {}
     }
     if is_special && let Some(outcome) = answer_special_use(query, view) {
         return outcome;
@@ -93,17 +94,15 @@ fn has_answered_top_label(name: &Name) -> bool {
     top.is_some_and(|top| ANSWERED_TOP_LABELS.iter().any(|label| top.eq_ignore_ascii_case(label)))
 }
 
-/// Answers for a name of the site's domain; the tree is asked for `tree_name`.
-fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome {
+/// Answers for a name of a zone; the tree is asked for `tree_name`.
+fn answer_in_zone(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>) -> Outcome {
     match query.query_type() {
         RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
         // The parent zone has the DS records of the apex. A server that is not asked for others' names has to answer that
         // it has none (RFC 4035 §3.1.4.1).
-        RecordType::DS if view.site.zone.is_apex(query.name()) && view.may_forward() => {
-            Outcome::ForwardExisting
-        }
+        RecordType::DS if zone.is_apex(query.name()) && view.may_forward() => Outcome::ForwardExisting,
         // Whoever validates would take an unsigned answer for a forged one.
-        _ if view.site.zone.lacks_keys => {
+        _ if zone.lacks_keys => {
             let why = "the DNSSEC keys of the domain cannot be used";
             Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::RRSIGS_MISSING, why))
         }
@@ -111,7 +110,7 @@ fn answer_in_domain(query: &Query, tree_name: &Name, view: &View<'_>) -> Outcome
             let why = "NXNAME is for denials only";
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))
         }
-        _ => AnswerBuilder::new(query, view).answer_from(&TreePath::new(tree_name)),
+        _ => AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)),
     }
 }
 

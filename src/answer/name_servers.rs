@@ -1,7 +1,8 @@
-//! The name servers of the site's domain.
+//! The name servers of a zone.
 
 use super::select;
 use super::view::View;
+use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
@@ -11,8 +12,8 @@ use std::ops::ControlFlow;
 ///
 /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service
 /// whose host is no address is no name server.
-pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
-    let below_ns = view.services(&TreePath::new(view.site.zone.ns_name()), DataKinds::HOST, |_| false);
+pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a Entry)> {
+    let below_ns = view.services(&TreePath::new(zone.ns_name()), DataKinds::HOST, |_| false);
     let mut servers: Vec<(Name, &Entry)> = match below_ns {
         TreeLookup::Services(found) => {
             let found = select::one_group(select::distinct(found));
@@ -20,14 +21,14 @@ pub(super) fn name_servers<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
         }
         TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
     };
-    servers.extend(directly_below_dns(view));
+    servers.extend(directly_below_dns(view, zone));
     servers.retain(|(_, entry)| matches!(entry.service.host, Host::V4(_) | Host::V6(_)));
     servers
 }
 
 /// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.
-fn directly_below_dns<'a>(view: &View<'a>) -> Vec<(Name, &'a Entry)> {
-    let dns = view.site.zone.dns_name();
+fn directly_below_dns<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a Entry)> {
+    let dns = zone.dns_name();
     let Some(node) = view.exact(&TreePath::new(dns)) else {
         return Vec::new();
     };

@@ -6,7 +6,7 @@
 use super::local_denial::{deny, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
 use super::view::{Freshness, View};
-use super::zone::LocatedName;
+use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, Node, TreePath, Work};
 use hickory_proto::op::{Query, ResponseCode};
@@ -31,11 +31,10 @@ struct Pointers<'a> {
 /// names.
 ///
 /// AA stays clear, since this server is not authoritative for the reverse zone.
-pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &View<'_>) -> Option<Outcome> {
-    let name = located.tree_name;
+pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Option<Outcome> {
     let reverse = ReverseName::of(name)?;
     let node = view.exact(&TreePath::new(name));
-    let pointers = node.map_or_else(Pointers::default, |node| pointers(node, view));
+    let pointers = node.map_or_else(Pointers::default, |node| pointers(node, view.site.zone_of(name), view));
     if view.work.is_spent() {
         return Some(Outcome::Answered(Answer::too_costly()));
     }
@@ -44,7 +43,7 @@ pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &Vie
         return Some(Outcome::Answered(with_pointers(query.name(), &pointers, view)));
     }
     // In a reverse zone of our own, names have no other data and are denied as in any domain.
-    if located.is_in_domain {
+    if view.site.owns(query.name()) {
         return None;
     }
     if !pointers.targets.is_empty() {
@@ -68,14 +67,14 @@ pub(super) fn answer_reverse(query: &Query, located: LocatedName<'_>, view: &Vie
 /// The hosts of the services on a node that are names, each once; none if the work is spent.
 ///
 /// A name may have any number of services: one for each spelling of its key in upper and lower case.
-fn pointers<'a>(node: &'a Node, view: &View<'a>) -> Pointers<'a> {
+fn pointers<'a>(node: &'a Node, zone: &Zone, view: &View<'a>) -> Pointers<'a> {
     let (mut targets, mut ttl, mut different) = (Vec::new(), u32::MAX, HashSet::new());
     for entry in node.entries() {
         if view.work.charge(Work::SERVICE).is_break() {
             return Pointers::default();
         }
         if let Host::Name(target) = &entry.service.host {
-            ttl = ttl.min(view.ttl(entry));
+            ttl = ttl.min(view.ttl(entry, zone));
             targets.extend(different.insert(&**target).then_some(&**target));
         }
     }
@@ -100,7 +99,7 @@ fn with_pointers(owner: &Name, pointers: &Pointers<'_>, view: &View<'_>) -> Answ
 
 /// NODATA. The SOA is that of the name alone, so that it says nothing about other names of the reverse zone.
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone.min_ttl));
+    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zones.first().min_ttl));
     Answer { authoritative: false, ..denial }
 }
 

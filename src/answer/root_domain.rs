@@ -39,7 +39,7 @@ pub(super) fn answer_in_root(query: &Query, tree_name: &Name, view: &View<'_>) -
 }
 
 fn answer_from_tree(query: &Query, path: &TreePath, view: &View<'_>) -> Outcome {
-    AnswerBuilder::new(query, view).answer_from(path)
+    AnswerBuilder::new(query, view.site.zone_of(query.name()), view).answer_from(path)
 }
 
 /// The outcome for a name that the store may have once it is read.
@@ -56,7 +56,7 @@ fn existing(view: &View<'_>, otherwise: impl FnOnce() -> Answer) -> Outcome {
 }
 
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone.min_ttl))
+    deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone_of(name).min_ttl))
 }
 
 /// Whether an outcome is anything but NODATA, or the failure in its place before the store is read.

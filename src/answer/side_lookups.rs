@@ -7,7 +7,8 @@ use super::externals::{Lookup, reply_without_upstreams};
 use super::flatten::{Family, Flatten, flat_addresses};
 use super::name_servers::name_servers;
 use super::select;
-use super::view::View;
+use super::view::{NameInZone, View};
+use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
 use hickory_proto::rr::{Name, RecordType};
@@ -20,8 +21,8 @@ use std::collections::HashSet;
 const MAX_SIDE_NAMES: usize = 4_096;
 
 /// The types that services give a name: all types but RRSIG, and but those that DNSSEC adds to the apex.
-pub(super) fn gather_types(view: &View<'_>, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
-    SideLookups::new(view).types(path, is_apex)
+pub(super) fn gather_types(view: &View<'_>, name: NameInZone<'_>) -> Vec<RecordType> {
+    SideLookups::new(view).types(name)
 }
 
 /// Look-ups beside an answer.
@@ -39,37 +40,37 @@ impl<'a> SideLookups<'a> {
         self.has(path, DataKinds::V4 | DataKinds::V6)
     }
 
-    /// The CNAME of a name, as its target and TTL; see [`Flatten`] for which names have one.
+    /// The CNAME of a name of a zone, as its target and TTL; see [`Flatten`] for which names have one.
     ///
     /// In a signed zone, a name without addresses in the tree has a CNAME as well if one of its services leads to a name
     /// outside, whose addresses must not be signed as ours: the first such service decides.
-    pub(super) fn cname(&self, path: &TreePath) -> Option<(Name, u32)> {
-        let (site, is_signed) = (self.view.site, self.view.is_signed());
+    pub(super) fn cname(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
+        let (site, is_signed) = (self.view.site, zone.is_signed);
         let has_cname_beside_data = site.flatten == Flatten::Never && !is_signed;
-        // At the apex a CNAME would hide the SOA and the keys.
-        if !has_cname_beside_data && site.zone.is_apex(path.name()) {
+        // At an apex a CNAME would hide the SOA and the keys.
+        if !has_cname_beside_data && site.zones.apex(path.name()).is_some() {
             return None;
         }
-        let only = self.only_target(path).filter(|_| site.flatten != Flatten::Always);
+        let only = self.only_target(path, zone).filter(|_| site.flatten != Flatten::Always);
         if only.is_some() {
             only
         } else if has_cname_beside_data {
-            self.first_target(path)
+            self.first_target(path, zone)
         } else if is_signed && !self.has_addresses(path) {
-            self.first_outside(path)
+            self.first_outside(path, zone)
         } else {
             None
         }
     }
 
     /// The host of a name all whose services have the same one, if that is a name which does not lead back to this name.
-    fn only_target(&self, path: &TreePath) -> Option<(Name, u32)> {
-        let (target, ttl) = self.only_host(path)?;
+    fn only_target(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
+        let (target, ttl) = self.only_host(path, zone)?;
         (!self.leads_in_a_circle(path, &target)).then_some((target, ttl))
     }
 
     /// The one different host of the services at a name, if it is a name, and the lowest TTL.
-    fn only_host(&self, path: &TreePath) -> Option<(Name, u32)> {
+    fn only_host(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
         let view = self.view;
         let mut only = None;
         // A second name ends the look-up.
@@ -86,9 +87,9 @@ impl<'a> SideLookups<'a> {
         let mut hosts = found.iter().filter(|m| m.entry.service.host != Host::None);
         let first = hosts.next()?;
         let Host::Name(target) = &first.entry.service.host else { return None };
-        let mut ttl = view.ttl(first.entry);
+        let mut ttl = view.ttl(first.entry, zone);
         let is_only = hosts.all(|m| {
-            ttl = ttl.min(view.ttl(m.entry));
+            ttl = ttl.min(view.ttl(m.entry, zone));
             m.entry.service.host == first.entry.service.host
         });
         (is_only && !target.is_root() && !self.has_addresses(path)).then(|| ((**target).clone(), ttl))
@@ -96,13 +97,13 @@ impl<'a> SideLookups<'a> {
 
     /// Whether CNAMEs lead from `target` back to a name before, where each name on the way has one host.
     fn leads_in_a_circle(&self, path: &TreePath, target: &Name) -> bool {
-        let zone = &self.view.site.zone;
+        let site = self.view.site;
         let mut visited = HashSet::from([path.name().clone()]);
-        let mut next = TreePath::literal(zone.resolve_local(target));
+        let mut next = TreePath::literal(site.resolve_local(target));
         while visited.insert(next.name().clone()) {
-            match self.only_host(&next) {
+            match self.only_host(&next, site.zone_of(next.name())) {
                 Some((target, _)) if visited.len() <= MAX_SIDE_NAMES => {
-                    next = TreePath::literal(zone.resolve_local(&target));
+                    next = TreePath::literal(site.resolve_local(&target));
                 }
                 _ => return false,
             }
@@ -111,18 +112,18 @@ impl<'a> SideLookups<'a> {
     }
 
     /// The first of the hosts at a name that leads to addresses, or outside.
-    fn first_target(&self, path: &TreePath) -> Option<(Name, u32)> {
+    fn first_target(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
         let mut visited = HashSet::from([path.name().clone()]);
         let mut leads = |target: &Name| self.leads_to(target, &mut visited);
-        let mut targets = self.targets(path)?.into_iter();
+        let mut targets = self.targets(path, zone)?.into_iter();
         targets.find(|(target, _)| leads(target).is_some_and(|to| to != LeadsTo::Nothing))
     }
 
     /// The first of the hosts at a name that leads outside, if none leads to addresses in the tree.
-    fn first_outside(&self, path: &TreePath) -> Option<(Name, u32)> {
+    fn first_outside(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
         let mut visited = HashSet::from([path.name().clone()]);
         let mut first = None;
-        for (target, ttl) in self.targets(path)? {
+        for (target, ttl) in self.targets(path, zone)? {
             match self.leads_to(&target, &mut visited)? {
                 LeadsTo::Addresses => return None,
                 LeadsTo::Outside if first.is_none() => first = Some((target, ttl)),
@@ -134,7 +135,7 @@ impl<'a> SideLookups<'a> {
 
     /// The names that are hosts of the services at a name, of one group, each once with the TTL of its CNAME; `None` if
     /// they are too many.
-    fn targets(&self, path: &TreePath) -> Option<Vec<(Name, u32)>> {
+    fn targets(&self, path: &TreePath, zone: &Zone) -> Option<Vec<(Name, u32)>> {
         let view = self.view;
         let found =
             match view.distinct_services(path, DataKinds::NAME, |service| &service.host, MAX_SIDE_NAMES) {
@@ -149,7 +150,7 @@ impl<'a> SideLookups<'a> {
                 && !target.is_root()
                 && different.insert(target)
             {
-                names.push(((**target).clone(), view.ttl(m.entry)));
+                names.push(((**target).clone(), view.ttl(m.entry, zone)));
             }
         }
         Some(names)
@@ -161,7 +162,7 @@ impl<'a> SideLookups<'a> {
     fn leads_to(&self, target: &Name, visited: &mut HashSet<Name>) -> Option<LeadsTo> {
         let view = self.view;
         let mut leads = LeadsTo::Nothing;
-        let mut to_visit = vec![TreePath::literal(view.site.zone.resolve_local(target))];
+        let mut to_visit = vec![TreePath::literal(view.site.resolve_local(target))];
         while let Some(path) = to_visit.pop() {
             let name = path.name();
             if visited.len() >= MAX_SIDE_NAMES || view.work.is_spent() {
@@ -170,7 +171,7 @@ impl<'a> SideLookups<'a> {
             if name.is_root() || !visited.insert(name.clone()) {
                 continue;
             }
-            if !view.site.zone.contains(name) && !view.exists(name, &path) {
+            if !view.site.owns(name) && !view.exists(name, &path) {
                 let lookup = Lookup { name: name.clone(), rtype: RecordType::A };
                 if reply_without_upstreams(&lookup, view.site).is_none() {
                     leads = LeadsTo::Outside;
@@ -178,26 +179,26 @@ impl<'a> SideLookups<'a> {
             } else if self.has_addresses(&path) {
                 return Some(LeadsTo::Addresses);
             } else {
-                let next = self.targets(&path)?;
-                to_visit.extend(
-                    next.iter().map(|(next, _)| TreePath::literal(view.site.zone.resolve_local(next))),
-                );
+                let next = self.targets(&path, view.site.zone_of(path.name()))?;
+                to_visit
+                    .extend(next.iter().map(|(next, _)| TreePath::literal(view.site.resolve_local(next))));
             }
         }
         Some(leads)
     }
 
     /// See [`gather_types`].
-    fn types(&self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
+    fn types(&self, name: NameInZone<'_>) -> Vec<RecordType> {
+        let NameInZone { path, zone, is_apex } = name;
         let mut types = Vec::new();
-        if self.cname(path).is_some() {
+        if self.cname(path, zone).is_some() {
             types.push(RecordType::CNAME);
         } else {
             let families =
                 [(RecordType::A, DataKinds::V4, Family::V4), (RecordType::AAAA, DataKinds::V6, Family::V6)];
             for (rtype, kinds, family) in families {
                 types.extend(
-                    (self.has(path, kinds) || self.leads_to_addresses(path, family)).then_some(rtype),
+                    (self.has(path, kinds) || self.leads_to_addresses(name, family)).then_some(rtype),
                 );
             }
         }
@@ -206,7 +207,7 @@ impl<'a> SideLookups<'a> {
         types.extend(self.has(path, DataKinds::MAIL).then_some(RecordType::MX));
         if is_apex {
             types.push(RecordType::SOA);
-            types.extend((!name_servers(self.view).is_empty()).then_some(RecordType::NS));
+            types.extend((!name_servers(self.view, zone).is_empty()).then_some(RecordType::NS));
         }
         types
     }
@@ -226,11 +227,12 @@ impl<'a> SideLookups<'a> {
     }
 
     /// Whether hosts of services at a name lead to addresses that count as the name's own.
-    fn leads_to_addresses(&self, path: &TreePath, family: Family) -> bool {
+    fn leads_to_addresses(&self, name: NameInZone<'_>, family: Family) -> bool {
+        let NameInZone { path, zone, .. } = name;
         if !self.has(path, DataKinds::NAME) {
             return false;
         }
-        let flat = flat_addresses(self.view, path.name(), path, family, MAX_SIDE_NAMES);
+        let flat = flat_addresses(self.view, (path.name(), zone), path, family, MAX_SIDE_NAMES);
         flat.too_many || !flat.records.is_empty()
     }
 }

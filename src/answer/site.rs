@@ -1,13 +1,15 @@
-//! What a site serves: its domain, and the settings that are not those of a zone.
+//! What a site serves: its zones, and the settings that are not those of a zone.
 
 use super::flatten::Flatten;
 use super::zone::Zone;
+use super::zones::Zones;
+use hickory_proto::rr::Name;
 
 /// What a site serves, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The site's domain.
-    pub zone: Zone,
+    /// The zones.
+    pub zones: Zones,
     /// SRV priority and MX preference of services that have none of their own.
     pub priority: u16,
     /// Whether the records of each RRset are shuffled.
@@ -32,10 +34,10 @@ pub struct Identity {
 }
 
 impl Site {
-    /// A site with a zone, and SkyDNS's defaults for all else.
+    /// A site with one zone, and SkyDNS's defaults for all else.
     pub fn new(zone: Zone) -> Self {
         Self {
-            zone,
+            zones: Zones::new(zone, []),
             priority: 10,
             round_robin: true,
             flatten: Flatten::Auto,
@@ -43,5 +45,22 @@ impl Site {
             denies_home_arpa: false,
             identity: None,
         }
+    }
+
+    /// The zone that a name is in, or the first one for a name outside: where a setting of a zone is needed.
+    pub fn zone_of(&self, name: &Name) -> &Zone {
+        self.zones.of(name).unwrap_or_else(|| self.zones.first())
+    }
+
+    /// Whether a name is in one of the zones, so that nobody else has it.
+    ///
+    /// No name is in the zone `.`: that has the names of the store, and all others are those of others.
+    pub fn owns(&self, name: &Name) -> bool {
+        self.zones.of(name).is_some_and(|zone| !zone.is_root())
+    }
+
+    /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
+    pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
+        self.zones.of(name).map_or(name, |zone| zone.resolve_local(name))
     }
 }

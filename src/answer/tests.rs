@@ -45,7 +45,7 @@ impl SiteFixture {
         let mut query = Query::query(name(asked), rtype);
         query.set_query_class(class);
         let view = View {
-            site: &self.served,
+            site: &Arc::new(self.served.clone()),
             tree: &self.tree,
             dependencies: &Dependencies::default(),
             freshness: self.freshness,
@@ -178,7 +178,7 @@ fn letter_case_of_the_question_is_echoed() {
 fn local_dns_is_the_hosts_own_name_in_any_letter_case() {
     let mut site = SiteFixture::new(&[("me.hosts.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
     assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
-    site.served.zone.local = Some(name("ME.Hosts.skydns.test."));
+    site.served.zones.first_mut().local = Some(name("ME.Hosts.skydns.test."));
     let answer = site.ask("local.dns.skydns.test.", RecordType::A);
     assert_eq!(lines(&answer.answers), ["local.dns.skydns.test. 3600 A 192.0.2.1"]);
 }
@@ -188,7 +188,7 @@ fn local_dns_exists_when_names_below_it_do() {
     let mut site = SiteFixture::new(&[("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
     let rcode = |site: &SiteFixture| site.ask("local.dns.skydns.test.", RecordType::A).rcode;
     assert_eq!(rcode(&site), ResponseCode::NoError);
-    site.served.zone.local = Some(name("none.hosts.skydns.test."));
+    site.served.zones.first_mut().local = Some(name("none.hosts.skydns.test."));
     assert_eq!(rcode(&site), ResponseCode::NoError, "no data, but names below it");
     let site = SiteFixture { tree: Tree::new(), ..site };
     assert_eq!(rcode(&site), ResponseCode::NXDomain);
@@ -201,14 +201,14 @@ fn names_below_local_dns_hide_nothing_that_it_leads_to() {
         ("x.local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#),
     ];
     let mut site = SiteFixture::new(&services);
-    site.served.zone.local = Some(name("me.hosts.skydns.test."));
+    site.served.zones.first_mut().local = Some(name("me.hosts.skydns.test."));
     let Outcome::Lookup(lookups) = site.outcome("local.dns.skydns.test.", RecordType::A, DNSClass::IN) else {
         panic!("www.example.org is to be looked up")
     };
     assert_eq!(lookups[0].name, name("www.example.org."));
     // A service at the name itself is not one below it, and is not shown.
     let mut site = SiteFixture::new(&[("local.dns.skydns.test.", r#"{"host":"192.0.2.1"}"#)]);
-    site.served.zone.local = Some(name("none.hosts.skydns.test."));
+    site.served.zones.first_mut().local = Some(name("none.hosts.skydns.test."));
     assert_eq!(site.ask("local.dns.skydns.test.", RecordType::A).rcode, ResponseCode::NXDomain);
 }
 

@@ -1,12 +1,13 @@
 //! The cache of the types that names have: a denial lists the types at the closest encloser, and a flood of questions for
 //! names below one closest encloser must not gather them each time.
 
-use super::flatten::Flatten;
 use super::site::Site;
+use super::view::NameInZone;
 use crate::tree::{TreePath, VersionSlot};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use quick_cache::sync::Cache;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 /// Maximum number of names whose types are cached.
@@ -30,29 +31,38 @@ pub(super) struct CachedTypes {
 pub(super) struct NotGathered;
 
 /// A name as it is looked up, with the settings that its types depend on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct TypeCacheKey {
     path: TreePath,
-    /// CNAMEs are followed as long as they stay in this domain.
-    domain: Name,
+    /// The number of the zone that has the name: whether it is signed decides about CNAMEs.
+    zone: usize,
     /// Whether the name is the apex, which has types of its own and never a CNAME.
-    apex: bool,
-    local: Option<Name>,
-    ndots: u8,
-    flatten: Flatten,
+    is_apex: bool,
+    site: SiteIdentity,
+}
+
+/// The settings of a site. They are compared by address, and holding them keeps the address from being used for others.
+#[derive(Clone)]
+struct SiteIdentity(Arc<Site>);
+
+impl PartialEq for SiteIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SiteIdentity {}
+
+impl Hash for SiteIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
 }
 
 impl TypeCacheKey {
-    /// The key of a name; `apex` says whether it is the name of the domain.
-    pub(super) fn new(path: &TreePath, apex: bool, site: &Site) -> Self {
-        Self {
-            path: path.clone(),
-            domain: site.zone.domain().clone(),
-            apex,
-            local: site.zone.local.clone(),
-            ndots: site.ndots,
-            flatten: site.flatten,
-        }
+    pub(super) fn new(name: NameInZone<'_>, site: &Arc<Site>) -> Self {
+        let NameInZone { path, zone, is_apex } = name;
+        Self { path: path.clone(), zone: zone.number(), is_apex, site: SiteIdentity(Arc::clone(site)) }
     }
 }
 

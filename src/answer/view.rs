@@ -9,12 +9,14 @@ use super::rrset::same_name;
 use super::select;
 use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
+use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
 use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// What the site serves.
-    pub site: &'a Site,
+    pub site: &'a Arc<Site>,
     /// The services.
     pub tree: &'a Tree,
     /// Collects what the answer depends on.
@@ -41,7 +43,7 @@ pub struct View<'a> {
     pub work: &'a Work,
     /// Whether questions of this client may go to upstreams; `View::may_forward` reads this.
     pub forwards: bool,
-    /// The settings of DNSSEC; `None` if the zone is not signed.
+    /// The settings of DNSSEC; `None` if they do not matter to the answer.
     pub dnssec: Option<DnssecView<'a>>,
 }
 
@@ -60,14 +62,20 @@ pub enum Freshness {
 /// The inputs of an answer that DNSSEC adds.
 #[derive(Clone, Copy, Debug)]
 pub struct DnssecView<'a> {
-    /// Data of the records that DNSSEC puts at the apex, such as DNSKEY.
-    pub apex: &'a [RData],
+    /// The keys of all zones.
+    pub keys: &'a dyn ZoneKeys,
     /// Whether the client wants DNSSEC records (DO).
     pub dnssec_ok: bool,
     /// Whether absence is proven without the closest encloser (RFC 9824).
     pub compact: bool,
     /// Types of names that were gathered before from the same tree.
     pub type_cache: &'a TypeCache,
+}
+
+/// The keys of the zones, as far as an answer depends on them.
+pub trait ZoneKeys: fmt::Debug {
+    /// Data of the records that DNSSEC puts at the apex of a zone, such as DNSKEY; none if the zone has no keys.
+    fn apex(&self, zone: &Zone) -> Vec<RData>;
 }
 
 /// Work for one answer over UDP: at most 10 ms in a tree of any size, and about 1 ms in one of 100,000 names.
@@ -88,11 +96,6 @@ impl<'a> View<'a> {
         self.forwards
     }
 
-    /// Whether the zone is signed. For clients that do not want DNSSEC records it has the same names and types.
-    pub(super) fn is_signed(&self) -> bool {
-        self.site.zone.is_signed || self.dnssec.is_some()
-    }
-
     /// What is said to a look-up of a name outside of the tree, while `pending` others are not made yet: by upstreams, or
     /// here if upstreams are not asked for that name.
     pub(super) fn external(&self, lookup: &Lookup, pending: usize) -> External<'a> {
@@ -105,15 +108,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the answer is for a client that wants DNSSEC records of a signed zone.
-    pub(super) fn wants_dnssec(&self) -> bool {
-        self.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
+    /// Whether the answer is for a client that wants DNSSEC records, and a zone is signed.
+    pub(super) fn wants_dnssec(&self, zone: &Zone) -> bool {
+        zone.is_signed && self.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)
     }
 
-    /// The TTL of a record that is made from an entry, in seconds.
+    /// The TTL of a record of a zone that is made from an entry, in seconds.
     ///
     /// The lesser of the service's own TTL and what is left of the lease; the zone's TTL if the service has neither.
-    pub(super) fn ttl(&self, entry: &Entry) -> u32 {
+    pub(super) fn ttl(&self, entry: &Entry, zone: &Zone) -> u32 {
         let own = match entry.service.ttl {
             0 => None,
             ttl => Some(ttl.min(MAX_TTL)),
@@ -122,9 +125,9 @@ impl<'a> View<'a> {
             self.dependencies.lease.set(true);
             let left = lease.left(self.now);
             // Each different TTL takes a signature of its own.
-            if self.wants_dnssec() { rounded_down(left) } else { left }
+            if self.wants_dnssec(zone) { rounded_down(left) } else { left }
         });
-        self.capped(own.into_iter().chain(lease).min().unwrap_or(self.site.zone.ttl))
+        self.capped(own.into_iter().chain(lease).min().unwrap_or(zone.ttl))
     }
 
     /// A TTL, or the longest one that the freshness of the tree allows.
@@ -139,8 +142,24 @@ fn rounded_down(seconds: u32) -> u32 {
     seconds >> shift << shift
 }
 
-/// Gathers the types that services give the name of a path; the flag says whether the name is the apex.
-pub(super) type GatherTypes = fn(&View<'_>, &TreePath, bool) -> Vec<RecordType>;
+/// A name of a zone, and the path by which it is looked up.
+#[derive(Clone, Copy)]
+pub(super) struct NameInZone<'n> {
+    pub(super) path: &'n TreePath,
+    pub(super) zone: &'n Zone,
+    /// Whether the name is the apex of the zone.
+    pub(super) is_apex: bool,
+}
+
+impl<'n> NameInZone<'n> {
+    /// A name of a zone; `path` is the name after [`Site::resolve_local`].
+    pub(super) fn new(name: &Name, path: &'n TreePath, zone: &'n Zone) -> Self {
+        Self { path, zone, is_apex: zone.is_apex(name) }
+    }
+}
+
+/// Gathers the types that services give a name.
+pub(super) type GatherTypes = fn(&View<'_>, NameInZone<'_>) -> Vec<RecordType>;
 
 /// Reads of the tree; each adds the name to the dependencies.
 impl<'a> View<'a> {
@@ -177,7 +196,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a name exists; `path` is the name after [`Zone::resolve_local`](super::Zone::resolve_local).
+    /// Whether a name exists; `path` is the name after [`Site::resolve_local`].
     pub(super) fn exists(&self, name: &Name, path: &TreePath) -> bool {
         let found = self.services(path, DataKinds::NONE, |_| false);
         !matches!(found, TreeLookup::NoName) || self.exists_without_services(name, path)
@@ -185,51 +204,54 @@ impl<'a> View<'a> {
 
     /// Whether a name exists all the same, if the tree has nothing at `path` (RFC 8020).
     ///
-    /// The domain itself does. If `-local` is set, so does `dns.<domain>`, because `local.dns.<domain>` is below it, and
-    /// `local.dns.<domain>` does if the tree has names below it, even if the name that it leads to does not exist.
+    /// The apex of each zone does, and so do the names above it in another zone. If `-local` is set, so does `dns.<domain>`,
+    /// because `local.dns.<domain>` is below it, and `local.dns.<domain>` does if the tree has names below it, even if the
+    /// name that it leads to does not exist.
     pub(super) fn exists_without_services(&self, name: &Name, path: &TreePath) -> bool {
         let fixed = path.before_wildcards();
-        if self.site.zone.is_apex(&fixed) {
+        let zone_of_fixed = self.site.zones.of(&fixed);
+        if zone_of_fixed.is_some_and(|zone| zone.is_apex(&fixed) || zone.leads_to_cut(&fixed)) {
             return true;
         }
-        let Some(local) = &self.site.zone.local else { return false };
-        if same_name(self.site.zone.dns_name(), &fixed) {
+        if zone_of_fixed.is_some_and(|zone| zone.local.is_some() && same_name(zone.dns_name(), &fixed)) {
             return true;
         }
-        let local_name = self.site.zone.local_name();
+        let Some(zone) = self.site.zones.of(name) else { return false };
+        let (Some(local), local_name) = (&zone.local, zone.local_name()) else { return false };
         // Where `path` is a name that CNAMEs of `name` lead to, names below `local.dns.<domain>` do not matter.
         same_name(local_name, name)
             && same_name(path.name(), local)
             && self.exact(&TreePath::new(local_name)).is_some_and(|node| !node.is_leaf())
     }
 
-    /// The proof that a name which does not exist takes: the closest encloser and the types there. `as_path` is how names
-    /// are looked up: those of a question, or those that a service has as its host.
+    /// The proof that a name of a zone which does not exist takes: the closest encloser and the types there. `as_path` is how
+    /// names are looked up: those of a question, or those that a service has as its host.
     pub(super) fn missing_name(
         &self,
         name: &Name,
+        zone: &Zone,
         as_path: fn(&Name) -> TreePath,
         gather: GatherTypes,
     ) -> Missing {
-        let closest_encloser = self.closest_encloser(name, as_path);
+        let closest_encloser = self.closest_encloser(name, zone, as_path);
         let types = if self.dnssec.is_some_and(|dnssec| dnssec.compact) {
             Vec::new()
         } else {
-            let path = as_path(self.site.zone.resolve_local(&closest_encloser));
-            let is_apex = self.site.zone.is_apex(&closest_encloser);
-            self.types_at(&path, is_apex, gather).unwrap_or_else(|| possible_types(is_apex))
+            let path = as_path(self.site.resolve_local(&closest_encloser));
+            let encloser = NameInZone::new(&closest_encloser, &path, zone);
+            self.types_at(encloser, gather).unwrap_or_else(|| possible_types(encloser.is_apex))
         };
         Missing::Name { closest_encloser, types }
     }
 
-    /// The longest name above a name that exists (RFC 5155 §1.3).
-    fn closest_encloser(&self, name: &Name, as_path: fn(&Name) -> TreePath) -> Name {
+    /// The longest name of a zone above a name of the zone that exists (RFC 5155 §1.3).
+    fn closest_encloser(&self, name: &Name, zone: &Zone, as_path: fn(&Name) -> TreePath) -> Name {
         let mut encloser = parent(name);
-        while !self.site.zone.is_apex(&encloser)
-            && !self.exists(&encloser, &as_path(self.site.zone.resolve_local(&encloser)))
+        while !zone.is_apex(&encloser)
+            && !self.exists(&encloser, &as_path(self.site.resolve_local(&encloser)))
         {
             if encloser.is_root() {
-                return self.site.zone.domain().clone();
+                return zone.domain().clone();
             }
             encloser = parent(&encloser);
         }
@@ -240,20 +262,15 @@ impl<'a> View<'a> {
     /// that DNSSEC adds to the apex. `None` if that takes more than [`WORK_OF_ANSWER`].
     ///
     /// The work is not that of this answer, because its result is cached for others.
-    pub(super) fn types_at(
-        &self,
-        path: &TreePath,
-        is_apex: bool,
-        gather: GatherTypes,
-    ) -> Option<Vec<RecordType>> {
+    pub(super) fn types_at(&self, name: NameInZone<'_>, gather: GatherTypes) -> Option<Vec<RecordType>> {
         let Some(dnssec) = self.dnssec else { return Some(Vec::new()) };
-        let key = TypeCacheKey::new(path, is_apex, self.site);
+        let key = TypeCacheKey::new(name, self.site);
         let units = self.work.units().min(WORK_OF_ANSWER);
         let cached = dnssec.type_cache.get_or_gather(&key, || {
             // The cached types must depend on nothing that this answer has read before.
             let (dependencies, work) = (Dependencies::default(), Work::new(units));
             let view = View { dependencies: &dependencies, work: &work, ..*self };
-            let types = gather(&view, path, is_apex);
+            let types = gather(&view, name);
             if work.is_spent() && units < WORK_OF_ANSWER {
                 return Err(NotGathered);
             }
@@ -266,8 +283,11 @@ impl<'a> View<'a> {
             return None;
         };
         self.dependencies.add_all(cached.slots.as_deref());
-        let of_dnssec = dnssec.apex.iter().filter(|_| is_apex).map(RData::record_type);
-        Some(cached.types.as_ref()?.iter().copied().chain(of_dnssec).collect())
+        let mut types = cached.types.as_ref()?.to_vec();
+        if name.is_apex {
+            types.extend(dnssec.keys.apex(name.zone).iter().map(RData::record_type));
+        }
+        Some(types)
     }
 
     /// See [`Tree::exact`]; wildcards in the path are labels like any other.

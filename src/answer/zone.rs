@@ -1,12 +1,13 @@
-//! The settings of the site's domain, and the names that follow from them.
+//! The settings of one zone, and the names that follow from them.
 
 use super::rrset::same_name;
+use crate::service::Key;
 use hickory_proto::rr::Name;
 
-/// The settings of the site's domain, ready for answering.
+/// The settings of one zone, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// The domain that this server is authoritative for, absolute, in lower case.
+    /// The apex, absolute, in lower case.
     domain: Name,
     /// `local.dns.<domain>`.
     local_name: Name,
@@ -27,15 +28,10 @@ pub struct Zone {
     pub is_signed: bool,
     /// Whether the keys of a zone that has to be signed cannot be used: then nothing is answered for it.
     pub lacks_keys: bool,
-}
-
-/// The name of a question, as a zone sees it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocatedName<'n> {
-    /// The name to look up in the tree: for `local.dns.<domain>` the one that it leads to.
-    pub(super) tree_name: &'n Name,
-    /// Whether the name of the question is the domain or below it.
-    pub(super) is_in_domain: bool,
+    /// Number of the zone among those of the site.
+    pub(super) number: usize,
+    /// The apexes of the zones that begin right below this one, in key order: this zone ends there.
+    pub(super) cuts: Vec<Key>,
 }
 
 impl Zone {
@@ -60,10 +56,12 @@ impl Zone {
             min_ttl: 30,
             is_signed: false,
             lacks_keys: false,
+            number: 0,
+            cuts: Vec::new(),
         }
     }
 
-    /// The domain, absolute, in lower case.
+    /// The apex, absolute, in lower case.
     pub fn domain(&self) -> &Name {
         &self.domain
     }
@@ -83,38 +81,44 @@ impl Zone {
         &self.local_name
     }
 
-    /// Whether a name is the domain or below it, so that nobody else has it.
-    ///
-    /// No name is in the domain `.`: it has the names of the store, and all others are those of others.
-    pub fn contains(&self, name: &Name) -> bool {
-        !self.is_root() && self.domain.zone_of(name)
-    }
-
-    /// Whether the domain is `.`.
+    /// Whether the zone is `.`.
     pub fn is_root(&self) -> bool {
         self.domain.is_root()
     }
 
-    /// Whether a name is the domain.
+    /// Whether a name is the apex.
     pub fn is_apex(&self, name: &Name) -> bool {
         same_name(&self.domain, name)
     }
 
-    /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
-    pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
-        match &self.local {
-            Some(local) if same_name(name, &self.local_name) => local,
-            _ => name,
+    /// Number of the zone among those of the site.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The apexes of the zones that begin right below this one, in key order: this zone ends there.
+    pub fn cuts(&self) -> &[Key] {
+        &self.cuts
+    }
+
+    /// Whether another zone begins at a name of this zone or below it, so that the name exists.
+    pub(super) fn leads_to_cut(&self, name: &Name) -> bool {
+        !self.cuts.is_empty() && {
+            let key = Key::from_name(name);
+            let at_or_below = |cut: &Key| {
+                let mut labels = cut.labels();
+                key.labels().all(|label| labels.next() == Some(label))
+            };
+            let first = self.cuts.partition_point(|cut| *cut < key);
+            self.cuts.get(first).is_some_and(at_or_below)
         }
     }
 
-    /// Where the name of a question is looked up, and whether it is in the domain.
-    pub(super) fn locate<'n>(&'n self, name: &'n Name) -> LocatedName<'n> {
+    /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
+    pub(super) fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {
-            Some(local) if same_name(name, &self.local_name) => {
-                LocatedName { tree_name: local, is_in_domain: true }
-            }
-            _ => LocatedName { tree_name: name, is_in_domain: self.contains(name) },
+            Some(local) if same_name(name, &self.local_name) => local,
+            _ => name,
         }
     }
 }

@@ -43,16 +43,17 @@ pub use store::{StoreBefore, StoreFields, StoreSettings};
 pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};
 
-use crate::answer::{Identity, Site, Zone};
+use crate::answer::{Identity, Site, Zone, Zones};
 use crate::dnssec::DenialKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The checked configuration of everything that serves. It is never changed, only replaced as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// What the site serves, and how its answers are made.
-    pub site: Site,
+    pub site: Arc<Site>,
     /// Addresses to listen on if systemd passes no sockets.
     pub listen: Vec<SocketAddr>,
     /// Whether systemd has to pass the sockets.
@@ -149,15 +150,15 @@ impl Config {
         let identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
         Self {
-            site: Site {
-                zone,
+            site: Arc::new(Site {
+                zones: Zones::new(zone, []),
                 priority: spec.priority,
                 round_robin: spec.round_robin,
                 flatten: spec.flatten,
                 ndots: spec.ndots,
                 denies_home_arpa: spec.nameservers.is_some(),
                 identity,
-            },
+            }),
             listen: spec.listen.clone(),
             systemd: spec.systemd,
             workers: spec.workers,

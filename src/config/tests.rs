@@ -101,7 +101,7 @@ fn the_store_beats_flags_and_flags_beat_variables() {
     assert_eq!((denies(&settings.spec), denies(&Spec::default())), (Ok(true), Ok(false)));
     assert_eq!(settings.unknown, ["x"]);
     let config = Config::new(&settings.spec, &host()).expect("a configuration");
-    assert_eq!(config.site.zone.hostmaster.to_ascii(), "root.store.test.");
+    assert_eq!(config.site.zones.first().hostmaster.to_ascii(), "root.store.test.");
 }
 
 #[test]
@@ -271,7 +271,10 @@ fn commands_and_usage_errors() {
 fn the_hosts_own_name_is_filled_in_and_its_place_named() {
     let with = spec(&["-local", "{hostname}.hosts.skydns.local"]);
     let config = Config::new(&with, &host()).expect("a configuration");
-    assert_eq!(config.site.zone.local.map(|name| name.to_ascii()), Some("host7.hosts.skydns.local.".into()));
+    assert_eq!(
+        config.site.zones.first().local.as_ref().map(|name| name.to_ascii()),
+        Some("host7.hosts.skydns.local.".into())
+    );
     let problem = Config::new(&spec(&["-local", "{machine_id}.x"]), &host()).expect_err("no machine id");
     assert_eq!(
         problem.to_string(),

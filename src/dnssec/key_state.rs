@@ -1,5 +1,6 @@
 //! What the keys of a zone are used for during a period in which none of them changes its role.
 
+use crate::answer::{Zone, ZoneKeys};
 use hickory_proto::rr::{RData, RecordType};
 use std::ops::Range;
 
@@ -35,6 +36,13 @@ pub(super) struct ActiveKey {
     pub(super) index: usize,
     /// Key tag (RFC 4034 appendix B); a revoked key has another tag than before (RFC 5011 §2.1).
     pub(super) tag: u16,
+}
+
+/// The keys of a site with one zone.
+impl ZoneKeys for KeyState {
+    fn apex(&self, _: &Zone) -> Vec<RData> {
+        self.apex.clone()
+    }
 }
 
 impl KeyState {

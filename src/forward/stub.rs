@@ -148,7 +148,7 @@ impl StubTable {
             node = child;
         }
         // A stub zone that encloses our domain is not asked for names of our domain.
-        let is_own_name = zone.contains(&name);
+        let is_own_name = !zone.is_root() && zone.domain().zone_of(&name);
         let zones = (1..=nodes.len()).rev().map(|labels| (ancestor(&name, labels), nodes[labels - 1]));
         zones
             .filter(|(stub, _)| !(zone.is_apex(stub) || is_own_name && stub.zone_of(zone.domain())))

@@ -127,7 +127,7 @@ impl OwnNames {
     pub(super) fn status(&self) -> String {
         let names = self.publisher.status().borrow().names;
         let snapshot = if self.is_snapshot_read.load(Ordering::Relaxed) { " and the snapshot" } else { "" };
-        let signed = if self.config.load().config.site.zone.is_signed {
+        let signed = if self.config.load().config.site.zones.first().is_signed {
             "; the zone is signed, which only the agent does, so its names get SERVFAIL"
         } else {
             ""
@@ -169,13 +169,13 @@ impl OwnNames {
 
     fn answer_request(&self, request: &Request, may_forward: bool, transport: Transport) -> OwnAnswer {
         let own = self.config.load();
-        let zone = &own.config.site.zone;
+        let zone = own.config.site.zones.first();
         let encode = |reply: &Reply| OwnAnswer::Reply(wire::encode(request, reply, transport));
         let unsigned = || {
             let why = "the zone is signed, and the agent that signs it does not run";
             encode(&Reply::failure(ResponseCode::ServFail, Ede::new(Ede::RRSIGS_MISSING, why)))
         };
-        if zone.is_signed && zone.contains(request.query.name()) {
+        if zone.is_signed && own.config.site.owns(request.query.name()) {
             return unsigned();
         }
         match self.outcome(request, &own.config, may_forward, transport) {

@@ -20,29 +20,29 @@ impl<'a> AnswerBuilder<'a> {
         let mut has_names = false;
         for m in found {
             let host = &m.entry.service.host;
-            let record = |address| Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), address);
+            let record = |address| Record::from_rdata(self.owner.clone(), self.ttl(m.entry), address);
             records.extend(family.address(host).map(record));
             has_names |= matches!(host, Host::Name(_));
         }
         if !has_names {
             return Some(if records.is_empty() { self.end_without_data(path) } else { records });
         }
-        let Some((target, ttl)) = self.side.cname(path) else {
+        let Some((target, ttl)) = self.side.cname(path, self.zone) else {
             return Some(self.flat_section(path, family));
         };
         // With `flatten` at `never` a name has both, if the CNAME leads to more addresses.
-        let may_be_beside = self.view.site.flatten == Flatten::Never && !self.view.is_signed();
+        let may_be_beside = self.view.site.flatten == Flatten::Never && !self.zone.is_signed;
         if records.is_empty() && !(may_be_beside && self.side.has_addresses(path)) {
             return Some(self.follow_cname(&target, ttl));
         }
-        let owner = self.owner.clone();
+        let (owner, zone) = (self.owner.clone(), self.zone);
         let led_to = self.follow_cname(&target, ttl);
         let is_useful = led_to.iter().any(|record| record.record_type() != RecordType::CNAME);
         self.collected.ending = None;
         records.extend(led_to.into_iter().filter(|_| is_useful));
         if records.is_empty() {
             // Whatever became of the target, the name exists without addresses of this family.
-            self.owner = owner;
+            (self.owner, self.zone) = (owner, zone);
             self.collected.is_known = true;
             return Some(self.end_without_data(path));
         }
@@ -55,7 +55,7 @@ impl<'a> AnswerBuilder<'a> {
             return self.end_without_data(path);
         }
         let owner = self.owner.clone();
-        let flat = flat_addresses(self.view, &owner, path, family, self.view.max_records);
+        let flat = flat_addresses(self.view, (&owner, self.zone), path, family, self.view.max_records);
         self.too_large |= flat.too_many;
         self.add_lookups(flat.lookups);
         if flat.failed {
@@ -69,7 +69,7 @@ impl<'a> AnswerBuilder<'a> {
 
     /// Whether names have the addresses of the names that their services lead to.
     fn may_flatten(&self) -> bool {
-        self.view.site.flatten != Flatten::Never || self.view.is_signed()
+        self.view.site.flatten != Flatten::Never || self.zone.is_signed
     }
 
     /// The addresses of a target inside the domain, for ADDITIONAL, with the CNAMEs that lead to them.
@@ -101,13 +101,14 @@ impl<'a> AnswerBuilder<'a> {
         let mut cnames = Vec::new();
         let mut owner = target.clone();
         while cnames.len() <= MAX_CNAME_CHAIN {
-            let path = TreePath::literal(view.site.zone.resolve_local(&owner));
-            if !view.site.zone.contains(&owner) && !view.exists(&owner, &path) {
+            let path = TreePath::literal(view.site.resolve_local(&owner));
+            let zone = view.site.zone_of(&owner);
+            if !view.site.owns(&owner) && !view.exists(&owner, &path) {
                 let addresses = self.external_addresses(&owner, Family::Both.external_type());
                 return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };
             }
-            let Some((next, ttl)) = SideLookups::new(view).cname(&path) else {
-                let flat = flat_addresses(view, &owner, &path, Family::Both, view.max_records);
+            let Some((next, ttl)) = SideLookups::new(view).cname(&path, zone) else {
+                let flat = flat_addresses(view, (&owner, zone), &path, Family::Both, view.max_records);
                 self.add_lookups(flat.lookups);
                 // None if they are too many, since the answer itself may fit.
                 let is_useful = !flat.too_many && !flat.records.is_empty();
@@ -124,7 +125,7 @@ impl<'a> AnswerBuilder<'a> {
         if !self.exists(path) {
             return None;
         }
-        Some(match self.side.cname(path) {
+        Some(match self.side.cname(path, self.zone) {
             Some((target, ttl)) => vec![cname(&self.owner, ttl, &target)],
             None => self.end_without_data(path),
         })

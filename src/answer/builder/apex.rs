@@ -10,16 +10,16 @@ impl AnswerBuilder<'_> {
     /// The name servers, with their addresses in ADDITIONAL.
     pub(super) fn apex_ns(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
-        let servers = name_servers(self.view);
+        let servers = name_servers(self.view, self.zone);
         if servers.len() > self.view.max_records {
             self.too_large = true;
             return records;
         }
         for (target, entry) in servers {
-            let ttl = self.view.ttl(entry);
+            let ttl = self.ttl(entry);
             let ns = RData::NS(NS(target.clone()));
             records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
-            if self.view.wants_dnssec() {
+            if self.view.wants_dnssec(self.zone) {
                 // Only a whole RRset can be signed, and the name may have other addresses.
                 let addresses = self.target_addresses(&target);
                 self.collected.additionals.extend(addresses);
@@ -35,9 +35,9 @@ impl AnswerBuilder<'_> {
 
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).
     pub(super) fn apex_dnssec(&self, rtype: RecordType) -> Vec<Record> {
-        let data = self.view.dnssec.map_or(&[][..], |dnssec| dnssec.apex);
-        let ttl = self.view.capped(self.view.site.zone.ttl);
-        let of_type = data.iter().filter(|data| data.record_type() == rtype);
-        of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data.clone())).collect()
+        let data = self.view.dnssec.map_or_else(Vec::new, |dnssec| dnssec.keys.apex(self.zone));
+        let ttl = self.view.capped(self.zone.ttl);
+        let of_type = data.into_iter().filter(|data| data.record_type() == rtype);
+        of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data)).collect()
     }
 }

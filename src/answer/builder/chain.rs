@@ -17,7 +17,7 @@ impl AnswerBuilder<'_> {
     pub(super) fn cname_or_no_data(&mut self, path: &TreePath) -> Vec<Record> {
         // With `flatten` at `never` a CNAME may stand beside addresses, and then hides nothing.
         let is_beside_data = self.view.site.flatten == Flatten::Never && self.side.has_addresses(path);
-        match self.side.cname(path).filter(|_| self.view.is_signed() || !is_beside_data) {
+        match self.side.cname(path, self.zone).filter(|_| self.zone.is_signed || !is_beside_data) {
             Some((target, ttl)) => self.follow_cname(&target, ttl),
             None => self.end_without_data(path),
         }
@@ -30,9 +30,9 @@ impl AnswerBuilder<'_> {
         }
         let mut records = vec![cname(&self.owner, ttl, target)];
         self.go_on_at(target);
-        let zone = &self.view.site.zone;
-        let path = TreePath::literal(zone.resolve_local(target));
-        if !zone.contains(target) && !self.view.exists(target, &path) {
+        let site = self.view.site;
+        let path = TreePath::literal(site.resolve_local(target));
+        if !site.owns(target) && !self.view.exists(target, &path) {
             self.end_outside(target, &mut records);
         } else {
             records.extend(self.section_of_target(&path));
@@ -43,6 +43,7 @@ impl AnswerBuilder<'_> {
     /// Makes the target of a CNAME the owner.
     fn go_on_at(&mut self, target: &Name) {
         let target = in_query_case(self.query.name(), target).clone();
+        self.zone = self.view.site.zone_of(&target);
         self.left.push(std::mem::replace(&mut self.owner, target));
     }
 
@@ -84,16 +85,15 @@ impl AnswerBuilder<'_> {
             return Vec::new();
         }
         self.go_on_at(target);
-        self.section_of_target(&TreePath::literal(self.view.site.zone.resolve_local(target)))
+        self.section_of_target(&TreePath::literal(self.view.site.resolve_local(target)))
     }
 
     /// The answer to RRSIG, before it is signed: all RRsets of the name, whose signatures are the answer. It is empty if the
     /// zone is not signed.
     pub(super) fn signed_rrsets(&mut self, path: &TreePath) -> Vec<Record> {
         let mut records = Vec::new();
-        if self.view.wants_dnssec() {
-            let is_apex = self.view.site.zone.is_apex(&self.owner);
-            for rtype in self.types_at(path, is_apex) {
+        if self.view.wants_dnssec(self.zone) {
+            for rtype in self.types_at(path) {
                 records.extend(self.rrset(path, rtype));
             }
             self.collected.additionals.clear();
@@ -105,14 +105,19 @@ impl AnswerBuilder<'_> {
     fn rrset(&mut self, path: &TreePath, rtype: RecordType) -> Vec<Record> {
         match rtype {
             RecordType::A | RecordType::AAAA => {
-                let flat =
-                    flat_addresses(self.view, &self.owner, path, Family::of(rtype), self.view.max_records);
+                let flat = flat_addresses(
+                    self.view,
+                    (&self.owner, self.zone),
+                    path,
+                    Family::of(rtype),
+                    self.view.max_records,
+                );
                 self.too_large |= flat.too_many;
                 flat.records
             }
             RecordType::CNAME => {
                 let record = |(target, ttl): (Name, u32)| cname(&self.owner, ttl, &target);
-                self.side.cname(path).map(record).into_iter().collect()
+                self.side.cname(path, self.zone).map(record).into_iter().collect()
             }
             rtype => self.section_of_type(path, rtype).unwrap_or_default(),
         }

@@ -15,9 +15,10 @@ use super::outcome::{Answer, Denial, Ede, Outcome};
 use super::rrset::same_name;
 use super::select;
 use super::side_lookups::SideLookups;
-use super::view::{Freshness, View};
+use super::view::{Freshness, NameInZone, View};
+use super::zone::Zone;
 use crate::service::Service;
-use crate::tree::{DataKinds, MatchedService, TreeLookup, TreePath};
+use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use negative::Ending;
@@ -32,6 +33,8 @@ pub(super) struct AnswerBuilder<'a> {
     view: &'a View<'a>,
     /// The name whose records are collected: the name in the question, or the name that CNAMEs led to.
     owner: Name,
+    /// The zone that the owner is in.
+    zone: &'a Zone,
     /// The owners before, which CNAMEs led on from.
     left: Vec<Name>,
     collected: Collected,
@@ -62,11 +65,13 @@ struct Collected {
 }
 
 impl<'a> AnswerBuilder<'a> {
-    pub(super) fn new(query: &'a Query, view: &'a View<'a>) -> Self {
+    /// A builder for a question whose answer is in a zone.
+    pub(super) fn new(query: &'a Query, zone: &'a Zone, view: &'a View<'a>) -> Self {
         Self {
             query,
             view,
             owner: query.name().clone(),
+            zone,
             left: Vec::new(),
             collected: Collected::default(),
             side: SideLookups::new(view),
@@ -75,7 +80,7 @@ impl<'a> AnswerBuilder<'a> {
         }
     }
 
-    /// The outcome of the question; `path` is its name after [`Zone::resolve_local`](super::zone::Zone::resolve_local).
+    /// The outcome of the question; `path` is its name after [`Site::resolve_local`](super::Site::resolve_local).
     pub(super) fn answer_from(mut self, path: &TreePath) -> Outcome {
         let section = self.section(path);
         self.finish(section)
@@ -97,13 +102,13 @@ impl<'a> AnswerBuilder<'a> {
 
     /// The records of a type that the owner has; `None` if the name does not exist.
     fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
-        let is_apex = self.view.site.zone.is_apex(&self.owner);
+        let is_apex = self.zone.is_apex(&self.owner);
         match rtype {
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
             RecordType::TXT => self.txt(path),
             RecordType::NS if is_apex => Some(self.apex_ns()),
-            RecordType::SOA if is_apex => Some(vec![self.soa(self.view.site.zone.ttl)]),
+            RecordType::SOA if is_apex => Some(vec![self.soa(self.zone.ttl)]),
             RecordType::ANY => self.any(path),
             _ if is_apex => Some(self.apex_dnssec(rtype)),
             _ => self.exists(path).then(Vec::new),
@@ -137,7 +142,17 @@ impl<'a> AnswerBuilder<'a> {
         self.services(path, wanted, datum).map(select::one_group)
     }
 
-    /// Whether the owner exists; `path` is the owner after [`Zone::resolve_local`](super::zone::Zone::resolve_local).
+    /// The owner in its zone; `path` is the owner after [`Site::resolve_local`](super::Site::resolve_local).
+    fn owner_at<'n>(&'n self, path: &'n TreePath) -> NameInZone<'n> {
+        NameInZone::new(&self.owner, path, self.zone)
+    }
+
+    /// The TTL of a record of the owner that is made from an entry, in seconds.
+    fn ttl(&self, entry: &Entry) -> u32 {
+        self.view.ttl(entry, self.zone)
+    }
+
+    /// Whether the owner exists; `path` is the owner after [`Site::resolve_local`](super::Site::resolve_local).
     fn exists(&self, path: &TreePath) -> bool {
         self.view.exists(&self.owner, path)
     }
@@ -146,8 +161,7 @@ impl<'a> AnswerBuilder<'a> {
     fn any(&self, path: &TreePath) -> Option<Vec<Record>> {
         use hickory_proto::rr::{RData, rdata::HINFO};
         let hinfo = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
-        self.exists(path)
-            .then(|| vec![Record::from_rdata(self.owner.clone(), self.view.site.zone.ttl, hinfo)])
+        self.exists(path).then(|| vec![Record::from_rdata(self.owner.clone(), self.zone.ttl, hinfo)])
     }
 
     /// The outcome with an answer section; `None` if the name does not exist.

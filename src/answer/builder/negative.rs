@@ -45,17 +45,16 @@ impl AnswerBuilder<'_> {
     /// which is empty.
     pub(super) fn end_without_data(&mut self, path: &TreePath) -> Vec<Record> {
         self.collected.ending = Some(Ending::default());
-        if self.view.wants_dnssec() && self.view.site.zone.contains(&self.owner) {
-            let is_apex = self.view.site.zone.is_apex(&self.owner);
-            let missing = Missing::Data(self.types_at(path, is_apex));
+        if self.view.wants_dnssec(self.zone) && self.view.site.owns(&self.owner) {
+            let missing = Missing::Data(self.types_at(path));
             self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
         }
         Vec::new()
     }
 
     /// See [`View::types_at`](crate::answer::View); too much work for the types is too much for the answer.
-    pub(super) fn types_at(&self, path: &TreePath, is_apex: bool) -> Vec<RecordType> {
-        self.view.types_at(path, is_apex, gather_types).unwrap_or_else(|| {
+    pub(super) fn types_at(&self, path: &TreePath) -> Vec<RecordType> {
+        self.view.types_at(self.owner_at(path), gather_types).unwrap_or_else(|| {
             let _ = self.view.work.charge(u32::MAX);
             Vec::new()
         })
@@ -64,9 +63,9 @@ impl AnswerBuilder<'_> {
     /// Ends an answer at an owner that does not exist.
     pub(super) fn end_without_name(&mut self) {
         self.collected.ending = Some(Ending { rcode: ResponseCode::NXDomain, ..Ending::default() });
-        if self.view.wants_dnssec() {
+        if self.view.wants_dnssec(self.zone) {
             let as_path = if self.left.is_empty() { TreePath::new } else { TreePath::literal };
-            let missing = self.view.missing_name(&self.owner, as_path, gather_types);
+            let missing = self.view.missing_name(&self.owner, self.zone, as_path, gather_types);
             self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
         }
     }
@@ -80,7 +79,7 @@ impl AnswerBuilder<'_> {
         if ending.is_outside {
             answer.authorities.extend(ending.authorities);
         } else {
-            answer.authorities.push(self.soa(self.view.site.zone.min_ttl));
+            answer.authorities.push(self.soa(self.zone.min_ttl));
         }
         answer.denials.extend(self.collected.denial.take());
         self.complete(answer)
@@ -88,7 +87,7 @@ impl AnswerBuilder<'_> {
 
     /// The SOA record with a TTL; its serial is the time of the last change of data.
     pub(super) fn soa(&self, ttl: u32) -> Record {
-        let zone = &self.view.site.zone;
+        let zone = self.zone;
         let soa = SOA::new(
             zone.ns_name().clone(),
             zone.hostmaster.clone(),

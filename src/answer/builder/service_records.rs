@@ -3,7 +3,7 @@
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
 use crate::answer::select::Announced;
-use crate::answer::zone::Zone;
+use crate::answer::site::Site;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{MX, SRV, TXT};
@@ -28,7 +28,7 @@ impl AnswerBuilder<'_> {
             let weight = share(service.effective_weight(), sums[&priority]);
             let target = self.target(m, &mut done);
             let rdata = RData::SRV(SRV::new(priority, weight, service.port, target));
-            records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
+            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
         }
         Some(records)
     }
@@ -42,7 +42,7 @@ impl AnswerBuilder<'_> {
             let preference = self.priority(&m.entry.service);
             let exchange = self.target(m, &mut done);
             let rdata = RData::MX(MX::new(preference, exchange));
-            records.push(Record::from_rdata(self.owner.clone(), self.view.ttl(m.entry), rdata));
+            records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
         }
         Some(records)
     }
@@ -52,7 +52,7 @@ impl AnswerBuilder<'_> {
         let found = self.grouped(path, DataKinds::TEXT, |service| service.text.as_deref())?;
         let record = |m: &MatchedService<'_>| {
             let text = m.entry.service.text.as_deref()?;
-            Some(text_record(&self.owner, self.view.ttl(m.entry), text))
+            Some(text_record(&self.owner, self.ttl(m.entry), text))
         };
         Some(found.iter().filter_map(record).collect())
     }
@@ -70,15 +70,15 @@ impl AnswerBuilder<'_> {
             return (**target).clone();
         }
         let Some(address) = Family::Both.address(&service.host) else { return Name::root() };
-        let target = stripped(m.name(), service.target_strip, &self.view.site.zone);
-        if self.view.wants_dnssec() && self.view.site.zone.contains(&target) {
+        let target = stripped(m.name(), service.target_strip, self.view.site);
+        if self.view.wants_dnssec(self.view.site.zone_of(&target)) && self.view.site.owns(&target) {
             // Only a whole RRset can be signed, and the name may have other addresses.
             if done.insert(target.clone()) {
                 let records = self.target_addresses(&target);
                 self.collected.additionals.extend(records);
             }
         } else {
-            let record = Record::from_rdata(target.clone(), self.view.ttl(m.entry), address);
+            let record = Record::from_rdata(target.clone(), self.ttl(m.entry), address);
             self.collected.additionals.push(record);
         }
         target
@@ -104,8 +104,9 @@ impl AnswerBuilder<'_> {
 
     /// Whether the addresses of a target are in the tree, or nowhere.
     fn has_target(&self, target: &Name) -> bool {
-        let zone = &self.view.site.zone;
-        zone.contains(target) || (zone.is_root() && self.view.exists(target, &TreePath::literal(target)))
+        let site = self.view.site;
+        let is_in_root = || site.zones.of(target).is_some();
+        site.owns(target) || (is_in_root() && self.view.exists(target, &TreePath::literal(target)))
     }
 
     /// SRV priority or MX preference.
@@ -120,16 +121,17 @@ fn share(weight: u64, sum: u128) -> u16 {
     u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
 }
 
-/// The name of a key without some labels from the left; the whole name if a name above the domain, or no label, would be
-/// left.
-fn stripped(name: Name, labels: u8, zone: &Zone) -> Name {
+/// The name of a key without some labels from the left; the whole name if a name above its zone, or no label, would be left.
+fn stripped(name: Name, labels: u8, site: &Site) -> Name {
     let left = name.iter().count().saturating_sub(usize::from(labels));
     if labels == 0 || left == 0 {
         return name;
     }
     let mut stripped = name.trim_to(left);
     stripped.set_fqdn(true);
-    if zone.contains(&name) && !zone.contains(&stripped) { name } else { stripped }
+    let is_above =
+        site.owns(&name) && site.zones.of(&name).is_some_and(|zone| !zone.domain().zone_of(&stripped));
+    if is_above { name } else { stripped }
 }
 
 /// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
@@ -141,6 +143,7 @@ fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Zone;
     use std::str::FromStr;
 
     #[test]
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn labels_are_stripped_but_never_above_the_domain() {
         let name = |text| Name::from_str(text).expect("a name");
-        let zone = Zone::new(&name("skydns.test."));
+        let site = Site::new(Zone::new(&name("skydns.test.")));
         let expected = [
             (0, "bliep.blaat.skydns.test."),
             (1, "blaat.skydns.test."),
@@ -171,11 +174,11 @@ mod tests {
             (255, "bliep.blaat.skydns.test."),
         ];
         for (labels, left) in expected {
-            assert_eq!(stripped(name("bliep.blaat.skydns.test."), labels, &zone).to_ascii(), left);
+            assert_eq!(stripped(name("bliep.blaat.skydns.test."), labels, &site).to_ascii(), left);
         }
         // The name that `-local` leads to may be in no domain of ours.
-        assert_eq!(stripped(name("a.example.org."), 1, &zone).to_ascii(), "example.org.");
-        assert_eq!(stripped(name("a.example.org."), 3, &zone).to_ascii(), "a.example.org.");
+        assert_eq!(stripped(name("a.example.org."), 1, &site).to_ascii(), "example.org.");
+        assert_eq!(stripped(name("a.example.org."), 3, &site).to_ascii(), "a.example.org.");
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn site(flatten: Flatten, is_signed: bool) -> SiteFixture {
         ("denied.skydns.test.", r#"{"host":"gone.example.org"}"#),
         ("single.skydns.test.", r#"{"host":"db"}"#),
     ]);
-    (site.served.flatten, site.served.zone.is_signed) = (flatten, is_signed);
+    (site.served.flatten, site.served.zones.first_mut().is_signed) = (flatten, is_signed);
     let record = |owner: &str, ttl, data| Record::from_rdata(name(owner), ttl, data);
     let cname = |owner: &str, target: &str| record(owner, 90, RData::CNAME(CNAME(name(target))));
     let a = |owner: &str, last: u8| record(owner, 20, RData::A(A([192, 0, 2, last].into())));
@@ -163,7 +163,7 @@ fn the_apex_has_no_cname() {
     let apex = |flatten, is_signed| {
         let mut apex = SiteFixture::new(&[("x.skydns.test.", r#"{"host":"www.example.org"}"#)]);
         apex.externals = site(flatten, is_signed).externals;
-        (apex.served.flatten, apex.served.zone.is_signed) = (flatten, is_signed);
+        (apex.served.flatten, apex.served.zones.first_mut().is_signed) = (flatten, is_signed);
         lines(&apex.ask("skydns.test.", V4).answers)
     };
     assert_eq!(apex(Flatten::Auto, false), ["skydns.test. 20 A 192.0.2.1"]);
@@ -203,6 +203,6 @@ fn names_outside_are_looked_up_first() {
     assert_eq!(lookups(&site, "out.skydns.test.", V6), ["www.example.org. AAAA", "other.example.org. AAAA"]);
     assert_eq!(lookups(&site, "away.skydns.test.", RecordType::HTTPS), ["www.example.org. HTTPS"]);
     assert_eq!(lookups(&site, "away.skydns.test.", RecordType::CNAME), [""; 0]);
-    site.served.zone.is_signed = true;
+    site.served.zones.first_mut().is_signed = true;
     assert_eq!(lookups(&site, "both.skydns.test.", V4), [""; 0]);
 }

@@ -63,7 +63,7 @@ fn an_answer_goes_on_at_a_name_of_ours_that_upstreams_lead_back_to() {
         let flat = (ResponseCode::NoError, text(&["back.skydns.test. 50 A 10.0.0.3"]));
         assert_eq!(heard(&site, "back", V4), flat);
         assert_eq!(heard(&site, "circle", V4), (ResponseCode::NoError, vec![]));
-        site.served.zone.is_signed = true;
+        site.served.zones.first_mut().is_signed = true;
         site.served.flatten = Flatten::Auto;
         assert_eq!(heard(&site, "back", V4).1, back);
     }

@@ -5,7 +5,7 @@ use super::*;
 /// A site with the domain `.`.
 fn root_site(services: &[(&str, &str)]) -> SiteFixture {
     let mut site = SiteFixture::new(services);
-    site.served.zone = Zone::new(&name("."));
+    site.served.zones = Zones::new(Zone::new(&name(".")), []);
     site.served.round_robin = false;
     site
 }

@@ -215,7 +215,7 @@ fn ds_of_special_zones_in_arpa_comes_from_the_parent() {
 fn the_own_domain_goes_before_special_use() {
     for domain in ["skydns.alt.", "home.arpa.", "a.localhost.", "resolver.arpa.", "onion."] {
         let mut site = SiteFixture::new(&[(&format!("a.{domain}"), r#"{"host":"10.0.0.1"}"#)]);
-        site.served.zone = Zone::new(&name(domain));
+        site.served.zones = Zones::new(Zone::new(&name(domain)), []);
         site.served.denies_home_arpa = true;
         assert_eq!(site.ask(&format!("a.{domain}"), RecordType::A).answers.len(), 1, "{domain}");
         let missing = site.ask(&format!("b.{domain}"), RecordType::A);
@@ -230,7 +230,7 @@ fn a_domain_without_the_keys_that_it_needs_is_not_answered() {
         ("a.skydns.test.", r#"{"host":"10.0.0.1"}"#),
         ("1.0.0.10.in-addr.arpa.", r#"{"host":"a.b"}"#),
     ]);
-    (site.served.zone.is_signed, site.served.zone.lacks_keys) = (true, true);
+    (site.served.zones.first_mut().is_signed, site.served.zones.first_mut().lacks_keys) = (true, true);
     for asked in ["a.skydns.test.", "none.skydns.test.", "skydns.test."] {
         for rtype in [RecordType::A, RecordType::SOA, RecordType::DNSKEY] {
             let answer = site.ask(asked, rtype);

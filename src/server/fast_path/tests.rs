@@ -112,11 +112,12 @@ fn both_paths_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) ->
                 site.config
                     .rcu(|config| {
                         let mut config = Config::clone(config);
-                        config.site.zone.ttl += 1;
+                        Arc::make_mut(&mut config.site).zones.first_mut().ttl += 1;
                         config
                     })
                     .site
-                    .zone
+                    .zones
+                    .first()
                     .ttl
             }
             1 => {

@@ -69,7 +69,7 @@ impl Handler {
 
     /// Answers our own probe with the SOA of the domain.
     pub(super) fn answer_probe(&self, mut query: ClientQuery, config: &Config) -> Handled {
-        query.request.query = Query::query(config.site.zone.domain().clone(), RecordType::SOA);
+        query.request.query = Query::query(config.site.zones.first().domain().clone(), RecordType::SOA);
         let published = self.published.load();
         let inputs = AnswerInputs::new(config, &published, ON_WORKER).without_upstreams();
         match inputs.answer(&query, None, &Externals::new()) {

@@ -2,13 +2,13 @@
 
 use super::inputs::AnswerInputs;
 use super::{ClientQuery, Handler};
-use crate::answer::{Answer, DnssecView, Ede, TypeCache};
+use crate::answer::{Answer, DnssecView, Ede, TypeCache, Zone, ZoneKeys};
 use crate::dnssec::{
     DenialKind, KeyState, Signer, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer,
 };
 use crate::wire::{Reply, Request};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,17 @@ pub(super) enum Signed {
     Unfinished(Box<UnsignedAnswer>),
 }
 
+impl ZoneKeys for AnswerKeys {
+    fn apex(&self, zone: &Zone) -> Vec<RData> {
+        if self.signer.zone() == zone.domain() { self.state.apex().to_vec() } else { Vec::new() }
+    }
+}
+
 impl AnswerKeys {
     /// What the answer needs to know of the keys.
     pub(super) fn view<'a>(&'a self, type_cache: &'a TypeCache) -> Option<DnssecView<'a>> {
         let compact = self.signer.denial() == DenialKind::Compact;
-        let view = || DnssecView { apex: self.state.apex(), dnssec_ok: self.dnssec_ok, compact, type_cache };
+        let view = || DnssecView { keys: self, dnssec_ok: self.dnssec_ok, compact, type_cache };
         self.sign_domain.then(view)
     }
 
@@ -57,12 +63,12 @@ impl Handler {
         // Signatures that are asked for are given without DO as well (RFC 4035 §3.1).
         let dnssec_ok = query.request.dnssec_ok() || query.rtype() == RecordType::RRSIG;
         // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
-        if !dnssec_ok && !inputs.config.site.zone.is_apex(query.name()) {
+        if !dnssec_ok && !inputs.config.site.zones.first().is_apex(query.name()) {
             return None;
         }
         let signer = self.signer.load_full()?;
         let state = signer.state(inputs.now);
-        let sign_domain = signer.zone() == inputs.config.site.zone.domain();
+        let sign_domain = signer.zone() == inputs.config.site.zones.first().domain();
         Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
     }
 

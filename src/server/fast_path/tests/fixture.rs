@@ -44,7 +44,8 @@ impl SiteFixture {
     pub(super) fn new(denial: Option<DenialKind>, round_robin: bool) -> Self {
         let local = Some("a.east.skydns.local".to_owned());
         let spec = Spec { round_robin, stub_zones: true, local, ..Spec::default() };
-        let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+        let mut config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+        Arc::make_mut(&mut config.site).zones.first_mut().is_signed = denial.is_some();
         let forwarder = Forwarder::new(config.forward.clone());
         let published =
             Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));

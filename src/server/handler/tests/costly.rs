@@ -258,7 +258,8 @@ fn signed_site(files: &KeyFiles<'_>, costly_time: CostlyTime) -> Handler {
     let zone = Name::from_ascii("skydns.test.").expect("a name");
     let key = files.read(&zone).expect("a key");
     let spec = Spec { domain: zone.clone(), ..Spec::default() };
-    let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+    let mut config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
+    Arc::make_mut(&mut config.site).zones.first_mut().is_signed = true;
     let mut tree = Tree::tracked();
     let service = Service::from_json(br#"{"host":"10.0.0.1"}"#).expect("a service");
     let name = Name::from_ascii("a.skydns.test.").expect("a name");
