@@ -16,7 +16,8 @@ use skydns::answer::{
     answer,
 };
 use skydns::dnssec::{
-    Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, SigningOutcome, SigningRequest,
+    Algorithm, AnswerKeys, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, Signers,
+    SigningOutcome, SigningRequest,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -92,7 +93,7 @@ fn raw(algorithm: Algorithm) -> Job {
 struct Site {
     served: Arc<answer::Site>,
     tree: Tree,
-    signer: Arc<Signer>,
+    signers: Arc<Signers>,
     known: TypeCache,
 }
 
@@ -112,12 +113,13 @@ impl Site {
         let keys = KeySet::new(vec![files.read(zone.domain()).expect("a key")]);
         let cache = Arc::new(SignatureCache::new(20_000));
         let signer = Arc::new(Signer::new(zone.domain().clone(), keys, denial, cache, NOW));
-        Self { served: Arc::new(answer::Site::new(zone)), tree, signer, known: TypeCache::default() }
+        let signers = Arc::new(Signers::new(vec![Some(signer)], denial));
+        Self { served: Arc::new(answer::Site::new(zone)), tree, signers, known: TypeCache::default() }
     }
 
     fn ask(&self, packet: &[u8]) -> Vec<u8> {
         let Screened::Ask(request) = screen(packet) else { panic!("no question") };
-        let state = self.signer.state(NOW);
+        let keys = AnswerKeys::new(Arc::clone(&self.served), Arc::clone(&self.signers), NOW);
         let view = View {
             site: &self.served,
             tree: &self.tree,
@@ -130,22 +132,18 @@ impl Site {
             work: &Work::new(WORK_OF_ANSWER),
             forwards: true,
             dnssec: Some(DnssecView {
-                keys: &*state,
+                keys: &keys,
                 dnssec_ok: request.dnssec_ok(),
-                compact: self.signer.denial() == DenialKind::Compact,
+                compact: keys.is_compact(),
                 type_cache: &self.known,
             }),
         };
         let Outcome::Answered(answer) = answer(&request.query, &view) else { panic!("not answered") };
         let rtype = request.query.query_type();
-        let asked = SigningRequest {
-            rtype,
-            now: NOW,
-            compact_ok: false,
-            max_reply_octets: request.udp_limit(MAX_UDP_REPLY),
-        };
+        let asked =
+            SigningRequest { rtype, compact_ok: false, max_reply_octets: request.udp_limit(MAX_UDP_REPLY) };
         let answer = match request.dnssec_ok() {
-            true => match self.signer.sign(answer, &state, asked, usize::MAX) {
+            true => match keys.sign(answer, asked, usize::MAX) {
                 Ok(SigningOutcome::Signed { answer, .. }) => answer,
                 other => panic!("not signed: {other:?}"),
             },

@@ -1,4 +1,4 @@
-//! The configuration and the signer that flags and variables give together with the store.
+//! The configuration, with its signers, that flags and variables give together with the store.
 //!
 //! What cannot be used costs itself: the last good value of a field of the store stays, or else flag, variable or default
 //! counts. Some of that shows only here: a name that cannot be made on this host, and keys that cannot be read or are not
@@ -9,7 +9,7 @@ use crate::config::{
     Config, DnssecConfig, HostIdentity, Instead, RefusedSetting, SettingOrigin, SettingProblem, Spec,
     StoreBefore, StoreFields, StoreSettings,
 };
-use crate::dnssec::{SignatureCache, Signer};
+use crate::dnssec::{SignatureCache, Signer, Signers};
 use crate::service::Keyspace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ pub(super) struct Basis<'a> {
 pub(super) struct KeysBefore<'a> {
     /// Where the setting of flags and variables comes from.
     pub(super) origin: &'a SettingOrigin,
-    /// The signer in use.
-    pub(super) signer: Option<&'a Arc<Signer>>,
+    /// The signers in use.
+    pub(super) signers: &'a Signers,
     /// Names of keys that signed before.
     pub(super) last_names: &'a [String],
     /// Whether a zone was served unsigned.
@@ -55,7 +55,6 @@ pub(super) struct Derived {
     /// All settings, those of the store among them.
     pub(super) spec: Spec,
     pub(super) config: Config,
-    pub(super) signer: Option<Arc<Signer>>,
     pub(super) signatures: Arc<SignatureCache>,
     /// The fields of the store's configuration that are in use.
     pub(super) applied: StoreFields,
@@ -124,7 +123,7 @@ impl Basis<'_> {
         signatures: &Arc<SignatureCache>,
     ) -> (Config, Option<Arc<Signer>>, Instead) {
         let zone = config.site.zones.first().domain().clone();
-        if let Some(signer) = self.keys.signer.filter(|signer| *signer.zone() == zone) {
+        if let Some(signer) = self.keys.signers.iter().find(|signer| *signer.zone() == zone) {
             return (config, Some(Arc::clone(signer)), Instead::Told("the keys in use stay"));
         }
         if !self.keys.last_names.is_empty() && config.dnssec.keys != self.keys.last_names {
@@ -195,11 +194,12 @@ impl Basis<'_> {
 impl Derived {
     fn new(
         settings: StoreSettings,
-        config: Config,
+        mut config: Config,
         (signatures, signer): (Arc<SignatureCache>, Option<Arc<Signer>>),
         refused: Vec<RefusedSetting>,
     ) -> Self {
         let StoreSettings { spec, applied, unknown, problems: store_refused } = settings;
-        Self { spec, config, signer, signatures, applied, unknown, store_refused, refused }
+        config.signers = Arc::new(Signers::new(vec![signer], config.dnssec.denial));
+        Self { spec, config, signatures, applied, unknown, store_refused, refused }
     }
 }

@@ -123,7 +123,7 @@ impl Start {
     fn start_serving(&mut self, passed: Sockets) -> Result<Serving, AgentError> {
         let notes = self.notes.clone();
         let mut follower = SettingsFollower::new(&self.settled, host(), &self.publisher, notes);
-        let (config, signer) = (follower.config(), follower.signer());
+        let config = follower.config();
         let workers = config.load().workers;
         let (bound, refused) = serve::sockets(passed, &config.load())?;
         self.notes.refused.set(RefusedBy::Sockets, refused);
@@ -135,7 +135,7 @@ impl Start {
         let forwarder = Forwarder::new(config.load().forward.clone());
         follower.refresh_upstreams(&forwarder);
         let (published, counters) = (self.publisher.published(), &self.counters);
-        let handler = Handler::new(published, config, signer, Arc::clone(&forwarder), Arc::clone(counters));
+        let handler = Handler::new(published, config, Arc::clone(&forwarder), Arc::clone(counters));
         let handler = Arc::new(if self.reduced.is_some() { handler.without_fast_path() } else { handler });
         let client_policy = Arc::clone(handler.client_policy());
         let connections = Connections::new();

@@ -1,8 +1,8 @@
 //! The settings in use while the agent runs, which follow the configuration in the store, reloads and the host's
 //! resolv.conf.
 //!
-//! Owns the shared configuration and the shared signer: readers load them for each query, this module alone replaces
-//! them. What cannot be used replaces nothing.
+//! Owns the shared configuration, signers included: readers load it for each query, this module alone replaces it. What
+//! cannot be used replaces nothing.
 
 use super::derive::{Basis, Derived, KeysBefore};
 use super::host::host;
@@ -16,13 +16,13 @@ use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
 use crate::answer::Zone;
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
-use crate::dnssec::{SignatureCache, Signer};
+use crate::dnssec::SignatureCache;
 use crate::forward::Forwarder;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
 use crate::shown::quoted;
 use crate::source::{Publisher, SourceId, SourceState, Status};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -55,7 +55,7 @@ pub(super) struct FollowerNotes {
     pub(super) last_good: Arc<Keeper<LastGood>>,
 }
 
-/// Keeps the shared configuration, signer and upstreams up to date.
+/// Keeps the shared configuration and the upstreams up to date.
 pub(super) struct SettingsFollower {
     /// Flags, variables and defaults.
     base: Spec,
@@ -76,8 +76,6 @@ pub(super) struct SettingsFollower {
     started: Option<Spec>,
     /// The configuration in use, shared with all readers.
     config: Arc<ArcSwap<Config>>,
-    /// The signer in use, if answers are signed, shared with all readers.
-    signer: Arc<ArcSwapOption<Signer>>,
     /// The cache of signatures, which a new signer goes on with unless the size has changed.
     signatures: Arc<SignatureCache>,
     /// The description of the keys that was logged last.
@@ -112,7 +110,6 @@ impl SettingsFollower {
             // It is replaced before anything is served.
             config: Arc::new(ArcSwap::from_pointee(Config::of_zone(&base))),
             base,
-            signer: Arc::default(),
             signatures,
             logged_keys: None,
             listening: Vec::new(),
@@ -124,11 +121,6 @@ impl SettingsFollower {
         follower.was_store_read = follower.is_store_read();
         follower.take(follower.derive());
         follower
-    }
-
-    /// The shared signer.
-    pub(super) fn signer(&self) -> Arc<ArcSwapOption<Signer>> {
-        Arc::clone(&self.signer)
     }
 
     /// The shared configuration.
@@ -232,14 +224,13 @@ impl SettingsFollower {
     /// Derives the configuration from what is given now.
     fn derive(&self) -> Derived {
         let (config, last_good) = (self.config.load(), self.notes.last_good.present());
-        let signer = self.signer.load_full();
         let is_served_unsigned = |zone: &Name| {
             let Zone { is_signed, lacks_keys, .. } = *config.site.zones.first();
             self.started.is_some() && config.site.zones.first().domain() == zone && !is_signed && !lacks_keys
         };
         let keys = KeysBefore {
             origin: &self.keys_origin,
-            signer: signer.as_ref(),
+            signers: &config.signers,
             last_names: &last_good.keys,
             was_unsigned: &|zone| is_served_unsigned(zone) || last_good.is_unsigned(zone),
         };
@@ -273,7 +264,7 @@ impl SettingsFollower {
     /// Keeps what is used, for the case that it cannot be read after a restart.
     fn keep(&self, config: &Config, are_keys_good: bool) {
         let (zone, keys) = (config.site.zones.first(), &config.dnssec.keys);
-        let is_signed = self.signer.load().is_some();
+        let is_signed = !config.signers.is_empty();
         // What an unread store says of the domain is not known.
         if !self.is_store_read() {
             return;
@@ -289,22 +280,21 @@ impl SettingsFollower {
         });
     }
 
-    /// Replaces configuration and signer in use; `true` if the configuration is another.
+    /// Replaces the configuration in use; `true` if the configuration is another.
     fn take(&mut self, derived: Derived) -> bool {
-        let Derived { spec, config, signer, signatures, applied, unknown, store_refused, refused } = derived;
+        let Derived { spec, config, signatures, applied, unknown, store_refused, refused } = derived;
         self.tell_refused(&store_refused, &refused);
         self.log_unknown(&unknown);
         (self.applied, self.signatures) = (applied, signatures);
-        // The signer first: a signer for a domain that is not served yet has nothing to sign.
-        self.signer.store(signer);
         self.keep(&config, refused.is_empty());
-        self.log_keys();
         let before = std::mem::replace(&mut self.spec, spec);
         let (odd, told) = (self.spec.oddities(), before.oddities());
         for text in odd.iter().filter(|text| self.started.is_none() || !told.contains(text)) {
             log::warn!("{text}");
         }
-        let has_changed = **self.config.load() != config;
+        let present = self.config.load_full();
+        // Keys that were read again are others, whether or not their files have changed.
+        let has_changed = *present != Config { signers: Arc::clone(&present.signers), ..config.clone() };
         if let Some(started) = &self.started {
             for (level, line) in changes_until_restart(started, &before, &self.spec) {
                 log::log!(level, "{line}");
@@ -316,10 +306,13 @@ impl SettingsFollower {
                 log::info!("settings changed: those with the name of the host in them");
             }
         }
-        if has_changed {
+        if *present != config {
             self.config.store(Arc::new(config));
+        }
+        if has_changed {
             self.store_notices.forget();
         }
+        self.log_keys();
         has_changed
     }
 
@@ -338,7 +331,7 @@ impl SettingsFollower {
 
     /// Logs which keys sign, if that changed since it was logged last.
     fn log_keys(&mut self) {
-        let signer = self.signer.load_full();
+        let signer = self.config.load().signers.iter().next().cloned();
         let keys = signer.as_ref().map(|signer| signer::describe(signer));
         if keys != self.logged_keys {
             match &signer {

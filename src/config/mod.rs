@@ -44,7 +44,7 @@ pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};
 
 use crate::answer::{Identity, Site, Zone, Zones};
-use crate::dnssec::DenialKind;
+use crate::dnssec::{DenialKind, Signers};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub struct Config {
     pub verbose: bool,
     /// How answers for the domain are signed.
     pub dnssec: DnssecConfig,
+    /// What signs the zones; empty until keys are read.
+    pub signers: Arc<Signers>,
 }
 
 /// How answers are signed.
@@ -177,6 +179,7 @@ impl Config {
             allow: spec.allow.clone(),
             verbose: spec.verbose,
             dnssec: DnssecConfig { keys: spec.dnssec.clone(), denial: spec.denial, cache_size: spec.scache },
+            signers: Arc::default(),
         }
     }
 }

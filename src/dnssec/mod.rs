@@ -20,6 +20,7 @@ mod public_key;
 mod raw_rdata;
 mod signatures;
 mod signer;
+mod signers;
 mod signing_key;
 
 pub use algorithm::Algorithm;
@@ -34,4 +35,5 @@ pub use public_key::{DsDigest, PublicKey};
 pub use signatures::{SignatureCache, SigningError};
 pub use signer::Signer;
 pub use signer::sign::{SigningOutcome, SigningRequest, UnsignedAnswer};
+pub use signers::{AnswerKeys, Signers};
 pub use signing_key::SignError;

@@ -5,7 +5,6 @@ use super::key_set::KeySet;
 use super::key_state::KeyState;
 use super::raw_rdata::raw_rdata;
 use super::signing_key::SignError;
-use crate::answer::rrsets;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use quick_cache::sync::Cache;
@@ -85,15 +84,13 @@ pub(super) struct Signatures {
 #[derive(Debug)]
 pub(super) struct RrSetToSign {
     rrset: CanonicalRrSet,
+    /// How many signatures that takes: several while keys are rolled over.
+    pub(super) signature_count: usize,
     /// SHA-256 over the keys and the canonical form: the same records signed with the same keys have the same signatures.
     cache_key: [u8; 32],
     /// `None` while they are still to be made.
     pub(super) signatures: Option<Arc<Signatures>>,
 }
-
-/// The RRsets of an answer in the order of its sections; an RRset of another zone, which is not signed, is
-/// `None`.
-pub(super) type RrSetsToSign = Vec<Option<RrSetToSign>>;
 
 /// Signs the RRsets of one zone.
 #[derive(Debug)]
@@ -111,49 +108,6 @@ impl RrSetSigner {
         Self { signer_name: canonical::name_octets(&zone), zone, keys, cache }
     }
 
-    /// Takes the signatures of all RRsets of three sections from the cache. If at most `max_fresh` signatures are missing,
-    /// they are made; otherwise none is.
-    ///
-    /// # Errors
-    /// A record has no canonical form, or a signature cannot be made.
-    pub(super) fn sign(
-        &self,
-        sections: [&[Record]; 3],
-        state: &KeyState,
-        now: u64,
-        max_fresh: usize,
-    ) -> Result<RrSetsToSign, SigningError> {
-        let rrsets_of_answer = sections.into_iter().flat_map(rrsets);
-        let to_sign = rrsets_of_answer.map(|rrset| self.rrset_to_sign(rrset, state, now));
-        let mut to_sign = to_sign.collect::<Result<RrSetsToSign, _>>()?;
-        if Self::count_missing(&to_sign, state) <= max_fresh {
-            while self.sign_next(&mut to_sign, state, now)? {}
-        }
-        Ok(to_sign)
-    }
-
-    /// Number of signatures that are still to be made. An RRset takes several while keys are rolled over.
-    pub(super) fn count_missing(to_sign: &[Option<RrSetToSign>], state: &KeyState) -> usize {
-        let unsigned = to_sign.iter().flatten().filter(|to_sign| to_sign.signatures.is_none());
-        unsigned.map(|to_sign| state.keys_for(to_sign.rrset.rtype).keys.len()).sum()
-    }
-
-    /// Makes the signatures of the last RRset that has none; `false` if every RRset has them.
-    ///
-    /// # Errors
-    /// A signature cannot be made.
-    pub(super) fn sign_next(
-        &self,
-        to_sign: &mut [Option<RrSetToSign>],
-        state: &KeyState,
-        now: u64,
-    ) -> Result<bool, SigningError> {
-        let unsigned = to_sign.iter_mut().flatten().rev().find(|to_sign| to_sign.signatures.is_none());
-        let Some(to_sign) = unsigned else { return Ok(false) };
-        to_sign.signatures = Some(self.fresh(to_sign, state, now)?);
-        Ok(true)
-    }
-
     /// Octets of the signatures of one RRset of the zone's data.
     pub(super) fn signature_octets(&self, state: &KeyState) -> usize {
         let keys = state.for_zone_data.keys.iter().map(|active| &self.keys.keys()[active.index]);
@@ -161,33 +115,37 @@ impl RrSetSigner {
     }
 
     /// See [`Signer::signs_slowly`](super::Signer::signs_slowly).
-    pub(super) fn signs_slowly(&self, state: &KeyState) -> bool {
-        let mut keys = state.for_zone_data.keys.iter().map(|active| &self.keys.keys()[active.index]);
-        keys.any(|key| key.signing.signature_len() > LONGEST_OF_CURVES)
+    pub(super) fn signs_slowly(&self) -> bool {
+        self.keys.keys().iter().any(|key| key.signing.signature_len() > LONGEST_OF_CURVES)
     }
 
-    /// An RRset with the signatures that are cached; `None` if the RRset is of another zone.
-    fn rrset_to_sign(
+    /// An RRset of the zone with the signatures that are cached; `None` if it has no record.
+    ///
+    /// # Errors
+    /// A record has no canonical form.
+    pub(super) fn rrset_to_sign(
         &self,
         rrset: &[Record],
         state: &KeyState,
         now: u64,
     ) -> Result<Option<RrSetToSign>, SigningError> {
-        if !rrset.first().is_some_and(|first| self.zone.zone_of(&first.name)) {
-            return Ok(None);
-        }
         let Some(rrset) = CanonicalRrSet::new(rrset)? else { return Ok(None) };
         let mut digest = Context::new(&SHA256);
-        digest.update(&state.keys_for(rrset.rtype).fingerprint);
+        let keys = state.keys_for(rrset.rtype);
+        digest.update(&keys.fingerprint);
         digest.update(&rrset.octets);
         let mut cache_key = [0; 32];
         cache_key.copy_from_slice(digest.finish().as_ref());
         let signatures = self.cache.get(&cache_key, now);
-        Ok(Some(RrSetToSign { rrset, cache_key, signatures }))
+        let signature_count = keys.keys.len();
+        Ok(Some(RrSetToSign { rrset, signature_count, cache_key, signatures }))
     }
 
     /// New signatures of an RRset. Of threads that need the same ones, one makes them and the others wait for it.
-    fn fresh(
+    ///
+    /// # Errors
+    /// A signature cannot be made.
+    pub(super) fn fresh(
         &self,
         to_sign: &RrSetToSign,
         state: &KeyState,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub(super) mod sign;
 
-/// Signs the answers of one zone. [`sign`](Self::sign) is the way in.
+/// Signs and denies names of one zone. [`AnswerKeys::sign`](super::AnswerKeys::sign) is the way in.
 #[derive(Debug)]
 pub struct Signer {
     rrset_signer: RrSetSigner,
@@ -42,9 +42,9 @@ impl Signer {
         self.prover.kind()
     }
 
-    /// Whether one signature of the zone's data takes up to some milliseconds.
-    pub fn signs_slowly(&self, state: &KeyState) -> bool {
-        self.rrset_signer.signs_slowly(state)
+    /// Whether one signature takes up to some milliseconds.
+    pub fn signs_slowly(&self) -> bool {
+        self.rrset_signer.signs_slowly()
     }
 
     /// What the keys are used for at a time, in seconds of Unix time.

@@ -7,7 +7,6 @@ use super::origin::Origin;
 use crate::answer::Freshness;
 use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
-use crate::dnssec::Signer;
 use crate::metrics::ReplyStats;
 use crate::source::Published;
 use crate::tree::Versions;
@@ -37,7 +36,6 @@ pub(super) struct FastPath {
 struct Settings {
     config: Arc<Config>,
     forward: Arc<ForwardConfig>,
-    signer: Option<Arc<Signer>>,
     freshness: Freshness,
     versions: Option<Arc<Versions>>,
 }
@@ -98,7 +96,7 @@ impl FastPath {
         self.sent.clear();
     }
 
-    /// Takes over the present state of tree, settings and keys, from which replies are sent until the next call. Cached
+    /// Takes over the present state of tree and settings, from which replies are sent until the next call. Cached
     /// replies are dropped if the settings that all of them depend on have changed.
     pub(super) fn begin(&mut self, handler: &Handler, now: u64) {
         // TTLs that counted down would go up again.
@@ -143,7 +141,6 @@ impl Settings {
         Self {
             config: handler.config.load_full(),
             forward: handler.forwarder.config(),
-            signer: handler.signer.load_full(),
             freshness: published.freshness,
             versions: published.tree.versions().cloned(),
         }
@@ -153,7 +150,6 @@ impl Settings {
     fn are_current(&self, handler: &Handler, published: &Published) -> bool {
         Arc::ptr_eq(&handler.config.load(), &self.config)
             && handler.forwarder.is_config(&self.forward)
-            && same(handler.signer.load().as_ref(), self.signer.as_ref())
             && self.freshness == published.freshness
             && same(self.versions.as_ref(), published.tree.versions())
     }

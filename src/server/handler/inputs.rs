@@ -1,6 +1,6 @@
 //! What one answer of our own is made from, and how much a thread may do for it.
 
-use super::signing::AnswerKeys;
+use super::signing::ClientKeys;
 use super::{ClientClass, ClientQuery};
 use crate::answer::{self, Dependencies, Externals, Outcome, SharedAuthority, View, WORK_OF_ANSWER};
 use crate::clock::{steady_time, unix_time};
@@ -103,7 +103,7 @@ impl<'a> AnswerInputs<'a> {
     pub(super) fn answer(
         &self,
         query: &ClientQuery,
-        keys: Option<&AnswerKeys>,
+        keys: Option<&ClientKeys>,
         externals: &Externals,
     ) -> Outcome {
         let view = View {
@@ -117,7 +117,7 @@ impl<'a> AnswerInputs<'a> {
             max_records: query.transport.limit() / SMALLEST_RECORD,
             work: &Work::new(self.effort.work),
             forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
-            dnssec: keys.and_then(|keys| keys.view(&self.published.type_cache)),
+            dnssec: keys.map(|keys| keys.view(&self.published.type_cache)),
         };
         // The reply takes the letter case of names from the question; nothing else may depend on it.
         let mut question = query.request.query.clone();

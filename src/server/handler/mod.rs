@@ -19,14 +19,13 @@ use super::limit::{OVER_TCP, OVER_UDP, ResponseRateLimiter};
 use super::origin::{ClientId, Origin};
 use crate::answer::Ede;
 use crate::config::Config;
-use crate::dnssec::Signer;
 use crate::forward::{Forwarder, KnownReply, StubTable};
 use crate::heartbeat::Heartbeats;
 use crate::logging::RateLimitedLog;
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
 use crate::source::Published;
 use crate::wire::{self, CacheHint, MAX_UDP_REPLY_BEYOND_HOST, Reply, Request, Screened, Transport};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use inputs::{AnswerInputs, Effort};
@@ -44,7 +43,6 @@ use tokio::sync::watch;
 pub struct Handler {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) signer: Arc<ArcSwapOption<Signer>>,
     pub(super) forwarder: Arc<Forwarder>,
     stubs: StubTable,
     metrics: Arc<Metrics>,
@@ -102,11 +100,10 @@ struct ClientQuery {
 }
 
 impl Handler {
-    /// A handler over the published states of tree, configuration and keys.
+    /// A handler over the published states of tree and configuration.
     pub fn new(
         published: Arc<ArcSwap<Published>>,
         config: Arc<ArcSwap<Config>>,
-        signer: Arc<ArcSwapOption<Signer>>,
         forwarder: Arc<Forwarder>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -117,7 +114,6 @@ impl Handler {
         Self {
             published,
             config,
-            signer,
             forwarder,
             stubs: StubTable::default(),
             metrics,

@@ -2,13 +2,12 @@
 
 use super::inputs::AnswerInputs;
 use super::{ClientQuery, Handler};
-use crate::answer::{Answer, DnssecView, Ede, TypeCache, Zone, ZoneKeys};
-use crate::dnssec::{
-    DenialKind, KeyState, Signer, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer,
-};
+use crate::answer::{Answer, DnssecView, Ede, TypeCache};
+use crate::config::Config;
+use crate::dnssec::{AnswerKeys, SigningError, SigningOutcome, SigningRequest, UnsignedAnswer};
 use crate::wire::{Reply, Request};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::RecordType;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,13 +18,9 @@ const SIGNING_TIMEOUT: Duration = Duration::from_secs(4);
 const COSTLY_SIGNATURE: Duration = Duration::from_micros(200);
 
 /// The keys that an answer is made and signed with, whatever changes meanwhile.
-#[derive(Clone, Debug)]
-pub(super) struct AnswerKeys {
-    signer: Arc<Signer>,
-    state: Arc<KeyState>,
-    /// Whether the keys are those of the domain. After a change of the domain they are those of the other domain for a
-    /// moment: then nothing is answered that would have to be signed.
-    sign_domain: bool,
+#[derive(Debug)]
+pub(super) struct ClientKeys {
+    keys: AnswerKeys,
     dnssec_ok: bool,
 }
 
@@ -37,18 +32,11 @@ pub(super) enum Signed {
     Unfinished(Box<UnsignedAnswer>),
 }
 
-impl ZoneKeys for AnswerKeys {
-    fn apex(&self, zone: &Zone) -> Vec<RData> {
-        if self.signer.zone() == zone.domain() { self.state.apex().to_vec() } else { Vec::new() }
-    }
-}
-
-impl AnswerKeys {
+impl ClientKeys {
     /// What the answer needs to know of the keys.
-    pub(super) fn view<'a>(&'a self, type_cache: &'a TypeCache) -> Option<DnssecView<'a>> {
-        let compact = self.signer.denial() == DenialKind::Compact;
-        let view = || DnssecView { keys: self, dnssec_ok: self.dnssec_ok, compact, type_cache };
-        self.sign_domain.then(view)
+    pub(super) fn view<'a>(&'a self, type_cache: &'a TypeCache) -> DnssecView<'a> {
+        let Self { keys, dnssec_ok } = self;
+        DnssecView { keys, dnssec_ok: *dnssec_ok, compact: keys.is_compact(), type_cache }
     }
 
     /// Whether an answer is to be signed. Denials are signed with DO only, whatever was asked for.
@@ -58,47 +46,40 @@ impl AnswerKeys {
 }
 
 impl Handler {
-    /// The keys to answer with; `None` if the zone is not signed, or if the answer does not depend on them.
-    pub(super) fn keys(&self, query: &ClientQuery, inputs: &AnswerInputs<'_>) -> Option<AnswerKeys> {
+    /// The keys to answer with; `None` if no zone is signed, or if the answer does not depend on them.
+    pub(super) fn keys(&self, query: &ClientQuery, inputs: &AnswerInputs<'_>) -> Option<ClientKeys> {
+        let Config { site, signers, .. } = inputs.config;
         // Signatures that are asked for are given without DO as well (RFC 4035 §3.1).
         let dnssec_ok = query.request.dnssec_ok() || query.rtype() == RecordType::RRSIG;
-        // Without DO only the apex has records of DNSSEC. All other questions spare the counter that workers share.
-        if !dnssec_ok && !inputs.config.site.zones.first().is_apex(query.name()) {
+        // Without DO only an apex has records of DNSSEC. All other questions spare the counter that workers share.
+        if signers.is_empty() || (!dnssec_ok && site.zones.apex(query.name()).is_none()) {
             return None;
         }
-        let signer = self.signer.load_full()?;
-        let state = signer.state(inputs.now);
-        let sign_domain = signer.zone() == inputs.config.site.zones.first().domain();
-        Some(AnswerKeys { signer, state, sign_domain, dnssec_ok })
+        let keys = AnswerKeys::new(Arc::clone(site), Arc::clone(signers), inputs.now);
+        Some(ClientKeys { keys, dnssec_ok })
     }
 
     /// Signs an answer of ours if the client wants that, with as many fresh signatures as the effort allows.
     pub(super) fn sign(
         &self,
         query: &ClientQuery,
-        keys: Option<AnswerKeys>,
+        keys: Option<ClientKeys>,
         answer: Answer,
         inputs: &AnswerInputs<'_>,
     ) -> Signed {
-        let until = keys.as_ref().map_or(u64::MAX, |keys| keys.state.until());
-        let Some(keys) = keys.filter(|keys| keys.signs(&answer, &query.request)) else {
+        let until = keys.as_ref().map_or(u64::MAX, |keys| keys.keys.until());
+        let Some(ClientKeys { keys, .. }) = keys.filter(|keys| keys.signs(&answer, &query.request)) else {
             return Signed::Complete(answer.into(), until);
         };
-        if !keys.sign_domain {
-            let error = SigningError::NoKey(keys.signer.zone().clone());
-            return Signed::Complete(self.refuse_unsigned(query, &error), 0);
-        }
         let request = &query.request;
         let signing = SigningRequest {
             rtype: request.query.query_type(),
-            now: inputs.now,
             compact_ok: request.compact_ok(),
             max_reply_octets: query.transport.limit(),
         };
-        let signed = self.sign_in_time(&keys, answer, signing, inputs.effort.fresh_signatures);
-        match signed {
+        let compact = request.compact_ok() && keys.is_compact();
+        match self.sign_in_time(keys, answer, signing, inputs.effort.fresh_signatures) {
             Ok(SigningOutcome::Signed { answer, until }) => {
-                let compact = request.compact_ok() && keys.signer.denial() == DenialKind::Compact;
                 Signed::Complete(Reply { compact, ..answer.into() }, until)
             }
             Ok(SigningOutcome::Unfinished(answer)) => Signed::Unfinished(answer),
@@ -110,17 +91,17 @@ impl Handler {
     /// time for costly work.
     fn sign_in_time(
         &self,
-        keys: &AnswerKeys,
+        keys: AnswerKeys,
         answer: Answer,
         request: SigningRequest,
         max_fresh: usize,
     ) -> Result<SigningOutcome, SigningError> {
-        if max_fresh == 0 || !keys.signer.signs_slowly(&keys.state) {
-            return keys.signer.sign(answer, &keys.state, request, max_fresh);
+        if max_fresh == 0 || !keys.sign_slowly() {
+            return keys.sign(answer, request, max_fresh);
         }
         let max_fresh = if self.costly_time.is_left() { max_fresh } else { 0 };
         let begun = Instant::now();
-        let signed = keys.signer.sign(answer, &keys.state, request, max_fresh);
+        let signed = keys.sign(answer, request, max_fresh);
         let took = begun.elapsed();
         if max_fresh > 0 && took > COSTLY_SIGNATURE {
             self.costly_time.spend(took);

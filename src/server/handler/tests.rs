@@ -5,7 +5,7 @@ mod costly;
 use super::*;
 use crate::clock::unix_time;
 use crate::config::{HostIdentity, Spec};
-use crate::dnssec::{DenialKind, KeySet, SignatureCache};
+use crate::dnssec::{DenialKind, KeySet, SignatureCache, Signer, Signers};
 use crate::metrics::{self, MetricNames};
 use crate::server::origin::Way;
 use crate::service::{Key, Service};
@@ -19,13 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub(in crate::server) fn handler() -> Handler {
     let config = Config::new(&Spec::default(), &HostIdentity::default()).expect("a configuration");
     let forwarder = Forwarder::new(config.forward.clone());
-    Handler::new(
-        Arc::default(),
-        Arc::new(ArcSwap::from_pointee(config)),
-        Arc::default(),
-        forwarder,
-        Arc::default(),
-    )
+    Handler::new(Arc::default(), Arc::new(ArcSwap::from_pointee(config)), forwarder, Arc::default())
 }
 
 pub(in crate::server) fn packet(name: &str) -> Vec<u8> {
@@ -92,10 +86,13 @@ fn replies_are_counted_by_who_gave_them() {
 #[test]
 fn an_answer_that_cannot_be_signed_does_not_go_out() {
     let handler = handler();
-    let zone = Name::from_ascii("other.example.").expect("a name");
-    let cache = Arc::new(SignatureCache::new(10));
+    let mut config = Config::clone(&handler.config.load());
+    let zone = Arc::make_mut(&mut config.site).zones.first_mut();
+    zone.is_signed = true;
+    let (zone, cache) = (zone.domain().clone(), Arc::new(SignatureCache::new(10)));
     let signer = Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, unix_time());
-    handler.signer.store(Some(Arc::new(signer)));
+    config.signers = Arc::new(Signers::new(vec![Some(Arc::new(signer))], DenialKind::Nsec3));
+    handler.config.store(Arc::new(config));
     let mut message = Message::from_vec(&packet("a.skydns.local.")).expect("a query");
     let plain = message.to_vec().expect("octets");
     let mut edns = Edns::new();

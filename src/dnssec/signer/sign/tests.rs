@@ -1,8 +1,8 @@
 //! Signed answers: how long signatures last, when they are taken from the cache, and what happens without keys.
 
 use super::*;
-use crate::answer::{Denial, Missing};
-use crate::dnssec::{Algorithm, KeyFiles, KeySet, NewKey, SignatureCache};
+use crate::answer::{Denial, Missing, Site, Zone};
+use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signers};
 use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{Name, RData};
 
@@ -29,9 +29,19 @@ fn signer_with(new: &NewKey, cache: &Arc<SignatureCache>) -> Arc<Signer> {
     Arc::new(Signer::new(zone, KeySet::new(vec![key]), DenialKind::Nsec3, Arc::clone(cache), NOW))
 }
 
+const REQUEST: SigningRequest =
+    SigningRequest { rtype: RecordType::A, compact_ok: false, max_reply_octets: 4096 };
+
+/// The keys of a site whose only zone a signer signs.
+fn keys(signer: &Arc<Signer>, now: u64) -> AnswerKeys {
+    let mut zone = Zone::new(signer.zone());
+    zone.is_signed = true;
+    let signers = Signers::new(vec![Some(Arc::clone(signer))], signer.denial());
+    AnswerKeys::new(Arc::new(Site::new(zone)), Arc::new(signers), now)
+}
+
 fn unsigned(signer: &Arc<Signer>, answer: Answer, now: u64) -> UnsignedAnswer {
-    let request = SigningRequest { rtype: RecordType::A, now, compact_ok: false, max_reply_octets: 4096 };
-    signer.prepare(answer, &signer.state(now), request, 0).expect("an unsigned answer")
+    keys(signer, now).prepare(answer, REQUEST).expect("an unsigned answer")
 }
 
 fn sign(signer: &Arc<Signer>, owner: &str, now: u64) -> Answer {
@@ -92,10 +102,11 @@ fn nothing_goes_out_half_signed() {
     let mut wanted = answer(&["a.skydns.local.", "b.skydns.local.", "c.example.org."]);
     let missing = Missing::Data(vec![RecordType::A]);
     wanted.denials.push(Denial { name: name("b.skydns.local."), missing });
+    wanted.authorities.push(soa(7, 30));
     let unsigned_again = unsigned;
     let mut unsigned = unsigned(&signer, wanted.clone(), NOW);
-    assert_eq!(unsigned.missing(), 3, "two addresses and an NSEC3");
-    for made in 1..=3 {
+    assert_eq!(unsigned.missing(), 4, "two addresses, the SOA and an NSEC3");
+    for made in 1..=4 {
         assert!(unsigned.sign_next().expect("signed"));
         assert_eq!(cache.len(), made, "one signature at a time");
     }
@@ -103,19 +114,23 @@ fn nothing_goes_out_half_signed() {
     let signed = unsigned.finish().expect("signed");
     assert_eq!(unsigned_again(&signer, wanted, NOW).missing(), 0, "cached");
     let types: Vec<_> = signed.answers.iter().map(Record::record_type).collect();
-    use RecordType::{A, NSEC3, RRSIG};
+    use RecordType::{A, NSEC3, RRSIG, SOA};
     assert_eq!(types, [A, RRSIG, A, RRSIG, A], "a record of another zone is not signed");
     let types: Vec<_> = signed.authorities.iter().map(Record::record_type).collect();
-    assert_eq!(types, [NSEC3, RRSIG]);
+    assert_eq!(types, [SOA, RRSIG, NSEC3, RRSIG]);
+}
+
+fn soa(serial: u32, ttl: u32) -> Record {
+    let zone = name("skydns.local.");
+    let soa = SOA::new(name("ns.dns.skydns.local."), zone.clone(), serial, 1, 1, 1, 30);
+    Record::from_rdata(zone, ttl, RData::SOA(soa))
 }
 
 /// An answer that denies a name below the apex. The types are those at the apex; serial and TTL are those of the SOA.
 fn missing(owner: &str, types: &[RecordType], serial: u32, ttl: u32) -> Answer {
     let mut answer = Answer::empty(ResponseCode::NXDomain);
-    let zone = name("skydns.local.");
-    let soa = SOA::new(name("ns.dns.skydns.local."), zone.clone(), serial, 1, 1, 1, 30);
-    answer.authorities.push(Record::from_rdata(zone.clone(), ttl, RData::SOA(soa)));
-    let missing = Missing::Name { closest_encloser: zone, types: types.to_vec() };
+    answer.authorities.push(soa(serial, ttl));
+    let missing = Missing::Name { closest_encloser: name("skydns.local."), types: types.to_vec() };
     answer.denials.push(Denial { name: name(owner), missing });
     answer
 }
@@ -172,9 +187,7 @@ fn without_a_key_nothing_is_signed() {
     let cache = Arc::new(SignatureCache::new(50));
     let zone = name("skydns.local.");
     let signer = Arc::new(Signer::new(zone, KeySet::default(), DenialKind::Nsec3, cache, NOW));
-    let request =
-        SigningRequest { rtype: RecordType::A, now: NOW, compact_ok: false, max_reply_octets: 4096 };
-    let refused = signer.sign(answer(&["a.skydns.local."]), &signer.state(NOW), request, 1);
+    let refused = keys(&signer, NOW).sign(answer(&["a.skydns.local."]), REQUEST, 1);
     assert!(matches!(refused, Err(SigningError::NoKey(_))));
 }
 
@@ -247,10 +260,8 @@ fn signatures_made_by_a_clock_that_was_set_meanwhile_are_made_anew() {
 fn an_answer_is_signed_at_once_or_not_at_all() {
     let cache = Arc::new(SignatureCache::new(100));
     let signer = signer(&cache);
-    let request =
-        SigningRequest { rtype: RecordType::A, now: NOW, compact_ok: false, max_reply_octets: 4096 };
     let sign = |owners, max_fresh| {
-        signer.sign(answer(owners), &signer.state(NOW), request, max_fresh).expect("signed or unfinished")
+        keys(&signer, NOW).sign(answer(owners), REQUEST, max_fresh).expect("signed or unfinished")
     };
     let owners = ["a.skydns.local.", "b.skydns.local."];
     let SigningOutcome::Unfinished(unsigned) = sign(&owners, 1) else { panic!("two signatures are missing") };

@@ -4,14 +4,14 @@ use super::super::super::handler::Handled;
 use super::super::super::origin::{Origin, Way};
 use super::super::*;
 use crate::config::{HostIdentity, Spec};
-use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache};
+use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, Signers};
 use crate::forward::Forwarder;
 use crate::heartbeat::Heartbeats;
 use crate::server::CostlyThreads;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease, Tree};
 use crate::wire::{Reply, Screened, screen};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, rdata};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,14 +45,15 @@ impl SiteFixture {
         let local = Some("a.east.skydns.local".to_owned());
         let spec = Spec { round_robin, stub_zones: true, local, ..Spec::default() };
         let mut config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
-        Arc::make_mut(&mut config.site).zones.first_mut().is_signed = denial.is_some();
+        if let Some(denial) = denial {
+            Arc::make_mut(&mut config.site).zones.first_mut().is_signed = true;
+            config.signers = Arc::new(Signers::new(vec![Some(signer(denial))], denial));
+        }
         let forwarder = Forwarder::new(config.forward.clone());
         let published =
             Arc::new(ArcSwap::from_pointee(Published { tree: Tree::tracked(), ..Published::default() }));
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let signer = Arc::new(ArcSwapOption::from(denial.map(signer)));
-        let handler =
-            Handler::new(Arc::clone(&published), Arc::clone(&config), signer, forwarder, Arc::default());
+        let handler = Handler::new(Arc::clone(&published), Arc::clone(&config), forwarder, Arc::default());
         let handler = Arc::new(handler);
         let costly = handler.start_costly_threads(&Heartbeats::default()).expect("threads");
         let fast = FastPath::new(&handler, 1 << 24);

@@ -1,7 +1,7 @@
 //! Answers that take more work than others should wait for: who makes them, and that they say what others would say.
 
 use super::*;
-use crate::dnssec::{Algorithm, KeyFiles, NewKey};
+use crate::dnssec::{Algorithm, KeyFiles, NewKey, Signer, Signers};
 use crate::server::costly_time::CostlyTime;
 use tokio::task::JoinSet;
 
@@ -268,8 +268,8 @@ fn signed_site(files: &KeyFiles<'_>, costly_time: CostlyTime) -> Handler {
     let signer = Signer::new(zone, keys, DenialKind::Nsec3, cache, unix_time());
     let mut handler = handler();
     handler.costly_time = costly_time;
+    config.signers = Arc::new(Signers::new(vec![Some(Arc::new(signer))], DenialKind::Nsec3));
     handler.config.store(Arc::new(config));
-    handler.signer.store(Some(Arc::new(signer)));
     handler.published.store(Arc::new(Published { tree, ..Published::default() }));
     handler
 }
