@@ -108,7 +108,7 @@ impl SettingsFollower {
             was_store_read: false,
             applied: notes.last_good.present().store,
             // It is replaced before anything is served.
-            config: Arc::new(ArcSwap::from_pointee(Config::of_zone(&base))),
+            config: Arc::new(ArcSwap::from_pointee(Config::without_host(&base))),
             base,
             signatures,
             logged_keys: None,

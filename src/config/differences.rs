@@ -68,7 +68,7 @@ impl Spec {
             };
         }
         let told = differences!(
-            "domain" domain, "addr" listen, "systemd" systemd, "nameservers" nameservers, "machines" machines,
+            "addr" listen, "systemd" systemd, "nameservers" nameservers, "machines" machines,
             "dnssec" dnssec, "local" local, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
             "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
             "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
@@ -80,7 +80,9 @@ impl Spec {
             "rebind-protection" rebind_protection, "workers" workers
         );
         let secret = (self.password != after.password).then(|| "password".to_owned());
-        told.into_iter().chain([secret]).flatten().collect()
+        let (before, now) = (self.domains(), after.domains());
+        let domains = (before != now).then(|| changed("domain", &before, &now));
+        [domains].into_iter().chain(told).chain([secret]).flatten().collect()
     }
 }
 

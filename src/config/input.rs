@@ -49,6 +49,12 @@ pub enum SettingError {
     /// The value is not a domain name.
     #[error("\"{}\" is not a domain name", quoted(.0))]
     Name(String),
+    /// The value looks like a prefix of addresses, and is none.
+    #[error("\"{}\" is not a prefix of addresses, such as 10.0.0.0/8, whose bits behind the length are 0", quoted(.0))]
+    Prefix(String),
+    /// There are more zones than an agent serves.
+    #[error("there are more than {0} zones")]
+    TooManyZones(usize),
     /// The value is none of the words that the setting takes.
     #[error("\"{}\" is not {expected}", quoted(found))]
     Choice {

@@ -8,6 +8,7 @@ mod allow;
 mod args;
 mod command;
 mod differences;
+mod domains;
 mod endpoint;
 mod env_file;
 mod exit_code;
@@ -45,6 +46,7 @@ pub use variables::{Variable, Variables};
 
 use crate::answer::{Identity, Site, Zone, Zones};
 use crate::dnssec::{DenialKind, Signers};
+use hickory_proto::rr::Name;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,9 +123,9 @@ pub struct ForwardConfig {
 
 impl Config {
     /// The configuration of settings without what depends on the host.
-    pub fn of_zone(spec: &Spec) -> Self {
+    pub fn without_host(spec: &Spec) -> Self {
         let bare = Spec { local: None, ..spec.clone() };
-        Self::with_zone(Zone::new(&spec.domain), &bare, &HostIdentity::default())
+        Self::with_local(None, &bare, &HostIdentity::default())
     }
 
     /// Makes the configuration of a host from its settings.
@@ -131,29 +133,34 @@ impl Config {
     /// # Errors
     /// The template of `local` gives no domain name on this host.
     pub fn new(spec: &Spec, host: &HostIdentity) -> Result<Self, SettingProblem> {
-        let mut zone = Zone::new(&spec.domain);
-        if let Some(hostmaster) = &spec.hostmaster {
-            zone.hostmaster = hostmaster.clone();
-        }
-        zone.local = match &spec.local {
+        let local = match &spec.local {
             None => None,
             Some(template) => Some(local::expand(template, host).map_err(|source| SettingProblem {
                 origin: spec.local_origin.clone(),
                 reason: SettingError::Template(source),
             })?),
         };
-        Ok(Self::with_zone(zone, spec, host))
+        Ok(Self::with_local(local.as_ref(), spec, host))
     }
 
-    fn with_zone(mut zone: Zone, spec: &Spec, host: &HostIdentity) -> Self {
-        zone.ttl = spec.ttl;
-        zone.min_ttl = spec.min_ttl;
-        zone.is_signed = !spec.dnssec.is_empty();
+    fn with_local(local: Option<&Name>, spec: &Spec, host: &HostIdentity) -> Self {
+        let zone = |apex: &Name| {
+            let mut zone = Zone::new(apex);
+            if let Some(hostmaster) = &spec.hostmaster {
+                zone.hostmaster = hostmaster.clone();
+            }
+            zone.local = local.cloned();
+            zone.ttl = spec.ttl;
+            zone.min_ttl = spec.min_ttl;
+            zone.is_signed = !spec.dnssec.is_empty();
+            zone
+        };
+        let zones = Zones::new(zone(&spec.domain), spec.other_domains.iter().map(zone));
         let identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
         Self {
             site: Arc::new(Site {
-                zones: Zones::new(zone, []),
+                zones,
                 priority: spec.priority,
                 round_robin: spec.round_robin,
                 flatten: spec.flatten,

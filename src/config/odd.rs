@@ -41,11 +41,12 @@ impl Spec {
         if self.min_ttl > LONGEST_TTL {
             odd.push(format!("-min-ttl is {} s: clients do not see a new service for so long", self.min_ttl));
         }
-        if self.domain.iter().count() == 1 && !self.domain.is_root() {
-            odd.push(format!(
-                "-domain {} has one label: all names of this top-level domain are answered here",
-                self.domain
-            ));
+        for domain in self.domains() {
+            if domain.iter().count() == 1 && !domain.is_root() {
+                odd.push(format!(
+                    "-domain {domain} has one label: all names of this top-level domain are answered here"
+                ));
+            }
         }
         if self.ndots > USUAL_LABELS && !self.no_rec {
             odd.push(format!(

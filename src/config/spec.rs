@@ -43,8 +43,10 @@ pub(super) const MAX_TTL_SETTING: i64 = MAX_TTL as i64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an operator's switch of its own")]
 pub struct Spec {
-    /// The domain that the agent answers for.
+    /// The first zone that the agent answers for: "the" domain where one is needed. In lower case.
     pub domain: Name,
+    /// The other zones, in lower case, each once.
+    pub other_domains: Vec<Name>,
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// Take the sockets that systemd passes, and fail if there are none.
@@ -152,6 +154,11 @@ pub enum LogTarget {
 }
 
 impl Spec {
+    /// All zones that the agent answers for.
+    pub fn domains(&self) -> Vec<Name> {
+        std::iter::once(&self.domain).chain(&self.other_domains).cloned().collect()
+    }
+
     /// Which upstream is asked first, as set or as `ns_rotate` decides.
     pub(super) fn ns_policy(&self) -> NsPolicy {
         let unset = if self.ns_rotate { NsPolicy::Rotate } else { NsPolicy::Order };
@@ -227,6 +234,7 @@ impl Default for Spec {
         let domain = Name::from_labels([b"skydns".as_slice(), b"local"]).unwrap_or_default();
         Self {
             domain,
+            other_domains: Vec::new(),
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
             systemd: false,
             nameservers: None,

@@ -2,6 +2,7 @@
 
 use super::{DefaultValue, Setting, TakesEffect, non_empty, positive};
 use crate::answer::Flatten;
+use crate::config::domains;
 use crate::config::input::{SettingError, SettingInput};
 use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
 use hickory_proto::rr::Name;
@@ -11,18 +12,19 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         name: "domain",
         variables: &["SKYDNS_DOMAIN"],
         keys: &["domain"],
-        takes: Some("NAME"),
-        summary: "domain to answer for",
-        details: "The agent answers for this name and for all names below it. With `.` it answers for the names that the store \
-                  has, and forwards all others; such a domain cannot be signed.",
+        takes: Some("NAME,…"),
+        summary: "domains to answer for",
+        details: "The agent answers for these names and for all names below them. A name belongs to the longest domain that it \
+                  is in, so one domain may be below another. A prefix, such as `10.0.0.0/8`, means the reverse zones of its \
+                  addresses. With `.` the agent answers for the names that the store has, and forwards all others; such a \
+                  domain cannot be signed. The first domain counts where there can be one only.",
         default: DefaultValue::Value("skydns.local"),
-        example: "site.example",
+        example: "site.example,10.0.0.0/8",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
-            spec.domain = match input.text()? {
-                "." => Name::root(),
-                _ => input.name()?.unwrap_or_else(|| Spec::default().domain).to_lowercase(),
-            };
+            let mut zones = domains::zones(&input.list()?)?.into_iter();
+            spec.domain = zones.next().unwrap_or_else(|| Spec::default().domain);
+            spec.other_domains = zones.collect();
             Ok(())
         },
     },
