@@ -2,7 +2,7 @@
 //! writes below `dns/stub` gets the questions for other names.
 
 use super::status::StatusNotes;
-use crate::answer::{Freshness, Zone};
+use crate::answer::{Freshness, Site};
 use crate::config::Config;
 use crate::forward::{Endpoint, StubKeys};
 use crate::service::Keyspace;
@@ -17,6 +17,9 @@ const MAX_LINES: usize = 20;
 
 /// Minimum time between two lines about unserved keys, and about refused entries that have no line of their own.
 const PERIOD: Duration = Duration::from_secs(60);
+
+/// Domains that are named in one line.
+const MAX_NAMED_DOMAINS: usize = 3;
 
 /// Servers that are named of one stub zone.
 const MAX_NAMED_SERVERS: usize = 8;
@@ -85,7 +88,7 @@ impl StoreNotices {
         if self.looked_at == tree || published.freshness == Freshness::Incomplete {
             return;
         }
-        if self.tell_unserved(published.unserved(config.site.zones.first()), config, keyspace, now) {
+        if self.tell_unserved(published.unserved(&config.site), config, keyspace, now) {
             self.looked_at = tree;
         }
         self.tell_stubs(stub_notices(&published, config), now);
@@ -117,10 +120,10 @@ impl StoreNotices {
         if self.unserved.next.is_some_and(|next| now < next) {
             return false;
         }
-        let text = unserved.as_ref().map(|keys| unserved_text(keys, config.site.zones.first(), keyspace));
+        let text = unserved.as_ref().map(|keys| unserved_text(keys, &config.site, keyspace));
         match &text {
             Some(text) => log::warn!("{text}"),
-            None => log::info!("all keys are below {} now", config.site.zones.first().domain()),
+            None => log::info!("all keys are below {} now", domains_text(&config.site)),
         }
         self.notes.set_unserved(text.as_deref());
         self.unserved = Told { value: unserved, next: Some(now + PERIOD) };
@@ -157,13 +160,28 @@ impl StoreNotices {
 }
 
 /// A line about keys that are not served.
-pub fn unserved_text(keys: &UnservedKeys, zone: &Zone, keyspace: &Keyspace) -> String {
-    let (count, first, domain) = (keys.count, keyspace.path(&keys.first), zone.domain());
+pub fn unserved_text(keys: &UnservedKeys, site: &Site, keyspace: &Keyspace) -> String {
+    let (count, first, domains) = (keys.count, keyspace.path(&keys.first), domains_text(site));
     let at_least = if keys.is_more { "at least " } else { "" };
     let are = if count == 1 { "key is" } else { "keys are" };
     format!(
-        "{at_least}{count} {are} not below {domain}, so the services there are not served, such as {first}"
+        "{at_least}{count} {are} not below {domains}, so the services there are not served, such as {first}"
     )
+}
+
+/// The domains of a site, for a person: all if they are few.
+fn domains_text(site: &Site) -> String {
+    let named = site.zones.iter().take(MAX_NAMED_DOMAINS).map(|zone| zone.domain().to_ascii());
+    let mut named: Vec<_> = named.collect();
+    let count = site.zones.iter().len();
+    if count > named.len() {
+        named.push(format!("{} more", count - named.len()));
+    }
+    match named.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// The stub zones, and the keys that are left out.
@@ -174,9 +192,9 @@ pub fn stub_notices(published: &Published, config: &Config) -> StubNotices {
     if !config.forward.stub_zones {
         return StubNotices::default();
     }
-    let StubKeys { zones, left_out } = StubKeys::read(&published.tree, config.site.zones.first());
+    let StubKeys { zones, left_out } = StubKeys::read(&published.tree, &config.site);
     let stubs = zones.into_iter().map(|(zone, servers)| {
-        let notice = stub_notice(&zone, &servers, config.site.zones.first());
+        let notice = stub_notice(&zone, &servers, &config.site);
         (zone, notice)
     });
     let left_out = left_out.into_iter().map(|(key, reason)| StubNotice {
@@ -186,15 +204,16 @@ pub fn stub_notices(published: &Published, config: &Config) -> StubNotices {
     (stubs.collect(), left_out.collect())
 }
 
-fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Zone) -> StubNotice {
+fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Site) -> StubNotice {
     let mut named: Vec<_> = servers.iter().take(MAX_NAMED_SERVERS).map(ToString::to_string).collect();
     if servers.len() > named.len() {
         named.push(format!("{} more", servers.len() - named.len()));
     }
     let servers = named.join(", ");
     // Below the root there is nothing but zones below our own.
-    let is_below = !own.domain().is_root() && own.domain().zone_of(zone);
-    let (is_warning, what) = match (zone.num_labels(), zone.zone_of(own.domain())) {
+    let is_below = own.owns(zone);
+    let is_above = own.zones.iter().any(|own| zone.zone_of(own.domain()));
+    let (is_warning, what) = match (zone.num_labels(), is_above) {
         (_, true) => (true, " is above our own domain, and all other names below it go there"),
         _ if is_below => (true, " is below our own domain, and the names of the site below it go there"),
         (1, false) => (true, " is a top-level domain, and all names below it go there"),
@@ -206,6 +225,7 @@ fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Zone) -> StubNotice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Zone;
     use crate::config::{HostIdentity, Spec};
     use crate::service::Key;
     use std::net::SocketAddr;
@@ -221,7 +241,7 @@ mod tests {
 
     #[test]
     fn stub_zones_of_more_than_one_label_are_no_warning() {
-        let own = Zone::new(&name("skydns.local."));
+        let own = Site::new(Zone::new(&name("skydns.local.")));
         let of = |zone: &str, count| {
             let notice = stub_notice(&name(zone), &servers(count), &own);
             (notice.is_warning, notice.text)
@@ -239,7 +259,7 @@ mod tests {
         assert!(is_warning && text.contains("is above our own domain"), "{text}");
         let (is_warning, text) = of("sub.skydns.local.", 1);
         assert!(is_warning && text.contains("is below our own domain"), "{text}");
-        let root = Zone::new(&Name::root());
+        let root = Site::new(Zone::new(&Name::root()));
         assert!(!stub_notice(&name("example.org."), &servers(1), &root).is_warning);
         assert!(of("example.org.", 20).1.contains("192.0.2.8:53, 12 more"));
     }

@@ -1,9 +1,9 @@
-//! Stub zones: services below `dns/stub/<zone>/` name the servers of a zone that is not ours.
+//! Stub zones: services below `dns/stub/<zone>/` of our first zone name the servers of a zone that is not ours.
 
 use super::endpoint::Endpoint;
 use super::pool::Pool;
 use super::upstream::Upstream;
-use crate::answer::{Dependencies, Zone};
+use crate::answer::{Dependencies, Site};
 use crate::lock::lock;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
@@ -130,10 +130,10 @@ impl StubTable {
         &self,
         name: &Name,
         tree: &Tree,
-        zone: &Zone,
+        site: &Site,
         dependencies: &Dependencies,
     ) -> Option<Arc<StubZone>> {
-        let root = stub_root(zone)?;
+        let root = stub_root(site)?;
         let name = name.to_lowercase();
         let top = root.prepend_label(name.iter().next_back()?).ok()?;
         // All that matters is at this name or below it: changes of other zones do not.
@@ -147,11 +147,12 @@ impl StubTable {
             nodes.push(child);
             node = child;
         }
-        // A stub zone that encloses our domain is not asked for names of our domain.
-        let is_own_name = !zone.is_root() && zone.domain().zone_of(&name);
+        // A stub zone that encloses a zone of ours is not asked for names of that zone.
+        let own = site.zones.of(&name).filter(|zone| !zone.is_root());
+        let encloses_own = |stub: &Name| own.is_some_and(|zone| stub.zone_of(zone.domain()));
         let zones = (1..=nodes.len()).rev().map(|labels| (ancestor(&name, labels), nodes[labels - 1]));
         zones
-            .filter(|(stub, _)| !(zone.is_apex(stub) || is_own_name && stub.zone_of(zone.domain())))
+            .filter(|(stub, _)| site.zones.apex(stub).is_none() && !encloses_own(stub))
             .find_map(|(stub, node)| self.read(stub, node))
     }
 
@@ -266,8 +267,8 @@ fn ancestor(name: &Name, labels: usize) -> Name {
 }
 
 /// `stub.dns.<domain>`.
-fn stub_root(zone: &Zone) -> Option<Name> {
-    zone.dns_name().prepend_label("stub").ok()
+fn stub_root(site: &Site) -> Option<Name> {
+    site.zones.first().dns_name().prepend_label("stub").ok()
 }
 
 /// What the keys below `stub.dns.<domain>` give.
@@ -281,11 +282,11 @@ pub struct StubKeys {
 
 impl StubKeys {
     /// Reads the stub zones of a tree.
-    pub fn read(tree: &Tree, zone: &Zone) -> Self {
-        stub_root(zone).map_or_else(Self::default, |root| Self::below(tree, zone, &root))
+    pub fn read(tree: &Tree, site: &Site) -> Self {
+        stub_root(site).map_or_else(Self::default, |root| Self::below(tree, site, &root))
     }
 
-    fn below(tree: &Tree, zone: &Zone, root: &Name) -> Self {
+    fn below(tree: &Tree, site: &Site, root: &Name) -> Self {
         let mut keys = Self::default();
         let work = Work::new(MAX_WORK);
         let TreeLookup::Services(found) =
@@ -295,7 +296,7 @@ impl StubKeys {
         };
         for found in found {
             let key = found.name();
-            match server(&found.entry.service).and_then(|server| Ok((server, stub_zone(&key, root, zone)?))) {
+            match server(&found.entry.service).and_then(|server| Ok((server, stub_zone(&key, root, site)?))) {
                 Ok((server, name)) => keys.add(name, server),
                 Err(reason) if keys.left_out.len() < MAX_LEFT_OUT => keys.left_out.push((key, reason)),
                 Err(_) => {}
@@ -320,18 +321,19 @@ fn server(service: &Service) -> Result<Endpoint, &'static str> {
 }
 
 /// The zone in a key's name: without its first label and without the root of all stub zones.
-fn stub_zone(key: &Name, root: &Name, own: &Zone) -> Result<Name, &'static str> {
+fn stub_zone(key: &Name, root: &Name, own: &Site) -> Result<Name, &'static str> {
     let labels = key.iter().count().saturating_sub(root.iter().count() + 1);
     let zone = key.iter().skip(1).take(labels);
     let zone = Name::from_labels(zone).ok().filter(|name| !name.is_root());
     let mut zone = zone.ok_or("it names no zone: the key of a server has one label more than its zone")?;
     zone.set_fqdn(true);
-    if own.is_apex(&zone) { Err("it names our own domain") } else { Ok(zone) }
+    if own.zones.apex(&zone).is_some() { Err("it names our own domain") } else { Ok(zone) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Zone;
     use crate::service::{Key, Service};
     use crate::tree::{Entry, Layer};
     use std::time::Duration;
@@ -352,12 +354,12 @@ mod tests {
     #[test]
     fn keys_that_are_left_out_have_a_reason() {
         let mut tree = Tree::new();
-        let zone = Zone::new(&name("skydns.test."));
+        let site = Site::new(Zone::new(&name("skydns.test.")));
         put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1","port":5353}"#);
         put(&mut tree, "b.example.org", r#"{"host":"name.example.org"}"#);
         put(&mut tree, "a.skydns.test", r#"{"host":"192.0.2.1"}"#);
         put(&mut tree, "a", r#"{"host":"192.0.2.1"}"#);
-        let keys = StubKeys::read(&tree, &zone);
+        let keys = StubKeys::read(&tree, &site);
         assert_eq!(keys.zones[&name("example.org.")][0].to_string(), "192.0.2.1:5353");
         assert_eq!(keys.zones.len(), 1);
         let left_out: Vec<_> =
@@ -375,10 +377,10 @@ mod tests {
     #[test]
     fn zones_follow_the_tree() {
         let (mut tree, table) = (Tree::new(), StubTable::default());
-        let zone = Zone::new(&name("skydns.test."));
+        let site = Site::new(Zone::new(&name("skydns.test.")));
         let find = |asked: &str, tree: &Tree| {
             table
-                .find(&name(asked), tree, &zone, &Dependencies::default())
+                .find(&name(asked), tree, &site, &Dependencies::default())
                 .map(|stub| (stub.zone.to_ascii(), stub.servers.len()))
         };
         assert_eq!(find("www.example.org.", &tree), None);
@@ -404,9 +406,9 @@ mod tests {
     #[test]
     fn what_is_known_of_a_server_lives_as_long_as_a_zone_has_it() {
         let (mut tree, table) = (Tree::new(), StubTable::default());
-        let (zone, pool) = (Zone::new(&name("skydns.test.")), Pool::new(Duration::from_secs(1)));
+        let (site, pool) = (Site::new(Zone::new(&name("skydns.test."))), Pool::new(Duration::from_secs(1)));
         let find = |asked: &str, tree: &Tree| {
-            table.find(&name(asked), tree, &zone, &Dependencies::default()).expect("a stub zone")
+            table.find(&name(asked), tree, &site, &Dependencies::default()).expect("a stub zone")
         };
         let server = |last: u8| Endpoint::classic(([192, 0, 2, last], 53).into());
         put(&mut tree, "a.example.org", r#"{"host":"192.0.2.1"}"#);
@@ -430,8 +432,8 @@ mod tests {
     #[test]
     fn servers_of_a_zone_that_is_gone_are_forgotten_though_nobody_asks_for_it() {
         let (mut tree, table) = (Tree::new(), StubTable::default());
-        let (zone, pool) = (Zone::new(&name("skydns.test.")), Pool::new(Duration::from_secs(1)));
-        let find = |asked: &str, tree: &Tree| table.find(&name(asked), tree, &zone, &Dependencies::default());
+        let (site, pool) = (Site::new(Zone::new(&name("skydns.test."))), Pool::new(Duration::from_secs(1)));
+        let find = |asked: &str, tree: &Tree| table.find(&name(asked), tree, &site, &Dependencies::default());
         for n in 1..=9_u8 {
             put(&mut tree, &format!("a.z{n}.example"), &format!(r#"{{"host":"192.0.2.{n}"}}"#));
             find(&format!("www.z{n}.example."), &tree).expect("a stub zone").upstreams(&pool);
@@ -455,12 +457,12 @@ mod tests {
     #[test]
     fn a_change_of_one_zone_costs_the_names_of_others_nothing() {
         let (mut tree, table) = (Tree::tracked(), StubTable::default());
-        let zone = Zone::new(&name("skydns.test."));
+        let site = Site::new(Zone::new(&name("skydns.test.")));
         put(&mut tree, "a.one.example", r#"{"host":"192.0.2.1"}"#);
         put(&mut tree, "a.two.example", r#"{"host":"192.0.2.2"}"#);
         let slots = |asked: &str, tree: &Tree| {
             let dependencies = Dependencies::default();
-            let found = table.find(&name(asked), tree, &zone, &dependencies);
+            let found = table.find(&name(asked), tree, &site, &dependencies);
             (found, dependencies.into_slots().expect("few"))
         };
         let (none, own) = slots("www.skydns.test.", &tree);

@@ -1,10 +1,11 @@
 //! Keys that nothing is answered from: they are below the path prefix, and below no name that is served.
 
 use super::state::Published;
-use crate::answer::Zone;
+use crate::answer::{Site, Zone};
 use crate::service::Key;
 use crate::tree::Node;
 use hickory_proto::rr::Name;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Nodes of the tree that are visited at most: enough to see that something is wrong.
@@ -22,15 +23,16 @@ pub struct UnservedKeys {
 }
 
 impl Published {
-    /// The keys that are neither below the domain, nor below the name that `-local` leads to, nor reverse names; `None` if
-    /// there are none.
-    pub fn unserved(&self, zone: &Zone) -> Option<UnservedKeys> {
+    /// The keys that are neither in a zone, nor below a name that `-local` leads to, nor reverse names; `None` if there are
+    /// none.
+    pub fn unserved(&self, site: &Site) -> Option<UnservedKeys> {
         let reverse = [Name::from_labels(["in-addr", "arpa"]), Name::from_labels(["ip6", "arpa"])];
-        let served = reverse.iter().flatten().chain([zone.domain()]).chain(&zone.local);
+        let of_zones = site.zones.iter().flat_map(|zone| [zone.domain()].into_iter().chain(&zone.local));
+        let served = reverse.iter().flatten().chain(of_zones);
         let mut search = Search { served: served.map(Key::from_name).collect(), ..Search::default() };
         let root = self.tree.node(std::iter::empty())?;
         // The root of the name space as the domain serves everything.
-        if search.served.iter().any(|key| key.labels().next().is_none()) {
+        if site.zones.iter().any(Zone::is_root) {
             return None;
         }
         let is_more = search.enter(root, &mut Vec::new()).is_break();
@@ -42,7 +44,7 @@ impl Published {
 #[derive(Default)]
 struct Search {
     /// Everything at and below these keys is served.
-    served: Vec<Key>,
+    served: HashSet<Key>,
     visited: usize,
     count: usize,
     first: Option<Key>,
@@ -51,7 +53,7 @@ struct Search {
 impl Search {
     /// Searches a node that the labels in `path` lead to, root first. `Break` ends the search.
     fn enter<'t>(&mut self, node: &'t Node, path: &mut Vec<&'t [u8]>) -> ControlFlow<()> {
-        if self.served.iter().any(|key| key.labels().eq(path.iter().copied())) {
+        if self.served.contains(&Key::from_labels(path.iter().copied())) {
             return ControlFlow::Continue(());
         }
         self.visited += 1;
@@ -90,7 +92,9 @@ mod tests {
         let mut zone = Zone::new(&name(domain));
         zone.local = local.map(name);
         let published = Published { tree, ..Published::default() };
-        published.unserved(&zone).map(|keys| (keys.count, keys.is_more, format!("{:?}", keys.first)))
+        published
+            .unserved(&Site::new(zone))
+            .map(|keys| (keys.count, keys.is_more, format!("{:?}", keys.first)))
     }
 
     #[test]

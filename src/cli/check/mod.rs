@@ -161,8 +161,8 @@ fn refusals(publisher: &Publisher, report: &mut Report) {
 /// Prints what of the store nobody would look for: keys that nothing is answered from, and stub zones.
 fn noticeable(publisher: &Publisher, config: &Config, spec: &Spec, report: &Report) {
     let published = publisher.published().load_full();
-    if let Some(keys) = published.unserved(config.site.zones.first()) {
-        report.note(&unserved_text(&keys, config.site.zones.first(), &Keyspace::new(&spec.path_prefix)));
+    if let Some(keys) = published.unserved(&config.site) {
+        report.note(&unserved_text(&keys, &config.site, &Keyspace::new(&spec.path_prefix)));
     }
     let (stubs, left_out) = stub_notices(&published, config);
     for StubNotice { is_warning, text } in stubs.values().chain(&left_out) {

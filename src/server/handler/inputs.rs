@@ -97,7 +97,7 @@ impl<'a> AnswerInputs<'a> {
 
     /// The stub zone that a name is in; what was read to find out becomes a dependency.
     pub(super) fn stub_zone(&self, stubs: &StubTable, name: &Name) -> Option<Arc<StubZone>> {
-        stubs.find(name, &self.published.tree, self.config.site.zones.first(), &self.dependencies)
+        stubs.find(name, &self.published.tree, &self.config.site, &self.dependencies)
     }
 
     pub(super) fn answer(

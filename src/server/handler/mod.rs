@@ -230,7 +230,7 @@ impl Handler {
         let published = self.published.load();
         let inputs = AnswerInputs::new(config, &published, Effort::of(query.transport));
         // Our own apex exists whatever the parent's servers say, and clients that are not forwarded for get its NODATA.
-        let is_own_ds = query.rtype() == RecordType::DS && config.site.zones.first().is_apex(query.name());
+        let is_own_ds = query.rtype() == RecordType::DS && config.site.zones.apex(query.name()).is_some();
         let is_answered_here = is_own_ds && query.client == ClientClass::AuthoritativeOnly;
         if !config.forward.stub_zones {
             self.stubs.clear();
