@@ -4,13 +4,14 @@
 //! counts. Some of that shows only here: a name that cannot be made on this host, and keys that cannot be read or are not
 //! those of the domain. Something can always be derived.
 
-use super::signer;
+use super::signer::{self, ZoneSigner};
 use crate::config::{
     Config, DnssecConfig, HostIdentity, Instead, RefusedSetting, SettingOrigin, SettingProblem, Spec,
     StoreBefore, StoreFields, StoreSettings,
 };
 use crate::dnssec::{SignatureCache, Signer, Signers};
 use crate::service::Keyspace;
+use hickory_proto::rr::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -47,7 +48,30 @@ pub(super) struct KeysBefore<'a> {
     /// Names of keys that signed before.
     pub(super) last_names: &'a [String],
     /// Whether a zone was served unsigned.
-    pub(super) was_unsigned: &'a dyn Fn(&hickory_proto::rr::Name) -> bool,
+    pub(super) was_unsigned: &'a dyn Fn(&Name) -> bool,
+    /// Whether a zone was served signed.
+    pub(super) was_signed: &'a dyn Fn(&Name) -> bool,
+}
+
+/// How a zone is served.
+enum ServedAs {
+    Signed(Arc<Signer>),
+    Unsigned,
+    /// Its keys cannot be used, and it must not be served without.
+    Failure,
+}
+
+impl ServedAs {
+    fn of(signer: Option<Arc<Signer>>) -> Self {
+        signer.map_or(Self::Unsigned, Self::Signed)
+    }
+
+    fn signer(self) -> Option<Arc<Signer>> {
+        match self {
+            Self::Signed(signer) => Some(signer),
+            Self::Unsigned | Self::Failure => None,
+        }
+    }
 }
 
 /// What is derived.
@@ -89,22 +113,12 @@ impl Basis<'_> {
                 }
                 Ok(config) => {
                     let signatures = self.signatures_for(&config);
-                    match signer::new_signer(&config, &signatures) {
-                        Ok(signer) => {
-                            return Derived::new(settings, config, (signatures, signer), refused);
-                        }
-                        Err(error) if settings.applied.has(DNSSEC) && !unusable.contains_key(DNSSEC) => {
-                            (DNSSEC, error.to_string())
-                        }
-                        // A domain that the store names must not take the signed one away.
-                        Err(error) if self.has_keys_without(DOMAIN, &settings, &last, &unusable) => {
-                            (DOMAIN, format!("its DNSSEC keys cannot be used: {error}"))
-                        }
-                        Err(error) => {
-                            let (config, signer, instead) = self.without_keys(config, &signatures);
-                            let origin = self.origin_of_keys(&settings);
-                            refused.push(RefusedSetting { origin, reason: error.to_string(), instead });
-                            return Derived::new(settings, config, (signatures, signer), refused);
+                    let signers = self.new_signers(&config, &signatures);
+                    match self.field_to_blame(&signers, &settings, &last, &unusable) {
+                        Some(blamed) => blamed,
+                        None => {
+                            let config = self.with_signers(config, signers, &settings, &mut refused);
+                            return Derived::new(settings, config, signatures, refused);
                         }
                     }
                 }
@@ -115,32 +129,99 @@ impl Basis<'_> {
         }
     }
 
-    /// What serves the domain while its keys cannot be used: those in use, those that signed last, or no signatures for a zone
+    /// The field of the store without which all keys could be used, with the reason.
+    fn field_to_blame(
+        self,
+        signers: &[ZoneSigner],
+        settings: &StoreSettings,
+        last: &StoreFields,
+        unusable: &BTreeMap<&'static str, String>,
+    ) -> Option<(&'static str, String)> {
+        let error = signers.iter().find_map(|signer| signer.as_ref().err())?;
+        if settings.applied.has(DNSSEC) && !unusable.contains_key(DNSSEC) {
+            return Some((DNSSEC, error.to_string()));
+        }
+        // Domains that the store names must not take the signed one away.
+        let signs_nothing = !signers.iter().any(|signer| matches!(signer, Ok(Some(_))));
+        let is_domain = signs_nothing && self.has_keys_without(DOMAIN, settings, last, unusable);
+        is_domain.then(|| (DOMAIN, format!("its DNSSEC keys cannot be used: {error}")))
+    }
+
+    /// The configuration with the signers of its zones. A zone whose keys cannot be used is served with what stands in for
+    /// them, and told.
+    fn with_signers(
+        self,
+        mut config: Config,
+        signers: Vec<ZoneSigner>,
+        settings: &StoreSettings,
+        refused: &mut Vec<RefusedSetting>,
+    ) -> Config {
+        let mut by_zone = Vec::with_capacity(signers.len());
+        let is_one_of_many = signers.len() > 1;
+        let zones: Vec<_> = config.site.zones.iter().map(|zone| zone.domain().clone()).collect();
+        let mut last = None;
+        for (zone, signer) in zones.iter().zip(signers) {
+            by_zone.push(match signer {
+                Ok(signer) => ServedAs::of(signer),
+                Err(error) => {
+                    let number = by_zone.len();
+                    let mut of_last = || {
+                        let last = last.get_or_insert_with(|| self.last_signers(&config));
+                        last.get(number).cloned().flatten()
+                    };
+                    let (served, instead) = self.without_keys(zone, &mut of_last);
+                    let reason = if is_one_of_many { format!("{zone}: {error}") } else { error.to_string() };
+                    refused.push(RefusedSetting { origin: self.origin_of_keys(settings), reason, instead });
+                    served
+                }
+            });
+        }
+        let site = Arc::make_mut(&mut config.site);
+        for (zone, served) in site.zones.iter_mut().zip(&by_zone) {
+            zone.is_signed = !matches!(served, ServedAs::Unsigned);
+            zone.lacks_keys = matches!(served, ServedAs::Failure);
+        }
+        let signers = by_zone.into_iter().map(ServedAs::signer).collect();
+        config.signers = Arc::new(Signers::new(signers, config.dnssec.denial));
+        config
+    }
+
+    /// What serves a zone while its keys cannot be used: those in use, those that signed last, or no signatures for a zone
     /// that had none. The answers of a zone that was signed are never served unsigned.
     fn without_keys(
         self,
-        mut config: Config,
-        signatures: &Arc<SignatureCache>,
-    ) -> (Config, Option<Arc<Signer>>, Instead) {
-        let zone = config.site.zones.first().domain().clone();
-        if let Some(signer) = self.keys.signers.iter().find(|signer| *signer.zone() == zone) {
-            return (config, Some(Arc::clone(signer)), Instead::Told("the keys in use stay"));
+        zone: &Name,
+        of_last: &mut dyn FnMut() -> Option<Arc<Signer>>,
+    ) -> (ServedAs, Instead) {
+        if let Some(signer) = self.keys.signers.iter().find(|signer| signer.zone() == zone) {
+            return (ServedAs::Signed(Arc::clone(signer)), Instead::Told("the keys in use stay"));
         }
-        if !self.keys.last_names.is_empty() && config.dnssec.keys != self.keys.last_names {
-            let names = self.keys.last_names.to_vec();
-            let last =
-                Config { dnssec: DnssecConfig { keys: names, ..config.dnssec.clone() }, ..config.clone() };
-            if let Ok(Some(signer)) = signer::new_signer(&last, signatures) {
-                return (config, Some(signer), Instead::LastGood(self.keys.last_names.join(",")));
-            }
+        if let Some(signer) = of_last() {
+            return (ServedAs::Signed(signer), Instead::LastGood(self.keys.last_names.join(",")));
         }
-        if (self.keys.was_unsigned)(&zone) {
-            Arc::make_mut(&mut config.site).zones.first_mut().is_signed = false;
-            return (config, None, Instead::Told("the domain stays unsigned"));
+        if (self.keys.was_unsigned)(zone) {
+            return (ServedAs::Unsigned, Instead::Told("the domain stays unsigned"));
         }
-        Arc::make_mut(&mut config.site).zones.first_mut().lacks_keys = true;
         let told = "names of the domain are SERVFAIL until the keys can be used (systemctl reload skydns)";
-        (config, None, Instead::Told(told))
+        (ServedAs::Failure, Instead::Told(told))
+    }
+
+    /// The signers of the keys that signed last, in the order of the zones, if other keys are configured now.
+    fn last_signers(self, config: &Config) -> Vec<Option<Arc<Signer>>> {
+        let names = self.keys.last_names;
+        if names.is_empty() || config.dnssec.keys == names {
+            return Vec::new();
+        }
+        let last = DnssecConfig { keys: names.to_vec(), ..config.dnssec.clone() };
+        let signers =
+            self.new_signers(&Config { dnssec: last, ..config.clone() }, &self.signatures_for(config));
+        signers.into_iter().map(|signer| signer.ok().flatten()).collect()
+    }
+
+    /// The signers of a configuration, with a cache of signatures.
+    fn new_signers(self, config: &Config, signatures: &Arc<SignatureCache>) -> Vec<ZoneSigner> {
+        let is_signed = |zone: &Name| self.keys.signers.iter().any(|signer| signer.zone() == zone);
+        signer::new_signers(config, signatures, &|zone| is_signed(zone) || (self.keys.was_signed)(zone))
     }
 
     /// Whether the keys could be used without a field of the store.
@@ -158,7 +239,9 @@ impl Basis<'_> {
         unusable.insert(field, String::new());
         let without = self.settings(StoreBefore { last, unusable: &unusable });
         let config = Config::new(&without.spec, self.host);
-        config.is_ok_and(|config| signer::new_signer(&config, &self.signatures_for(&config)).is_ok())
+        config.is_ok_and(|config| {
+            self.new_signers(&config, &self.signatures_for(&config)).iter().all(Result::is_ok)
+        })
     }
 
     fn origin_of_keys(&self, settings: &StoreSettings) -> SettingOrigin {
@@ -194,12 +277,11 @@ impl Basis<'_> {
 impl Derived {
     fn new(
         settings: StoreSettings,
-        mut config: Config,
-        (signatures, signer): (Arc<SignatureCache>, Option<Arc<Signer>>),
+        config: Config,
+        signatures: Arc<SignatureCache>,
         refused: Vec<RefusedSetting>,
     ) -> Self {
         let StoreSettings { spec, applied, unknown, problems: store_refused } = settings;
-        config.signers = Arc::new(Signers::new(vec![signer], config.dnssec.denial));
         Self { spec, config, signatures, applied, unknown, store_refused, refused }
     }
 }

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 /// The present format of the file.
 const FORMAT: u32 = 1;
 
-/// Maximum number of zones that are remembered: a host has one, and another one when its domain changes.
-const MAX_ZONES: usize = 16;
+/// Maximum number of zones that are remembered though they are not served now.
+const MAX_OTHER_ZONES: usize = 16;
 
 /// Settings with passwords and the like, none of which can be refused.
 const SECRETS: [&str; 2] = ["password", "username"];
@@ -62,15 +62,19 @@ impl LastGood {
         self.zones.get(&zone.to_ascii()) == Some(&false)
     }
 
-    /// Notes whether a zone is signed.
-    pub(super) fn note_zone(&mut self, zone: &Name, is_signed: bool) {
-        let present = zone.to_ascii();
-        self.zones.insert(present.clone(), is_signed);
-        while self.zones.len() > MAX_ZONES
-            && let Some(other) = self.zones.keys().find(|zone| **zone != present).cloned()
-        {
-            self.zones.remove(&other);
+    /// Whether a zone was served, and signed.
+    pub(super) fn is_signed(&self, zone: &Name) -> bool {
+        self.zones.get(&zone.to_ascii()) == Some(&true)
+    }
+
+    /// Notes of each zone that is served whether it is signed.
+    pub(super) fn note_zones<'z>(&mut self, zones: impl Iterator<Item = (&'z Name, bool)>) {
+        let served: BTreeMap<_, _> = zones.map(|(zone, is_signed)| (zone.to_ascii(), is_signed)).collect();
+        self.zones.retain(|zone, _| !served.contains_key(zone));
+        while self.zones.len() > MAX_OTHER_ZONES {
+            self.zones.pop_first();
         }
+        self.zones.extend(served);
     }
 
     /// Whether the default directory of records was used, without any value of a setting.
@@ -184,7 +188,7 @@ mod tests {
         let told = told.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(last_good.told.variables, told.into());
         assert!(!last_good.given.contains_key(STATE_DIR));
-        last_good.note_zone(&zone, false);
+        last_good.note_zones([(&zone, false)].into_iter());
         write(&file, &last_good).expect("written");
         let text = std::fs::read_to_string(&file).expect("a text");
         assert!(!text.contains("secret"), "{text}");

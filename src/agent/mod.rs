@@ -36,7 +36,7 @@ mod watchdog;
 pub use check::{CheckedSources, check_sources};
 pub use error::{AgentError, SourcesError, limit_hint};
 pub use host::host;
-pub use key_files::{KeyProblem, Keys, KeysError};
+pub use key_files::{KeyProblem, SiteKeys};
 pub use last_good::{LastGood, ToldSettings, last_good_file, read_last_good};
 pub use reload::SettingsReader;
 pub use reload_report::{ReloadReport, reload_report_file};

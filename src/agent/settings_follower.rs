@@ -14,9 +14,8 @@ use super::signer;
 use super::status::StatusNotes;
 use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
-use crate::answer::Zone;
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
-use crate::dnssec::SignatureCache;
+use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
@@ -24,6 +23,7 @@ use crate::shown::quoted;
 use crate::source::{Publisher, SourceId, SourceState, Status};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,8 +78,8 @@ pub(super) struct SettingsFollower {
     config: Arc<ArcSwap<Config>>,
     /// The cache of signatures, which a new signer goes on with unless the size has changed.
     signatures: Arc<SignatureCache>,
-    /// The description of the keys that was logged last.
-    logged_keys: Option<String>,
+    /// The descriptions of the keys of each signed zone that were logged last.
+    logged_keys: BTreeMap<Name, String>,
     /// The addresses that the agent listens on.
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
@@ -111,7 +111,7 @@ impl SettingsFollower {
             config: Arc::new(ArcSwap::from_pointee(Config::without_host(&base))),
             base,
             signatures,
-            logged_keys: None,
+            logged_keys: BTreeMap::new(),
             listening: Vec::new(),
             upstreams: Upstreams::default(),
             store_notices: StoreNotices::new(Arc::clone(publisher), notes.status.clone()),
@@ -225,14 +225,15 @@ impl SettingsFollower {
     fn derive(&self) -> Derived {
         let (config, last_good) = (self.config.load(), self.notes.last_good.present());
         let is_served_unsigned = |zone: &Name| {
-            let Zone { is_signed, lacks_keys, .. } = *config.site.zones.first();
-            self.started.is_some() && config.site.zones.first().domain() == zone && !is_signed && !lacks_keys
+            let served = config.site.zones.apex(zone);
+            self.started.is_some() && served.is_some_and(|zone| !zone.is_signed && !zone.lacks_keys)
         };
         let keys = KeysBefore {
             origin: &self.keys_origin,
             signers: &config.signers,
             last_names: &last_good.keys,
             was_unsigned: &|zone| is_served_unsigned(zone) || last_good.is_unsigned(zone),
+            was_signed: &|zone| last_good.is_signed(zone),
         };
         let basis = Basis {
             base: &self.base,
@@ -263,17 +264,14 @@ impl SettingsFollower {
 
     /// Keeps what is used, for the case that it cannot be read after a restart.
     fn keep(&self, config: &Config, are_keys_good: bool) {
-        let (zone, keys) = (config.site.zones.first(), &config.dnssec.keys);
-        let is_signed = !config.signers.is_empty();
+        let (zones, keys) = (&config.site.zones, &config.dnssec.keys);
         // What an unread store says of the domain is not known.
         if !self.is_store_read() {
             return;
         }
         self.notes.last_good.note(|last_good| {
             last_good.store.clone_from(&self.applied);
-            if !zone.lacks_keys {
-                last_good.note_zone(zone.domain(), is_signed);
-            }
+            last_good.note_zones(zones.iter().map(|zone| (zone.domain(), zone.is_signed)));
             if are_keys_good {
                 last_good.keys.clone_from(keys);
             }
@@ -331,15 +329,18 @@ impl SettingsFollower {
 
     /// Logs which keys sign, if that changed since it was logged last.
     fn log_keys(&mut self) {
-        let signer = self.config.load().signers.iter().next().cloned();
-        let keys = signer.as_ref().map(|signer| signer::describe(signer));
-        if keys != self.logged_keys {
-            match &signer {
-                Some(signer) => signer::log_signer(signer),
-                None => log::info!("dnssec: answers are not signed any more"),
-            }
-            self.logged_keys = keys;
+        let signers = Arc::clone(&self.config.load().signers);
+        let describe = |signer: &Arc<Signer>| (signer.zone().clone(), signer::describe(signer));
+        let keys: BTreeMap<_, _> = signers.iter().map(describe).collect();
+        for signer in
+            signers.iter().filter(|signer| self.logged_keys.get(signer.zone()) != keys.get(signer.zone()))
+        {
+            signer::log_signer(signer);
         }
+        for zone in self.logged_keys.keys().filter(|zone| !keys.contains_key(zone)) {
+            log::info!("dnssec: {zone} is not signed any more");
+        }
+        self.logged_keys = keys;
     }
 
     /// Tells what is noticeable in the store.

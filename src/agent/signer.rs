@@ -1,31 +1,45 @@
-//! The signer of a configuration: made of the keys that the configuration names, and described for the log.
+//! The signers of a configuration: made of the keys that the configuration names, and described for the log.
 
-use super::key_files::{Keys, KeysError};
+use super::key_files::{KeysError, SiteKeys, ZoneKeyFiles};
+use crate::answer::Zone;
 use crate::clock::unix_time;
 use crate::config::Config;
 use crate::dnssec::{DenialKind, Key, KeySet, SignatureCache, Signer};
+use hickory_proto::rr::Name;
 use std::sync::Arc;
 
-/// Makes the signer that a configuration asks for; `None` if it names no keys.
+/// The signer of one zone; `None` if the zone has no keys.
+pub(super) type ZoneSigner = Result<Option<Arc<Signer>>, KeysError>;
+
+/// Makes the signers of the zones that a configuration names keys for, in the order of the zones.
 ///
-/// # Errors
-/// Keys cannot be used: then nothing is signed with the others either.
-pub(super) fn new_signer(
+/// A zone that `was_signed` is not left unsigned because its keys are missing: that is an error, as it is an error if one of
+/// its keys cannot be used, since nothing is signed with the others either.
+pub(super) fn new_signers(
     config: &Config,
     cache: &Arc<SignatureCache>,
-) -> Result<Option<Arc<Signer>>, KeysError> {
-    let dnssec = &config.dnssec;
+    was_signed: &dyn Fn(&Name) -> bool,
+) -> Vec<ZoneSigner> {
+    let (dnssec, zones) = (&config.dnssec, &config.site.zones);
     if dnssec.keys.is_empty() {
-        return Ok(None);
+        return zones.iter().map(|_| Ok(None)).collect();
     }
-    let domain = config.site.zones.first().domain();
-    let Keys { keys, problems, notes } = Keys::read(&dnssec.keys, domain);
-    if !problems.is_empty() {
-        return Err(KeysError(problems));
-    }
+    let names: Vec<_> = zones.iter().map(|zone| zone.domain().clone()).collect();
+    let SiteKeys { zones: keys, problems, notes } = SiteKeys::read(&dnssec.keys, &names);
     notes.iter().for_each(|note| log::warn!("{note}"));
-    let keys = KeySet::new(keys).with_ttl(config.site.zones.first().ttl);
-    Ok(Some(Arc::new(Signer::new(domain.clone(), keys, dnssec.denial, Arc::clone(cache), unix_time()))))
+    let signer = |(zone, ZoneKeyFiles { keys, problems: own }): (&Zone, ZoneKeyFiles)| {
+        let domain = zone.domain().clone();
+        if let Some(error) = KeysError::of(own.iter().chain(&problems)) {
+            return Err(error);
+        }
+        if keys.is_empty() {
+            let missing = || KeysError(format!("there is no key of {domain}, which was signed before"));
+            return if was_signed(&domain) { Err(missing()) } else { Ok(None) };
+        }
+        let keys = KeySet::new(keys).with_ttl(zone.ttl);
+        Ok(Some(Arc::new(Signer::new(domain, keys, dnssec.denial, Arc::clone(cache), unix_time()))))
+    };
+    zones.iter().zip(keys).map(signer).collect()
 }
 
 /// Names the zone that a signer signs and the keys that it signs with now, for the log.

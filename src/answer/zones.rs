@@ -67,6 +67,11 @@ impl Zones {
         self.zones.iter()
     }
 
+    /// All zones, in their order, for changes of their settings.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Zone> {
+        self.zones.iter_mut()
+    }
+
     /// The zone that a name is in: that with the longest apex.
     pub fn of(&self, name: &Name) -> Option<&Zone> {
         let (mut node, mut found) = (&self.root, self.root.zone);

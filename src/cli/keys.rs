@@ -1,7 +1,7 @@
 //! `skydns keygen` and `skydns ds`: makes DNSSEC keys, and prints the records that the parent zone needs.
 
 use super::{CONFIG, PERMISSION, SYSTEM, USAGE, fail, print};
-use crate::agent::{KeyProblem, Keys};
+use crate::agent::{KeyProblem, SiteKeys};
 use crate::clock::unix_time;
 use crate::config::{Spec, command_usage};
 use crate::dnssec::{Algorithm, DsDigest, NewKey, PublicKey, read_public};
@@ -125,14 +125,14 @@ pub(super) fn ds(words: &[String], spec: &Spec) -> ExitCode {
 }
 
 fn configured(spec: &Spec) -> Result<Vec<PublicKey>, String> {
-    let Keys { keys, problems, .. } = Keys::read(&spec.dnssec, &spec.domain.to_lowercase());
-    match problems.first() {
+    let keys = SiteKeys::read(&spec.dnssec, &spec.domains());
+    match keys.problems().next() {
         // The hint in its text is for the service.
         Some(KeyProblem::Unreadable { file, source }) => {
             Err(format!("ds: {}: cannot be read: {source}", file.display()))
         }
         Some(problem) => Err(format!("ds: {problem}")),
-        None => Ok(keys.into_iter().map(|key| key.public).collect()),
+        None => Ok(keys.keys().map(|key| key.public.clone()).collect()),
     }
 }
 

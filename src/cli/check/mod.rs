@@ -10,9 +10,8 @@ mod running;
 use super::environment::{Environment, last_good_file, may_be_absent};
 use super::{SYSTEM, USAGE, fail, runtime};
 use crate::agent::{
-    CheckedSources, Keys, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
+    CheckedSources, SiteKeys, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
 };
-use crate::answer::Zone;
 use crate::config::{
     CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file,
 };
@@ -117,7 +116,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     report.judges(are_asked(&["local", "domain"]));
     match Config::new(&spec, &host()) {
         Ok(config) => {
-            report.found(&format!("domain {}", config.site.zones.first().domain()));
+            config.site.zones.iter().for_each(|zone| report.found(&format!("domain {}", zone.domain())));
             publisher.iter().for_each(|publisher| noticeable(publisher, &config, &spec, &report));
         }
         Err(problem) => report.problem(ProblemKind::Setting, &problem),
@@ -238,13 +237,13 @@ fn upstreams(spec: &Spec, report: &mut Report) {
 
 /// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.
 fn keys(spec: &Spec, origin: &str, report: &mut Report) {
-    let Keys { keys, problems, notes } = Keys::read(&spec.dnssec, Zone::new(&spec.domain).domain());
-    for key in keys {
-        let key = key.public;
+    let keys = SiteKeys::read(&spec.dnssec, &spec.domains());
+    for key in keys.keys() {
+        let key = &key.public;
         report.found(&format!("key {} of {}, algorithm {}", key.tag(), key.owner, key.algorithm.number()));
     }
-    for problem in problems {
+    for problem in keys.problems() {
         report.problem(ProblemKind::Setting, &format!("{origin}: {problem}"));
     }
-    notes.iter().for_each(|note| report.note(note));
+    keys.notes.iter().for_each(|note| report.note(note));
 }
