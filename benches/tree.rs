@@ -8,7 +8,7 @@ use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
-use skydns::tree::{DataKinds, Entry, Layer, Tree, TreeLookup, TreePath, Work};
+use skydns::tree::{DataKinds, Entry, Extent, Layer, Tree, TreeLookup, TreePath, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -127,8 +127,13 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         }),
     );
     let wild = TreePath::new(&name("i7.svc42.*.skydns.local."));
-    let first = |path: &TreePath| match tree.services(path, DataKinds::HOST, &Work::new(u32::MAX), |_| false)
-    {
+    let first = |path: &TreePath| match tree.services(
+        path,
+        Extent::default(),
+        DataKinds::HOST,
+        &Work::new(u32::MAX),
+        |_| false,
+    ) {
         TreeLookup::Services(found) => found.len(),
         _ => 0,
     };
@@ -143,7 +148,13 @@ fn lookups(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
     note(
         "wildcard look-up of what does not exist (*, TXT)",
         measure(|_| {
-            black_box(tree.services(&nothing, DataKinds::TEXT, &Work::new(u32::MAX), |_| false));
+            black_box(tree.services(
+                &nothing,
+                Extent::default(),
+                DataKinds::TEXT,
+                &Work::new(u32::MAX),
+                |_| false,
+            ));
         }),
     );
 }

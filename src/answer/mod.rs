@@ -98,20 +98,33 @@ fn has_answered_top_label(name: &Name) -> bool {
 fn answer_in_zone(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>) -> Outcome {
     match query.query_type() {
         RecordType::AXFR | RecordType::IXFR => Outcome::Answered(no_transfer()),
-        // The parent zone has the DS records of the apex. A server that is not asked for others' names has to answer that
-        // it has none (RFC 4035 §3.1.4.1).
-        RecordType::DS if zone.is_apex(query.name()) && view.may_forward() => Outcome::ForwardExisting,
-        // Whoever validates would take an unsigned answer for a forged one.
-        _ if zone.lacks_keys => {
-            let why = "the DNSSEC keys of the domain cannot be used";
-            Outcome::Answered(Answer::failure(ResponseCode::ServFail, Ede::RRSIGS_MISSING, why))
-        }
+        // The parent zone has the DS records of the apex (RFC 4035 §3.1.4.1).
+        RecordType::DS if zone.is_apex(query.name()) => answer_ds(query, zone, tree_name, view),
+        _ if zone.lacks_keys => Outcome::Answered(lacks_keys()),
         NXNAME => {
             let why = "NXNAME is for denials only";
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))
         }
         _ => AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)),
     }
+}
+
+/// Answers for the DS records of a zone: out of the zone above it if that is ours, else upstreams have to answer. A server that
+/// is not asked for others' names has to answer that it has none.
+fn answer_ds(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>) -> Outcome {
+    match view.site.zones.parent_of(zone) {
+        Some(parent) if parent.lacks_keys => Outcome::Answered(lacks_keys()),
+        Some(parent) if !parent.is_root() => AnswerBuilder::new(query, parent, view).answer_ds(zone),
+        _ if view.may_forward() => Outcome::ForwardExisting,
+        _ if zone.lacks_keys => Outcome::Answered(lacks_keys()),
+        _ => AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)),
+    }
+}
+
+/// In place of all answers of a zone whose keys cannot be used: whoever validates would take an unsigned one for forged.
+fn lacks_keys() -> Answer {
+    let why = "the DNSSEC keys of the domain cannot be used";
+    Answer::failure(ResponseCode::ServFail, Ede::RRSIGS_MISSING, why)
 }
 
 fn no_transfer() -> Answer {

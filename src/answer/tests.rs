@@ -6,6 +6,7 @@ mod root_domain;
 mod round_robin;
 mod services;
 mod special_names;
+mod zones;
 
 use super::*;
 use crate::service::{Key, Service};

@@ -11,7 +11,7 @@ use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
 use super::zone::Zone;
 use crate::service::{MAX_TTL, Service};
-use crate::tree::{DataKinds, Entry, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
+use crate::tree::{DataKinds, Entry, Extent, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -76,6 +76,9 @@ pub struct DnssecView<'a> {
 pub trait ZoneKeys: fmt::Debug {
     /// Data of the records that DNSSEC puts at the apex of a zone, such as DNSKEY; none if the zone has no keys.
     fn apex(&self, zone: &Zone) -> Vec<RData>;
+
+    /// Data of the DS records of a zone, for a zone of ours above it; none if the zone has no keys.
+    fn ds(&self, zone: &Zone) -> Vec<RData>;
 }
 
 /// Work for one answer over UDP: at most 10 ms in a tree of any size, and about 1 ms in one of 100,000 names.
@@ -171,7 +174,9 @@ impl<'a> View<'a> {
         is_too_much: impl FnMut(&'a Entry) -> bool,
     ) -> TreeLookup<'a> {
         self.dependencies.add(path.slot());
-        self.tree.services(path, wanted, self.work, is_too_much)
+        // Where a question begins with a wildcard, the name above that is the one whose zone is searched.
+        let extent = self.site.zones.of(path.name()).map_or_else(Extent::default, Zone::extent);
+        self.tree.services(path, extent, wanted, self.work, is_too_much)
     }
 
     /// See [`Tree::services`]; of several equal services only the first is returned.

@@ -2,6 +2,7 @@
 
 use super::rrset::same_name;
 use crate::service::Key;
+use crate::tree::Extent;
 use hickory_proto::rr::Name;
 
 /// The settings of one zone, ready for answering.
@@ -99,6 +100,11 @@ impl Zone {
     /// The apexes of the zones that begin right below this one, in key order: this zone ends there.
     pub fn cuts(&self) -> &[Key] {
         &self.cuts
+    }
+
+    /// The part of the tree that the zone has.
+    pub(super) fn extent(&self) -> Extent<'_> {
+        Extent { cuts: &self.cuts }
     }
 
     /// Whether another zone begins at a name of this zone or below it, so that the name exists.

@@ -200,7 +200,9 @@ fn matching(
     zone: &Name,
     ttl: u32,
 ) -> Result<Record, ProtoError> {
-    let signed = (!types.is_empty()).then_some(RecordType::RRSIG);
+    // At a zone cut nothing is signed but a DS RRset (RFC 5155 §7.1).
+    let has_signed = !types.is_empty() && types != [RecordType::NS];
+    let signed = has_signed.then_some(RecordType::RRSIG);
     let bits = bitmap::octets(types.iter().copied().chain(signed));
     nsec3_record(hash, successor(hash), &bits, zone, ttl)
 }

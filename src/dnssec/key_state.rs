@@ -1,6 +1,6 @@
 //! What the keys of a zone are used for during a period in which none of them changes its role.
 
-use crate::answer::{Zone, ZoneKeys};
+use super::raw_rdata::raw_rdata;
 use hickory_proto::rr::{RData, RecordType};
 use std::ops::Range;
 
@@ -38,13 +38,6 @@ pub(super) struct ActiveKey {
     pub(super) tag: u16,
 }
 
-/// The keys of a site with one zone.
-impl ZoneKeys for KeyState {
-    fn apex(&self, _: &Zone) -> Vec<RData> {
-        self.apex.clone()
-    }
-}
-
 impl KeyState {
     /// Whether a time lies in the period of this state. A clock that was set back leaves the period, too.
     pub fn covers(&self, now: u64) -> bool {
@@ -59,6 +52,17 @@ impl KeyState {
     /// RDATA of the records that DNSSEC puts at the apex: DNSKEY, CDS, CDNSKEY, NSEC3PARAM.
     pub fn apex(&self) -> &[RData] {
         &self.apex
+    }
+
+    /// RDATA of the DS records that the zone above has to have: what the CDS records ask for (RFC 7344 §4).
+    pub fn ds(&self) -> Vec<RData> {
+        let of_cds = |data: &RData| match data {
+            RData::Unknown { code: RecordType::CDS, rdata } => {
+                Some(raw_rdata(RecordType::DS, rdata.anything.clone()))
+            }
+            _ => None,
+        };
+        self.apex.iter().filter_map(of_cds).collect()
     }
 
     /// Whether no key is active by its own times, so that all keys are used.

@@ -114,4 +114,8 @@ impl ZoneKeys for AnswerKeys {
     fn apex(&self, zone: &Zone) -> Vec<RData> {
         self.state(zone.number()).map_or_else(Vec::new, |state| state.apex().to_vec())
     }
+
+    fn ds(&self, zone: &Zone) -> Vec<RData> {
+        self.state(zone.number()).map_or_else(Vec::new, |state| state.ds())
+    }
 }

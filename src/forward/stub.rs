@@ -6,7 +6,7 @@ use super::upstream::Upstream;
 use crate::answer::{Dependencies, Site};
 use crate::lock::lock;
 use crate::service::{Host, Service};
-use crate::tree::{DataKinds, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
+use crate::tree::{DataKinds, Extent, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use arc_swap::ArcSwapOption;
 use hickory_proto::rr::Name;
 use std::collections::{HashMap, VecDeque};
@@ -290,7 +290,7 @@ impl StubKeys {
         let mut keys = Self::default();
         let work = Work::new(MAX_WORK);
         let TreeLookup::Services(found) =
-            tree.services(&TreePath::new(root), DataKinds::HOST, &work, |_| false)
+            tree.services(&TreePath::new(root), Extent::default(), DataKinds::HOST, &work, |_| false)
         else {
             return keys;
         };

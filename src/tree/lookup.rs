@@ -6,7 +6,7 @@ use super::entry::Entry;
 use super::node::Node;
 use super::versions::VersionSlot;
 use super::work::Work;
-use crate::service::name_of;
+use crate::service::{Key, name_of};
 use hickory_proto::rr::Name;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -100,13 +100,46 @@ pub enum TreeLookup<'t> {
     TooMany,
 }
 
+/// The part of the tree in which a look-up finds services.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent<'z> {
+    /// Names in key order, none below another: the extent ends there.
+    pub cuts: &'z [Key],
+}
+
+impl<'z> Extent<'z> {
+    /// The part of it at and below the node that labels lead to, root first.
+    fn at(self, labels: &[&[u8]]) -> Self {
+        if self.cuts.is_empty() {
+            return self;
+        }
+        labels.iter().enumerate().fold(self, |extent, (depth, label)| extent.below(depth, label))
+    }
+
+    /// The part of it at and below the child with a label of a node that so many labels lead to.
+    fn below(self, depth: usize, label: &[u8]) -> Self {
+        if self.cuts.is_empty() {
+            return self;
+        }
+        let before = self.cuts.partition_point(|cut| cut.labels().nth(depth) < Some(label));
+        let (_, cuts) = self.cuts.split_at(before);
+        let here = cuts.partition_point(|cut| cut.labels().nth(depth) == Some(label));
+        Self { cuts: &cuts[..here] }
+    }
+
+    /// Whether it ends at the node that so many labels lead to, whose part this is.
+    fn ends_at(self, depth: usize) -> bool {
+        self.cuts.first().is_some_and(|cut| cut.labels().count() == depth)
+    }
+}
+
 impl Tree {
     /// The node of a name; wildcards are labels like any other.
     pub fn exact(&self, path: &TreePath) -> Option<&Arc<Node>> {
         self.node(path.name.iter().rev())
     }
 
-    /// The services at a name and below it that have data of a wanted kind.
+    /// The services at a name and below it, in an extent, that have data of a wanted kind.
     ///
     /// A label `*` or `any` matches every label, and keys with more labels than the question match too. Labels up to the
     /// first wildcard, or all labels of a name without wildcards, are followed whatever they are; below, labels that begin
@@ -118,6 +151,7 @@ impl Tree {
     pub fn services<'t>(
         &'t self,
         path: &TreePath,
+        extent: Extent<'_>,
         wanted: DataKinds,
         work: &Work,
         mut is_too_much: impl FnMut(&'t Entry) -> bool,
@@ -145,7 +179,8 @@ impl Tree {
         };
         // Wildcards below a leaf mean the leaf, as in SkyDNS: `*.leaf` is answered with `leaf`.
         let pattern = if node.is_leaf() { &[] } else { pattern };
-        match search.descend(node, &mut walked, pattern) {
+        let extent = extent.at(&walked);
+        match search.descend(node, &mut walked, pattern, extent) {
             ControlFlow::Continue(()) => TreeLookup::Services(search.found),
             ControlFlow::Break(()) => TreeLookup::TooMany,
         }
@@ -194,28 +229,43 @@ struct Search<'t, 'f> {
 
 impl<'t> Search<'t, '_> {
     /// Searches a node that the labels in `walked` lead to, and the subtree below it for what `pattern` matches.
-    fn descend(&mut self, node: &'t Node, walked: &mut Vec<&'t [u8]>, pattern: &[&[u8]]) -> ControlFlow<()> {
+    fn descend(
+        &mut self,
+        node: &'t Node,
+        walked: &mut Vec<&'t [u8]>,
+        pattern: &[&[u8]],
+        extent: Extent<'_>,
+    ) -> ControlFlow<()> {
         if !node.visible().meets(self.wanted) {
             return ControlFlow::Continue(());
         }
         let Some((first, rest)) = pattern.split_first() else {
             node.entries().try_for_each(|entry| self.take(entry, walked))?;
-            return node.for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, &[]));
+            return node
+                .for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, &[], extent));
         };
         if is_wildcard(first) {
-            return node.for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, rest));
+            return node
+                .for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, rest, extent));
         }
-        node.child(first).map_or(ControlFlow::Continue(()), |child| self.enter(child, walked, rest))
+        node.child(first).map_or(ControlFlow::Continue(()), |child| self.enter(child, walked, rest, extent))
     }
 
-    /// Searches a child, unless it is hidden.
-    fn enter(&mut self, child: &'t Node, walked: &mut Vec<&'t [u8]>, pattern: &[&[u8]]) -> ControlFlow<()> {
+    /// Searches a child of a node with an extent, unless it is hidden or the extent ends there.
+    fn enter(
+        &mut self,
+        child: &'t Node,
+        walked: &mut Vec<&'t [u8]>,
+        pattern: &[&[u8]],
+        extent: Extent<'_>,
+    ) -> ControlFlow<()> {
         self.work.charge(1)?;
-        if child.is_hidden() {
+        let extent = extent.below(walked.len(), child.label());
+        if child.is_hidden() || extent.ends_at(walked.len() + 1) {
             return ControlFlow::Continue(());
         }
         walked.push(child.label());
-        let flow = self.descend(child, walked, pattern);
+        let flow = self.descend(child, walked, pattern, extent);
         walked.pop();
         flow
     }

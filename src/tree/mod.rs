@@ -22,7 +22,7 @@ mod work;
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
 pub use layered_entries::LayeredEntry;
-pub use lookup::{MatchedService, TreeLookup, TreePath};
+pub use lookup::{Extent, MatchedService, TreeLookup, TreePath};
 pub use node::Node;
 pub use versions::{VersionSlot, Versions};
 pub use work::Work;

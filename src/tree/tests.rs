@@ -24,7 +24,7 @@ fn at(port: u16) -> Entry {
 
 fn ports(tree: &Tree, name: &str) -> Option<Vec<u16>> {
     let path = TreePath::new(&Name::from_str(name).expect("a name"));
-    match tree.services(&path, DataKinds::HOST, &Work::new(u32::MAX), |_| false) {
+    match tree.services(&path, Extent::default(), DataKinds::HOST, &Work::new(u32::MAX), |_| false) {
         TreeLookup::NoName => None,
         TreeLookup::Services(found) => Some(found.iter().map(|service| service.entry.service.port).collect()),
         TreeLookup::TooMany => panic!("too many"),

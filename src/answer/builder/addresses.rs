@@ -103,6 +103,9 @@ impl<'a> AnswerBuilder<'a> {
         while cnames.len() <= MAX_CNAME_CHAIN {
             let path = TreePath::literal(view.site.resolve_local(&owner));
             let zone = view.site.zone_of(&owner);
+            if zone.lacks_keys {
+                return Vec::new();
+            }
             if !view.site.owns(&owner) && !view.exists(&owner, &path) {
                 let addresses = self.external_addresses(&owner, Family::Both.external_type());
                 return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };

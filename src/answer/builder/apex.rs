@@ -3,6 +3,8 @@
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
 use crate::answer::name_servers::name_servers;
+use crate::answer::outcome::Outcome;
+use crate::answer::zone::Zone;
 use hickory_proto::rr::rdata::NS;
 use hickory_proto::rr::{RData, Record, RecordType};
 
@@ -31,6 +33,19 @@ impl AnswerBuilder<'_> {
             }
         }
         records
+    }
+
+    /// The outcome of the question for the DS records of a zone that begins below this one. An answer that there are none proves
+    /// a zone cut without them (RFC 5155 §8.9).
+    pub(in crate::answer) fn answer_ds(mut self, below: &Zone) -> Outcome {
+        let data = self.view.dnssec.map_or_else(Vec::new, |dnssec| dnssec.keys.ds(below));
+        let ttl = self.view.capped(self.zone.ttl);
+        let record = |data| Record::from_rdata(self.owner.clone(), ttl, data);
+        let records: Vec<_> = data.into_iter().map(record).collect();
+        if records.is_empty() {
+            self.end_at_cut();
+        }
+        self.finish(Some(records))
     }
 
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).

@@ -49,6 +49,10 @@ impl AnswerBuilder<'_> {
 
     /// The answer section of the owner, which a CNAME led to.
     fn section_of_target(&mut self, path: &TreePath) -> Vec<Record> {
+        if self.zone.lacks_keys {
+            self.collected.lacks_keys = true;
+            return Vec::new();
+        }
         self.section(path).unwrap_or_else(|| {
             self.end_without_name();
             Vec::new()

@@ -11,6 +11,7 @@ mod service_records;
 
 use super::arrange::arrange;
 use super::externals::Lookup;
+use super::lacks_keys;
 use super::outcome::{Answer, Denial, Ede, Outcome};
 use super::rrset::same_name;
 use super::select;
@@ -62,6 +63,8 @@ struct Collected {
     failed: bool,
     /// Whether the answer can be sent without that result.
     is_known: bool,
+    /// Whether the answer leads to a zone whose keys cannot be used.
+    lacks_keys: bool,
 }
 
 impl<'a> AnswerBuilder<'a> {
@@ -171,6 +174,9 @@ impl<'a> AnswerBuilder<'a> {
         }
         if self.view.work.is_spent() {
             return Outcome::Answered(Answer::too_costly());
+        }
+        if self.collected.lacks_keys {
+            return Outcome::Answered(lacks_keys());
         }
         if !self.collected.lookups.is_empty() && !self.too_large {
             return Outcome::Lookup(self.collected.lookups);

@@ -52,6 +52,15 @@ impl AnswerBuilder<'_> {
         Vec::new()
     }
 
+    /// Ends an answer at a zone cut that has no DS records.
+    pub(super) fn end_at_cut(&mut self) {
+        self.collected.ending = Some(Ending::default());
+        if self.view.wants_dnssec(self.zone) {
+            let missing = Missing::Data(vec![RecordType::NS]);
+            self.collected.denial = Some(Denial { name: self.owner.clone(), missing });
+        }
+    }
+
     /// See [`View::types_at`](crate::answer::View); too much work for the types is too much for the answer.
     pub(super) fn types_at(&self, path: &TreePath) -> Vec<RecordType> {
         self.view.types_at(self.owner_at(path), gather_types).unwrap_or_else(|| {

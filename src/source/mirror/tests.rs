@@ -3,7 +3,7 @@ use crate::service::{KeyTarget, Service};
 use crate::source::event::Change;
 use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
 use crate::source::state::{ServedFrom, SourceState};
-use crate::tree::{DataKinds, Entry, TreeLookup, TreePath, Work};
+use crate::tree::{DataKinds, Entry, Extent, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
 use std::time::SystemTime;
 
@@ -36,7 +36,7 @@ fn listing(mirror: &mut Mirror, id: SourceId, changes: Vec<Change>) {
 fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
     let published = mirror.handle().published();
     let path = TreePath::new(&Name::from_ascii(name).expect("a name"));
-    match published.tree.services(&path, DataKinds::ALL, &Work::new(u32::MAX), |_| false) {
+    match published.tree.services(&path, Extent::default(), DataKinds::ALL, &Work::new(u32::MAX), |_| false) {
         TreeLookup::Services(found) => found.iter().map(|m| format!("{:?}", m.entry.service.host)).collect(),
         _ => Vec::new(),
     }
