@@ -12,7 +12,7 @@ use ring::signature::{
     Ed25519KeyPair,
 };
 use skydns::answer::{
-    self, Dependencies, DnssecView, Externals, Freshness, Outcome, TypeCache, View, WORK_OF_ANSWER, Zone,
+    self, Dependencies, DnssecView, Externals, Outcome, SiteFreshness, TypeCache, View, WORK_OF_ANSWER, Zone,
     answer,
 };
 use skydns::dnssec::{
@@ -124,7 +124,7 @@ impl Site {
             site: &self.served,
             tree: &self.tree,
             dependencies: &Dependencies::default(),
-            freshness: Freshness::Current,
+            freshness: &SiteFreshness::default(),
             now: NOW,
             seed: 1,
             externals: &Externals::new(),

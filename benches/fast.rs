@@ -7,7 +7,9 @@
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
-use skydns::answer::{self, Dependencies, Externals, Freshness, Outcome, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{
+    self, Dependencies, Externals, Outcome, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
+};
 use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -68,7 +70,7 @@ impl Site {
             site: &self.served,
             tree: &self.tree,
             dependencies: &dependencies,
-            freshness: Freshness::Current,
+            freshness: &SiteFreshness::default(),
             now: 1,
             seed: 1,
             externals: &Externals::new(),
@@ -100,7 +102,7 @@ impl Site {
         };
         let hint = CacheHint {
             validity,
-            freshness: Freshness::Current,
+            freshness: SiteFreshness::default(),
             shared_authority: None,
             max_reply: MAX_UDP_REPLY,
             note: (),

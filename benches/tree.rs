@@ -6,7 +6,9 @@
 
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{
+    Dependencies, Externals, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
+};
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
 use skydns::tree::{DataKinds, Entry, Extent, Layer, Tree, TreeLookup, TreePath, Work};
 use std::collections::{BTreeMap, HashMap};
@@ -166,7 +168,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         site: &site,
         tree,
         dependencies: &dependencies,
-        freshness: Freshness::Current,
+        freshness: &SiteFreshness::default(),
         now: 1,
         seed: 7,
         externals: &externals,

@@ -17,7 +17,7 @@
 //! ```
 //! use hickory_proto::op::Query;
 //! use hickory_proto::rr::{Name, RecordType};
-//! use skydns::answer::{Externals, Freshness, Dependencies, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
+//! use skydns::answer::{Externals, SiteFreshness, Dependencies, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 //! use skydns::service::{Key, Service};
 //! use skydns::tree::{Entry, Layer, Tree, Work};
 //! use std::str::FromStr;
@@ -32,7 +32,7 @@
 //!     site: &Arc::new(Site::new(Zone::new(&Name::from_str("skydns.local.")?))),
 //!     tree: &tree,
 //!     dependencies: &Dependencies::default(),
-//!     freshness: Freshness::Current,
+//!     freshness: &SiteFreshness::default(),
 //!     now: 1_700_000_000,
 //!     seed: 0,
 //!     externals: &Externals::new(),

@@ -5,8 +5,8 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
 use skydns::answer::{
-    Answer, Dependencies, ExternalReply, Externals, Flatten, Freshness, Lookup, Outcome, Site, View, Zone,
-    answer,
+    Answer, Dependencies, ExternalReply, Externals, Flatten, Lookup, Outcome, Site, SiteFreshness, View,
+    Zone, answer,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -403,7 +403,7 @@ fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Answer 
             site,
             tree,
             dependencies: &Dependencies::default(),
-            freshness: Freshness::Current,
+            freshness: &SiteFreshness::default(),
             now: 1_000,
             seed: 1,
             externals: &externals,

@@ -5,7 +5,7 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use libfuzzer_sys::fuzz_target;
-use skydns::answer::{Dependencies, Externals, Freshness, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
@@ -40,7 +40,7 @@ fuzz_target!(|packet: &[u8]| {
         site,
         tree,
         dependencies: &Dependencies::default(),
-        freshness: Freshness::Current,
+        freshness: &SiteFreshness::default(),
         now: 1,
         seed: 1,
         externals: &externals,

@@ -84,6 +84,7 @@ pub(super) struct SettingsFollower {
     listening: Vec<SocketAddr>,
     upstreams: Upstreams,
     store_notices: StoreNotices,
+    publisher: Arc<Publisher>,
     notes: FollowerNotes,
 }
 
@@ -115,6 +116,7 @@ impl SettingsFollower {
             listening: Vec::new(),
             upstreams: Upstreams::default(),
             store_notices: StoreNotices::new(Arc::clone(publisher), notes.status.clone()),
+            publisher: Arc::clone(publisher),
             notes,
         };
         follower.stored = follower.status.borrow_and_update().config();
@@ -305,6 +307,7 @@ impl SettingsFollower {
             }
         }
         if *present != config {
+            self.publisher.set_site(&config.site);
             self.config.store(Arc::new(config));
         }
         if has_changed {

@@ -85,7 +85,7 @@ impl StoreNotices {
         let versions = published.tree.versions().map_or(0, |versions| Arc::as_ptr(versions).addr());
         let tree = Some((versions, published.tree.version()));
         // Before the store was read, nothing is known of what it lacks.
-        if self.looked_at == tree || published.freshness == Freshness::Incomplete {
+        if self.looked_at == tree || published.freshness.outside() == Freshness::Incomplete {
             return;
         }
         if self.tell_unserved(published.unserved(&config.site), config, keyspace, now) {

@@ -13,6 +13,7 @@ mod builder;
 mod chaos;
 mod externals;
 mod flatten;
+mod freshness;
 mod local_denial;
 mod name_servers;
 mod outcome;
@@ -32,13 +33,14 @@ mod zones;
 
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
+pub use freshness::{Freshness, SiteFreshness};
 pub use outcome::{Answer, Denial, Ede, Missing, Outcome};
 pub use rng::Rng;
 pub use rrset::{has_free_order, in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
 pub use site::{Identity, Site};
 pub use type_cache::TypeCache;
-pub use view::{Dependencies, DnssecView, Freshness, View, WORK_OF_ANSWER, ZoneKeys};
+pub use view::{Dependencies, DnssecView, View, WORK_OF_ANSWER, ZoneKeys};
 pub use zone::Zone;
 pub use zones::Zones;
 

@@ -3,9 +3,10 @@
 //! A service here is one name in a reverse zone that belongs to others. So names without a service are forwarded; but
 //! those above a service exist (RFC 8020), whatever upstreams say of them.
 
+use super::freshness::Freshness;
 use super::local_denial::{deny, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
-use super::view::{Freshness, View};
+use super::view::View;
 use super::zone::Zone;
 use crate::service::Host;
 use crate::tree::{DataKinds, Node, TreePath, Work};
@@ -50,7 +51,7 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
         return Some(Outcome::Answered(no_data(name, view)));
     }
     let exists = node.is_some_and(leads_to_pointers);
-    let may_be_missing = view.freshness == Freshness::Incomplete && reverse.may_be_of_site(view);
+    let may_be_missing = view.freshness.outside() == Freshness::Incomplete && reverse.may_be_of_site(view);
     if may_be_missing && !is_of_zone_cuts(query.query_type()) {
         return Some(Outcome::Answered(not_ready()));
     }
@@ -92,14 +93,17 @@ fn with_pointers(owner: &Name, pointers: &Pointers<'_>, view: &View<'_>) -> Answ
     }
     let data = pointers.targets.iter().map(|target| RData::PTR(PTR((*target).clone())));
     let answers = data.map(|data| Record::from_rdata(owner.clone(), pointers.ttl, data)).collect();
-    let stale =
-        (view.freshness == Freshness::Stale).then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
+    let stale = (view.freshness.outside() == Freshness::Stale)
+        .then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
     Answer { authoritative: false, answers, ede: stale, ..Answer::empty(ResponseCode::NoError) }
 }
 
 /// NODATA. The SOA is that of the name alone, so that it says nothing about other names of the reverse zone.
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    let denial = deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zones.first().min_ttl));
+    let denial = deny(ResponseCode::NoError, name.clone(), {
+        let zone = view.site.zone_of(name);
+        view.capped(zone.min_ttl, zone)
+    });
     Answer { authoritative: false, ..denial }
 }
 

@@ -5,9 +5,10 @@
 //! from upstream, since the zones are those of others.
 
 use super::builder::AnswerBuilder;
+use super::freshness::Freshness;
 use super::local_denial::{deny, has_few_labels, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
-use super::view::{Freshness, View};
+use super::view::View;
 use crate::tree::{DataKinds, TreePath};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -23,7 +24,8 @@ pub(super) fn answer_in_root(query: &Query, tree_name: &Name, view: &View<'_>) -
         return (!is_of_zone_cuts(rtype)).then(|| answer_from_tree(query, &path, view)).filter(has_data);
     }
     if !view.exists(query.name(), &path) {
-        return (view.freshness == Freshness::Incomplete).then(|| while_unknown(query, view));
+        return (view.freshness_of(view.site.zones.of(query.name())) == Freshness::Incomplete)
+            .then(|| while_unknown(query, view));
     }
     if is_of_zone_cuts(rtype) {
         return Some(existing(view, || no_data(tree_name, view)));
@@ -56,7 +58,8 @@ fn existing(view: &View<'_>, otherwise: impl FnOnce() -> Answer) -> Outcome {
 }
 
 fn no_data(name: &Name, view: &View<'_>) -> Answer {
-    deny(ResponseCode::NoError, name.clone(), view.capped(view.site.zone_of(name).min_ttl))
+    let zone = view.site.zone_of(name);
+    deny(ResponseCode::NoError, name.clone(), view.capped(zone.min_ttl, zone))
 }
 
 /// Whether an outcome is anything but NODATA, or the failure in its place before the store is read.

@@ -49,7 +49,7 @@ impl SiteFixture {
             site: &Arc::new(self.served.clone()),
             tree: &self.tree,
             dependencies: &Dependencies::default(),
-            freshness: self.freshness,
+            freshness: &self.freshness.into(),
             now: 1_000,
             seed: self.seed,
             externals: &self.externals,

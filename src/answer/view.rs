@@ -4,6 +4,7 @@
 //! true. So nothing else in this module reads the tree.
 
 use super::externals::{External, Externals, Lookup, reply_without_upstreams};
+use super::freshness::{Freshness, SiteFreshness};
 use super::outcome::Missing;
 use super::rrset::same_name;
 use super::select;
@@ -30,7 +31,7 @@ pub struct View<'a> {
     /// Collects what the answer depends on.
     pub dependencies: &'a Dependencies,
     /// How far the tree can be trusted.
-    pub freshness: Freshness,
+    pub freshness: &'a SiteFreshness,
     /// Seconds of the clock by which leases end.
     pub now: u64,
     /// Any number; equal numbers give equal random choices and orders of records.
@@ -45,18 +46,6 @@ pub struct View<'a> {
     pub forwards: bool,
     /// The settings of DNSSEC; `None` if they do not matter to the answer.
     pub dnssec: Option<DnssecView<'a>>,
-}
-
-/// How far the tree can be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Freshness {
-    /// Every source has been read, and reports changes.
-    #[default]
-    Current,
-    /// Every source has been read, but one cannot be reached now.
-    Stale,
-    /// A source was never read: what is missing may exist.
-    Incomplete,
 }
 
 /// The inputs of an answer that DNSSEC adds.
@@ -130,12 +119,17 @@ impl<'a> View<'a> {
             // Each different TTL takes a signature of its own.
             if self.wants_dnssec(zone) { rounded_down(left) } else { left }
         });
-        self.capped(own.into_iter().chain(lease).min().unwrap_or(zone.ttl))
+        self.capped(own.into_iter().chain(lease).min().unwrap_or(zone.ttl), zone)
     }
 
-    /// A TTL, or the longest one that the freshness of the tree allows.
-    pub(super) fn capped(&self, ttl: u32) -> u32 {
-        if self.freshness == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
+    /// A TTL, or the longest one that the freshness of a zone allows.
+    pub(super) fn capped(&self, ttl: u32, zone: &Zone) -> u32 {
+        if self.freshness.of(zone) == Freshness::Current { ttl } else { ttl.min(STALE_TTL) }
+    }
+
+    /// How far the names of a zone can be trusted; without a zone, those outside of all zones.
+    pub(super) fn freshness_of(&self, zone: Option<&Zone>) -> Freshness {
+        zone.map_or(self.freshness.outside(), |zone| self.freshness.of(zone))
     }
 }
 
@@ -301,10 +295,11 @@ impl<'a> View<'a> {
         self.work.charge(path.cost()).is_continue().then(|| self.tree.exact(path)).flatten()
     }
 
-    /// See [`Tree::serial`].
-    pub(super) fn serial(&self) -> u32 {
+    /// See [`Tree::serial_of`]. The answer depends on the serial of the whole tree, which is never less: a change elsewhere
+    /// costs its reply once a second.
+    pub(super) fn serial(&self, zone: &Zone) -> u32 {
         self.dependencies.serial.set(true);
-        Tree::serial(self.tree)
+        self.tree.serial_of(zone.apex())
     }
 }
 

@@ -10,6 +10,8 @@ use hickory_proto::rr::Name;
 pub struct Zone {
     /// The apex, absolute, in lower case.
     domain: Name,
+    /// The apex as a key.
+    apex: Key,
     /// `local.dns.<domain>`.
     local_name: Name,
     /// `dns.<domain>`.
@@ -51,6 +53,7 @@ impl Zone {
             dns_name: below(&["dns"]),
             ns_name: below(&["ns", "dns"]),
             hostmaster: below(&["hostmaster"]),
+            apex: Key::from_name(&domain),
             domain,
             local: None,
             ttl: 3600,
@@ -65,6 +68,11 @@ impl Zone {
     /// The apex, absolute, in lower case.
     pub fn domain(&self) -> &Name {
         &self.domain
+    }
+
+    /// The apex as a key.
+    pub fn apex(&self) -> &Key {
+        &self.apex
     }
 
     /// `dns.<domain>`, below which SkyDNS keeps its own data.
@@ -103,7 +111,7 @@ impl Zone {
     }
 
     /// The part of the tree that the zone has.
-    pub(super) fn extent(&self) -> Extent<'_> {
+    pub fn extent(&self) -> Extent<'_> {
         Extent { cuts: &self.cuts }
     }
 

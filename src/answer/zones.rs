@@ -43,7 +43,7 @@ impl Zones {
     fn set_cuts(&mut self) {
         let parent = |zone: &Zone| self.parent_of(zone).map(|parent| parent.number);
         let parents: Vec<_> = self.zones.iter().map(parent).collect();
-        let apexes: Vec<_> = self.zones.iter().map(|zone| Key::from_name(zone.domain())).collect();
+        let apexes: Vec<_> = self.zones.iter().map(|zone| zone.apex().clone()).collect();
         for (number, zone) in self.zones.iter_mut().enumerate() {
             let is_below = |(_, parent): &(&Key, &Option<usize>)| **parent == Some(number);
             let below = apexes.iter().zip(&parents).filter(is_below);

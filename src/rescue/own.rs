@@ -207,7 +207,7 @@ impl OwnNames {
                 site: &config.site,
                 tree: &published.tree,
                 dependencies: &Dependencies::default(),
-                freshness: published.freshness,
+                freshness: &published.freshness,
                 now: steady_time(),
                 seed,
                 externals,

@@ -4,7 +4,7 @@ use super::client_policy::AllowedClients;
 use super::datagrams::{BATCH, Batch, PeerAddress};
 use super::handler::Handler;
 use super::origin::Origin;
-use crate::answer::Freshness;
+use crate::answer::SiteFreshness;
 use crate::clock::unix_time;
 use crate::config::{Config, ForwardConfig};
 use crate::metrics::ReplyStats;
@@ -36,7 +36,7 @@ pub(super) struct FastPath {
 struct Settings {
     config: Arc<Config>,
     forward: Arc<ForwardConfig>,
-    freshness: Freshness,
+    freshness: SiteFreshness,
     versions: Option<Arc<Versions>>,
 }
 
@@ -141,7 +141,7 @@ impl Settings {
         Self {
             config: handler.config.load_full(),
             forward: handler.forwarder.config(),
-            freshness: published.freshness,
+            freshness: published.freshness.clone(),
             versions: published.tree.versions().cloned(),
         }
     }

@@ -5,6 +5,7 @@
 
 use super::refusals::Refusals;
 use super::state::{Published, Status};
+use crate::answer::Site;
 use crate::lock::lock;
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +20,8 @@ pub struct Publisher {
     published: Arc<ArcSwap<Published>>,
     refusals: ArcSwap<Refusals>,
     status: watch::Sender<Status>,
+    /// What the site serves, for the mirrors.
+    site: watch::Sender<Option<Arc<Site>>>,
     /// Held while a state is published or a mirror is promoted, so that the parts of two mirrors never mix.
     numbers: Mutex<MirrorNumbers>,
 }
@@ -39,6 +42,7 @@ impl Publisher {
             published: Arc::default(),
             refusals: ArcSwap::default(),
             status: watch::Sender::new(Status::default()),
+            site: watch::Sender::new(None),
             numbers: Mutex::default(),
         })
     }
@@ -56,6 +60,15 @@ impl Publisher {
     /// The condition of the sources and the configuration that they hold, now and in the future.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// Tells the mirrors what the site serves: they keep serials and freshness by zone. Before that all names are as one.
+    pub fn set_site(&self, site: &Arc<Site>) {
+        self.site.send_if_modified(|present| {
+            let is_news = present.as_ref().is_none_or(|present| !Arc::ptr_eq(present, site));
+            *present = Some(Arc::clone(site));
+            is_news
+        });
     }
 
     /// The writing end for one more mirror. The first mirror is visible at once, another when it is
@@ -103,6 +116,11 @@ pub(super) struct MirrorWriter {
 }
 
 impl MirrorWriter {
+    /// What the site serves, now and in the future.
+    pub(super) fn site(&self) -> watch::Receiver<Option<Arc<Site>>> {
+        self.publisher.site.subscribe()
+    }
+
     /// The reading end of this mirror.
     pub(super) fn handle(&self) -> MirrorHandle {
         MirrorHandle {

@@ -1,7 +1,7 @@
 //! What the mirror publishes: the state that readers see, and the condition of each source.
 
 use super::id::SourceId;
-use crate::answer::{Freshness, TypeCache};
+use crate::answer::{SiteFreshness, TypeCache};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct Published {
     /// The services.
     pub tree: Tree,
     /// How far answers from the tree can be trusted.
-    pub freshness: Freshness,
+    pub freshness: SiteFreshness,
     /// Which types names of this tree have, as far as answers asked; filled by readers, empty in each new state.
     pub type_cache: Arc<TypeCache>,
 }

@@ -2,7 +2,7 @@
 
 use super::Tree;
 use super::data_kinds::DataKinds;
-use super::entry::Entry;
+use super::entry::{Entry, Layer};
 use super::node::Node;
 use super::versions::VersionSlot;
 use super::work::Work;
@@ -137,6 +137,26 @@ impl Tree {
     /// The node of a name; wildcards are labels like any other.
     pub fn exact(&self, path: &TreePath) -> Option<&Arc<Node>> {
         self.node(path.name.iter().rev())
+    }
+
+    /// Whether a layer has an entry at a name or below it in an extent, hidden names included.
+    pub fn has_layer_below(&self, apex: &Key, extent: Extent<'_>, layer: Layer) -> bool {
+        fn has<'t>(node: &'t Node, depth: usize, extent: Extent<'_>, layer: Layer) -> ControlFlow<()> {
+            if !node.entries_of(layer).is_empty() {
+                return ControlFlow::Break(());
+            }
+            node.for_each_child(&mut |child: &'t Arc<Node>| {
+                let extent = extent.below(depth, child.label());
+                if extent.ends_at(depth + 1) {
+                    ControlFlow::Continue(())
+                } else {
+                    has(child, depth + 1, extent, layer)
+                }
+            })
+        }
+        let labels: Vec<_> = apex.labels().collect();
+        let node = self.node(labels.iter().copied());
+        node.is_some_and(|node| has(node, labels.len(), extent.at(&labels), layer).is_break())
     }
 
     /// The services at a name and below it, in an extent, that have data of a wanted kind.

@@ -16,6 +16,7 @@ mod label;
 mod layered_entries;
 mod lookup;
 mod node;
+mod serials;
 mod versions;
 mod work;
 
@@ -28,6 +29,7 @@ pub use versions::{VersionSlot, Versions};
 pub use work::Work;
 
 use crate::service::Key;
+use serials::Serials;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ use std::sync::Arc;
 pub struct Tree {
     root: Arc<Node>,
     names: usize,
-    serial: u32,
+    serials: Serials,
     versions: Option<Arc<Versions>>,
     version: u64,
 }
@@ -122,18 +124,39 @@ impl Tree {
         self.names
     }
 
-    /// Unix time of the last change of data: the serial of the zone's SOA.
+    /// Unix time of the last change of data.
     pub fn serial(&self) -> u32 {
-        self.serial
+        self.serials.latest()
     }
 
-    /// Sets the time of the last change of data, in seconds of Unix time. An earlier time than before is ignored: secondaries
-    /// and caches take a serial that goes back for an old one (RFC 1982).
+    /// Unix time of the last change of the data of a zone, the serial of its SOA: that of the tree if the zone was not
+    /// [set](Self::set_zones).
+    pub fn serial_of(&self, apex: &Key) -> u32 {
+        self.serials.of(apex)
+    }
+
+    /// Sets the apexes of the zones whose serials are told apart.
+    pub fn set_zones<'k>(&mut self, apexes: impl Iterator<Item = &'k Key> + Clone) {
+        self.serials.set_zones(apexes);
+    }
+
+    /// Sets the time of the last change of all zones, in seconds of Unix time. An earlier time than before is ignored:
+    /// secondaries and caches take a serial that goes back for an old one (RFC 1982).
     pub fn set_serial(&mut self, serial: u32) {
-        if serial > self.serial {
-            self.serial = serial;
-            self.version = self.versions.as_ref().map_or(0, |versions| versions.tick());
+        if self.serials.raise_all(serial) {
+            self.tick();
         }
+    }
+
+    /// Sets the time of the last change of the zone that a key is in; see [`set_serial`](Self::set_serial).
+    pub fn set_serial_of(&mut self, key: &Key, serial: u32) {
+        if self.serials.raise(key, serial) {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.version = self.versions.as_ref().map_or(0, |versions| versions.tick());
     }
 
     /// The node that labels lead to, root first, whether or not it has a service.

@@ -7,7 +7,7 @@
 use super::CachedReply;
 use super::cached_reply::{NotSent, Served, Validity};
 use super::question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
-use crate::answer::{Freshness, Rng, SharedAuthority};
+use crate::answer::{Rng, SharedAuthority, SiteFreshness};
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct CacheHint<T> {
     pub validity: Validity,
     /// The freshness of the tree that the reply was made from. The cache does not look at it: its owner clears the cache
     /// whenever the freshness changes.
-    pub freshness: Freshness,
+    pub freshness: SiteFreshness,
     /// The beginning of the authority section, if the reply shares it with others.
     pub shared_authority: Option<Arc<SharedAuthority>>,
     /// The most octets that the client of this reply is sent over UDP.
@@ -273,7 +273,7 @@ mod tests {
         let reply = [query.clone(), vec![0; octets]].concat();
         let hint = CacheHint {
             validity,
-            freshness: Freshness::Current,
+            freshness: SiteFreshness::default(),
             shared_authority: None,
             max_reply: 4_096,
             note: number,

@@ -39,7 +39,7 @@ impl AnswerBuilder<'_> {
     /// a zone cut without them (RFC 5155 §8.9).
     pub(in crate::answer) fn answer_ds(mut self, below: &Zone) -> Outcome {
         let data = self.view.dnssec.map_or_else(Vec::new, |dnssec| dnssec.keys.ds(below));
-        let ttl = self.view.capped(self.zone.ttl);
+        let ttl = self.view.capped(self.zone.ttl, self.zone);
         let record = |data| Record::from_rdata(self.owner.clone(), ttl, data);
         let records: Vec<_> = data.into_iter().map(record).collect();
         if records.is_empty() {
@@ -51,7 +51,7 @@ impl AnswerBuilder<'_> {
     /// The records of a type that DNSSEC puts at the apex (RFC 4035 §2.1, RFC 5155 §4, RFC 7344 §4).
     pub(super) fn apex_dnssec(&self, rtype: RecordType) -> Vec<Record> {
         let data = self.view.dnssec.map_or_else(Vec::new, |dnssec| dnssec.keys.apex(self.zone));
-        let ttl = self.view.capped(self.zone.ttl);
+        let ttl = self.view.capped(self.zone.ttl, self.zone);
         let of_type = data.into_iter().filter(|data| data.record_type() == rtype);
         of_type.map(|data| Record::from_rdata(self.owner.clone(), ttl, data)).collect()
     }

@@ -11,12 +11,13 @@ mod service_records;
 
 use super::arrange::arrange;
 use super::externals::Lookup;
+use super::freshness::Freshness;
 use super::lacks_keys;
 use super::outcome::{Answer, Denial, Ede, Outcome};
 use super::rrset::same_name;
 use super::select;
 use super::side_lookups::SideLookups;
-use super::view::{Freshness, NameInZone, View};
+use super::view::{NameInZone, View};
 use super::zone::Zone;
 use crate::service::Service;
 use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath};
@@ -203,7 +204,7 @@ impl<'a> AnswerBuilder<'a> {
             for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
                 record.ttl = record.ttl.min(INCOMPLETE_TTL);
             }
-        } else if view.freshness == Freshness::Stale {
+        } else if view.freshness.of(self.zone) == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
         } else if view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));

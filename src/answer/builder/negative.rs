@@ -2,10 +2,10 @@
 
 use super::{AnswerBuilder, Collected, in_query_case};
 use crate::answer::externals::ExternalReply;
+use crate::answer::freshness::Freshness;
 use crate::answer::local_denial::not_ready;
 use crate::answer::outcome::{Answer, Denial, Ede, Missing};
 use crate::answer::side_lookups::gather_types;
-use crate::answer::view::Freshness;
 use crate::tree::TreePath;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;
@@ -81,7 +81,7 @@ impl AnswerBuilder<'_> {
 
     /// The answer if the name or the type in the question does not exist: maybe with CNAMEs that lead to no data.
     pub(super) fn finish_negative(mut self, mut answer: Answer, ending: Ending) -> Answer {
-        if self.view.freshness == Freshness::Incomplete && !ending.is_outside {
+        if self.view.freshness.of(self.zone) == Freshness::Incomplete && !ending.is_outside {
             return not_ready();
         }
         answer.rcode = ending.rcode;
@@ -100,7 +100,7 @@ impl AnswerBuilder<'_> {
         let soa = SOA::new(
             zone.ns_name().clone(),
             zone.hostmaster.clone(),
-            self.view.serial(),
+            self.view.serial(zone),
             SOA_REFRESH,
             SOA_RETRY,
             SOA_EXPIRE,
@@ -110,7 +110,7 @@ impl AnswerBuilder<'_> {
         let owner =
             if zone.is_root() { &self.owner } else { in_query_case(self.query.name(), zone.domain()) };
         let owner = owner.clone();
-        Record::from_rdata(owner, self.view.capped(ttl), RData::SOA(soa))
+        Record::from_rdata(owner, self.view.capped(ttl, zone), RData::SOA(soa))
     }
 }
 

@@ -5,6 +5,7 @@ mod fixture;
 use super::super::handler::Handled;
 use super::super::origin::{Origin, Way};
 use super::*;
+use crate::answer::Freshness;
 use crate::dnssec::DenialKind;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease};

@@ -110,7 +110,7 @@ impl<'a> AnswerInputs<'a> {
             site: &self.config.site,
             tree: &self.published.tree,
             dependencies: &self.dependencies,
-            freshness: self.published.freshness,
+            freshness: &self.published.freshness,
             now: steady_time(),
             seed: self.seed,
             externals,
@@ -150,7 +150,7 @@ impl<'a> AnswerInputs<'a> {
         client: ClientClass,
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
-        let (freshness, rotates) = (self.published.freshness, self.config.site.round_robin);
+        let (freshness, rotates) = (self.published.freshness.clone(), self.config.site.round_robin);
         let validity = Validity { rotates, ..self.validity(until)? };
         Some(CacheHint { validity, freshness, shared_authority, max_reply: client.max_udp_reply(), note })
     }
@@ -162,7 +162,7 @@ impl<'a> AnswerInputs<'a> {
         client: ClientClass,
         note: ReplyStats,
     ) -> Option<CacheHint<ReplyStats>> {
-        let (freshness, until) = (self.published.freshness, self.now.saturating_add(left));
+        let (freshness, until) = (self.published.freshness.clone(), self.now.saturating_add(left));
         let rotates = self.config.forward.round_robin;
         let validity = Validity { ages: true, rotates, ..self.validity(until)? };
         Some(CacheHint {

@@ -11,44 +11,39 @@ impl Mirror {
     /// Applies one change to the tree.
     pub(super) fn apply(&mut self, id: SourceId, change: Change) {
         let Change { key: raw, value, lease } = change;
-        let changed = match value {
+        match value {
             Some(value) => match self.parse(id, &raw, &value) {
                 Some(ParsedEntry::Config) => {
                     self.configs.insert(id, value);
-                    false
                 }
                 Some(ParsedEntry::Service { served, service, .. }) => {
-                    self.set(id, served, Some(Entry { service, lease }))
+                    self.set(id, served, Some(Entry { service, lease }));
                 }
                 // The value before was overwritten with one that cannot be served.
                 None => self.remove(id, &raw),
             },
             None => {
                 self.forget_refusal(id, &raw);
-                self.remove(id, &raw)
+                self.remove(id, &raw);
             }
-        };
-        if changed {
-            self.tree.set_serial(serial_now());
         }
     }
 
-    /// Removes what is served of a raw key; returns whether the tree changed.
-    fn remove(&mut self, id: SourceId, raw: &[u8]) -> bool {
+    /// Removes what is served of a raw key.
+    fn remove(&mut self, id: SourceId, raw: &[u8]) {
         match parse_key(&self.keyspace, raw) {
             Ok(ParsedKey::Config) => {
                 self.configs.remove(&id);
-                false
             }
             Ok(ParsedKey::Service(served, _)) => self.set(id, served, None),
-            Err(_) => false,
+            Err(_) => {}
         }
     }
 
-    /// Sets the service of a key, or removes it; returns whether the tree changed.
-    fn set(&mut self, id: SourceId, served: ServedKey, entry: Option<Entry>) -> bool {
+    /// Sets the service of a key, or removes it.
+    fn set(&mut self, id: SourceId, served: ServedKey, entry: Option<Entry>) {
         let ServedKey { key, spelling } = served;
-        let Some(source) = self.sources.get_mut(&id) else { return false };
+        let Some(source) = self.sources.get_mut(&id) else { return };
         let layer = id.layer();
         let entries = if spelling == Spelling::AsName && !source.spellings.contains(&key) {
             entry.into_iter().collect()
@@ -56,6 +51,8 @@ impl Mirror {
             let present = self.tree.entries_at(&key, layer).first().map(|present| (*present.entry).clone());
             source.spellings.set(&key, spelling, entry, present)
         };
-        self.tree.set(&key, layer, entries)
+        if self.tree.set(&key, layer, entries) {
+            self.tree.set_serial_of(&key, serial_now());
+        }
     }
 }

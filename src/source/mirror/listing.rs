@@ -83,22 +83,23 @@ impl Mirror {
     fn take_listing(&mut self, id: SourceId) -> Option<usize> {
         let mut listing = self.sources.get_mut(&id)?.listing.take()?;
         let layer = id.layer();
+        // Zones without names have a serial as well.
+        if self.tree.serial() == 0 {
+            self.tree.set_serial(serial_now());
+        }
         let mut changes = self.remove_missing(layer, &listing);
         for (key, entry) in std::mem::take(&mut listing.changed) {
             self.beat();
             if listing.spellings.contains(&key) {
                 listing.spellings.insert(key, Spelling::AsName, entry);
             } else {
-                changes += usize::from(self.tree.put(&key, layer, entry));
+                changes += usize::from(self.set_listed(&key, layer, vec![entry]));
             }
         }
         self.add_unchanged(layer, &mut listing);
         for (key, entries) in listing.spellings.all() {
             self.beat();
-            changes += usize::from(self.tree.set(key, layer, entries));
-        }
-        if changes > 0 || self.tree.serial() == 0 {
-            self.tree.set_serial(serial_now());
+            changes += usize::from(self.set_listed(key, layer, entries));
         }
         match listing.config {
             Some(config) => self.configs.insert(id, config),
@@ -107,6 +108,15 @@ impl Mirror {
         self.writer.refusals().retain(id, |key| listing.raw_keys.contains(key));
         self.source(id, |source| source.listed(listing.spellings));
         Some(changes)
+    }
+
+    /// Sets the entries of a key; returns whether the tree changed.
+    fn set_listed(&mut self, key: &Key, layer: Layer, entries: Vec<Entry>) -> bool {
+        let changed = self.tree.set(key, layer, entries);
+        if changed {
+            self.tree.set_serial_of(key, serial_now());
+        }
+        changed
     }
 
     /// Puts the services of a complete listing that may be old into the tree, unless a newer snapshot is served.
@@ -141,7 +151,7 @@ impl Mirror {
         let missing = self.keys_unless(layer, is_listed);
         for key in &missing {
             self.beat();
-            self.tree.remove(key, layer);
+            self.set_listed(key, layer, Vec::new());
         }
         missing.len()
     }

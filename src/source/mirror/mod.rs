@@ -5,6 +5,7 @@
 //! what was read into the tree; `source` keeps the state of each source.
 
 mod change;
+mod freshness;
 mod listing;
 mod parse;
 mod refusal_log;
@@ -18,11 +19,12 @@ use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
 use super::state::{Published, Status};
 use super::tenant::TenantDepth;
-use crate::answer::Freshness;
+use crate::answer::{Site, SiteFreshness, Zone};
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
 use crate::tree::Tree;
+use freshness::Assessed;
 use parse::{ParsedEntry, parse};
 use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
@@ -48,6 +50,11 @@ pub struct Mirror {
     /// The value of the key `config` of each source that has one.
     configs: BTreeMap<SourceId, Vec<u8>>,
     writer: MirrorWriter,
+    /// What the site serves, as far as that is known.
+    site: Option<Arc<Site>>,
+    freshness: SiteFreshness,
+    /// What `freshness` was found out from.
+    assessed: Assessed,
     tenants: TenantDepth,
     refusal_log: RefusalLog,
     heartbeat: Option<Heartbeat>,
@@ -58,16 +65,20 @@ impl Mirror {
     /// deny that a name exists.
     pub fn new(keyspace: Keyspace, sources: &[(SourceId, bool)], publisher: &Arc<Publisher>) -> Self {
         let sources = sources.iter().map(|(id, is_required)| (*id, MirroredSource::new(*is_required)));
-        let mirror = Self {
+        let mut mirror = Self {
             keyspace,
             tree: Tree::tracked(),
             sources: sources.collect(),
             configs: BTreeMap::new(),
             writer: publisher.writer(),
+            site: None,
+            freshness: SiteFreshness::default(),
+            assessed: Assessed::default(),
             tenants: TenantDepth::default(),
             refusal_log: RefusalLog::default(),
             heartbeat: None,
         };
+        mirror.take_site();
         mirror.publish();
         mirror
     }
@@ -83,27 +94,66 @@ impl Mirror {
     }
 
     /// Applies events until every feed is closed.
-    pub fn run(mut self, mut events: mpsc::Receiver<(SourceId, Event)>, heartbeat: Heartbeat) {
+    pub fn run(mut self, events: mpsc::Receiver<(SourceId, Event)>, heartbeat: Heartbeat) {
         self.heartbeat = Some(heartbeat);
+        // A runtime of this thread alone, for its waits.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.follow(events)),
+            Err(error) => log::error!("the mirror cannot wait for events: {error}"),
+        }
+    }
+
+    async fn follow(mut self, mut events: mpsc::Receiver<(SourceId, Event)>) {
+        let mut site = self.writer.site();
+        self.take_site();
         let mut published = Instant::now();
-        while let Some((id, event)) = events.blocking_recv() {
-            self.beat();
-            if matches!(event, Event::Wake) {
-                continue;
-            }
-            let mut changes = self.apply_event(id, event);
-            // A change after a longer pause is published at once.
-            if let Some(pause) = PUBLISH_PAUSE.checked_sub(published.elapsed()) {
-                thread::sleep(pause);
-            }
-            while changes < MAX_CHANGES_PER_STATE {
-                let Ok((id, event)) = events.try_recv() else { break };
-                self.beat();
-                changes += self.apply_event(id, event);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    None => return,
+                    Some((_, Event::Wake)) => {
+                        self.beat();
+                        continue;
+                    }
+                    Some((id, event)) => {
+                        self.beat();
+                        let changes = self.apply_event(id, event);
+                        self.gather(&mut events, changes, published);
+                    }
+                },
+                // The publisher has the other end.
+                Ok(()) = site.changed() => self.take_site(),
             }
             self.publish();
             published = Instant::now();
         }
+    }
+
+    /// Applies the events that are waiting, so that they are published together with `changes` others.
+    fn gather(
+        &mut self,
+        events: &mut mpsc::Receiver<(SourceId, Event)>,
+        mut changes: usize,
+        published: Instant,
+    ) {
+        // A change after a longer pause is published at once.
+        if let Some(pause) = PUBLISH_PAUSE.checked_sub(published.elapsed()) {
+            thread::sleep(pause);
+        }
+        while changes < MAX_CHANGES_PER_STATE {
+            let Ok((id, event)) = events.try_recv() else { break };
+            self.beat();
+            changes += self.apply_event(id, event);
+        }
+    }
+
+    /// Takes over what the site serves.
+    fn take_site(&mut self) {
+        let site = self.writer.site().borrow().clone();
+        if let Some(site) = &site {
+            self.tree.set_zones(site.zones.iter().map(Zone::apex));
+        }
+        self.site = site;
     }
 
     /// Beats for the watchdog: a large listing takes a while.
@@ -216,22 +266,11 @@ impl Mirror {
         self.writer.refusals().forget(id, self.tenants.tenant_of(self.keyspace.root(), key), key);
     }
 
-    /// How far answers from the tree can be trusted.
-    fn freshness(&self) -> Freshness {
-        let mut required = self.sources.values().filter(|source| source.is_required);
-        if required.any(|source| !source.state.is_served()) {
-            Freshness::Incomplete
-        } else if self.sources.values().any(MirroredSource::is_stale) {
-            Freshness::Stale
-        } else {
-            Freshness::Current
-        }
-    }
-
     /// Publishes the present state.
-    fn publish(&self) {
-        let published =
-            Published { tree: self.tree.clone(), freshness: self.freshness(), ..Published::default() };
+    fn publish(&mut self) {
+        self.assess();
+        let freshness = self.freshness.clone();
+        let published = Published { tree: self.tree.clone(), freshness, ..Published::default() };
         let status = Status {
             sources: self.sources.iter().map(|(id, source)| (*id, source.state.clone())).collect(),
             configs: self.configs.clone(),

@@ -2,6 +2,8 @@
 
 use super::listing::Listing;
 use super::spellings::Spellings;
+use crate::answer::Zone;
+use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::snapshot::RestoredService;
 use crate::source::state::{ServedFrom, SourceState};
@@ -16,6 +18,8 @@ const MAX_LOGGED_REASONS: usize = 16;
 pub(super) struct MirroredSource {
     /// Whether no name may be denied before the source was read.
     pub(super) is_required: bool,
+    /// The apexes of the zones that the source has names of; any zones, and names outside, if `None`.
+    pub(super) feeds: Option<HashSet<Key>>,
     pub(super) state: SourceState,
     /// How often the source came to each state, in the order of [`SourceState::NAMES`].
     pub(super) state_counts: [u64; SourceState::NAMES.len()],
@@ -35,6 +39,16 @@ impl MirroredSource {
     /// A source that was never read.
     pub(super) fn new(is_required: bool) -> Self {
         Self { is_required, ..Self::default() }
+    }
+
+    /// Whether the source may have names of a zone.
+    pub(super) fn may_feed(&self, zone: &Zone) -> bool {
+        self.feeds.as_ref().is_none_or(|zones| zones.contains(zone.apex()))
+    }
+
+    /// Whether the tree has what the source has now, or need not have it.
+    pub(super) fn is_current(&self) -> bool {
+        !self.is_stale() && (self.state.is_served() || !self.is_required)
     }
 
     /// Whether the services in the tree may be out of date.

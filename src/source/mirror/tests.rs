@@ -1,4 +1,5 @@
 use super::*;
+use crate::answer::{Freshness, Zones};
 use crate::service::{KeyTarget, Service};
 use crate::source::event::Change;
 use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
@@ -42,6 +43,72 @@ fn hosts(mirror: &Mirror, name: &str) -> Vec<String> {
     }
 }
 
+/// A site with zones.
+fn site(apexes: &[&str]) -> Arc<Site> {
+    let mut zones = apexes.iter().map(|apex| Zone::new(&Name::from_ascii(apex).expect("a name")));
+    let first = Site::new(zones.next().expect("a zone"));
+    Arc::new(Site { zones: Zones::new(first.zones.first().clone(), zones), ..first })
+}
+
+/// Tells a mirror which zones there are.
+fn set_zones(mirror: &mut Mirror, site: &Arc<Site>) {
+    mirror.site = Some(Arc::clone(site));
+    mirror.tree.set_zones(site.zones.iter().map(Zone::apex));
+    mirror.publish();
+}
+
+fn freshness_of_zones(mirror: &Mirror, site: &Site) -> Vec<Freshness> {
+    let freshness = mirror.handle().published().freshness.clone();
+    site.zones.iter().map(|zone| freshness.of(zone)).chain([freshness.outside()]).collect()
+}
+
+#[test]
+fn a_store_that_is_away_touches_only_the_zones_that_it_feeds() {
+    use Freshness::{Current, Incomplete, Stale};
+    let (mut mirror, site) = (mirror(), site(&["a.test.", "b.test.", "x.b.test."]));
+    set_zones(&mut mirror, &site);
+    listing(&mut mirror, SourceId::Files, vec![put("/skydns/test/a/f", r#"{"host":"10.0.0.9"}"#)]);
+    assert_eq!(freshness_of_zones(&mirror, &site), [Incomplete; 4], "etcd may have names anywhere");
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/test/b/e", r#"{"host":"10.0.0.1"}"#)]);
+    assert_eq!(freshness_of_zones(&mirror, &site), [Current; 4]);
+    mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
+    mirror.publish();
+    assert_eq!(freshness_of_zones(&mirror, &site), [Current, Stale, Current, Stale]);
+    let wider = self::site(&["a.test.", "test."]);
+    set_zones(&mut mirror, &wider);
+    assert_eq!(freshness_of_zones(&mirror, &wider), [Current, Stale, Stale], "the zones are others now");
+    listing(&mut mirror, SourceId::Etcd, vec![]);
+    assert_eq!(freshness_of_zones(&mirror, &wider), [Current; 3]);
+}
+
+#[test]
+fn a_source_that_was_never_read_leaves_the_zones_of_others_alone() {
+    use Freshness::{Current, Incomplete};
+    let (mut mirror, site) = (mirror(), site(&["a.test.", "b.test."]));
+    let only_b = site.zones.iter().skip(1).map(|zone| zone.apex().clone()).collect();
+    mirror.source(SourceId::Etcd, |source| source.feeds = Some(only_b));
+    set_zones(&mut mirror, &site);
+    listing(&mut mirror, SourceId::Files, vec![]);
+    assert_eq!(freshness_of_zones(&mirror, &site), [Current, Incomplete, Current]);
+}
+
+#[test]
+fn each_zone_has_the_serial_of_its_own_changes() {
+    let (mut mirror, site) = (mirror(), site(&["a.test.", "b.test."]));
+    set_zones(&mut mirror, &site);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/test/b/e", r#"{"host":"10.0.0.1"}"#)]);
+    let serials = |mirror: &Mirror| {
+        let published = mirror.handle().published();
+        site.zones.iter().map(|zone| published.tree.serial_of(zone.apex())).collect::<Vec<_>>()
+    };
+    let listed = serials(&mirror);
+    assert!(listed.iter().all(|serial| *serial > 1_700_000_000), "{listed:?}");
+    mirror.tree.set_serial(listed[0] + 1_000);
+    mirror.tree.set_serial_of(site.zones.first().apex(), listed[0] + 2_000);
+    mirror.publish();
+    assert_eq!(serials(&mirror), [listed[0] + 2_000, listed[0] + 1_000]);
+}
+
 #[test]
 fn a_listing_replaces_what_the_source_had_and_nothing_else() {
     let mut mirror = mirror();
@@ -69,17 +136,17 @@ fn half_a_listing_is_never_published() {
 #[test]
 fn freshness_follows_the_sources() {
     let mut mirror = mirror();
-    let freshness = |mirror: &Mirror| mirror.handle().published().freshness;
+    let freshness = |mirror: &Mirror| mirror.handle().published().freshness.clone();
     listing(&mut mirror, SourceId::Files, vec![]);
-    assert_eq!(freshness(&mirror), Freshness::Incomplete);
+    assert_eq!(freshness(&mirror), SiteFreshness::from(Freshness::Incomplete));
     mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
-    assert_eq!(freshness(&mirror), Freshness::Incomplete);
+    assert_eq!(freshness(&mirror), SiteFreshness::from(Freshness::Incomplete));
     listing(&mut mirror, SourceId::Etcd, vec![]);
-    assert_eq!(freshness(&mirror), Freshness::Current);
+    assert_eq!(freshness(&mirror), SiteFreshness::from(Freshness::Current));
     mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
-    assert_eq!(freshness(&mirror), Freshness::Stale);
+    assert_eq!(freshness(&mirror), SiteFreshness::from(Freshness::Stale));
 }
 
 #[test]
@@ -230,17 +297,17 @@ fn a_snapshot_is_served_until_the_store_is_listed() {
     listing(&mut mirror, SourceId::Files, vec![]);
     restore(&mut mirror, vec![], Some("{}"));
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
-    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Stale));
     let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.sources[&SourceId::Etcd], SourceState::Snapshot { as_of: SystemTime::UNIX_EPOCH });
     assert_eq!(status.config(), Some((SourceId::Etcd, b"{}".to_vec())));
     mirror.apply_event(SourceId::Etcd, Event::Unreachable("refused".into()));
     mirror.publish();
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
-    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Stale));
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/a", r#"{"host":"10.0.0.1"}"#)]);
     assert_eq!(hosts(&mirror, "t."), ["V4(10.0.0.1)"]);
-    assert_eq!(mirror.handle().published().freshness, Freshness::Current);
+    assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Current));
     let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.config(), None, "the store has none");
     assert_eq!(status.changes[&SourceId::Etcd], [0, 1, 1, 1]);
@@ -364,7 +431,7 @@ fn a_listing_that_may_be_old_is_served_as_stale_unless_the_snapshot_is_newer() {
     listing(&mut mirror, SourceId::Files, vec![]);
     take(&mut mirror, listed(7));
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.9)"]);
-    assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+    assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Stale));
     let status = mirror.handle().status().borrow().clone();
     let synced = SourceState::NAMES.iter().position(|name| *name == "synced").expect("a state");
     assert_eq!(status.changes[&SourceId::Etcd][synced], 0, "it never was in sync");
@@ -378,6 +445,6 @@ fn a_listing_that_may_be_old_is_served_as_stale_unless_the_snapshot_is_newer() {
         mirror.sources.get_mut(&SourceId::Etcd).expect("a source").restored_revision = Some(42);
         take(&mut mirror, listed(revision));
         assert_eq!(hosts(&mirror, "a.t."), [expected], "{revision}");
-        assert_eq!(mirror.handle().published().freshness, Freshness::Stale);
+        assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Stale));
     }
 }

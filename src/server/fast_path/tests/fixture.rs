@@ -3,6 +3,7 @@
 use super::super::super::handler::Handled;
 use super::super::super::origin::{Origin, Way};
 use super::super::*;
+use crate::answer::Freshness;
 use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, Signers};
 use crate::forward::Forwarder;
@@ -69,7 +70,8 @@ impl SiteFixture {
     }
 
     pub(super) fn publish(&self, freshness: Freshness) {
-        let state = Published { tree: self.tree.clone(), freshness, ..Published::default() };
+        let state =
+            Published { tree: self.tree.clone(), freshness: freshness.into(), ..Published::default() };
         self.published.store(Arc::new(state));
     }
 

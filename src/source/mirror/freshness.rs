@@ -1,0 +1,74 @@
+//! How far each zone can be trusted: as far as the sources that feed it.
+//!
+//! A source that was never read may have names of each zone that it [feeds](MirroredSource::feeds). Of one that cannot be
+//! reached now it is known which zones it has names of: only these are stale.
+
+use super::Mirror;
+use super::source::MirroredSource;
+use crate::answer::{Freshness, Site, SiteFreshness, Zone};
+use crate::source::id::SourceId;
+use std::sync::Arc;
+
+/// What freshness follows from. It is found out again when this changes.
+#[derive(Debug, Default)]
+pub(super) struct Assessed {
+    site: Option<Arc<Site>>,
+    /// Each source with whether it is served, and whether it is stale.
+    sources: Vec<(SourceId, bool, bool)>,
+}
+
+impl Mirror {
+    /// Brings the freshness up to date.
+    pub(super) fn assess(&mut self) {
+        let states =
+            self.sources.iter().map(|(id, source)| (*id, source.state.is_served(), source.is_stale()));
+        let sources: Vec<_> = states.collect();
+        let is_same_site = match (&self.assessed.site, &self.site) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same_site && self.assessed.sources == sources {
+            return;
+        }
+        self.freshness = self.freshness_now();
+        self.assessed = Assessed { site: self.site.clone(), sources };
+    }
+
+    fn freshness_now(&self) -> SiteFreshness {
+        let everywhere = |source: &MirroredSource| source.feeds.is_none();
+        let outside = self.freshness_by(|_, source| everywhere(source), |_, source| everywhere(source));
+        let zones = self.site.iter().flat_map(|site| site.zones.iter());
+        let of_zone = |zone: &Zone| {
+            self.beat();
+            let feeds = |_: SourceId, source: &MirroredSource| source.may_feed(zone);
+            let has_names = |id: SourceId, source: &MirroredSource| {
+                source.may_feed(zone) && self.tree.has_layer_below(zone.apex(), zone.extent(), id.layer())
+            };
+            (zone.apex().clone(), self.freshness_by(feeds, has_names))
+        };
+        // Where nothing is wrong, nothing has to be looked for.
+        let is_current =
+            outside == Freshness::Current && self.sources.values().all(MirroredSource::is_current);
+        SiteFreshness::new(zones.filter(|_| !is_current).map(of_zone), outside)
+    }
+
+    /// The freshness of a part of the tree: `may_have` tells of a source whether it may have names there, and `has` whether it
+    /// has.
+    fn freshness_by(
+        &self,
+        may_have: impl Fn(SourceId, &MirroredSource) -> bool,
+        has: impl Fn(SourceId, &MirroredSource) -> bool,
+    ) -> Freshness {
+        let mut missing =
+            self.sources.iter().filter(|(_, source)| source.is_required && !source.state.is_served());
+        let mut stale = self.sources.iter().filter(|(_, source)| source.is_stale());
+        if missing.any(|(id, source)| may_have(*id, source)) {
+            Freshness::Incomplete
+        } else if stale.any(|(id, source)| has(*id, source)) {
+            Freshness::Stale
+        } else {
+            Freshness::Current
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! When the data of each zone changed last: the serials of SOA records.
+
+use crate::service::Key;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The times of the last changes, in seconds of Unix time; 0 before the first change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serials {
+    /// That of the whole tree.
+    latest: u32,
+    /// The number of each zone by its apex, in the wire format of keys.
+    zones: Arc<HashMap<Box<[u8]>, usize>>,
+    /// By the number of the zone.
+    of_zones: Arc<[u32]>,
+}
+
+impl Serials {
+    pub(super) fn latest(&self) -> u32 {
+        self.latest
+    }
+
+    /// The serial of the zone with an apex; that of the tree if no such zone was set.
+    pub(super) fn of(&self, apex: &Key) -> u32 {
+        self.zones.get(apex.as_wire()).map_or(self.latest, |zone| self.of_zones[*zone])
+    }
+
+    /// Sets the apexes of the zones. One that was not there before has the serial of the tree, which no reader saw a greater
+    /// one than.
+    pub(super) fn set_zones<'k>(&mut self, apexes: impl Iterator<Item = &'k Key> + Clone) {
+        self.of_zones = apexes.clone().map(|apex| self.of(apex)).collect();
+        self.zones = Arc::new(apexes.map(|apex| apex.as_wire().into()).zip(0..).collect());
+    }
+
+    /// Notes a change of the whole tree; `false` if that is no news, because serials never go back (RFC 1982).
+    pub(super) fn raise_all(&mut self, serial: u32) -> bool {
+        let is_news = serial > self.latest;
+        self.latest = self.latest.max(serial);
+        if self.of_zones.iter().any(|own| *own < serial) {
+            Arc::make_mut(&mut self.of_zones).iter_mut().for_each(|own| *own = serial.max(*own));
+        }
+        is_news
+    }
+
+    /// Notes a change of a key, for the zone that the key is in; `false` if that is no news.
+    pub(super) fn raise(&mut self, key: &Key, serial: u32) -> bool {
+        if let Some(zone) = self.zone_of(key)
+            && self.of_zones[zone] < serial
+        {
+            Arc::make_mut(&mut self.of_zones)[zone] = serial;
+        }
+        let is_news = serial > self.latest;
+        self.latest = self.latest.max(serial);
+        is_news
+    }
+
+    /// The number of the zone with the longest apex that a key is at or below.
+    fn zone_of(&self, key: &Key) -> Option<usize> {
+        if self.zones.is_empty() {
+            return None;
+        }
+        let wire = key.as_wire();
+        let ends = key.labels().scan(0, |end, label| {
+            *end += 1 + label.len();
+            Some(*end)
+        });
+        let apexes = std::iter::once(0).chain(ends).filter_map(|end| self.zones.get(wire.get(..end)?));
+        apexes.last().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::Name;
+
+    fn key(text: &str) -> Key {
+        Key::from_name(&Name::from_ascii(text).expect("a name"))
+    }
+
+    #[test]
+    fn each_zone_has_the_time_of_its_own_changes() {
+        let mut serials = Serials::default();
+        assert!(serials.raise(&key("a.site.example."), 5));
+        let apexes = [key("site.example."), key("b.site.example."), key("10.in-addr.arpa.")];
+        serials.set_zones(apexes.iter());
+        let all = |serials: &Serials| apexes.each_ref().map(|apex| serials.of(apex));
+        assert_eq!(all(&serials), [5, 5, 5], "nobody saw less");
+        assert!(serials.raise(&key("x.b.site.example."), 7));
+        assert!(!serials.raise(&key("c.site.example."), 7), "the tree had that already");
+        assert_eq!(all(&serials), [7, 7, 5]);
+        assert!(serials.raise(&key("b.site.example."), 8) && serials.raise(&key("other."), 9));
+        assert_eq!((all(&serials), serials.latest()), ([7, 8, 5], 9));
+        assert!(!serials.raise(&key("b.site.example."), 2), "serials never go back");
+        serials.set_zones(apexes[1..].iter().chain([&key(".")]));
+        assert_eq!((serials.of(&apexes[1]), serials.of(&key("."))), (8, 9));
+        assert!(serials.raise_all(11) && all(&serials) == [11; 3]);
+    }
+}
