@@ -5,6 +5,16 @@ use crate::service::Key;
 use crate::tree::Extent;
 use hickory_proto::rr::Name;
 
+/// Which keys are the data of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// As in SkyDNS: its own key and all keys below it; `*` and `any` in a question match every label.
+    #[default]
+    Subtree,
+    /// Its own key, leaf keys directly below it, and those whose `targetstrip` leads to it; `*` in a key is a wildcard.
+    Exact,
+}
+
 /// The settings of one zone, ready for answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
@@ -14,10 +24,13 @@ pub struct Zone {
     apex: Key,
     /// `local.dns.<domain>`.
     local_name: Name,
+    local_key: Key,
     /// `dns.<domain>`.
     dns_name: Name,
     /// `ns.dns.<domain>`.
     ns_name: Name,
+    /// Which keys are the data of a name.
+    pub mode: Mode,
     /// The name of this host, which `local.dns.<domain>` leads to.
     pub local: Option<Name>,
     /// Mail address of the person responsible, as a name (RFC 1035 §8).
@@ -49,12 +62,14 @@ impl Zone {
             name.and_then(|name| name.append_domain(&domain)).unwrap_or_else(|_| domain.clone())
         };
         Self {
+            local_key: Key::from_name(&below(&["local", "dns"])),
             local_name: below(&["local", "dns"]),
             dns_name: below(&["dns"]),
             ns_name: below(&["ns", "dns"]),
             hostmaster: below(&["hostmaster"]),
             apex: Key::from_name(&domain),
             domain,
+            mode: Mode::Subtree,
             local: None,
             ttl: 3600,
             min_ttl: 30,
@@ -112,7 +127,8 @@ impl Zone {
 
     /// The part of the tree that the zone has.
     pub fn extent(&self) -> Extent<'_> {
-        Extent { cuts: &self.cuts }
+        let also = self.local.is_some().then_some(&self.local_key);
+        Extent { cuts: &self.cuts, apex_labels: self.apex.labels().count(), also }
     }
 
     /// Whether another zone begins at a name of this zone or below it, so that the name exists.

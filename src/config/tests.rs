@@ -272,7 +272,7 @@ fn the_hosts_own_name_is_filled_in_and_its_place_named() {
     let with = spec(&["-local", "{hostname}.hosts.skydns.local"]);
     let config = Config::new(&with, &host()).expect("a configuration");
     assert_eq!(
-        config.site.zones.first().local.as_ref().map(|name| name.to_ascii()),
+        config.site.zones.first().local.as_ref().map(Name::to_ascii),
         Some("host7.hosts.skydns.local.".into())
     );
     let problem = Config::new(&spec(&["-local", "{machine_id}.x"]), &host()).expect_err("no machine id");

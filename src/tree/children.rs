@@ -3,7 +3,7 @@
 //! Most nodes have a handful of children in one small array. A node with a million children is a few levels deep, and
 //! changing one child copies one array a level.
 
-use super::data_kinds::DataKinds;
+use super::child_kinds::ChildKinds;
 use super::label::prefix;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -24,8 +24,8 @@ pub(super) trait Child: Clone {
     /// The label, in lower case.
     fn label(&self) -> &[u8];
 
-    /// The kinds of data that a subtree answer finds at the node or below it; none if the node is hidden.
-    fn visible_from_above(&self) -> DataKinds;
+    /// The kinds of data of the node that belong to the name above it.
+    fn kinds_for_parent(&self) -> ChildKinds;
 
     /// Whether the node has neither an entry nor children, so that it has to go.
     fn is_vacant(&self) -> bool;
@@ -52,7 +52,7 @@ pub(super) struct Branch<N> {
     /// Prefix of the first label in the part.
     prefix: u64,
     /// The kinds of data of all children in the part.
-    visible: DataKinds,
+    kinds: ChildKinds,
     part: Arc<Children<N>>,
 }
 
@@ -93,30 +93,27 @@ impl<N: Child> Children<N> {
         }
     }
 
-    /// As [`Self::for_each`], but parts without data of a kind are left out as a whole. Other children may come along.
+    /// As [`Self::for_each`], but parts without data of a wanted kind are left out as a whole. Other children may come along.
     pub(super) fn for_each_with<'t>(
         &'t self,
-        kinds: DataKinds,
+        wanted: ChildKinds,
         each: &mut dyn FnMut(&'t Arc<N>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
             Self::Leaf(slots) => slots.iter().try_for_each(|slot| each(&slot.node)),
             Self::Fork(branches) => {
-                let mut with = branches.iter().filter(|branch| branch.visible.meets(kinds));
-                with.try_for_each(|branch| branch.part.for_each_with(kinds, each))
+                let mut with = branches.iter().filter(|branch| branch.kinds.meets(wanted));
+                with.try_for_each(|branch| branch.part.for_each_with(wanted, each))
             }
         }
     }
 
-    /// The kinds of data that a subtree answer of the parent finds in the children.
-    pub(super) fn visible(&self) -> DataKinds {
+    /// The kinds of data of the children that belong to the name above them.
+    pub(super) fn kinds(&self) -> ChildKinds {
+        let none = ChildKinds::default();
         match self {
-            Self::Leaf(slots) => {
-                slots.iter().fold(DataKinds::NONE, |kinds, slot| kinds | slot.node.visible_from_above())
-            }
-            Self::Fork(branches) => {
-                branches.iter().fold(DataKinds::NONE, |kinds, branch| kinds | branch.visible)
-            }
+            Self::Leaf(slots) => slots.iter().fold(none, |kinds, slot| kinds | slot.node.kinds_for_parent()),
+            Self::Fork(branches) => branches.iter().fold(none, |kinds, branch| kinds | branch.kinds),
         }
     }
 
@@ -196,12 +193,12 @@ impl<N: Child> Children<N> {
 
 impl<N: Child> Branch<N> {
     fn new(part: Children<N>) -> Self {
-        Self { prefix: part.first_prefix(), visible: part.visible(), part: Arc::new(part) }
+        Self { prefix: part.first_prefix(), kinds: part.kinds(), part: Arc::new(part) }
     }
 
     /// Brings the summary up to date.
     fn summarize(&mut self) {
-        (self.prefix, self.visible) = (self.part.first_prefix(), self.part.visible());
+        (self.prefix, self.kinds) = (self.part.first_prefix(), self.part.kinds());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lookups: exact names, whole subtrees, and the wildcards of queries (`*` and `any`, SkyDNS's own, not those of RFC 4592).
 
 use super::Tree;
+use super::child_kinds::ChildKinds;
 use super::data_kinds::DataKinds;
 use super::entry::{Entry, Layer};
 use super::node::Node;
@@ -49,6 +50,16 @@ impl TreePath {
         VersionSlot::of(self.name.iter().rev().take_while(|label| self.is_literal || !is_wildcard(label)))
     }
 
+    /// The version slot of the name that the last labels of the path are; wildcards are labels like any other.
+    pub fn slot_above(&self, labels: usize) -> VersionSlot {
+        VersionSlot::of(self.name.iter().rev().take(labels))
+    }
+
+    /// The version slot of the name `*` below the one that the last labels of the path are.
+    pub fn wildcard_slot(&self, labels: usize) -> VersionSlot {
+        VersionSlot::of(self.name.iter().rev().take(labels).chain([b"*".as_slice()]))
+    }
+
     /// What a look-up of this one name costs, in units of [`Work`].
     pub fn cost(&self) -> u32 {
         search_cost(self.name.iter().count())
@@ -61,7 +72,7 @@ impl TreePath {
     }
 
     /// The labels, root first.
-    fn labels(&self) -> Vec<&[u8]> {
+    pub(super) fn labels(&self) -> Vec<&[u8]> {
         self.name.iter().rev().collect()
     }
 }
@@ -72,7 +83,7 @@ pub struct MatchedService<'t> {
     /// The service and its lease.
     pub entry: &'t Arc<Entry>,
     /// Labels of the service's key, root first.
-    labels: Box<[&'t [u8]]>,
+    pub(super) labels: Box<[&'t [u8]]>,
 }
 
 impl MatchedService<'_> {
@@ -100,16 +111,20 @@ pub enum TreeLookup<'t> {
     TooMany,
 }
 
-/// The part of the tree in which a look-up finds services.
+/// The part of the tree that a zone has, and which keys there are the data of a name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent<'z> {
     /// Names in key order, none below another: the extent ends there.
     pub cuts: &'z [Key],
+    /// Number of labels of the apex.
+    pub apex_labels: usize,
+    /// A name that exists, with those above it, though no key has it.
+    pub also: Option<&'z Key>,
 }
 
 impl<'z> Extent<'z> {
     /// The part of it at and below the node that labels lead to, root first.
-    fn at(self, labels: &[&[u8]]) -> Self {
+    pub(super) fn at(self, labels: &[&[u8]]) -> Self {
         if self.cuts.is_empty() {
             return self;
         }
@@ -117,18 +132,18 @@ impl<'z> Extent<'z> {
     }
 
     /// The part of it at and below the child with a label of a node that so many labels lead to.
-    fn below(self, depth: usize, label: &[u8]) -> Self {
+    pub(super) fn below(self, depth: usize, label: &[u8]) -> Self {
         if self.cuts.is_empty() {
             return self;
         }
         let before = self.cuts.partition_point(|cut| cut.labels().nth(depth) < Some(label));
         let (_, cuts) = self.cuts.split_at(before);
         let here = cuts.partition_point(|cut| cut.labels().nth(depth) == Some(label));
-        Self { cuts: &cuts[..here] }
+        Self { cuts: &cuts[..here], ..self }
     }
 
     /// Whether it ends at the node that so many labels lead to, whose part this is.
-    fn ends_at(self, depth: usize) -> bool {
+    pub(super) fn ends_at(self, depth: usize) -> bool {
         self.cuts.first().is_some_and(|cut| cut.labels().count() == depth)
     }
 }
@@ -208,7 +223,7 @@ impl Tree {
 }
 
 /// What a lookup costs that walks so many nodes before it searches, in units of [`Work`].
-fn search_cost(nodes: usize) -> u32 {
+pub(super) fn search_cost(nodes: usize) -> u32 {
     // A name has at most 127 labels.
     Work::SEARCH + u32::try_from(nodes).unwrap_or(u32::MAX / 2)
 }
@@ -259,14 +274,13 @@ impl<'t> Search<'t, '_> {
         if !node.visible().meets(self.wanted) {
             return ControlFlow::Continue(());
         }
+        let wanted = ChildKinds::of_subtree(self.wanted);
         let Some((first, rest)) = pattern.split_first() else {
             node.entries().try_for_each(|entry| self.take(entry, walked))?;
-            return node
-                .for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, &[], extent));
+            return node.for_each_child_with(wanted, &mut |child| self.enter(child, walked, &[], extent));
         };
         if is_wildcard(first) {
-            return node
-                .for_each_child_with(self.wanted, &mut |child| self.enter(child, walked, rest, extent));
+            return node.for_each_child_with(wanted, &mut |child| self.enter(child, walked, rest, extent));
         }
         node.child(first).map_or(ControlFlow::Continue(()), |child| self.enter(child, walked, rest, extent))
     }

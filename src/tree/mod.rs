@@ -9,9 +9,11 @@
 //!
 //! Which services make which records is not decided here, and no store is known: a source is a [`Layer`].
 
+mod child_kinds;
 mod children;
 mod data_kinds;
 mod entry;
+mod exact;
 mod label;
 mod layered_entries;
 mod lookup;
@@ -22,6 +24,7 @@ mod work;
 
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
+pub use exact::ExactName;
 pub use layered_entries::LayeredEntry;
 pub use lookup::{Extent, MatchedService, TreeLookup, TreePath};
 pub use node::Node;

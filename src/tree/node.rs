@@ -1,5 +1,6 @@
 //! One name of the tree: the services on it, and the names below it.
 
+use super::child_kinds::ChildKinds;
 use super::children::{Child, Children};
 use super::data_kinds::DataKinds;
 use super::entry::{Entry, Layer};
@@ -16,6 +17,10 @@ pub struct Node {
     children: Children<Self>,
     /// The kinds of data of this node and of all nodes below it that no `_` label hides: what a subtree answer can find.
     visible: DataKinds,
+    /// The kinds of data of this node and below it that `targetstrip` makes those of names above this node.
+    lifted: DataKinds,
+    /// How far above this node the highest of these names is, in labels.
+    lift: u8,
 }
 
 /// What [`Node::walk`] calls with each node and its labels, root first.
@@ -60,19 +65,24 @@ impl Node {
         self.children.for_each(each)
     }
 
-    /// Calls `each` for the children in label order until it breaks, but not for all that have no data of a kind which a
-    /// subtree answer finds: a search of few services among many names looks at few of them.
+    /// Calls `each` for the children in label order until it breaks, but not for all that have no data of a wanted kind: a
+    /// search of few services among many names looks at few of them.
     pub(super) fn for_each_child_with<'t>(
         &'t self,
-        kinds: DataKinds,
+        wanted: ChildKinds,
         each: &mut dyn FnMut(&'t Arc<Self>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.children.for_each_with(kinds, each)
+        self.children.for_each_with(wanted, each)
     }
 
     /// Whether subtree answers pass over this name and all names below it, because its label begins with `_`.
     pub(super) fn is_hidden(&self) -> bool {
         self.label.is_hidden()
+    }
+
+    /// Whether the services on this name belong to the name above as well, in exact mode.
+    pub(super) fn is_in_pool(&self) -> bool {
+        self.is_leaf() && !self.is_hidden() && self.label() != b"*"
     }
 
     /// The entries of a layer, whether they are served or not.
@@ -111,10 +121,32 @@ impl Node {
         change
     }
 
-    /// Brings `visible` up to date after a change.
+    /// How far above this node the highest name is whose data `targetstrip` makes those of this node or below it, in labels.
+    pub(super) fn lift(&self) -> u8 {
+        self.lift
+    }
+
+    /// The kinds of data of the children that belong to the name of this node.
+    pub(super) fn child_kinds(&self) -> ChildKinds {
+        self.children.kinds()
+    }
+
+    /// The kinds of data of the services on this name.
+    pub(super) fn own_kinds(&self) -> DataKinds {
+        self.entries().fold(DataKinds::NONE, |kinds, entry| kinds | DataKinds::of(entry))
+    }
+
+    /// Brings the summaries up to date after a change.
     fn refresh(&mut self) {
-        let own = self.entries().fold(DataKinds::NONE, |kinds, entry| kinds | DataKinds::of(entry));
-        self.visible = own | self.children.visible();
+        let below = self.children.kinds();
+        self.visible = self.own_kinds() | below.visible;
+        self.lift = below.lift.saturating_sub(1);
+        self.lifted = if self.lift > 0 { below.lifted } else { DataKinds::NONE };
+        let lifted = self.entries.served().iter().filter(|own| own.entry.service.target_strip > 0);
+        let (lifted, lift) = lifted.fold((self.lifted, self.lift), |(kinds, lift), own| {
+            (kinds | DataKinds::of(&own.entry), lift.max(own.entry.service.target_strip))
+        });
+        (self.lifted, self.lift) = (lifted, lift);
     }
 }
 
@@ -127,8 +159,10 @@ impl Child for Node {
         self.label.as_bytes()
     }
 
-    fn visible_from_above(&self) -> DataKinds {
-        if self.is_hidden() { DataKinds::NONE } else { self.visible }
+    fn kinds_for_parent(&self) -> ChildKinds {
+        let visible = if self.is_hidden() { DataKinds::NONE } else { self.visible };
+        let leaf = if self.is_in_pool() { self.visible } else { DataKinds::NONE };
+        ChildKinds { visible, leaf, lifted: self.lifted, lift: self.lift }
     }
 
     fn is_vacant(&self) -> bool {
