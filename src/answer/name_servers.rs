@@ -2,22 +2,31 @@
 
 use super::select;
 use super::view::View;
-use super::zone::Zone;
+use super::zone::{Mode, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, TreeLookup, TreePath, Work};
+use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// The name servers, each with the name of its key.
 ///
 /// They are the services at and below `ns.dns.<domain>`, and those on a name directly below `dns.<domain>`. A service
-/// whose host is no address is no name server.
+/// whose host is no address is no name server; nor, in exact mode, is one on a name directly below `dns.<domain>` that
+/// `targetstrip` makes the data of another name.
 pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a Entry)> {
     let below_ns = view.services(&TreePath::new(zone.ns_name()), DataKinds::HOST, |_| false);
     let mut servers: Vec<(Name, &Entry)> = match below_ns {
         TreeLookup::Services(found) => {
             let found = select::one_group(select::distinct(found));
-            found.iter().map(|m| (m.name(), &**m.entry)).collect()
+            let name = |m: &MatchedService<'_>| match zone.mode {
+                Mode::Subtree => m.name(),
+                Mode::Exact => view.site.stripped(m.name(), m.entry.service.target_strip),
+            };
+            // What a wildcard gives `ns.dns.<domain>` is no name server.
+            let is_below =
+                |m: &&MatchedService<'_>| zone.mode == Mode::Subtree || zone.ns_name().zone_of(&m.name());
+            found.iter().filter(is_below).map(|m| (name(m), &**m.entry)).collect()
         }
         TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
     };
@@ -38,7 +47,8 @@ fn directly_below_dns<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a Entry)
         // `local` and `stub` mean something else, and `ns` is read apart.
         let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
         if let (Ok(name), false) = (dns.prepend_label(child.label()), is_other) {
-            for entry in child.entries() {
+            let is_own = |entry: &&Arc<Entry>| zone.mode == Mode::Subtree || entry.service.target_strip == 0;
+            for entry in child.entries().filter(is_own) {
                 view.work.charge(Work::SERVICE)?;
                 servers.push((name.clone(), &**entry));
             }

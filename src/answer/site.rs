@@ -63,4 +63,43 @@ impl Site {
     pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         self.zones.of(name).map_or(name, |zone| zone.resolve_local(name))
     }
+
+    /// The name of a key without some labels from the left; the whole name if a name above its zone, or no label, would be
+    /// left.
+    pub(super) fn stripped(&self, name: Name, labels: u8) -> Name {
+        let left = name.iter().count().saturating_sub(usize::from(labels));
+        if labels == 0 || left == 0 {
+            return name;
+        }
+        let mut stripped = name.trim_to(left);
+        stripped.set_fqdn(true);
+        let is_above = self.zones.of(&name).is_some_and(|zone| !zone.domain().zone_of(&stripped));
+        if is_above { name } else { stripped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::str::FromStr;
+
+    #[test]
+    fn labels_are_stripped_but_never_above_the_domain() {
+        let name = |text| Name::from_str(text).expect("a name");
+        let site = Site::new(Zone::new(&name("skydns.test.")));
+        let expected = [
+            (0, "bliep.blaat.skydns.test."),
+            (1, "blaat.skydns.test."),
+            (2, "skydns.test."),
+            (3, "bliep.blaat.skydns.test."),
+            (4, "bliep.blaat.skydns.test."),
+            (255, "bliep.blaat.skydns.test."),
+        ];
+        for (labels, left) in expected {
+            assert_eq!(site.stripped(name("bliep.blaat.skydns.test."), labels).to_ascii(), left);
+        }
+        // The name that `-local` leads to may be in no domain of ours.
+        assert_eq!(site.stripped(name("a.example.org."), 1).to_ascii(), "example.org.");
+        assert_eq!(site.stripped(name("a.example.org."), 3).to_ascii(), "a.example.org.");
+    }
 }

@@ -1,6 +1,7 @@
 //! What the comparison with the model (`tests/model.rs`) does not reach.
 
 mod bounds;
+mod exact;
 mod outside;
 mod root_domain;
 mod round_robin;

@@ -10,9 +10,9 @@ use super::rrset::same_name;
 use super::select;
 use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
-use super::zone::Zone;
+use super::zone::{Mode, Zone};
 use crate::service::{MAX_TTL, Service};
-use crate::tree::{DataKinds, Entry, Extent, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
+use crate::tree::{DataKinds, Entry, ExactName, Extent, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -167,10 +167,54 @@ impl<'a> View<'a> {
         wanted: DataKinds,
         is_too_much: impl FnMut(&'a Entry) -> bool,
     ) -> TreeLookup<'a> {
+        let zone = self.site.zones.of(path.name());
+        let extent = zone.map_or_else(Extent::default, Zone::extent);
+        if zone.is_some_and(|zone| zone.mode == Mode::Exact) {
+            return self.exact_services(path, extent, wanted, is_too_much);
+        }
         self.dependencies.add(path.slot());
-        // Where a question begins with a wildcard, the name above that is the one whose zone is searched.
-        let extent = self.site.zones.of(path.name()).map_or_else(Extent::default, Zone::extent);
         self.tree.services(path, extent, wanted, self.work, is_too_much)
+    }
+
+    /// See [`Tree::find_exact`].
+    fn exact_services(
+        &self,
+        path: &TreePath,
+        extent: Extent<'_>,
+        wanted: DataKinds,
+        is_too_much: impl FnMut(&'a Entry) -> bool,
+    ) -> TreeLookup<'a> {
+        let labels = path.name().iter().count();
+        let depend_on = |labels| self.dependencies.add(path.slot_above(labels));
+        let node = match self.tree.find_exact(path, extent, self.work) {
+            ExactName::TooMuch => return TreeLookup::TooMany,
+            ExactName::Exists(node) => {
+                depend_on(labels);
+                node
+            }
+            ExactName::Empty => {
+                depend_on(labels);
+                return TreeLookup::Services(Vec::new());
+            }
+            // Nothing is at the next closer name or below it. While the wildcard exists, the closest encloser does.
+            ExactName::Wildcard { source, encloser } => {
+                depend_on(encloser + 1);
+                self.dependencies.add(path.wildcard_slot(encloser));
+                source
+            }
+            // If the closest encloser went, another wildcard would count; the apex never goes.
+            ExactName::Missing { encloser } => {
+                depend_on(encloser + 1);
+                let is_apex = encloser <= extent.apex_labels;
+                self.dependencies.add(if is_apex {
+                    path.wildcard_slot(encloser)
+                } else {
+                    path.slot_above(encloser)
+                });
+                return TreeLookup::NoName;
+            }
+        };
+        node.services(extent, wanted, self.work, is_too_much)
     }
 
     /// See [`Tree::services`]; of several equal services only the first is returned.
@@ -207,7 +251,8 @@ impl<'a> View<'a> {
     /// because `local.dns.<domain>` is below it, and `local.dns.<domain>` does if the tree has names below it, even if the
     /// name that it leads to does not exist.
     pub(super) fn exists_without_services(&self, name: &Name, path: &TreePath) -> bool {
-        let fixed = path.before_wildcards();
+        let is_exact = self.site.zones.of(path.name()).is_some_and(|zone| zone.mode == Mode::Exact);
+        let fixed = if is_exact { path.name().clone() } else { path.before_wildcards() };
         let zone_of_fixed = self.site.zones.of(&fixed);
         if zone_of_fixed.is_some_and(|zone| zone.is_apex(&fixed) || zone.leads_to_cut(&fixed)) {
             return true;

@@ -3,7 +3,7 @@
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
 use crate::answer::select::Announced;
-use crate::answer::site::Site;
+use crate::answer::zone::Mode;
 use crate::service::{Host, Service};
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{MX, SRV, TXT};
@@ -70,7 +70,10 @@ impl AnswerBuilder<'_> {
             return (**target).clone();
         }
         let Some(address) = Family::Both.address(&service.host) else { return Name::root() };
-        let target = stripped(m.name(), service.target_strip, self.view.site);
+        let target = self.view.site.stripped(m.name(), service.target_strip);
+        // In exact mode, what a wildcard has is what the owner has.
+        let is_wildcard = self.zone.mode == Mode::Exact && target.is_wildcard();
+        let target = if is_wildcard { self.owner.clone() } else { target };
         if self.view.wants_dnssec(self.view.site.zone_of(&target)) && self.view.site.owns(&target) {
             // Only a whole RRset can be signed, and the name may have other addresses.
             if done.insert(target.clone()) {
@@ -121,19 +124,6 @@ fn share(weight: u64, sum: u128) -> u16 {
     u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
 }
 
-/// The name of a key without some labels from the left; the whole name if a name above its zone, or no label, would be left.
-fn stripped(name: Name, labels: u8, site: &Site) -> Name {
-    let left = name.iter().count().saturating_sub(usize::from(labels));
-    if labels == 0 || left == 0 {
-        return name;
-    }
-    let mut stripped = name.trim_to(left);
-    stripped.set_fqdn(true);
-    let is_above =
-        site.owns(&name) && site.zones.of(&name).is_some_and(|zone| !zone.domain().zone_of(&stripped));
-    if is_above { name } else { stripped }
-}
-
 /// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
 fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
     let strings = text.as_bytes().chunks(255).collect();
@@ -143,8 +133,6 @@ fn text_record(owner: &Name, ttl: u32, text: &str) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Zone;
-    use std::str::FromStr;
 
     #[test]
     fn a_text_is_cut_after_each_255_octets() {
@@ -159,26 +147,6 @@ mod tests {
             let RData::TXT(txt) = record.data else { panic!("a TXT record") };
             assert_eq!(txt.txt_data.iter().map(|s| s.len()).collect::<Vec<_>>(), lengths);
         }
-    }
-
-    #[test]
-    fn labels_are_stripped_but_never_above_the_domain() {
-        let name = |text| Name::from_str(text).expect("a name");
-        let site = Site::new(Zone::new(&name("skydns.test.")));
-        let expected = [
-            (0, "bliep.blaat.skydns.test."),
-            (1, "blaat.skydns.test."),
-            (2, "skydns.test."),
-            (3, "bliep.blaat.skydns.test."),
-            (4, "bliep.blaat.skydns.test."),
-            (255, "bliep.blaat.skydns.test."),
-        ];
-        for (labels, left) in expected {
-            assert_eq!(stripped(name("bliep.blaat.skydns.test."), labels, &site).to_ascii(), left);
-        }
-        // The name that `-local` leads to may be in no domain of ours.
-        assert_eq!(stripped(name("a.example.org."), 1, &site).to_ascii(), "example.org.");
-        assert_eq!(stripped(name("a.example.org."), 3, &site).to_ascii(), "a.example.org.");
     }
 
     #[test]
