@@ -211,7 +211,7 @@ fn stub_notice(zone: &Name, servers: &[Endpoint], own: &Site) -> StubNotice {
     }
     let servers = named.join(", ");
     // Below the root there is nothing but zones below our own.
-    let is_below = own.owns(zone);
+    let is_below = own.contains(zone);
     let is_above = own.zones.iter().any(|own| zone.zone_of(own.domain()));
     let (is_warning, what) = match (zone.num_labels(), is_above) {
         (_, true) => (true, " is above our own domain, and all other names below it go there"),

@@ -3,6 +3,7 @@
 use super::local_denial::{few_labels_soa, has_few_labels};
 use super::site::Site;
 use super::special_use::special_use_answer;
+use super::view::View;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::borrow::Cow;
@@ -118,11 +119,11 @@ fn special_use_reply(lookup: &Lookup, site: &Site, is_home: bool) -> Option<Exte
 /// The records of an upstream's answer that belong to the answer for a name, in chain order: the CNAMEs that lead from the
 /// name, and the records of a type at their end, each RRset with its signatures, and signed DNAMEs that CNAMEs come from.
 ///
-/// All others are left out, and so are records of our own domain, since an upstream is no authority for them.
-pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, site: &Site) -> Vec<Record> {
+/// All others are left out, and so are records of names of ours, since an upstream is no authority for them.
+pub(super) fn chain_from(records: &[Record], name: &Name, rtype: RecordType, view: &View<'_>) -> Vec<Record> {
     let mut chain = Vec::new();
     let mut owner = name.clone();
-    while !site.owns(&owner) && chain.len() <= records.len() {
+    while !view.is_ours(&owner) && chain.len() <= records.len() {
         let at_owner = |wanted: RecordType| {
             let owner = &owner;
             records.iter().filter(move |r| r.name == *owner && r.record_type() == wanted)
@@ -151,10 +152,10 @@ fn signatures(records: &[Record], owner: &Name, covered: RecordType) -> Vec<Reco
 }
 
 /// The name of our own that such records lead back to: what it has is not in them.
-pub(super) fn leads_back_to<'r>(chain: &'r [Record], site: &Site) -> Option<&'r Name> {
+pub(super) fn leads_back_to<'r>(chain: &'r [Record], view: &View<'_>) -> Option<&'r Name> {
     let last = chain.iter().rfind(|record| record.record_type() != RecordType::RRSIG)?;
     match &last.data {
-        RData::CNAME(target) if site.owns(&target.0) => Some(&target.0),
+        RData::CNAME(target) if view.is_ours(&target.0) => Some(&target.0),
         _ => None,
     }
 }

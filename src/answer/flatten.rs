@@ -109,7 +109,7 @@ pub(super) fn flat_addresses(
         let found =
             match view.distinct_services(&path, family.kinds(), |service| &service.host, max_different) {
                 TreeLookup::NoName => {
-                    let is_outside = depth > 0 && !view.site.owns(path.name()) && !zone.is_signed;
+                    let is_outside = depth > 0 && view.leaves_to_upstreams(path.name()) && !zone.is_signed;
                     if is_outside
                         && let Some((target, ttl)) =
                             flat.add_external(view, owner, path.name(), (family, max_ttl))
@@ -162,9 +162,9 @@ impl FlatAddresses {
             External::Pending => self.lookups.push(lookup),
             External::Failed => self.failed = true,
             External::Reply(reply) => {
-                let chain = chain_from(&reply.records, name, lookup.rtype, view.site);
+                let chain = chain_from(&reply.records, name, lookup.rtype, view);
                 let ttl = chain.iter().map(|record| record.ttl).fold(max_ttl, u32::min);
-                if let Some(target) = leads_back_to(&chain, view.site) {
+                if let Some(target) = leads_back_to(&chain, view) {
                     return Some((target.clone(), ttl));
                 }
                 self.any_known |= !reply.is_denied;

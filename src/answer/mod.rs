@@ -107,7 +107,10 @@ fn answer_in_zone(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>)
             let why = "NXNAME is for denials only";
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))
         }
-        _ => AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)),
+        _ => match AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)) {
+            Outcome::Answered(answer) if zone.falls_through && answer.denies_name() => Outcome::Forward,
+            outcome => outcome,
+        },
     }
 }
 

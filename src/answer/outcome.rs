@@ -13,7 +13,7 @@ pub enum Outcome {
     Answered(Answer),
     /// Upstreams must be asked these first; ask again with the results.
     Lookup(Vec<Lookup>),
-    /// The name is outside of the domain: upstreams have to answer.
+    /// The name is in no zone, or in one that leaves it to upstreams: they have to answer.
     Forward,
     /// Upstreams have to answer, but the name exists here: in place of their NXDOMAIN goes the answer that
     /// [`View::forwards`](super::View::forwards) without upstreams gives.
@@ -109,6 +109,11 @@ impl Answer {
     /// A failure with the reason for a person.
     pub fn failure(rcode: ResponseCode, code: u16, text: impl Into<String>) -> Self {
         Self { authoritative: false, ede: Some(Ede::new(code, text)), ..Self::empty(rcode) }
+    }
+
+    /// Whether this says that the name in the question does not exist.
+    pub(super) fn denies_name(&self) -> bool {
+        self.rcode == ResponseCode::NXDomain && self.answers.is_empty()
     }
 
     /// REFUSED, with the reason for a person.

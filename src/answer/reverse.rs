@@ -44,7 +44,7 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
         return Some(Outcome::Answered(with_pointers(query.name(), &pointers, view)));
     }
     // In a reverse zone of our own, names have no other data and are denied as in any domain.
-    if view.site.owns(query.name()) {
+    if view.site.contains(query.name()) {
         return None;
     }
     if !pointers.targets.is_empty() {

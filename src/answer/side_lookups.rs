@@ -171,7 +171,7 @@ impl<'a> SideLookups<'a> {
             if name.is_root() || !visited.insert(name.clone()) {
                 continue;
             }
-            if !view.site.owns(name) && !view.exists(name, &path) {
+            if view.is_outside(name, &path) {
                 let lookup = Lookup { name: name.clone(), rtype: RecordType::A };
                 if reply_without_upstreams(&lookup, view.site).is_none() {
                     leads = LeadsTo::Outside;

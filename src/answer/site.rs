@@ -52,11 +52,21 @@ impl Site {
         self.zones.of(name).unwrap_or_else(|| self.zones.first())
     }
 
-    /// Whether a name is in one of the zones, so that nobody else has it.
+    /// Whether a name is in one of the zones.
     ///
     /// No name is in the zone `.`: that has the names of the store, and all others are those of others.
-    pub fn owns(&self, name: &Name) -> bool {
+    pub fn contains(&self, name: &Name) -> bool {
         self.zones.of(name).is_some_and(|zone| !zone.is_root())
+    }
+
+    /// Whether a name is in a zone so that nobody else has it, be it missing or not.
+    pub fn owns(&self, name: &Name) -> bool {
+        self.zones.of(name).is_some_and(|zone| !zone.is_root() && !zone.falls_through)
+    }
+
+    /// Whether a name is in a zone that leaves it to upstreams if it is missing.
+    pub fn falls_through(&self, name: &Name) -> bool {
+        self.zones.of(name).is_some_and(|zone| zone.falls_through)
     }
 
     /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.

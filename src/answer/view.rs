@@ -100,6 +100,27 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether the records of a name are ours to give, and not those of upstreams.
+    pub(super) fn is_ours(&self, name: &Name) -> bool {
+        let exists = || self.exists(name, &TreePath::literal(self.site.resolve_local(name)));
+        self.site.owns(name) || (self.site.falls_through(name) && exists())
+    }
+
+    /// Whether upstreams are asked for a name that is not in the tree. Before the sources were read it may be missing for
+    /// that reason.
+    pub(super) fn leaves_to_upstreams(&self, name: &Name) -> bool {
+        match self.site.zones.of(name) {
+            Some(zone) if zone.falls_through => self.freshness.of(zone) != Freshness::Incomplete,
+            Some(zone) => zone.is_root(),
+            None => true,
+        }
+    }
+
+    /// Whether a name is not in the tree, and upstreams are asked for it; `path` is the name after [`Site::resolve_local`].
+    pub(super) fn is_outside(&self, name: &Name, path: &TreePath) -> bool {
+        self.leaves_to_upstreams(name) && !self.exists(name, path)
+    }
+
     /// Whether the answer is for a client that wants DNSSEC records, and a zone is signed.
     pub(super) fn wants_dnssec(&self, zone: &Zone) -> bool {
         zone.is_signed && self.dnssec.is_some_and(|dnssec| dnssec.dnssec_ok)

@@ -31,6 +31,8 @@ pub struct Zone {
     ns_name: Name,
     /// Which keys are the data of a name.
     pub mode: Mode,
+    /// Whether upstreams are asked for names that the zone does not have.
+    pub falls_through: bool,
     /// The name of this host, which `local.dns.<domain>` leads to.
     pub local: Option<Name>,
     /// Mail address of the person responsible, as a name (RFC 1035 §8).
@@ -70,6 +72,7 @@ impl Zone {
             apex: Key::from_name(&domain),
             domain,
             mode: Mode::Subtree,
+            falls_through: false,
             local: None,
             ttl: 3600,
             min_ttl: 30,

@@ -117,8 +117,17 @@ pub struct ForwardConfig {
     pub trust_ad: bool,
     /// Whether private addresses are removed from answers of upstreams.
     pub rebind_protection: bool,
+    /// Zones of ours that leave missing names to upstreams, which may give addresses of the site there.
+    pub fallthrough: Vec<Name>,
     /// Whether the records of each RRset of an answer are shuffled.
     pub round_robin: bool,
+}
+
+impl ForwardConfig {
+    /// Whether a name is in a zone of ours that leaves missing names to upstreams.
+    pub fn is_of_site(&self, name: &Name) -> bool {
+        self.fallthrough.iter().any(|zone| zone.zone_of(name))
+    }
 }
 
 impl Config {
@@ -181,6 +190,7 @@ impl Config {
                 stub_zones: spec.stub_zones,
                 trust_ad: spec.trust_ad,
                 rebind_protection: spec.rebind_protection,
+                fallthrough: Vec::new(),
                 round_robin: spec.round_robin,
             },
             allow: spec.allow.clone(),

@@ -225,7 +225,8 @@ impl Forwarder {
             self.refresher.finish(self.join_exchange(Asked { question, upstreams, client: ClientId::AGENT }));
         }
         // The servers of a stub zone belong to the site, and may give addresses of the site.
-        if zone.is_none() && self.config.load().rebind_protection {
+        let config = self.config.load();
+        if zone.is_none() && config.rebind_protection && !config.is_of_site(request.query.name()) {
             rebind::protect(&mut reply);
         }
         Some((self.fit_to_client(reply, request), fresh_for))
@@ -268,7 +269,7 @@ impl Forwarder {
         let upstreams = self.upstreams.load_full();
         let question = UpstreamQuestion::of(request, None);
         let mut reply = self.reply_to(Asked { question, upstreams, client }).await;
-        if config.rebind_protection {
+        if config.rebind_protection && !config.is_of_site(request.query.name()) {
             rebind::protect(&mut reply);
         }
         self.fit_to_client(reply, request)

@@ -133,6 +133,34 @@ impl StubTable {
         site: &Site,
         dependencies: &Dependencies,
     ) -> Option<Arc<StubZone>> {
+        // A stub zone that encloses a zone of ours is not asked for names of that zone.
+        let own = site.zones.of(&name.to_lowercase()).filter(|zone| !zone.is_root());
+        let encloses_own = |stub: &Name| own.is_some_and(|zone| stub.zone_of(zone.domain()));
+        let is_asked = |stub: &Name| site.zones.apex(stub).is_none() && !encloses_own(stub);
+        self.find_where(name, tree, site, dependencies, &is_asked)
+    }
+
+    /// The same for a name that a zone of ours leaves to upstreams: servers of that zone may be named.
+    pub fn find_for_missing(
+        &self,
+        name: &Name,
+        tree: &Tree,
+        site: &Site,
+        dependencies: &Dependencies,
+    ) -> Option<Arc<StubZone>> {
+        let is_asked = |stub: &Name| site.zones.apex(stub).is_none_or(|zone| zone.falls_through);
+        self.find_where(name, tree, site, dependencies, &is_asked)
+    }
+
+    /// The closest of the stub zones that a name is in and that `is_asked` tells are asked.
+    fn find_where(
+        &self,
+        name: &Name,
+        tree: &Tree,
+        site: &Site,
+        dependencies: &Dependencies,
+        is_asked: &dyn Fn(&Name) -> bool,
+    ) -> Option<Arc<StubZone>> {
         let root = stub_root(site)?;
         let name = name.to_lowercase();
         let top = root.prepend_label(name.iter().next_back()?).ok()?;
@@ -147,13 +175,8 @@ impl StubTable {
             nodes.push(child);
             node = child;
         }
-        // A stub zone that encloses a zone of ours is not asked for names of that zone.
-        let own = site.zones.of(&name).filter(|zone| !zone.is_root());
-        let encloses_own = |stub: &Name| own.is_some_and(|zone| stub.zone_of(zone.domain()));
         let zones = (1..=nodes.len()).rev().map(|labels| (ancestor(&name, labels), nodes[labels - 1]));
-        zones
-            .filter(|(stub, _)| site.zones.apex(stub).is_none() && !encloses_own(stub))
-            .find_map(|(stub, node)| self.read(stub, node))
+        zones.filter(|(stub, _)| is_asked(stub)).find_map(|(stub, node)| self.read(stub, node))
     }
 
     /// The stub zone at a node.
@@ -327,7 +350,11 @@ fn stub_zone(key: &Name, root: &Name, own: &Site) -> Result<Name, &'static str> 
     let zone = Name::from_labels(zone).ok().filter(|name| !name.is_root());
     let mut zone = zone.ok_or("it names no zone: the key of a server has one label more than its zone")?;
     zone.set_fqdn(true);
-    if own.zones.apex(&zone).is_some() { Err("it names our own domain") } else { Ok(zone) }
+    if own.zones.apex(&zone).is_some_and(|zone| !zone.falls_through) {
+        Err("it names our own domain")
+    } else {
+        Ok(zone)
+    }
 }
 
 #[cfg(test)]

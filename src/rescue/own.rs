@@ -175,7 +175,7 @@ impl OwnNames {
             let why = "the zone is signed, and the agent that signs it does not run";
             encode(&Reply::failure(ResponseCode::ServFail, Ede::new(Ede::RRSIGS_MISSING, why)))
         };
-        if zone.is_signed && own.config.site.owns(request.query.name()) {
+        if zone.is_signed && own.config.site.contains(request.query.name()) {
             return unsigned();
         }
         match self.outcome(request, &own.config, may_forward, transport) {

@@ -106,7 +106,7 @@ impl<'a> AnswerBuilder<'a> {
             if zone.lacks_keys {
                 return Vec::new();
             }
-            if !view.site.owns(&owner) && !view.exists(&owner, &path) {
+            if view.is_outside(&owner, &path) {
                 let addresses = self.external_addresses(&owner, Family::Both.external_type());
                 return if addresses.is_empty() { addresses } else { [cnames, addresses].concat() };
             }
@@ -139,7 +139,7 @@ impl<'a> AnswerBuilder<'a> {
     pub(super) fn external_addresses(&mut self, name: &Name, rtype: RecordType) -> Vec<Record> {
         let Some(reply) = self.external(name, rtype) else { return Vec::new() };
         // With their signatures: there are caches that hold unsigned ones against the name.
-        let chain = chain_from(&reply.records, name, rtype, self.view.site);
+        let chain = chain_from(&reply.records, name, rtype, self.view);
         if chain.iter().any(|record| record.record_type() == rtype) { chain } else { Vec::new() }
     }
 

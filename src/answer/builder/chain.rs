@@ -32,7 +32,7 @@ impl AnswerBuilder<'_> {
         self.go_on_at(target);
         let site = self.view.site;
         let path = TreePath::literal(site.resolve_local(target));
-        if !site.owns(target) && !self.view.exists(target, &path) {
+        if self.view.is_outside(target, &path) {
             self.end_outside(target, &mut records);
         } else {
             records.extend(self.section_of_target(&path));
@@ -62,14 +62,14 @@ impl AnswerBuilder<'_> {
     /// Ends an answer at a name outside of the tree, with what upstreams say of it; or goes on at the name of ours that their
     /// CNAMEs lead back to (RFC 1034 §4.3.2).
     fn end_outside(&mut self, name: &Name, records: &mut Vec<Record>) {
-        let (rtype, site) = (self.query.query_type(), self.view.site);
+        let (rtype, view) = (self.query.query_type(), self.view);
         let lookup = Lookup { name: name.clone(), rtype };
         match self.view.external(&lookup, self.collected.lookups.len()) {
             External::Pending => self.add_lookups(vec![lookup]),
             External::Failed => self.collected.failed = true,
             External::Reply(reply) => {
-                let chain = chain_from(&reply.records, name, rtype, site);
-                let back = leads_back_to(&chain, site).filter(|_| rtype != RecordType::CNAME).cloned();
+                let chain = chain_from(&reply.records, name, rtype, view);
+                let back = leads_back_to(&chain, view).filter(|_| rtype != RecordType::CNAME).cloned();
                 let has_data = chain.iter().any(|record| record.record_type() == rtype);
                 records.extend(chain);
                 match back {

@@ -127,3 +127,63 @@ fn ds_of_a_zone_below_ours_is_the_outer_zones_to_answer() {
         assert!(matches!(site.outcome(asked, RecordType::DS, DNSClass::IN), Outcome::ForwardExisting));
     }
 }
+
+#[test]
+fn a_zone_that_falls_through_denies_no_name() {
+    let mut site = site(
+        &[
+            ("a.skydns.test.", r#"{"host":"10.0.0.1"}"#),
+            ("x.deep.skydns.test.", r#"{"text":"x"}"#),
+            ("alias.skydns.test.", r#"{"host":"theirs.skydns.test"}"#),
+            ("two.skydns.test.", r#"{"host":"10.0.0.2"}"#),
+            ("more.two.skydns.test.", r#"{"host":"theirs.skydns.test"}"#),
+        ],
+        &[],
+    );
+    site.served.zones.first_mut().falls_through = true;
+    let is_forwarded = |site: &SiteFixture, asked: &str| {
+        matches!(site.outcome(asked, RecordType::A, DNSClass::IN), Outcome::Forward)
+    };
+    assert!(is_forwarded(&site, "theirs.skydns.test.") && is_forwarded(&site, "b.a.skydns.test."));
+    for asked in ["x.deep.skydns.test.", "deep.skydns.test."] {
+        let answer = site.ask(asked, RecordType::A);
+        assert_eq!((answer.rcode, answer.authoritative), (ResponseCode::NoError, true), "{asked} is ours");
+        assert_eq!(soa_owner(&answer), "skydns.test.");
+    }
+    // Names that ours lead to are looked up where they are.
+    let lookup = Lookup { name: name("theirs.skydns.test."), rtype: RecordType::A };
+    let Outcome::Lookup(lookups) = site.outcome("alias.skydns.test.", RecordType::A, DNSClass::IN) else {
+        panic!("a look-up")
+    };
+    assert_eq!(lookups, [lookup.clone()]);
+    let address = |owner: &str| Record::from_rdata(name(owner), 60, RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()));
+    let cname = |target: &str| {
+        let data = RData::CNAME(hickory_proto::rr::rdata::CNAME(name(target)));
+        Record::from_rdata(name("theirs.skydns.test."), 60, data)
+    };
+    let reply = |records| ExternalReply { records, ..ExternalReply::default() };
+    site.externals
+        .insert(lookup.clone(), reply(vec![cname("more.skydns.test."), address("more.skydns.test.")]));
+    assert_eq!(
+        lines(&site.ask("alias.skydns.test.", RecordType::A).answers),
+        [
+            "alias.skydns.test. 3600 CNAME theirs.skydns.test.",
+            "theirs.skydns.test. 60 CNAME more.skydns.test.",
+            "more.skydns.test. 60 A 192.0.2.1"
+        ]
+    );
+    assert_eq!(
+        lines(&site.ask("two.skydns.test.", RecordType::A).answers),
+        ["two.skydns.test. 60 A 10.0.0.2", "two.skydns.test. 60 A 192.0.2.1"]
+    );
+    // What we have, upstreams have no say in.
+    site.externals.insert(lookup, reply(vec![cname("a.skydns.test."), address("a.skydns.test.")]));
+    assert_eq!(
+        lines(&site.ask("alias.skydns.test.", RecordType::A).answers)[2],
+        "a.skydns.test. 3600 A 10.0.0.1"
+    );
+    site.freshness = Freshness::Incomplete;
+    for asked in ["theirs.skydns.test.", "alias.skydns.test."] {
+        assert_eq!(site.ask(asked, RecordType::A).rcode, ResponseCode::ServFail, "{asked} may be ours");
+    }
+}

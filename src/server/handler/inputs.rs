@@ -100,6 +100,11 @@ impl<'a> AnswerInputs<'a> {
         stubs.find(name, &self.published.tree, &self.config.site, &self.dependencies)
     }
 
+    /// The stub zone that a name is in which a zone of ours leaves to upstreams.
+    pub(super) fn stub_zone_for_missing(&self, stubs: &StubTable, name: &Name) -> Option<Arc<StubZone>> {
+        stubs.find_for_missing(name, &self.published.tree, &self.config.site, &self.dependencies)
+    }
+
     pub(super) fn answer(
         &self,
         query: &ClientQuery,

@@ -240,7 +240,7 @@ impl Handler {
             && !is_answered_here
             && let Some(zone) = inputs.stub_zone(&self.stubs, &query.name_in_zone())
         {
-            let forwarding = Forwarding { stub: Some(zone), name_exists: is_own_ds };
+            let forwarding = Forwarding { stub: Some(zone), name_exists: is_own_ds, ..Forwarding::default() };
             return self.forward(query, forwarding, inputs);
         }
         self.answer_own(query, inputs)

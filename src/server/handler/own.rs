@@ -9,7 +9,7 @@ use crate::metrics::AnsweredBy;
 use crate::server::costly::NotDone;
 use crate::wire::{self, Reply, Transport};
 use hickory_proto::op::{Query, ResponseCode};
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,7 +41,10 @@ impl Handler {
                 let work = PendingWork::Lookup(lookups, inputs.again());
                 return Handled::Pending(PendingQuery { query, work });
             }
-            Outcome::Forward => return self.forward(query, Forwarding::default(), inputs),
+            Outcome::Forward => {
+                let forwarding = self.forwarding_of(query.name(), &inputs);
+                return self.forward(query, forwarding, inputs);
+            }
             Outcome::ForwardExisting => {
                 let forwarding = Forwarding { name_exists: true, ..Forwarding::default() };
                 return self.forward(query, forwarding, inputs);
@@ -56,6 +59,14 @@ impl Handler {
                 Handled::Pending(PendingQuery { query, work: PendingWork::Sign(answer) })
             }
         }
+    }
+
+    /// How a question is forwarded that is not answered here.
+    fn forwarding_of(&self, name: &Name, inputs: &AnswerInputs<'_>) -> Forwarding {
+        let is_missing_here = inputs.config.site.falls_through(name);
+        let may_have_servers = is_missing_here && inputs.config.forward.stub_zones;
+        let stub = if may_have_servers { inputs.stub_zone_for_missing(&self.stubs, name) } else { None };
+        Forwarding { stub, is_missing_here, ..Forwarding::default() }
     }
 
     /// Leaves a costly answer to the threads for them, or has the client ask over TCP.

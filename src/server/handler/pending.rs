@@ -42,6 +42,8 @@ pub(super) struct Forwarding {
     pub(super) stub: Option<Arc<StubZone>>,
     /// Whether the name exists here: then no NXDOMAIN of an upstream is passed on, and no upstream is needed.
     pub(super) name_exists: bool,
+    /// Whether the name is in a zone of ours, which does not have it: the answer is not authoritative then.
+    pub(super) is_missing_here: bool,
 }
 
 impl PendingQuery {
@@ -108,12 +110,13 @@ impl Handler {
         query: &Arc<ClientQuery>,
         forwarding: Forwarding,
     ) -> (AnsweredBy, Reply) {
-        let (answered_by, reply) = match forwarding.stub {
+        let (answered_by, mut reply) = match forwarding.stub {
             Some(zone) => {
                 (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone, query.id).await)
             }
             None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request, query.id).await),
         };
+        reply.authoritative &= !forwarding.is_missing_here;
         let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
         if forwarding.name_exists && is_denied() {
             let again = Again { seed: rand::random(), forwards: false };
@@ -156,7 +159,13 @@ impl Handler {
     fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs::new(&config, &published, ON_RUNTIME);
-        if config.forward.stub_zones { inputs.stub_zone(&self.stubs, name) } else { None }
+        if !config.forward.stub_zones {
+            None
+        } else if config.site.falls_through(name) {
+            inputs.stub_zone_for_missing(&self.stubs, name)
+        } else {
+            inputs.stub_zone(&self.stubs, name)
+        }
     }
 
     /// The reply to a query that is given up because too many are pending.
