@@ -102,14 +102,19 @@ impl Basis<'_> {
                 Basis { base: &base, ..self }.settings(StoreBefore { last: &last, unusable: &unusable });
             let (setting, reason) = match Config::new(&settings.spec, self.host) {
                 Err(SettingProblem { origin, reason }) => {
+                    let is_of_zones = origin == settings.spec.zones_origin;
                     if !matches!(origin, SettingOrigin::Store { .. }) {
                         // It could be used a moment ago: the host has changed.
-                        base.local = None;
+                        if is_of_zones {
+                            base.zones.clear();
+                        } else {
+                            base.local = None;
+                        }
                         let (reason, instead) = (reason.to_string(), Instead::Default);
                         refused.push(RefusedSetting { origin, reason, instead });
                         continue;
                     }
-                    ("local", reason.to_string())
+                    (if is_of_zones { "zones" } else { "local" }, reason.to_string())
                 }
                 Ok(config) => {
                     let signatures = self.signatures_for(&config);
@@ -180,7 +185,13 @@ impl Basis<'_> {
         for (zone, served) in site.zones.iter_mut().zip(&by_zone) {
             zone.is_signed = !matches!(served, ServedAs::Unsigned);
             zone.lacks_keys = matches!(served, ServedAs::Failure);
+            if zone.is_signed && zone.falls_through {
+                zone.falls_through = false;
+                refused.push(signed_fallthrough(zone.domain(), &settings.spec));
+            }
         }
+        let fallthrough = site.zones.iter().filter(|zone| zone.falls_through);
+        config.forward.fallthrough = fallthrough.map(|zone| zone.domain().clone()).collect();
         let signers = by_zone.into_iter().map(ServedAs::signer).collect();
         config.signers = Arc::new(Signers::new(signers, config.dnssec.denial));
         config
@@ -271,6 +282,19 @@ impl Basis<'_> {
             true => Arc::clone(present),
             false => Arc::new(SignatureCache::new(config.dnssec.cache_size)),
         }
+    }
+}
+
+/// The refusal of a signed zone to fall through.
+fn signed_fallthrough(zone: &Name, spec: &Spec) -> RefusedSetting {
+    let is_own = spec.zones.get(zone).is_some_and(|own| own.fallthrough.is_some());
+    let origin = if is_own { &spec.zones_origin } else { &spec.fallthrough_origin };
+    let reason =
+        format!("fallthrough of {zone}: the zone is signed, and what upstreams say of its names is not");
+    RefusedSetting {
+        origin: origin.clone(),
+        reason,
+        instead: Instead::Told("names that it lacks are denied"),
     }
 }
 

@@ -185,9 +185,9 @@ impl SiteKeys {
         None
     }
 
-    /// Notes keys of other zones; if there are no others, they are a problem.
+    /// Notes keys of other zones; without any key of ours, they are a problem.
     fn judge_foreign(&mut self, foreign: Vec<(KeyFilePair, Name)>, zones: &ZoneNames<'_>) {
-        let has_own = self.keys().next().is_some() || self.problems().next().is_some();
+        let has_own = self.keys().next().is_some();
         for (pair, owner) in foreign {
             if has_own {
                 let base = &pair.base;

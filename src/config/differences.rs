@@ -3,10 +3,12 @@
 use super::NsPolicy;
 use super::allow::Allow;
 use super::spec::{LogTarget, Spec};
+use super::zones::{ZoneList, ZoneSpec};
 use crate::answer::Flatten;
 use crate::dnssec::DenialKind;
 use hickory_proto::rr::Name;
 use log::LevelFilter;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +48,22 @@ impl Told for PathBuf {
     }
 }
 
+impl Told for ZoneList {
+    fn told(&self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Only(zones) => zones.told(),
+        }
+    }
+}
+
+impl Told for BTreeMap<Name, ZoneSpec> {
+    fn told(&self) -> String {
+        let zones: Vec<_> = self.keys().map(Told::told).collect();
+        if zones.is_empty() { "none".to_owned() } else { format!("for {}", zones.join(",")) }
+    }
+}
+
 impl<T: Told> Told for Option<T> {
     fn told(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), Told::told)
@@ -69,7 +87,7 @@ impl Spec {
         }
         let told = differences!(
             "addr" listen, "systemd" systemd, "nameservers" nameservers, "machines" machines,
-            "dnssec" dnssec, "local" local, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
+            "dnssec" dnssec, "local" local, "zones" zones, "exact" exact, "fallthrough" fallthrough, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
             "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
             "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
             "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "priority" priority, "scache" scache,

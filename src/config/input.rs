@@ -52,6 +52,9 @@ pub enum SettingError {
     /// The value looks like a prefix of addresses, and is none.
     #[error("\"{}\" is not a prefix of addresses, such as 10.0.0.0/8, whose bits behind the length are 0", quoted(.0))]
     Prefix(String),
+    /// The value is no object of settings of zones.
+    #[error("{0}")]
+    Zones(String),
     /// There are more zones than an agent serves.
     #[error("there are more than {0} zones")]
     TooManyZones(usize),

@@ -23,6 +23,7 @@ mod spec;
 mod store;
 mod unknown;
 mod variables;
+mod zones;
 
 pub use allow::Allow;
 pub use args::{Arguments, GivenTexts, UsageError, ValuesBefore};
@@ -43,6 +44,7 @@ pub use spec::{LogTarget, Spec};
 pub use store::{StoreBefore, StoreFields, StoreSettings};
 pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};
+pub use zones::{ZoneList, ZoneSpec};
 
 use crate::answer::{Identity, Site, Zone, Zones};
 use crate::dnssec::{DenialKind, Signers};
@@ -133,8 +135,9 @@ impl ForwardConfig {
 impl Config {
     /// The configuration of settings without what depends on the host.
     pub fn without_host(spec: &Spec) -> Self {
-        let bare = Spec { local: None, ..spec.clone() };
-        Self::with_local(None, &bare, &HostIdentity::default())
+        let zone = |apex: &Name| Zone::new(apex);
+        let zones = Zones::new(zone(&spec.domain), spec.other_domains.iter().map(zone));
+        Self::with_zones(zones, spec, &HostIdentity::default())
     }
 
     /// Makes the configuration of a host from its settings.
@@ -142,29 +145,30 @@ impl Config {
     /// # Errors
     /// The template of `local` gives no domain name on this host.
     pub fn new(spec: &Spec, host: &HostIdentity) -> Result<Self, SettingProblem> {
-        let local = match &spec.local {
-            None => None,
-            Some(template) => Some(local::expand(template, host).map_err(|source| SettingProblem {
-                origin: spec.local_origin.clone(),
-                reason: SettingError::Template(source),
-            })?),
+        let zone = |apex: &Name| {
+            let ZoneSpec { mode, fallthrough, ttl, min_ttl, hostmaster, local } = spec.zone(apex);
+            let is_own = spec.zones.get(apex).is_some_and(|own| own.local.is_some());
+            let mut zone = Zone::new(apex);
+            zone.local =
+                local.map(|template| local::expand(&template, host)).transpose().map_err(|source| {
+                    let origin = if is_own { &spec.zones_origin } else { &spec.local_origin };
+                    SettingProblem { origin: origin.clone(), reason: SettingError::Template(source) }
+                })?;
+            zone.hostmaster = hostmaster.unwrap_or_else(|| zone.hostmaster.clone());
+            zone.mode = mode.unwrap_or_default();
+            zone.falls_through = fallthrough.unwrap_or_default() && !apex.is_root();
+            zone.ttl = ttl.unwrap_or(spec.ttl);
+            zone.min_ttl = min_ttl.unwrap_or(spec.min_ttl);
+            zone.is_signed = !spec.dnssec.is_empty();
+            Ok(zone)
         };
-        Ok(Self::with_local(local.as_ref(), spec, host))
+        let others = spec.other_domains.iter().map(zone).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::with_zones(Zones::new(zone(&spec.domain)?, others), spec, host))
     }
 
-    fn with_local(local: Option<&Name>, spec: &Spec, host: &HostIdentity) -> Self {
-        let zone = |apex: &Name| {
-            let mut zone = Zone::new(apex);
-            if let Some(hostmaster) = &spec.hostmaster {
-                zone.hostmaster = hostmaster.clone();
-            }
-            zone.local = local.cloned();
-            zone.ttl = spec.ttl;
-            zone.min_ttl = spec.min_ttl;
-            zone.is_signed = !spec.dnssec.is_empty();
-            zone
-        };
-        let zones = Zones::new(zone(&spec.domain), spec.other_domains.iter().map(zone));
+    fn with_zones(zones: Zones, spec: &Spec, host: &HostIdentity) -> Self {
+        let fallthrough = zones.iter().filter(|zone| zone.falls_through);
+        let fallthrough = fallthrough.map(|zone| zone.domain().clone()).collect();
         let identity = (!spec.hide_identity)
             .then(|| Identity { version: crate::VERSION.to_owned(), hostname: host.hostname.clone() });
         Self {
@@ -190,7 +194,7 @@ impl Config {
                 stub_zones: spec.stub_zones,
                 trust_ad: spec.trust_ad,
                 rebind_protection: spec.rebind_protection,
-                fallthrough: Vec::new(),
+                fallthrough,
                 round_robin: spec.round_robin,
             },
             allow: spec.allow.clone(),

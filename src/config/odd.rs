@@ -54,6 +54,7 @@ impl Spec {
                 self.ndots
             ));
         }
+        odd.extend(self.settings_of_other_zones());
         odd.extend(self.of_store());
         odd.extend(self.without_partner());
         odd

@@ -3,11 +3,13 @@
 use super::NsPolicy;
 use super::allow::Allow;
 use super::origin::SettingOrigin;
+use super::zones::{ZoneList, ZoneSpec};
 use crate::answer::Flatten;
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
 use log::LevelFilter;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +63,16 @@ pub struct Spec {
     pub local: Option<String>,
     /// Where the template comes from, for errors.
     pub local_origin: SettingOrigin,
+    /// Settings of single zones.
+    pub zones: BTreeMap<Name, ZoneSpec>,
+    /// Where they come from, for errors.
+    pub zones_origin: SettingOrigin,
+    /// Zones in which a name has only what is meant for it.
+    pub exact: ZoneList,
+    /// Zones that leave missing names to upstreams.
+    pub fallthrough: ZoneList,
+    /// Where that comes from, for errors.
+    pub fallthrough_origin: SettingOrigin,
     /// Private key of the client certificate for etcd.
     pub tls_key: Option<PathBuf>,
     /// Client certificate for etcd.
@@ -242,6 +254,11 @@ impl Default for Spec {
             dnssec: Vec::new(),
             local: None,
             local_origin: SettingOrigin::Default,
+            zones: BTreeMap::new(),
+            zones_origin: SettingOrigin::Default,
+            exact: ZoneList::default(),
+            fallthrough: ZoneList::default(),
+            fallthrough_origin: SettingOrigin::Default,
             tls_key: None,
             tls_pem: None,
             ca_cert: None,

@@ -8,6 +8,7 @@ use super::origin::SettingOrigin;
 use super::refused::{Instead, RefusedSetting};
 use super::settings::Setting;
 use super::spec::Spec;
+use super::zones::{self, ZoneProblem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -131,6 +132,8 @@ impl StoreSettings {
         if value.is_null() {
             return;
         }
+        let value =
+            if setting.name == zones::ZONES { self.repair_zones(key, &name, value, before) } else { value };
         let origin = || SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
         let reason = match before.unusable.get(setting.name) {
             Some(reason) => reason.clone(),
@@ -142,6 +145,19 @@ impl StoreSettings {
         let origin = origin();
         let instead = self.apply_last(key, setting.name, before.last);
         self.problems.push(RefusedSetting { origin, reason, instead });
+    }
+
+    /// The settings of zones without those that cannot be used: each costs itself.
+    fn repair_zones(&mut self, key: &str, name: &str, value: Value, before: StoreBefore<'_>) -> Value {
+        let last = before.last.0.get(zones::ZONES).map(|(_, value)| value);
+        let (value, problems) = zones::repaired(value, last);
+        for ZoneProblem { reason, instead } in problems {
+            let origin = SettingOrigin::Store { key: key.to_owned(), field: name.to_owned() };
+            let of_site = Instead::Told("the setting of the site counts");
+            let instead = instead.map_or(of_site, Instead::LastGood);
+            self.problems.push(RefusedSetting { origin, reason, instead });
+        }
+        value
     }
 
     /// Applies the last value of a setting, if there is one; returns what is used.

@@ -155,8 +155,10 @@ fn a_zone_that_falls_through_denies_no_name() {
     let Outcome::Lookup(lookups) = site.outcome("alias.skydns.test.", RecordType::A, DNSClass::IN) else {
         panic!("a look-up")
     };
-    assert_eq!(lookups, [lookup.clone()]);
-    let address = |owner: &str| Record::from_rdata(name(owner), 60, RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()));
+    assert_eq!(lookups, std::slice::from_ref(&lookup));
+    let address = |owner: &str| {
+        Record::from_rdata(name(owner), 60, RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()))
+    };
     let cname = |target: &str| {
         let data = RData::CNAME(hickory_proto::rr::rdata::CNAME(name(target)));
         Record::from_rdata(name("theirs.skydns.test."), 60, data)

@@ -5,6 +5,7 @@ use crate::answer::Flatten;
 use crate::config::domains;
 use crate::config::input::{SettingError, SettingInput};
 use crate::config::spec::{DEFAULT_MIN_TTL, DEFAULT_PRIORITY, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
+use crate::config::zones::{self, ZoneList};
 use hickory_proto::rr::Name;
 
 pub(super) const ANSWER_SETTINGS: &[Setting] = &[
@@ -25,6 +26,55 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
             let mut zones = domains::zones(&input.list()?)?.into_iter();
             spec.domain = zones.next().unwrap_or_else(|| Spec::default().domain);
             spec.other_domains = zones.collect();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "exact",
+        variables: &["SKYDNS_EXACT"],
+        keys: &["exact"],
+        takes: Some("NAME,…|all"),
+        summary: "domains in which a name has only what is meant for it",
+        details: "In such a domain a name has its own key, the leaf keys directly below it, and those whose `targetstrip` leads to \
+                  it; not all keys below it, as in SkyDNS. `*` in a key is a wildcard of DNS, and in a question a label like \
+                  any other. This is what external-dns and others mean that write SkyDNS's keys.",
+        default: DefaultValue::Unset("none"),
+        example: "all",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| ZoneList::read(input).map(|zones| spec.exact = zones),
+    },
+    Setting {
+        name: "fallthrough",
+        variables: &["SKYDNS_FALLTHROUGH"],
+        keys: &["fallthrough"],
+        takes: Some("NAME,…|all"),
+        summary: "domains whose missing names are asked upstream",
+        details: "A name that such a domain does not have is forwarded, where it would be denied: to the servers of a stub zone \
+                  if there is one, else to the upstreams. What the domain has stays its own. A signed domain cannot fall \
+                  through.",
+        default: DefaultValue::Unset("none"),
+        example: "site.example",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, origin| {
+            spec.fallthrough = ZoneList::read(input)?;
+            spec.fallthrough_origin = origin.clone();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "zones",
+        variables: &["SKYDNS_ZONES"],
+        keys: &["zones"],
+        takes: Some("JSON"),
+        summary: "settings of single domains, as a JSON object",
+        details: "Each field is a domain, with an object of `mode` (`subtree` or `exact`), `fallthrough`, `ttl`, `min_ttl`, \
+                  `hostmaster` and `local`. What a domain does not set, the setting of the site does.",
+        default: DefaultValue::Unset("none"),
+        example: r#"{"site.example": {"mode": "exact", "ttl": 60}}"#,
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, origin| {
+            spec.zones = zones::read(input)?;
+            spec.zones_origin = origin.clone();
             Ok(())
         },
     },
@@ -166,7 +216,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
 
 /// A mail address as a name: the `@` becomes a dot, and dots before it are escaped (RFC 1035 §8). A text without `@` is such
 /// a name already.
-fn mailbox(mail: &str) -> Result<Option<Name>, SettingError> {
+pub(in crate::config) fn mailbox(mail: &str) -> Result<Option<Name>, SettingError> {
     let Some((local, domain)) = mail.split_once('@') else {
         return SettingInput::Text(mail).name();
     };

@@ -12,6 +12,7 @@ mod skydns2;
 mod sources;
 mod statistics;
 
+pub(super) use answers::mailbox;
 pub use statistics::{STATISTICS, StatisticsVariable};
 
 use super::input::{SettingError, SettingInput};
@@ -104,7 +105,7 @@ impl Setting {
 }
 
 /// A number that falls back to its default unless it is positive, as in SkyDNS.
-fn positive<T: TryFrom<i64> + PartialOrd + Default>(number: i64, default: T) -> T {
+pub(super) fn positive<T: TryFrom<i64> + PartialOrd + Default>(number: i64, default: T) -> T {
     T::try_from(number).ok().filter(|number| *number > T::default()).unwrap_or(default)
 }
 
