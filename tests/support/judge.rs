@@ -59,8 +59,13 @@ impl KeyRing {
 
     /// A key by our own program.
     pub fn own(&self, args: &[&str]) -> PathBuf {
+        self.own_for(ZONE, args)
+    }
+
+    /// The same for another zone.
+    pub fn own_for(&self, zone: &str, args: &[&str]) -> PathBuf {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
-        command.arg("keygen").args(args).arg("-K").arg(self.path()).arg(ZONE);
+        command.arg("keygen").args(args).arg("-K").arg(self.path()).arg(zone);
         self.path().join(run(&mut command).trim())
     }
 }
@@ -83,8 +88,14 @@ impl Unbound {
     /// One that takes the DS records as trust anchors, and asks the agent for the zone; `options` are lines of its server
     /// section.
     pub fn start(server: SocketAddr, anchors: &str, options: &str) -> Self {
+        Self::start_for(&[ZONE], server, anchors, options)
+    }
+
+    /// The same for other zones.
+    pub fn start_for(zones: &[&str], server: SocketAddr, anchors: &str, options: &str) -> Self {
         let (ip, port) = (server.ip(), server.port());
-        Self::start_with(anchors, options, &format!("stub-zone:\n  name: {ZONE}\n  stub-addr: {ip}@{port}"))
+        let stub = |zone: &&str| format!("stub-zone:\n  name: {zone}\n  stub-addr: {ip}@{port}");
+        Self::start_with(anchors, options, &zones.iter().map(stub).collect::<Vec<_>>().join("\n"))
     }
 
     /// The same, but it forwards all its questions to the agent.
@@ -223,6 +234,11 @@ pub fn drill(server: SocketAddr, key: &Path, name: &str, rtype: &str) -> String 
 /// What dnsviz prints of names and types that it probed the server for, with the file of a key that it trusts: a line for
 /// each RRset, signature and proof, led by `[.]` if it is secure.
 pub fn dnsviz(server: SocketAddr, key: &Path, names: &[String], types: &str) -> String {
+    dnsviz_of(&[ZONE], server, key, names, types)
+}
+
+/// The same for other zones; the first one is above the others.
+pub fn dnsviz_of(zones: &[&str], server: SocketAddr, key: &Path, names: &[String], types: &str) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let probe = dir.path().join("probe");
     let anchor = dir.path().join("anchor");
@@ -235,12 +251,13 @@ pub fn dnsviz(server: SocketAddr, key: &Path, names: &[String], types: &str) -> 
         command.args(["120", "dnsviz"]);
         command
     };
-    let servers = format!("{ZONE}+:a.ns.dns.{ZONE}={}:{}", server.ip(), server.port());
+    let servers = |zone: &&str| format!("{zone}+:a.ns.dns.{zone}={}:{}", server.ip(), server.port());
     let mut command = dnsviz();
-    run(command
-        .args(["probe", "-4", "-A", "-a", ZONE, "-R", types, "-x", &servers, "-o"])
-        .arg(&probe)
-        .args(names));
+    command.args(["probe", "-4", "-A", "-a", zones[0], "-R", types]);
+    for servers in zones.iter().map(servers) {
+        command.args(["-x", &servers]);
+    }
+    run(command.arg("-o").arg(&probe).args(names));
     run(dnsviz().args(["print", "-r"]).arg(&probe).arg("-t").arg(&anchor))
 }
 
