@@ -112,12 +112,7 @@ fn dnsviz_finds_no_fault_in_a_zone_below_another() {
     let key = keys.own(&[]);
     keys.own_for("sub.skydns.local", &[]);
     let agent = signed(&keys, &[]);
-    let names = [
-        "web.skydns.local",
-        "sub.skydns.local",
-        "web.sub.skydns.local",
-        "nope.sub.skydns.local",
-    ];
+    let names = ["web.skydns.local", "sub.skydns.local", "web.sub.skydns.local", "nope.sub.skydns.local"];
     let zones = ["skydns.local", "sub.skydns.local"];
     let said = dnsviz_of(&zones, agent.address(), &key, &names.map(str::to_owned), "A,AAAA,NS,SOA,DNSKEY,DS");
     let doubts: Vec<_> =

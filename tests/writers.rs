@@ -1,0 +1,123 @@
+//! What other programs write in SkyDNS's layout: external-dns, registrator, kube2sky. In exact mode each name answers what its
+//! writer meant; in SkyDNS's mode it answers as it always did.
+
+mod support;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use serde_json::Value;
+use support::etcd::Etcd;
+use support::{Agent, Setup, eventually};
+
+const DATA: &str = include_str!("vectors/writers.json");
+
+/// The keys and values of all writers.
+fn pairs() -> Vec<(String, String)> {
+    let data: Value = serde_json::from_str(DATA).expect("JSON");
+    let writers = data.as_object().expect("writers").values();
+    let pairs = writers.flat_map(|writer| writer.as_array().expect("pairs").clone());
+    let text = |pair: &Value, at: usize| pair[at].as_str().expect("a text").to_owned();
+    pairs.map(|pair| (text(&pair, 0), text(&pair, 1))).collect()
+}
+
+fn start(etcd: &Etcd, args: &[&str]) -> Agent {
+    let domains = ["-domain", "site.example,2.0.192.in-addr.arpa,2001:db8::/32"];
+    let agent = Setup::new().args(&["-machines", &etcd.endpoint()]).args(&domains).args(args).start();
+    eventually("synced", || !agent.short(&["parent.site.example"]).is_empty());
+    agent
+}
+
+#[test]
+fn in_exact_mode_each_name_answers_what_its_writer_meant() {
+    let etcd = Etcd::start();
+    etcd.put_many(&pairs());
+    let agent = start(&etcd, &["-exact", "all"]);
+    let domain = "site.example";
+    for (asked, rtype, expected) in [
+        // external-dns
+        ("www", "A", vec!["192.0.2.10", "192.0.2.11"]),
+        ("www", "AAAA", vec!["2001:db8::10"]),
+        ("www", "TXT", vec![]),
+        ("parent", "A", vec!["192.0.2.20"]),
+        ("child.parent", "A", vec!["192.0.2.21"]),
+        ("px", "CNAME", vec!["proxy.cdn.example.net."]),
+        ("kid.px", "A", vec!["192.0.2.31"]),
+        ("x.apps", "A", vec!["192.0.2.40"]),
+        ("y.x.apps", "A", vec!["192.0.2.40"]),
+        ("apps", "A", vec![]),
+        ("dns", "A", vec!["192.0.2.53"]),
+        ("a.grp", "A", vec!["192.0.2.71"]),
+        ("b.grp", "A", vec!["192.0.2.72"]),
+        ("grp", "A", vec![]),
+        ("d.sub.grp", "A", vec!["192.0.2.74"]),
+        ("note", "TXT", vec![r#""\"quoted\" & <tag>, a=b; back\\slash""#]),
+        (
+            "a-www",
+            "TXT",
+            vec![
+                r#""\"heritage=external-dns,external-dns/owner=default,external-dns/resource=ingress/default/www\"""#,
+            ],
+        ),
+        // registrator
+        ("redis", "A", vec!["192.0.2.101"]),
+        ("nginx-80", "A", vec!["192.0.2.101", "192.0.2.102"]),
+        ("nginx-443", "A", vec!["192.0.2.101"]),
+        (r"billing\.v2", "A", vec!["172.17.0.5"]),
+        // kube2sky
+        ("web.default.svc", "A", vec!["10.0.183.39"]),
+        ("default.svc", "A", vec![]),
+        ("db.default.svc", "A", vec!["10.244.1.5", "10.244.2.7"]),
+        ("9e51737e.db.default.svc", "A", vec!["10.244.1.5"]),
+        (
+            "_mysql._tcp.db.default.svc",
+            "SRV",
+            vec![
+                "10 50 3306 9e51737e.db.default.svc.site.example.",
+                "10 50 3306 c89ee3.db.default.svc.site.example.",
+            ],
+        ),
+        (
+            "_https._tcp.kubernetes.default.svc",
+            "SRV",
+            vec!["10 100 443 kubernetes.default.svc.site.example."],
+        ),
+        ("kubernetes.default.svc", "A", vec!["10.0.0.1"]),
+        ("10-244-1-5.default.pod", "A", vec!["10.244.1.5"]),
+    ] {
+        assert_eq!(agent.short(&[&format!("{asked}.{domain}"), rtype]), expected, "{asked} {rtype}");
+    }
+    assert_eq!(agent.short(&[domain, "A"]), ["192.0.2.1"]);
+    let spf = r#""v=spf1 ip4:192.0.2.0/24 include:_spf.mail.example -all""#;
+    assert_eq!(agent.short(&[domain, "TXT"]), [spf], "one text, which is that of the apex");
+    assert!(agent.short(&[domain, "NS"]).is_empty(), "the app dns.site.example is no name server");
+    assert_eq!(agent.short(&["-x", "192.0.2.10"]), ["www.site.example."]);
+    assert_eq!(agent.short(&["-x", "2001:db8::10"]), ["www.site.example."]);
+    // The keys of external-dns are no names.
+    for missing in ["4d658221.www", "x.4d658221.www", "1a02070f", "nope", "x.parent", "*.parent", "any"] {
+        let answer = agent.ask(&format!("{missing}.{domain}."), RecordType::A);
+        assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain, "{missing}");
+    }
+    let long: usize = agent.short(&["k1._domainkey.site.example", "TXT"]).iter().map(String::len).sum();
+    assert!(long > 400, "a text of several strings");
+}
+
+#[test]
+fn in_the_mode_of_skydns_a_name_answers_with_all_below_it() {
+    let etcd = Etcd::start();
+    etcd.put_many(&pairs());
+    let agent = start(&etcd, &[]);
+    for (asked, rtype, expected) in [
+        ("www", "A", vec!["192.0.2.10", "192.0.2.11"]),
+        ("parent", "A", vec!["192.0.2.20", "192.0.2.21"]),
+        ("child.parent", "A", vec!["192.0.2.21"]),
+        ("kid.px", "A", vec!["192.0.2.31"]),
+        ("grp", "A", vec!["192.0.2.71", "192.0.2.72"]),
+        ("4d658221.www", "A", vec!["192.0.2.10"]),
+        ("db.default.svc", "A", vec!["10.244.1.5", "10.244.2.7"]),
+        ("nginx-80", "A", vec!["192.0.2.101", "192.0.2.102"]),
+        ("apps", "A", vec!["192.0.2.40"]),
+    ] {
+        assert_eq!(agent.short(&[&format!("{asked}.site.example"), rtype]), expected, "{asked} {rtype}");
+    }
+    assert!(agent.short(&["+tcp", "site.example", "TXT"]).len() > 10, "the texts of all names");
+}
