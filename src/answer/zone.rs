@@ -4,6 +4,11 @@ use super::rrset::same_name;
 use crate::service::Key;
 use crate::tree::Extent;
 use hickory_proto::rr::Name;
+use std::time::Duration;
+
+/// How long a deletion waits by default that leaves a name or a type empty: programs that delete before they put take a few
+/// milliseconds.
+pub const HOLD_DELETIONS: Duration = Duration::from_millis(100);
 
 /// Which keys are the data of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Zone {
     pub local: Option<Name>,
     /// Mail address of the person responsible, as a name (RFC 1035 §8).
     pub hostmaster: Name,
+    /// How long a deletion waits that leaves a name or a type empty; 0: not at all.
+    pub hold_deletions: Duration,
     /// TTL of services that have none of their own, in seconds.
     pub ttl: u32,
     /// TTL of negative answers, in seconds (RFC 2308).
@@ -73,6 +80,7 @@ impl Zone {
             domain,
             mode: Mode::Subtree,
             falls_through: false,
+            hold_deletions: HOLD_DELETIONS,
             local: None,
             ttl: 3600,
             min_ttl: 30,

@@ -52,6 +52,11 @@ impl DataKinds {
         if kinds == Self::NONE { Self::BARE } else { kinds }
     }
 
+    /// Whether another set lacks one of these kinds, groups apart: they are no data.
+    pub fn exceeds(self, other: Self) -> bool {
+        self.0 & !other.0 & !Self::GROUP.0 != 0
+    }
+
     /// Whether the two have a kind in common.
     pub fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0

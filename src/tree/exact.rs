@@ -95,6 +95,16 @@ impl<'t> ExactNode<'t> {
         Self { node, labels: way.iter().map(|node| node.label()).collect() }
     }
 
+    /// The kinds of data of the services of the name.
+    pub(super) fn kinds(self, extent: Extent<'_>, work: &Work) -> DataKinds {
+        match self.services(extent, DataKinds::ALL, work, |_| false) {
+            TreeLookup::Services(found) => {
+                found.iter().fold(DataKinds::NONE, |kinds, found| kinds | DataKinds::of(found.entry))
+            }
+            TreeLookup::NoName | TreeLookup::TooMany => DataKinds::ALL,
+        }
+    }
+
     /// The services of the name that have data of a wanted kind, in key order; all of them if a group may decide about them.
     ///
     /// `is_too_much` is as in [`Tree::services`].

@@ -86,6 +86,25 @@ impl Tree {
         true
     }
 
+    /// A copy with other entries of a layer on a key. It keeps no versions.
+    pub fn with(&self, key: &Key, layer: Layer, entries: Vec<Entry>) -> Self {
+        let mut copy = Self { versions: None, ..self.clone() };
+        copy.set(key, layer, entries);
+        copy
+    }
+
+    /// The kinds of data of a name: in exact mode those that belong to it, else those of its subtree.
+    pub fn kinds_at(&self, name: &Key, extent: Extent<'_>, is_exact: bool, work: &Work) -> DataKinds {
+        if !is_exact {
+            let node = self.node(name.labels());
+            return node.map_or(DataKinds::NONE, |node| node.visible() | node.own_kinds());
+        }
+        match self.find_exact(&TreePath::literal(&name.name()), extent, work) {
+            ExactName::Exists(node) => node.kinds(extent, work),
+            _ => DataKinds::NONE,
+        }
+    }
+
     /// Takes all entries of a layer off a key; `false` if the layer has none there.
     pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
         self.set(key, layer, Vec::new())

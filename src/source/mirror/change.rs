@@ -1,11 +1,13 @@
 //! Single changes of a store that is in sync.
 
+use super::held::HeldKey;
 use super::parse::{ParsedEntry, ParsedKey, ServedKey, parse_key};
 use super::spellings::Spelling;
 use super::{Mirror, serial_now};
 use crate::source::event::Change;
 use crate::source::id::SourceId;
 use crate::tree::Entry;
+use std::time::Instant;
 
 impl Mirror {
     /// Applies one change to the tree.
@@ -17,14 +19,21 @@ impl Mirror {
                     self.configs.insert(id, value);
                 }
                 Some(ParsedEntry::Service { served, service, .. }) => {
+                    let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
+                    self.held.forget(&held);
+                    let key = served.key.clone();
                     self.set(id, served, Some(Entry { service, lease }));
+                    self.delete_after_put(&key);
                 }
                 // The value before was overwritten with one that cannot be served.
                 None => self.remove(id, &raw),
             },
             None => {
                 self.forget_refusal(id, &raw);
-                self.remove(id, &raw);
+                match parse_key(&self.keyspace, &raw) {
+                    Ok(ParsedKey::Service(served, _)) => self.delete(id, served, Instant::now()),
+                    _ => self.remove(id, &raw),
+                }
             }
         }
     }
@@ -41,7 +50,7 @@ impl Mirror {
     }
 
     /// Sets the service of a key, or removes it.
-    fn set(&mut self, id: SourceId, served: ServedKey, entry: Option<Entry>) {
+    pub(super) fn set(&mut self, id: SourceId, served: ServedKey, entry: Option<Entry>) {
         let ServedKey { key, spelling } = served;
         let Some(source) = self.sources.get_mut(&id) else { return };
         let layer = id.layer();

@@ -82,6 +82,8 @@ impl Mirror {
     /// Brings a complete listing into the tree; returns the number of changes, or `None` if there is no listing.
     fn take_listing(&mut self, id: SourceId) -> Option<usize> {
         let mut listing = self.sources.get_mut(&id)?.listing.take()?;
+        // What the listing has and has not decides.
+        self.held.forget_all(id);
         let layer = id.layer();
         // Zones without names have a serial as well.
         if self.tree.serial() == 0 {

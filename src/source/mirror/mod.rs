@@ -6,6 +6,8 @@
 
 mod change;
 mod freshness;
+mod held;
+mod hold;
 mod listing;
 mod parse;
 mod refusal_log;
@@ -25,6 +27,7 @@ use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
 use crate::tree::Tree;
 use freshness::Assessed;
+use held::HeldDeletions;
 use parse::{ParsedEntry, parse};
 use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
@@ -53,6 +56,8 @@ pub struct Mirror {
     /// What the site serves, as far as that is known.
     site: Option<Arc<Site>>,
     freshness: SiteFreshness,
+    /// Deletions that wait.
+    held: HeldDeletions,
     /// What `freshness` was found out from.
     assessed: Assessed,
     tenants: TenantDepth,
@@ -73,6 +78,7 @@ impl Mirror {
             writer: publisher.writer(),
             site: None,
             freshness: SiteFreshness::default(),
+            held: HeldDeletions::default(),
             assessed: Assessed::default(),
             tenants: TenantDepth::default(),
             refusal_log: RefusalLog::default(),
@@ -123,6 +129,7 @@ impl Mirror {
                 },
                 // The publisher has the other end.
                 Ok(()) = site.changed() => self.take_site(),
+                () = until(self.held.next()) => self.delete_due(Instant::now()),
             }
             self.publish();
             published = Instant::now();
@@ -279,6 +286,14 @@ impl Mirror {
             optional: self.sources.iter().filter(|(_, s)| !s.is_required).map(|(id, _)| *id).collect(),
         };
         self.writer.publish(published, &status);
+    }
+}
+
+/// Waits until a time; for ever without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Spellings(BTreeMap<Key, EntriesBySpelling>);
 type EntriesBySpelling = BTreeMap<Spelling, Entry>;
 
 /// How a store spells a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Spelling {
     /// As the name.
     AsName,
@@ -57,6 +57,23 @@ impl Spellings {
             self.0.remove(key);
         }
         served
+    }
+
+    /// The entries that are served on a key without that of a spelling, and the entry of the spelling.
+    pub(super) fn without(
+        &self,
+        key: &Key,
+        spelling: &Spelling,
+        present: Option<Entry>,
+    ) -> (Vec<Entry>, Option<Entry>) {
+        let Some(entries) = self.0.get(key) else {
+            return match spelling {
+                Spelling::AsName => (Vec::new(), present),
+                Spelling::Other(_) => (present.into_iter().collect(), None),
+            };
+        };
+        let others = entries.iter().filter(|(other, _)| *other != spelling);
+        (others.map(|(_, entry)| entry.clone()).collect(), entries.get(spelling).cloned())
     }
 
     /// All keys, each with its entries in the order in which they are served.
