@@ -6,8 +6,9 @@ mod support;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::etcd::Etcd;
-use support::{Agent, Setup, eventually};
+use support::{Agent, Setup, ask, eventually, query};
 
 const DATA: &str = include_str!("vectors/writers.json");
 
@@ -120,4 +121,66 @@ fn in_the_mode_of_skydns_a_name_answers_with_all_below_it() {
         assert_eq!(agent.short(&[&format!("{asked}.site.example"), rtype]), expected, "{asked} {rtype}");
     }
     assert!(agent.short(&["+tcp", "site.example", "TXT"]).len() > 10, "the texts of all names");
+}
+
+/// Asks for a name all the time; gives the number of answers, and of those without data.
+fn probe(agent: &Agent, name: &str, work: impl FnOnce()) -> (u32, u32) {
+    let (server, is_over) = (agent.address(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let ask_for = |rtype| {
+            let (is_over, question) = (&is_over, query(name, rtype));
+            scope.spawn(move || {
+                let (mut answers, mut empty) = (0, 0);
+                while !is_over.load(Ordering::Relaxed) {
+                    answers += 1;
+                    empty += u32::from(ask(server, &question).answers.is_empty());
+                }
+                (answers, empty)
+            })
+        };
+        let probes = [ask_for(RecordType::A), ask_for(RecordType::AAAA)];
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        let counts = probes.map(|probe| probe.join().expect("a prober"));
+        counts.into_iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    })
+}
+
+#[test]
+fn a_writer_that_deletes_before_it_puts_leaves_no_gap() {
+    const CHANGES: u32 = 1_000;
+    let etcd = Etcd::start();
+    let key = |family: &str, n: u32| format!("/skydns/example/site/u/{family}{n:07x}");
+    let v4 = |n: u32| format!(r#"{{"host":"10.0.{}.{}","targetstrip":1}}"#, n >> 8, n & 255);
+    let v6 = |n: u32| format!(r#"{{"host":"2001:db8::{n:x}","targetstrip":1}}"#);
+    etcd.put_many(&[(key("a", 0), v4(0)), (key("b", 0), v6(0))]);
+    // Longer than this test may have to wait for a core.
+    let hold = ["-domain", "site.example", "-hold-deletions", "5s", "-machines", &etcd.endpoint()];
+    let agents = [&[][..], &["-exact", "all"]].map(|mode| Setup::new().args(&hold).args(mode).start());
+    for agent in &agents {
+        eventually("synced", || agent.data("u.site.example.", RecordType::A) == ["10.0.0.0"]);
+    }
+    let change = |range: std::ops::Range<u32>| {
+        for n in range {
+            etcd.delete(&key("a", n));
+            etcd.put(&key("a", n + 1), &v4(n + 1));
+            etcd.delete(&key("b", n));
+            etcd.put(&key("b", n + 1), &v6(n + 1));
+        }
+    };
+    for (agent, half) in agents.iter().zip([0..CHANGES / 2, CHANGES / 2..CHANGES]) {
+        let last = half.end;
+        let (answers, empty) = probe(agent, "u.site.example.", || change(half));
+        assert!(answers > 100 && empty == 0, "{empty} of {answers} answers are denials");
+        let expected = format!("10.0.{}.{}", last >> 8, last & 255);
+        eventually("the last one alone is left", || {
+            agent.data("u.site.example.", RecordType::A) == [expected.as_str()]
+        });
+    }
+    // What nobody puts again goes after a while.
+    let brief = Setup::new().args(&["-domain", "site.example", "-machines", &etcd.endpoint()]).start();
+    eventually("synced", || !brief.data("u.site.example.", RecordType::A).is_empty());
+    etcd.delete(&key("a", CHANGES));
+    eventually("it is gone", || brief.data("u.site.example.", RecordType::A).is_empty());
+    assert!(!brief.data("u.site.example.", RecordType::AAAA).is_empty());
 }

@@ -55,6 +55,9 @@ pub enum SettingError {
     /// The value is no object of settings of zones.
     #[error("{0}")]
     Zones(String),
+    /// Deletions would wait for too long.
+    #[error("it is more than {0:?}, the most that is allowed")]
+    LongHold(Duration),
     /// There are more zones than an agent serves.
     #[error("there are more than {0} zones")]
     TooManyZones(usize),
@@ -134,8 +137,9 @@ impl<'a> SettingInput<'a> {
     pub(super) fn duration(self) -> Result<Duration, SettingError> {
         let duration = match self {
             Self::Json(Value::Number(number)) => number.as_u64().map(Duration::from_nanos),
+            Self::Text("0") => Some(Duration::ZERO),
             Self::Text(text) => parse_duration(text),
-            Self::Json(value) => value.as_str().and_then(parse_duration),
+            Self::Json(value) => value.as_str().and_then(|text| Self::Text(text).duration().ok()),
         };
         duration.ok_or_else(|| self.wrong("a duration, such as \"2s\" or \"500ms\""))
     }

@@ -4,7 +4,7 @@ use super::NsPolicy;
 use super::allow::Allow;
 use super::origin::SettingOrigin;
 use super::zones::{ZoneList, ZoneSpec};
-use crate::answer::Flatten;
+use crate::answer::{Flatten, HOLD_DELETIONS};
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
@@ -105,6 +105,8 @@ pub struct Spec {
     pub ttl: u32,
     /// TTL of negative answers, in seconds.
     pub min_ttl: u32,
+    /// How long a deletion waits that leaves a name or a type empty.
+    pub hold_deletions: Duration,
     /// SRV priority and MX preference of services without one.
     pub priority: u16,
     /// Maximum number of RRsets whose signatures are cached.
@@ -275,6 +277,7 @@ impl Default for Spec {
             hostmaster: None,
             ttl: DEFAULT_TTL,
             min_ttl: DEFAULT_MIN_TTL,
+            hold_deletions: HOLD_DELETIONS,
             priority: DEFAULT_PRIORITY,
             scache: DEFAULT_SCACHE,
             denial: DenialKind::default(),

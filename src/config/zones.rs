@@ -12,6 +12,10 @@ use crate::shown::quoted;
 use hickory_proto::rr::Name;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Longest time that a deletion waits: what is gone is served for as long.
+const MAX_HOLD: Duration = Duration::from_secs(60);
 
 /// The setting whose value is such an object.
 pub(super) const ZONES: &str = "zones";
@@ -31,6 +35,8 @@ pub struct ZoneSpec {
     pub hostmaster: Option<Name>,
     /// Template of the host's own name in the zone.
     pub local: Option<String>,
+    /// How long a deletion waits that leaves a name or a type empty.
+    pub hold_deletions: Option<Duration>,
 }
 
 /// Zones that a setting is for.
@@ -87,7 +93,7 @@ pub(super) struct ZoneProblem {
 type SetField = fn(&mut ZoneSpec, SettingInput<'_>) -> Result<(), SettingError>;
 
 /// The fields of a zone.
-const FIELDS: [(&str, SetField); 6] = [
+const FIELDS: [(&str, SetField); 7] = [
     ("mode", |zone, input| {
         zone.mode = Some(match input.text()? {
             "subtree" => Mode::Subtree,
@@ -117,7 +123,20 @@ const FIELDS: [(&str, SetField); 6] = [
         zone.local = Some(template.to_owned());
         Ok(())
     }),
+    ("hold_deletions", |zone, input| {
+        zone.hold_deletions = Some(hold_deletions(input)?);
+        Ok(())
+    }),
 ];
+
+/// How long a deletion waits.
+pub(super) fn hold_deletions(input: SettingInput<'_>) -> Result<Duration, SettingError> {
+    let duration = input.duration()?;
+    if duration > MAX_HOLD {
+        return Err(SettingError::LongHold(MAX_HOLD));
+    }
+    Ok(duration)
+}
 
 /// Sets a field, by its name in any letter case and with `-` for `_`.
 fn set_field(zone: &mut ZoneSpec, name: &str, value: &Value) -> Result<(), String> {
@@ -221,6 +240,7 @@ impl Spec {
             min_ttl: own.min_ttl.or(Some(self.min_ttl)),
             hostmaster: own.hostmaster.or_else(|| self.hostmaster.clone()),
             local: own.local.or_else(|| self.local.clone()),
+            hold_deletions: own.hold_deletions.or(Some(self.hold_deletions)),
         }
     }
 
@@ -292,7 +312,7 @@ mod tests {
                 ("\"a..b\" is not a domain name", None),
                 (
                     "zone a.example: field \"colour\": no setting of a zone has this name; there are mode, fallthrough, \
-                     ttl, min_ttl, hostmaster, local",
+                     ttl, min_ttl, hostmaster, local, hold_deletions",
                     None
                 ),
                 ("zone a.example: field \"ttl\": \"x\" is not a whole number", Some("9")),

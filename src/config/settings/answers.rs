@@ -68,7 +68,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         takes: Some("JSON"),
         summary: "settings of single domains, as a JSON object",
         details: "Each field is a domain, with an object of `mode` (`subtree` or `exact`), `fallthrough`, `ttl`, `min_ttl`, \
-                  `hostmaster` and `local`. What a domain does not set, the setting of the site does.",
+                  `hostmaster`, `local` and `hold_deletions`. What a domain does not set, the setting of the site does.",
         default: DefaultValue::Unset("none"),
         example: r#"{"site.example": {"mode": "exact", "ttl": 60}}"#,
         takes_effect: TakesEffect::Reload,
@@ -129,6 +129,20 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
             spec.min_ttl = positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_MIN_TTL);
             Ok(())
         },
+    },
+    Setting {
+        name: "hold-deletions",
+        variables: &["SKYDNS_HOLD_DELETIONS"],
+        keys: &["hold_deletions"],
+        takes: Some("DURATION"),
+        summary: "how long a deletion waits that leaves a name without data",
+        details: "Some programs change a name by deleting its key before they put another one. A deletion that leaves a name, or \
+                  one type of it, without data waits for this time, so that no resolver keeps a denial of it. What is put \
+                  counts at once. 0 turns this off; the most is `60s`.",
+        default: DefaultValue::Value("100ms"),
+        example: "250ms",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| zones::hold_deletions(input).map(|hold| spec.hold_deletions = hold),
     },
     Setting {
         name: "priority",
