@@ -6,6 +6,7 @@ use hickory_proto::rr::Name;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::net::IpAddr;
 
 /// The names under one path prefix of a store.
 ///
@@ -167,6 +168,26 @@ impl Key {
             return Err(KeyError::LongName(wire.len() + 1));
         }
         Ok(KeyTarget::Service { key: Self { wire: wire.into() }, respelled, warning })
+    }
+
+    /// The key of the name of an address (RFC 1035 §3.5, RFC 3596 §2.5).
+    pub fn of_address(address: IpAddr) -> Self {
+        let mut wire = Vec::with_capacity(76);
+        push_label(&mut wire, b"arpa");
+        match address {
+            IpAddr::V4(v4) => {
+                push_label(&mut wire, b"in-addr");
+                v4.octets().iter().for_each(|octet| push_label(&mut wire, octet.to_string().as_bytes()));
+            }
+            IpAddr::V6(v6) => {
+                push_label(&mut wire, b"ip6");
+                for octet in v6.octets() {
+                    let digits = format!("{octet:02x}");
+                    digits.as_bytes().iter().for_each(|digit| push_label(&mut wire, &[*digit]));
+                }
+            }
+        }
+        Self { wire: wire.into() }
     }
 
     /// The labels, root first.

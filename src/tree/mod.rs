@@ -9,6 +9,8 @@
 //!
 //! Which services make which records is not decided here, and no store is known: a source is a [`Layer`].
 
+mod address_range;
+mod addresses;
 mod child_kinds;
 mod children;
 mod data_kinds;
@@ -22,6 +24,7 @@ mod serials;
 mod versions;
 mod work;
 
+pub use address_range::AddressRange;
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
@@ -32,7 +35,9 @@ pub use versions::{VersionSlot, Versions};
 pub use work::Work;
 
 use crate::service::Key;
+use addresses::{AddressIndex, address_of};
 use serials::Serials;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -42,6 +47,10 @@ pub struct Tree {
     root: Arc<Node>,
     names: usize,
     serials: Serials,
+    /// The services by address, if they are looked up so.
+    addresses: Option<AddressIndex>,
+    /// Addresses whose names have changed since a serial was set.
+    touched: Vec<IpAddr>,
     versions: Option<Arc<Versions>>,
     version: u64,
 }
@@ -80,15 +89,17 @@ impl Tree {
             return false;
         }
         let entries = entries.into_iter().map(Arc::new).collect();
+        let before = self.addresses_at(key);
         let change = Arc::make_mut(&mut self.root).set(&mut key.labels(), layer, entries);
         self.names = self.names.saturating_add_signed(change);
         self.raise_versions(key);
+        self.reindex(key, &before);
         true
     }
 
     /// A copy with other entries of a layer on a key. It keeps no versions.
     pub fn with(&self, key: &Key, layer: Layer, entries: Vec<Entry>) -> Self {
-        let mut copy = Self { versions: None, ..self.clone() };
+        let mut copy = Self { versions: None, addresses: None, ..self.clone() };
         copy.set(key, layer, entries);
         copy
     }
@@ -125,6 +136,67 @@ impl Tree {
         let present = self.entries_at(key, layer);
         let is_same = |(present, entry): (&LayeredEntry, &Entry)| present.entry.is_same(entry);
         present.len() == entries.len() && present.iter().zip(entries).all(is_same)
+    }
+
+    /// Keeps the services by address as well, or no more. All cached replies are void then: the tree has other versions.
+    pub fn index_addresses(&mut self, is_on: bool) {
+        if self.addresses.is_some() == is_on {
+            return;
+        }
+        self.versions = self.versions.as_ref().map(|_| Arc::default());
+        self.tick();
+        self.addresses = is_on.then(AddressIndex::default);
+        let mut path = Vec::new();
+        let mut index = self.addresses.take();
+        if let Some(index) = &mut index {
+            let _ = self.root.walk(&mut path, &mut |path, node| {
+                for address in node.entries().filter_map(|entry| address_of(&entry.service.host)) {
+                    index.insert(address, &Key::from_labels(path.iter().copied()));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        self.addresses = index;
+    }
+
+    /// Calls `each` for the keys of services whose addresses have names at or below a reverse name, ordered by address and key,
+    /// until it breaks. There are none unless [they are kept](Self::index_addresses).
+    pub fn at_addresses(
+        &self,
+        addresses: AddressRange,
+        each: &mut dyn FnMut(IpAddr, &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match (&self.addresses, addresses) {
+            (None, _) => ControlFlow::Continue(()),
+            (Some(index), AddressRange::V4(first, last)) => index.for_each_v4((first, last), each),
+            (Some(index), AddressRange::V6(first, last)) => index.for_each_v6((first, last), each),
+        }
+    }
+
+    /// The addresses of the services that are served on a key, if they are kept.
+    fn addresses_at(&self, key: &Key) -> Vec<IpAddr> {
+        if self.addresses.is_none() {
+            return Vec::new();
+        }
+        let node = self.node(key.labels());
+        let entries = node.into_iter().flat_map(|node| node.entries());
+        entries.filter_map(|entry| address_of(&entry.service.host)).collect()
+    }
+
+    /// Brings the services by address up to date after a change of a key, which had addresses before.
+    fn reindex(&mut self, key: &Key, before: &[IpAddr]) {
+        let after = self.addresses_at(key);
+        let Some(index) = &mut self.addresses else { return };
+        for address in before.iter().filter(|address| !after.contains(address)) {
+            index.remove(*address, key);
+        }
+        for address in after.iter().filter(|address| !before.contains(address)) {
+            index.insert(*address, key);
+        }
+        for address in before.iter().chain(after.iter().filter(|address| !before.contains(address))) {
+            self.raise_versions(&Key::of_address(*address));
+            self.touched.push(*address);
+        }
     }
 
     /// Raises the versions of a key and of all names above it.
@@ -172,7 +244,11 @@ impl Tree {
 
     /// Sets the time of the last change of the zone that a key is in; see [`set_serial`](Self::set_serial).
     pub fn set_serial_of(&mut self, key: &Key, serial: u32) {
-        if self.serials.raise(key, serial) {
+        let mut is_news = self.serials.raise(key, serial);
+        for address in std::mem::take(&mut self.touched) {
+            is_news |= self.serials.raise(&Key::of_address(address), serial);
+        }
+        if is_news {
             self.tick();
         }
     }
