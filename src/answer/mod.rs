@@ -17,6 +17,7 @@ mod freshness;
 mod local_denial;
 mod name_servers;
 mod outcome;
+mod pointers;
 mod reverse;
 mod rng;
 mod root_domain;

@@ -1,4 +1,4 @@
-//! Reverse names: PTR records of services whose keys are below `/arpa`.
+//! Reverse names outside of our zones: PTR records of the site in zones of others.
 //!
 //! A service here is one name in a reverse zone that belongs to others. So names without a service are forwarded; but
 //! those above a service exist (RFC 8020), whatever upstreams say of them.
@@ -6,36 +6,28 @@
 use super::freshness::Freshness;
 use super::local_denial::{deny, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
+use super::pointers::Pointers;
 use super::view::View;
-use super::zone::Zone;
-use crate::service::Host;
-use crate::tree::{DataKinds, Node, TreePath, Work};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::PTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use std::collections::HashSet;
 
 /// Labels of the reverse zone that a host's address is in, as sites have them: three octets in `in-addr.arpa` (a /24), or 16
 /// digits in `ip6.arpa` (a /64).
 const V4_ZONE_LABELS: u8 = 2 + 3;
 const V6_ZONE_LABELS: u8 = 2 + 16;
 
-/// The targets of the PTR records of a name.
-#[derive(Default)]
-struct Pointers<'a> {
-    targets: Vec<&'a Name>,
-    /// The lowest TTL of their services: all records of an RRset have one (RFC 2181 §5.2).
-    ttl: u32,
-}
-
 /// The outcome for a reverse name that has a service on its key or below it, or that may have one; `None` for all other
 /// names.
 ///
 /// AA stays clear, since this server is not authoritative for the reverse zone.
 pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Option<Outcome> {
+    // In a reverse zone of our own a name is answered as in any zone.
+    if view.site.contains(query.name()) {
+        return None;
+    }
     let reverse = ReverseName::of(name)?;
-    let node = view.exact(&TreePath::new(name));
-    let pointers = node.map_or_else(Pointers::default, |node| pointers(node, view.site.zone_of(name), view));
+    let pointers = Pointers::of(name, view);
     if view.work.is_spent() {
         return Some(Outcome::Answered(Answer::too_costly()));
     }
@@ -43,14 +35,10 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
     if !pointers.targets.is_empty() && is_answered {
         return Some(Outcome::Answered(with_pointers(query.name(), &pointers, view)));
     }
-    // In a reverse zone of our own, names have no other data and are denied as in any domain.
-    if view.site.contains(query.name()) {
-        return None;
-    }
     if !pointers.targets.is_empty() {
         return Some(Outcome::Answered(no_data(name, view)));
     }
-    let exists = node.is_some_and(leads_to_pointers);
+    let exists = Pointers::are_at_or_below(name, view);
     let may_be_missing = view.freshness.outside() == Freshness::Incomplete && reverse.may_be_of_site(view);
     if may_be_missing && !is_of_zone_cuts(query.query_type()) {
         return Some(Outcome::Answered(not_ready()));
@@ -65,33 +53,11 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
     })
 }
 
-/// The hosts of the services on a node that are names, each once; none if the work is spent.
-///
-/// A name may have any number of services: one for each spelling of its key in upper and lower case.
-fn pointers<'a>(node: &'a Node, zone: &Zone, view: &View<'a>) -> Pointers<'a> {
-    let (mut targets, mut ttl, mut different) = (Vec::new(), u32::MAX, HashSet::new());
-    for entry in node.entries() {
-        if view.work.charge(Work::SERVICE).is_break() {
-            return Pointers::default();
-        }
-        if let Host::Name(target) = &entry.service.host {
-            ttl = ttl.min(view.ttl(entry, zone));
-            targets.extend(different.insert(&**target).then_some(&**target));
-        }
-    }
-    Pointers { targets, ttl }
-}
-
-/// Whether a service with a PTR record is on a node or below it.
-fn leads_to_pointers(node: &std::sync::Arc<Node>) -> bool {
-    node.visible().meets(DataKinds::NAME)
-}
-
-fn with_pointers(owner: &Name, pointers: &Pointers<'_>, view: &View<'_>) -> Answer {
+fn with_pointers(owner: &Name, pointers: &Pointers, view: &View<'_>) -> Answer {
     if pointers.targets.len() > view.max_records {
         return Answer { authoritative: false, too_large: true, ..Answer::empty(ResponseCode::NoError) };
     }
-    let data = pointers.targets.iter().map(|target| RData::PTR(PTR((*target).clone())));
+    let data = pointers.targets.iter().map(|target| RData::PTR(PTR(target.clone())));
     let answers = data.map(|data| Record::from_rdata(owner.clone(), pointers.ttl, data)).collect();
     let stale = (view.freshness.outside() == Freshness::Stale)
         .then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
@@ -131,7 +97,7 @@ impl<'n> ReverseName<'n> {
         self.is_private()
             || (self.name.iter().count() >= usize::from(zone_labels) && {
                 let zone = self.name.trim_to(usize::from(zone_labels));
-                view.exact(&TreePath::new(&zone)).is_some_and(leads_to_pointers)
+                Pointers::are_at_or_below(&zone, view)
             })
     }
 

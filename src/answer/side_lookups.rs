@@ -6,6 +6,7 @@
 use super::externals::{Lookup, reply_without_upstreams};
 use super::flatten::{Family, Flatten, flat_addresses};
 use super::name_servers::name_servers;
+use super::pointers::Pointers;
 use super::select;
 use super::view::{NameInZone, View};
 use super::zone::Zone;
@@ -46,6 +47,9 @@ impl<'a> SideLookups<'a> {
     /// outside, whose addresses must not be signed as ours: the first such service decides.
     pub(super) fn cname(&self, path: &TreePath, zone: &Zone) -> Option<(Name, u32)> {
         let (site, is_signed) = (self.view.site, zone.is_signed);
+        if zone.has_pointers_alone(path.name()) {
+            return None;
+        }
         let has_cname_beside_data = site.flatten == Flatten::Never && !is_signed;
         // At an apex a CNAME would hide the SOA and the keys.
         if !has_cname_beside_data && site.zones.apex(path.name()).is_some() {
@@ -189,8 +193,15 @@ impl<'a> SideLookups<'a> {
 
     /// See [`gather_types`].
     fn types(&self, name: NameInZone<'_>) -> Vec<RecordType> {
-        let NameInZone { path, zone, is_apex } = name;
+        let NameInZone { path, zone, .. } = name;
         let mut types = Vec::new();
+        if zone.has_pointers_alone(path.name()) {
+            let has_targets = !Pointers::of(path.name(), self.view).targets.is_empty();
+            types.extend(has_targets.then_some(RecordType::PTR));
+            types.extend(self.has(path, DataKinds::TEXT).then_some(RecordType::TXT));
+            types.extend(self.types_of_apex(name));
+            return types;
+        }
         if self.cname(path, zone).is_some() {
             types.push(RecordType::CNAME);
         } else {
@@ -205,11 +216,17 @@ impl<'a> SideLookups<'a> {
         types.extend(self.has(path, DataKinds::HOST).then_some(RecordType::SRV));
         types.extend(self.has(path, DataKinds::TEXT).then_some(RecordType::TXT));
         types.extend(self.has(path, DataKinds::MAIL).then_some(RecordType::MX));
-        if is_apex {
-            types.push(RecordType::SOA);
-            types.extend((!name_servers(self.view, zone).is_empty()).then_some(RecordType::NS));
-        }
+        types.extend(self.types_of_apex(name));
         types
+    }
+
+    /// The types that a name has if it is the apex.
+    fn types_of_apex(&self, name: NameInZone<'_>) -> Vec<RecordType> {
+        if !name.is_apex {
+            return Vec::new();
+        }
+        let has_servers = !name_servers(self.view, name.zone).is_empty();
+        [RecordType::SOA].into_iter().chain(has_servers.then_some(RecordType::NS)).collect()
     }
 
     /// Whether one of the services at a name, reduced to one group, is of one of the kinds.

@@ -3,6 +3,7 @@
 mod bounds;
 mod exact;
 mod outside;
+mod pointers;
 mod root_domain;
 mod round_robin;
 mod services;

@@ -6,6 +6,7 @@
 use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::freshness::{Freshness, SiteFreshness};
 use super::outcome::Missing;
+use super::pointers::Pointers;
 use super::rrset::same_name;
 use super::select;
 use super::site::Site;
@@ -268,7 +269,7 @@ impl<'a> View<'a> {
 
     /// Whether a name exists all the same, if the tree has nothing at `path` (RFC 8020).
     ///
-    /// The apex of each zone does, and so do the names above it in another zone. If `-local` is set, so does `dns.<domain>`,
+    /// The apex of each zone does, and so do the names above it in another zone, and names of addresses that services have. If `-local` is set, so does `dns.<domain>`,
     /// because `local.dns.<domain>` is below it, and `local.dns.<domain>` does if the tree has names below it, even if the
     /// name that it leads to does not exist.
     pub(super) fn exists_without_services(&self, name: &Name, path: &TreePath) -> bool {
@@ -276,6 +277,9 @@ impl<'a> View<'a> {
         let fixed = if is_exact { path.name().clone() } else { path.before_wildcards() };
         let zone_of_fixed = self.site.zones.of(&fixed);
         if zone_of_fixed.is_some_and(|zone| zone.is_apex(&fixed) || zone.leads_to_cut(&fixed)) {
+            return true;
+        }
+        if zone_of_fixed.is_some_and(Zone::is_reverse) && Pointers::are_at_or_below(&fixed, self) {
             return true;
         }
         if zone_of_fixed.is_some_and(|zone| zone.local.is_some() && same_name(zone.dns_name(), &fixed)) {

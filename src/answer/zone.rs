@@ -42,6 +42,8 @@ pub struct Zone {
     pub local: Option<Name>,
     /// Mail address of the person responsible, as a name (RFC 1035 §8).
     pub hostmaster: Name,
+    /// Whether addresses of its services have PTR records that lead to them.
+    pub auto_ptr: bool,
     /// How long a deletion waits that leaves a name or a type empty; 0: not at all.
     pub hold_deletions: Duration,
     /// TTL of services that have none of their own, in seconds.
@@ -80,6 +82,7 @@ impl Zone {
             domain,
             mode: Mode::Subtree,
             falls_through: false,
+            auto_ptr: false,
             hold_deletions: HOLD_DELETIONS,
             local: None,
             ttl: 3600,
@@ -119,6 +122,18 @@ impl Zone {
     /// Whether the zone is `.`.
     pub fn is_root(&self) -> bool {
         self.domain.is_root()
+    }
+
+    /// Whether the zone has names of addresses.
+    pub fn is_reverse(&self) -> bool {
+        let mut labels = self.apex.labels();
+        labels.next() == Some(b"arpa") && matches!(labels.next(), Some(b"in-addr" | b"ip6"))
+    }
+
+    /// Whether a name of this zone is one of addresses, which has PTR records, and of other data texts alone. Names of the zone's servers,
+    /// below `dns.<domain>`, are like others.
+    pub(super) fn has_pointers_alone(&self, name: &Name) -> bool {
+        self.is_reverse() && !self.dns_name.zone_of(name)
     }
 
     /// Whether a name is the apex.

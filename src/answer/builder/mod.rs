@@ -7,6 +7,7 @@ mod addresses;
 mod apex;
 mod chain;
 mod negative;
+mod pointer_records;
 mod service_records;
 
 use super::arrange::arrange;
@@ -93,10 +94,10 @@ impl<'a> AnswerBuilder<'a> {
     /// The answer section that the owner has for the question; `None` if the name does not exist.
     fn section(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         match self.query.query_type() {
-            RecordType::A | RecordType::AAAA => self.addresses(path),
-            RecordType::CNAME => self.cname(path),
             // Signatures may stand beside a CNAME (RFC 4035 §2.5), so none is followed.
             RecordType::RRSIG => self.exists(path).then(|| self.signed_rrsets(path)),
+            RecordType::A | RecordType::AAAA if !self.has_pointers_alone() => self.addresses(path),
+            RecordType::CNAME if !self.has_pointers_alone() => self.cname(path),
             rtype => {
                 let section = self.section_of_type(path, rtype)?;
                 Some(if section.is_empty() { self.cname_or_no_data(path) } else { section })
@@ -108,6 +109,16 @@ impl<'a> AnswerBuilder<'a> {
     fn section_of_type(&mut self, path: &TreePath, rtype: RecordType) -> Option<Vec<Record>> {
         let is_apex = self.zone.is_apex(&self.owner);
         match rtype {
+            RecordType::A
+            | RecordType::AAAA
+            | RecordType::CNAME
+            | RecordType::SRV
+            | RecordType::MX
+            | RecordType::PTR
+                if self.has_pointers_alone() =>
+            {
+                self.pointer_section(path, rtype)
+            }
             RecordType::SRV => self.srv(path),
             RecordType::MX => self.mx(path),
             RecordType::TXT => self.txt(path),
@@ -117,6 +128,11 @@ impl<'a> AnswerBuilder<'a> {
             _ if is_apex => Some(self.apex_dnssec(rtype)),
             _ => self.exists(path).then(Vec::new),
         }
+    }
+
+    /// Whether the owner is a name of addresses, which has PTR records, and of other data texts alone.
+    fn has_pointers_alone(&self) -> bool {
+        self.zone.has_pointers_alone(&self.owner)
     }
 
     /// See [`View::distinct_services`]; `None` if the name does not exist. Too many services make the answer too large.
