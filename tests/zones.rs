@@ -285,3 +285,36 @@ fn a_thousand_zones_are_served() {
     );
     assert_eq!(error_of(&denied), None);
 }
+
+#[test]
+fn addresses_have_the_names_of_their_services() {
+    let keys = KeyRing::new();
+    let reverse = keys.own_for("10.in-addr.arpa", &[]);
+    let agent = Setup::new()
+        .args(&["-domain", "skydns.local,10.0.0.0/8", "-auto-ptr", "all"])
+        .args(&["-dnssec", &keys.path().display().to_string()])
+        .record("/skydns/local/skydns/east/rails/1", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/local/skydns/six", r#"{"host":"2001:db8::1"}"#)
+        .record("/skydns/local/skydns/public", r#"{"host":"192.0.2.7"}"#)
+        .record("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"hand.made.example"}"#)
+        .start();
+    assert_eq!(agent.short(&["-x", "10.0.0.1"]), ["1.rails.east.skydns.local.", "hand.made.example."]);
+    assert_eq!(agent.short(&["-x", "2001:db8::1"]), ["six.skydns.local."]);
+    assert_eq!(agent.short(&["-x", "192.0.2.7"]), ["public.skydns.local."]);
+    agent.write("local/skydns/new", r#"{"host":"10.0.0.2"}"#);
+    eventually("the new one has a name", || agent.short(&["-x", "10.0.0.2"]) == ["new.skydns.local."]);
+    let unbound = Unbound::start_for(
+        &["10.in-addr.arpa"],
+        agent.address(),
+        &ds(&[&reverse]),
+        "local-zone: \"10.in-addr.arpa.\" nodefault",
+    );
+    let believed = unbound.believes("1.0.0.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(believed.answers.iter().filter(|record| record.record_type() == RecordType::PTR).count(), 2);
+    unbound.believes("1.0.0.10.in-addr.arpa.", RecordType::A);
+    unbound.believes("0.0.10.in-addr.arpa.", RecordType::PTR);
+    let denied = unbound.believes("9.0.0.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(denied.metadata.response_code, ResponseCode::NXDomain);
+    std::fs::remove_file(agent.records().join("local/skydns/new")).expect("removed");
+    eventually("its name is gone", || agent.short(&["-x", "10.0.0.2"]).is_empty());
+}

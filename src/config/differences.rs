@@ -87,7 +87,7 @@ impl Spec {
         }
         let told = differences!(
             "addr" listen, "systemd" systemd, "nameservers" nameservers, "machines" machines,
-            "dnssec" dnssec, "local" local, "zones" zones, "exact" exact, "fallthrough" fallthrough, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
+            "dnssec" dnssec, "local" local, "zones" zones, "exact" exact, "fallthrough" fallthrough, "auto-ptr" auto_ptr, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
             "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
             "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
             "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "hold-deletions" hold_deletions, "priority" priority, "scache" scache,

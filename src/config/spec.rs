@@ -105,6 +105,8 @@ pub struct Spec {
     pub ttl: u32,
     /// TTL of negative answers, in seconds.
     pub min_ttl: u32,
+    /// Zones whose services have PTR records at their addresses.
+    pub auto_ptr: ZoneList,
     /// How long a deletion waits that leaves a name or a type empty.
     pub hold_deletions: Duration,
     /// SRV priority and MX preference of services without one.
@@ -277,6 +279,7 @@ impl Default for Spec {
             hostmaster: None,
             ttl: DEFAULT_TTL,
             min_ttl: DEFAULT_MIN_TTL,
+            auto_ptr: ZoneList::default(),
             hold_deletions: HOLD_DELETIONS,
             priority: DEFAULT_PRIORITY,
             scache: DEFAULT_SCACHE,

@@ -27,6 +27,8 @@ pub struct ZoneSpec {
     pub mode: Option<Mode>,
     /// Whether upstreams are asked for names that the zone does not have.
     pub fallthrough: Option<bool>,
+    /// Whether addresses of its services have PTR records.
+    pub auto_ptr: Option<bool>,
     /// TTL of services without one, in seconds.
     pub ttl: Option<u32>,
     /// TTL of negative answers, in seconds.
@@ -93,7 +95,7 @@ pub(super) struct ZoneProblem {
 type SetField = fn(&mut ZoneSpec, SettingInput<'_>) -> Result<(), SettingError>;
 
 /// The fields of a zone.
-const FIELDS: [(&str, SetField); 7] = [
+const FIELDS: [(&str, SetField); 8] = [
     ("mode", |zone, input| {
         zone.mode = Some(match input.text()? {
             "subtree" => Mode::Subtree,
@@ -105,6 +107,7 @@ const FIELDS: [(&str, SetField); 7] = [
         Ok(())
     }),
     ("fallthrough", |zone, input| input.boolean().map(|value| zone.fallthrough = Some(value))),
+    ("auto_ptr", |zone, input| input.boolean().map(|value| zone.auto_ptr = Some(value))),
     ("ttl", |zone, input| {
         zone.ttl = Some(positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_TTL));
         Ok(())
@@ -236,6 +239,7 @@ impl Spec {
         ZoneSpec {
             mode: own.mode.or(Some(mode)),
             fallthrough: own.fallthrough.or(Some(self.fallthrough.contains(zone))),
+            auto_ptr: own.auto_ptr.or(Some(self.auto_ptr.contains(zone))),
             ttl: own.ttl.or(Some(self.ttl)),
             min_ttl: own.min_ttl.or(Some(self.min_ttl)),
             hostmaster: own.hostmaster.or_else(|| self.hostmaster.clone()),
@@ -252,6 +256,7 @@ impl Spec {
             ("zones", of_zones),
             ("exact", self.exact.named().iter().collect()),
             ("fallthrough", self.fallthrough.named().iter().collect()),
+            ("auto-ptr", self.auto_ptr.named().iter().collect()),
         ];
         let mut told = Vec::new();
         for (flag, zones) in lists {
@@ -312,7 +317,7 @@ mod tests {
                 ("\"a..b\" is not a domain name", None),
                 (
                     "zone a.example: field \"colour\": no setting of a zone has this name; there are mode, fallthrough, \
-                     ttl, min_ttl, hostmaster, local, hold_deletions",
+                     auto_ptr, ttl, min_ttl, hostmaster, local, hold_deletions",
                     None
                 ),
                 ("zone a.example: field \"ttl\": \"x\" is not a whole number", Some("9")),

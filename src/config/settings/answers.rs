@@ -62,12 +62,26 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "auto-ptr",
+        variables: &["SKYDNS_AUTO_PTR"],
+        keys: &["auto_ptr"],
+        takes: Some("NAME,…|all"),
+        summary: "domains whose services have PTR records at their addresses",
+        details: "The address of a service leads to the name that SRV gives the service. Keys below `/arpa` come first; an \
+                  address has at most 16 names unless more are made by hand. Addresses in a reverse zone of `-domain` that \
+                  no service has are denied, all others are forwarded.",
+        default: DefaultValue::Unset("none"),
+        example: "all",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| ZoneList::read(input).map(|zones| spec.auto_ptr = zones),
+    },
+    Setting {
         name: "zones",
         variables: &["SKYDNS_ZONES"],
         keys: &["zones"],
         takes: Some("JSON"),
         summary: "settings of single domains, as a JSON object",
-        details: "Each field is a domain, with an object of `mode` (`subtree` or `exact`), `fallthrough`, `ttl`, `min_ttl`, \
+        details: "Each field is a domain, with an object of `mode` (`subtree` or `exact`), `fallthrough`, `auto_ptr`, `ttl`, `min_ttl`, \
                   `hostmaster`, `local` and `hold_deletions`. What a domain does not set, the setting of the site does.",
         default: DefaultValue::Unset("none"),
         example: r#"{"site.example": {"mode": "exact", "ttl": 60}}"#,
