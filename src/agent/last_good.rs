@@ -58,7 +58,7 @@ pub struct ToldSettings {
 
 impl LastGood {
     /// Whether a zone was served, and unsigned.
-    pub(super) fn is_unsigned(&self, zone: &Name) -> bool {
+    pub fn is_unsigned(&self, zone: &Name) -> bool {
         self.zones.get(&zone.to_ascii()) == Some(&false)
     }
 

@@ -22,7 +22,7 @@ use crate::systemd::{self, SocketError, Sockets};
 use own::OwnNames;
 use relay::Relay;
 use serve::Rescue;
-use settings::Settings;
+use settings::{OwnDomains, Settings};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ async fn serve_all(spec: &Spec, sockets: Sockets) -> Result<(), RescueError> {
         policy: PlainPolicy::new(spec.allow.clone()),
         relay: Relay::default(),
         own,
-        domain: Settings::domain(spec),
+        domains: OwnDomains::of(spec),
     });
     let settings = Settings::new(spec.clone(), listening, Arc::clone(&rescue));
     settings.refresh();

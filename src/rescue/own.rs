@@ -1,7 +1,7 @@
 //! Names of our own: out of the directory of records, and out of the snapshot unless reading it ended a process.
 
 use super::query::Query;
-use super::settings;
+use super::settings::{self, OwnDomains};
 use crate::answer::{self, ANSWERED_TOP_LABELS, Dependencies, Ede, Externals, Outcome, View, WORK_OF_ANSWER};
 use crate::clock::steady_time;
 use crate::config::{Config, Spec};
@@ -16,7 +16,7 @@ use crate::source::{Event, Feed, Mirror, Publisher, SourceId, SourceState, Tenan
 use crate::systemd;
 use crate::tree::Work;
 use crate::wire::{self, Reply, Request, Screened, Transport};
-use crate::wire_name::{is_in_zone, labels};
+use crate::wire_name::labels;
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
 use std::collections::BTreeMap;
@@ -49,8 +49,7 @@ pub(super) struct OwnNames {
 #[derive(Debug)]
 pub(super) struct OwnConfig {
     pub(super) config: Config,
-    /// The domain in wire format.
-    pub(super) domain: Vec<u8>,
+    pub(super) domains: OwnDomains,
 }
 
 /// What becomes of a query.
@@ -70,6 +69,7 @@ impl OwnNames {
     pub(super) fn start(spec: &Spec) -> Option<Arc<Self>> {
         let config = ArcSwap::from_pointee(settings::own_config(spec)?);
         let publisher = Publisher::new();
+        publisher.set_site(&config.load().config.site);
         let keyspace = Keyspace::new(&spec.path_prefix);
         let records = spec.records.clone().or_else(|| spec.default_records.clone());
         let mut sources = BTreeMap::new();
@@ -120,6 +120,7 @@ impl OwnNames {
     }
 
     pub(super) fn set_config(&self, config: OwnConfig) {
+        self.publisher.set_site(&config.config.site);
         self.config.store(Arc::new(config));
     }
 
@@ -127,10 +128,14 @@ impl OwnNames {
     pub(super) fn status(&self) -> String {
         let names = self.publisher.status().borrow().names;
         let snapshot = if self.is_snapshot_read.load(Ordering::Relaxed) { " and the snapshot" } else { "" };
-        let signed = if self.config.load().config.site.zones.first().is_signed {
-            "; the zone is signed, which only the agent does, so its names get SERVFAIL"
-        } else {
-            ""
+        let own = self.config.load();
+        let signed = own.config.site.zones.iter().filter(|zone| zone.is_signed).count();
+        let signed = match (signed, own.config.site.zones.iter().len()) {
+            (0, _) => "",
+            (all, zones) if all == zones => {
+                "; the zone is signed, which only the agent does, so its names get SERVFAIL"
+            }
+            _ => "; some zones are signed, which only the agent does, so their names get SERVFAIL",
         };
         format!("{} from the records{snapshot}{signed}", counted(names, "name"))
     }
@@ -146,7 +151,7 @@ impl OwnNames {
                 .is_some_and(|top| ANSWERED_TOP_LABELS.iter().any(|label| top.eq_ignore_ascii_case(label)))
         };
         !query.is_internet()
-            || is_in_zone(query.name(), &own.domain)
+            || own.domains.contain(query.name())
             || labels.clone().count() < usize::from(own.config.site.ndots)
             || is_special()
     }
@@ -169,7 +174,7 @@ impl OwnNames {
 
     fn answer_request(&self, request: &Request, may_forward: bool, transport: Transport) -> OwnAnswer {
         let own = self.config.load();
-        let zone = own.config.site.zones.first();
+        let zone = own.config.site.zone_of(request.query.name());
         let encode = |reply: &Reply| OwnAnswer::Reply(wire::encode(request, reply, transport));
         let unsigned = || {
             let why = "the zone is signed, and the agent that signs it does not run";

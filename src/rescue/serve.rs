@@ -3,9 +3,9 @@
 use super::own::{OwnAnswer, OwnNames};
 use super::query::{NoQuery, Query, Rcode};
 use super::relay::{Relay, framed, read_message, within};
+use super::settings::OwnDomains;
 use crate::server::{Listener, PlainClient, PlainPolicy, Rights, receive_plain};
 use crate::systemd::Sockets;
-use crate::wire_name::is_in_zone;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) struct Rescue {
     pub(super) relay: Relay,
     /// `None` if only questions for names outside are answered.
     pub(super) own: Option<Arc<OwnNames>>,
-    /// The domain of flags and variables, in wire format.
-    pub(super) domain: Vec<u8>,
+    /// The domains of flags and variables.
+    pub(super) domains: OwnDomains,
 }
 
 /// What becomes of a query without waiting.
@@ -110,7 +110,7 @@ impl Rescue {
         }
         let own = match &self.own {
             Some(own) if own.may_answer(&query) => own.answer(packet, rights == Rights::All, max_reply),
-            None if is_in_zone(query.name(), &self.domain) || !query.is_internet() => {
+            None if self.domains.contain(query.name()) || !query.is_internet() => {
                 OwnAnswer::Reply(query.reply(Rcode::ServFail))
             }
             _ => OwnAnswer::Forward,

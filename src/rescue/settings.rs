@@ -3,13 +3,14 @@
 use super::own::OwnConfig;
 use super::serve::Rescue;
 use super::status;
-use crate::agent::host;
+use crate::agent::{host, last_good_file, read_last_good};
 use crate::config::{Config, HostIdentity, Spec, StoreBefore};
 use crate::forward::ResolvConf;
 use crate::server;
 use crate::service::Keyspace;
 use crate::systemd;
-use crate::wire_name::push_label;
+use crate::wire_name::{is_in_zone, push_label};
+use hickory_proto::rr::Name;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,11 +30,6 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(spec: Spec, listening: Vec<SocketAddr>, rescue: Arc<Rescue>) -> Self {
         Self { spec, listening, rescue }
-    }
-
-    /// The domain of flags and variables in wire format.
-    pub(super) fn domain(spec: &Spec) -> Vec<u8> {
-        wire_domain(spec)
     }
 
     /// Looks at everything once.
@@ -113,12 +109,40 @@ pub(super) fn own_config(spec: &Spec) -> Option<OwnConfig> {
         log::error!("{problem}");
         Config::new(&Spec { local: None, ..spec.clone() }, &HostIdentity::default())
     });
-    Some(OwnConfig { config: config.ok()?, domain: wire_domain(spec) })
+    let mut config = config.ok()?;
+    leave_unsigned(&mut config, spec);
+    Some(OwnConfig { config, domains: OwnDomains::of(spec) })
 }
 
-fn wire_domain(spec: &Spec) -> Vec<u8> {
-    let mut octets = Vec::new();
-    spec.domain.iter().for_each(|label| push_label(&mut octets, label));
-    octets.push(0);
-    octets
+/// Has the zones answered that the agent served without signatures last: it alone reads keys.
+fn leave_unsigned(config: &mut Config, spec: &Spec) {
+    // With one zone, its keys are those that are named.
+    if config.dnssec.keys.is_empty() || config.site.zones.iter().len() == 1 {
+        return;
+    }
+    let last_good = last_good_file(spec).and_then(|file| read_last_good(&file).ok()).unwrap_or_default();
+    for zone in Arc::make_mut(&mut config.site).zones.iter_mut() {
+        zone.is_signed = !last_good.is_unsigned(zone.domain());
+    }
+}
+
+/// The domains of settings, in wire format.
+#[derive(Debug)]
+pub(super) struct OwnDomains(Vec<Vec<u8>>);
+
+impl OwnDomains {
+    pub(super) fn of(spec: &Spec) -> Self {
+        let wire = |domain: Name| {
+            let mut octets = Vec::new();
+            domain.iter().for_each(|label| push_label(&mut octets, label));
+            octets.push(0);
+            octets
+        };
+        Self(spec.domains().into_iter().map(wire).collect())
+    }
+
+    /// Whether a name in wire format is in one of them.
+    pub(super) fn contain(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|domain| is_in_zone(name, domain))
+    }
 }
