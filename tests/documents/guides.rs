@@ -35,6 +35,22 @@ const OF_THE_SYSTEM: [&str; 9] = [
     "/usr/local/",
 ];
 
+/// Options of external-dns, in the guide for it.
+const OF_EXTERNAL_DNS: [&str; 9] = [
+    "--provider",
+    "--coredns-prefix",
+    "--domain-filter",
+    "--managed-record-types",
+    "--policy",
+    "--registry",
+    "--txt-prefix",
+    "--coredns-strictly-owned",
+    "--create-ptr",
+];
+
+/// Its variables.
+const VARIABLES_OF_EXTERNAL_DNS: [&str; 4] = ["ETCD_URLS", "ETCD_CA_FILE", "ETCD_CERT_FILE", "ETCD_KEY_FILE"];
+
 /// Variables of the scripts of packages.
 const OF_PACKAGES: [&str; 1] = ["SKYDNS_PURGE_KEYS"];
 
@@ -94,7 +110,8 @@ fn every_flag_in_a_guide_exists() {
 fn flag(span: &str) -> Result<(), String> {
     let (name, value) = span.split_once([' ', '=']).map_or((span, None), |(name, value)| (name, Some(value)));
     let mut of_commands = all_commands().flat_map(|entry| entry.details).filter_map(CommandOperand::word);
-    if name == "-" || OTHER_OPTIONS.contains(&name) || of_commands.any(|word| word == name) {
+    let is_other = OTHER_OPTIONS.contains(&name) || OF_EXTERNAL_DNS.contains(&name);
+    if name == "-" || is_other || of_commands.any(|word| word == name) {
         return Ok(());
     }
     let known = flags().find(|flag| name == format!("-{}", flag.name)).ok_or("no such flag")?;
@@ -123,7 +140,8 @@ fn every_variable_in_a_document_exists() {
     for document in all() {
         let unknown = variables_in(&document.text)
             .into_iter()
-            .filter(|name| !known.contains(name) && !sources.contains(*name) && !OF_PACKAGES.contains(name));
+            .filter(|name| !known.contains(name) && !sources.contains(*name) && !OF_PACKAGES.contains(name))
+            .filter(|name| !VARIABLES_OF_EXTERNAL_DNS.contains(name));
         problems.extend(unknown.map(|name| format!("{}: {name}", document.file)));
     }
     none(&problems);
