@@ -1,11 +1,11 @@
 //! Single changes of a store that is in sync.
 
 use super::held::HeldKey;
-use super::parse::{ParsedEntry, ParsedKey, ServedKey, parse_key};
-use super::spellings::Spelling;
 use super::{Mirror, serial_now};
 use crate::source::event::Change;
 use crate::source::id::SourceId;
+use crate::source::layout::{ParsedEntry, ParsedKey, parse_key};
+use crate::source::served_key::{ServedKey, Spelling};
 use crate::tree::Entry;
 use std::time::Instant;
 

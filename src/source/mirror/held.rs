@@ -3,9 +3,9 @@
 //! Some programs change a name by deleting its key and putting another one. A deletion that leaves a name, or a type of it,
 //! empty waits for such a put: resolvers would keep the denial for as long as the SOA says. Puts never wait.
 
-use super::spellings::Spelling;
 use crate::service::Key;
 use crate::source::id::SourceId;
+use crate::source::served_key::Spelling;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 

@@ -2,10 +2,10 @@
 
 use super::Mirror;
 use super::held::HeldKey;
-use super::parse::ServedKey;
 use crate::answer::{Mode, WORK_OF_ANSWER, Zone};
 use crate::service::Key;
 use crate::source::id::SourceId;
+use crate::source::served_key::ServedKey;
 use crate::tree::{DataKinds, Entry, Extent, Tree, Work};
 use std::time::{Duration, Instant};
 

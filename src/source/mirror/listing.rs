@@ -1,12 +1,13 @@
 //! A listing on its way in, and its difference from what the tree has of the source.
 
-use super::parse::{ParsedEntry, ServedKey};
-use super::spellings::{Spelling, Spellings};
+use super::spellings::Spellings;
 use super::{Mirror, serial_now};
 use crate::counted::counted;
 use crate::service::Key;
 use crate::source::event::Change;
 use crate::source::id::SourceId;
+use crate::source::layout::ParsedEntry;
+use crate::source::served_key::{ServedKey, Spelling};
 use crate::tree::{Entry, Layer};
 use std::collections::HashSet;
 use std::ops::ControlFlow;

@@ -1,7 +1,7 @@
 //! The only writer of the tree: takes what the sources push, and publishes whole states.
 //!
 //! The mirror owns the tree and runs on a thread of its own. It knows no store: a source is an id with a precedence.
-//! Here are the thread's loop and the publication. `parse` reads keys and values; `listing`, `change` and `restore` bring
+//! Here are the thread's loop and the publication. `listing`, `change` and `restore` bring
 //! what was read into the tree; `source` keeps the state of each source.
 
 mod change;
@@ -9,7 +9,6 @@ mod freshness;
 mod held;
 mod hold;
 mod listing;
-mod parse;
 mod refusal_log;
 mod restore;
 mod source;
@@ -17,6 +16,7 @@ mod spellings;
 
 use super::event::Event;
 use super::id::SourceId;
+use super::layout::{ParsedEntry, parse};
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
 use super::state::{Published, Status};
@@ -28,7 +28,6 @@ use crate::service::Keyspace;
 use crate::tree::Tree;
 use freshness::Assessed;
 use held::HeldDeletions;
-use parse::{ParsedEntry, parse};
 use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Entries whose keys the store spells otherwise than their names: with capital letters, or with labels beyond ASCII.
 
 use crate::service::Key;
+use crate::source::served_key::Spelling;
 use crate::tree::Entry;
 use std::collections::BTreeMap;
 
@@ -13,15 +14,6 @@ use std::collections::BTreeMap;
 pub(super) struct Spellings(BTreeMap<Key, EntriesBySpelling>);
 
 type EntriesBySpelling = BTreeMap<Spelling, Entry>;
-
-/// How a store spells a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Spelling {
-    /// As the name.
-    AsName,
-    /// Otherwise: the whole key of the store.
-    Other(Vec<u8>),
-}
 
 impl Spellings {
     /// Whether the store spells a key otherwise.

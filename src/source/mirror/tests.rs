@@ -2,14 +2,12 @@ use super::*;
 use crate::answer::{Freshness, Mode, Zones};
 use crate::service::{KeyTarget, Service};
 use crate::source::event::Change;
+use crate::source::layout::FAULT;
 use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
 use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{DataKinds, Entry, Extent, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
 use std::time::SystemTime;
-
-/// A value on which the parser panics.
-pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
 
 fn put(key: &str, value: &str) -> Change {
     Change { key: key.as_bytes().to_vec(), value: Some(value.as_bytes().to_vec()), lease: None }

@@ -1,20 +1,11 @@
-//! From a raw entry of a store to a service: the only place where the mirror reads keys and values.
+//! SkyDNS's layout of a store: from a key and its JSON to a service of a name.
 //!
 //! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself
-//! needs none of this; everything behind this module works on [`ParsedEntry`] alone.
+//! needs none of this.
 
-use super::spellings::Spelling;
-use crate::service::{Host, Key, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
+use super::served_key::{ServedKey, Spelling};
+use crate::service::{Host, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Where a service of the store is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServedKey {
-    /// The key in the tree: in lower case, with A-labels.
-    pub(super) key: Key,
-    /// How the store spells it.
-    pub(super) spelling: Spelling,
-}
 
 /// What the key of an entry is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +76,7 @@ pub(super) fn parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<Par
 
 fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntry, EntryError> {
     #[cfg(test)]
-    assert!(value != super::tests::FAULT);
+    assert!(value != FAULT);
     Ok(match parse_key(keyspace, raw)? {
         ParsedKey::Config => ParsedEntry::Config,
         ParsedKey::Service(served, warning) => {
@@ -97,6 +88,10 @@ fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntr
         }
     })
 }
+
+/// A value on which the reading panics.
+#[cfg(test)]
+pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,21 @@
+//! Where the entries of a store are served.
+
+use crate::service::Key;
+
+/// Where an entry of a store is served: on which name, and as which of the entries of that name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ServedKey {
+    /// The key in the tree: the owner name, in lower case and with A-labels.
+    pub(super) key: Key,
+    /// How the store spells it.
+    pub(super) spelling: Spelling,
+}
+
+/// How a store spells a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Spelling {
+    /// As the name.
+    AsName,
+    /// Otherwise: the whole key of the store.
+    Other(Vec<u8>),
+}
