@@ -387,7 +387,7 @@ mod tests {
     use crate::agent::settled::settle;
     use crate::config::{GivenTexts, Layers};
     use crate::heartbeat::Heartbeats;
-    use crate::source::{Change, Event, Feed, Mirror};
+    use crate::source::{Change, Event, Feed, Mirror, News};
 
     /// A store whose only key is the configuration, and the follower of it, which follows only when it is told to.
     struct FollowerFixture {
@@ -437,8 +437,8 @@ mod tests {
     }
 
     fn put(feed: &Feed, publisher: &Publisher, json: &str) {
-        let change =
-            Change { key: b"/skydns/config".to_vec(), value: Some(json.as_bytes().to_vec()), lease: None };
+        let news = News::Config(Some(json.as_bytes().to_vec()));
+        let change = Change { key: b"/skydns/config".to_vec(), news };
         feed.push_blocking(Event::Changed(vec![change], None)).expect("pushed");
         while publisher.status().borrow().config().map(|(_, json)| json) != Some(json.as_bytes().to_vec()) {
             std::thread::yield_now();

@@ -1,6 +1,8 @@
 //! What sources report to the mirror.
 
+use super::served_key::ServedKey;
 use super::snapshot::{RestoredService, RestoredSnapshot};
+use crate::service::Service;
 use crate::tree::Lease;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -8,26 +10,55 @@ use tokio::sync::oneshot;
 /// Maximum number of changes in one event: bounds how long the mirror is busy with one source.
 pub(super) const MAX_CHANGES_PER_EVENT: usize = 1_000;
 
-/// One key of a store with its new value, or the key's deletion.
+/// News of one entry of a store, as its source understands it.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The whole key, path prefix included.
+    /// The entry's key in the store, or the path of a file: messages name the entry by it.
     pub key: Vec<u8>,
-    /// The value; `None` when the key is gone.
-    pub value: Option<Vec<u8>>,
-    /// The lease that the key is attached to.
+    /// What the entry is now.
+    pub news: News,
+}
+
+/// What an entry of a store is now.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The entry gives a service to a name.
+    Put(Put),
+    /// The entry is gone, with what was served of it.
+    Gone(Option<ServedKey>),
+    /// The entry is the agent's configuration: its value, or `None` when it is gone.
+    Config(Option<Vec<u8>>),
+    /// The entry cannot be served.
+    Refused {
+        /// What was served of it, and is not any more; nothing changes without it.
+        served: Option<ServedKey>,
+        /// Why, for the log and `skydns check`.
+        reason: String,
+    },
+}
+
+/// What an entry gives to a name.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The name, and which of its entries this is.
+    pub served: ServedKey,
+    /// The service.
+    pub service: Service,
+    /// The lease that the entry is attached to.
     pub lease: Option<Arc<Lease>>,
+    /// Why the service may be hard to ask for, though it is served.
+    pub warning: Option<String>,
 }
 
 /// What a source reports to the mirror.
 #[derive(Debug)]
 pub enum Event {
-    /// A listing begins: every key of the store follows in [`Event::Listed`], up to [`Event::ListEnd`]. A listing
+    /// A listing begins: every entry of the store follows in [`Event::Listed`], up to [`Event::ListEnd`]. A listing
     /// that began before and did not end is void.
     ListBegin,
     /// A part of a listing.
     Listed(Vec<Change>),
-    /// The listing is complete: a key that was not in the listing is gone from the store. The number is the store's
+    /// The listing is complete: an entry that was not in the listing is gone from the store. The number is the store's
     /// revision, if the store counts revisions.
     ListEnd(Option<i64>),
     /// The listing is complete, but what it holds may be old, for a reason that is text for the log and the status line:
@@ -42,13 +73,6 @@ pub enum Event {
     Changed(Vec<Change>, Option<i64>),
     /// The store cannot be reached; the reason is text for the log and the status line.
     Unreachable(String),
-    /// A key that the source itself cannot read.
-    Refused {
-        /// The key of the store, or the path of a file.
-        key: Vec<u8>,
-        /// Why the key is not served.
-        reason: String,
-    },
     /// A part of a snapshot of the store.
     Restored(Vec<RestoredService>),
     /// The snapshot is complete. The mirror takes the snapshot only if the store was not listed yet.

@@ -3,38 +3,16 @@
 //! A pure function of the entry: nothing is noted or logged here. A source that knows owner names and services itself
 //! needs none of this.
 
+use super::event::{Change, News, Put};
 use super::served_key::{ServedKey, Spelling};
-use crate::service::{Host, KeyError, KeyTarget, KeyWarning, Keyspace, Service, ValueError};
+use crate::service::{Host, KeyError, KeyTarget, Keyspace, Service, ValueError};
+use crate::tree::Lease;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// What the key of an entry is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ParsedKey {
-    /// The agent's configuration.
-    Config,
-    /// A service, and why it may be hard to ask for.
-    Service(ServedKey, Option<KeyWarning>),
-}
-
-/// An entry of the store that can be used.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum ParsedEntry {
-    /// The agent's configuration; its value is read elsewhere.
-    Config,
-    /// A service.
-    Service {
-        /// Where the service is served.
-        served: ServedKey,
-        /// The service.
-        service: Service,
-        /// Why the service may be hard to ask for, though it is served.
-        warning: Option<KeyWarning>,
-    },
-}
+use std::sync::Arc;
 
 /// Why an entry of the store is not served.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EntryError {
+enum EntryError {
     /// No name can be made of the key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -49,44 +27,49 @@ pub(super) enum EntryError {
     Fault,
 }
 
-/// Reads a key.
-///
-/// # Errors
-/// The key is outside of the path prefix, or no name can be made of it.
-pub(super) fn parse_key(keyspace: &Keyspace, raw: &[u8]) -> Result<ParsedKey, KeyError> {
-    Ok(match keyspace.target_of(raw)? {
-        KeyTarget::Config => ParsedKey::Config,
-        KeyTarget::Service { key, respelled, warning } => {
-            let spelling = if respelled { Spelling::Other(raw.to_vec()) } else { Spelling::AsName };
-            ParsedKey::Service(ServedKey { key, spelling }, warning)
-        }
-    })
-}
-
-/// Reads an entry: a key and its value.
+/// Reads an entry: a key with its value, or without if it is gone.
 ///
 /// A panic in here costs the entry that caused it, and not the program at each start.
-///
-/// # Errors
-/// The entry cannot be served.
-pub(super) fn parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntry, EntryError> {
-    let parse = || try_parse(keyspace, raw, value);
-    catch_unwind(AssertUnwindSafe(parse)).unwrap_or(Err(EntryError::Fault))
+pub(super) fn read(
+    keyspace: &Keyspace,
+    key: &[u8],
+    value: Option<Vec<u8>>,
+    lease: Option<Arc<Lease>>,
+) -> Change {
+    let target = guarded(|| Ok(keyspace.target_of(key)?));
+    let news = match (target, value) {
+        (Ok(KeyTarget::Config), value) => News::Config(value),
+        (Ok(KeyTarget::Service { key: name, respelled, warning }), value) => {
+            let spelling = if respelled { Spelling::Other(key.to_vec()) } else { Spelling::AsName };
+            let served = ServedKey { key: name, spelling };
+            match value.map(|value| guarded(|| service_of(&served, &value))) {
+                None => News::Gone(Some(served)),
+                Some(Ok(service)) => {
+                    let warning = warning.map(|warning| warning.to_string());
+                    News::Put(Put { served, service, lease, warning })
+                }
+                Some(Err(error)) => News::Refused { served: Some(served), reason: error.to_string() },
+            }
+        }
+        (Err(_), None) => News::Gone(None),
+        (Err(error), Some(_)) => News::Refused { served: None, reason: error.to_string() },
+    };
+    Change { key: key.to_vec(), news }
 }
 
-fn try_parse(keyspace: &Keyspace, raw: &[u8], value: &[u8]) -> Result<ParsedEntry, EntryError> {
+/// Takes a panic for an error.
+fn guarded<T>(read: impl FnOnce() -> Result<T, EntryError>) -> Result<T, EntryError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(EntryError::Fault))
+}
+
+fn service_of(served: &ServedKey, value: &[u8]) -> Result<Service, EntryError> {
     #[cfg(test)]
     assert!(value != FAULT);
-    Ok(match parse_key(keyspace, raw)? {
-        ParsedKey::Config => ParsedEntry::Config,
-        ParsedKey::Service(served, warning) => {
-            let service = Service::from_json(value)?;
-            if served.key.is_of_address() && matches!(service.host, Host::V4(_) | Host::V6(_)) {
-                return Err(EntryError::AddressForAddress);
-            }
-            ParsedEntry::Service { served, service, warning }
-        }
-    })
+    let service = Service::from_json(value)?;
+    if served.key.is_of_address() && matches!(service.host, Host::V4(_) | Host::V6(_)) {
+        return Err(EntryError::AddressForAddress);
+    }
+    Ok(service)
 }
 
 /// A value on which the reading panics.
@@ -97,34 +80,34 @@ pub(super) const FAULT: &[u8] = br#"{"text":"a fault"}"#;
 mod tests {
     use super::*;
 
+    fn news(prefix: &str, key: &str, value: &str) -> News {
+        read(&Keyspace::new(prefix), key.as_bytes(), Some(value.into()), None).news
+    }
+
     #[test]
     fn the_name_of_an_address_leads_to_a_name() {
-        let parse =
-            |key: &str, value: &str| parse(&Keyspace::new("skydns"), key.as_bytes(), value.as_bytes());
         let key = "/skydns/arpa/in-addr/192/0/2/1";
         for value in [r#"{"host":"10.0.0.1"}"#, r#"{"host":"2001:db8::1"}"#] {
-            assert!(matches!(parse(key, value), Err(EntryError::AddressForAddress)), "{value}");
+            let News::Refused { reason, .. } = news("skydns", key, value) else { panic!("{value}") };
+            assert_eq!(reason, EntryError::AddressForAddress.to_string());
         }
         for (key, value) in [
             (key, r#"{"host":"a.skydns.local"}"#),
             (key, r#"{"text":"x"}"#),
             ("/skydns/arpa/in-addr/192/0/2/dns/ns", r#"{"host":"10.0.0.1"}"#),
         ] {
-            assert!(parse(key, value).is_ok(), "{key} {value}");
+            assert!(matches!(news("skydns", key, value), News::Put(_)), "{key} {value}");
         }
     }
 
     #[test]
     fn the_prefix_has_no_part_in_the_spelling() {
-        let keyspace = Keyspace::new("SITE");
         for (raw, expected) in [
             ("/SITE/local/web", Spelling::AsName),
             ("/SITE/local/Web", Spelling::Other(b"/SITE/local/Web".to_vec())),
         ] {
-            let Ok(ParsedKey::Service(served, _)) = parse_key(&keyspace, raw.as_bytes()) else {
-                panic!("{raw}")
-            };
-            assert_eq!(served.spelling, expected, "{raw}");
+            let News::Put(put) = news("SITE", raw, "{}") else { panic!("{raw}") };
+            assert_eq!(put.served.spelling, expected, "{raw}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sources of services: stores that push their services, and each change of them, into one tree.
 //!
-//! A source knows how to reach its store and nothing of names; the [`Mirror`] knows names and nothing of stores. Between
-//! them are [`Event`]s of raw keys and values. No query ever waits for a source.
+//! A source knows how to reach its store, and what the entries there mean: which name they give which service. The
+//! [`Mirror`] knows nothing of stores. Between them are [`Event`]s. No query ever waits for a source.
 //!
 //! The mirror runs on one thread, the only one that changes the tree, and hands each new state to the [`Publisher`],
 //! where readers find it. The [snapshot writer](snapshot::SnapshotWriter) keeps the last state on disk for the next
@@ -22,12 +22,13 @@ mod state;
 mod tenant;
 mod unserved;
 
-pub use event::{Change, Event};
+pub use event::{Change, Event, News, Put};
 pub use feed::{Closed, Feed};
 pub use id::SourceId;
 pub use mirror::Mirror;
 pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
+pub use served_key::{ServedKey, Spelling};
 pub use state::{Published, ServedFrom, SourceState, Status};
 pub use tenant::TenantDepth;
 pub use unserved::UnservedKeys;

@@ -4,16 +4,16 @@ use crate::service::Key;
 
 /// Where an entry of a store is served: on which name, and as which of the entries of that name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ServedKey {
+pub struct ServedKey {
     /// The key in the tree: the owner name, in lower case and with A-labels.
-    pub(super) key: Key,
+    pub key: Key,
     /// How the store spells it.
-    pub(super) spelling: Spelling,
+    pub spelling: Spelling,
 }
 
 /// How a store spells a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Spelling {
+pub enum Spelling {
     /// As the name.
     AsName,
     /// Otherwise: the whole key of the store.

@@ -1,7 +1,9 @@
 //! Hands over to the mirror what a walk finds, in parts while the walk goes on.
 
-use crate::source::event::{Change, Event, MAX_CHANGES_PER_EVENT};
+use crate::service::Keyspace;
+use crate::source::event::{Change, Event, MAX_CHANGES_PER_EVENT, News};
 use crate::source::feed::{Closed, Feed};
+use crate::source::layout;
 
 /// Octets of values after which a part is handed over. With one more value, and as many parts as the feed holds, this
 /// bounds the memory that a large directory takes on its way.
@@ -10,6 +12,7 @@ const MAX_PART_OCTETS: usize = 256 << 10;
 /// Collects changes, and pushes them in parts.
 pub(super) struct Handover<'a> {
     feed: &'a Feed,
+    keyspace: &'a Keyspace,
     /// Whether the changes are parts of a listing.
     is_listing: bool,
     part: Vec<Change>,
@@ -18,27 +21,32 @@ pub(super) struct Handover<'a> {
 
 impl<'a> Handover<'a> {
     /// Begins to hand over: a listing, or changes since the listing.
-    pub(super) fn begin(feed: &'a Feed, is_listing: bool) -> Result<Self, Closed> {
+    pub(super) fn begin(feed: &'a Feed, keyspace: &'a Keyspace, is_listing: bool) -> Result<Self, Closed> {
         if is_listing {
             feed.push_blocking(Event::ListBegin)?;
         }
-        Ok(Self { feed, is_listing, part: Vec::new(), octets: 0 })
+        Ok(Self { feed, keyspace, is_listing, part: Vec::new(), octets: 0 })
     }
 
     /// Hands over the value of a key, or its deletion.
     pub(super) fn push(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), Closed> {
         self.octets += value.as_ref().map_or(0, Vec::len);
-        self.part.push(Change { key: key.to_vec(), value, lease: None });
-        if self.part.len() >= MAX_CHANGES_PER_EVENT || self.octets >= MAX_PART_OCTETS {
-            self.flush()?;
-        }
-        Ok(())
+        self.add(layout::read(self.keyspace, key, value, None))
     }
 
     /// Hands over why a key cannot be read.
     pub(super) fn refuse(&mut self, key: &[u8], reason: String) -> Result<(), Closed> {
-        self.flush()?;
-        self.feed.push_blocking(Event::Refused { key: key.to_vec(), reason })
+        self.octets += reason.len();
+        // What was served of it stays.
+        self.add(Change { key: key.to_vec(), news: News::Refused { served: None, reason } })
+    }
+
+    fn add(&mut self, change: Change) -> Result<(), Closed> {
+        self.part.push(change);
+        if self.part.len() >= MAX_CHANGES_PER_EVENT || self.octets >= MAX_PART_OCTETS {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Hands over what is left, and ends the listing.

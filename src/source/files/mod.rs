@@ -96,7 +96,7 @@ impl Files {
             root: &root,
             keyspace: &self.keyspace,
             known: &mut self.known,
-            handover: Handover::begin(&self.feed, !self.is_listed)?,
+            handover: Handover::begin(&self.feed, &self.keyspace, !self.is_listed)?,
             heartbeat: self.heartbeat.as_ref(),
             waits_for_writers: self.waits_for_writers,
             place: Place::default(),

@@ -2,9 +2,8 @@
 
 use super::held::HeldKey;
 use super::{Mirror, serial_now};
-use crate::source::event::Change;
+use crate::source::event::{Change, News, Put};
 use crate::source::id::SourceId;
-use crate::source::layout::{ParsedEntry, ParsedKey, parse_key};
 use crate::source::served_key::{ServedKey, Spelling};
 use crate::tree::Entry;
 use std::time::Instant;
@@ -12,41 +11,39 @@ use std::time::Instant;
 impl Mirror {
     /// Applies one change to the tree.
     pub(super) fn apply(&mut self, id: SourceId, change: Change) {
-        let Change { key: raw, value, lease } = change;
-        match value {
-            Some(value) => match self.parse(id, &raw, &value) {
-                Some(ParsedEntry::Config) => {
-                    self.configs.insert(id, value);
-                }
-                Some(ParsedEntry::Service { served, service, .. }) => {
-                    let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
-                    self.held.forget(&held);
-                    let key = served.key.clone();
-                    self.set(id, served, Some(Entry { service, lease }));
-                    self.delete_after_put(&key);
-                }
-                // The value before was overwritten with one that cannot be served.
-                None => self.remove(id, &raw),
-            },
-            None => {
+        let Change { key: raw, news } = change;
+        match news {
+            News::Put(Put { served, service, lease, warning }) => {
+                self.note_warning(id, &raw, warning.as_deref());
+                let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
+                self.held.forget(&held);
+                let key = served.key.clone();
+                self.set(id, served, Some(Entry { service, lease }));
+                self.delete_after_put(&key);
+            }
+            News::Gone(served) => {
                 self.forget_refusal(id, &raw);
-                match parse_key(&self.keyspace, &raw) {
-                    Ok(ParsedKey::Service(served, _)) => self.delete(id, served, Instant::now()),
-                    _ => self.remove(id, &raw),
+                if let Some(served) = served {
+                    self.delete(id, served, Instant::now());
+                }
+            }
+            News::Config(config) => self.set_config(id, config),
+            News::Refused { served, reason } => {
+                self.refuse(id, &raw, &reason, false);
+                // The value before was overwritten with one that cannot be served.
+                if let Some(served) = served {
+                    self.set(id, served, None);
                 }
             }
         }
     }
 
-    /// Removes what is served of a raw key.
-    fn remove(&mut self, id: SourceId, raw: &[u8]) {
-        match parse_key(&self.keyspace, raw) {
-            Ok(ParsedKey::Config) => {
-                self.configs.remove(&id);
-            }
-            Ok(ParsedKey::Service(served, _)) => self.set(id, served, None),
-            Err(_) => {}
-        }
+    /// Sets or removes the configuration that a source has.
+    pub(super) fn set_config(&mut self, id: SourceId, config: Option<Vec<u8>>) {
+        match config {
+            Some(config) => self.configs.insert(id, config),
+            None => self.configs.remove(&id),
+        };
     }
 
     /// Sets the service of a key, or removes it.

@@ -4,9 +4,8 @@ use super::spellings::Spellings;
 use super::{Mirror, serial_now};
 use crate::counted::counted;
 use crate::service::Key;
-use crate::source::event::Change;
+use crate::source::event::{Change, News, Put};
 use crate::source::id::SourceId;
-use crate::source::layout::ParsedEntry;
 use crate::source::served_key::{ServedKey, Spelling};
 use crate::tree::{Entry, Layer};
 use std::collections::HashSet;
@@ -35,18 +34,21 @@ impl Mirror {
         }
     }
 
-    /// Adds one key to a listing.
+    /// Adds one entry to a listing.
     pub(super) fn add_to_listing(&mut self, id: SourceId, change: Change) {
-        let Some(value) = &change.value else { return };
-        let parsed = self.parse(id, &change.key, value);
+        let Change { key: raw, news } = change;
+        match &news {
+            News::Put(put) => self.note_warning(id, &raw, put.warning.as_deref()),
+            News::Refused { reason, .. } => self.refuse(id, &raw, reason, false),
+            News::Config(_) | News::Gone(_) => {}
+        }
         let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) else {
             return;
         };
-        match parsed {
-            Some(ParsedEntry::Config) => listing.config = change.value,
-            Some(ParsedEntry::Service { served, service, .. }) => {
-                let ServedKey { key, spelling } = served;
-                let entry = Entry { service, lease: change.lease };
+        match news {
+            News::Config(config) => listing.config = config,
+            News::Put(Put { served: ServedKey { key, spelling }, service, lease, .. }) => {
+                let entry = Entry { service, lease };
                 if spelling == Spelling::AsName {
                     if !self.tree.has(&key, id.layer(), &entry) {
                         listing.changed.push((key.clone(), entry));
@@ -56,16 +58,9 @@ impl Mirror {
                     listing.spellings.insert(key, spelling, entry);
                 }
             }
-            None => {}
+            News::Gone(_) | News::Refused { .. } => {}
         }
-        listing.raw_keys.insert(change.key);
-    }
-
-    /// Notes that a listing on its way in has a key, which the source itself cannot read.
-    pub(super) fn note_listed(&mut self, id: SourceId, key: Vec<u8>) {
-        if let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) {
-            listing.raw_keys.insert(key);
-        }
+        listing.raw_keys.insert(raw);
     }
 
     /// Puts the services of a complete listing in the place of those that the tree has of the source.
@@ -104,10 +99,7 @@ impl Mirror {
             self.beat();
             changes += usize::from(self.set_listed(key, layer, entries));
         }
-        match listing.config {
-            Some(config) => self.configs.insert(id, config),
-            None => self.configs.remove(&id),
-        };
+        self.set_config(id, listing.config);
         self.writer.refusals().retain(id, |key| listing.raw_keys.contains(key));
         self.source(id, |source| source.listed(listing.spellings));
         Some(changes)

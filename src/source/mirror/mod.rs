@@ -16,7 +16,6 @@ mod spellings;
 
 use super::event::Event;
 use super::id::SourceId;
-use super::layout::{ParsedEntry, parse};
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
 use super::state::{Published, Status};
@@ -210,11 +209,6 @@ impl Mirror {
                 self.source(id, |source| source.unreachable(id, reason));
                 0
             }
-            Event::Refused { key, reason } => {
-                self.refuse(id, &key, &reason, false);
-                self.note_listed(id, key);
-                1
-            }
         }
     }
 
@@ -225,23 +219,11 @@ impl Mirror {
         }
     }
 
-    /// Reads a key and its value, and notes what is wrong with them; `None` if the entry is not served.
-    fn parse(&mut self, id: SourceId, raw: &[u8], value: &[u8]) -> Option<ParsedEntry> {
-        match parse(&self.keyspace, raw, value) {
-            Ok(entry) => {
-                match &entry {
-                    ParsedEntry::Config => {}
-                    ParsedEntry::Service { warning: None, .. } => self.forget_refusal(id, raw),
-                    ParsedEntry::Service { warning: Some(warning), .. } => {
-                        self.refuse(id, raw, &warning.to_string(), true);
-                    }
-                }
-                Some(entry)
-            }
-            Err(error) => {
-                self.refuse(id, raw, &error.to_string(), false);
-                None
-            }
+    /// Notes what is wrong with an entry that is served; nothing is without a warning.
+    fn note_warning(&mut self, id: SourceId, key: &[u8], warning: Option<&str>) {
+        match warning {
+            None => self.forget_refusal(id, key),
+            Some(warning) => self.refuse(id, key, warning, true),
         }
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::answer::{Freshness, Mode, Zones};
 use crate::service::{KeyTarget, Service};
 use crate::source::event::Change;
-use crate::source::layout::FAULT;
+use crate::source::layout::{self, FAULT};
 use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
 use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{DataKinds, Entry, Extent, TreeLookup, TreePath, Work};
@@ -10,11 +10,11 @@ use hickory_proto::rr::Name;
 use std::time::SystemTime;
 
 fn put(key: &str, value: &str) -> Change {
-    Change { key: key.as_bytes().to_vec(), value: Some(value.as_bytes().to_vec()), lease: None }
+    layout::read(&Keyspace::new("skydns"), key.as_bytes(), Some(value.into()), None)
 }
 
 fn delete(key: &str) -> Change {
-    Change { key: key.as_bytes().to_vec(), value: None, lease: None }
+    layout::read(&Keyspace::new("skydns"), key.as_bytes(), None, None)
 }
 
 fn mirror() -> Mirror {

@@ -10,6 +10,7 @@ use super::leases::LeaseTracker;
 use crate::service::Keyspace;
 use crate::source::event::{Change, Event};
 use crate::source::feed::Feed;
+use crate::source::layout;
 use etcd_client::{Client, KeyValue};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -104,10 +105,10 @@ impl<'a> Session<'a> {
         Ok(self.feed.push(Event::Changed(changes, None)).await?)
     }
 
-    /// A key of the store with its value and lease, as the mirror takes it.
+    /// What a key of the store with its value and lease means.
     fn put(&mut self, kv: &KeyValue) -> Change {
         let lease = self.carried_over.leases.lease(kv.lease());
-        Change { key: kv.key().to_vec(), value: Some(kv.value().to_vec()), lease }
+        layout::read(self.keyspace, kv.key(), Some(kv.value().to_vec()), lease)
     }
 
     fn timed_out(&self, what: &'static str) -> EtcdError {

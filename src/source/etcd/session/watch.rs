@@ -3,7 +3,8 @@
 use super::members::{MemberRequest, answer_of, read_members};
 use super::{MAX_ANSWER_OCTETS, REQUEST_TIMEOUT, Session};
 use crate::source::etcd::error::EtcdError;
-use crate::source::event::{Change, Event};
+use crate::source::event::Event;
+use crate::source::layout;
 use etcd_client::{Client, EventType, ResponseHeader, WatchOptions, WatchResponse, WatchStream};
 use futures_util::FutureExt;
 use std::convert::Infallible;
@@ -77,7 +78,7 @@ impl Session<'_> {
                 let kv = event.kv()?;
                 Some(match event.event_type() {
                     EventType::Put => self.put(kv),
-                    EventType::Delete => Change { key: kv.key().to_vec(), value: None, lease: None },
+                    EventType::Delete => layout::read(self.keyspace, kv.key(), None, None),
                 })
             })
             .collect();
