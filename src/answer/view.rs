@@ -365,8 +365,7 @@ impl<'a> View<'a> {
         self.work.charge(path.cost()).is_continue().then(|| self.tree.exact(path)).flatten()
     }
 
-    /// See [`Tree::serial_of`]. The answer depends on the serial of the whole tree, which is never less: a change elsewhere
-    /// costs its reply once a second.
+    /// See [`Tree::serial_of`]. The answer depends on all serials: a change in another zone costs its reply once a second.
     pub(super) fn serial(&self, zone: &Zone) -> u32 {
         self.dependencies.serial.set(true);
         self.tree.serial_of(zone.apex())

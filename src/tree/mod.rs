@@ -229,6 +229,11 @@ impl Tree {
         self.serials.of(apex)
     }
 
+    /// How often a serial has changed, of a zone or of the tree: what holds one is valid while this is the same.
+    pub fn serial_changes(&self) -> u64 {
+        self.serials.changes()
+    }
+
     /// Sets the apexes of the zones whose serials are told apart.
     pub fn set_zones<'k>(&mut self, apexes: impl Iterator<Item = &'k Key> + Clone) {
         self.serials.set_zones(apexes);
@@ -237,6 +242,7 @@ impl Tree {
     /// Sets the time of the last change of all zones, in seconds of Unix time. An earlier time than before is ignored:
     /// secondaries and caches take a serial that goes back for an old one (RFC 1982).
     pub fn set_serial(&mut self, serial: u32) {
+        self.touched.clear();
         if self.serials.raise_all(serial) {
             self.tick();
         }

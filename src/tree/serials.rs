@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub(super) struct Serials {
     /// That of the whole tree.
     latest: u32,
+    /// How often one of them has changed.
+    changes: u64,
     /// The number of each zone by its apex, in the wire format of keys.
     zones: Arc<HashMap<Box<[u8]>, usize>>,
     /// By the number of the zone.
@@ -20,6 +22,11 @@ impl Serials {
         self.latest
     }
 
+    /// How often a serial has changed: none has while this is the same.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The serial of the zone with an apex; that of the tree if no such zone was set.
     pub(super) fn of(&self, apex: &Key) -> u32 {
         self.zones.get(apex.as_wire()).map_or(self.latest, |zone| self.of_zones[*zone])
@@ -29,28 +36,33 @@ impl Serials {
     /// one than.
     pub(super) fn set_zones<'k>(&mut self, apexes: impl Iterator<Item = &'k Key> + Clone) {
         self.of_zones = apexes.clone().map(|apex| self.of(apex)).collect();
+        self.changes += 1;
         self.zones = Arc::new(apexes.map(|apex| apex.as_wire().into()).zip(0..).collect());
     }
 
     /// Notes a change of the whole tree; `false` if that is no news, because serials never go back (RFC 1982).
     pub(super) fn raise_all(&mut self, serial: u32) -> bool {
-        let is_news = serial > self.latest;
+        let mut is_news = serial > self.latest;
         self.latest = self.latest.max(serial);
         if self.of_zones.iter().any(|own| *own < serial) {
             Arc::make_mut(&mut self.of_zones).iter_mut().for_each(|own| *own = serial.max(*own));
+            is_news = true;
         }
+        self.changes += u64::from(is_news);
         is_news
     }
 
     /// Notes a change of a key, for the zone that the key is in; `false` if that is no news.
     pub(super) fn raise(&mut self, key: &Key, serial: u32) -> bool {
+        let mut is_news = serial > self.latest;
+        self.latest = self.latest.max(serial);
         if let Some(zone) = self.zone_of(key)
             && self.of_zones[zone] < serial
         {
             Arc::make_mut(&mut self.of_zones)[zone] = serial;
+            is_news = true;
         }
-        let is_news = serial > self.latest;
-        self.latest = self.latest.max(serial);
+        self.changes += u64::from(is_news);
         is_news
     }
 
@@ -87,7 +99,9 @@ mod tests {
         let all = |serials: &Serials| apexes.each_ref().map(|apex| serials.of(apex));
         assert_eq!(all(&serials), [5, 5, 5], "nobody saw less");
         assert!(serials.raise(&key("x.b.site.example."), 7));
-        assert!(!serials.raise(&key("c.site.example."), 7), "the tree had that already");
+        let before = serials.changes();
+        assert!(serials.raise(&key("c.site.example."), 7), "the tree had that already, and the zone had not");
+        assert!(!serials.raise(&key("c.site.example."), 7) && serials.changes() == before + 1);
         assert_eq!(all(&serials), [7, 7, 5]);
         assert!(serials.raise(&key("b.site.example."), 8) && serials.raise(&key("other."), 9));
         assert_eq!((all(&serials), serials.latest()), ([7, 8, 5], 9));

@@ -17,8 +17,8 @@ pub struct Validity {
     pub version: u64,
     /// The version slots of the names that the reply depends on: they must not have changed since.
     pub slots: Vec<VersionSlot>,
-    /// The serial that the tree must still have, if the reply holds it.
-    pub serial: Option<u32>,
+    /// The number of changes of serials that the tree must still have, if the reply holds a serial.
+    pub serial: Option<u64>,
     /// First second at which the reply may be sent, in Unix time.
     pub from: u64,
     /// First second at which it may no longer be sent, in Unix time.
@@ -120,7 +120,7 @@ impl<T> CachedReply<T> {
         if self.checked == tree.version() {
             return true;
         }
-        let same_serial = self.validity.serial.is_none_or(|serial| serial == tree.serial());
+        let same_serial = self.validity.serial.is_none_or(|serial| serial == tree.serial_changes());
         let unchanged = tree.versions().is_some_and(|versions| {
             // A reply that was made from a later tree than this one: the slots already hold changes after this tree.
             tree.version() >= self.validity.version
@@ -304,7 +304,8 @@ mod tests {
             Validity { version: tree.version(), slots, from: 10, until: 20, ..Validity::default() };
         let packet = query("a.skydns.local.");
         let (mut plain, _) = cached(&packet, &reply(1), validity.clone());
-        let (mut dated, _) = cached(&packet, &reply(1), Validity { serial: Some(50), ..validity });
+        let (mut dated, _) =
+            cached(&packet, &reply(1), Validity { serial: Some(tree.serial_changes()), ..validity });
         assert_eq!([9, 10, 19, 20].map(|now| plain.is_valid(&tree, now)), [false, true, true, false]);
         put(&mut tree, "c.skydns.local.", 1);
         assert!(plain.is_valid(&tree, 10) && dated.is_valid(&tree, 10), "elsewhere");

@@ -138,7 +138,7 @@ impl<'a> AnswerInputs<'a> {
         let end = if self.dependencies.has_lease() { self.now.saturating_add(1) } else { u64::MAX };
         let validity = Validity {
             version: tree.version(),
-            serial: self.dependencies.has_serial().then(|| tree.serial()),
+            serial: self.dependencies.has_serial().then(|| tree.serial_changes()),
             from: self.now,
             until: until.min(end),
             slots: self.dependencies.into_slots()?,
