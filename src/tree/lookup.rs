@@ -174,6 +174,27 @@ impl Tree {
         node.is_some_and(|node| has(node, labels.len(), extent.at(&labels), layer).is_break())
     }
 
+    /// The kinds of data that a name has with the names below it in an extent, but for hidden ones.
+    pub(super) fn kinds_below(&self, name: &Key, extent: Extent<'_>) -> DataKinds {
+        fn kinds<'t>(node: &'t Node, depth: usize, extent: Extent<'_>) -> DataKinds {
+            let mut all = node.own_kinds();
+            if extent.cuts.is_empty() {
+                return all | node.visible();
+            }
+            let _ = node.for_each_child(&mut |child: &'t Arc<Node>| {
+                let extent = extent.below(depth, child.label());
+                if !child.is_hidden() && !extent.ends_at(depth + 1) {
+                    all |= kinds(child, depth + 1, extent);
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            all
+        }
+        let labels: Vec<_> = name.labels().collect();
+        let node = self.node(labels.iter().copied());
+        node.map_or(DataKinds::NONE, |node| kinds(node, labels.len(), extent.at(&labels)))
+    }
+
     /// The services at a name and below it, in an extent, that have data of a wanted kind.
     ///
     /// A label `*` or `any` matches every label, and keys with more labels than the question match too. Labels up to the

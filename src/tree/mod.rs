@@ -107,8 +107,7 @@ impl Tree {
     /// The kinds of data of a name: in exact mode those that belong to it, else those of its subtree.
     pub fn kinds_at(&self, name: &Key, extent: Extent<'_>, is_exact: bool, work: &Work) -> DataKinds {
         if !is_exact {
-            let node = self.node(name.labels());
-            return node.map_or(DataKinds::NONE, |node| node.visible() | node.own_kinds());
+            return self.kinds_below(name, extent);
         }
         match self.find_exact(&TreePath::literal(&name.name()), extent, work) {
             ExactName::Exists(node) => node.kinds(extent, work),

@@ -519,3 +519,16 @@ fn how_long_deletions_wait_is_a_setting() {
     change(&mut mirror, vec![delete("/skydns/test/sub/a")]);
     assert_eq!(hosts(&mirror, "a.sub.test."), [""; 0]);
 }
+
+#[test]
+fn data_of_a_zone_below_does_not_count_for_a_name_above_it() {
+    let mut mirror = mirror();
+    set_zones(&mut mirror, &site(&["sub.test.", "x.u.sub.test."]));
+    let (own, below) = ("/skydns/test/sub/u", "/skydns/test/sub/u/x/e");
+    let host = r#"{"host":"10.0.0.1"}"#;
+    listing(&mut mirror, SourceId::Etcd, vec![put(own, host), put(below, host)]);
+    change(&mut mirror, vec![delete(own)]);
+    assert_eq!(mirror.held.len(), 1, "the outer zone has nothing else at this name");
+    change(&mut mirror, vec![put("/skydns/test/sub/u/y", host)]);
+    assert!(mirror.held.is_empty());
+}
