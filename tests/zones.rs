@@ -3,7 +3,7 @@
 mod support;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType, rdata};
+use hickory_proto::rr::{Name, RData, RecordType, rdata};
 use support::etcd::Etcd;
 use support::judge::{KeyRing, Unbound, delv, dnssec_query, dnsviz_of, ds};
 use support::upstream::{Upstream, add, reply_to};
@@ -266,6 +266,27 @@ fn what_falls_through_goes_to_the_servers_of_its_stub_zone() {
     assert_eq!(agent.short(&["web.skydns.local"]), ["10.0.0.1"], "ours");
     assert_eq!(agent.short(&["other.skydns.local"]), ["192.0.2.2"]);
     assert_eq!(agent.short(&["www.example.org"]), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_name_that_takes_much_work_to_miss_falls_through_as_well() {
+    let upstream = Upstream::start(move |query, _| {
+        let mut reply = reply_to(query);
+        let name = Name::from_ascii("old.example.").expect("a name");
+        add(&mut reply, 60, RData::PTR(rdata::PTR(name)));
+        Some(reply)
+    });
+    // Wildcards give addresses no names, which takes a look at each of them.
+    let args = ["-domain", "skydns.local,10.0.0.0/8", "-auto-ptr", "all", "-fallthrough", "10.in-addr.arpa"];
+    let mut setup = Setup::new().args(&args).args(&["-nameservers", &upstream.address.to_string()]);
+    for n in 0..2_000 {
+        let (key, host) = (format!("/skydns/local/skydns/w{n}/*"), format!("10.0.{}.{}", n / 250, n % 250));
+        setup = setup.record(&key, &format!(r#"{{"host":"{host}"}}"#));
+    }
+    let agent = setup.start();
+    for transport in ["+tcp", "+notcp"] {
+        assert_eq!(agent.short(&[transport, "ptr", "0.10.in-addr.arpa"]), ["old.example."], "{transport}");
+    }
 }
 
 #[test]

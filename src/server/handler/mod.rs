@@ -249,16 +249,13 @@ impl Handler {
     /// Answers a name that is not our own from the response cache, or leaves it to the slow path to ask upstreams.
     fn forward(&self, query: ClientQuery, forwarding: Forwarding, inputs: AnswerInputs<'_>) -> Handled {
         let zone = forwarding.stub.as_deref();
-        let is_refused = matches!(query.client, ClientClass::AuthoritativeOnly | ClientClass::Unproven);
-        let reply = match self.forwarder.look(&query.request, zone, is_refused) {
-            KnownReply::OwnProbe => Reply::empty(ResponseCode::NXDomain),
-            _ if query.client == ClientClass::Unproven => ask_over_tcp(),
-            _ if is_refused => {
-                let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
-                Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) }
-            }
+        let refusal = refusal_to_forward(&query);
+        let known = self.forwarder.look(&query.request, zone, refusal.is_some());
+        let reply = match (known, refusal) {
+            (KnownReply::OwnProbe, _) => Reply::empty(ResponseCode::NXDomain),
+            (_, Some(refusal)) => refusal,
             // A denial of a name that exists here is replaced on the slow path.
-            KnownReply::Cached { reply, fresh_for }
+            (KnownReply::Cached { reply, fresh_for }, None)
                 if !(forwarding.name_exists && reply.rcode == ResponseCode::NXDomain) =>
             {
                 let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
@@ -267,7 +264,7 @@ impl Handler {
                     inputs.cache_hint_of_forwarded(fresh_for, query.client, stats),
                 );
             }
-            known => {
+            (known, None) => {
                 if matches!(known, KnownReply::Unknown) {
                     self.metrics.missed_cache();
                 }
@@ -315,6 +312,18 @@ impl Handler {
             }
             None => Handled::Drop,
         }
+    }
+}
+
+/// The reply to a client that nothing is forwarded for; `None` for all others.
+fn refusal_to_forward(query: &ClientQuery) -> Option<Reply> {
+    match query.client {
+        ClientClass::Unproven => Some(ask_over_tcp()),
+        ClientClass::AuthoritativeOnly => {
+            let error = Ede::new(Ede::PROHIBITED, "questions are not forwarded for this client (allow)");
+            Some(Reply { recursion_available: false, ..Reply::failure(ResponseCode::Refused, error) })
+        }
+        ClientClass::Host | ClientClass::Trusted | ClientClass::Open => None,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::inputs::{Again, AnswerInputs, COSTLY_ON_WORKER, Effort, ON_RUNTIME, ON_WORKER};
 use super::signing::Signed;
-use super::{ClientQuery, Forwarding, Handled, Handler, PendingQuery, PendingWork, ask_over_tcp};
+use super::{
+    ClientQuery, Forwarding, Handled, Handler, PendingQuery, PendingWork, ask_over_tcp, refusal_to_forward,
+};
 use crate::answer::{Ede, Externals, Lookup, Outcome, WORK_OF_ANSWER};
 use crate::config::Config;
 use crate::metrics::AnsweredBy;
@@ -103,7 +105,7 @@ impl Handler {
         externals: Option<Externals>,
         again: Again,
         mut is_costly: bool,
-    ) -> Reply {
+    ) -> (AnsweredBy, Reply) {
         let mut rounds = usize::from(externals.is_some());
         let mut externals = externals.unwrap_or_default();
         // Until the answer has become costly, and all rounds of look-ups are made.
@@ -114,20 +116,36 @@ impl Handler {
             } else {
                 Ok(self.make(query, given, again, ON_RUNTIME))
             };
-            let Ok(made) = made else { return self.given_up(query, "too many costly answers are under way") };
+            let Ok(made) = made else {
+                let reply = self.given_up(query, "too many costly answers are under way");
+                return (AnsweredBy::Auth, reply);
+            };
+            let of_ours = |reply| match rounds {
+                0 => (answered_by(&reply), reply),
+                // Without AA it has data of other zones.
+                _ => (AnsweredBy::Auth, reply),
+            };
             match made {
                 Made::Lookup(lookups) => {
                     rounds += 1;
                     externals.extend(self.look_up(lookups, query).await);
                 }
-                Made::Signed(Signed::Unfinished(answer)) => return self.finish_signing(query, answer).await,
+                Made::Forward(forwarding) => {
+                    return match refusal_to_forward(query) {
+                        Some(reply) => (AnsweredBy::Recursive, reply),
+                        None => Box::pin(self.ask_upstreams(query, forwarding)).await,
+                    };
+                }
+                Made::Signed(Signed::Unfinished(answer)) => {
+                    return of_ours(self.finish_signing(query, answer).await);
+                }
                 Made::Signed(Signed::Complete(reply, _)) if reply.too_costly && !is_costly => {
                     if !query.may_be_costly() {
-                        return reply;
+                        return of_ours(reply);
                     }
                     is_costly = true;
                 }
-                Made::Signed(Signed::Complete(reply, _)) => return reply,
+                Made::Signed(Signed::Complete(reply, _)) => return of_ours(reply),
             }
         }
     }
@@ -172,6 +190,13 @@ impl Handler {
         Made::Signed(match outcome {
             Outcome::Answered(answer) => self.sign(query, keys, answer, &inputs),
             Outcome::Lookup(_) => Signed::Complete(failure("the data changed"), 0),
+            // More work than before has shown that the name is not here.
+            Outcome::Forward if again.forwards => {
+                return Made::Forward(self.forwarding_of(query.name(), &inputs));
+            }
+            Outcome::ForwardExisting if again.forwards => {
+                return Made::Forward(Forwarding { name_exists: true, ..Forwarding::default() });
+            }
             Outcome::Forward | Outcome::ForwardExisting => {
                 Signed::Complete(failure("the configuration changed"), 0)
             }
@@ -184,6 +209,8 @@ enum Made {
     Signed(Signed),
     /// Upstreams must be asked these first.
     Lookup(Vec<Lookup>),
+    /// Upstreams must be asked the question itself.
+    Forward(Forwarding),
 }
 
 impl ClientQuery {

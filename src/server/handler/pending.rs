@@ -1,7 +1,6 @@
 //! Queries whose reply has to wait: for upstreams, or for more than one signature.
 
 use super::inputs::{Again, AnswerInputs, ON_RUNTIME};
-use super::own::answered_by;
 use super::{ClientQuery, Handler, ask_over_tcp};
 use crate::answer::{Ede, Externals, Lookup, home_arpa_reply};
 use crate::client_id::ClientId;
@@ -72,12 +71,9 @@ impl Handler {
                     PendingWork::Forward(forwarding) => self.ask_upstreams(&query, forwarding).await,
                     PendingWork::Lookup(lookups, again) => {
                         let externals = self.look_up(lookups, &query).await;
-                        (AnsweredBy::Auth, self.answer_later(&query, Some(externals), again, false).await)
+                        self.answer_later(&query, Some(externals), again, false).await
                     }
-                    PendingWork::Costly(again) => {
-                        let reply = self.answer_later(&query, None, again, true).await;
-                        (answered_by(&reply), reply)
-                    }
+                    PendingWork::Costly(again) => self.answer_later(&query, None, again, true).await,
                     PendingWork::Sign(answer) => {
                         (AnsweredBy::Auth, self.finish_signing(&query, answer).await)
                     }
@@ -105,7 +101,7 @@ impl Handler {
     }
 
     /// The reply of upstreams, or of a stub zone's servers.
-    async fn ask_upstreams(
+    pub(super) async fn ask_upstreams(
         self: &Arc<Self>,
         query: &Arc<ClientQuery>,
         forwarding: Forwarding,
@@ -120,7 +116,7 @@ impl Handler {
         let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
         if forwarding.name_exists && is_denied() {
             let again = Again { seed: rand::random(), forwards: false };
-            return (AnsweredBy::Auth, self.answer_later(query, None, again, false).await);
+            return self.answer_later(query, None, again, false).await;
         }
         (answered_by, reply)
     }
