@@ -65,7 +65,7 @@ impl Pointers {
         if view.work.is_spent() { Self::default() } else { pointers }
     }
 
-    /// Whether a reverse name has targets, or a name below it has.
+    /// Whether a reverse name has targets, or a name below it has. Nothing follows from it if the work is spent.
     pub(super) fn are_at_or_below(name: &Name, view: &View<'_>) -> bool {
         let is_hand_made = |node: &Arc<Node>| node.visible().meets(DataKinds::NAME);
         if view.exact(&TreePath::literal(name)).is_some_and(is_hand_made) {

@@ -40,6 +40,9 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
     }
     let exists = Pointers::are_at_or_below(name, view);
     let may_be_missing = view.freshness.outside() == Freshness::Incomplete && reverse.may_be_of_site(view);
+    if view.work.is_spent() {
+        return Some(Outcome::Answered(Answer::too_costly()));
+    }
     if may_be_missing && !is_of_zone_cuts(query.query_type()) {
         return Some(Outcome::Answered(not_ready()));
     }
