@@ -11,11 +11,11 @@ pub struct ServedKey {
     pub spelling: Spelling,
 }
 
-/// How a store spells a key.
+/// How a store spells a key. All entries of a name are served, [`AsName`](Self::AsName) first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Spelling {
     /// As the name.
     AsName,
-    /// Otherwise: the whole key of the store.
+    /// Otherwise: the whole key of the store, or whatever tells the entries of a name apart.
     Other(Vec<u8>),
 }

@@ -1,8 +1,9 @@
 use super::*;
 use crate::answer::{Freshness, Mode, Zones};
-use crate::service::{KeyTarget, Service};
-use crate::source::event::Change;
+use crate::service::{Key, KeyTarget, Service};
+use crate::source::event::{Change, News, Put};
 use crate::source::layout::{self, FAULT};
+use crate::source::served_key::{ServedKey, Spelling};
 use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
 use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{DataKinds, Entry, Extent, TreeLookup, TreePath, Work};
@@ -531,4 +532,30 @@ fn data_of_a_zone_below_does_not_count_for_a_name_above_it() {
     assert_eq!(mirror.held.len(), 1, "the outer zone has nothing else at this name");
     change(&mut mirror, vec![put("/skydns/test/sub/u/y", host)]);
     assert!(mirror.held.is_empty());
+}
+
+/// The puts of a store that has its own way to name things: a name has any number of its entries.
+#[test]
+fn a_source_gives_a_name_several_services_of_its_own_making() {
+    let of = |id: &str, host: &str| {
+        let service = Service::from_json(format!(r#"{{"host":"{host}"}}"#).as_bytes()).expect("a service");
+        let key = Key::from_name(&Name::from_ascii("web.default.t.").expect("a name"));
+        let spelling = Spelling::Other(id.as_bytes().to_vec());
+        let served = ServedKey { key, spelling };
+        let put = Put { served: served.clone(), service, lease: None, warning: None };
+        (served, Change { key: format!("slice/{id}").into_bytes(), news: News::Put(put) })
+    };
+    let (one, two) = (of("x1", "10.0.0.1"), of("x2", "10.0.0.2"));
+    let mut mirror = mirror();
+    listing(&mut mirror, SourceId::Etcd, vec![two.1, one.1.clone()]);
+    assert_eq!(hosts(&mirror, "web.default.t."), ["V4(10.0.0.1)", "V4(10.0.0.2)"]);
+    change(&mut mirror, vec![Change { key: b"slice/x1".to_vec(), news: News::Gone(Some(one.0.clone())) }]);
+    assert_eq!(hosts(&mirror, "web.default.t."), ["V4(10.0.0.2)"]);
+    change(&mut mirror, vec![one.1]);
+    let reason = "no address".to_owned();
+    let news = News::Refused { served: Some(one.0), reason };
+    change(&mut mirror, vec![Change { key: b"slice/x1".to_vec(), news }]);
+    assert_eq!(hosts(&mirror, "web.default.t."), ["V4(10.0.0.2)"]);
+    let refused: Vec<_> = mirror.writer.refusals().all().into_iter().map(|r| (r.key, r.reason)).collect();
+    assert_eq!(refused, [("slice/x1".to_owned(), "no address".to_owned())]);
 }
