@@ -5,8 +5,8 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
 use skydns::answer::{
-    Answer, Dependencies, ExternalReply, Externals, Flatten, Lookup, Outcome, Site, SiteFreshness, View,
-    Zone, answer,
+    Answer, Dependencies, ExternalReply, Externals, Flatten, Lookup, Mode, Outcome, Site, SiteFreshness,
+    View, Zone, Zones, answer,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -30,7 +30,6 @@ struct Plain {
     mail: bool,
 }
 
-const TTL: u32 = 3600;
 const MIN_TTL: u32 = 30;
 const DOMAIN: &str = "x.test";
 
@@ -61,7 +60,18 @@ fn upstream(lookup: &str, rtype: RecordType) -> Option<Vec<String>> {
 
 // --- the model ---------------------------------------------------------------------------------
 
+/// A zone as the model sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PlainZone {
+    /// Labels, root first.
+    apex: Vec<String>,
+    is_exact: bool,
+    falls_through: bool,
+    ttl: u32,
+}
+
 struct Model<'a> {
+    zones: &'a [PlainZone],
     services: &'a [Plain],
     local: &'a str,
     flatten: Flatten,
@@ -72,7 +82,10 @@ struct Expected {
     rcode: ResponseCode,
     answers: Vec<String>,
     additionals: Vec<String>,
-    soa: bool,
+    /// The owner of the SOA.
+    soa: Option<String>,
+    /// Whether upstreams are asked instead.
+    is_forwarded: bool,
 }
 
 fn wild(label: &str) -> bool {
@@ -87,11 +100,72 @@ fn dotted(key: &[String]) -> String {
     key.iter().rev().cloned().collect::<Vec<_>>().join(".")
 }
 
-fn inside(name: &str) -> bool {
-    name == DOMAIN || name.ends_with(&format!(".{DOMAIN}"))
-}
-
 impl Model<'_> {
+    /// The zone with the longest apex that a key is at or below.
+    fn zone_of_key(&self, key: &[String]) -> Option<&PlainZone> {
+        let of = self.zones.iter().filter(|zone| key.starts_with(&zone.apex));
+        of.max_by_key(|zone| zone.apex.len())
+    }
+
+    fn zone_of(&self, name: &str) -> Option<&PlainZone> {
+        self.zone_of_key(&path(name))
+    }
+
+    fn inside(&self, name: &str) -> bool {
+        self.zone_of(name).is_some()
+    }
+
+    /// Whether upstreams are asked for a name, if nothing here has it.
+    fn leaves(&self, name: &str) -> bool {
+        self.zone_of(name).is_none_or(|zone| zone.falls_through)
+    }
+
+    /// The TTL of a record whose owner is in the zone of a name.
+    fn ttl(&self, s: &Plain, name: &str) -> u32 {
+        let default = self.zone_of(name).unwrap_or(&self.zones[0]).ttl;
+        if s.ttl == 0 { default } else { s.ttl }
+    }
+
+    /// Whether a name exists without a service: an apex, a name above one, or one above local.dns.
+    fn exists_without(&self, name: &[String]) -> bool {
+        self.zones.iter().any(|zone| zone.apex.starts_with(name)) && self.zone_of_key(name).is_some()
+            || name == path(&format!("dns.{DOMAIN}"))
+    }
+
+    /// The services of a name in exact mode.
+    fn exact(&self, asked: &[String], zone: &PlainZone) -> Option<Vec<&Plain>> {
+        let ours: Vec<&Plain> =
+            self.services.iter().filter(|s| self.zone_of_key(&s.key) == Some(zone)).collect();
+        let owner = |s: &Plain| {
+            let stripped = s.key.len().checked_sub(s.strip).filter(|len| *len >= zone.apex.len());
+            s.key[..stripped.unwrap_or(s.key.len())].to_vec()
+        };
+        let has_data = |name: &[String]| ours.iter().any(|s| owner(s).starts_with(name));
+        let exists = |name: &[String]| self.exists_without(name) || has_data(name);
+        let mut source = asked.to_vec();
+        if !exists(asked) {
+            while !exists(&source) {
+                source.pop();
+            }
+            source.push("*".to_owned());
+            if !has_data(&source) {
+                return None;
+            }
+        }
+        let is_leaf = |key: &[String]| self.services.iter().all(|s| s.key == key || !s.key.starts_with(key));
+        let is_in_pool = |s: &Plain| {
+            let label = s.key.last().expect("a label");
+            owner(s) == s.key
+                && s.key.len() == source.len() + 1
+                && s.key.starts_with(&source)
+                && source.len() > zone.apex.len()
+                && label != "*"
+                && !label.starts_with('_')
+                && is_leaf(&s.key)
+        };
+        Some(ours.iter().copied().filter(|s| owner(s) == source || is_in_pool(s)).collect())
+    }
+
     /// The services of a name, without those that are equal to one before.
     fn lookup(&self, name: &str) -> Option<Vec<&Plain>> {
         self.lookup_of(name, |_| true)
@@ -100,25 +174,34 @@ impl Model<'_> {
     /// The same of the services that count; no other hides one of them.
     fn lookup_of(&self, name: &str, counts: impl Fn(&Plain) -> bool) -> Option<Vec<&Plain>> {
         let asked = path(name);
-        let fixed: Vec<_> = asked.iter().take_while(|label| !wild(label)).cloned().collect();
-        let below: Vec<&Plain> = self.services.iter().filter(|s| s.key.starts_with(&fixed)).collect();
-        if below.is_empty() {
-            // local.dns is always there, and so is what it is below.
-            return (fixed == path(DOMAIN) || fixed == path(&format!("dns.{DOMAIN}"))).then(Vec::new);
-        }
-        if below.len() == 1 && below[0].key == fixed {
-            return Some(below.into_iter().filter(|s| counts(s)).collect());
-        }
+        let zone = self.zone_of_key(&asked);
+        let equal = |s: &Plain, t: &Plain| {
+            (&s.host, s.port, s.priority, s.weight, &s.text)
+                == (&t.host, t.port, t.priority, t.weight, &t.text)
+        };
         let mut found: Vec<&Plain> = Vec::new();
+        if let Some(zone) = zone.filter(|zone| zone.is_exact) {
+            for s in self.exact(&asked, zone)? {
+                if counts(s) && !found.iter().any(|t| equal(s, t)) {
+                    found.push(s);
+                }
+            }
+            return Some(found);
+        }
+        let fixed: Vec<_> = asked.iter().take_while(|label| !wild(label)).cloned().collect();
+        let at_or_below: Vec<&Plain> = self.services.iter().filter(|s| s.key.starts_with(&fixed)).collect();
+        let below: Vec<_> = at_or_below.iter().filter(|s| self.zone_of_key(&s.key) == zone).collect();
+        if below.is_empty() {
+            return self.exists_without(&fixed).then(Vec::new);
+        }
+        if at_or_below.len() == 1 && below[0].key == fixed {
+            return Some(below.into_iter().copied().filter(|s| counts(s)).collect());
+        }
         for s in below {
             let fits = s.key.len() >= asked.len()
                 && asked.iter().zip(&s.key).all(|(asked, label)| wild(asked) || asked == label);
             let hidden = s.key[fixed.len()..].iter().any(|label| label.starts_with('_'));
-            let equal = |t: &&Plain| {
-                (&s.host, s.port, s.priority, s.weight, &s.text)
-                    == (&t.host, t.port, t.priority, t.weight, &t.text)
-            };
-            if fits && !hidden && counts(s) && !found.iter().any(equal) {
+            if fits && !hidden && counts(s) && !found.iter().any(|t| equal(s, t)) {
                 found.push(s);
             }
         }
@@ -139,23 +222,27 @@ impl Model<'_> {
     }
 
     /// The one host of a name, and the least TTL.
-    fn only_host(&self, name: &str) -> Option<(String, u32)> {
+    fn only_host(&self, owner: &str, name: &str) -> Option<(String, u32)> {
         let found = Self::group(self.lookup(name)?);
         let hosts: Vec<_> = found.iter().filter(|s| !s.host.is_empty()).collect();
         let first = hosts.first().filter(|s| kind(&s.host) == "NAME")?;
-        let least = hosts.iter().map(|s| ttl(s)).min()?;
+        let least = hosts.iter().map(|s| self.ttl(s, owner)).min()?;
         hosts.iter().all(|s| s.host == first.host).then(|| (first.host.clone(), least))
     }
 
     fn cname(&self, name: &str) -> Option<(String, u32)> {
-        if name == DOMAIN || self.flatten == Flatten::Always {
+        self.cname_of(name, name)
+    }
+
+    fn cname_of(&self, owner: &str, name: &str) -> Option<(String, u32)> {
+        if self.zones.iter().any(|zone| zone.apex == path(name)) || self.flatten == Flatten::Always {
             return None;
         }
-        let (target, least) = self.only_host(name)?;
+        let (target, least) = self.only_host(owner, name)?;
         let (mut seen, mut next) = (vec![name.to_owned()], target.clone());
         while !seen.contains(&next) {
             seen.push(next.clone());
-            match self.only_host(&next) {
+            match self.only_host(&next, &next) {
                 Some((target, _)) => next = target,
                 None => return Some((target, least)),
             }
@@ -170,7 +257,7 @@ impl Model<'_> {
         let mut to_visit = vec![(name.to_owned(), u32::MAX, 0)];
         while let Some((name, max, depth)) = to_visit.pop() {
             let Some(found) = self.lookup(&name) else {
-                if depth > 0 && !inside(&name) && name.split('.').count() >= 2 {
+                if depth > 0 && self.leaves(&name) && name.split('.').count() >= 2 {
                     let rtype = if types.contains(&"A") { RecordType::A } else { RecordType::AAAA };
                     let records = upstream(&name, rtype).unwrap_or_default();
                     let parts = |record: &String| {
@@ -186,13 +273,14 @@ impl Model<'_> {
                 continue;
             };
             let mut next = Vec::new();
+            let of = if depth == 0 { owner } else { &name };
             for s in Self::group(found) {
                 let rtype = kind(&s.host);
                 if types.contains(&rtype) {
-                    out.push(format!("{owner}. {} {rtype} {}", ttl(s).min(max), s.host));
+                    out.push(format!("{owner}. {} {rtype} {}", self.ttl(s, of).min(max), s.host));
                 } else if rtype == "NAME" && depth < 8 && !seen.contains(&s.host) {
                     seen.push(s.host.clone());
-                    next.push((s.host.clone(), ttl(s).min(max), depth + 1));
+                    next.push((s.host.clone(), self.ttl(s, of).min(max), depth + 1));
                 }
             }
             to_visit.extend(next.into_iter().rev());
@@ -205,7 +293,7 @@ impl Model<'_> {
         let mut out = Vec::new();
         let mut owner = target.to_owned();
         while out.len() <= 8 {
-            if !inside(&owner) && self.lookup(&owner).is_none() {
+            if self.leaves(&owner) && self.lookup(&owner).is_none() {
                 let known = owner.split('.').count() >= 2;
                 let rest = upstream(&owner, RecordType::A).filter(|_| known).unwrap_or_default();
                 return if rest.is_empty() { rest } else { [out, rest].concat() };
@@ -220,19 +308,23 @@ impl Model<'_> {
         Vec::new()
     }
 
-    fn target(&self, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
+    fn target(&self, owner: &str, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
         let full = dotted(&s.key);
         let labels: Vec<_> = full.split('.').collect();
         let stripped = labels[s.strip.min(labels.len())..].join(".");
-        let fits = !stripped.is_empty() && (inside(&stripped) || !inside(&full));
+        let fits = !stripped.is_empty() && self.zone_of(&stripped) == self.zone_of(&full);
         let target = match kind(&s.host) {
             "NAME" => s.host.clone(),
-            _ if fits => stripped,
-            _ => full,
+            _ => {
+                let own = if fits { stripped } else { full };
+                let is_exact = self.zone_of(owner).is_some_and(|zone| zone.is_exact);
+                // In exact mode, what a wildcard has is what the owner has.
+                if is_exact && own.starts_with("*.") { owner.to_owned() } else { own }
+            }
         };
         match kind(&s.host) {
             "NAME" if seen.contains(&target) => {}
-            "NAME" if inside(&target) => {
+            "NAME" if self.inside(&target) && !(self.leaves(&target) && self.lookup(&target).is_none()) => {
                 extra.extend(self.extra(&target));
                 seen.push(target.clone());
             }
@@ -244,7 +336,7 @@ impl Model<'_> {
                     extra.extend(v6.into_iter().filter(|r| !r.contains("CNAME")));
                 }
             }
-            rtype => extra.push(format!("{target}. {} {rtype} {}", ttl(s), s.host)),
+            rtype => extra.push(format!("{target}. {} {rtype} {}", self.ttl(s, owner), s.host)),
         }
         target
     }
@@ -264,7 +356,7 @@ impl Model<'_> {
             RecordType::AAAA if self.cname(looked).is_none() => self.flat(owner, looked, &["AAAA"]),
             RecordType::TXT => {
                 let with = Self::group(found).into_iter().filter(|s| !s.text.is_empty());
-                with.map(|s| format!("{owner}. {} TXT {}", ttl(s), s.text)).collect()
+                with.map(|s| format!("{owner}. {} TXT {}", self.ttl(s, owner), s.text)).collect()
             }
             RecordType::SRV => {
                 let found: Vec<_> = Self::group(found).into_iter().filter(|s| !s.host.is_empty()).collect();
@@ -274,21 +366,23 @@ impl Model<'_> {
                     .map(|s| {
                         let peers = found.iter().filter(|t| priority(t) == priority(s));
                         let sum: u64 = peers.map(|t| weight(t)).sum();
-                        let target = self.target(s, &mut seen, extra);
+                        let target = self.target(owner, s, &mut seen, extra);
                         let (w, p) = (100 * weight(s) / sum, priority(s));
-                        format!("{owner}. {} SRV {p} {w} {} {target}.", ttl(s), s.port)
+                        format!("{owner}. {} SRV {p} {w} {} {target}.", self.ttl(s, owner), s.port)
                     })
                     .collect()
             }
             RecordType::MX => {
                 let mail = self.lookup_of(looked, |s| s.mail && !s.host.is_empty())?;
                 let record = |s: &&Plain| {
-                    let target = self.target(s, &mut seen, extra);
-                    format!("{owner}. {} MX {} {target}.", ttl(s), priority(s))
+                    let target = self.target(owner, s, &mut seen, extra);
+                    format!("{owner}. {} MX {} {target}.", self.ttl(s, owner), priority(s))
                 };
                 mail.iter().map(record).collect()
             }
-            RecordType::ANY => vec![format!("{owner}. {TTL} HINFO RFC8482 ")],
+            RecordType::ANY => {
+                vec![format!("{owner}. {} HINFO RFC8482 ", self.zone_of(owner).expect("a zone").ttl)]
+            }
             _ => Vec::new(),
         })
     }
@@ -297,22 +391,27 @@ impl Model<'_> {
         let looked = if asked == format!("local.dns.{DOMAIN}") { self.local } else { asked };
         let (mut owner, mut looked) = (asked.to_owned(), looked.to_owned());
         let (mut answers, mut extra) = (Vec::new(), Vec::new());
-        let (mut rcode, mut soa) = (ResponseCode::NoError, false);
+        let (mut rcode, mut soa) = (ResponseCode::NoError, None);
+        let apex =
+            |name: &str| Some(format!("{}.", dotted(&self.zone_of(name).unwrap_or(&self.zones[0]).apex)));
         for step in 0..=8 {
-            if step > 0 && !inside(&looked) && self.lookup(&looked).is_none() {
+            if step > 0 && self.leaves(&looked) && self.lookup(&looked).is_none() {
                 let is_address = matches!(rtype, RecordType::A | RecordType::AAAA);
                 let known = looked.split('.').count() >= 2 || !is_address;
                 let reply = if known { upstream(&looked, rtype) } else { Some(Vec::new()) };
-                soa = !known;
+                soa = (!known).then(|| format!("{looked}."));
                 rcode = if reply.is_none() { ResponseCode::NXDomain } else { rcode };
                 answers.extend(reply.unwrap_or_default());
                 break;
             }
             match self.of_name(&owner, &looked, rtype, &mut extra) {
-                None => (rcode, soa) = (ResponseCode::NXDomain, true),
+                None if step == 0 && self.leaves(asked) => {
+                    return Expected { rcode, answers, additionals: Vec::new(), soa, is_forwarded: true };
+                }
+                None => (rcode, soa) = (ResponseCode::NXDomain, apex(&owner)),
                 Some(records) if !records.is_empty() => answers.extend(records),
-                Some(_) => match self.cname(&looked) {
-                    None => soa = true,
+                Some(_) => match self.cname_of(&owner, &looked) {
+                    None => soa = apex(&owner),
                     Some((target, least)) => {
                         if step < 8 {
                             answers.push(format!("{owner}. {least} CNAME {target}."));
@@ -326,7 +425,8 @@ impl Model<'_> {
             }
             break;
         }
-        Expected { rcode, answers: tidy(&answers, true), additionals: tidy(&extra, false), soa }
+        let (answers, additionals) = (tidy(&answers, true), tidy(&extra, false));
+        Expected { rcode, answers, additionals, soa, is_forwarded: false }
     }
 }
 
@@ -337,10 +437,6 @@ fn kind(host: &str) -> &'static str {
         Err(_) if host.is_empty() => "NONE",
         Err(_) => "NAME",
     }
-}
-
-fn ttl(s: &Plain) -> u32 {
-    if s.ttl == 0 { TTL } else { s.ttl }
 }
 
 fn priority(s: &Plain) -> u16 {
@@ -395,7 +491,8 @@ fn build(services: &[Plain]) -> Tree {
     tree
 }
 
-fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Answer {
+/// The answer; `None` if upstreams are asked.
+fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Option<Answer> {
     let mut externals = Externals::new();
     let query = Query::query(name(asked), rtype);
     for _ in 0..2 {
@@ -413,8 +510,9 @@ fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Answer 
             dnssec: None,
         };
         match answer(&query, &view) {
-            Outcome::Answered(answer) => return answer,
-            Outcome::Forward | Outcome::ForwardExisting => panic!("{asked} is ours"),
+            Outcome::Answered(answer) => return Some(answer),
+            Outcome::Forward => return None,
+            Outcome::ForwardExisting => panic!("{asked} is ours"),
             Outcome::Lookup(lookups) => {
                 for Lookup { name, rtype } in lookups {
                     let text = name.to_ascii().to_lowercase();
@@ -456,7 +554,9 @@ fn texts(records: &[Record]) -> Vec<String> {
 // --- chance ------------------------------------------------------------------------------------
 
 fn label() -> impl Strategy<Value = String> {
-    prop_oneof![8 => "[a-c]", 1 => Just("_t".to_owned()), 1 => Just("dns".to_owned())]
+    prop_oneof![
+        16 => "[a-c]", 2 => Just("_t".to_owned()), 2 => Just("dns".to_owned()), 1 => Just("*".to_owned())
+    ]
 }
 
 fn host() -> impl Strategy<Value = String> {
@@ -505,6 +605,36 @@ fn plain() -> impl Strategy<Value = Plain> {
     )
 }
 
+/// The zone of the site, and perhaps others below it.
+fn zones() -> impl Strategy<Value = Vec<PlainZone>> {
+    let settings = |is_always| {
+        (any::<bool>(), any::<bool>(), 1..4u32, any::<bool>().prop_map(move |there| there || is_always))
+    };
+    let apexes = [DOMAIN.to_owned(), format!("b.{DOMAIN}"), format!("c.a.{DOMAIN}")];
+    (settings(true), settings(false), settings(false)).prop_map(move |(first, second, third)| {
+        let zone = |(apex, (is_exact, falls_through, ttl, is_there)): (&String, _)| {
+            let (is_exact, falls_through, ttl): (bool, bool, u32) = (is_exact, falls_through, ttl);
+            let is_there: bool = is_there;
+            is_there.then(|| PlainZone { apex: path(apex), is_exact, falls_through, ttl: 3_600 * ttl })
+        };
+        apexes.iter().zip([first, second, third]).filter_map(zone).collect()
+    })
+}
+
+/// The same zones, as the program has them.
+fn site(zones: &[PlainZone], local: &str, flatten: Flatten) -> Arc<Site> {
+    let mut all = zones.iter().map(|plain| {
+        let mut zone = Zone::new(&name(&dotted(&plain.apex)));
+        zone.mode = if plain.is_exact { Mode::Exact } else { Mode::Subtree };
+        (zone.falls_through, zone.ttl) = (plain.falls_through, plain.ttl);
+        zone
+    });
+    let mut first = all.next().expect("a zone");
+    first.local = Some(name(local));
+    let site = Site { round_robin: false, flatten, ..Site::new(first) };
+    Arc::new(Site { zones: Zones::new(site.zones.first().clone(), all), ..site })
+}
+
 fn question() -> impl Strategy<Value = (String, RecordType)> {
     let label = prop_oneof![8 => label(), 2 => Just("*".to_owned()), 1 => Just("any".to_owned()), 1 => Just("none".to_owned())];
     let asked = prop_oneof![
@@ -528,23 +658,29 @@ proptest! {
         mut services in proptest::collection::vec(plain(), 0..25),
         questions in proptest::collection::vec(question(), 8),
         flatten in prop_oneof![3 => Just(Flatten::Auto), 1 => Just(Flatten::Always)],
+        zones in zones(),
     ) {
         services.sort_by(|a, b| a.key.cmp(&b.key));
         services.dedup_by(|a, b| a.key == b.key);
         let tree = build(&services);
         let local = format!("a.b.{DOMAIN}");
-        let mut zone = Zone::new(&name(DOMAIN));
-        zone.local = Some(name(&local));
-        let site = Arc::new(Site { round_robin: false, flatten, ..Site::new(zone) });
-        let model = Model { services: &services, local: &local, flatten };
+        let site = site(&zones, &local, flatten);
+        let model = Model { zones: &zones, services: &services, local: &local, flatten };
         for (asked, rtype) in questions {
             let expected = model.answer(&asked, rtype);
             let got = ask(&tree, &site, &asked, rtype);
+            let is_forwarded = got.is_none();
+            let got = got.unwrap_or_else(|| Answer::empty(ResponseCode::NoError));
+            let soa = got.authorities.first().map(|soa| {
+                assert_eq!((soa.record_type(), soa.ttl), (RecordType::SOA, MIN_TTL));
+                soa.name.to_string()
+            });
             let got = Expected {
                 rcode: got.rcode,
                 answers: texts(&got.answers),
                 additionals: texts(&got.additionals),
-                soa: matches!(got.authorities.as_slice(), [soa] if soa.record_type() == RecordType::SOA && soa.ttl == MIN_TTL),
+                soa,
+                is_forwarded,
             };
             prop_assert_eq!(got, expected, "{} {}", asked, rtype);
         }
