@@ -5,7 +5,7 @@ mod fixture;
 use super::super::handler::Handled;
 use super::super::origin::{Origin, Way};
 use super::*;
-use crate::answer::Freshness;
+use crate::answer::{Freshness, Mode};
 use crate::dnssec::DenialKind;
 use crate::service::{Key, Service};
 use crate::tree::{Entry, Layer, Lease};
@@ -80,6 +80,9 @@ fn sorted(message: &Message) -> Message {
 fn both_paths_agree(seed: u64, denial: Option<DenialKind>, round_robin: bool) -> usize {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut site = SiteFixture::new(denial, round_robin);
+    if seed % 2 == 1 {
+        site = site.with_zones([(); 2].map(|()| *pick(&mut rng, &[Mode::Subtree, Mode::Exact])));
+    }
     let names = names();
     let lease = Arc::new(Lease::new(1));
     lease.set_end(site.now + 500);

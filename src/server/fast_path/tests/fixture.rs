@@ -3,7 +3,7 @@
 use super::super::super::handler::Handled;
 use super::super::super::origin::{Origin, Way};
 use super::super::*;
-use crate::answer::Freshness;
+use crate::answer::{Freshness, Mode, Zone, Zones};
 use crate::config::{HostIdentity, Spec};
 use crate::dnssec::{Algorithm, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, Signers};
 use crate::forward::Forwarder;
@@ -37,6 +37,10 @@ pub(super) struct SiteFixture {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) fast: FastPath,
     pub(super) now: u64,
+    denial: Option<DenialKind>,
+    /// The serial of changes: two published states have the same.
+    second: u32,
+    published_states: u32,
     /// Questions that were answered on the fast path.
     pub(super) quick: usize,
 }
@@ -59,17 +63,56 @@ impl SiteFixture {
         let costly = handler.start_costly_threads(&Heartbeats::default()).expect("threads");
         let fast = FastPath::new(&handler, 1 << 24);
         let (tree, now) = (published.load().tree.clone(), crate::clock::unix_time());
-        Self { handler, _costly: costly, tree, published, config, fast, now, quick: 0 }
+        let (second, published_states) = (1, 0);
+        Self {
+            handler,
+            _costly: costly,
+            tree,
+            published,
+            config,
+            fast,
+            now,
+            denial,
+            second,
+            published_states,
+            quick: 0,
+        }
+    }
+
+    /// Adds zones to the signed one: one below it, and a reverse one.
+    pub(super) fn with_zones(mut self, modes: [Mode; 2]) -> Self {
+        self.config.rcu(|config| {
+            let mut config = Config::clone(config);
+            let site = Arc::make_mut(&mut config.site);
+            let mut first = site.zones.first().clone();
+            let others = ["east.skydns.local.", "10.in-addr.arpa."].map(|apex| Zone::new(&name(apex)));
+            let [mut below, mut reverse] = others;
+            (first.mode, below.mode) = modes.into();
+            (first.auto_ptr, below.auto_ptr, below.falls_through) = (true, true, true);
+            reverse.ttl = 77;
+            site.zones = Zones::new(first, [below, reverse]);
+            if let Some(denial) = self.denial {
+                config.signers = Arc::new(Signers::new(vec![Some(signer(denial)), None, None], denial));
+            }
+            config
+        });
+        let site = Arc::clone(&self.config.load().site);
+        self.tree.set_zones(site.zones.iter().map(Zone::apex));
+        self.tree.index_addresses(true);
+        self
     }
 
     pub(super) fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
         let service = Service::from_json(value.as_bytes()).expect(value);
         let entry = Entry { lease, ..Entry::new(service) };
-        self.tree.put(&Key::from_name(&name(at)), Layer(0), entry);
-        self.tree.set_serial(self.tree.serial() + 1);
+        let key = Key::from_name(&name(at));
+        self.tree.put(&key, Layer(0), entry);
+        self.tree.set_serial_of(&key, self.second);
     }
 
-    pub(super) fn publish(&self, freshness: Freshness) {
+    pub(super) fn publish(&mut self, freshness: Freshness) {
+        self.second += self.published_states % 2;
+        self.published_states += 1;
         let state =
             Published { tree: self.tree.clone(), freshness: freshness.into(), ..Published::default() };
         self.published.store(Arc::new(state));
