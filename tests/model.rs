@@ -67,6 +67,7 @@ struct PlainZone {
     apex: Vec<String>,
     is_exact: bool,
     falls_through: bool,
+    auto_ptr: bool,
     ttl: u32,
 }
 
@@ -308,15 +309,34 @@ impl Model<'_> {
         Vec::new()
     }
 
-    fn target(&self, owner: &str, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
+    /// The name of a service's key, without the labels that it strips.
+    fn own_name(&self, s: &Plain) -> String {
         let full = dotted(&s.key);
         let labels: Vec<_> = full.split('.').collect();
         let stripped = labels[s.strip.min(labels.len())..].join(".");
         let fits = !stripped.is_empty() && self.zone_of(&stripped) == self.zone_of(&full);
+        if fits { stripped } else { full }
+    }
+
+    /// The PTR records of an address.
+    fn pointers(&self, owner: &str, address: &str) -> Vec<String> {
+        let gives = |s: &&Plain| {
+            let zone = self.zone_of_key(&s.key);
+            s.host == address && zone.is_some_and(|zone| zone.auto_ptr) && !s.key.contains(&"*".to_owned())
+        };
+        let found: Vec<_> = self.services.iter().filter(gives).collect();
+        let own_ttl = |s: &&Plain| self.ttl(s, &dotted(&s.key));
+        let least = found.iter().map(own_ttl).min().unwrap_or_default();
+        let records: Vec<_> =
+            found.iter().map(|s| format!("{owner}. {least} PTR {}.", self.own_name(s))).collect();
+        tidy(&records, false)
+    }
+
+    fn target(&self, owner: &str, s: &Plain, seen: &mut Vec<String>, extra: &mut Vec<String>) -> String {
         let target = match kind(&s.host) {
             "NAME" => s.host.clone(),
             _ => {
-                let own = if fits { stripped } else { full };
+                let own = self.own_name(s);
                 let is_exact = self.zone_of(owner).is_some_and(|zone| zone.is_exact);
                 // In exact mode, what a wildcard has is what the owner has.
                 if is_exact && own.starts_with("*.") { owner.to_owned() } else { own }
@@ -607,18 +627,14 @@ fn plain() -> impl Strategy<Value = Plain> {
 
 /// The zone of the site, and perhaps others below it.
 fn zones() -> impl Strategy<Value = Vec<PlainZone>> {
-    let settings = |is_always| {
-        (any::<bool>(), any::<bool>(), 1..4u32, any::<bool>().prop_map(move |there| there || is_always))
+    let zone = |apex: String| {
+        (any::<[bool; 3]>(), 1..4u32).prop_map(move |([is_exact, falls_through, auto_ptr], hours)| {
+            PlainZone { apex: path(&apex), is_exact, falls_through, auto_ptr, ttl: 3_600 * hours }
+        })
     };
-    let apexes = [DOMAIN.to_owned(), format!("b.{DOMAIN}"), format!("c.a.{DOMAIN}")];
-    (settings(true), settings(false), settings(false)).prop_map(move |(first, second, third)| {
-        let zone = |(apex, (is_exact, falls_through, ttl, is_there)): (&String, _)| {
-            let (is_exact, falls_through, ttl): (bool, bool, u32) = (is_exact, falls_through, ttl);
-            let is_there: bool = is_there;
-            is_there.then(|| PlainZone { apex: path(apex), is_exact, falls_through, ttl: 3_600 * ttl })
-        };
-        apexes.iter().zip([first, second, third]).filter_map(zone).collect()
-    })
+    let below = |apex: &str| proptest::option::of(zone(format!("{apex}.{DOMAIN}")));
+    (zone(DOMAIN.to_owned()), below("b"), below("c.a"))
+        .prop_map(|(first, second, third)| [Some(first), second, third].into_iter().flatten().collect())
 }
 
 /// The same zones, as the program has them.
@@ -626,7 +642,7 @@ fn site(zones: &[PlainZone], local: &str, flatten: Flatten) -> Arc<Site> {
     let mut all = zones.iter().map(|plain| {
         let mut zone = Zone::new(&name(&dotted(&plain.apex)));
         zone.mode = if plain.is_exact { Mode::Exact } else { Mode::Subtree };
-        (zone.falls_through, zone.ttl) = (plain.falls_through, plain.ttl);
+        (zone.falls_through, zone.auto_ptr, zone.ttl) = (plain.falls_through, plain.auto_ptr, plain.ttl);
         zone
     });
     let mut first = all.next().expect("a zone");
@@ -683,6 +699,28 @@ proptest! {
                 is_forwarded,
             };
             prop_assert_eq!(got, expected, "{} {}", asked, rtype);
+        }
+    }
+
+    #[test]
+    fn addresses_have_the_models_names(
+        mut services in proptest::collection::vec(plain(), 0..20), zones in zones(), last in 0..5u8,
+    ) {
+        services.sort_by(|a, b| a.key.cmp(&b.key));
+        services.dedup_by(|a, b| a.key == b.key);
+        let mut tree = build(&services);
+        tree.index_addresses(true);
+        let site = site(&zones, &format!("a.{DOMAIN}"), Flatten::Auto);
+        let model = Model { zones: &zones, services: &services, local: "", flatten: Flatten::Auto };
+        let four = (format!("10.0.0.{last}"), format!("{last}.0.0.10.in-addr.arpa"));
+        let six = (format!("2001:db8::{last}"), format!("{last}.{}8.b.d.0.1.0.0.2.ip6.arpa", "0.".repeat(23)));
+        for (address, asked) in [four, six] {
+            let mut got = ask(&tree, &site, &asked, RecordType::PTR).map(|answer| texts(&answer.answers)).unwrap_or_default();
+            let mut expected = model.pointers(&asked, &address);
+            // The order of keys is that of the program.
+            got.sort();
+            expected.sort();
+            prop_assert_eq!(got, expected, "{}", asked);
         }
     }
 }
