@@ -20,8 +20,8 @@ pub(super) struct Listing {
     exact: HashSet<Key>,
     /// The entries of keys that the store spells otherwise.
     spellings: Spellings,
-    /// All keys of the store.
-    raw_keys: HashSet<Vec<u8>>,
+    /// The keys of the store that are not served, or not as they are written.
+    refused: HashSet<Vec<u8>>,
     /// The value of the key `config`.
     config: Option<Vec<u8>>,
 }
@@ -37,6 +37,11 @@ impl Mirror {
     /// Adds one entry to a listing.
     pub(super) fn add_to_listing(&mut self, id: SourceId, change: Change) {
         let Change { key: raw, news } = change;
+        let is_refused = match &news {
+            News::Put(put) => put.warning.is_some(),
+            News::Refused { .. } => true,
+            News::Config(_) | News::Gone(_) => false,
+        };
         match &news {
             News::Put(put) => self.note_warning(id, &raw, put.warning.as_deref()),
             News::Refused { reason, .. } => self.refuse(id, &raw, reason, false),
@@ -60,7 +65,9 @@ impl Mirror {
             }
             News::Gone(_) | News::Refused { .. } => {}
         }
-        listing.raw_keys.insert(raw);
+        if is_refused {
+            listing.refused.insert(raw);
+        }
     }
 
     /// Puts the services of a complete listing in the place of those that the tree has of the source.
@@ -100,7 +107,7 @@ impl Mirror {
             changes += usize::from(self.set_listed(key, layer, entries));
         }
         self.set_config(id, listing.config);
-        self.writer.refusals().retain(id, |key| listing.raw_keys.contains(key));
+        self.writer.refusals().retain(id, |key| listing.refused.contains(key));
         self.source(id, |source| source.listed(listing.spellings));
         Some(changes)
     }
