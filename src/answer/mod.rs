@@ -11,6 +11,7 @@
 mod arrange;
 mod builder;
 mod chaos;
+mod dependencies;
 mod externals;
 mod flatten;
 mod freshness;
@@ -32,6 +33,7 @@ mod view;
 mod zone;
 mod zones;
 
+pub use dependencies::Dependencies;
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
 pub use freshness::{Freshness, SiteFreshness};
@@ -41,7 +43,7 @@ pub use rrset::{has_free_order, in_one_set, rrsets, same_name};
 pub use shared_authority::SharedAuthority;
 pub use site::{Identity, Site};
 pub use type_cache::TypeCache;
-pub use view::{Dependencies, DnssecView, View, WORK_OF_ANSWER, ZoneKeys};
+pub use view::{DnssecView, View, WORK_OF_ANSWER, ZoneKeys};
 pub use zone::{HOLD_DELETIONS, Mode, Zone};
 pub use zones::Zones;
 

@@ -3,6 +3,7 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
+use super::dependencies::Dependencies;
 use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::freshness::{Freshness, SiteFreshness};
 use super::outcome::Missing;
@@ -13,10 +14,9 @@ use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
 use super::zone::{Mode, Zone};
 use crate::service::{MAX_TTL, Service};
-use crate::tree::{DataKinds, Entry, ExactName, Extent, Node, Tree, TreeLookup, TreePath, VersionSlot, Work};
+use crate::tree::{DataKinds, Entry, ExactName, Extent, Node, Tree, TreeLookup, TreePath, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
@@ -385,68 +385,6 @@ fn parent(name: &Name) -> Name {
     let mut parent = name.base_name();
     parent.set_fqdn(true);
     parent
-}
-
-/// Maximum number of version slots that are noted for one answer; an answer that depends on more is not cached.
-const MAX_SLOTS: usize = 128;
-
-/// Collects what an answer depends on, so that its reply can be sent again until one of these changes.
-///
-/// These are the names that were looked up, the serial, leases, and what the client may ask for. [`View`] is shared while
-/// an answer is built, hence the cells.
-#[derive(Debug, Default)]
-pub struct Dependencies {
-    slots: RefCell<Vec<VersionSlot>>,
-    too_many_slots: Cell<bool>,
-    serial: Cell<bool>,
-    lease: Cell<bool>,
-    client: Cell<bool>,
-}
-
-impl Dependencies {
-    /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because
-    /// other clients get another, or because it depends on too many names.
-    pub fn into_slots(self) -> Option<Vec<VersionSlot>> {
-        let cacheable = !self.client.get() && !self.too_many_slots.get();
-        cacheable.then(|| self.slots.into_inner())
-    }
-
-    /// Whether the answer holds the serial of the SOA.
-    pub fn has_serial(&self) -> bool {
-        self.serial.get()
-    }
-
-    /// Whether a TTL of the answer counts down, because the service ends with its lease.
-    pub fn has_lease(&self) -> bool {
-        self.lease.get()
-    }
-
-    /// Adds the version slot of a name that is looked up.
-    pub fn add(&self, slot: VersionSlot) {
-        let mut slots = self.slots.borrow_mut();
-        if slots.contains(&slot) {
-            return;
-        }
-        if slots.len() < MAX_SLOTS {
-            slots.push(slot);
-        } else {
-            self.too_many_slots.set(true);
-        }
-    }
-
-    /// Adds the slots that the types of a name depend on; `None` means too many. Leases change no types, so they are not
-    /// added.
-    fn add_all(&self, slots: Option<&[VersionSlot]>) {
-        match slots {
-            Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
-            None => self.too_many_slots.set(true),
-        }
-    }
-
-    /// The version slots of the names that were looked up; `None` if they are too many.
-    fn slots(&self) -> Option<Box<[VersionSlot]>> {
-        (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
-    }
 }
 
 #[cfg(test)]

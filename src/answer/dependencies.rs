@@ -1,0 +1,66 @@
+//! What an answer depends on.
+
+use crate::tree::VersionSlot;
+use std::cell::{Cell, RefCell};
+
+/// Maximum number of version slots that are noted for one answer; an answer that depends on more is not cached.
+const MAX_SLOTS: usize = 128;
+
+/// Collects what an answer depends on, so that its reply can be sent again until one of these changes.
+///
+/// These are the names that were looked up, the serial, leases, and what the client may ask for. [`View`](super::View) is shared while
+/// an answer is built, hence the cells.
+#[derive(Debug, Default)]
+pub struct Dependencies {
+    slots: RefCell<Vec<VersionSlot>>,
+    too_many_slots: Cell<bool>,
+    pub(super) serial: Cell<bool>,
+    pub(super) lease: Cell<bool>,
+    pub(super) client: Cell<bool>,
+}
+
+impl Dependencies {
+    /// The version slots of the names that were looked up; `None` if the reply must not be sent a second time, because
+    /// other clients get another, or because it depends on too many names.
+    pub fn into_slots(self) -> Option<Vec<VersionSlot>> {
+        let cacheable = !self.client.get() && !self.too_many_slots.get();
+        cacheable.then(|| self.slots.into_inner())
+    }
+
+    /// Whether the answer holds the serial of the SOA.
+    pub fn has_serial(&self) -> bool {
+        self.serial.get()
+    }
+
+    /// Whether a TTL of the answer counts down, because the service ends with its lease.
+    pub fn has_lease(&self) -> bool {
+        self.lease.get()
+    }
+
+    /// Adds the version slot of a name that is looked up.
+    pub fn add(&self, slot: VersionSlot) {
+        let mut slots = self.slots.borrow_mut();
+        if slots.contains(&slot) {
+            return;
+        }
+        if slots.len() < MAX_SLOTS {
+            slots.push(slot);
+        } else {
+            self.too_many_slots.set(true);
+        }
+    }
+
+    /// Adds the slots that the types of a name depend on; `None` means too many. Leases change no types, so they are not
+    /// added.
+    pub(super) fn add_all(&self, slots: Option<&[VersionSlot]>) {
+        match slots {
+            Some(slots) => slots.iter().for_each(|slot| self.add(*slot)),
+            None => self.too_many_slots.set(true),
+        }
+    }
+
+    /// The version slots of the names that were looked up; `None` if they are too many.
+    pub(super) fn slots(&self) -> Option<Box<[VersionSlot]>> {
+        (!self.too_many_slots.get()).then(|| self.slots.borrow().as_slice().into())
+    }
+}
