@@ -38,15 +38,16 @@ impl Mirror {
     pub(super) fn add_to_listing(&mut self, id: SourceId, change: Change) {
         let Change { key: raw, news } = change;
         let is_refused = match &news {
-            News::Put(put) => put.warning.is_some(),
-            News::Refused { .. } => true,
+            News::Put(put) => {
+                self.note_warning(id, &raw, put.warning.as_deref());
+                put.warning.is_some()
+            }
+            News::Refused { reason, .. } => {
+                self.refuse(id, &raw, reason, false);
+                true
+            }
             News::Config(_) | News::Gone(_) => false,
         };
-        match &news {
-            News::Put(put) => self.note_warning(id, &raw, put.warning.as_deref()),
-            News::Refused { reason, .. } => self.refuse(id, &raw, reason, false),
-            News::Config(_) | News::Gone(_) => {}
-        }
         let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) else {
             return;
         };
