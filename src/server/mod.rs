@@ -12,7 +12,7 @@ mod datagrams;
 mod fast_path;
 #[cfg(any(test, all(debug_assertions, not(fuzzing))))]
 mod fault;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handler;
 mod holders;
