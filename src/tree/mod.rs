@@ -46,6 +46,8 @@ use std::sync::Arc;
 pub struct Tree {
     root: Arc<Node>,
     names: usize,
+    /// The number of names of each zone, by its number among the serials.
+    names_of_zones: Arc<[usize]>,
     serials: Serials,
     /// The services by address, if they are looked up so.
     addresses: Option<AddressIndex>,
@@ -91,7 +93,7 @@ impl Tree {
         let entries = entries.into_iter().map(Arc::new).collect();
         let before = self.addresses_at(key);
         let change = Arc::make_mut(&mut self.root).set(&mut key.labels(), layer, entries);
-        self.names = self.names.saturating_add_signed(change);
+        self.count_names(key, change);
         self.raise_versions(key);
         self.reindex(key, &before);
         true
@@ -217,6 +219,26 @@ impl Tree {
         self.names
     }
 
+    /// The number of keys with a service in a zone, or, without one, outside of all zones that were
+    /// [set](Self::set_zones). A zone ends where another one begins.
+    pub fn names_of(&self, apex: Option<&Key>) -> usize {
+        match apex {
+            Some(apex) => self.serials.number_of(apex).map_or(0, |zone| self.names_of_zones[zone]),
+            None => self.names - self.names_of_zones.iter().sum::<usize>(),
+        }
+    }
+
+    /// Notes that there are more or fewer names, now that a key has changed.
+    fn count_names(&mut self, key: &Key, change: isize) {
+        self.names = self.names.saturating_add_signed(change);
+        if change != 0
+            && let Some(zone) = self.serials.zone_of(key)
+        {
+            let names = &mut Arc::make_mut(&mut self.names_of_zones)[zone];
+            *names = names.saturating_add_signed(change);
+        }
+    }
+
     /// Unix time of the last change of data.
     pub fn serial(&self) -> u32 {
         self.serials.latest()
@@ -233,9 +255,22 @@ impl Tree {
         self.serials.changes()
     }
 
-    /// Sets the apexes of the zones whose serials are told apart.
-    pub fn set_zones<'k>(&mut self, apexes: impl Iterator<Item = &'k Key> + Clone) {
-        self.serials.set_zones(apexes);
+    /// Sets the apexes of the zones whose serials and names are told apart.
+    pub fn set_zones<'k>(&mut self, apexes: &(impl ExactSizeIterator<Item = &'k Key> + Clone)) {
+        if self.serials.has_zones(apexes.clone()) {
+            return;
+        }
+        self.serials.set_zones(apexes.clone());
+        let mut names = vec![0; apexes.len()];
+        let _ = self.root.walk(&mut Vec::new(), &mut |path, node| {
+            if node.entries().next().is_some()
+                && let Some(zone) = self.serials.zone_of(&Key::from_labels(path.iter().copied()))
+            {
+                names[zone] += 1;
+            }
+            ControlFlow::Continue(())
+        });
+        self.names_of_zones = names.into();
     }
 
     /// Sets the time of the last change of all zones, in seconds of Unix time. An earlier time than before is ignored:

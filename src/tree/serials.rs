@@ -29,7 +29,18 @@ impl Serials {
 
     /// The serial of the zone with an apex; that of the tree if no such zone was set.
     pub(super) fn of(&self, apex: &Key) -> u32 {
-        self.zones.get(apex.as_wire()).map_or(self.latest, |zone| self.of_zones[*zone])
+        self.number_of(apex).map_or(self.latest, |zone| self.of_zones[zone])
+    }
+
+    /// The number of the zone with an apex.
+    pub(super) fn number_of(&self, apex: &Key) -> Option<usize> {
+        self.zones.get(apex.as_wire()).copied()
+    }
+
+    /// Whether the zones are these, in this order.
+    pub(super) fn has_zones<'k>(&self, mut apexes: impl ExactSizeIterator<Item = &'k Key>) -> bool {
+        let mut numbers = 0..self.zones.len();
+        apexes.len() == numbers.len() && apexes.all(|apex| self.number_of(apex) == numbers.next())
     }
 
     /// Sets the apexes of the zones. One that was not there before has the serial of the tree, which no reader saw a greater
@@ -67,7 +78,7 @@ impl Serials {
     }
 
     /// The number of the zone with the longest apex that a key is at or below.
-    fn zone_of(&self, key: &Key) -> Option<usize> {
+    pub(super) fn zone_of(&self, key: &Key) -> Option<usize> {
         if self.zones.is_empty() {
             return None;
         }

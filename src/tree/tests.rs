@@ -198,3 +198,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_are_counted_by_zone() {
+    let zones = [key("local"), key("local/east"), key("example")];
+    let count = |tree: &Tree| {
+        let of_zones = zones.each_ref().map(|apex| tree.names_of(Some(apex)));
+        (of_zones, tree.names_of(None))
+    };
+    let mut tree = tree(&["local/a", "local/east", "local/east/b", "local/b/c", "other"]);
+    assert_eq!(count(&tree), ([0; 3], 5), "no zone is set");
+    tree.set_zones(&zones.iter());
+    assert_eq!(count(&tree), ([2, 2, 0], 1));
+    let before = tree.clone();
+    tree.put(&key("local/a"), FILES, at(7));
+    tree.put(&key("example/x"), FILES, at(8));
+    tree.remove(&key("local/east/b"), ETCD);
+    assert!(!tree.remove(&key("local/east/b"), ETCD));
+    assert_eq!(count(&tree), ([2, 1, 1], 1));
+    tree.remove(&key("local/a"), ETCD);
+    tree.remove(&key("other"), ETCD);
+    assert_eq!(count(&tree), ([2, 1, 1], 0), "a file has the name still");
+    assert_eq!(count(&before), ([2, 2, 0], 1));
+    tree.set_zones(&zones[..1].iter());
+    assert_eq!(count(&tree), ([3, 0, 0], 1), "of zones that are not set nothing is known");
+}

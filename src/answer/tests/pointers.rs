@@ -80,7 +80,7 @@ fn many_services_at_one_address_are_sixteen_names() {
 #[test]
 fn they_are_kept_in_step() {
     let mut site = site(&[("a.skydns.test.", r#"{"host":"10.0.0.1"}"#)], &["10.in-addr.arpa."]);
-    site.tree.set_zones(site.served.zones.iter().map(Zone::apex));
+    site.tree.set_zones(&site.served.zones.iter().map(Zone::apex));
     let found = |site: &SiteFixture, last: u8| {
         targets(&site.ask(&format!("{last}.0.0.10.in-addr.arpa."), RecordType::PTR))
     };

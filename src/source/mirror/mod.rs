@@ -156,7 +156,7 @@ impl Mirror {
     fn take_site(&mut self) {
         let site = self.writer.site().borrow().clone();
         if let Some(site) = &site {
-            self.tree.set_zones(site.zones.iter().map(Zone::apex));
+            self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
         }
         self.site = site;

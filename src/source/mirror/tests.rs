@@ -52,7 +52,7 @@ fn site(apexes: &[&str]) -> Arc<Site> {
 /// Tells a mirror which zones there are.
 fn set_zones(mirror: &mut Mirror, site: &Arc<Site>) {
     mirror.site = Some(Arc::clone(site));
-    mirror.tree.set_zones(site.zones.iter().map(Zone::apex));
+    mirror.tree.set_zones(&site.zones.iter().map(Zone::apex));
     mirror.publish();
 }
 

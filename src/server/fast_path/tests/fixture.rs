@@ -97,7 +97,7 @@ impl SiteFixture {
             config
         });
         let site = Arc::clone(&self.config.load().site);
-        self.tree.set_zones(site.zones.iter().map(Zone::apex));
+        self.tree.set_zones(&site.zones.iter().map(Zone::apex));
         self.tree.index_addresses(true);
         self
     }
