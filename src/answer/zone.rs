@@ -10,6 +10,15 @@ use std::time::Duration;
 /// milliseconds.
 pub const HOLD_DELETIONS: Duration = Duration::from_millis(100);
 
+/// When so many names of a zone are deleted at once that they are served on, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MassHold {
+    /// The share of the names of the zone that may be deleted, 1 to 99 %.
+    pub percent: u8,
+    /// How long more than that are served on; 0: not at all.
+    pub time: Duration,
+}
+
 /// Which keys are the data of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -46,6 +55,8 @@ pub struct Zone {
     pub auto_ptr: bool,
     /// How long a deletion waits that leaves a name or a type empty; 0: not at all.
     pub hold_deletions: Duration,
+    /// When the deletion of many names is held back.
+    pub hold_mass_deletion: MassHold,
     /// TTL of services that have none of their own, in seconds.
     pub ttl: u32,
     /// TTL of negative answers, in seconds (RFC 2308).
@@ -84,6 +95,7 @@ impl Zone {
             falls_through: false,
             auto_ptr: false,
             hold_deletions: HOLD_DELETIONS,
+            hold_mass_deletion: MassHold::default(),
             local: None,
             ttl: 3600,
             min_ttl: 30,

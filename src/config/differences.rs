@@ -4,7 +4,7 @@ use super::NsPolicy;
 use super::allow::Allow;
 use super::spec::{LogTarget, Spec};
 use super::zones::{ZoneList, ZoneSpec};
-use crate::answer::Flatten;
+use crate::answer::{Flatten, MassHold};
 use crate::dnssec::DenialKind;
 use hickory_proto::rr::Name;
 use log::LevelFilter;
@@ -41,6 +41,12 @@ macro_rules! told_in_lower_case {
 }
 
 told_in_lower_case!(NsPolicy, Flatten, DenialKind, LogTarget, LevelFilter);
+
+impl Told for MassHold {
+    fn told(&self) -> String {
+        if self.time.is_zero() { "off".to_owned() } else { format!("{}%,{:?}", self.percent, self.time) }
+    }
+}
 
 impl Told for PathBuf {
     fn told(&self) -> String {
@@ -90,7 +96,7 @@ impl Spec {
             "dnssec" dnssec, "local" local, "zones" zones, "exact" exact, "fallthrough" fallthrough, "auto-ptr" auto_ptr, "tls-key" tls_key, "tls-pem" tls_pem, "ca-cert" ca_cert, "username" username,
             "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
             "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
-            "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "hold-deletions" hold_deletions, "priority" priority, "scache" scache,
+            "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "hold-deletions" hold_deletions, "hold-mass-deletion" hold_mass_deletion, "priority" priority, "scache" scache,
             "denial" denial, "rcache" rcache, "rcache-ttl" rcache_ttl, "ndots" ndots, "no-rec" no_rec,
             "path-prefix" path_prefix, "records" records, "records-links" records_links, "state-dir" state_dir,
             "env-file" env_file, "conf-dir" conf_dir, "strict" strict, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,

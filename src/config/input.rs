@@ -184,7 +184,7 @@ impl<'a> SettingInput<'a> {
         }
     }
 
-    fn wrong(self, expected: &'static str) -> SettingError {
+    pub(super) fn wrong(self, expected: &'static str) -> SettingError {
         SettingError::Type { found: self.shown(), expected }
     }
 

@@ -146,8 +146,17 @@ impl Config {
     /// The template of `local` gives no domain name on this host.
     pub fn new(spec: &Spec, host: &HostIdentity) -> Result<Self, SettingProblem> {
         let zone = |apex: &Name| {
-            let ZoneSpec { mode, fallthrough, auto_ptr, ttl, min_ttl, hostmaster, local, hold_deletions } =
-                spec.zone(apex);
+            let ZoneSpec {
+                mode,
+                fallthrough,
+                auto_ptr,
+                ttl,
+                min_ttl,
+                hostmaster,
+                local,
+                hold_deletions,
+                hold_mass_deletion,
+            } = spec.zone(apex);
             let is_own = spec.zones.get(apex).is_some_and(|own| own.local.is_some());
             let mut zone = Zone::new(apex);
             zone.local =
@@ -160,6 +169,7 @@ impl Config {
             zone.falls_through = fallthrough.unwrap_or_default() && !apex.is_root();
             zone.auto_ptr = auto_ptr.unwrap_or_default();
             zone.hold_deletions = hold_deletions.unwrap_or(spec.hold_deletions);
+            zone.hold_mass_deletion = hold_mass_deletion.unwrap_or(spec.hold_mass_deletion);
             zone.ttl = ttl.unwrap_or(spec.ttl);
             zone.min_ttl = min_ttl.unwrap_or(spec.min_ttl);
             zone.is_signed = !spec.dnssec.is_empty();

@@ -4,7 +4,7 @@ use super::NsPolicy;
 use super::allow::Allow;
 use super::origin::SettingOrigin;
 use super::zones::{ZoneList, ZoneSpec};
-use crate::answer::{Flatten, HOLD_DELETIONS};
+use crate::answer::{Flatten, HOLD_DELETIONS, MassHold};
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
 use hickory_proto::rr::Name;
@@ -109,6 +109,8 @@ pub struct Spec {
     pub auto_ptr: ZoneList,
     /// How long a deletion waits that leaves a name or a type empty.
     pub hold_deletions: Duration,
+    /// When the deletion of many names is held back.
+    pub hold_mass_deletion: MassHold,
     /// SRV priority and MX preference of services without one.
     pub priority: u16,
     /// Maximum number of RRsets whose signatures are cached.
@@ -281,6 +283,7 @@ impl Default for Spec {
             min_ttl: DEFAULT_MIN_TTL,
             auto_ptr: ZoneList::default(),
             hold_deletions: HOLD_DELETIONS,
+            hold_mass_deletion: MassHold::default(),
             priority: DEFAULT_PRIORITY,
             scache: DEFAULT_SCACHE,
             denial: DenialKind::default(),

@@ -7,7 +7,7 @@ use super::input::{SettingError, SettingInput};
 use super::local;
 use super::settings::{mailbox, positive};
 use super::spec::{DEFAULT_MIN_TTL, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
-use crate::answer::Mode;
+use crate::answer::{MassHold, Mode};
 use crate::shown::quoted;
 use hickory_proto::rr::Name;
 use serde_json::{Map, Value};
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// Longest time that a deletion waits: what is gone is served for as long.
 const MAX_HOLD: Duration = Duration::from_secs(60);
+
+/// Longest time that names are served on of which many were deleted.
+const MAX_MASS_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The setting whose value is such an object.
 pub(super) const ZONES: &str = "zones";
@@ -39,6 +42,8 @@ pub struct ZoneSpec {
     pub local: Option<String>,
     /// How long a deletion waits that leaves a name or a type empty.
     pub hold_deletions: Option<Duration>,
+    /// When the deletion of many names is held back.
+    pub hold_mass_deletion: Option<MassHold>,
 }
 
 /// Zones that a setting is for.
@@ -95,7 +100,7 @@ pub(super) struct ZoneProblem {
 type SetField = fn(&mut ZoneSpec, SettingInput<'_>) -> Result<(), SettingError>;
 
 /// The fields of a zone.
-const FIELDS: [(&str, SetField); 8] = [
+const FIELDS: [(&str, SetField); 9] = [
     ("mode", |zone, input| {
         zone.mode = Some(match input.text()? {
             "subtree" => Mode::Subtree,
@@ -130,6 +135,10 @@ const FIELDS: [(&str, SetField); 8] = [
         zone.hold_deletions = Some(hold_deletions(input)?);
         Ok(())
     }),
+    ("hold_mass_deletion", |zone, input| {
+        zone.hold_mass_deletion = Some(hold_mass_deletion(input)?);
+        Ok(())
+    }),
 ];
 
 /// How long a deletion waits.
@@ -139,6 +148,24 @@ pub(super) fn hold_deletions(input: SettingInput<'_>) -> Result<Duration, Settin
         return Err(SettingError::LongHold(MAX_HOLD));
     }
     Ok(duration)
+}
+
+/// When the deletion of many names is held back: a share and a time, or neither.
+pub(super) fn hold_mass_deletion(input: SettingInput<'_>) -> Result<MassHold, SettingError> {
+    let text = input.text()?;
+    if matches!(text, "" | "0" | "off") {
+        return Ok(MassHold::default());
+    }
+    let wrong = || input.wrong("a share and a duration, such as \"30%,5m\", or off");
+    let (share, time) = text.split_once(',').ok_or_else(wrong)?;
+    let percent = share.trim().strip_suffix('%').and_then(|share| share.parse().ok());
+    let percent = percent.filter(|percent| (1..=99).contains(percent)).ok_or_else(wrong)?;
+    let time = SettingInput::Text(time.trim()).duration().map_err(|_| wrong())?;
+    match time {
+        Duration::ZERO => Ok(MassHold::default()),
+        time if time > MAX_MASS_HOLD => Err(SettingError::LongHold(MAX_MASS_HOLD)),
+        time => Ok(MassHold { percent, time }),
+    }
 }
 
 /// Sets a field, by its name in any letter case and with `-` for `_`.
@@ -245,6 +272,7 @@ impl Spec {
             hostmaster: own.hostmaster.or_else(|| self.hostmaster.clone()),
             local: own.local.or_else(|| self.local.clone()),
             hold_deletions: own.hold_deletions.or(Some(self.hold_deletions)),
+            hold_mass_deletion: own.hold_mass_deletion.or(Some(self.hold_mass_deletion)),
         }
     }
 
@@ -297,6 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn the_deletion_of_many_names_has_a_share_and_a_time() {
+        let of = |text| hold_mass_deletion(SettingInput::Text(text));
+        let hold = |percent, seconds| Ok(MassHold { percent, time: Duration::from_secs(seconds) });
+        assert_eq!((of("30%,5m"), of(" 1% , 24h")), (hold(30, 300), hold(1, 86_400)));
+        for off in ["", "0", "off", "30%,0"] {
+            assert_eq!(of(off), Ok(MassHold::default()), "{off}");
+        }
+        for wrong in [
+            "30%", "30,5m", "0%,5m", "100%,5m", "-1%,5m", "30%,5", "30%,-5m", "5m,30%", "30.5%,5m", "1%,2m,3",
+        ] {
+            let told = of(wrong).expect_err(wrong).to_string();
+            assert!(told.contains("is not a share and a duration, such as \"30%,5m\""), "{told}");
+        }
+        assert!(of("30%,25h").expect_err("too long").to_string().contains("86400s"));
+        let zones =
+            read(SettingInput::Text(r#"{"a.example": {"hold_mass_deletion": "off"}}"#)).expect("zones");
+        let site = MassHold { percent: 9, time: Duration::from_secs(1) };
+        let spec = Spec { zones, hold_mass_deletion: site, ..Spec::default() };
+        assert_eq!(spec.zone(&name("a.example.")).hold_mass_deletion, Some(MassHold::default()));
+        assert_eq!(spec.zone(&name("b.example.")).hold_mass_deletion, Some(site));
+    }
+
+    #[test]
     fn what_is_wrong_costs_itself_alone() {
         let value = json(
             r#"{"a.example": {"ttl": "x", "mode": "exact", "colour": 1}, "a..b": {}, "c.example": 5,
@@ -317,7 +368,7 @@ mod tests {
                 ("\"a..b\" is not a domain name", None),
                 (
                     "zone a.example: field \"colour\": no setting of a zone has this name; there are mode, fallthrough, \
-                     auto_ptr, ttl, min_ttl, hostmaster, local, hold_deletions",
+                     auto_ptr, ttl, min_ttl, hostmaster, local, hold_deletions, hold_mass_deletion",
                     None
                 ),
                 ("zone a.example: field \"ttl\": \"x\" is not a whole number", Some("9")),

@@ -82,7 +82,7 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         takes: Some("JSON"),
         summary: "settings of single domains, as a JSON object",
         details: "Each field is a domain, with an object of `mode` (`subtree` or `exact`), `fallthrough`, `auto_ptr`, `ttl`, `min_ttl`, \
-                  `hostmaster`, `local` and `hold_deletions`. What a domain does not set, the setting of the site does.",
+                  `hostmaster`, `local`, `hold_deletions` and `hold_mass_deletion`. What a domain does not set, the setting of the site does.",
         default: DefaultValue::Unset("none"),
         example: r#"{"site.example": {"mode": "exact", "ttl": 60}}"#,
         takes_effect: TakesEffect::Reload,
@@ -157,6 +157,21 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         example: "250ms",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| zones::hold_deletions(input).map(|hold| spec.hold_deletions = hold),
+    },
+    Setting {
+        name: "hold-mass-deletion",
+        variables: &["SKYDNS_HOLD_MASS_DELETION"],
+        keys: &["hold_mass_deletion"],
+        takes: Some("SHARE,DURATION"),
+        summary: "share of a domain's names whose loss is held back, and for how long",
+        details: "A domain that loses more than this share of its names within 10 s, and at least 20 names, serves the lost ones on \
+                  for this time, with a TTL of at most 30 s and an extended error (3, Stale Answer). Names whose leases end \
+                  are counted apart. `skydns accept` lets a host's names go at once, and a put of the key `accept` below the \
+                  prefix those of all hosts. The most is `24h`.",
+        default: DefaultValue::Unset("off"),
+        example: "30%,5m",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| zones::hold_mass_deletion(input).map(|hold| spec.hold_mass_deletion = hold),
     },
     Setting {
         name: "priority",
