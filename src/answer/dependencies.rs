@@ -16,6 +16,8 @@ pub struct Dependencies {
     too_many_slots: Cell<bool>,
     pub(super) serial: Cell<bool>,
     pub(super) lease: Cell<bool>,
+    /// Whether a service of the answer is deleted, and its deletion held back.
+    pub(super) held: Cell<bool>,
     pub(super) client: Cell<bool>,
 }
 

@@ -82,6 +82,11 @@ impl Ede {
     pub fn new(code: u16, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
+
+    /// A service of the answer is deleted, and its deletion held back.
+    pub(super) fn held() -> Self {
+        Self::new(Self::STALE, "the deletion of many names is held back")
+    }
 }
 
 impl Answer {

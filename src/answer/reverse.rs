@@ -62,8 +62,11 @@ fn with_pointers(owner: &Name, pointers: &Pointers, view: &View<'_>) -> Answer {
     }
     let data = pointers.targets.iter().map(|target| RData::PTR(PTR(target.clone())));
     let answers = data.map(|data| Record::from_rdata(owner.clone(), pointers.ttl, data)).collect();
-    let stale = (view.freshness.outside() == Freshness::Stale)
-        .then(|| Ede::new(Ede::STALE, "the store cannot be reached"));
+    let stale = match view.freshness.outside() {
+        _ if view.dependencies.held.get() => Some(Ede::held()),
+        Freshness::Stale => Some(Ede::new(Ede::STALE, "the store cannot be reached")),
+        _ => None,
+    };
     Answer { authoritative: false, answers, ede: stale, ..Answer::empty(ResponseCode::NoError) }
 }
 

@@ -216,6 +216,30 @@ fn names_below_local_dns_hide_nothing_that_it_leads_to() {
 }
 
 #[test]
+fn a_service_whose_deletion_is_held_back_is_marked_and_short_lived() {
+    let mut site = SiteFixture::new(&[("a.u.skydns.test.", r#"{"host":"10.0.0.1"}"#)]);
+    let service = Service::from_json(br#"{"host":"10.0.0.2","ttl":600}"#).expect("a service");
+    let entry = Entry::new(service).held(&Arc::new(Lease::held()));
+    site.tree.put(&Key::from_name(&name("b.u.skydns.test.")), Layer(1), entry.clone());
+    site.tree.put(&Key::from_name(&name("1.2.0.192.in-addr.arpa.")), Layer(1), {
+        let service = Service::from_json(br#"{"host":"b.u.skydns.test."}"#).expect("a service");
+        Entry { service, ..entry }
+    });
+    for (asked, rtype, ttl) in [
+        ("b.u.skydns.test.", RecordType::A, 30),
+        ("b.u.skydns.test.", RecordType::SRV, 30),
+        ("u.skydns.test.", RecordType::A, 30),
+        ("1.2.0.192.in-addr.arpa.", RecordType::PTR, 30),
+    ] {
+        let answer = site.ask(asked, rtype);
+        assert!(answer.answers.iter().any(|record| record.ttl == ttl), "{asked}: {answer:?}");
+        assert_eq!(answer.ede.map(|ede| ede.code), Some(Ede::STALE), "{asked}");
+    }
+    let other = site.ask("a.u.skydns.test.", RecordType::A);
+    assert_eq!((other.answers[0].ttl, other.ede), (3600, None));
+}
+
+#[test]
 fn a_lease_bounds_the_ttl_and_the_least_of_an_rrset_counts() {
     let mut site = SiteFixture::new(&[("a.p.skydns.test.", r#"{"host":"10.0.0.1","ttl":360}"#)]);
     let lease = Arc::new(Lease::new(7));

@@ -136,7 +136,8 @@ impl<'a> View<'a> {
             ttl => Some(ttl.min(MAX_TTL)),
         };
         let lease = entry.lease.as_ref().map(|lease| {
-            self.dependencies.lease.set(true);
+            let kind = if lease.is_held() { &self.dependencies.held } else { &self.dependencies.lease };
+            kind.set(true);
             let left = lease.left(self.now);
             // Each different TTL takes a signature of its own.
             if self.wants_dnssec(zone) { rounded_down(left) } else { left }

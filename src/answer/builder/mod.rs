@@ -220,6 +220,8 @@ impl<'a> AnswerBuilder<'a> {
             for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
                 record.ttl = record.ttl.min(INCOMPLETE_TTL);
             }
+        } else if view.dependencies.held.get() {
+            answer.ede = Some(Ede::held());
         } else if view.freshness.of(self.zone) == Freshness::Stale {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
         } else if view.externals.any_stale() {

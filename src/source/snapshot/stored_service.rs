@@ -119,7 +119,11 @@ impl<'a> StoredService<'a> {
             group: service.group.as_deref(),
             target_strip: service.target_strip,
             mail: service.mail,
-            lease: entry.lease.as_ref().map(|lease| (lease.id, clock.stored(lease.end()))),
+            lease: entry
+                .lease
+                .as_ref()
+                .filter(|lease| !lease.is_held())
+                .map(|lease| (lease.id, clock.stored(lease.end()))),
         })
     }
 
