@@ -47,10 +47,11 @@ impl Keyspace {
     /// The key is outside the prefix, or no name can be made of it (RFC 1035 §2.3.4).
     pub fn target_of(&self, raw: &[u8]) -> Result<KeyTarget, KeyError> {
         let inner = raw.strip_prefix(self.root.as_bytes()).ok_or(KeyError::Outside)?;
-        if inner == b"config" {
-            return Ok(KeyTarget::Config);
+        match inner {
+            b"config" => Ok(KeyTarget::Config),
+            b"accept" => Ok(KeyTarget::Accept),
+            _ => Key::from_path(inner),
         }
-        Key::from_path(inner)
     }
 }
 
@@ -59,6 +60,8 @@ impl Keyspace {
 pub enum KeyTarget {
     /// The agent's configuration.
     Config,
+    /// `/<prefix>/accept`: a put of it says that the deletion of many names was meant.
+    Accept,
     /// A service.
     Service {
         /// The service's place in the name space.
@@ -297,6 +300,7 @@ mod tests {
         }
         assert_eq!(Keyspace::new("").root(), "/");
         assert_eq!(target("a/b", "/a/b/config"), Ok(KeyTarget::Config));
+        assert_eq!(target("a/b", "/a/b/accept"), Ok(KeyTarget::Accept));
         assert_eq!(target("a/b", "/a/config"), Err(KeyError::Outside));
     }
 

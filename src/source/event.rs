@@ -28,6 +28,9 @@ pub enum News {
     Gone(Option<ServedKey>),
     /// The entry is the agent's configuration: its value, or `None` when it is gone.
     Config(Option<Vec<u8>>),
+    /// The entry says that what was deleted before it was meant to be (`-hold-mass-deletion`), with the store's revision when
+    /// it was put, if the store counts revisions.
+    Accepted(Option<i64>),
     /// The entry cannot be served.
     Refused {
         /// What was served of it, and is not any more; nothing changes without it.

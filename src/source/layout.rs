@@ -39,6 +39,8 @@ pub(super) fn read(
     let target = guarded(|| Ok(keyspace.target_of(key)?));
     let news = match (target, value) {
         (Ok(KeyTarget::Config), value) => News::Config(value),
+        (Ok(KeyTarget::Accept), Some(_)) => News::Accepted(None),
+        (Ok(KeyTarget::Accept), None) => News::Gone(None),
         (Ok(KeyTarget::Service { key: name, respelled, warning }), value) => {
             let spelling = if respelled { Spelling::Other(key.to_vec()) } else { Spelling::AsName };
             let served = ServedKey { key: name, spelling };

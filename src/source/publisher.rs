@@ -22,6 +22,8 @@ pub struct Publisher {
     status: watch::Sender<Status>,
     /// What the site serves, for the mirrors.
     site: watch::Sender<Option<Arc<Site>>>,
+    /// How often an operator has let go what is served on, for the mirrors.
+    accepts: watch::Sender<u64>,
     /// Held while a state is published or a mirror is promoted, so that the parts of two mirrors never mix.
     numbers: Mutex<MirrorNumbers>,
 }
@@ -43,6 +45,7 @@ impl Publisher {
             refusals: ArcSwap::default(),
             status: watch::Sender::new(Status::default()),
             site: watch::Sender::new(None),
+            accepts: watch::Sender::new(0),
             numbers: Mutex::default(),
         })
     }
@@ -69,6 +72,11 @@ impl Publisher {
             *present = Some(Arc::clone(site));
             is_news
         });
+    }
+
+    /// Tells the mirrors that the losses were meant after which names are served on (`-hold-mass-deletion`).
+    pub fn accept_losses(&self) {
+        self.accepts.send_modify(|accepts| *accepts += 1);
     }
 
     /// The writing end for one more mirror. The first mirror is visible at once, another when it is
@@ -119,6 +127,11 @@ impl MirrorWriter {
     /// What the site serves, now and in the future.
     pub(super) fn site(&self) -> watch::Receiver<Option<Arc<Site>>> {
         self.publisher.site.subscribe()
+    }
+
+    /// How often losses were accepted, now and in the future.
+    pub(super) fn accepts(&self) -> watch::Receiver<u64> {
+        self.publisher.accepts.subscribe()
     }
 
     /// The reading end of this mirror.

@@ -92,6 +92,43 @@ impl SourceState {
     }
 }
 
+/// Why names are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LossCause {
+    /// Their keys were deleted, or overwritten with what cannot be served.
+    Deleted,
+    /// The leases ended that their keys were attached to.
+    LeaseEnded,
+}
+
+impl LossCause {
+    /// All causes, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Deleted, Self::LeaseEnded];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::LeaseEnded => "lease_ended",
+        }
+    }
+}
+
+/// Names that are served on though they are gone, because they were many at once (`-hold-mass-deletion`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldNames {
+    /// The domain, with its final dot; `None` for names outside of all zones.
+    pub zone: Option<String>,
+    /// Why they are gone.
+    pub cause: LossCause,
+    /// How many they are.
+    pub names: usize,
+    /// How many names the zone had.
+    pub of: usize,
+    /// When they are served no more.
+    pub until: SystemTime,
+}
+
 /// The condition of all sources, and the configuration that they hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -103,6 +140,12 @@ pub struct Status {
     pub changes: BTreeMap<SourceId, [u64; SourceState::NAMES.len()]>,
     /// Number of names in the tree.
     pub names: usize,
+    /// What is served on though it is gone.
+    pub held: Vec<HeldNames>,
+    /// How often it came to that, by the number of the cause.
+    pub mass_losses: [u64; LossCause::ALL.len()],
+    /// How often somebody has let it go.
+    pub accepted: u64,
     /// The sources that no setting asks for: served if they can be reached, not missed if they cannot.
     pub optional: BTreeSet<SourceId>,
 }

@@ -269,7 +269,7 @@ impl Scan<'_> {
             && match self.keyspace.target_of(key) {
                 Ok(KeyTarget::Service { .. }) => Service::from_json(value).is_err(),
                 Ok(KeyTarget::Config) => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err(),
-                Err(_) => false,
+                Ok(KeyTarget::Accept) | Err(_) => false,
             }
     }
 

@@ -98,6 +98,7 @@ fn line_of(change: &Change) -> String {
         News::Config(Some(config)) => format!("{key}={}", String::from_utf8_lossy(config)),
         News::Config(None) | News::Gone(_) => format!("{key}=gone"),
         News::Refused { reason, .. } => format!("refused {key} {reason}"),
+        News::Accepted(_) => format!("accepted {key}"),
     }
 }
 

@@ -17,6 +17,7 @@ impl Mirror {
                 self.note_warning(id, &raw, warning.as_deref());
                 let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
                 self.held.forget(&held);
+                self.take_back(id, &served.key);
                 let key = served.key.clone();
                 self.set(id, served, Some(Entry { service, lease }));
                 self.delete_after_put(&key);
@@ -27,23 +28,18 @@ impl Mirror {
                     self.delete(id, served, Instant::now());
                 }
             }
-            News::Config(config) => self.set_config(id, config),
+            News::Config(config) => self.set_config(id, config, Instant::now()),
+            News::Accepted(_) => self.accept(Instant::now(), "the store's key \"accept\""),
             News::Refused { served, reason } => {
                 self.refuse(id, &raw, &reason, false);
                 // The value before was overwritten with one that cannot be served.
-                if let Some(served) = served {
+                if let Some(served) = served
+                    && !self.hold_last(id, &served, Instant::now())
+                {
                     self.set(id, served, None);
                 }
             }
         }
-    }
-
-    /// Sets or removes the configuration that a source has.
-    pub(super) fn set_config(&mut self, id: SourceId, config: Option<Vec<u8>>) {
-        match config {
-            Some(config) => self.configs.insert(id, config),
-            None => self.configs.remove(&id),
-        };
     }
 
     /// Sets the service of a key, or removes it.

@@ -15,6 +15,9 @@ const MAX_HELD: usize = 1_000_000;
 impl Mirror {
     /// Deletes a key of a source, at once or after a while.
     pub(super) fn delete(&mut self, id: SourceId, served: ServedKey, now: Instant) {
+        if self.hold_last(id, &served, now) {
+            return;
+        }
         let ServedKey { key, spelling } = &served;
         let held = HeldKey { id, key: key.clone(), spelling: spelling.clone() };
         match self.left_empty(&held) {
@@ -27,14 +30,16 @@ impl Mirror {
     pub(super) fn delete_due(&mut self, now: Instant) {
         while let Some(HeldKey { id, key, spelling }) = self.held.take_due(now) {
             self.beat();
-            self.set(id, ServedKey { key, spelling }, None);
+            if !self.losses.is_held(id, &key) {
+                self.set(id, ServedKey { key, spelling }, None);
+            }
         }
     }
 
     /// Has the deletions take place that leave no name empty any more, now that a key was put.
     pub(super) fn delete_after_put(&mut self, key: &Key) {
         for held in self.held.at_or_above(key) {
-            if self.left_empty(&held).is_none() {
+            if !self.losses.is_held(held.id, &held.key) && self.left_empty(&held).is_none() {
                 self.held.forget(&held);
                 let HeldKey { id, key, spelling } = held;
                 self.set(id, ServedKey { key, spelling }, None);

@@ -7,9 +7,11 @@ use crate::service::Key;
 use crate::source::event::{Change, News, Put};
 use crate::source::id::SourceId;
 use crate::source::served_key::{ServedKey, Spelling};
+use crate::source::state::ServedFrom;
 use crate::tree::{Entry, Layer};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 /// A listing on its way in. No reader sees any of it before it is complete.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(super) struct Listing {
     refused: HashSet<Vec<u8>>,
     /// The value of the key `config`.
     config: Option<Vec<u8>>,
+    /// The store's revision when losses were accepted last.
+    accepted: Option<i64>,
 }
 
 impl Mirror {
@@ -46,13 +50,14 @@ impl Mirror {
                 self.refuse(id, &raw, reason, false);
                 true
             }
-            News::Config(_) | News::Gone(_) => false,
+            News::Config(_) | News::Gone(_) | News::Accepted(_) => false,
         };
         let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) else {
             return;
         };
         match news {
             News::Config(config) => listing.config = config,
+            News::Accepted(revision) => listing.accepted = revision,
             News::Put(Put { served: ServedKey { key, spelling }, service, lease, .. }) => {
                 let entry = Entry { service, lease };
                 if spelling == Spelling::AsName {
@@ -93,9 +98,14 @@ impl Mirror {
         if self.tree.serial() == 0 {
             self.tree.set_serial(serial_now());
         }
-        let mut changes = self.remove_missing(layer, &listing);
+        let now = Instant::now();
+        if listing.accepted.zip(self.known_revision(id)).is_some_and(|(accepted, known)| accepted > known) {
+            self.accept(now, "the store's key \"accept\"");
+        }
+        let mut changes = self.remove_missing(id, &listing, now);
         for (key, entry) in std::mem::take(&mut listing.changed) {
             self.beat();
+            self.take_back(id, &key);
             if listing.spellings.contains(&key) {
                 listing.spellings.insert(key, Spelling::AsName, entry);
             } else {
@@ -105,9 +115,10 @@ impl Mirror {
         self.add_unchanged(layer, &mut listing);
         for (key, entries) in listing.spellings.all() {
             self.beat();
+            self.take_back(id, key);
             changes += usize::from(self.set_listed(key, layer, entries));
         }
-        self.set_config(id, listing.config);
+        self.set_config(id, listing.config, now);
         self.writer.refusals().retain(id, |key| listing.refused.contains(key));
         self.source(id, |source| source.listed(listing.spellings));
         Some(changes)
@@ -148,15 +159,31 @@ impl Mirror {
         }
     }
 
-    /// Removes from the tree what it has of a source and the listing has not; returns the number of names.
-    fn remove_missing(&mut self, layer: Layer, listing: &Listing) -> usize {
+    /// Removes from the tree what it has of a source and the listing has not, unless that is too much at once; returns the
+    /// number of names that are gone.
+    fn remove_missing(&mut self, id: SourceId, listing: &Listing, now: Instant) -> usize {
         let is_listed = |key: &Key| listing.exact.contains(key) || listing.spellings.contains(key);
-        let missing = self.keys_unless(layer, is_listed);
+        let mut missing = self.keys_unless(id.layer(), is_listed);
         for key in &missing {
             self.beat();
-            self.set_listed(key, layer, Vec::new());
+            self.hold_loss(id, key, now);
+        }
+        missing.retain(|key| !self.losses.is_held(id, key));
+        for key in &missing {
+            self.beat();
+            self.set_listed(key, id.layer(), Vec::new());
         }
         missing.len()
+    }
+
+    /// The revision of what the tree has of a source, if that is known.
+    fn known_revision(&self, id: SourceId) -> Option<i64> {
+        let source = self.sources.get(&id)?;
+        match source.state.served_from() {
+            ServedFrom::Listing { revision } => revision,
+            ServedFrom::Snapshot(_) => source.restored_revision,
+            ServedFrom::Nothing => None,
+        }
     }
 
     /// The keys of a layer that are not listed.

@@ -9,6 +9,8 @@ mod freshness;
 mod held;
 mod hold;
 mod listing;
+mod losses;
+mod mass;
 mod refusal_log;
 mod restore;
 mod source;
@@ -18,15 +20,16 @@ use super::event::Event;
 use super::id::SourceId;
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
-use super::state::{Published, Status};
+use super::state::{LossCause, Published, Status};
 use super::tenant::TenantDepth;
 use crate::answer::{Site, SiteFreshness, Zone};
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
 use crate::service::Keyspace;
-use crate::tree::Tree;
+use crate::tree::{Lease, Tree};
 use freshness::Assessed;
 use held::HeldDeletions;
+use losses::Losses;
 use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
 use std::collections::BTreeMap;
@@ -56,6 +59,18 @@ pub struct Mirror {
     freshness: SiteFreshness,
     /// Deletions that wait.
     held: HeldDeletions,
+    /// What zones have lost, and serve on.
+    losses: Losses,
+    /// What entries have in the place of a lease that are served on.
+    held_lease: Arc<Lease>,
+    /// Until when losses are meant.
+    accepts_until: Option<Instant>,
+    /// Configurations that are gone, with when they count no more.
+    config_removals: BTreeMap<SourceId, Instant>,
+    /// How often many names were lost at once, by the number of the cause.
+    mass_losses: [u64; LossCause::ALL.len()],
+    /// How often an operator of the host has let go what is served on.
+    accepted: u64,
     /// What `freshness` was found out from.
     assessed: Assessed,
     tenants: TenantDepth,
@@ -77,6 +92,12 @@ impl Mirror {
             site: None,
             freshness: SiteFreshness::default(),
             held: HeldDeletions::default(),
+            losses: Losses::default(),
+            held_lease: Arc::new(Lease::held()),
+            accepts_until: None,
+            config_removals: BTreeMap::new(),
+            mass_losses: Default::default(),
+            accepted: 0,
             assessed: Assessed::default(),
             tenants: TenantDepth::default(),
             refusal_log: RefusalLog::default(),
@@ -108,7 +129,8 @@ impl Mirror {
     }
 
     async fn follow(mut self, mut events: mpsc::Receiver<(SourceId, Event)>) {
-        let mut site = self.writer.site();
+        let (mut site, mut accepts) = (self.writer.site(), self.writer.accepts());
+        self.accepted = *accepts.borrow_and_update();
         self.take_site();
         let mut published = Instant::now();
         loop {
@@ -127,11 +149,23 @@ impl Mirror {
                 },
                 // The publisher has the other end.
                 Ok(()) = site.changed() => self.take_site(),
-                () = until(self.held.next()) => self.delete_due(Instant::now()),
+                Ok(()) = accepts.changed() => {
+                    self.accepted = *accepts.borrow_and_update();
+                    self.accept(Instant::now(), "skydns accept");
+                }
+                () = until(self.next_due()) => {
+                    self.delete_due(Instant::now());
+                    self.let_due_go(Instant::now());
+                }
             }
             self.publish();
             published = Instant::now();
         }
+    }
+
+    /// When something is due.
+    fn next_due(&self) -> Option<Instant> {
+        self.held.next().into_iter().chain(self.next_letting_go()).min()
     }
 
     /// Applies the events that are waiting, so that they are published together with `changes` others.
@@ -158,6 +192,7 @@ impl Mirror {
         if let Some(site) = &site {
             self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
+            self.let_unwanted_go(site);
         }
         self.site = site;
     }
@@ -265,6 +300,9 @@ impl Mirror {
             configs: self.configs.clone(),
             changes: self.sources.iter().map(|(id, source)| (*id, source.state_counts)).collect(),
             names: self.tree.names(),
+            held: self.held_names(),
+            mass_losses: self.mass_losses,
+            accepted: self.accepted,
             optional: self.sources.iter().filter(|(_, s)| !s.is_required).map(|(id, _)| *id).collect(),
         };
         self.writer.publish(published, &status);

@@ -21,6 +21,19 @@ impl Spellings {
         self.0.contains_key(key)
     }
 
+    /// Whether a key has entries of other spellings than one. What is served on has no spelling.
+    pub(super) fn has_others(&self, key: &Key, spelling: &Spelling) -> bool {
+        match self.0.get(key) {
+            Some(entries) => entries.keys().any(|other| other != spelling),
+            None => *spelling != Spelling::AsName,
+        }
+    }
+
+    /// Forgets the spellings of a key.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
     /// Adds an entry.
     pub(super) fn insert(&mut self, key: Key, spelling: Spelling, entry: Entry) {
         self.0.entry(key).or_default().insert(spelling, entry);

@@ -1,4 +1,5 @@
 mod held;
+mod mass;
 
 use super::*;
 use crate::answer::{Freshness, Zones};

@@ -8,7 +8,7 @@ use super::connect::{EtcdSettings, Reads};
 use super::error::EtcdError;
 use super::leases::LeaseTracker;
 use crate::service::Keyspace;
-use crate::source::event::{Change, Event};
+use crate::source::event::{Change, Event, News};
 use crate::source::feed::Feed;
 use crate::source::layout;
 use etcd_client::{Client, KeyValue};
@@ -108,7 +108,11 @@ impl<'a> Session<'a> {
     /// What a key of the store with its value and lease means.
     fn put(&mut self, kv: &KeyValue) -> Change {
         let lease = self.carried_over.leases.lease(kv.lease());
-        layout::read(self.keyspace, kv.key(), Some(kv.value().to_vec()), lease)
+        let mut change = layout::read(self.keyspace, kv.key(), Some(kv.value().to_vec()), lease);
+        if let News::Accepted(revision) = &mut change.news {
+            *revision = Some(kv.mod_revision());
+        }
+        change
     }
 
     fn timed_out(&self, what: &'static str) -> EtcdError {

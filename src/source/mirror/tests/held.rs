@@ -14,7 +14,7 @@ fn holding(keys: &[(&str, &str)]) -> Mirror {
 }
 
 /// Has all deletions take place that wait.
-fn wait(mirror: &mut Mirror) {
+pub(super) fn wait(mirror: &mut Mirror) {
     mirror.delete_due(Instant::now() + Duration::from_millis(200));
     mirror.publish();
 }

@@ -1,0 +1,216 @@
+//! What zones have lost lately, and what is served on because it was too much.
+//!
+//! A part of the tree is a zone, or what is outside of all zones. Deletions and leases that end are counted apart: a site
+//! whose services come and go with their leases loses names all day.
+
+use crate::service::Key;
+use crate::source::id::SourceId;
+use crate::source::state::LossCause;
+use crate::tree::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The time within which losses are counted together.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+
+/// Fewer names than these are never held back.
+pub(super) const MIN_LOST: usize = 20;
+
+/// Maximum number of losses that are known. What was lost before them could not be brought back: memory is bounded.
+const MAX_RECENT: usize = 1_000_000;
+
+/// A part of the tree, by the apex of the zone, and why names are lost there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) apex: Option<Key>,
+    pub(super) cause: LossCause,
+}
+
+/// A key of a source that had the only entries of its name.
+pub(super) type LostKey = (SourceId, Key);
+
+/// The entries of a key.
+pub(super) type LostEntries = Vec<Arc<Entry>>;
+
+/// The losses of all parts of the tree.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// What was lost within the window, and did not come back.
+    recent: HashMap<LostKey, Recent>,
+    windows: HashMap<Place, Window>,
+    /// What is served on.
+    held: HashMap<LostKey, Place>,
+    holds: HashMap<Place, Hold>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    place: Place,
+    at: Instant,
+    entries: LostEntries,
+}
+
+/// The losses of one place within the window.
+#[derive(Debug, Default)]
+struct Window {
+    /// In their order, each with how many names the part of the tree had; those that came back are in here as well.
+    losses: VecDeque<(Instant, LostKey, usize)>,
+    /// How many did not come back.
+    lost: usize,
+}
+
+/// What is served on in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) until: Instant,
+    /// The same as a date.
+    pub(super) until_date: SystemTime,
+    /// Number of names that are served on.
+    pub(super) names: usize,
+    /// Number of names that the part of the tree had.
+    pub(super) of: usize,
+}
+
+impl Losses {
+    /// Notes that a part of the tree, which has a number of names, is about to lose one.
+    pub(super) fn note(
+        &mut self,
+        place: &Place,
+        lost: &LostKey,
+        (entries, names): (LostEntries, usize),
+        now: Instant,
+    ) {
+        if let Some(window) = self.windows.get_mut(place) {
+            window.forget_old(&mut self.recent, now);
+        }
+        if self.recent.contains_key(lost) || self.recent.len() >= MAX_RECENT {
+            return;
+        }
+        self.recent.insert(lost.clone(), Recent { place: place.clone(), at: now, entries });
+        let window = self.windows.entry(place.clone()).or_default();
+        window.losses.push_back((now, lost.clone(), names));
+        window.lost += 1;
+    }
+
+    /// Whether a place has lost more than a share of its names, in percent.
+    pub(super) fn exceed(&self, place: &Place, percent: u8) -> bool {
+        self.windows.get(place).is_some_and(|window| {
+            window.lost >= MIN_LOST && window.lost * 100 > usize::from(percent) * window.names_before()
+        })
+    }
+
+    /// Begins to serve on what a place has lost within the window; returns that.
+    pub(super) fn begin(
+        &mut self,
+        place: &Place,
+        now: Instant,
+        time: Duration,
+    ) -> Vec<(LostKey, LostEntries)> {
+        let Some(window) = self.windows.remove(place) else { return Vec::new() };
+        let of = window.names_before();
+        let mut lost = Vec::with_capacity(window.lost);
+        for (_, key, _) in window.losses {
+            if let Some(Recent { entries, .. }) = self.recent.remove(&key) {
+                self.held.insert(key.clone(), place.clone());
+                lost.push((key, entries));
+            }
+        }
+        self.holds.insert(
+            place.clone(),
+            Hold { until: now + time, until_date: SystemTime::now() + time, names: lost.len(), of },
+        );
+        lost
+    }
+
+    /// Serves one more name on, if a place serves on what it loses.
+    pub(super) fn hold(&mut self, place: &Place, lost: &LostKey) -> bool {
+        let Some(hold) = self.holds.get_mut(place) else { return false };
+        if self.held.insert(lost.clone(), place.clone()).is_none() {
+            hold.names += 1;
+        }
+        true
+    }
+
+    /// Whether a key is served on.
+    pub(super) fn is_held(&self, id: SourceId, key: &Key) -> bool {
+        !self.held.is_empty() && self.held.contains_key(&(id, key.clone()))
+    }
+
+    /// Notes that a key has come back; returns whether it was served on, and the place if it was the last one there.
+    pub(super) fn came_back(&mut self, id: SourceId, key: &Key) -> (bool, Option<Place>) {
+        if self.recent.is_empty() && self.held.is_empty() {
+            return (false, None);
+        }
+        let lost = (id, key.clone());
+        if let Some(Recent { place, .. }) = self.recent.remove(&lost)
+            && let Some(window) = self.windows.get_mut(&place)
+        {
+            window.lost -= 1;
+        }
+        let Some(place) = self.held.remove(&lost) else { return (false, None) };
+        let Some(hold) = self.holds.get_mut(&place) else { return (true, None) };
+        hold.names -= 1;
+        let is_last = hold.names == 0;
+        if is_last {
+            self.holds.remove(&place);
+        }
+        (true, is_last.then_some(place))
+    }
+
+    /// Ends what a place serves on; returns its keys.
+    pub(super) fn end(&mut self, place: &Place) -> Vec<LostKey> {
+        self.holds.remove(place);
+        let of_place = self.held.iter().filter(|(_, held)| *held == place);
+        let lost: Vec<_> = of_place.map(|(lost, _)| lost.clone()).collect();
+        for key in &lost {
+            self.held.remove(key);
+        }
+        lost
+    }
+
+    /// The places that serve something on.
+    pub(super) fn holds(&self) -> impl Iterator<Item = (&Place, &Hold)> {
+        self.holds.iter()
+    }
+
+    /// Forgets what was lost within the window: it was meant.
+    pub(super) fn forget_recent(&mut self) {
+        self.recent.clear();
+        self.windows.clear();
+    }
+
+    /// Forgets what was lost before the window.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        for window in self.windows.values_mut() {
+            window.forget_old(&mut self.recent, now);
+        }
+        self.windows.retain(|_, window| !window.losses.is_empty());
+    }
+
+    /// When something has to be forgotten, or is served on no more.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let ends = self.holds.values().map(|hold| hold.until);
+        let windows = self.windows.values().filter_map(|window| window.losses.front());
+        ends.chain(windows.map(|(at, ..)| *at + WINDOW)).min()
+    }
+}
+
+impl Window {
+    /// Forgets what was lost before the window, and did not come back.
+    fn forget_old(&mut self, recent: &mut HashMap<LostKey, Recent>, now: Instant) {
+        while let Some((at, key, _)) = self.losses.front().filter(|(at, ..)| *at + WINDOW <= now) {
+            // It may have come back, and be lost again since then.
+            if recent.get(key).is_some_and(|recent| recent.at == *at) {
+                recent.remove(key);
+                self.lost -= 1;
+            }
+            self.losses.pop_front();
+        }
+    }
+
+    /// How many names there were before the first loss.
+    fn names_before(&self) -> usize {
+        self.losses.front().map_or(0, |(.., names)| *names)
+    }
+}
