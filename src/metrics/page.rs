@@ -5,7 +5,7 @@ use super::histogram::{SIZE_BUCKETS, TIME_BUCKETS};
 use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS};
 use super::text_format::{MetricNames, TextWriter};
 use crate::forward::{ForwardReport, UpstreamCondition};
-use crate::source::{SourceState, Status};
+use crate::source::{LossCause, SourceState, Status};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Writes the whole page in Prometheus's text format; `refused` records are not served.
@@ -24,6 +24,7 @@ pub fn page(
     let settings_refused = metrics.settings_refused.load(Relaxed);
     text.single("settings_refused", "gauge", "Settings that are not used.", settings_refused);
     write_sources(status, &mut text);
+    write_losses(status, &mut text);
     write_forward(forward, &mut text);
     text.finish()
 }
@@ -106,6 +107,23 @@ fn write_sources(status: &Status, text: &mut TextWriter<'_>) {
     }
 }
 
+/// Writes what is served on though it is gone.
+fn write_losses(status: &Status, text: &mut TextWriter<'_>) {
+    text.head("held_names", "gauge", "Names that are gone and served on, because a zone lost many at once.");
+    for held in &status.held {
+        let labels = [("zone", held.zone.as_deref().unwrap_or("")), ("cause", held.cause.name())];
+        text.sample("held_names", &labels, held.names as u64);
+    }
+    text.head(
+        "mass_losses_total",
+        "counter",
+        "How often a zone lost so many names at once that they are served on.",
+    );
+    for (cause, count) in LossCause::ALL.iter().zip(status.mass_losses) {
+        text.sample("mass_losses_total", &[("cause", cause.name())], count);
+    }
+}
+
 /// Writes how forwarding is doing.
 fn write_forward(forward: &ForwardReport, text: &mut TextWriter<'_>) {
     let help = "Exchanges with upstreams given up because too many were under way.";
@@ -134,8 +152,8 @@ mod tests {
     use super::super::reply_stats::ReplyStats;
     use super::*;
     use crate::forward::UpstreamReport;
-    use crate::source::SourceId;
-    use std::time::Duration;
+    use crate::source::{HeldNames, SourceId};
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn names_and_labels_are_those_of_skydns() {
@@ -161,7 +179,15 @@ mod tests {
             upstream(3, UpstreamCondition::NotAsked),
         ];
         let forward = ForwardReport { upstreams, given_up: 7 };
-        let page = page(&metrics, &MetricNames::default(), &Status::default(), &forward, 3);
+        let held = HeldNames {
+            zone: Some("a.example.".to_owned()),
+            cause: LossCause::LeaseEnded,
+            names: 40,
+            of: 100,
+            until: SystemTime::now(),
+        };
+        let status = Status { held: vec![held], mass_losses: [0, 2], ..Status::default() };
+        let page = page(&metrics, &MetricNames::default(), &status, &forward, 3);
         for line in [
             "skydns_skydns_exchanges_given_up_total 7",
             "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
@@ -176,6 +202,9 @@ mod tests {
             "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
             "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
             "skydns_skydns_refused_records 3",
+            "skydns_skydns_held_names{zone=\"a.example.\",cause=\"lease_ended\"} 40",
+            "skydns_skydns_mass_losses_total{cause=\"deleted\"} 0",
+            "skydns_skydns_mass_losses_total{cause=\"lease_ended\"} 2",
             "skydns_skydns_upstream_up{address=\"192.0.2.1:53\"} 1",
             "skydns_skydns_upstream_up{address=\"192.0.2.2:53\"} 0",
             "skydns_skydns_upstream_changes_total{address=\"192.0.2.1:53\"} 4",

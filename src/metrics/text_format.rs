@@ -52,12 +52,12 @@ impl<'a> TextWriter<'a> {
         self.line(format_args!("{name} {value}"));
     }
 
-    /// Writes one sample of a metric.
-    ///
-    /// The values of labels are not escaped: they must hold no quotes, backslashes or line breaks.
+    /// Writes one sample of a metric. The values of labels must hold no line breaks.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let name = self.full_name(name);
-        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let escaped = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"");
+        let labels: Vec<_> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
         self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
     }
 
