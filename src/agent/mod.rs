@@ -42,6 +42,6 @@ pub use reload::SettingsReader;
 pub use reload_report::{ReloadReport, reload_report_file};
 pub use run::{StartSettings, run};
 pub use settled::{SettledSettings, settle};
-pub use signals::hold_reloads;
+pub use signals::hold_signals;
 pub use statistics::{MetricsSettings, Statistics};
 pub use store_notices::{StubNotice, stub_notices, unserved_text};

@@ -1,13 +1,16 @@
-//! What came of reloads, in a file that `skydns reload` waits for: a signal has no answer.
+//! What came of signals, in a file that `skydns reload` and `skydns accept` wait for: a signal has no answer.
 
+use super::status::held_text;
 use crate::lock::lock;
 use crate::regular_file;
 use crate::replace_file::replace;
+use crate::source::Status;
 use crate::systemd;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,12 @@ pub struct ReloadReport {
     pub done: u64,
     /// What was refused when the last reload ended.
     pub refused: Vec<String>,
+    /// What is served on though it is gone (`-hold-mass-deletion`).
+    #[serde(default)]
+    pub held: Vec<String>,
+    /// How often that was let go since the start, because somebody asked for it.
+    #[serde(default)]
+    pub accepted: u64,
 }
 
 impl ReloadReport {
@@ -62,6 +71,24 @@ impl ReloadReporter {
         self.write(|report| (report.done, report.refused) = (report.begun, refused));
     }
 
+    /// Keeps the report of what is served on up to date, for ever.
+    pub(super) async fn follow(self, mut status: watch::Receiver<Status>) {
+        let mut reported = (Vec::new(), 0);
+        loop {
+            let now = {
+                let status = status.borrow_and_update();
+                (status.held.iter().map(held_text).collect::<Vec<_>>(), status.accepted)
+            };
+            if now != reported {
+                self.write(|report| (report.held, report.accepted) = now.clone());
+                reported = now;
+            }
+            if status.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Changes the report and writes it, to memory that is mounted at /run: nobody waits for a disk.
     fn write(&self, change: impl FnOnce(&mut ReloadReport)) {
         let mut report = lock(&self.0);
@@ -70,7 +97,8 @@ impl ReloadReporter {
         let text = serde_json::to_vec(&*report).map_err(io::Error::from);
         if let Err(error) = text.and_then(|text| replace(&file, &text, 0o600)) {
             log::warn!(
-                "{}: cannot be written, so \"systemctl reload\" cannot tell what came of it: {error}",
+                "{}: cannot be written, so \"systemctl reload\" and \"skydns accept\" cannot tell what came of it: \
+                 {error}",
                 file.display()
             );
         }

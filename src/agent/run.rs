@@ -9,7 +9,7 @@ use super::reload_report::ReloadReporter;
 use super::serve::{self, Server};
 use super::settings_follower::{FollowerNotes, SettingsFollower};
 use super::settled::SettledSettings;
-use super::signals::{self, ReloadSignal, StopSignals};
+use super::signals::{self, Signals};
 use super::snapshot;
 use super::sources::Sources;
 use super::statistics;
@@ -50,13 +50,13 @@ pub struct StartSettings {
 /// The agent cannot start, or a part of it ended by a fault.
 pub async fn run(settings: StartSettings) -> Result<(), AgentError> {
     host::raise_file_limit();
-    let (mut stop, mut reload) = signals::listen().map_err(AgentError::system("waiting for signals"))?;
+    let mut signals = signals::listen().map_err(AgentError::system("waiting for signals"))?;
     let passed = Sockets::take()?;
     let mut start = Start::new(settings)?;
     let sources = start.start_sources().await?;
     let serving = start.start_serving(passed)?;
     let mut agent = start.start_tasks(sources, serving);
-    let result = agent.supervise(&mut stop, &mut reload).await;
+    let result = agent.supervise(&mut signals).await;
     agent.finish().await;
     result
 }
@@ -168,6 +168,8 @@ impl Start {
         let line = StatusLine { status, publisher, forwarder: forwarding, notes: line_notes };
         let follow = follower.follow(forwarder, client_policy, taken_settings);
         self.tasks.spawn("the follower of the configuration", follow);
+        let report = self.reporter.clone().follow(self.publisher.status());
+        self.tasks.spawn("the report of names that are served on", report);
         let noticed = self.layers.variables.notices();
         let reload = Reload {
             noticed,
@@ -213,11 +215,8 @@ impl Agent {
     ///
     /// # Errors
     /// A part ended by a fault.
-    async fn supervise(
-        &mut self,
-        stop: &mut StopSignals,
-        reload: &mut ReloadSignal,
-    ) -> Result<(), AgentError> {
+    async fn supervise(&mut self, signals: &mut Signals) -> Result<(), AgentError> {
+        let Signals { stop, reload, accept } = signals;
         loop {
             tokio::select! {
                 biased;
@@ -225,6 +224,7 @@ impl Agent {
                 name = self.tasks.failed() => return Err(AgentError::Ended(name)),
                 name = self.server.failed() => return Err(AgentError::Ended(name)),
                 () = self.phase.ready() => self.become_ready()?,
+                () = accept.received() => self.reload.publisher.accept_losses(),
                 // The end of a reload notifies systemd of readiness, so none may begin before the agent is ready.
                 () = reload.received(), if self.phase.is_ready() => {
                     // A stop must not wait for sources that do not answer.

@@ -1,4 +1,4 @@
-//! The signals that end and reload the agent.
+//! The signals that end and reload the agent, and that tell it that names are gone for good.
 
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
@@ -10,20 +10,30 @@ pub(super) struct StopSignals {
     interrupt: SignalStream,
 }
 
-/// The signal that asks for a reload: SIGHUP.
-pub(super) struct ReloadSignal(SignalStream);
+/// A signal that asks for something.
+pub(super) struct AskingSignal(SignalStream);
 
-/// Has a reload that is asked for too early wait until `listen`: otherwise the signal would end the process.
-///
-/// Called in the first thread, before there are others.
-pub fn hold_reloads() {
-    // It never fails for a signal that exists.
-    let _ = reload_signals().thread_block();
+/// All signals that the agent handles.
+pub(super) struct Signals {
+    pub(super) stop: StopSignals,
+    /// Asks for a reload: SIGHUP.
+    pub(super) reload: AskingSignal,
+    /// Lets go the names that are served on though they are gone: SIGUSR1.
+    pub(super) accept: AskingSignal,
 }
 
-fn reload_signals() -> SigSet {
+/// Has what is asked for too early by a signal wait until `listen`: otherwise the signal would end the process.
+///
+/// Called in the first thread, before there are others.
+pub fn hold_signals() {
+    // It never fails for a signal that exists.
+    let _ = early_signals().thread_block();
+}
+
+fn early_signals() -> SigSet {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGHUP);
+    signals.add(Signal::SIGUSR1);
     signals
 }
 
@@ -31,12 +41,13 @@ fn reload_signals() -> SigSet {
 ///
 /// # Errors
 /// The system refuses it.
-pub(super) fn listen() -> io::Result<(StopSignals, ReloadSignal)> {
+pub(super) fn listen() -> io::Result<Signals> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
-    let reload = ReloadSignal(signal(SignalKind::hangup())?);
-    let _ = reload_signals().thread_unblock();
-    Ok((StopSignals { terminate, interrupt }, reload))
+    let reload = AskingSignal(signal(SignalKind::hangup())?);
+    let accept = AskingSignal(signal(SignalKind::user_defined1())?);
+    let _ = early_signals().thread_unblock();
+    Ok(Signals { stop: StopSignals { terminate, interrupt }, reload, accept })
 }
 
 impl StopSignals {
@@ -49,7 +60,7 @@ impl StopSignals {
     }
 }
 
-impl ReloadSignal {
+impl AskingSignal {
     /// Waits for a signal.
     pub(super) async fn received(&mut self) {
         if self.0.recv().await.is_none() {

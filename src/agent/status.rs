@@ -4,7 +4,7 @@
 
 use crate::counted::counted;
 use crate::forward::{Forwarder, UpstreamCounts};
-use crate::source::{Publisher, ServedFrom, SourceId, SourceState, Status};
+use crate::source::{HeldNames, LossCause, Publisher, ServedFrom, SourceId, SourceState, Status};
 use crate::systemd;
 use std::fmt;
 use std::sync::Arc;
@@ -185,6 +185,7 @@ impl StatusLine {
     /// The line as it is now.
     pub(super) fn text(&self) -> String {
         let mut parts = self.notes.0.borrow().texts();
+        parts.extend(self.status.borrow().held.iter().map(held_text));
         let refused = self.publisher.refusals().count();
         parts.push(state_text(&self.status.borrow(), refused, self.forwarder.health()));
         parts.join("; ")
@@ -218,6 +219,17 @@ fn state_text(status: &Status, refused: usize, upstreams: UpstreamCounts) -> Str
     let sources = status.sources.iter().map(|(id, state)| source_text(*id, state, status));
     let parts = [names].into_iter().chain(refused).chain(sources).chain([upstreams_text(upstreams)]);
     parts.collect::<Vec<_>>().join("; ")
+}
+
+/// What is served on though it is gone.
+pub(super) fn held_text(held: &HeldNames) -> String {
+    let HeldNames { zone, cause, names, of, until } = held;
+    let zone = zone.as_deref().unwrap_or("no domain");
+    let cause = match cause {
+        LossCause::Deleted => "deleted",
+        LossCause::LeaseEnded => "gone with their leases",
+    };
+    format!("{names} of {of} names of {zone} are {cause}, and served on until {}", clock(*until))
 }
 
 fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
@@ -307,6 +319,17 @@ mod tests {
         assert_eq!(
             line(SourceState::Waiting, (0, 1)),
             "7 names; waiting for etcd; the upstream does not answer"
+        );
+    }
+
+    #[test]
+    fn names_that_are_served_on_are_told() {
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let zone = Some("skydns.local.".to_owned());
+        let held = HeldNames { zone, cause: LossCause::Deleted, names: 40, of: 100, until };
+        assert_eq!(
+            held_text(&held),
+            "40 of 100 names of skydns.local. are deleted, and served on until 2023-11-14 22:13:20Z"
         );
     }
 

@@ -1,5 +1,6 @@
 //! The operator's commands and their exit codes (sysexits.h).
 
+mod accept;
 mod check;
 mod completions;
 mod environment;
@@ -44,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Help(Some(entry)) => print(&reference::command_help(entry)),
         Command::Version => print(&format!("skydns {}\n", crate::VERSION)),
         Command::Reload(words) => reload::run(&words),
+        Command::Accept(words) => accept::run(&words),
         Command::PassKeys => pass_keys::run(),
         Command::ResolvConf(words) => resolv_conf::run(&words),
         Command::PortHolders(words) => port_holders(&words),
@@ -92,7 +94,7 @@ fn settled(layers: &Layers, last_good: &GivenTexts) -> SettledSettings {
 }
 
 fn run(layers: Layers, spec: &Spec) -> ExitCode {
-    agent::hold_reloads();
+    agent::hold_signals();
     let environment = Environment::of(spec);
     let layers = Layers { variables: environment.read(), ..layers };
     let before = settled(&layers, &GivenTexts::new());

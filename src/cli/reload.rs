@@ -83,7 +83,7 @@ fn reload(pid: u32, file: &Path) -> Result<ReloadReport, (u8, String)> {
 /// Has a process reload whose report is missing, if it handles the signal.
 fn reload_without_report(target: Pid, file: &Path) -> (u8, String) {
     let file = file.display();
-    let told = handles_hangup(target) && kill(target, Signal::SIGHUP).is_ok();
+    let told = handles(target, Signal::SIGHUP) && kill(target, Signal::SIGHUP).is_ok();
     let text = match told {
         true => format!(
             "process {target} was told to, but what comes of it is not known, because it cannot write {file}: its log \
@@ -94,13 +94,14 @@ fn reload_without_report(target: Pid, file: &Path) -> (u8, String) {
     (UNAVAILABLE, text)
 }
 
-/// Whether a process handles SIGHUP, or will; another one ends by it.
-fn handles_hangup(target: Pid) -> bool {
+/// Whether a process handles a signal, or will; another one ends by it.
+pub(super) fn handles(target: Pid, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{target}/status")).unwrap_or_default();
     let mask = |name: &str| {
         let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
         u64::from_str_radix(mask.trim(), 16).ok()
     };
-    // The lowest bit is that of signal 1, SIGHUP.
-    ["SigBlk:", "SigCgt:"].into_iter().filter_map(mask).any(|mask| mask & 1 == 1)
+    // The lowest bit is that of signal 1.
+    let bit = 1 << (signal as u32 - 1);
+    ["SigBlk:", "SigCgt:"].into_iter().filter_map(mask).any(|mask| mask & bit != 0)
 }

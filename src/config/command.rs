@@ -18,6 +18,8 @@ pub enum Command {
     Ds(Vec<String>),
     /// Tell a running agent to reload, and wait; with the words after the command.
     Reload(Vec<String>),
+    /// Tell a running agent to let go what is gone; with the words after the command.
+    Accept(Vec<String>),
     /// Copy private files to where the service reads them.
     PassKeys,
     /// Point /etc/resolv.conf at the agent, or back; with the words after the command.
@@ -167,6 +169,19 @@ const COMMANDS: &[CommandEntry] = &[
             (CONFIG, "a setting is refused"),
         ],
         parse: ParseCommand::Words(Command::Reload),
+    },
+    CommandEntry {
+        word: "accept",
+        operands: "[PID]",
+        summary: "let the agent's names go that it serves on though they are gone (-hold-mass-deletion)",
+        details: &[operand("PID", "process id of an agent; that of the service if it is left out")],
+        exit_codes: &[
+            (SUCCESS, "the names are gone, or there were none"),
+            (USAGE, "the command line cannot be understood"),
+            (UNAVAILABLE, "no agent runs, it has ended, or it did not let the names go in time"),
+            (SYSTEM, "the process cannot be told, or its report cannot be read"),
+        ],
+        parse: ParseCommand::Words(Command::Accept),
     },
     CommandEntry {
         word: "pass-keys",

@@ -39,7 +39,7 @@ pub const EXIT_CODES: [ExitCodeEntry; 9] = [
     entry(DATA, "`check`: services are refused"),
     entry(
         UNAVAILABLE,
-        "`check`: a store cannot be reached; `reload`: the agent has ended, or did not reload in time",
+        "`check`: a store cannot be reached; `reload` and `accept`: the agent has ended, or did not do it in time",
     ),
     entry(SOFTWARE, "a fault of the agent"),
     entry(

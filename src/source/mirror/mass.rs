@@ -46,7 +46,7 @@ impl Mirror {
             self.serve_on(&lost, &entries);
         }
         self.mass_losses[place.cause as usize] += 1;
-        self.tell_hold(&place);
+        self.tell_hold(&place, hold.percent);
         true
     }
 
@@ -149,7 +149,7 @@ impl Mirror {
         log::warn!("{}: {why}: {} served no more", place_name(place), are(lost.len()));
     }
 
-    fn tell_hold(&self, place: &Place) {
+    fn tell_hold(&self, place: &Place, percent: u8) {
         let Some((_, hold)) = self.losses.holds().find(|(held, _)| *held == place) else { return };
         let cause = match place.cause {
             LossCause::Deleted => "were deleted",
@@ -157,13 +157,14 @@ impl Mirror {
         };
         let time = hold.until.saturating_duration_since(Instant::now()).as_secs_f64().round();
         log::error!(
-            "{}: {} of {} names {cause} within {} s: they are served on for {time} s, and so are those that follow \
+            "{}: {} of {} names {cause} within {} s, which is more than {} %: they are served on for {time} s, and so are those that follow \
              (-hold-mass-deletion); if that was meant, \"skydns accept\" lets them go on this host, and a put of the key \
              {}accept on all",
             place_name(place),
             hold.names,
             hold.of,
             WINDOW.as_secs(),
+            percent,
             self.keyspace.root()
         );
     }
