@@ -162,8 +162,8 @@ pub(super) const ANSWER_SETTINGS: &[Setting] = &[
         name: "hold-mass-deletion",
         variables: &["SKYDNS_HOLD_MASS_DELETION"],
         keys: &["hold_mass_deletion"],
-        takes: Some("SHARE,DURATION"),
-        summary: "share of a domain's names whose loss is held back, and for how long",
+        takes: Some("SHARE,TIME"),
+        summary: "share of names whose loss at once is held back, and how long",
         details: "A domain that loses more than this share of its names within 10 s, and at least 20 names, serves the lost ones on \
                   for this time, with a TTL of at most 30 s and an extended error (3, Stale Answer). Names whose leases end \
                   are counted apart. `skydns accept` lets a host's names go at once, and a put of the key `accept` below the \
