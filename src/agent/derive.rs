@@ -5,6 +5,7 @@
 //! those of the domain. Something can always be derived.
 
 use super::signer::{self, ZoneSigner};
+use crate::answer::Site;
 use crate::config::{
     Config, DnssecConfig, HostIdentity, Instead, RefusedSetting, SettingOrigin, SettingProblem, Spec,
     StoreBefore, StoreFields, StoreSettings,
@@ -88,6 +89,13 @@ pub(super) struct Derived {
     pub(super) store_refused: Vec<RefusedSetting>,
     /// Why keys, or the host's own name, cannot be used as flags and variables say.
     pub(super) refused: Vec<RefusedSetting>,
+}
+
+/// What the site serves as far as that is known before a store is read: by flags, variables, and the fields of the store's
+/// configuration that were in use last.
+pub(super) fn expected_site(base: &Spec, host: &HostIdentity, last: &StoreFields) -> Option<Arc<Site>> {
+    let settings = base.with_last(&Keyspace::new(&base.path_prefix).config_key(), last);
+    Config::new(&settings.spec, host).ok().map(|config| config.site)
 }
 
 impl Basis<'_> {

@@ -1,5 +1,6 @@
 //! The run of the agent: its start in steps, the supervision of its parts, and its end.
 
+use super::derive;
 use super::error::AgentError;
 use super::host::{self, host};
 use super::last_good::{LastGood, keep_last_good};
@@ -108,6 +109,10 @@ impl Start {
         let file = snapshot::file(spec);
         // What is written anew from the store takes the place of a snapshot that ended the agent.
         let read = file.as_deref().filter(|_| self.reduced.is_none());
+        // What the store has lost while this host was away is judged by it.
+        let last = self.notes.last_good.present().store;
+        let site = derive::expected_site(spec, &host(), &last);
+        site.iter().for_each(|site| self.publisher.set_site(site));
         let mut sources = Sources::start(spec, read, &self.publisher, &mut self.tasks)?;
         sources.first_read().await;
         if let Some(file) = file {
