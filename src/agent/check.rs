@@ -3,7 +3,7 @@
 use super::error::SourcesError;
 use super::source_settings::SourceSettings;
 use super::tasks::spawn_thread;
-use crate::config::Spec;
+use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
 use crate::source::etcd::Etcd;
 use crate::source::files::Files;
@@ -28,8 +28,9 @@ pub struct CheckedSources {
 pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources, SourcesError> {
     let settings = SourceSettings::new(spec)?;
     let publisher = Publisher::new();
+    publisher.set_site(&Config::without_host(spec).site);
     let (feed, events) = Feed::channel();
-    let mirror = settings.mirror(&spec.domain, &publisher);
+    let mirror = settings.mirror(&publisher);
     let heartbeat = Heartbeats::default().monitor("the mirror");
     let mirror =
         spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;

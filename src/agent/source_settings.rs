@@ -9,9 +9,8 @@ use crate::service::Keyspace;
 use crate::source::etcd::{EtcdError, EtcdSettings, TlsFiles};
 use crate::source::files::{FilesSettings, LinkPolicy};
 use crate::source::snapshot::StoreIdentity;
-use crate::source::{Mirror, Publisher, SourceId, TenantDepth};
+use crate::source::{Mirror, Publisher, SourceId};
 use crate::systemd;
-use hickory_proto::rr::Name;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,8 +51,8 @@ impl SourceSettings {
         Some(StoreIdentity { root: self.keyspace.root().to_owned(), endpoints })
     }
 
-    /// The mirror of the sources, which publishes through `publisher`; `domain` is that of the flags and variables.
-    pub(super) fn mirror(&self, domain: &Name, publisher: &Arc<Publisher>) -> Mirror {
+    /// The mirror of the sources, which publishes through `publisher`.
+    pub(super) fn mirror(&self, publisher: &Arc<Publisher>) -> Mirror {
         let mut sources = Vec::new();
         if self.etcd.is_some() {
             sources.push((SourceId::Etcd, self.etcd_required));
@@ -61,8 +60,7 @@ impl SourceSettings {
         if self.records.is_some() {
             sources.push((SourceId::Files, true));
         }
-        let tenants = TenantDepth::below_domain(domain.iter().count());
-        Mirror::new(self.keyspace.clone(), &sources, publisher).with_tenants(tenants)
+        Mirror::new(self.keyspace.clone(), &sources, publisher)
     }
 }
 

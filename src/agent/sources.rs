@@ -58,7 +58,7 @@ impl Sources {
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let settings = SourceSettings::new(spec)?;
-        let mirror = settings.mirror(&spec.domain, publisher);
+        let mirror = settings.mirror(publisher);
         Self::start_with(settings, mirror, snapshot, tasks)
     }
 
@@ -161,7 +161,7 @@ impl Sources {
             return Ok(None);
         }
         log::info!("the settings name other stores, which are read before they replace those in use");
-        let mirror = settings.mirror(&spec.domain, publisher);
+        let mirror = settings.mirror(publisher);
         let next = Self::start_with(settings, mirror, None, tasks)?;
         let before = self.handle.status().borrow().clone();
         let read = wait_until_replaceable(next.handle.status(), &before, RELOAD_READ_TIMEOUT).await;

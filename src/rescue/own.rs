@@ -12,7 +12,7 @@ use crate::service::Keyspace;
 use crate::source::etcd::{EtcdSettings, TlsFiles};
 use crate::source::files::{Files, FilesSettings, LinkPolicy};
 use crate::source::snapshot::{StoreIdentity, restore};
-use crate::source::{Event, Feed, Mirror, Publisher, SourceId, SourceState, TenantDepth};
+use crate::source::{Event, Feed, Mirror, Publisher, SourceId, SourceState};
 use crate::systemd;
 use crate::tree::Work;
 use crate::wire::{self, Reply, Request, Screened, Transport};
@@ -80,8 +80,7 @@ impl OwnNames {
             sources.insert(SourceId::Files, true);
         }
         let sources: Vec<_> = sources.into_iter().collect();
-        let tenants = TenantDepth::below_domain(spec.domain.iter().count());
-        let mirror = Mirror::new(keyspace.clone(), &sources, &publisher).with_tenants(tenants);
+        let mirror = Mirror::new(keyspace.clone(), &sources, &publisher);
         let (feed, events) = Feed::channel();
         let heartbeats = Heartbeats::default();
         let heartbeat = heartbeats.monitor("the mirror");

@@ -30,5 +30,4 @@ pub use publisher::{MirrorHandle, Publisher};
 pub use refusals::{Refusal, Refusals};
 pub use served_key::{ServedKey, Spelling};
 pub use state::{HeldNames, LossCause, Published, ServedFrom, SourceState, Status};
-pub use tenant::TenantDepth;
 pub use unserved::UnservedKeys;

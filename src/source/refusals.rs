@@ -86,6 +86,18 @@ impl Refusals {
         }
     }
 
+    /// Tells the tenants apart in another way.
+    pub(super) fn regroup(&self, tenant_of: impl Fn(&[u8]) -> &[u8]) {
+        let mut all = self.lock();
+        let before = std::mem::take(&mut *all);
+        for (((source, _), key), reason) in before.by_key {
+            let tenant = (source, tenant_of(&key).to_vec());
+            let count = all.counts.get(&tenant).copied().unwrap_or(0);
+            all.set_count(&tenant, count + 1);
+            all.by_key.insert((tenant, key), reason);
+        }
+    }
+
     /// Forgets the refusals of a source whose keys are not in its new listing.
     pub(super) fn retain(&self, source: SourceId, is_listed: impl Fn(&[u8]) -> bool) {
         let mut all = self.lock();

@@ -21,7 +21,7 @@ use super::id::SourceId;
 use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
 use super::state::{LossCause, Published, Status};
-use super::tenant::TenantDepth;
+use super::tenant::Tenants;
 use crate::answer::{Site, SiteFreshness, Zone};
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
@@ -73,7 +73,7 @@ pub struct Mirror {
     accepted: u64,
     /// What `freshness` was found out from.
     assessed: Assessed,
-    tenants: TenantDepth,
+    tenants: Tenants,
     refusal_log: RefusalLog,
     heartbeat: Option<Heartbeat>,
 }
@@ -99,18 +99,13 @@ impl Mirror {
             mass_losses: Default::default(),
             accepted: 0,
             assessed: Assessed::default(),
-            tenants: TenantDepth::default(),
+            tenants: Tenants::default(),
             refusal_log: RefusalLog::default(),
             heartbeat: None,
         };
         mirror.take_site();
         mirror.publish();
         mirror
-    }
-
-    /// The same mirror, which tells tenants apart at a depth.
-    pub fn with_tenants(self, tenants: TenantDepth) -> Self {
-        Self { tenants, ..self }
     }
 
     /// The handle by which other threads see this mirror's state, whether the publisher shows it or not.
@@ -193,6 +188,11 @@ impl Mirror {
             self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
             self.let_unwanted_go(site);
+            let tenants = Tenants::of_zones(site.zones.iter().map(Zone::apex));
+            if tenants != self.tenants {
+                self.writer.refusals().regroup(|key| tenants.tenant_of(self.keyspace.root(), key));
+                self.tenants = tenants;
+            }
         }
         self.site = site;
     }
