@@ -4,6 +4,7 @@ mod support;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType, rdata};
+use std::process::Command;
 use support::etcd::Etcd;
 use support::judge::{KeyRing, Unbound, delv, dnssec_query, dnsviz_of, ds};
 use support::upstream::{Upstream, add, reply_to};
@@ -338,4 +339,37 @@ fn addresses_have_the_names_of_their_services() {
     assert_eq!(denied.metadata.response_code, ResponseCode::NXDomain);
     std::fs::remove_file(agent.records().join("local/skydns/new")).expect("removed");
     eventually("its name is gone", || agent.short(&["-x", "10.0.0.2"]).is_empty());
+}
+
+#[test]
+fn each_zone_is_counted() {
+    let port = support::free_port();
+    let host = r#"{"host":"10.0.0.1"}"#;
+    let agent = Setup::new()
+        .args(&["-domain", "one.example,two.one.example,empty.example", "-no-rec"])
+        .variable("PROMETHEUS_PORT", &port.to_string())
+        .record("example/one/a", host)
+        .record("example/one/two/a", host)
+        .record("example/one/two/b", host)
+        .start();
+    for _ in 0..5 {
+        for name in
+            ["a.one.example.", "a.two.one.example.", "x.two.one.example.", "b.two.one.example.", "other."]
+        {
+            agent.ask(name, RecordType::A);
+        }
+    }
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let page = || support::run(Command::new("curl").args(["-s", &url]));
+    for (zone, replies, denials, names) in
+        [("one.example.", 5, 0, 1), ("two.one.example.", 15, 5, 2), ("empty.example.", 0, 0, 0)]
+    {
+        for (metric, value) in
+            [("replies_total", replies), ("nxdomain_total", denials), ("names", names), ("up", 1)]
+        {
+            let line = format!("skydns_skydns_zone_{metric}{{zone=\"{zone}\"}} {value}");
+            // A reply is counted after it is sent.
+            eventually(&line, || page().lines().any(|found| found == line));
+        }
+    }
 }

@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(all.len(), MAX_NAMED + 1);
         assert_eq!(all.last().map(String::as_str), Some("900 more settings; \"skydns check\" names all"));
         let names = MetricNames::default();
-        let page = crate::metrics::page(&counters, &names, &Status::default(), &ForwardReport::default(), 0);
+        let page =
+            crate::metrics::page(&counters, &names, &Status::default(), &ForwardReport::default(), (&[], 0));
         assert!(page.contains("settings_refused 1000\n"), "{page}");
     }
 }

@@ -94,7 +94,7 @@ impl Start {
         refused.set(RefusedBy::Log, no_syslog.into_iter().collect());
         let last_good = keep_last_good(last_good, file, status.clone());
         let last_good = Arc::new(last_good.map_err(AgentError::system("keeping settings"))?);
-        let notes = FollowerNotes { status, refused, last_good };
+        let notes = FollowerNotes { status, refused, last_good, counters: Arc::clone(&counters) };
         let (publisher, tasks) = (Publisher::new(), Tasks::default());
         let reporter = ReloadReporter::new();
         let reduced = guard::reduced();
@@ -166,7 +166,7 @@ impl Start {
         self.tasks.spawn("the refresher of replies", async move { refreshing.refresh().await });
         self.tasks.spawn("the prober of upstreams", async move { probing.probe_upstreams().await });
         let (new_settings, taken_settings) = mpsc::channel(1);
-        let FollowerNotes { status: notes, refused, last_good } = self.notes;
+        let FollowerNotes { status: notes, refused, last_good, .. } = self.notes;
         last_good.note(|last_good| last_good.note_given(&used, &origins));
         let (publisher, forwarding) = (Arc::clone(&self.publisher), Arc::clone(&forwarder));
         let (status, line_notes) = (publisher.status(), notes.clone());

@@ -17,6 +17,7 @@ use super::upstreams::Upstreams;
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
+use crate::metrics::Metrics;
 use crate::server::{BoundSockets, ClientPolicy};
 use crate::service::Keyspace;
 use crate::shown::quoted;
@@ -53,6 +54,7 @@ pub(super) struct FollowerNotes {
     pub(super) status: StatusNotes,
     pub(super) refused: RefusedSettings,
     pub(super) last_good: Arc<Keeper<LastGood>>,
+    pub(super) counters: Arc<Metrics>,
 }
 
 /// Keeps the shared configuration and the upstreams up to date.
@@ -282,7 +284,10 @@ impl SettingsFollower {
 
     /// Replaces the configuration in use; `true` if the configuration is another.
     fn take(&mut self, derived: Derived) -> bool {
-        let Derived { spec, config, signatures, applied, unknown, store_refused, refused } = derived;
+        let Derived { spec, mut config, signatures, applied, unknown, store_refused, refused } = derived;
+        for zone in Arc::make_mut(&mut config.site).zones.iter_mut() {
+            zone.statistics = self.notes.counters.zone_number(zone.domain());
+        }
         self.tell_refused(&store_refused, &refused);
         self.log_unknown(&unknown);
         (self.applied, self.signatures) = (applied, signatures);
@@ -408,7 +413,8 @@ mod tests {
             let (status, counters) = (StatusNotes::default(), Arc::default());
             let refused = RefusedSettings::new(status.clone(), counters);
             let last_good = keep_last_good(LastGood::default(), None, status.clone()).expect("a keeper");
-            let notes = FollowerNotes { status, refused, last_good: Arc::new(last_good) };
+            let notes =
+                FollowerNotes { status, refused, last_good: Arc::new(last_good), counters: Arc::default() };
             let settled = settle(&Layers::default(), &GivenTexts::new(), &HostIdentity::default());
             let settled = SettledSettings { spec: Spec { ttl: 5, ..Spec::default() }, ..settled };
             let follower = SettingsFollower::new(&settled, HostIdentity::default(), &publisher, notes);

@@ -2,8 +2,9 @@
 
 use super::status::StatusNotes;
 use super::tasks::Tasks;
+use crate::answer::{Freshness, Zone};
 use crate::forward::Forwarder;
-use crate::metrics::{self, MetricNames, Metrics, PagePlace, StatisticsSink};
+use crate::metrics::{self, MetricNames, Metrics, PagePlace, StatisticsSink, ZoneReport};
 use crate::source::Publisher;
 use std::io;
 use std::sync::Arc;
@@ -45,10 +46,23 @@ pub(super) fn start(
             (Arc::clone(counters), Arc::clone(forwarder), settings.names.clone());
         let page = move || {
             let status = status.borrow().clone();
-            metrics::page(&counters, &names, &status, &forwarder.report(), publisher.refusals().count())
+            let (zones, refused) = (zone_reports(&publisher), publisher.refusals().count());
+            metrics::page(&counters, &names, &status, &forwarder.report(), (&zones, refused))
         };
         tasks.spawn("the metrics page", serve_page(settings, page, notes));
     }
+}
+
+/// How each zone is now.
+fn zone_reports(publisher: &Publisher) -> Vec<ZoneReport> {
+    let (published, site) = (publisher.published().load_full(), publisher.site());
+    let report = |zone: &Zone| ZoneReport {
+        name: zone.domain().to_string(),
+        names: published.tree.names_of(Some(zone.apex())),
+        serial: published.tree.serial_of(zone.apex()),
+        is_current: published.freshness.of(zone) == Freshness::Current,
+    };
+    site.iter().flat_map(|site| site.zones.iter()).map(report).collect()
 }
 
 /// Serves the metrics page, for ever. While it cannot be served, the status line says so.

@@ -66,6 +66,8 @@ pub struct Zone {
     pub is_signed: bool,
     /// Whether the keys of a zone that has to be signed cannot be used: then nothing is answered for it.
     pub lacks_keys: bool,
+    /// The number under which replies of the zone are counted; 0 if they are not.
+    pub statistics: u16,
     /// Number of the zone among those of the site.
     pub(super) number: usize,
     /// The apexes of the zones that begin right below this one, in key order: this zone ends there.
@@ -101,6 +103,7 @@ impl Zone {
             min_ttl: 30,
             is_signed: false,
             lacks_keys: false,
+            statistics: 0,
             number: 0,
             cuts: Vec::new(),
         }

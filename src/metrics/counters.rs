@@ -1,8 +1,10 @@
 //! The counters, which all threads share, and the methods that add to them.
 
 use super::histogram::{Histogram, SIZE_BUCKETS, TIME_BUCKETS};
-use super::labels::{ANSWERERS, ERROR_CAUSES, SOCKET_WORKS, SocketWork};
+use super::labels::{ANSWERERS, ERROR_CAUSES, ErrorCause, SOCKET_WORKS, SocketWork};
 use super::reply_stats::ReplyStats;
+use super::zones::ZoneCounters;
+use hickory_proto::rr::Name;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub(super) answerers: [AnswererCounters; ANSWERERS.len()],
+    pub(super) zones: ZoneCounters,
     pub(super) cache_misses: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) rejected: AtomicU64,
@@ -52,6 +55,7 @@ impl Metrics {
         if let Some(cause) = stats.cause {
             counters.errors[cause as usize].fetch_add(1, Relaxed);
         }
+        self.zones.add(stats.zone, 1, u64::from(stats.cause == Some(ErrorCause::Nxdomain)));
         if stats.no_data {
             self.nodata.fetch_add(1, Relaxed);
         }
@@ -80,9 +84,19 @@ impl Metrics {
             let sizes = sums.sizes.iter().zip(&counters.sizes.buckets);
             sizes.chain(sums.causes.iter().zip(&counters.errors)).for_each(add_unless_zero);
         }
+        // Most replies that are sent together are of one zone.
+        for replies in replies.chunk_by(|one, other| one.zone == other.zone) {
+            let denials = replies.iter().filter(|reply| reply.cause == Some(ErrorCause::Nxdomain)).count();
+            self.zones.add(replies[0].zone, replies.len() as u64, denials as u64);
+        }
         [(&tally.no_data, &self.nodata), (&tally.dnssec_ok, &self.dnssec_ok)]
             .into_iter()
             .for_each(add_unless_zero);
+    }
+
+    /// The number under which the replies of a zone are counted, for the life of the program.
+    pub fn zone_number(&self, zone: &Name) -> u16 {
+        self.zones.number(zone)
     }
 
     /// The number of packets so far that were replied to, rejected, limited or dropped.

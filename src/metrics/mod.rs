@@ -12,11 +12,12 @@ mod page;
 mod push;
 mod reply_stats;
 mod text_format;
+mod zones;
 
 pub use counters::Metrics;
 pub use http::{PageListener, PagePlace, listen, place_problem, serve};
 pub use labels::{AnsweredBy, ErrorCause, SocketWork};
-pub use page::page;
+pub use page::{ZoneReport, page};
 pub use push::{StatisticsSink, push};
 pub use reply_stats::ReplyStats;
 pub use text_format::MetricNames;

@@ -8,17 +8,31 @@ use crate::forward::{ForwardReport, UpstreamCondition};
 use crate::source::{LossCause, SourceState, Status};
 use std::sync::atomic::Ordering::Relaxed;
 
+/// How a zone is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneReport {
+    /// The domain, with its final dot.
+    pub name: String,
+    /// Number of keys with a service.
+    pub names: usize,
+    /// Serial of the SOA.
+    pub serial: u32,
+    /// Whether its names are those that the sources have now.
+    pub is_current: bool,
+}
+
 /// Writes the whole page in Prometheus's text format; `refused` records are not served.
 pub fn page(
     metrics: &Metrics,
     names: &MetricNames,
     status: &Status,
     forward: &ForwardReport,
-    refused: usize,
+    (zones, refused): (&[ZoneReport], usize),
 ) -> String {
     let mut text = TextWriter::new(names);
     write_skydns(metrics, &mut text);
     write_own(metrics, &mut text);
+    write_zones(metrics, zones, &mut text);
     text.single("names", "gauge", "Names with a service.", status.names as u64);
     text.single("refused_records", "gauge", "Records that are not served.", refused as u64);
     let settings_refused = metrics.settings_refused.load(Relaxed);
@@ -91,6 +105,35 @@ fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
     text.single("snapshot_size_bytes", "gauge", help, metrics.snapshot_octets.load(Relaxed));
 }
 
+/// Writes what is known of each zone.
+fn write_zones(metrics: &Metrics, zones: &[ZoneReport], text: &mut TextWriter<'_>) {
+    let counted: Vec<_> = metrics.zones.all().into_iter().map(|zone| (zone.zone.to_string(), zone)).collect();
+    text.head("zone_replies_total", "counter", "Replies to questions of a zone.");
+    for (zone, counted) in &counted {
+        text.sample("zone_replies_total", &[("zone", zone)], counted.replies);
+    }
+    text.head("zone_nxdomain_total", "counter", "Replies that a name of a zone does not exist.");
+    for (zone, counted) in &counted {
+        text.sample("zone_nxdomain_total", &[("zone", zone)], counted.denials);
+    }
+    text.head("zone_names", "gauge", "Names with a service, by zone.");
+    for zone in zones {
+        text.sample("zone_names", &[("zone", &zone.name)], zone.names as u64);
+    }
+    text.head("zone_serial", "gauge", "Serial of a zone: when its data changed last, in Unix time.");
+    for zone in zones {
+        text.sample("zone_serial", &[("zone", &zone.name)], zone.serial);
+    }
+    text.head(
+        "zone_up",
+        "gauge",
+        "Whether all sources that a zone has names of can be reached and were read.",
+    );
+    for zone in zones {
+        text.sample("zone_up", &[("zone", &zone.name)], u64::from(zone.is_current));
+    }
+}
+
 /// Writes how the sources of the tree are doing.
 fn write_sources(status: &Status, text: &mut TextWriter<'_>) {
     text.head("source_up", "gauge", "Whether a source that is asked for can be reached and was read.");
@@ -153,13 +196,16 @@ mod tests {
     use super::*;
     use crate::forward::UpstreamReport;
     use crate::source::{HeldNames, SourceId};
+    use hickory_proto::rr::Name;
     use std::time::{Duration, SystemTime};
 
     #[test]
     fn names_and_labels_are_those_of_skydns() {
         let metrics = Metrics::default();
+        let zone = Name::from_ascii("a.example.").expect("a name");
         let stats = |octets, cause| ReplyStats {
             answered_by: AnsweredBy::Auth,
+            zone: metrics.zone_number(&zone),
             cause,
             no_data: false,
             dnssec_ok: false,
@@ -179,6 +225,7 @@ mod tests {
             upstream(3, UpstreamCondition::NotAsked),
         ];
         let forward = ForwardReport { upstreams, given_up: 7 };
+        let report = ZoneReport { name: zone.to_string(), names: 5, serial: 77, is_current: true };
         let held = HeldNames {
             zone: Some("a.example.".to_owned()),
             cause: LossCause::LeaseEnded,
@@ -187,7 +234,7 @@ mod tests {
             until: SystemTime::now(),
         };
         let status = Status { held: vec![held], mass_losses: [0, 2], ..Status::default() };
-        let page = page(&metrics, &MetricNames::default(), &status, &forward, 3);
+        let page = page(&metrics, &MetricNames::default(), &status, &forward, (&[report], 3));
         for line in [
             "skydns_skydns_exchanges_given_up_total 7",
             "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
@@ -202,6 +249,11 @@ mod tests {
             "skydns_skydns_dns_error_count_total{system=\"auth\",cause=\"nxdomain\"} 1",
             "skydns_skydns_dns_cachemiss_count_total{cache=\"response\"} 1",
             "skydns_skydns_refused_records 3",
+            "skydns_skydns_zone_replies_total{zone=\"a.example.\"} 2",
+            "skydns_skydns_zone_nxdomain_total{zone=\"a.example.\"} 1",
+            "skydns_skydns_zone_names{zone=\"a.example.\"} 5",
+            "skydns_skydns_zone_serial{zone=\"a.example.\"} 77",
+            "skydns_skydns_zone_up{zone=\"a.example.\"} 1",
             "skydns_skydns_held_names{zone=\"a.example.\",cause=\"lease_ended\"} 40",
             "skydns_skydns_mass_losses_total{cause=\"deleted\"} 0",
             "skydns_skydns_mass_losses_total{cause=\"lease_ended\"} 2",
@@ -217,7 +269,7 @@ mod tests {
         );
         let bare = MetricNames { namespace: String::new(), subsystem: "x".to_owned() };
         assert!(
-            super::page(&metrics, &bare, &Status::default(), &ForwardReport::default(), 0)
+            super::page(&metrics, &bare, &Status::default(), &ForwardReport::default(), (&[], 0))
                 .contains("\nx_names 0\n")
         );
     }
@@ -228,8 +280,13 @@ mod tests {
         let lines = |optional: &[SourceId]| {
             let optional = optional.iter().copied().collect();
             let status = Status { sources: sources.clone().into(), optional, ..Status::default() };
-            let page =
-                page(&Metrics::default(), &MetricNames::default(), &status, &ForwardReport::default(), 0);
+            let page = page(
+                &Metrics::default(),
+                &MetricNames::default(),
+                &status,
+                &ForwardReport::default(),
+                (&[], 0),
+            );
             let line =
                 |name: &str| page.contains(&format!("skydns_skydns_source_up{{source=\"{name}\"}} 0\n"));
             (line("etcd"), line("files"))
@@ -245,7 +302,7 @@ mod tests {
             &MetricNames::default(),
             &Status::default(),
             &ForwardReport::default(),
-            0,
+            (&[], 0),
         );
         for line in page.lines().filter(|line| line.starts_with("# TYPE")) {
             let words: Vec<_> = line.split(' ').collect();

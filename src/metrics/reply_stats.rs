@@ -7,6 +7,8 @@ use super::labels::{AnsweredBy, ErrorCause};
 pub struct ReplyStats {
     /// Where the answer came from.
     pub answered_by: AnsweredBy,
+    /// The [number](super::Metrics::zone_number) of the zone that the question is in; 0 if it is in none.
+    pub zone: u16,
     /// Why it counts as an error, if it does.
     pub cause: Option<ErrorCause>,
     /// Whether it is NODATA: NOERROR with an empty answer section.

@@ -275,7 +275,7 @@ mod tests {
                 &MetricNames::default(),
                 &Status::default(),
                 &crate::forward::ForwardReport::default(),
-                0,
+                (&[], 0),
             );
             let line =
                 page.lines().find(|line| line.starts_with("skydns_skydns_panics_total")).expect("a line");

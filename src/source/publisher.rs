@@ -74,6 +74,11 @@ impl Publisher {
         });
     }
 
+    /// What the site serves, as the mirrors were told.
+    pub fn site(&self) -> Option<Arc<Site>> {
+        self.site.borrow().clone()
+    }
+
     /// Tells the mirrors that the losses were meant after which names are served on (`-hold-mass-deletion`).
     pub fn accept_losses(&self) {
         self.accepts.send_modify(|accepts| *accepts += 1);

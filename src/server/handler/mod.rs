@@ -278,8 +278,11 @@ impl Handler {
     /// Writes a reply and counts it; also returns what is counted of it.
     fn encode(&self, query: &ClientQuery, answered_by: AnsweredBy, reply: &Reply) -> (Vec<u8>, ReplyStats) {
         let octets = wire::encode(&query.request, reply, query.transport);
+        let config = self.config.load();
+        let zone = config.site.zones.of(&query.request.query.name);
         let stats = ReplyStats {
             answered_by,
+            zone: zone.map_or(0, |zone| zone.statistics),
             cause: cause(&octets, reply),
             no_data: reply.rcode == ResponseCode::NoError && !reply.has_answers() && !reply.too_large,
             dnssec_ok: query.request.dnssec_ok(),

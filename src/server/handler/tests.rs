@@ -50,7 +50,7 @@ fn a_panic_is_one_querys_servfail() {
         &MetricNames::default(),
         &Status::default(),
         &crate::forward::ForwardReport::default(),
-        0,
+        (&[], 0),
     );
     assert!(page.contains("skydns_skydns_panics_total 1\n"));
 }
@@ -71,7 +71,7 @@ fn replies_are_counted_by_who_gave_them() {
         &MetricNames::default(),
         &Status::default(),
         &crate::forward::ForwardReport::default(),
-        0,
+        (&[], 0),
     );
     for line in [
         "skydns_skydns_dns_request_count_total{system=\"auth\"} 2",
@@ -115,7 +115,7 @@ fn an_answer_that_cannot_be_signed_does_not_go_out() {
         &MetricNames::default(),
         &Status::default(),
         &crate::forward::ForwardReport::default(),
-        0,
+        (&[], 0),
     );
     assert!(page.contains("skydns_skydns_unsigned_total 1\n"));
 }
@@ -135,7 +135,7 @@ fn our_own_probe_is_answered_and_not_counted() {
         &MetricNames::default(),
         &Status::default(),
         &crate::forward::ForwardReport::default(),
-        0,
+        (&[], 0),
     );
     assert!(page.contains("skydns_skydns_dns_request_count_total{system=\"auth\"} 0\n"), "{page}");
 }
