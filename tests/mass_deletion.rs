@@ -110,7 +110,7 @@ fn the_command_tells_what_is_wrong() {
     let dir = tempfile::tempdir().expect("a directory");
     let (code, told) = accept(dir.path(), &[]);
     assert!(code == Some(69) && told.contains("no agent runs here"), "{code:?} {told}");
-    for words in [&["x"][..], &["1"], &["7", "8"]] {
+    for words in [&["x"][..], &["0"], &["7", "8"]] {
         let (code, told) = accept(dir.path(), words);
         assert!(code == Some(64) && told.contains("skydns accept [PID]"), "{code:?} {told}");
     }

@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Minimum time between two reports of what is served on.
+const REPORT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +87,8 @@ impl ReloadReporter {
             if now != reported {
                 self.write(|report| (report.held, report.accepted) = now.clone());
                 reported = now;
+                // While many names go, each moment has another number of them.
+                sleep(REPORT_PAUSE).await;
             }
             if status.changed().await.is_err() {
                 return;

@@ -28,6 +28,7 @@ use crate::systemd::{self, Sockets};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -232,11 +233,16 @@ impl Agent {
                 () = accept.received() => self.reload.publisher.accept_losses(),
                 // The end of a reload notifies systemd of readiness, so none may begin before the agent is ready.
                 () = reload.received(), if self.phase.is_ready() => {
-                    // A stop must not wait for sources that do not answer.
-                    tokio::select! {
-                        biased;
-                        () = stop.received() => return Ok(()),
-                        () = self.reload.run(&mut self.tasks) => {}
+                    let publisher = Arc::clone(&self.reload.publisher);
+                    let mut reload = pin!(self.reload.run(&mut self.tasks));
+                    // Nothing else must wait for sources that do not answer.
+                    loop {
+                        tokio::select! {
+                            biased;
+                            () = stop.received() => return Ok(()),
+                            () = accept.received() => publisher.accept_losses(),
+                            () = &mut reload => break,
+                        }
                     }
                 }
             }

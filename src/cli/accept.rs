@@ -24,7 +24,7 @@ const REPORT: &str = "/run/skydns/reload";
 pub(super) fn run(words: &[String]) -> ExitCode {
     let asked = match words {
         [] => None,
-        [pid] => match pid.parse::<u32>().ok().filter(|pid| *pid > 1) {
+        [pid] => match pid.parse::<u32>().ok().filter(|pid| *pid > 0) {
             Some(pid) => Some(pid),
             None => return fail(USAGE, &command_usage("accept")),
         },
@@ -62,6 +62,9 @@ fn accept(asked: Option<u32>, file: &Path) -> Result<String, (u8, String)> {
     if before.held.is_empty() {
         return Ok("no names are served on that are gone\n".to_owned());
     }
+    if !is_agent(target) {
+        return Err((UNAVAILABLE, format!("process {target}, which {} names, is no agent", file.display())));
+    }
     kill(target, Signal::SIGUSR1).map_err(|error| (SYSTEM, format!("process {target}: {error}")))?;
     let begun = Instant::now();
     loop {
@@ -77,9 +80,15 @@ fn accept(asked: Option<u32>, file: &Path) -> Result<String, (u8, String)> {
     }
 }
 
-/// Tells an agent that writes no report, if it handles the signal: another program would end by it.
+/// Whether a process is an agent that handles the signal: another program may end by it.
+fn is_agent(target: Pid) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{target}/comm")).unwrap_or_default();
+    name.trim_end() == env!("CARGO_PKG_NAME") && handles(target, Signal::SIGUSR1)
+}
+
+/// Tells an agent that writes no report.
 fn accept_without_report(target: Pid) -> Result<String, (u8, String)> {
-    if handles(target, Signal::SIGUSR1) && kill(target, Signal::SIGUSR1).is_ok() {
+    if is_agent(target) && kill(target, Signal::SIGUSR1).is_ok() {
         return Ok(format!("process {target} was told to; its log says what it let go\n"));
     }
     Err((UNAVAILABLE, format!("process {target} is no agent that has started")))

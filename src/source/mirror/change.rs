@@ -9,15 +9,15 @@ use crate::tree::Entry;
 use std::time::Instant;
 
 impl Mirror {
-    /// Applies one change to the tree.
-    pub(super) fn apply(&mut self, id: SourceId, change: Change) {
+    /// Applies one change to the tree; those that come together have one time.
+    pub(super) fn apply(&mut self, id: SourceId, change: Change, now: Instant) {
         let Change { key: raw, news } = change;
         match news {
             News::Put(Put { served, service, lease, warning }) => {
                 self.note_warning(id, &raw, warning.as_deref());
                 let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
                 self.held.forget(&held);
-                self.take_back(id, &served.key);
+                self.take_back(&served.key);
                 let key = served.key.clone();
                 self.set(id, served, Some(Entry { service, lease }));
                 self.delete_after_put(&key);
@@ -25,16 +25,18 @@ impl Mirror {
             News::Gone(served) => {
                 self.forget_refusal(id, &raw);
                 if let Some(served) = served {
-                    self.delete(id, served, Instant::now());
+                    self.delete(id, served, now);
                 }
             }
-            News::Config(config) => self.set_config(id, config, Instant::now()),
-            News::Accepted(_) => self.accept(Instant::now(), "the store's key \"accept\""),
+            News::Config(config) => self.set_config(id, config, now),
+            // A watch brings the changes of the listed revision once more.
+            News::Accepted(revision) if revision.is_some() && revision <= self.listed_revision(id) => {}
+            News::Accepted(_) => self.accept(now, "the store's key \"accept\""),
             News::Refused { served, reason } => {
                 self.refuse(id, &raw, &reason, false);
                 // The value before was overwritten with one that cannot be served.
                 if let Some(served) = served
-                    && !self.hold_last(id, &served, Instant::now())
+                    && !self.hold_last(id, &served, now)
                 {
                     self.set(id, served, None);
                 }

@@ -59,6 +59,11 @@ impl HeldDeletions {
         self.keys.insert(held, (due, name));
     }
 
+    /// Whether a deletion is held.
+    pub(super) fn contains(&self, held: &HeldKey) -> bool {
+        !self.is_empty() && self.keys.contains_key(held)
+    }
+
     /// Gives a deletion up; `false` if it is not held.
     pub(super) fn forget(&mut self, held: &HeldKey) -> bool {
         let Some((due, name)) = self.keys.remove(held) else { return false };

@@ -30,8 +30,10 @@ impl Mirror {
     pub(super) fn delete_due(&mut self, now: Instant) {
         while let Some(HeldKey { id, key, spelling }) = self.held.take_due(now) {
             self.beat();
-            if !self.losses.is_held(id, &key) {
-                self.set(id, ServedKey { key, spelling }, None);
+            let served = ServedKey { key, spelling };
+            // Others may have gone since then.
+            if !self.hold_last(id, &served, now) {
+                self.set(id, served, None);
             }
         }
     }

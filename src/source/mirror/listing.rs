@@ -1,5 +1,6 @@
 //! A listing on its way in, and its difference from what the tree has of the source.
 
+use super::held::HeldKey;
 use super::spellings::Spellings;
 use super::{Mirror, serial_now};
 use crate::counted::counted;
@@ -61,7 +62,9 @@ impl Mirror {
             News::Put(Put { served: ServedKey { key, spelling }, service, lease, .. }) => {
                 let entry = Entry { service, lease };
                 if spelling == Spelling::AsName {
-                    if !self.tree.has(&key, id.layer(), &entry) {
+                    let held = HeldKey { id, key: key.clone(), spelling };
+                    // A deletion that waits may take place before the listing is complete.
+                    if !self.tree.has(&key, id.layer(), &entry) || self.held.contains(&held) {
                         listing.changed.push((key.clone(), entry));
                     }
                     listing.exact.insert(key);
@@ -82,7 +85,10 @@ impl Mirror {
     /// version of a name that stayed as it was. Returns the number of changes.
     pub(super) fn end_listing(&mut self, id: SourceId, revision: Option<i64>) -> usize {
         let Some(changes) = self.take_listing(id) else { return 0 };
-        self.source(id, |source| source.synced(revision));
+        self.source(id, |source| {
+            source.listed_revision = revision;
+            source.synced(revision);
+        });
         let (changed, names) = (counted(changes, "change"), counted(self.tree.names(), "name"));
         log::info!("{}: in sync, {changed}, {names} in all", id.name());
         changes
@@ -105,7 +111,7 @@ impl Mirror {
         let mut changes = self.remove_missing(id, &listing, now);
         for (key, entry) in std::mem::take(&mut listing.changed) {
             self.beat();
-            self.take_back(id, &key);
+            self.take_back(&key);
             if listing.spellings.contains(&key) {
                 listing.spellings.insert(key, Spelling::AsName, entry);
             } else {
@@ -115,7 +121,7 @@ impl Mirror {
         self.add_unchanged(layer, &mut listing);
         for (key, entries) in listing.spellings.all() {
             self.beat();
-            self.take_back(id, key);
+            self.take_back(key);
             changes += usize::from(self.set_listed(key, layer, entries));
         }
         self.set_config(id, listing.config, now);
@@ -163,17 +169,30 @@ impl Mirror {
     /// number of names that are gone.
     fn remove_missing(&mut self, id: SourceId, listing: &Listing, now: Instant) -> usize {
         let is_listed = |key: &Key| listing.exact.contains(key) || listing.spellings.contains(key);
+        // What was lost a moment ago, and is listed, has come back.
+        for key in self.losses.recent_of(id).into_iter().filter(|key| is_listed(key)) {
+            self.take_back(&key);
+        }
         let mut missing = self.keys_unless(id.layer(), is_listed);
         for key in &missing {
             self.beat();
             self.hold_loss(id, key, now);
         }
         missing.retain(|key| !self.losses.is_held(id, key));
+        // Of very many losses the first ones may not have been kept.
+        if self.losses.holds().next().is_some() {
+            missing.retain(|key| !self.hold_loss(id, key, now));
+        }
         for key in &missing {
             self.beat();
             self.set_listed(key, id.layer(), Vec::new());
         }
         missing.len()
+    }
+
+    /// The revision of the last listing.
+    pub(super) fn listed_revision(&self, id: SourceId) -> Option<i64> {
+        self.sources.get(&id)?.listed_revision
     }
 
     /// The revision of what the tree has of a source, if that is known.

@@ -58,6 +58,8 @@ struct Window {
     losses: VecDeque<(Instant, LostKey, usize)>,
     /// How many did not come back.
     lost: usize,
+    /// How many more there were than can be kept, and when the last of them was lost.
+    unkept: Option<(usize, Instant)>,
 }
 
 /// What is served on in one place.
@@ -84,11 +86,15 @@ impl Losses {
         if let Some(window) = self.windows.get_mut(place) {
             window.forget_old(&mut self.recent, now);
         }
-        if self.recent.contains_key(lost) || self.recent.len() >= MAX_RECENT {
+        if self.recent.contains_key(lost) {
+            return;
+        }
+        let window = self.windows.entry(place.clone()).or_default();
+        if self.recent.len() >= MAX_RECENT {
+            window.unkept = Some((window.unkept.map_or(0, |(unkept, _)| unkept) + 1, now));
             return;
         }
         self.recent.insert(lost.clone(), Recent { place: place.clone(), at: now, entries });
-        let window = self.windows.entry(place.clone()).or_default();
         window.losses.push_back((now, lost.clone(), names));
         window.lost += 1;
     }
@@ -96,7 +102,8 @@ impl Losses {
     /// Whether a place has lost more than a share of its names, in percent.
     pub(super) fn exceed(&self, place: &Place, percent: u8) -> bool {
         self.windows.get(place).is_some_and(|window| {
-            window.lost >= MIN_LOST && window.lost * 100 > usize::from(percent) * window.names_before()
+            let lost = window.lost + window.unkept.map_or(0, |(unkept, _)| unkept);
+            lost >= MIN_LOST && lost * 100 > usize::from(percent) * window.names_before()
         })
     }
 
@@ -111,7 +118,10 @@ impl Losses {
         let of = window.names_before();
         let mut lost = Vec::with_capacity(window.lost);
         for (_, key, _) in window.losses {
-            if let Some(Recent { entries, .. }) = self.recent.remove(&key) {
+            // It may have come back, and be lost again elsewhere.
+            if self.recent.get(&key).is_some_and(|recent| recent.place == *place)
+                && let Some(Recent { entries, .. }) = self.recent.remove(&key)
+            {
                 self.held.insert(key.clone(), place.clone());
                 lost.push((key, entries));
             }
@@ -158,15 +168,31 @@ impl Losses {
         (true, is_last.then_some(place))
     }
 
-    /// Ends what a place serves on; returns its keys.
-    pub(super) fn end(&mut self, place: &Place) -> Vec<LostKey> {
-        self.holds.remove(place);
-        let of_place = self.held.iter().filter(|(_, held)| *held == place);
-        let lost: Vec<_> = of_place.map(|(lost, _)| lost.clone()).collect();
-        for key in &lost {
-            self.held.remove(key);
+    /// Ends what some places serve on; returns these, each with its keys.
+    pub(super) fn end(&mut self, ends: impl Fn(&Place, &Hold) -> bool) -> HashMap<Place, Vec<LostKey>> {
+        let ended = self.holds.extract_if(|place, hold| ends(place, hold));
+        let mut ended: HashMap<_, _> = ended.map(|(place, _)| (place, Vec::new())).collect();
+        if !ended.is_empty() {
+            self.held.retain(|lost, place| {
+                let keys = ended.get_mut(place);
+                let stays = keys.is_none();
+                keys.into_iter().for_each(|keys| keys.push(lost.clone()));
+                stays
+            });
         }
-        lost
+        ended
+    }
+
+    /// How many names are served on in a part of the tree.
+    pub(super) fn held_in(&self, apex: Option<&Key>) -> usize {
+        let of_part = self.holds.iter().filter(|(place, _)| place.apex.as_ref() == apex);
+        of_part.map(|(_, hold)| hold.names).sum()
+    }
+
+    /// The keys of a source that were lost within the window.
+    pub(super) fn recent_of(&self, id: SourceId) -> Vec<Key> {
+        let of_source = self.recent.keys().filter(|(of, _)| *of == id);
+        of_source.map(|(_, key)| key.clone()).collect()
     }
 
     /// The places that serve something on.
@@ -185,14 +211,14 @@ impl Losses {
         for window in self.windows.values_mut() {
             window.forget_old(&mut self.recent, now);
         }
-        self.windows.retain(|_, window| !window.losses.is_empty());
+        self.windows.retain(|_, window| !window.losses.is_empty() || window.unkept.is_some());
     }
 
-    /// When something has to be forgotten, or is served on no more.
+    /// When all losses of a place have to be forgotten, or something is served on no more.
     pub(super) fn next(&self) -> Option<Instant> {
         let ends = self.holds.values().map(|hold| hold.until);
-        let windows = self.windows.values().filter_map(|window| window.losses.front());
-        ends.chain(windows.map(|(at, ..)| *at + WINDOW)).min()
+        let windows = self.windows.values().filter_map(Window::last);
+        ends.chain(windows.map(|last| last + WINDOW)).min()
     }
 }
 
@@ -207,10 +233,18 @@ impl Window {
             }
             self.losses.pop_front();
         }
+        self.unkept = self.unkept.filter(|(_, last)| *last + WINDOW > now);
     }
 
-    /// How many names there were before the first loss.
+    /// When something was lost last.
+    fn last(&self) -> Option<Instant> {
+        let kept = self.losses.back().map(|(at, ..)| *at);
+        kept.max(self.unkept.map(|(_, last)| last))
+    }
+
+    /// How many names there were before the first loss, or before the last one if there were more then.
     fn names_before(&self) -> usize {
-        self.losses.front().map_or(0, |(.., names)| *names)
+        let ends = self.losses.front().into_iter().chain(self.losses.back());
+        ends.map(|(.., names)| *names).max().unwrap_or(0)
     }
 }

@@ -36,7 +36,8 @@ impl Mirror {
         if self.accepts_until.is_some_and(|until| now < until) {
             return false;
         }
-        let names = self.tree.names_of(place.apex.as_ref());
+        let apex = place.apex.as_ref();
+        let names = self.tree.names_of(apex).saturating_sub(self.losses.held_in(apex));
         self.losses.note(&place, &lost, (entries, names), now);
         if !self.losses.exceed(&place, hold.percent) {
             return false;
@@ -47,11 +48,14 @@ impl Mirror {
         }
         self.mass_losses[place.cause as usize] += 1;
         self.tell_hold(&place, hold.percent);
-        true
+        self.losses.is_held(id, key) || self.hold_loss(id, key, now)
     }
 
     /// The same for one spelling of a key: with the last one the name is gone.
     pub(super) fn hold_last(&mut self, id: SourceId, served: &ServedKey, now: Instant) -> bool {
+        if self.losses.is_held(id, &served.key) {
+            return true;
+        }
         let Some(source) = self.sources.get(&id) else { return false };
         !source.spellings.has_others(&served.key, &served.spelling) && self.hold_loss(id, &served.key, now)
     }
@@ -86,26 +90,25 @@ impl Mirror {
         }
     }
 
-    /// Makes room for a key that the source has again.
-    pub(super) fn take_back(&mut self, id: SourceId, key: &Key) {
-        let (was_held, ended) = self.losses.came_back(id, key);
-        if was_held {
-            self.tree.remove(key, id.layer());
-        }
-        if let Some(place) = ended {
-            log::info!("{}: all names are back that were served on", place_name(&place));
+    /// Makes room for a key that a source has again: what any source has lost on the key is replaced.
+    pub(super) fn take_back(&mut self, key: &Key) {
+        for id in SourceId::ALL {
+            let (was_held, ended) = self.losses.came_back(id, key);
+            if was_held {
+                self.tree.remove(key, id.layer());
+            }
+            if let Some(place) = ended {
+                log::info!("{}: all names are back that were served on", place_name(&place));
+            }
         }
     }
 
     /// Lets everything go that is served on: the losses were meant, and so are those that follow at once.
     pub(super) fn accept(&mut self, now: Instant, by: &str) {
-        let places: Vec<_> = self.losses.holds().map(|(place, _)| place.clone()).collect();
-        if places.is_empty() {
+        if self.losses.holds().next().is_none() {
             log::info!("{by}: no names are served on that are gone");
         }
-        for place in places {
-            self.let_go(&place, by);
-        }
+        self.let_go(|_, _| true, by);
         self.losses.forget_recent();
         self.accepts_until = Some(now + WINDOW);
     }
@@ -120,33 +123,26 @@ impl Mirror {
             };
             zone.is_some_and(|zone| !zone.hold_mass_deletion.time.is_zero())
         };
-        let unwanted: Vec<_> =
-            self.losses.holds().map(|(place, _)| place).filter(|place| !wants(place)).cloned().collect();
-        for place in unwanted {
-            self.let_go(&place, "the settings have changed");
-        }
+        self.let_go(|place, _| !wants(place), "the settings have changed");
     }
 
     /// Lets go what is due at a time.
     pub(super) fn let_due_go(&mut self, now: Instant) {
         self.losses.forget_old(now);
-        let due = |(_, hold): &(&Place, &Hold)| hold.until <= now;
-        let due: Vec<_> = self.losses.holds().filter(due).map(|(place, _)| place.clone()).collect();
-        for place in due {
-            self.let_go(&place, "the time of -hold-mass-deletion is over");
-        }
+        self.let_go(|_, hold| hold.until <= now, "the time of -hold-mass-deletion is over");
         self.remove_due_configs(now);
     }
 
-    /// Removes what is served on in one place.
-    fn let_go(&mut self, place: &Place, why: &str) {
-        let lost = self.losses.end(place);
-        for (id, key) in &lost {
-            self.beat();
-            self.tree.remove(key, id.layer());
-            self.tree.set_serial_of(key, serial_now());
+    /// Removes what is served on in some places.
+    fn let_go(&mut self, goes: impl Fn(&Place, &Hold) -> bool, why: &str) {
+        for (place, lost) in self.losses.end(goes) {
+            for (id, key) in &lost {
+                self.beat();
+                self.tree.remove(key, id.layer());
+                self.tree.set_serial_of(key, serial_now());
+            }
+            log::warn!("{}: {why}: {} served no more", place_name(&place), are(lost.len()));
         }
-        log::warn!("{}: {why}: {} served no more", place_name(place), are(lost.len()));
     }
 
     fn tell_hold(&self, place: &Place, percent: u8) {

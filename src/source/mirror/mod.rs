@@ -218,7 +218,8 @@ impl Mirror {
             Event::StaleListEnd { revision, reason } => self.end_stale_listing(id, revision, reason),
             Event::Changed(changes, revision) => {
                 let count = changes.len();
-                changes.into_iter().for_each(|change| self.apply(id, change));
+                let now = Instant::now();
+                changes.into_iter().for_each(|change| self.apply(id, change, now));
                 self.source(id, |source| source.changed(revision));
                 count
             }

@@ -31,6 +31,8 @@ pub(super) struct MirroredSource {
     pub(super) restored: Vec<RestoredService>,
     /// The revision of the snapshot that is served, or was served last.
     pub(super) restored_revision: Option<i64>,
+    /// The revision of the last listing.
+    pub(super) listed_revision: Option<i64>,
     /// The entries of keys that the store spells otherwise than the tree.
     pub(super) spellings: Spellings,
 }

@@ -57,8 +57,12 @@ fn let_due_go(mirror: &mut Mirror, after: Duration) {
 
 /// How many entries of the tree are served on.
 fn marked(mirror: &Mirror) -> usize {
+    marked_of(mirror, SourceId::Etcd)
+}
+
+fn marked_of(mirror: &Mirror, id: SourceId) -> usize {
     let mut marked = 0;
-    mirror.handle().published().tree.entries(SourceId::Etcd.layer(), |_, entries| {
+    mirror.handle().published().tree.entries(id.layer(), |_, entries| {
         marked += entries.iter().filter(|present| present.entry.is_held()).count();
         std::ops::ControlFlow::Continue(())
     });
@@ -289,6 +293,93 @@ fn the_configuration_goes_after_the_names_that_it_holds() {
     );
     let_due_go(&mut mirror, losses::WINDOW + Duration::from_secs(1));
     assert!(config(&mirror));
+}
+
+#[test]
+fn what_a_listing_has_is_not_lost() {
+    let mut mirror = mirror();
+    change(&mut mirror, deletes(0..25));
+    // They are back by the time of the listing, and others are gone.
+    let other = || put("/skydns/test/other/a", r#"{"host":"10.0.1.1"}"#);
+    listing(&mut mirror, SourceId::Etcd, puts(0..90).into_iter().chain([other()]).collect());
+    assert_eq!((names(&mirror), held(&mirror).len()), (91, 0));
+    wait(&mut mirror);
+    // A deletion that waits takes place while a listing comes in that has the key.
+    change(&mut mirror, deletes(0..1));
+    mirror.apply_event(SourceId::Etcd, Event::ListBegin);
+    mirror.apply_event(SourceId::Etcd, Event::Listed(puts(0..90).into_iter().chain([other()]).collect()));
+    wait(&mut mirror);
+    mirror.apply_event(SourceId::Etcd, Event::ListEnd(None));
+    mirror.publish();
+    assert_eq!((names(&mirror), held(&mirror).len()), (91, 0));
+}
+
+#[test]
+fn what_another_source_puts_is_served() {
+    let mut mirror = mirror();
+    listing(
+        &mut mirror,
+        SourceId::Files,
+        (0..50).map(|n| put(&format!("/skydns/test/sub/f{n}"), "{}")).collect(),
+    );
+    listing(&mut mirror, SourceId::Files, vec![]);
+    assert_eq!(marked_of(&mirror, SourceId::Files), 50);
+    change(&mut mirror, vec![put("/skydns/test/sub/f1", r#"{"host":"10.0.9.9"}"#)]);
+    assert_eq!(hosts(&mirror, "f1.sub.test."), ["V4(10.0.9.9)"]);
+    assert_eq!(marked_of(&mirror, SourceId::Files), 49);
+}
+
+#[test]
+fn a_key_that_says_so_once_more_accepts_nothing() {
+    let mut mirror = mirror();
+    let accepted = |revision| {
+        let mut accept = put("/skydns/accept", "");
+        accept.news = News::Accepted(Some(revision));
+        accept
+    };
+    mirror.source(SourceId::Etcd, |source| source.synced(Some(500)));
+    mirror.apply_event(SourceId::Etcd, Event::ListBegin);
+    mirror.apply_event(SourceId::Etcd, Event::Listed(vec![accepted(8)]));
+    mirror.apply_event(SourceId::Etcd, Event::ListEnd(Some(8)));
+    change(&mut mirror, vec![accepted(8)]);
+    assert_eq!(names(&mirror), 100, "the watch begins with the listed revision");
+    change(&mut mirror, vec![accepted(9)]);
+    assert_eq!(names(&mirror), 0);
+}
+
+#[test]
+fn the_share_is_that_of_the_names_that_there_are() {
+    let mut mirror = mirror_of(20);
+    change(&mut mirror, deletes(0..1));
+    change(&mut mirror, puts(0..100));
+    change(&mut mirror, deletes(0..30));
+    wait(&mut mirror);
+    assert_eq!((names(&mirror), held(&mirror).len()), (71, 0), "30 of 100");
+    let_due_go(&mut mirror, losses::WINDOW + Duration::from_millis(1));
+    // Names that are served on are none that could be lost.
+    let lease = Arc::new(Lease::new(7));
+    lease.set_end(steady_time());
+    let mut leased = puts(30..80);
+    for change in &mut leased {
+        let News::Put(put) = &mut change.news else { panic!("{change:?}") };
+        put.lease = Some(Arc::clone(&lease));
+    }
+    change(&mut mirror, leased);
+    change(&mut mirror, deletes(30..80));
+    change(&mut mirror, puts(0..20));
+    change(&mut mirror, deletes(0..20));
+    let causes: Vec<_> = held(&mirror).into_iter().map(|(_, cause, names, of)| (cause, names, of)).collect();
+    assert_eq!(causes, [(LossCause::Deleted, 20, 40), (LossCause::LeaseEnded, 50, 70)]);
+}
+
+#[test]
+fn spellings_that_go_together_are_one_name() {
+    let mut mirror = mirror();
+    let upper = |n: usize| key(n).to_uppercase().replace("/SKYDNS", "/skydns");
+    change(&mut mirror, (0..40).map(|n| put(&upper(n), r#"{"host":"2001:db8::1"}"#)).collect());
+    change(&mut mirror, (0..40).flat_map(|n| [delete(&upper(n)), delete(&key(n))]).collect());
+    wait(&mut mirror);
+    assert!(names(&mirror) >= 71 && marked(&mirror) > 0, "{} {}", names(&mirror), marked(&mirror));
 }
 
 fn name(text: &str) -> Name {
