@@ -6,9 +6,10 @@ mod support;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::etcd::Etcd;
-use support::{Agent, Setup, ask, eventually, query};
+use support::{Agent, Setup, ask, eventually, query, run};
 
 const DATA: &str = include_str!("vectors/writers.json");
 
@@ -121,6 +122,70 @@ fn in_the_mode_of_skydns_a_name_answers_with_all_below_it() {
         assert_eq!(agent.short(&[&format!("{asked}.site.example"), rtype]), expected, "{asked} {rtype}");
     }
     assert!(agent.short(&["+tcp", "site.example", "TXT"]).len() > 10, "the texts of all names");
+}
+
+/// In a network of its own, where the agent has port 53 and the host's resolv.conf names it, a C library reads lines of type,
+/// name and address (tests/matrix/clients/libc.c).
+const WITH_LIBRARY: &str = r#"
+ip link set lo up
+echo nameserver 127.0.0.1 >resolv.conf && mount --bind resolv.conf /etc/resolv.conf
+: >none
+$SKYDNS -addr 127.0.0.1:53 -resolv-conf none -records records -domain site.example,2.0.192.in-addr.arpa $MODE 2>log &
+agent=$!
+for _ in $(seq 600); do grep -q ready: log && break; sleep 0.1; done
+./client getaddrinfo <questions
+kill $agent
+"#;
+
+#[test]
+fn c_libraries_find_what_was_meant() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (key, value) in pairs() {
+        let file = dir.path().join("records").join(key.trim_start_matches("/skydns/"));
+        std::fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
+        std::fs::write(file, value).expect("a file");
+    }
+    // Each with the answer in exact mode, and in SkyDNS's.
+    let questions = [
+        ("A www.site.example -", "192.0.2.10|192.0.2.11", "192.0.2.10|192.0.2.11"),
+        (
+            "ADDR www.site.example -",
+            "192.0.2.10|192.0.2.11|2001:db8::10",
+            "192.0.2.10|192.0.2.11|2001:db8::10",
+        ),
+        ("A parent.site.example -", "192.0.2.20", "192.0.2.20|192.0.2.21"),
+        ("A child.parent.site.example -", "192.0.2.21", "192.0.2.21"),
+        ("ADDR kid.px.site.example -", "192.0.2.31", "192.0.2.31"),
+        ("ADDR apps.site.example -", "nothing", "192.0.2.40"),
+        ("ADDR x.apps.site.example -", "192.0.2.40", "nothing"),
+        ("A grp.site.example -", "nothing", "192.0.2.71|192.0.2.72"),
+        ("ADDR db.default.svc.site.example -", "10.244.1.5|10.244.2.7", "10.244.1.5|10.244.2.7"),
+        ("A nope.site.example -", "nothing", "nothing"),
+        ("PTR - 192.0.2.10", "www.site.example", "www.site.example"),
+    ];
+    let lines: String = questions.iter().map(|(question, ..)| format!("{question}\n")).collect();
+    std::fs::write(dir.path().join("questions"), lines).expect("a file");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/matrix/clients/libc.c");
+    for (library, compiler) in [("glibc", &["cc"][..]), ("musl", &["musl-gcc", "-static"])] {
+        let mut compile = Command::new(compiler[0]);
+        run(compile.args(&compiler[1..]).arg("-o").arg(dir.path().join("client")).arg(source));
+        for (mode, is_exact) in [("-exact all", true), ("", false)] {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-ec", WITH_LIBRARY])
+                .current_dir(dir.path());
+            let told = run(command.env("SKYDNS", env!("CARGO_BIN_EXE_skydns")).env("MODE", mode));
+            let told: Vec<_> = told.lines().collect();
+            assert_eq!(told.len(), questions.len(), "{library} {mode}: {told:?}");
+            for ((question, exact, subtree), told) in questions.iter().zip(told) {
+                let (_, outcome) = told.split_once(' ').expect("a time and an outcome");
+                let mut found: Vec<_> = outcome.trim_start_matches("data ").split('|').collect();
+                found.sort_unstable();
+                let expected = if is_exact { exact } else { subtree };
+                assert_eq!(found.join("|"), *expected, "{library} {mode}: {question}");
+            }
+        }
+    }
 }
 
 /// Asks for a name all the time; gives the number of answers, and of those without data.
