@@ -127,6 +127,26 @@ fn the_rescue_never_answers_unsigned_for_a_signed_zone() {
 }
 
 #[test]
+fn the_rescue_serves_all_domains_each_in_its_way() {
+    let upstream = Upstream::addresses([192, 0, 2, 99], 60);
+    let zones = r#"{"corp.example": {"mode": "exact", "ttl": 77}, "example": {"fallthrough": true}}"#;
+    let domains = "skydns.local,corp.example,example,10.0.0.0/8";
+    let args = ["-domain", domains, "-zones", zones, "-auto-ptr", "all"];
+    let rescue = Rescue::start(&[upstream.address], &args, &[]);
+    eventually("the records are read", || rescue.addresses("a.skydns.local.") == ["10.0.0.1"]);
+    let corp = ask(rescue.address, &query("a.corp.example.", RecordType::A));
+    assert_eq!((corp.answers[0].data.to_string(), corp.answers[0].ttl), ("10.0.0.2".to_owned(), 77));
+    let parent = ask(rescue.address, &query("corp.example.", RecordType::A));
+    assert!(parent.answers.is_empty(), "in exact mode the apex has no addresses of names below it");
+    assert_eq!(rescue.addresses("skydns.local."), ["10.0.0.1"], "in SkyDNS's it has");
+    assert_eq!(rescue.rcode("b.corp.example."), ResponseCode::NXDomain);
+    assert_eq!(rescue.addresses("other.example."), ["192.0.2.99"], "what the domain has not is passed on");
+    let pointer = ask(rescue.address, &query("2.0.0.10.in-addr.arpa.", RecordType::PTR));
+    assert_eq!(pointer.answers[0].data.to_string(), "a.corp.example.");
+    assert_eq!(rescue.rcode("3.0.0.10.in-addr.arpa."), ResponseCode::NXDomain);
+}
+
+#[test]
 fn the_rescue_has_the_settings_that_only_the_agent_was_told() {
     let upstream = Upstream::addresses([192, 0, 2, 99], 60);
     for is_flag in [true, false] {
