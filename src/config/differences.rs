@@ -4,7 +4,7 @@ use super::NsPolicy;
 use super::allow::Allow;
 use super::spec::{LogTarget, Spec};
 use super::zones::{ZoneList, ZoneSpec};
-use crate::answer::{Flatten, MassHold};
+use crate::answer::{Flatten, MassHold, Mode};
 use crate::dnssec::DenialKind;
 use hickory_proto::rr::Name;
 use log::LevelFilter;
@@ -40,7 +40,7 @@ macro_rules! told_in_lower_case {
     })* };
 }
 
-told_in_lower_case!(NsPolicy, Flatten, DenialKind, LogTarget, LevelFilter);
+told_in_lower_case!(Mode, NsPolicy, Flatten, DenialKind, LogTarget, LevelFilter);
 
 impl Told for MassHold {
     fn told(&self) -> String {
@@ -65,8 +65,38 @@ impl Told for ZoneList {
 
 impl Told for BTreeMap<Name, ZoneSpec> {
     fn told(&self) -> String {
-        let zones: Vec<_> = self.keys().map(Told::told).collect();
-        if zones.is_empty() { "none".to_owned() } else { format!("for {}", zones.join(",")) }
+        let zones: Vec<_> = self.iter().map(|(zone, own)| format!("{zone} ({})", own.told())).collect();
+        if zones.is_empty() { "none".to_owned() } else { zones.join(", ") }
+    }
+}
+
+impl Told for ZoneSpec {
+    /// What the zone sets itself.
+    fn told(&self) -> String {
+        let Self {
+            mode,
+            fallthrough,
+            auto_ptr,
+            ttl,
+            min_ttl,
+            hostmaster,
+            local,
+            hold_deletions,
+            hold_mass_deletion,
+        } = self;
+        let told = |name: &str, value: Option<String>| value.map(|value| format!("{name} {value}"));
+        let fields = [
+            told("mode", mode.as_ref().map(Told::told)),
+            told("fallthrough", fallthrough.as_ref().map(Told::told)),
+            told("auto_ptr", auto_ptr.as_ref().map(Told::told)),
+            told("ttl", ttl.as_ref().map(Told::told)),
+            told("min_ttl", min_ttl.as_ref().map(Told::told)),
+            told("hostmaster", hostmaster.as_ref().map(Told::told)),
+            told("local", local.as_ref().map(Told::told)),
+            told("hold_deletions", hold_deletions.as_ref().map(Told::told)),
+            told("hold_mass_deletion", hold_mass_deletion.as_ref().map(Told::told)),
+        ];
+        fields.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -140,6 +170,15 @@ mod tests {
             ["nameservers none → 192.0.2.1:53", "rtimeout 2s → 500ms", "ttl 3600 → 60", "password"]
         );
         assert_eq!(before.differences(&before), [""; 0]);
+    }
+
+    #[test]
+    fn zones_are_told_with_what_they_set() {
+        let zone = |spec: ZoneSpec| BTreeMap::from([(Name::from_ascii("a.example.").expect("a name"), spec)]);
+        let before = Spec { zones: zone(ZoneSpec::default()), ..Spec::default() };
+        let own = ZoneSpec { mode: Some(Mode::Exact), ttl: Some(60), ..ZoneSpec::default() };
+        let after = Spec { zones: zone(own), ..Spec::default() };
+        assert_eq!(before.differences(&after), ["zones a.example. () → a.example. (mode exact, ttl 60)"]);
     }
 
     #[test]
