@@ -2,6 +2,7 @@
 
 use crate::lock::lock;
 use hickory_proto::rr::Name;
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,8 +12,8 @@ const MAX_COUNTED: usize = 10_000;
 /// The counters of all zones that were served since the start. A zone that comes again has its counters again.
 #[derive(Debug)]
 pub(super) struct ZoneCounters {
-    /// The zone of each number; 0 counts questions of no zone.
-    zones: Mutex<Vec<Name>>,
+    /// The number of each zone; 0 counts questions of no zone.
+    zones: Mutex<HashMap<Name, u16>>,
     counters: Box<[ZoneCounter]>,
 }
 
@@ -42,15 +43,15 @@ impl ZoneCounters {
     /// The number of a zone; 0 if there are too many.
     pub(super) fn number(&self, zone: &Name) -> u16 {
         let mut zones = lock(&self.zones);
-        let known = zones.iter().position(|known| known == zone);
-        let number = known.unwrap_or(zones.len());
-        if number >= MAX_COUNTED {
+        if let Some(number) = zones.get(zone) {
+            return *number;
+        }
+        if zones.len() >= MAX_COUNTED {
             return 0;
         }
-        if known.is_none() {
-            zones.push(zone.clone());
-        }
-        u16::try_from(number + 1).unwrap_or_default()
+        let number = u16::try_from(zones.len() + 1).unwrap_or_default();
+        zones.insert(zone.clone(), number);
+        number
     }
 
     /// Counts replies of one zone.
@@ -64,13 +65,15 @@ impl ZoneCounters {
 
     /// What was counted, in the order in which the zones came.
     pub(super) fn all(&self) -> Vec<ZoneReplies> {
-        let zones = lock(&self.zones).clone();
-        let of_zone = |(zone, counter): (Name, &ZoneCounter)| ZoneReplies {
-            zone,
-            replies: counter.replies.load(Relaxed),
-            denials: counter.denials.load(Relaxed),
+        let mut zones: Vec<_> =
+            lock(&self.zones).iter().map(|(zone, number)| (*number, zone.clone())).collect();
+        zones.sort_unstable();
+        let of_zone = |(number, zone): (u16, Name)| {
+            let counter = &self.counters[usize::from(number)];
+            let (replies, denials) = (counter.replies.load(Relaxed), counter.denials.load(Relaxed));
+            ZoneReplies { zone, replies, denials }
         };
-        zones.into_iter().zip(&self.counters[1..]).map(of_zone).collect()
+        zones.into_iter().map(of_zone).collect()
     }
 }
 
