@@ -84,7 +84,7 @@ impl Losses {
         now: Instant,
     ) {
         if let Some(window) = self.windows.get_mut(place) {
-            window.forget_old(&mut self.recent, now);
+            window.forget_old(place, &mut self.recent, now);
         }
         if self.recent.contains_key(lost) {
             return;
@@ -208,8 +208,8 @@ impl Losses {
 
     /// Forgets what was lost before the window.
     pub(super) fn forget_old(&mut self, now: Instant) {
-        for window in self.windows.values_mut() {
-            window.forget_old(&mut self.recent, now);
+        for (place, window) in &mut self.windows {
+            window.forget_old(place, &mut self.recent, now);
         }
         self.windows.retain(|_, window| !window.losses.is_empty() || window.unkept.is_some());
     }
@@ -224,10 +224,10 @@ impl Losses {
 
 impl Window {
     /// Forgets what was lost before the window, and did not come back.
-    fn forget_old(&mut self, recent: &mut HashMap<LostKey, Recent>, now: Instant) {
+    fn forget_old(&mut self, place: &Place, recent: &mut HashMap<LostKey, Recent>, now: Instant) {
         while let Some((at, key, _)) = self.losses.front().filter(|(at, ..)| *at + WINDOW <= now) {
-            // It may have come back, and be lost again since then.
-            if recent.get(key).is_some_and(|recent| recent.at == *at) {
+            // It may have come back, and be lost again since then, or at the same time elsewhere.
+            if recent.get(key).is_some_and(|recent| recent.at == *at && recent.place == *place) {
                 recent.remove(key);
                 self.lost -= 1;
             }
