@@ -17,9 +17,10 @@ impl Mirror {
                 self.note_warning(id, &raw, warning.as_deref());
                 let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
                 self.held.forget(&held);
-                self.take_back(&served.key);
-                let key = served.key.clone();
-                self.set(id, served, Some(Entry { service, lease }));
+                let (key, entry) = (served.key.clone(), Entry { service, lease });
+                self.note_new(id, &key, &entry, now);
+                self.take_back(&key);
+                self.set(id, served, Some(entry));
                 self.delete_after_put(&key);
             }
             News::Gone(served) => {

@@ -73,7 +73,7 @@ impl Mirror {
 }
 
 /// The name that an entry on a key belongs to: `targetstrip` never leads above the zone.
-fn owner_of(key: &Key, entry: &Entry, zone: Option<&Zone>) -> Key {
+pub(super) fn owner_of(key: &Key, entry: &Entry, zone: Option<&Zone>) -> Key {
     let labels: Vec<_> = key.labels().collect();
     let least = zone.map_or(1, |zone| zone.extent().apex_labels);
     let left = labels.len().checked_sub(entry.service.target_strip.into()).filter(|left| *left >= least);

@@ -174,10 +174,17 @@ impl Mirror {
             self.take_back(&key);
         }
         let mut missing = self.keys_unless(id.layer(), is_listed);
+        if missing.is_empty() && self.losses.are_none() {
+            return 0;
+        }
+        for (key, entry) in &listing.changed {
+            self.note_new(id, key, entry, now);
+        }
         for key in &missing {
             self.beat();
             self.hold_loss(id, key, now);
         }
+        self.losses.new_keys().forget_new();
         missing.retain(|key| !self.losses.is_held(id, key));
         // Of very many losses the first ones may not have been kept.
         if self.losses.holds().next().is_some() {

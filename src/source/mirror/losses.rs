@@ -3,6 +3,7 @@
 //! A part of the tree is a zone, or what is outside of all zones. Deletions and leases that end are counted apart: a site
 //! whose services come and go with their leases loses names all day.
 
+use super::replaced::Replacements;
 use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::state::LossCause;
@@ -42,6 +43,7 @@ pub(super) struct Losses {
     /// What is served on.
     held: HashMap<LostKey, Place>,
     holds: HashMap<Place, Hold>,
+    replacements: Replacements,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,22 @@ struct Recent {
     place: Place,
     at: Instant,
     entries: LostEntries,
+    /// Whether another key took its place, so that it does not count.
+    is_replaced: bool,
+}
+
+/// A key that a part of the tree is about to lose.
+#[derive(Debug)]
+pub(super) struct Loss<'a> {
+    pub(super) place: &'a Place,
+    pub(super) lost: &'a LostKey,
+    /// The name that the key shares with others.
+    pub(super) name: Option<Key>,
+    /// Whether another key took its place before.
+    pub(super) is_replaced: bool,
+    pub(super) entries: LostEntries,
+    /// How many names the part of the tree has.
+    pub(super) names: usize,
 }
 
 /// The losses of one place within the window.
@@ -65,6 +83,8 @@ struct Window {
 /// What is served on in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
+    /// When too much was lost last.
+    begun: Instant,
     pub(super) until: Instant,
     /// The same as a date.
     pub(super) until_date: SystemTime,
@@ -74,18 +94,36 @@ pub(super) struct Hold {
     pub(super) of: usize,
 }
 
+/// Whether a loss is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    No,
+    /// As a part of those that were too many.
+    AtOnce,
+    /// As one that followed: of these there may be too many again.
+    Later,
+}
+
+/// A key that is lost no more.
+#[derive(Debug, Default)]
+pub(super) struct TakenBack {
+    /// Whether it was served on.
+    pub(super) was_held: bool,
+    /// Where it was the last one that was.
+    pub(super) ended: Option<Place>,
+}
+
+impl Hold {
+    fn begin(now: Instant, time: Duration) -> Self {
+        Self { begun: now, until: now + time, until_date: SystemTime::now() + time, names: 0, of: 0 }
+    }
+}
+
 impl Losses {
-    /// Notes that a part of the tree, which has a number of names, is about to lose one.
-    pub(super) fn note(
-        &mut self,
-        place: &Place,
-        lost: &LostKey,
-        (entries, names): (LostEntries, usize),
-        now: Instant,
-    ) {
-        if let Some(window) = self.windows.get_mut(place) {
-            window.forget_old(place, &mut self.recent, now);
-        }
+    /// Notes a loss.
+    pub(super) fn note(&mut self, loss: Loss<'_>, now: Instant) {
+        let Loss { place, lost, name, is_replaced, entries, names } = loss;
+        self.forget_old_of(place, now);
         if self.recent.contains_key(lost) {
             return;
         }
@@ -94,9 +132,45 @@ impl Losses {
             window.unkept = Some((window.unkept.map_or(0, |(unkept, _)| unkept) + 1, now));
             return;
         }
-        self.recent.insert(lost.clone(), Recent { place: place.clone(), at: now, entries });
+        self.recent.insert(lost.clone(), Recent { place: place.clone(), at: now, entries, is_replaced });
         window.losses.push_back((now, lost.clone(), names));
-        window.lost += 1;
+        if !is_replaced {
+            window.lost += 1;
+            name.iter().for_each(|name| self.replacements.lose(lost, name));
+        }
+    }
+
+    /// Whether a key is lost, or about to be.
+    pub(super) fn is_lost(&self, lost: &LostKey) -> bool {
+        self.recent.contains_key(lost) || self.held.contains_key(lost)
+    }
+
+    /// Whether a key is lost and another took its place.
+    pub(super) fn is_replaced(&self, lost: &LostKey) -> bool {
+        self.recent.get(lost).is_some_and(|recent| recent.is_replaced)
+    }
+
+    /// Has a new key take the place of the one that its name has lost first; returns that, and whether it was served on.
+    pub(super) fn replace(&mut self, name: &Key) -> Option<(LostKey, TakenBack)> {
+        let lost = self.replacements.take_oldest(name)?;
+        if let Some(recent) = self.recent.get_mut(&lost)
+            && !std::mem::replace(&mut recent.is_replaced, true)
+            && let Some(window) = self.windows.get_mut(&recent.place)
+        {
+            window.lost -= 1;
+        }
+        let taken = self.take_held(&lost);
+        Some((lost, taken))
+    }
+
+    /// Whether nothing was lost.
+    pub(super) fn are_none(&self) -> bool {
+        self.recent.is_empty() && self.held.is_empty()
+    }
+
+    /// New keys that may take the place of others.
+    pub(super) fn new_keys(&mut self) -> &mut Replacements {
+        &mut self.replacements
     }
 
     /// Whether a place has lost more than a share of its names, in percent.
@@ -107,7 +181,8 @@ impl Losses {
         })
     }
 
-    /// Begins to serve on what a place has lost within the window; returns that.
+    /// Begins to serve on what a place has lost within the window, and returns that; what the place serves on already, it
+    /// does for as long from now.
     pub(super) fn begin(
         &mut self,
         place: &Place,
@@ -117,29 +192,44 @@ impl Losses {
         let Some(window) = self.windows.remove(place) else { return Vec::new() };
         let of = window.names_before();
         let mut lost = Vec::with_capacity(window.lost);
-        for (_, key, _) in window.losses {
+        for (at, key, names) in window.losses {
             // It may have come back, and be lost again elsewhere.
-            if self.recent.get(&key).is_some_and(|recent| recent.place == *place)
-                && let Some(Recent { entries, .. }) = self.recent.remove(&key)
-            {
-                self.held.insert(key.clone(), place.clone());
-                lost.push((key, entries));
+            match self.recent.get(&key) {
+                Some(recent) if recent.place != *place || recent.at != at => {}
+                Some(recent) if recent.is_replaced => {
+                    self.windows.entry(place.clone()).or_default().losses.push_back((at, key, names));
+                }
+                Some(_) => {
+                    let entries = self.recent.remove(&key).map(|recent| recent.entries).unwrap_or_default();
+                    if self.held.insert(key.clone(), place.clone()).is_none() {
+                        lost.push((key, entries));
+                    }
+                }
+                None => {}
             }
         }
-        self.holds.insert(
-            place.clone(),
-            Hold { until: now + time, until_date: SystemTime::now() + time, names: lost.len(), of },
-        );
+        let begun = Hold::begin(now, time);
+        let hold = self.holds.entry(place.clone()).or_insert(begun);
+        *hold = Hold { names: hold.names + lost.len(), of: hold.of.max(of), ..begun };
         lost
     }
 
     /// Serves one more name on, if a place serves on what it loses.
-    pub(super) fn hold(&mut self, place: &Place, lost: &LostKey) -> bool {
-        let Some(hold) = self.holds.get_mut(place) else { return false };
-        if self.held.insert(lost.clone(), place.clone()).is_none() {
+    ///
+    /// What is lost within the window after the beginning belongs to it, and has the full time; what is lost later is counted
+    /// anew.
+    pub(super) fn hold(&mut self, loss: &Loss<'_>, now: Instant, time: Duration) -> Held {
+        let Loss { place, lost, name, .. } = loss;
+        let Some(hold) = self.holds.get_mut(place).filter(|_| !loss.is_replaced) else { return Held::No };
+        if self.held.insert((*lost).clone(), (*place).clone()).is_none() {
             hold.names += 1;
         }
-        true
+        name.iter().for_each(|name| self.replacements.lose(lost, name));
+        if hold.begun + WINDOW <= now {
+            return Held::Later;
+        }
+        *hold = Hold { begun: hold.begun, names: hold.names, of: hold.of, ..Hold::begin(now, time) };
+        Held::AtOnce
     }
 
     /// Whether a key is served on.
@@ -147,25 +237,34 @@ impl Losses {
         !self.held.is_empty() && self.held.contains_key(&(id, key.clone()))
     }
 
-    /// Notes that a key has come back; returns whether it was served on, and the place if it was the last one there.
-    pub(super) fn came_back(&mut self, id: SourceId, key: &Key) -> (bool, Option<Place>) {
-        if self.recent.is_empty() && self.held.is_empty() {
-            return (false, None);
+    /// Notes that a key has come back.
+    pub(super) fn came_back(&mut self, id: SourceId, key: &Key) -> TakenBack {
+        if self.are_none() {
+            return TakenBack::default();
         }
         let lost = (id, key.clone());
-        if let Some(Recent { place, .. }) = self.recent.remove(&lost)
-            && let Some(window) = self.windows.get_mut(&place)
+        self.replacements.forget(&lost);
+        if let Some(recent) = self.recent.remove(&lost)
+            && !recent.is_replaced
+            && let Some(window) = self.windows.get_mut(&recent.place)
         {
             window.lost -= 1;
         }
-        let Some(place) = self.held.remove(&lost) else { return (false, None) };
-        let Some(hold) = self.holds.get_mut(&place) else { return (true, None) };
-        hold.names -= 1;
-        let is_last = hold.names == 0;
+        self.take_held(&lost)
+    }
+
+    /// Has a key be served on no more.
+    fn take_held(&mut self, lost: &LostKey) -> TakenBack {
+        let Some(place) = self.held.remove(lost) else { return TakenBack::default() };
+        let hold = self.holds.get_mut(&place);
+        let is_last = hold.is_some_and(|hold| {
+            hold.names -= 1;
+            hold.names == 0
+        });
         if is_last {
             self.holds.remove(&place);
         }
-        (true, is_last.then_some(place))
+        TakenBack { was_held: true, ended: is_last.then_some(place) }
     }
 
     /// Ends what some places serve on; returns these, each with its keys.
@@ -180,6 +279,8 @@ impl Losses {
                 stays
             });
         }
+        let keys = ended.values().flatten().filter(|lost| !self.recent.contains_key(lost));
+        keys.for_each(|lost| self.replacements.forget(lost));
         ended
     }
 
@@ -204,14 +305,32 @@ impl Losses {
     pub(super) fn forget_recent(&mut self) {
         self.recent.clear();
         self.windows.clear();
+        self.replacements = Replacements::default();
     }
 
     /// Forgets what was lost before the window.
     pub(super) fn forget_old(&mut self, now: Instant) {
-        for (place, window) in &mut self.windows {
-            window.forget_old(place, &mut self.recent, now);
+        for place in self.windows.keys().cloned().collect::<Vec<_>>() {
+            self.forget_old_of(&place, now);
         }
         self.windows.retain(|_, window| !window.losses.is_empty() || window.unkept.is_some());
+    }
+
+    /// Forgets what a place lost before the window, and did not come back.
+    fn forget_old_of(&mut self, place: &Place, now: Instant) {
+        let Some(window) = self.windows.get_mut(place) else { return };
+        while window.losses.front().is_some_and(|(at, ..)| *at + WINDOW <= now) {
+            let Some((at, key, _)) = window.losses.pop_front() else { break };
+            // It may have come back, and be lost again since then, or at the same time elsewhere.
+            if self.recent.get(&key).is_none_or(|recent| recent.at != at || recent.place != *place) {
+                continue;
+            }
+            window.lost -= usize::from(!self.recent.remove(&key).is_some_and(|recent| recent.is_replaced));
+            if !self.held.contains_key(&key) {
+                self.replacements.forget(&key);
+            }
+        }
+        window.unkept = window.unkept.filter(|(_, last)| *last + WINDOW > now);
     }
 
     /// When all losses of a place have to be forgotten, or something is served on no more.
@@ -223,19 +342,6 @@ impl Losses {
 }
 
 impl Window {
-    /// Forgets what was lost before the window, and did not come back.
-    fn forget_old(&mut self, place: &Place, recent: &mut HashMap<LostKey, Recent>, now: Instant) {
-        while let Some((at, key, _)) = self.losses.front().filter(|(at, ..)| *at + WINDOW <= now) {
-            // It may have come back, and be lost again since then, or at the same time elsewhere.
-            if recent.get(key).is_some_and(|recent| recent.at == *at && recent.place == *place) {
-                recent.remove(key);
-                self.lost -= 1;
-            }
-            self.losses.pop_front();
-        }
-        self.unkept = self.unkept.filter(|(_, last)| *last + WINDOW > now);
-    }
-
     /// When something was lost last.
     fn last(&self) -> Option<Instant> {
         let kept = self.losses.back().map(|(at, ..)| *at);

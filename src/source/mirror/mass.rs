@@ -3,9 +3,9 @@
 //!
 //! Deletions are still held back singly ([`hold`](super::hold)), which is why readers do not see the first ones of many go.
 
-use super::losses::{Hold, LostEntries, LostKey, Place, WINDOW};
+use super::losses::{Held, Hold, Loss, LostEntries, LostKey, Place, TakenBack, WINDOW};
 use super::{Mirror, serial_now};
-use crate::answer::{MassHold, Site, Zone};
+use crate::answer::{MassHold, Site};
 use crate::clock::steady_time;
 use crate::counted::counted;
 use crate::service::Key;
@@ -25,29 +25,36 @@ impl Mirror {
         if self.losses.is_held(id, key) {
             return true;
         }
+        let lost = (id, key.clone());
+        if self.losses.is_replaced(&lost) {
+            return false;
+        }
         let Some((place, hold)) = self.place_of(id, key) else { return false };
         let entries: LostEntries =
             self.tree.entries_at(key, id.layer()).iter().map(|present| Arc::clone(&present.entry)).collect();
-        let lost = (id, key.clone());
-        if self.losses.hold(&place, &lost) {
-            self.serve_on(&lost, &entries);
-            return true;
-        }
-        if self.accepts_until.is_some_and(|until| now < until) {
-            return false;
-        }
+        let name = entries.first().and_then(|entry| self.name_with(key, entry));
+        let is_replaced = self.is_replaced(&lost, name.as_ref(), now);
         let apex = place.apex.as_ref();
         let names = self.tree.names_of(apex).saturating_sub(self.losses.held_in(apex));
-        self.losses.note(&place, &lost, (entries, names), now);
+        let loss = Loss { place: &place, lost: &lost, name, is_replaced, entries, names };
+        let held = self.losses.hold(&loss, now, hold.time);
+        if held != Held::No {
+            self.serve_on(&lost, &loss.entries);
+        }
+        let is_accepted = self.accepts_until.is_some_and(|until| now < until);
+        if held == Held::AtOnce || is_accepted {
+            return held != Held::No;
+        }
+        self.losses.note(loss, now);
         if !self.losses.exceed(&place, hold.percent) {
-            return false;
+            return held != Held::No;
         }
         for (lost, entries) in self.losses.begin(&place, now, hold.time) {
             self.beat();
             self.serve_on(&lost, &entries);
         }
         self.mass_losses[place.cause as usize] += 1;
-        self.tell_hold(&place, hold.percent);
+        self.tell_hold(&place, hold.percent, held == Held::Later);
         self.losses.is_held(id, key) || self.hold_loss(id, key, now)
     }
 
@@ -93,13 +100,21 @@ impl Mirror {
     /// Makes room for a key that a source has again: what any source has lost on the key is replaced.
     pub(super) fn take_back(&mut self, key: &Key) {
         for id in SourceId::ALL {
-            let (was_held, ended) = self.losses.came_back(id, key);
-            if was_held {
-                self.tree.remove(key, id.layer());
-            }
-            if let Some(place) = ended {
-                log::info!("{}: all names are back that were served on", place_name(&place));
-            }
+            let taken = self.losses.came_back(id, key);
+            self.taken_back((id, key.clone()), taken);
+        }
+    }
+
+    /// Removes what was served on of a key that is lost no more.
+    pub(super) fn taken_back(&mut self, (id, key): LostKey, TakenBack { was_held, ended }: TakenBack) {
+        if was_held && self.tree.remove(&key, id.layer()) {
+            self.tree.set_serial_of(&key, serial_now());
+        }
+        if let Some(place) = ended {
+            log::info!(
+                "{}: all names are back, or others took their places, that were served on",
+                place_name(&place)
+            );
         }
     }
 
@@ -145,22 +160,24 @@ impl Mirror {
         }
     }
 
-    fn tell_hold(&self, place: &Place, percent: u8) {
+    fn tell_hold(&self, place: &Place, percent: u8, is_more: bool) {
         let Some((_, hold)) = self.losses.holds().find(|(held, _)| *held == place) else { return };
         let cause = match place.cause {
             LossCause::Deleted => "were deleted",
             LossCause::LeaseEnded => "ended with their leases",
         };
+        let what = if is_more {
+            format!("{} are gone, and of those that were left many more {cause}", counted(hold.names, "name"))
+        } else {
+            format!("{} of {} names {cause}", hold.names, hold.of)
+        };
         let time = hold.until.saturating_duration_since(Instant::now()).as_secs_f64().round();
         log::error!(
-            "{}: {} of {} names {cause} within {} s, which is more than {} %: they are served on for {time} s, and so are those that follow \
-             (-hold-mass-deletion); if that was meant, \"skydns accept\" lets them go on this host, and a put of the key \
-             {}accept on all",
+            "{}: {what} within {} s, which is more than {percent} %: they are served on for {time} s, and so are those that \
+             follow (-hold-mass-deletion); if that was meant, \"skydns accept\" lets them go on this host, and a put of the \
+             key {}accept on all",
             place_name(place),
-            hold.names,
-            hold.of,
             WINDOW.as_secs(),
-            percent,
             self.keyspace.root()
         );
     }
@@ -188,7 +205,7 @@ impl Mirror {
                 self.configs.insert(id, config);
             }
             None if !self.configs.contains_key(&id) => {}
-            None if self.may_hold() => {
+            None if self.holds_losses => {
                 self.config_removals.entry(id).or_insert(now + WINDOW);
             }
             None => drop(self.configs.remove(&id)),
@@ -214,12 +231,6 @@ impl Mirror {
         let is_held = self.losses.holds().next().is_some();
         let configs = self.config_removals.values().copied().filter(|_| !is_held);
         configs.chain(self.losses.next()).min()
-    }
-
-    /// Whether losses are held back anywhere.
-    pub(super) fn may_hold(&self) -> bool {
-        let holds = |zone: &Zone| !zone.hold_mass_deletion.time.is_zero();
-        self.site.as_ref().is_some_and(|site| site.zones.iter().any(holds))
     }
 }
 

@@ -12,6 +12,7 @@ mod listing;
 mod losses;
 mod mass;
 mod refusal_log;
+mod replaced;
 mod restore;
 mod source;
 mod spellings;
@@ -61,6 +62,8 @@ pub struct Mirror {
     held: HeldDeletions,
     /// What zones have lost, and serve on.
     losses: Losses,
+    /// Whether losses are held back anywhere.
+    holds_losses: bool,
     /// What entries have in the place of a lease that are served on.
     held_lease: Arc<Lease>,
     /// Until when losses are meant.
@@ -93,6 +96,7 @@ impl Mirror {
             freshness: SiteFreshness::default(),
             held: HeldDeletions::default(),
             losses: Losses::default(),
+            holds_losses: false,
             held_lease: Arc::new(Lease::held()),
             accepts_until: None,
             config_removals: BTreeMap::new(),
@@ -181,13 +185,18 @@ impl Mirror {
         }
     }
 
-    /// Takes over what the site serves.
+    /// Takes over what the site serves, as the publisher has it.
     fn take_site(&mut self) {
         let site = self.writer.site().borrow().clone();
+        self.set_site(site);
+    }
+
+    fn set_site(&mut self, site: Option<Arc<Site>>) {
         if let Some(site) = &site {
             self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
             self.let_unwanted_go(site);
+            self.holds_losses = site.zones.iter().any(|zone| !zone.hold_mass_deletion.time.is_zero());
             let tenants = Tenants::of_zones(site.zones.iter().map(Zone::apex));
             if tenants != self.tenants {
                 self.writer.refusals().regroup(|key| tenants.tenant_of(self.keyspace.root(), key));

@@ -1,5 +1,6 @@
 mod held;
 mod mass;
+mod replaced;
 
 use super::*;
 use crate::answer::{Freshness, Zones};
@@ -54,8 +55,7 @@ fn site(apexes: &[&str]) -> Arc<Site> {
 
 /// Tells a mirror which zones there are.
 fn set_zones(mirror: &mut Mirror, site: &Arc<Site>) {
-    mirror.site = Some(Arc::clone(site));
-    mirror.tree.set_zones(&site.zones.iter().map(Zone::apex));
+    mirror.set_site(Some(Arc::clone(site)));
     mirror.publish();
 }
 

@@ -6,7 +6,7 @@ use crate::answer::MassHold;
 use crate::clock::steady_time;
 use crate::source::state::{HeldNames, LossCause};
 
-const HOLD: MassHold = MassHold { percent: 30, time: Duration::from_secs(300) };
+pub(super) const HOLD: MassHold = MassHold { percent: 30, time: Duration::from_secs(300) };
 
 fn key(n: usize) -> String {
     format!("/skydns/test/sub/n{n}")
@@ -21,11 +21,11 @@ fn deletes(numbers: std::ops::Range<usize>) -> Vec<Change> {
 }
 
 /// A mirror with 100 names in `sub.test.`, of which it may lose 30, and one name in another zone.
-fn mirror() -> Mirror {
+pub(super) fn mirror() -> Mirror {
     mirror_of(100)
 }
 
-fn mirror_of(names: usize) -> Mirror {
+pub(super) fn mirror_of(names: usize) -> Mirror {
     let mut mirror = super::mirror();
     let mut site = Site::clone(&site(&["sub.test.", "other.test."]));
     site.zones.iter_mut().for_each(|zone| zone.hold_mass_deletion = HOLD);
@@ -35,12 +35,12 @@ fn mirror_of(names: usize) -> Mirror {
     mirror
 }
 
-fn names(mirror: &Mirror) -> usize {
+pub(super) fn names(mirror: &Mirror) -> usize {
     mirror.handle().published().tree.names()
 }
 
 /// What the status says of names that are served on, without the time.
-fn held(mirror: &Mirror) -> Vec<(Option<String>, LossCause, usize, usize)> {
+pub(super) fn held(mirror: &Mirror) -> Vec<(Option<String>, LossCause, usize, usize)> {
     let status = mirror.handle().status().borrow().clone();
     let held = |held: HeldNames| (held.zone, held.cause, held.names, held.of);
     status.held.into_iter().map(held).collect()
@@ -50,13 +50,13 @@ fn of_sub(cause: LossCause, names: usize) -> [(Option<String>, LossCause, usize,
     [(Some("sub.test.".to_owned()), cause, names, 100)]
 }
 
-fn let_due_go(mirror: &mut Mirror, after: Duration) {
+pub(super) fn let_due_go(mirror: &mut Mirror, after: Duration) {
     mirror.let_due_go(Instant::now() + after);
     mirror.publish();
 }
 
 /// How many entries of the tree are served on.
-fn marked(mirror: &Mirror) -> usize {
+pub(super) fn marked(mirror: &Mirror) -> usize {
     marked_of(mirror, SourceId::Etcd)
 }
 

@@ -1,0 +1,153 @@
+//! Keys that take the place of others: a name whose keys only change is not lost.
+//!
+//! Writers give the keys of a name random labels, and change a name by deleting one and putting another, in either order; a
+//! pool of services is replaced in the same way.
+
+use super::Mirror;
+use super::losses::{LostKey, WINDOW};
+use crate::service::Key;
+use crate::source::id::SourceId;
+use crate::tree::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Maximum number of new keys that are known. The place of others is not taken by any more: memory is bounded.
+const MAX_NEW: usize = 1_000_000;
+
+/// Lost and new keys by the name whose data they are.
+#[derive(Debug, Default)]
+pub(super) struct Replacements {
+    /// By the number of the loss, so that the oldest one is the first.
+    lost: HashMap<Key, BTreeMap<u64, LostKey>>,
+    name_of: HashMap<LostKey, (Key, u64)>,
+    count: u64,
+    /// When each new key came that took no other's place.
+    new: HashMap<Key, VecDeque<Instant>>,
+    new_by_time: VecDeque<(Instant, Key)>,
+}
+
+impl Replacements {
+    /// Notes that a name has lost a key.
+    pub(super) fn lose(&mut self, lost: &LostKey, name: &Key) {
+        if self.name_of.contains_key(lost) {
+            return;
+        }
+        self.count += 1;
+        self.lost.entry(name.clone()).or_default().insert(self.count, lost.clone());
+        self.name_of.insert(lost.clone(), (name.clone(), self.count));
+    }
+
+    /// Forgets a loss.
+    pub(super) fn forget(&mut self, lost: &LostKey) {
+        let Some((name, number)) = self.name_of.remove(lost) else { return };
+        if let Some(keys) = self.lost.get_mut(&name) {
+            keys.remove(&number);
+            if keys.is_empty() {
+                self.lost.remove(&name);
+            }
+        }
+    }
+
+    /// The key that a name has lost first; it is forgotten.
+    pub(super) fn take_oldest(&mut self, name: &Key) -> Option<LostKey> {
+        let oldest = self.lost.get(name)?.values().next()?.clone();
+        self.forget(&oldest);
+        Some(oldest)
+    }
+
+    /// Notes a new key of a name.
+    pub(super) fn add(&mut self, name: Key, now: Instant) {
+        self.forget_old(now);
+        if self.new_by_time.len() < MAX_NEW {
+            self.new.entry(name.clone()).or_default().push_back(now);
+            self.new_by_time.push_back((now, name));
+        }
+    }
+
+    /// Whether a name has a new key that took no other's place.
+    pub(super) fn has_new(&self, name: &Key, now: Instant) -> bool {
+        self.new.get(name).and_then(VecDeque::back).is_some_and(|at| *at + WINDOW > now)
+    }
+
+    /// Has a new key of a name take the place of another.
+    pub(super) fn take_new(&mut self, name: &Key) {
+        if let Some(times) = self.new.get_mut(name) {
+            times.pop_front();
+            if times.is_empty() {
+                self.new.remove(name);
+            }
+        }
+    }
+
+    /// Forgets the keys that are not new any more.
+    fn forget_old(&mut self, now: Instant) {
+        while self.new_by_time.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
+            let Some((at, name)) = self.new_by_time.pop_front() else { break };
+            if self.new.get(&name).is_some_and(|times| times.front() == Some(&at)) {
+                self.take_new(&name);
+            }
+        }
+    }
+
+    /// Forgets the new keys.
+    pub(super) fn forget_new(&mut self) {
+        self.new.clear();
+        self.new_by_time.clear();
+    }
+}
+
+impl Mirror {
+    /// Notes that a source is about to have a new key, which takes the place of one that the name has lost.
+    pub(super) fn note_new(&mut self, id: SourceId, key: &Key, entry: &Entry, now: Instant) {
+        let is_there = !self.tree.entries_at(key, id.layer()).is_empty();
+        if !self.holds_losses || is_there || self.losses.is_lost(&(id, key.clone())) {
+            return;
+        }
+        let Some(name) = self.name_with(key, entry) else { return };
+        match self.losses.replace(&name) {
+            Some((lost, was_held)) => self.taken_back(lost, was_held),
+            None => self.losses.new_keys().add(name, now),
+        }
+    }
+
+    /// Whether a key that is lost had its place taken before.
+    pub(super) fn is_replaced(&mut self, lost: &LostKey, name: Option<&Key>, now: Instant) -> bool {
+        let Some(name) = name.filter(|name| self.losses.new_keys().has_new(name, now)) else { return false };
+        // Of a name that loses all keys the new ones replaced nothing.
+        let is_replaced = self.has_another(lost, name);
+        if is_replaced {
+            self.losses.new_keys().take_new(name);
+        }
+        is_replaced
+    }
+
+    /// The name that has the data of a key together with those of other keys: that which `targetstrip` leads to, or the one
+    /// above the key. A key right below an apex has a name of its own.
+    pub(super) fn name_with(&self, key: &Key, entry: &Entry) -> Option<Key> {
+        let zone = self.site.as_ref()?.zones.of(&key.name());
+        if entry.service.target_strip > 0 {
+            return Some(super::hold::owner_of(key, entry, zone));
+        }
+        let labels: Vec<_> = key.labels().collect();
+        let apex = zone.map_or(1, |zone| zone.extent().apex_labels);
+        let above = labels.len().checked_sub(1).filter(|above| *above > apex)?;
+        Some(Key::from_labels(labels[..above].iter().copied()))
+    }
+
+    /// Whether a name has a key of a source beside one that is lost.
+    fn has_another(&self, (id, key): &LostKey, name: &Key) -> bool {
+        let Some(node) = self.tree.node(name.labels()) else { return false };
+        let labels: Vec<_> = name.labels().collect();
+        let is_there = |other: &Key| {
+            other != key
+                && !self.tree.entries_at(other, id.layer()).is_empty()
+                && !self.losses.is_lost(&(*id, other.clone()))
+        };
+        let found = node.for_each_child(&mut |child| {
+            let other = Key::from_labels(labels.iter().copied().chain([child.label()]));
+            if is_there(&other) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        found.is_break() || is_there(name)
+    }
+}
