@@ -3,7 +3,7 @@
 mod support;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -335,9 +335,55 @@ fn a_domain_without_keys_is_refused() {
     let agent = setup(&key.display().to_string()).start();
     agent.write("config", r#"{"domain":"other.local"}"#);
     eventually("the configuration is refused", || {
-        agent.log().contains("it is a key of skydns.local., not of other.local.")
+        agent.log().contains("nothing would be signed: the keys of -dnssec are those of other domains")
     });
     let answer = ask(agent.address(), &dnssec_query("a.skydns.local.", RecordType::A));
     assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
     assert_eq!(signed_by(&agent), [tag(&key)], "the last good domain stays");
+}
+
+#[test]
+fn keys_of_other_domains_alone_leave_a_domain_unsigned_and_one_that_was_signed_as_it_was() {
+    let (keys, state) = (KeyRing::new(), tempfile::tempdir().expect("a directory"));
+    keys.own_for("site.example", &[]);
+    let directory = keys.path().display().to_string();
+    let state = state.path().to_str().expect("a path");
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/example/site/a", r#"{"host":"10.0.0.2"}"#)
+        .record("/skydns/example/new/a", r#"{"host":"10.0.0.3"}"#)
+        .record("/skydns/config", "{}")
+        .args(&["-state-dir", state, "-dnssec", &directory])
+        .start();
+    let signatures = |name: &str| {
+        let answer = ask(agent.address(), &dnssec_query(name, RecordType::A));
+        let is_signature = |record: &&Record| record.record_type() == RecordType::RRSIG;
+        (answer.metadata.response_code, answer.answers.iter().filter(is_signature).count())
+    };
+    let (unsigned, signed) = ((ResponseCode::NoError, 0), (ResponseCode::NoError, 1));
+    assert_eq!(signatures("a.skydns.local."), unsigned);
+    assert!(agent.log().contains("keys of site.example. are not used"), "{}", agent.log());
+    // Zones come and go, the only one that is signed as well.
+    for _ in 0..2 {
+        agent.write("config", r#"{"domain":["skydns.local","site.example"]}"#);
+        eventually("it is there", || signatures("a.site.example.") == signed);
+        assert_eq!(signatures("a.skydns.local."), unsigned);
+        agent.write("config", r#"{"domain":["skydns.local","new.example"]}"#);
+        eventually("it is another", || signatures("a.new.example.") == unsigned);
+        assert_eq!(signatures("a.skydns.local."), unsigned);
+    }
+    // It is not served unsigned because its keys are gone, until it was none of the domains.
+    agent.write("config", r#"{"domain":["skydns.local","site.example"]}"#);
+    eventually("it is there", || signatures("a.site.example.") == signed);
+    for file in fs::read_dir(keys.path()).expect("files") {
+        fs::remove_file(file.expect("a file").path()).expect("removed");
+    }
+    keys.own_for("other.example", &[]);
+    agent.process.signal("-HUP");
+    eventually("told", || agent.log().contains("there is no key of site.example., which was signed before"));
+    assert_eq!(signatures("a.site.example."), signed);
+    agent.write("config", r#"{"domain":["skydns.local"]}"#);
+    eventually("it is gone", || signatures("a.site.example.").0 != ResponseCode::NoError);
+    agent.write("config", r#"{"domain":["skydns.local","site.example"]}"#);
+    eventually("it is there", || signatures("a.site.example.") == unsigned);
 }

@@ -150,14 +150,21 @@ impl Basis<'_> {
         last: &StoreFields,
         unusable: &BTreeMap<&'static str, String>,
     ) -> Option<(&'static str, String)> {
-        let error = signers.iter().find_map(|signer| signer.as_ref().err())?;
-        if settings.applied.has(DNSSEC) && !unusable.contains_key(DNSSEC) {
+        let error = signers.iter().find_map(|signer| signer.as_ref().err());
+        if let Some(error) = error
+            && settings.applied.has(DNSSEC)
+            && !unusable.contains_key(DNSSEC)
+        {
             return Some((DNSSEC, error.to_string()));
         }
-        // Domains that the store names must not take the signed one away.
+        // Domains that the store names must not take the signed ones of flags and variables away.
         let signs_nothing = !signers.iter().any(|signer| matches!(signer, Ok(Some(_))));
-        let is_domain = signs_nothing && self.has_keys_without(DOMAIN, settings, last, unusable);
-        is_domain.then(|| (DOMAIN, format!("its DNSSEC keys cannot be used: {error}")))
+        let is_domain = signs_nothing && self.signs_without(DOMAIN, settings, last, unusable);
+        let why = || match error {
+            Some(error) => format!("its DNSSEC keys cannot be used: {error}"),
+            None => "nothing would be signed: the keys of -dnssec are those of other domains".to_owned(),
+        };
+        is_domain.then(|| (DOMAIN, why()))
     }
 
     /// The configuration with the signers of its zones. A zone whose keys cannot be used is served with what stands in for
@@ -243,23 +250,24 @@ impl Basis<'_> {
         signer::new_signers(config, signatures, &|zone| is_signed(zone) || (self.keys.was_signed)(zone))
     }
 
-    /// Whether the keys could be used without a field of the store.
-    fn has_keys_without(
+    /// Whether zones would be signed without a field of the store.
+    fn signs_without(
         self,
         field: &'static str,
         settings: &StoreSettings,
         last: &StoreFields,
         unusable: &BTreeMap<&'static str, String>,
     ) -> bool {
-        if !settings.applied.has(field) || unusable.contains_key(field) {
+        if !settings.applied.has(field) || unusable.contains_key(field) || settings.spec.dnssec.is_empty() {
             return false;
         }
         let mut unusable = unusable.clone();
         unusable.insert(field, String::new());
-        let without = self.settings(StoreBefore { last, unusable: &unusable });
+        let without = self.settings(StoreBefore { last: &last.clone().without(field), unusable: &unusable });
         let config = Config::new(&without.spec, self.host);
         config.is_ok_and(|config| {
-            self.new_signers(&config, &self.signatures_for(&config)).iter().all(Result::is_ok)
+            let signers = self.new_signers(&config, &self.signatures_for(&config));
+            signers.iter().all(Result::is_ok) && signers.iter().any(|signer| matches!(signer, Ok(Some(_))))
         })
     }
 

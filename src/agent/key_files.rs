@@ -118,7 +118,12 @@ impl SiteKeys {
                 Ok(None) => foreign.extend(keys.read_base(name, zones)),
             }
         }
-        keys.judge_foreign(foreign, zones);
+        for (pair, owner) in foreign {
+            let base = &pair.base;
+            keys.notes.push(format!(
+                "dnssec: {base} is not used: it is a key of {owner}, and no domain of ours has that name"
+            ));
+        }
         keys
     }
 
@@ -145,7 +150,7 @@ impl SiteKeys {
                 None => others.extend(zone_in_base(&pair.base)),
             }
         }
-        if !has_own {
+        if !has_own && others.is_empty() {
             let (directory, domain) = (name.to_owned(), zones.names[0].to_ascii());
             self.problems.push(KeyProblem::Empty { directory, domain });
         }
@@ -183,21 +188,6 @@ impl SiteKeys {
             }
         }
         None
-    }
-
-    /// Notes keys of other zones; without any key of ours, they are a problem.
-    fn judge_foreign(&mut self, foreign: Vec<(KeyFilePair, Name)>, zones: &ZoneNames<'_>) {
-        let has_own = self.keys().next().is_some();
-        for (pair, owner) in foreign {
-            if has_own {
-                let base = &pair.base;
-                self.notes.push(format!(
-                    "dnssec: {base} is not used: it is a key of {owner}, and no domain of ours has that name"
-                ));
-            } else {
-                self.read_pair(&pair, 0, zones);
-            }
-        }
     }
 
     /// Reads the key of two files, and adds the key or the problem to a zone.

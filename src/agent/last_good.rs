@@ -67,14 +67,18 @@ impl LastGood {
         self.zones.get(&zone.to_ascii()) == Some(&true)
     }
 
-    /// Notes of each zone that is served whether it is signed.
-    pub(super) fn note_zones<'z>(&mut self, zones: impl Iterator<Item = (&'z Name, bool)>) {
+    /// Notes of each zone that is served whether it is signed; `None` if it should be, and cannot be, so that what it was
+    /// counts. A zone that is served no more may be unsigned when it comes again.
+    pub(super) fn note_zones<'z>(&mut self, zones: impl Iterator<Item = (&'z Name, Option<bool>)>) {
         let served: BTreeMap<_, _> = zones.map(|(zone, is_signed)| (zone.to_ascii(), is_signed)).collect();
-        self.zones.retain(|zone, _| !served.contains_key(zone));
-        while self.zones.len() > MAX_OTHER_ZONES {
-            self.zones.pop_first();
-        }
-        self.zones.extend(served);
+        self.zones.retain(|zone, was_signed| served.contains_key(zone) || !*was_signed);
+        let mut others = self.zones.keys().filter(|zone| !served.contains_key(*zone)).count();
+        self.zones.retain(|zone, _| {
+            let is_too_many = !served.contains_key(zone) && others > MAX_OTHER_ZONES;
+            others -= usize::from(is_too_many);
+            !is_too_many
+        });
+        self.zones.extend(served.into_iter().filter_map(|(zone, is_signed)| Some((zone, is_signed?))));
     }
 
     /// Whether the default directory of records was used, without any value of a setting.
@@ -188,7 +192,7 @@ mod tests {
         let told = told.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(last_good.told.variables, told.into());
         assert!(!last_good.given.contains_key(STATE_DIR));
-        last_good.note_zones([(&zone, false)].into_iter());
+        last_good.note_zones([(&zone, Some(false))].into_iter());
         write(&file, &last_good).expect("written");
         let text = std::fs::read_to_string(&file).expect("a text");
         assert!(!text.contains("secret"), "{text}");

@@ -14,6 +14,7 @@ use super::signer;
 use super::status::StatusNotes;
 use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
+use crate::answer::Zone;
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
@@ -275,7 +276,8 @@ impl SettingsFollower {
         }
         self.notes.last_good.note(|last_good| {
             last_good.store.clone_from(&self.applied);
-            last_good.note_zones(zones.iter().map(|zone| (zone.domain(), zone.is_signed)));
+            let is_signed = |zone: &Zone| (!zone.lacks_keys).then_some(zone.is_signed);
+            last_good.note_zones(zones.iter().map(|zone| (zone.domain(), is_signed(zone))));
             if are_keys_good {
                 last_good.keys.clone_from(keys);
             }
