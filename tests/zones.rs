@@ -3,7 +3,7 @@
 mod support;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType, rdata};
+use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 use std::process::Command;
 use support::etcd::Etcd;
 use support::judge::{KeyRing, Unbound, delv, dnssec_query, dnsviz_of, ds};
@@ -245,6 +245,83 @@ fn a_zone_that_falls_through_asks_the_sites_other_dns() {
     assert_eq!(agent.ask("old.skydns.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
     let told = "flag -fallthrough: fallthrough of skydns.local.: the zone is signed";
     assert!(agent.log().contains(told), "{}", agent.log());
+}
+
+#[test]
+fn upstreams_that_lead_back_end_at_what_we_have() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        let name = |text: &str| Name::from_ascii(text).expect("a name");
+        let (asked, wants_address) =
+            (query.queries[0].name().to_ascii(), query.queries[0].query_type() == RecordType::A);
+        match asked.to_ascii_lowercase().as_str() {
+            "back.skydns.local." => {
+                add(&mut reply, 60, RData::CNAME(rdata::CNAME(name("WEB.skydns.local."))));
+                if wants_address {
+                    let foreign = RData::A(rdata::A([203, 0, 113, 78].into()));
+                    reply.add_answer(Record::from_rdata(name("WEB.skydns.local."), 60, foreign));
+                }
+            }
+            // Of a name that only we have, upstreams know the alias alone.
+            "back2.skydns.local." => {
+                add(&mut reply, 60, RData::CNAME(rdata::CNAME(name("signed.site.example."))));
+                reply.metadata.response_code = ResponseCode::NXDomain;
+            }
+            "circle.skydns.local." => {
+                add(&mut reply, 60, RData::CNAME(rdata::CNAME(name("to.skydns.local."))));
+            }
+            "away.skydns.local." => {
+                add(&mut reply, 60, RData::CNAME(rdata::CNAME(name("later.skydns.local."))));
+            }
+            _ => reply.metadata.response_code = ResponseCode::NXDomain,
+        }
+        Some(reply)
+    });
+    let keys = KeyRing::new();
+    keys.own_for("site.example", &[]);
+    let agent = Setup::new()
+        .args(&["-domain", "skydns.local,site.example", "-fallthrough", "skydns.local"])
+        .args(&["-nameservers", &upstream.address.to_string()])
+        .args(&["-dnssec", &keys.path().display().to_string()])
+        .record("/skydns/local/skydns/web", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/local/skydns/to", r#"{"host":"circle.skydns.local"}"#)
+        .record("/skydns/example/site/signed", r#"{"host":"10.0.0.2"}"#)
+        .start();
+    let records = |name: &str, rtype| {
+        let reply = ask(agent.address(), &dnssec_query(name, rtype));
+        assert!(!reply.metadata.authoritative && !reply.metadata.authentic_data);
+        let shown = reply.answers.iter().map(|record| match &record.data {
+            RData::A(address) => format!("{} {address}", record.name),
+            data => format!("{} {}", record.name, data.record_type()),
+        });
+        (reply.metadata.response_code, shown.collect::<Vec<_>>())
+    };
+    let good =
+        |lines: &[&str]| (ResponseCode::NoError, lines.iter().map(|line| (*line).to_owned()).collect());
+    // The second one comes from the cache.
+    for _ in 0..3 {
+        assert_eq!(
+            records("back.skydns.local.", RecordType::A),
+            good(&["back.skydns.local. CNAME", "WEB.skydns.local. 10.0.0.1"])
+        );
+        let chain = good(&[
+            "back2.skydns.local. CNAME",
+            "signed.site.example. 10.0.0.2",
+            "signed.site.example. RRSIG",
+        ]);
+        assert_eq!(records("back2.skydns.local.", RecordType::A), chain);
+        assert_eq!(
+            records("back.skydns.local.", RecordType::MX),
+            good(&["back.skydns.local. CNAME"]),
+            "no data"
+        );
+        assert_eq!(records("back.skydns.local.", RecordType::CNAME), good(&["back.skydns.local. CNAME"]));
+        assert_eq!(records("away.skydns.local.", RecordType::A), good(&["away.skydns.local. CNAME"]));
+    }
+    assert_eq!(records("circle.skydns.local.", RecordType::A).0, ResponseCode::ServFail);
+    agent.write("local/skydns/later", r#"{"host":"10.0.0.3"}"#);
+    let there = good(&["away.skydns.local. CNAME", "later.skydns.local. 10.0.0.3"]);
+    eventually("the target is ours now", || records("away.skydns.local.", RecordType::A) == there);
 }
 
 #[test]

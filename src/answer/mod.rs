@@ -111,7 +111,9 @@ fn answer_in_zone(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>)
             Outcome::Answered(Answer::failure(ResponseCode::FormErr, Ede::INVALID_QUERY_TYPE, why))
         }
         _ => match AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)) {
-            Outcome::Answered(answer) if zone.falls_through && answer.denies_name() => Outcome::Forward,
+            Outcome::Answered(answer) if zone.falls_through && answer.denies_name() => {
+                AnswerBuilder::new(query, zone, view).answer_from_outside().unwrap_or(Outcome::Forward)
+            }
             outcome => outcome,
         },
     }

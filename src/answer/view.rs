@@ -102,7 +102,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether the records of a name are ours to give, and not those of upstreams.
-    pub(super) fn is_ours(&self, name: &Name) -> bool {
+    pub fn is_ours(&self, name: &Name) -> bool {
         let exists = || self.exists(name, &TreePath::literal(self.site.resolve_local(name)));
         self.site.owns(name) || (self.site.falls_through(name) && exists())
     }

@@ -8,10 +8,27 @@ use super::addresses::cname;
 use super::{AnswerBuilder, in_query_case};
 use crate::answer::externals::{External, Lookup, chain_from, leads_back_to};
 use crate::answer::flatten::{Family, Flatten, MAX_CNAME_CHAIN, flat_addresses};
+use crate::answer::outcome::{Answer, Outcome};
 use crate::tree::TreePath;
 use hickory_proto::rr::{Name, Record, RecordType};
 
 impl AnswerBuilder<'_> {
+    /// The outcome for a name of which upstreams were asked because its zone lacks it: their records, and what we have of the
+    /// name of ours that their CNAMEs lead to. `None` before they were asked.
+    pub(in crate::answer) fn answer_from_outside(mut self) -> Option<Outcome> {
+        let name = self.owner.clone();
+        let lookup = Lookup { name: name.clone(), rtype: self.query.query_type() };
+        if matches!(self.view.externals.result(&lookup), External::Pending) {
+            return None;
+        }
+        let mut records = Vec::new();
+        self.end_outside(&name, &mut records);
+        Some(match self.finish(Some(records)) {
+            Outcome::Answered(answer) => Outcome::Answered(Answer { authoritative: false, ..answer }),
+            outcome => outcome,
+        })
+    }
+
     /// The answer section of an owner without the type in the question: its CNAME and the records that this leads to, or
     /// nothing.
     pub(super) fn cname_or_no_data(&mut self, path: &TreePath) -> Vec<Record> {

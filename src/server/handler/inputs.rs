@@ -9,8 +9,8 @@ use crate::forward::{StubTable, StubZone};
 use crate::metrics::ReplyStats;
 use crate::source::Published;
 use crate::tree::Work;
-use crate::wire::{CacheHint, Transport, Validity};
-use hickory_proto::rr::Name;
+use crate::wire::{CacheHint, Reply, Section, Transport, Validity};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::sync::Arc;
 
 /// What a thread may do for one answer.
@@ -111,7 +111,18 @@ impl<'a> AnswerInputs<'a> {
         keys: Option<&ClientKeys>,
         externals: &Externals,
     ) -> Outcome {
-        let view = View {
+        let work = Work::new(self.effort.work);
+        let dnssec = keys.map(|keys| keys.view(&self.published.type_cache));
+        let view = View { dnssec, ..self.view(query, externals, &work) };
+        // The reply takes the letter case of names from the question; nothing else may depend on it.
+        let mut question = query.request.query.clone();
+        question.set_name(question.name().to_lowercase());
+        answer::answer(&question, &view)
+    }
+
+    /// The present state, for a query of a client that wants no DNSSEC records.
+    fn view<'v>(&'v self, query: &ClientQuery, externals: &'v Externals, work: &'v Work) -> View<'v> {
+        View {
             site: &self.config.site,
             tree: &self.published.tree,
             dependencies: &self.dependencies,
@@ -120,14 +131,26 @@ impl<'a> AnswerInputs<'a> {
             seed: self.seed,
             externals,
             max_records: query.transport.limit() / SMALLEST_RECORD,
-            work: &Work::new(self.effort.work),
+            work,
             forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
-            dnssec: keys.map(|keys| keys.view(&self.published.type_cache)),
+            dnssec: None,
+        }
+    }
+
+    /// Whether upstreams lead with a CNAME to a name that is ours, so that the answer goes on there (RFC 1034 §4.3.2).
+    pub(super) fn is_led_back(&self, query: &ClientQuery, reply: &Reply) -> bool {
+        if matches!(query.rtype(), RecordType::CNAME | RecordType::ANY | RecordType::RRSIG) {
+            return false;
+        }
+        let records = reply.forwarded.iter().flat_map(|records| records.section(Section::Answer));
+        let cnames = records.filter(|record| record.rtype == RecordType::CNAME);
+        let (externals, work) = (Externals::new(), Work::new(self.effort.work));
+        let view = self.view(query, &externals, &work);
+        let is_ours = |record: Record| match &record.data {
+            RData::CNAME(target) => view.is_ours(&target.0.to_lowercase()),
+            _ => false,
         };
-        // The reply takes the letter case of names from the question; nothing else may depend on it.
-        let mut question = query.request.query.clone();
-        question.set_name(question.name().to_lowercase());
-        answer::answer(&question, &view)
+        cnames.filter_map(|record| record.to_record()).any(is_ours)
     }
 
     /// When a reply may be sent again, at most until a time (Unix time, in seconds); `None` if it may not.

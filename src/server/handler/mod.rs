@@ -254,9 +254,10 @@ impl Handler {
         let reply = match (known, refusal) {
             (KnownReply::OwnProbe, _) => Reply::empty(ResponseCode::NXDomain),
             (_, Some(refusal)) => refusal,
-            // A denial of a name that exists here is replaced on the slow path.
+            // What goes on with what we have is made on the slow path.
             (KnownReply::Cached { reply, fresh_for }, None)
-                if !(forwarding.name_exists && reply.rcode == ResponseCode::NXDomain) =>
+                if !(forwarding.name_exists && reply.rcode == ResponseCode::NXDomain
+                    || forwarding.is_missing_here && inputs.is_led_back(&query, &reply)) =>
             {
                 let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
                 return Handled::Reply(

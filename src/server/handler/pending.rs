@@ -118,7 +118,19 @@ impl Handler {
             let again = Again { seed: rand::random(), forwards: false };
             return self.answer_later(query, None, again, false).await;
         }
+        if forwarding.is_missing_here && self.is_led_back(query, &reply) {
+            let again = Again { seed: rand::random(), forwards: false };
+            let lookup = Lookup { name: query.name().to_lowercase(), rtype: query.rtype() };
+            let externals = self.look_up(vec![lookup], query).await;
+            return self.answer_later(query, Some(externals), again, false).await;
+        }
         (answered_by, reply)
+    }
+
+    /// See [`AnswerInputs::is_led_back`], by the present state.
+    fn is_led_back(&self, query: &ClientQuery, reply: &Reply) -> bool {
+        let (config, published) = (self.config.load(), self.published.load());
+        AnswerInputs::new(&config, &published, ON_RUNTIME).is_led_back(query, reply)
     }
 
     /// Looks names up upstream that an answer of our own needs.
