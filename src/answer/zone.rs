@@ -109,6 +109,12 @@ impl Zone {
         }
     }
 
+    /// Whether the records of the zone may be others with other settings, from the same keys.
+    pub(crate) fn differs_in_data(&self, other: &Self) -> bool {
+        let Self { hold_deletions, hold_mass_deletion, statistics, number, .. } = *self;
+        *self != Self { hold_deletions, hold_mass_deletion, statistics, number, ..other.clone() }
+    }
+
     /// The apex, absolute, in lower case.
     pub fn domain(&self) -> &Name {
         &self.domain

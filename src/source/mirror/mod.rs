@@ -195,6 +195,7 @@ impl Mirror {
         if let Some(site) = &site {
             self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
+            self.renew_serials(site);
             self.let_unwanted_go(site);
             self.holds_losses = site.zones.iter().any(|zone| !zone.hold_mass_deletion.time.is_zero());
             let tenants = Tenants::of_zones(site.zones.iter().map(Zone::apex));
@@ -204,6 +205,29 @@ impl Mirror {
             }
         }
         self.site = site;
+    }
+
+    /// Gives the zones another serial whose records are others by the new settings.
+    fn renew_serials(&mut self, site: &Site) {
+        // Before anything is read there is none to be raised.
+        let Some(before) = self.site.take().filter(|_| self.tree.serial() != 0) else { return };
+        let named = |site: &Site| -> Vec<_> {
+            site.zones.iter().filter(|zone| zone.auto_ptr).map(|zone| zone.domain().clone()).collect()
+        };
+        let has_other_pointers = named(&before) != named(site);
+        for zone in site.zones.iter() {
+            let was = before.zones.apex(zone.domain());
+            let is_changed = was.is_none_or(|was| was.differs_in_data(zone));
+            if is_changed || has_other_pointers && zone.is_reverse() {
+                self.tree.set_serial_of(zone.apex(), serial_now());
+            }
+            // The zone above has the DS records.
+            if let Some(parent) = site.zones.parent_of(zone)
+                && was.is_some_and(|was| was.is_signed != zone.is_signed)
+            {
+                self.tree.set_serial_of(parent.apex(), serial_now());
+            }
+        }
     }
 
     /// Beats for the watchdog: a large listing takes a while.

@@ -65,6 +65,45 @@ fn freshness_of_zones(mirror: &Mirror, site: &Site) -> Vec<Freshness> {
 }
 
 #[test]
+fn settings_that_change_the_records_of_a_zone_change_its_serial() {
+    let mut mirror = mirror();
+    let domains = ["sub.test.", "10.in-addr.arpa.", "other.test."];
+    let serials = |mirror: &Mirror| {
+        let tree = mirror.handle().published().tree.clone();
+        domains.map(|domain| tree.serial_of(Zone::new(&Name::from_ascii(domain).expect("a name")).apex()))
+    };
+    let before = site(&domains);
+    set_zones(&mut mirror, &before);
+    listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/test/sub/a", "{}")]);
+    let changed = |mirror: &mut Mirror, site: &Arc<Site>| {
+        let before = serials(mirror);
+        std::thread::sleep(Duration::from_millis(1_100));
+        set_zones(mirror, site);
+        let after = serials(mirror);
+        [0, 1, 2].map(|zone| after[zone] > before[zone])
+    };
+    let with = |change: &dyn Fn(&mut Zone)| {
+        let mut site = Site::clone(&before);
+        change(site.zones.iter_mut().next().expect("a zone"));
+        Arc::new(site)
+    };
+    assert_eq!(changed(&mut mirror, &with(&|zone| zone.hold_deletions = Duration::ZERO)), [false; 3]);
+    assert_eq!(changed(&mut mirror, &with(&|zone| zone.ttl = 99)), [true, false, false]);
+    assert_eq!(changed(&mut mirror, &with(&|zone| zone.auto_ptr = true)), [true, true, false]);
+    let inner = site(&["sub.test.", "10.in-addr.arpa.", "other.test.", "in.sub.test."]);
+    assert_eq!(
+        changed(&mut mirror, &inner),
+        [true, true, false],
+        "a zone ends at another, and has no pointers"
+    );
+    let mut signed = Site::clone(&inner);
+    signed.zones.iter_mut().filter(|zone| zone.domain().num_labels() == 3).for_each(|zone| {
+        zone.is_signed = zone.domain().to_ascii() == "in.sub.test.";
+    });
+    assert_eq!(changed(&mut mirror, &Arc::new(signed)), [true, false, false], "the DS records");
+}
+
+#[test]
 fn a_store_that_is_away_touches_only_the_zones_that_it_feeds() {
     use Freshness::{Current, Incomplete, Stale};
     let (mut mirror, site) = (mirror(), site(&["a.test.", "b.test.", "x.b.test."]));
