@@ -2,6 +2,7 @@
 
 use super::input::{SettingError, SettingInput};
 use hickory_proto::rr::Name;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// Maximum number of zones.
@@ -14,10 +15,10 @@ const MAX_ZONES: usize = 10_000;
 /// # Errors
 /// An item is none of these, or there are too many zones.
 pub(super) fn zones(items: &[&str]) -> Result<Vec<Name>, SettingError> {
-    let mut zones: Vec<Name> = Vec::new();
+    let (mut zones, mut seen) = (Vec::new(), HashSet::new());
     for item in items {
         for zone in zones_of(item)? {
-            if !zones.contains(&zone) {
+            if seen.insert(zone.clone()) {
                 zones.push(zone);
             }
         }
