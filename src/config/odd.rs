@@ -2,6 +2,7 @@
 
 use super::spec::Spec;
 use super::variables::Variables;
+use super::zones::ZoneList;
 use crate::service::Keyspace;
 use crate::shown::quoted;
 use std::time::Duration;
@@ -92,7 +93,14 @@ impl Spec {
         let uses_tls = self.ca_cert.is_some() || self.tls_pem.is_some() || self.tls_key.is_some();
         let uses_etcd = !self.machines.is_empty() || self.records.is_none();
         let has_user = self.username.is_some() || self.password.is_some();
+        let falls_through = self.fallthrough != ZoneList::default()
+            || self.zones.values().any(|zone| zone.fallthrough == Some(true));
         let rows = [
+            (
+                self.no_rec && falls_through && !self.stub_zones,
+                "-fallthrough (SKYDNS_FALLTHROUGH) asks nobody with -no-rec: names that its zones lack are refused \
+                 (REFUSED), and not denied",
+            ),
             (
                 uses_tls && uses_etcd && !has_tls,
                 "-ca-cert, -tls-pem and -tls-key (ETCD_CACERT, ETCD_TLSPEM, ETCD_TLSKEY) do nothing: no endpoint of -machines \

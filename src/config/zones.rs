@@ -6,7 +6,7 @@ use super::domains;
 use super::input::{SettingError, SettingInput};
 use super::local;
 use super::settings::{mailbox, positive};
-use super::spec::{DEFAULT_MIN_TTL, DEFAULT_TTL, MAX_TTL_SETTING, Spec};
+use super::spec::{MAX_TTL_SETTING, Spec};
 use crate::answer::{MassHold, Mode};
 use crate::shown::quoted;
 use hickory_proto::rr::Name;
@@ -32,7 +32,7 @@ pub struct ZoneSpec {
     pub fallthrough: Option<bool>,
     /// Whether addresses of its services have PTR records.
     pub auto_ptr: Option<bool>,
-    /// TTL of services without one, in seconds.
+    /// TTL of services without one, in seconds; as for the site, 0 is none.
     pub ttl: Option<u32>,
     /// TTL of negative answers, in seconds.
     pub min_ttl: Option<u32>,
@@ -114,11 +114,11 @@ const FIELDS: [(&str, SetField); 9] = [
     ("fallthrough", |zone, input| input.boolean().map(|value| zone.fallthrough = Some(value))),
     ("auto_ptr", |zone, input| input.boolean().map(|value| zone.auto_ptr = Some(value))),
     ("ttl", |zone, input| {
-        zone.ttl = Some(positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_TTL));
+        zone.ttl = Some(positive(input.integer(0, MAX_TTL_SETTING)?, 0)).filter(|ttl| *ttl > 0);
         Ok(())
     }),
     ("min_ttl", |zone, input| {
-        zone.min_ttl = Some(positive(input.integer(0, MAX_TTL_SETTING)?, DEFAULT_MIN_TTL));
+        zone.min_ttl = Some(positive(input.integer(0, MAX_TTL_SETTING)?, 0)).filter(|ttl| *ttl > 0);
         Ok(())
     }),
     ("hostmaster", |zone, input| {
@@ -143,7 +143,14 @@ const FIELDS: [(&str, SetField); 9] = [
 
 /// How long a deletion waits.
 pub(super) fn hold_deletions(input: SettingInput<'_>) -> Result<Duration, SettingError> {
-    let duration = input.duration()?;
+    let is_off = input.text().is_ok_and(|text| text == "off");
+    // Of a number nobody could tell whether it is one of milliseconds: unlike SkyDNS's own settings, this one takes none.
+    let has_unit = !matches!(input, SettingInput::Json(Value::Number(number)) if number.as_u64() != Some(0));
+    let duration = match is_off {
+        true => Duration::ZERO,
+        false if has_unit => input.duration()?,
+        false => return Err(input.wrong("a duration with a unit, such as \"100ms\", or off")),
+    };
     if duration > MAX_HOLD {
         return Err(SettingError::LongHold(MAX_HOLD));
     }
@@ -156,7 +163,7 @@ pub(super) fn hold_mass_deletion(input: SettingInput<'_>) -> Result<MassHold, Se
     if matches!(text, "" | "0" | "off") {
         return Ok(MassHold::default());
     }
-    let wrong = || input.wrong("a share and a duration, such as \"30%,5m\", or off");
+    let wrong = || input.wrong("a share from 1% to 99% and a duration, such as \"30%,5m\", or off");
     let (share, time) = text.split_once(',').ok_or_else(wrong)?;
     let percent = share.trim().strip_suffix('%').and_then(|share| share.parse().ok());
     let percent = percent.filter(|percent| (1..=99).contains(percent)).ok_or_else(wrong)?;
@@ -233,6 +240,11 @@ fn repaired_zones(
                 continue;
             }
         };
+        if let Some(twice) = names.iter().find(|name| specs.contains_key(*name)) {
+            let reason = format!("zone {shown}: there are settings of {twice} in another field");
+            problems.push(ZoneProblem { reason, instead: None });
+            continue;
+        }
         let last = last.and_then(|last| last.get(text));
         let Value::Object(fields) = fields else {
             let reason = format!("zone {shown}: its settings are no JSON object");
@@ -336,7 +348,10 @@ mod tests {
             "30%", "30,5m", "0%,5m", "100%,5m", "-1%,5m", "30%,5", "30%,-5m", "5m,30%", "30.5%,5m", "1%,2m,3",
         ] {
             let told = of(wrong).expect_err(wrong).to_string();
-            assert!(told.contains("is not a share and a duration, such as \"30%,5m\""), "{told}");
+            assert!(
+                told.contains("is not a share from 1% to 99% and a duration, such as \"30%,5m\""),
+                "{told}"
+            );
         }
         assert!(of("30%,25h").expect_err("too long").to_string().contains("86400s"));
         let zones =
@@ -378,5 +393,33 @@ mod tests {
         );
         assert!(read(SettingInput::Text("{")).is_err() && read(SettingInput::Text("[]")).is_err());
         assert!(read(SettingInput::Text(r#"{"x":{"ttl":-1}}"#)).is_err());
+    }
+
+    #[test]
+    fn a_zone_has_settings_once_and_0_is_none() {
+        let value = serde_json::json!({
+            "EX.example.": {"ttl": 41}, "ex.example": {"ttl": 42}, "10.0.0.0/8": {"ttl": 0, "min_ttl": 0},
+        });
+        let (repaired, problems) = repaired(value, None);
+        let reasons: Vec<_> = problems.iter().map(|problem| &*problem.reason).collect();
+        assert_eq!(reasons, ["zone ex.example: there are settings of ex.example. in another field"]);
+        let specs = read(SettingInput::Json(&repaired)).expect("zones");
+        assert_eq!(
+            specs.values().map(|zone| (zone.ttl, zone.min_ttl)).collect::<Vec<_>>(),
+            [(None, None), (Some(41), None)]
+        );
+    }
+
+    #[test]
+    fn a_time_to_hold_has_a_unit() {
+        let of = |json: &str| hold_deletions(SettingInput::Json(&serde_json::from_str(json).expect("JSON")));
+        assert_eq!(of(r#""250ms""#), Ok(Duration::from_millis(250)));
+        for off in ["0", r#""0""#, r#""off""#] {
+            assert_eq!(of(off), Ok(Duration::ZERO), "{off}");
+        }
+        for wrong in ["100", r#""100""#, "-1", "true"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+        assert!(of("100").expect_err("no unit").to_string().contains("a duration with a unit"));
     }
 }
