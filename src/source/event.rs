@@ -2,7 +2,7 @@
 
 use super::served_key::ServedKey;
 use super::snapshot::{RestoredService, RestoredSnapshot};
-use crate::service::Service;
+use crate::service::{KeyWarning, Service};
 use crate::tree::Lease;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -50,7 +50,7 @@ pub struct Put {
     /// The lease that the entry is attached to.
     pub lease: Option<Arc<Lease>>,
     /// Why the service may be hard to ask for, though it is served.
-    pub warning: Option<String>,
+    pub warning: Option<KeyWarning>,
 }
 
 /// What a source reports to the mirror.

@@ -46,10 +46,7 @@ pub(super) fn read(
             let served = ServedKey { key: name, spelling };
             match value.map(|value| guarded(|| service_of(&served, &value))) {
                 None => News::Gone(Some(served)),
-                Some(Ok(service)) => {
-                    let warning = warning.map(|warning| warning.to_string());
-                    News::Put(Put { served, service, lease, warning })
-                }
+                Some(Ok(service)) => News::Put(Put { served, service, lease, warning }),
                 Some(Err(error)) => News::Refused { served: Some(served), reason: error.to_string() },
             }
         }

@@ -14,7 +14,7 @@ impl Mirror {
         let Change { key: raw, news } = change;
         match news {
             News::Put(Put { served, service, lease, warning }) => {
-                self.note_warning(id, &raw, warning.as_deref());
+                self.note_warning(id, &raw, &served.key, warning);
                 let held = HeldKey { id, key: served.key.clone(), spelling: served.spelling.clone() };
                 self.held.forget(&held);
                 let (key, entry) = (served.key.clone(), Entry { service, lease });

@@ -43,10 +43,7 @@ impl Mirror {
     pub(super) fn add_to_listing(&mut self, id: SourceId, change: Change) {
         let Change { key: raw, news } = change;
         let is_refused = match &news {
-            News::Put(put) => {
-                self.note_warning(id, &raw, put.warning.as_deref());
-                put.warning.is_some()
-            }
+            News::Put(put) => self.note_warning(id, &raw, &put.served.key, put.warning),
             News::Refused { reason, .. } => {
                 self.refuse(id, &raw, reason, false);
                 true

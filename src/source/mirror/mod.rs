@@ -23,10 +23,10 @@ use super::publisher::{MirrorHandle, MirrorWriter, Publisher};
 use super::refusals::{RefusalText, shown_key};
 use super::state::{LossCause, Published, Status};
 use super::tenant::Tenants;
-use crate::answer::{Site, SiteFreshness, Zone};
+use crate::answer::{Mode, Site, SiteFreshness, Zone};
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
-use crate::service::Keyspace;
+use crate::service::{Key, KeyWarning, Keyspace};
 use crate::tree::{Lease, Tree};
 use freshness::Assessed;
 use held::HeldDeletions;
@@ -288,11 +288,22 @@ impl Mirror {
         }
     }
 
-    /// Notes what is wrong with an entry that is served; nothing is without a warning.
-    fn note_warning(&mut self, id: SourceId, key: &[u8], warning: Option<&str>) {
+    /// Notes what is odd about an entry that is served; returns whether anything is.
+    fn note_warning(&mut self, id: SourceId, raw: &[u8], key: &Key, warning: Option<KeyWarning>) -> bool {
+        // Where names answer for their own keys, no question has wildcards, and in a key they are those of DNS.
+        let is_exact = || {
+            let zone = self.site.as_ref().and_then(|site| site.zones.of(&key.name()));
+            zone.is_some_and(|zone| zone.mode == Mode::Exact)
+        };
         match warning {
-            None => self.forget_refusal(id, key),
-            Some(warning) => self.refuse(id, key, warning, true),
+            Some(warning) if warning != KeyWarning::Wildcard || !is_exact() => {
+                self.refuse(id, raw, &warning.to_string(), true);
+                true
+            }
+            _ => {
+                self.forget_refusal(id, raw);
+                false
+            }
         }
     }
 
@@ -303,16 +314,17 @@ impl Mirror {
             return;
         }
         let logged = self.refusal_log.count(tenant, Instant::now());
-        if logged != Logged::Line {
+        if logged != Logged::Line && !served {
             self.writer.refusals().count_unlogged();
         }
         match logged {
             Logged::Line if served => log::info!("{}: {}: {reason}", id.name(), shown_key(key)),
             Logged::Line => log::warn!("{}: {}: refused: {reason}", id.name(), shown_key(key)),
             Logged::LastOfTenant => log::warn!(
-                "{}: {}: more entries are refused; the log does not name them for {} s, skydns check names all",
+                "{}: {}: more entries are {}; the log does not name them for {} s, skydns check names all",
                 id.name(),
                 shown_key(tenant),
+                if served { "served, but odd" } else { "refused" },
                 refusal_log::PERIOD.as_secs()
             ),
             Logged::Nothing => {}

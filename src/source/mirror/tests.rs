@@ -65,6 +65,20 @@ fn freshness_of_zones(mirror: &Mirror, site: &Site) -> Vec<Freshness> {
 }
 
 #[test]
+fn a_wildcard_is_odd_only_where_questions_have_them() {
+    let mut mirror = mirror();
+    let mut zones = Site::clone(&site(&["sub.test.", "other.test."]));
+    zones.zones.iter_mut().next().expect("a zone").mode = Mode::Exact;
+    set_zones(&mut mirror, &Arc::new(zones));
+    let keys = ["/skydns/test/sub/*/a", "/skydns/test/other/*/a", "/skydns/test/sub/Big"];
+    let odd = |mirror: &Mirror| mirror.writer.refusals().all().len();
+    listing(&mut mirror, SourceId::Etcd, keys.map(|key| put(key, "{}")).into());
+    assert_eq!(odd(&mirror), 2);
+    change(&mut mirror, keys.map(|key| put(key, r#"{"ttl":5}"#)).into());
+    assert_eq!(odd(&mirror), 2);
+}
+
+#[test]
 fn settings_that_change_the_records_of_a_zone_change_its_serial() {
     let mut mirror = mirror();
     let domains = ["sub.test.", "10.in-addr.arpa.", "other.test."];
