@@ -109,7 +109,7 @@ fn messages_are_those_that_troubleshooting_quotes() {
         "SKYDNS_NDOTS: \"many\" is not a whole number",
         "/skydns/config: field \"ttl\": \"60\" is not a whole number",
         "field \"port\" is -1, not between 0 and 65535; the service is not served",
-        ", not of site.example.",
+        " is not used: it is a key of skydns.test., and no domain of ours has that name",
         "/Kskydns.local.+013+12345.private: cannot be read: ",
     ] {
         agrees(fragment, &all);

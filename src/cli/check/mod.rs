@@ -246,4 +246,8 @@ fn keys(spec: &Spec, origin: &str, report: &mut Report) {
         report.problem(ProblemKind::Setting, &format!("{origin}: {problem}"));
     }
     keys.notes.iter().for_each(|note| report.note(note));
+    if keys.keys().next().is_none() && keys.problems().next().is_none() && !spec.dnssec.is_empty() {
+        let what = format!("{origin}: none of the keys is one of a domain of ours, so nothing is signed");
+        report.problem(ProblemKind::Setting, &what);
+    }
 }
