@@ -281,3 +281,30 @@ fn a_zone_decides_for_itself_and_files_are_no_exception() {
     assert_eq!(accept(dir.path(), &[]).0, Some(0));
     assert_eq!(code("n1.skydns.local."), ResponseCode::NXDomain);
 }
+
+#[test]
+fn names_that_a_writer_changes_are_not_lost() {
+    let (etcd, dir) = (Etcd::start(), tempfile::tempdir().expect("a directory"));
+    let key = |n: usize, label: &str| format!("{}/4d65{label}{n:02x}", key(n));
+    let value = |n: usize, net: u8| format!(r#"{{"host":"10.{net}.0.{n}","targetstrip":1}}"#);
+    etcd.put_many(&(0..100).map(|n| (key(n, "aa"), value(n, 0))).collect::<Vec<_>>());
+    let agent = start(&etcd, dir.path(), "30%,5m");
+    // As external-dns does it.
+    for n in 0..100 {
+        etcd.delete(&key(n, "aa"));
+        etcd.put(&key(n, "bb"), &value(n, 9));
+    }
+    let addresses = |n: usize| agent.short(&[&name(n)]);
+    eventually("the last is new", || addresses(99) == ["10.9.0.99"]);
+    for n in 0..100 {
+        let reply = agent.ask(&name(n), RecordType::A);
+        let shown: Vec<_> =
+            reply.answers.iter().map(|record| (record.data.to_string(), record.ttl)).collect();
+        assert_eq!(shown, [(format!("10.9.0.{n}"), 3600)], "{}", agent.log());
+    }
+    assert!(!agent.log().contains("served on"), "{}", agent.log());
+    // What nothing takes the place of is lost as ever.
+    delete_below(&etcd, "/skydns/local/");
+    eventually("held", || agent.log().contains("they are served on for 300 s"));
+    assert!(denied(&agent).is_empty());
+}

@@ -121,7 +121,10 @@ impl Mirror {
     /// Lets everything go that is served on: the losses were meant, and so are those that follow at once.
     pub(super) fn accept(&mut self, now: Instant, by: &str) {
         if self.losses.holds().next().is_none() {
-            log::info!("{by}: no names are served on that are gone");
+            log::info!(
+                "{by}: no names are served on that are gone; what is lost within {} s goes",
+                WINDOW.as_secs()
+            );
         }
         self.let_go(|_, _| true, by);
         self.losses.forget_recent();
