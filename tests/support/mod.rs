@@ -73,13 +73,13 @@ impl Process {
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
     }
 
-    /// A process that sockets are passed to as systemd does, two of them.
+    /// A process that sockets are passed to as systemd does, two of them. What it logs is seen with the test's own output.
     pub fn spawn_with_sockets(command: &Command, [first, second]: [OwnedFd; 2]) -> Self {
         let script = "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" \"$@\"";
         let mut passing = Command::new("sh");
         passing.args(["-c", script]).arg(command.get_program()).args(command.get_args()).env_clear();
         passing.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        passing.stdin(first).stdout(second).stderr(Stdio::null());
+        passing.stdin(first).stdout(second);
         Self { child: passing.spawn().expect("a process") }
     }
 
