@@ -71,6 +71,7 @@ fn life(release: &'static str) {
     machine.until("systemctl show -P StatusText skydns.service", "etcd in sync at revision");
 
     reloads(&machine);
+    loses_many(&machine);
     resolv_conf(&machine, before);
     signs(&machine);
 
@@ -206,6 +207,29 @@ fn reloads(machine: &Machine) {
     machine.run("rm /etc/skydns/skydns.conf.d/10-site.conf; cp /root/saved /etc/default/skydns; systemctl reload skydns");
     assert!(!status(machine).contains("refused"));
     assert_eq!(ttl(), 3600);
+}
+
+/// A directory of names is removed by mistake, and then because it is meant.
+fn loses_many(machine: &Machine) {
+    let directory = "/etc/skydns/records/local/skydns/many";
+    machine.run("echo SKYDNS_HOLD_MASS_DELETION=30%,5m > /etc/skydns/skydns.conf.d/30-hold.conf; systemctl reload skydns");
+    assert_eq!(machine.run("skydns accept"), "no names are served on that are gone");
+    let make = format!(
+        r#"mkdir {directory}; for n in $(seq 40); do echo '{{"host":"10.0.8.'$n'"}}' > {directory}/n$n; done"#
+    );
+    machine.run(&make);
+    machine.until("dig @127.0.0.1 +short n40.many.skydns.local A", "10.0.8.40");
+    machine.run(&format!("rm -r {directory}"));
+    machine.until("systemctl show -P StatusText skydns.service", "served on");
+    assert_eq!(short(machine, "n7.many.skydns.local A"), "10.0.8.7");
+    machine.run(&make);
+    machine.until("systemctl show -P StatusText skydns.service | grep -c 'served on' || true", "0");
+    machine.run(&format!("rm -r {directory}"));
+    machine.until("systemctl show -P StatusText skydns.service", "served on");
+    let told = machine.run("skydns accept");
+    assert!(told.starts_with("let go: 40 of "), "{told}");
+    assert_eq!(short(machine, "n7.many.skydns.local A"), "");
+    machine.run("rm /etc/skydns/skydns.conf.d/30-hold.conf; systemctl reload skydns");
 }
 
 fn resolv_conf(machine: &Machine, before: u64) {
