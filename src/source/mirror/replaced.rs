@@ -22,9 +22,11 @@ pub(super) struct Replacements {
     lost: HashMap<Key, BTreeMap<u64, LostKey>>,
     name_of: HashMap<LostKey, (Key, u64)>,
     count: u64,
-    /// When each new key came that took no other's place.
-    new: HashMap<Key, VecDeque<Instant>>,
-    new_by_time: VecDeque<(Instant, Key)>,
+    /// When each new key came.
+    new: HashMap<LostKey, Instant>,
+    /// Those of each name that took no other's place, in their order, among others that are not new any more.
+    places: HashMap<Key, VecDeque<(Instant, LostKey)>>,
+    new_by_time: VecDeque<(Instant, Key, LostKey)>,
 }
 
 impl Replacements {
@@ -56,43 +58,54 @@ impl Replacements {
         Some(oldest)
     }
 
-    /// Notes a new key of a name.
-    pub(super) fn add(&mut self, name: Key, now: Instant) {
-        self.forget_old(now);
-        if self.new_by_time.len() < MAX_NEW {
-            self.new.entry(name.clone()).or_default().push_back(now);
-            self.new_by_time.push_back((now, name));
+    /// Notes a new key of a name; `is_free` if it took no other's place.
+    pub(super) fn add(&mut self, name: Key, key: LostKey, is_free: bool, now: Instant) {
+        while self.new_by_time.front().is_some_and(|(at, ..)| *at + WINDOW <= now) {
+            let Some((at, name, key)) = self.new_by_time.pop_front() else { break };
+            if self.new.get(&key) == Some(&at) {
+                self.new.remove(&key);
+            }
+            self.has_new(&name, now);
+        }
+        if self.new_by_time.len() >= MAX_NEW {
+            return;
+        }
+        self.new.insert(key.clone(), now);
+        self.new_by_time.push_back((now, name.clone(), key.clone()));
+        if is_free {
+            self.places.entry(name).or_default().push_back((now, key));
         }
     }
 
     /// Whether a name has a new key that took no other's place.
-    pub(super) fn has_new(&self, name: &Key, now: Instant) -> bool {
-        self.new.get(name).and_then(VecDeque::back).is_some_and(|at| *at + WINDOW > now)
+    fn has_new(&mut self, name: &Key, now: Instant) -> bool {
+        let Some(keys) = self.places.get_mut(name) else { return false };
+        while let Some((at, key)) = keys.front() {
+            if self.new.get(key) == Some(at) && *at + WINDOW > now {
+                return true;
+            }
+            keys.pop_front();
+        }
+        self.places.remove(name);
+        false
     }
 
-    /// Has a new key of a name take the place of another.
-    pub(super) fn take_new(&mut self, name: &Key) {
-        if let Some(times) = self.new.get_mut(name) {
-            times.pop_front();
-            if times.is_empty() {
-                self.new.remove(name);
-            }
+    /// Has the first new key of a name take the place of another; see [`has_new`](Self::has_new).
+    fn take_new(&mut self, name: &Key) {
+        if let Some(keys) = self.places.get_mut(name) {
+            keys.pop_front();
         }
     }
 
-    /// Forgets the keys that are not new any more.
-    fn forget_old(&mut self, now: Instant) {
-        while self.new_by_time.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
-            let Some((at, name)) = self.new_by_time.pop_front() else { break };
-            if self.new.get(&name).is_some_and(|times| times.front() == Some(&at)) {
-                self.take_new(&name);
-            }
-        }
+    /// Notes that a key is lost; returns whether it was new itself.
+    fn lose_new(&mut self, key: &LostKey, now: Instant) -> bool {
+        self.new.remove(key).is_some_and(|at| at + WINDOW > now)
     }
 
     /// Forgets the new keys.
     pub(super) fn forget_new(&mut self) {
         self.new.clear();
+        self.places.clear();
         self.new_by_time.clear();
     }
 }
@@ -105,15 +118,19 @@ impl Mirror {
             return;
         }
         let Some(name) = self.name_with(key, entry) else { return };
-        match self.losses.replace(&name) {
-            Some((lost, was_held)) => self.taken_back(lost, was_held),
-            None => self.losses.new_keys().add(name, now),
+        let replaced = self.losses.replace(&name);
+        self.losses.new_keys().add(name, (id, key.clone()), replaced.is_none(), now);
+        if let Some((lost, was_held)) = replaced {
+            self.taken_back(lost, was_held);
         }
     }
 
-    /// Whether a key that is lost had its place taken before.
+    /// Whether a key that is lost had its place taken before. One that was new itself had not: what was put and is deleted a
+    /// moment later replaced nothing.
     pub(super) fn is_replaced(&mut self, lost: &LostKey, name: Option<&Key>, now: Instant) -> bool {
-        let Some(name) = name.filter(|name| self.losses.new_keys().has_new(name, now)) else { return false };
+        let new_keys = self.losses.new_keys();
+        let was_new = new_keys.lose_new(lost, now);
+        let Some(name) = name.filter(|name| !was_new && new_keys.has_new(name, now)) else { return false };
         // Of a name that loses all keys the new ones replaced nothing.
         let is_replaced = self.has_another(lost, name);
         if is_replaced {
