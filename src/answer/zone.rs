@@ -109,10 +109,13 @@ impl Zone {
         }
     }
 
-    /// Whether the records of the zone may be others with other settings, from the same keys.
+    /// Whether the records of the zone may be others with other settings, from the same keys. Signatures and the keys of
+    /// zones, which are known only some time after a start, do not count.
     pub(crate) fn differs_in_data(&self, other: &Self) -> bool {
         let Self { hold_deletions, hold_mass_deletion, statistics, number, .. } = *self;
-        *self != Self { hold_deletions, hold_mass_deletion, statistics, number, ..other.clone() }
+        let Self { is_signed, lacks_keys, falls_through, .. } = *self;
+        let same = Self { hold_deletions, hold_mass_deletion, statistics, number, ..other.clone() };
+        *self != Self { is_signed, lacks_keys, falls_through, ..same }
     }
 
     /// The apex, absolute, in lower case.

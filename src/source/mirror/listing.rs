@@ -177,10 +177,15 @@ impl Mirror {
         for (key, entry) in &listing.changed {
             self.note_new(id, key, entry, now);
         }
+        for (key, entries) in listing.spellings.all() {
+            entries.first().into_iter().for_each(|entry| self.note_new(id, key, entry, now));
+        }
+        self.is_listing = true;
         for key in &missing {
             self.beat();
             self.hold_loss(id, key, now);
         }
+        self.is_listing = false;
         self.losses.new_keys().forget_new();
         missing.retain(|key| !self.losses.is_held(id, key));
         // Of very many losses the first ones may not have been kept.

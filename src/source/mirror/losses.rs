@@ -150,17 +150,25 @@ impl Losses {
         self.recent.get(lost).is_some_and(|recent| recent.is_replaced)
     }
 
-    /// Has a new key take the place of the one that its name has lost first; returns that, and whether it was served on.
-    pub(super) fn replace(&mut self, name: &Key) -> Option<(LostKey, TakenBack)> {
-        let lost = self.replacements.take_oldest(name)?;
-        if let Some(recent) = self.recent.get_mut(&lost)
+    /// Whether a key of any source is lost, and no other took its place.
+    pub(super) fn is_lost_anywhere(&self, key: &Key) -> bool {
+        let is_lost = |id| {
+            let lost = (id, key.clone());
+            self.is_lost(&lost) && !self.is_replaced(&lost)
+        };
+        !self.are_none() && SourceId::ALL.into_iter().any(is_lost)
+    }
+
+    /// Has a new key take the place of a lost one; returns whether that was served on.
+    pub(super) fn replace(&mut self, lost: &LostKey) -> TakenBack {
+        self.replacements.forget(lost);
+        if let Some(recent) = self.recent.get_mut(lost)
             && !std::mem::replace(&mut recent.is_replaced, true)
             && let Some(window) = self.windows.get_mut(&recent.place)
         {
             window.lost -= 1;
         }
-        let taken = self.take_held(&lost);
-        Some((lost, taken))
+        self.take_held(lost)
     }
 
     /// Whether nothing was lost.
@@ -201,7 +209,9 @@ impl Losses {
                 }
                 Some(_) => {
                     let entries = self.recent.remove(&key).map(|recent| recent.entries).unwrap_or_default();
-                    if self.held.insert(key.clone(), place.clone()).is_none() {
+                    // It may be served on as one of another place, since its lease has ended after it was deleted.
+                    if !self.held.contains_key(&key) {
+                        self.held.insert(key.clone(), place.clone());
                         lost.push((key, entries));
                     }
                 }
@@ -314,6 +324,7 @@ impl Losses {
             self.forget_old_of(&place, now);
         }
         self.windows.retain(|_, window| !window.losses.is_empty() || window.unkept.is_some());
+        self.replacements.forget_old(now);
     }
 
     /// Forgets what a place lost before the window, and did not come back.
@@ -333,11 +344,11 @@ impl Losses {
         window.unkept = window.unkept.filter(|(_, last)| *last + WINDOW > now);
     }
 
-    /// When all losses of a place have to be forgotten, or something is served on no more.
+    /// When losses of a place or new keys have to be forgotten, or something is served on no more.
     pub(super) fn next(&self) -> Option<Instant> {
         let ends = self.holds.values().map(|hold| hold.until);
         let windows = self.windows.values().filter_map(Window::last);
-        ends.chain(windows.map(|last| last + WINDOW)).min()
+        ends.chain(windows.map(|last| last + WINDOW)).chain(self.replacements.next()).min()
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Mirror {
     losses: Losses,
     /// Whether losses are held back anywhere.
     holds_losses: bool,
+    /// Whether what a listing lacks is being removed.
+    is_listing: bool,
     /// What entries have in the place of a lease that are served on.
     held_lease: Arc<Lease>,
     /// Until when losses are meant.
@@ -97,6 +99,7 @@ impl Mirror {
             held: HeldDeletions::default(),
             losses: Losses::default(),
             holds_losses: false,
+            is_listing: false,
             held_lease: Arc::new(Lease::held()),
             accepts_until: None,
             config_removals: BTreeMap::new(),
@@ -214,18 +217,15 @@ impl Mirror {
         let named = |site: &Site| -> Vec<_> {
             site.zones.iter().filter(|zone| zone.auto_ptr).map(|zone| zone.domain().clone()).collect()
         };
-        let has_other_pointers = named(&before) != named(site);
+        let is_all = before.flatten != site.flatten || before.priority != site.priority;
+        let was = |zone: &Zone| before.zones.apex(zone.domain());
+        let is_changed = |zone: &Zone| is_all || was(zone).is_none_or(|was| was.differs_in_data(zone));
+        // The TTLs of names of addresses are those of the services.
+        let has_other_pointers =
+            named(&before) != named(site) || site.zones.iter().any(|zone| zone.auto_ptr && is_changed(zone));
         for zone in site.zones.iter() {
-            let was = before.zones.apex(zone.domain());
-            let is_changed = was.is_none_or(|was| was.differs_in_data(zone));
-            if is_changed || has_other_pointers && zone.is_reverse() {
+            if is_changed(zone) || has_other_pointers && zone.is_reverse() {
                 self.tree.set_serial_of(zone.apex(), serial_now());
-            }
-            // The zone above has the DS records.
-            if let Some(parent) = site.zones.parent_of(zone)
-                && was.is_some_and(|was| was.is_signed != zone.is_signed)
-            {
-                self.tree.set_serial_of(parent.apex(), serial_now());
             }
         }
     }

@@ -15,6 +15,9 @@ use std::time::Instant;
 /// Maximum number of new keys that are known. The place of others is not taken by any more: memory is bounded.
 const MAX_NEW: usize = 1_000_000;
 
+/// Keys of a name that are looked at to find one that is not lost.
+const MAX_SEARCHED: usize = 256;
+
 /// Lost and new keys by the name whose data they are.
 #[derive(Debug, Default)]
 pub(super) struct Replacements {
@@ -51,22 +54,15 @@ impl Replacements {
         }
     }
 
-    /// The key that a name has lost first; it is forgotten.
-    pub(super) fn take_oldest(&mut self, name: &Key) -> Option<LostKey> {
-        let oldest = self.lost.get(name)?.values().next()?.clone();
-        self.forget(&oldest);
-        Some(oldest)
+    /// The key that a name has lost first, and whether it lost no other.
+    pub(super) fn oldest(&self, name: &Key) -> Option<(LostKey, bool)> {
+        let lost = self.lost.get(name)?;
+        Some((lost.values().next()?.clone(), lost.len() == 1))
     }
 
     /// Notes a new key of a name; `is_free` if it took no other's place.
-    pub(super) fn add(&mut self, name: Key, key: LostKey, is_free: bool, now: Instant) {
-        while self.new_by_time.front().is_some_and(|(at, ..)| *at + WINDOW <= now) {
-            let Some((at, name, key)) = self.new_by_time.pop_front() else { break };
-            if self.new.get(&key) == Some(&at) {
-                self.new.remove(&key);
-            }
-            self.has_new(&name, now);
-        }
+    fn add(&mut self, name: Key, key: LostKey, is_free: bool, now: Instant) {
+        self.forget_old(now);
         if self.new_by_time.len() >= MAX_NEW {
             return;
         }
@@ -75,6 +71,22 @@ impl Replacements {
         if is_free {
             self.places.entry(name).or_default().push_back((now, key));
         }
+    }
+
+    /// Forgets the keys that are not new any more.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        while self.new_by_time.front().is_some_and(|(at, ..)| *at + WINDOW <= now) {
+            let Some((at, name, key)) = self.new_by_time.pop_front() else { break };
+            if self.new.get(&key) == Some(&at) {
+                self.new.remove(&key);
+            }
+            self.has_new(&name, now);
+        }
+    }
+
+    /// When the first of them is not new any more.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.new_by_time.front().map(|(at, ..)| *at + WINDOW)
     }
 
     /// Whether a name has a new key that took no other's place.
@@ -112,27 +124,43 @@ impl Replacements {
 
 impl Mirror {
     /// Notes that a source is about to have a new key, which takes the place of one that the name has lost.
+    ///
+    /// What is served on goes only if it is clear that this is the key that took its place: siblings may be names of their own.
     pub(super) fn note_new(&mut self, id: SourceId, key: &Key, entry: &Entry, now: Instant) {
-        let is_there = !self.tree.entries_at(key, id.layer()).is_empty();
-        if !self.holds_losses || is_there || self.losses.is_lost(&(id, key.clone())) {
+        // The deletion of one that another took the place of may wait still.
+        let is_there =
+            !self.tree.entries_at(key, id.layer()).is_empty() && !self.losses.is_replaced(&(id, key.clone()));
+        if !self.holds_losses || is_there || self.losses.is_lost_anywhere(key) {
             return;
         }
         let Some(name) = self.name_with(key, entry) else { return };
-        let replaced = self.losses.replace(&name);
+        let oldest = self.losses.new_keys().oldest(&name);
+        let replaced = oldest.filter(|(lost, is_only)| {
+            let is_clear = || entry.service.target_strip > 0 || *is_only && !self.has_another(lost, &name);
+            !self.losses.is_held(lost.0, &lost.1) || is_clear()
+        });
         self.losses.new_keys().add(name, (id, key.clone()), replaced.is_none(), now);
-        if let Some((lost, was_held)) = replaced {
-            self.taken_back(lost, was_held);
+        if let Some((lost, _)) = replaced {
+            let taken = self.losses.replace(&lost);
+            self.taken_back(lost, taken);
         }
     }
 
     /// Whether a key that is lost had its place taken before. One that was new itself had not: what was put and is deleted a
     /// moment later replaced nothing.
-    pub(super) fn is_replaced(&mut self, lost: &LostKey, name: Option<&Key>, now: Instant) -> bool {
+    ///
+    /// Of a name that loses all keys the new ones replaced nothing; those of a listing are about to be there (`is_listing`).
+    pub(super) fn is_replaced(
+        &mut self,
+        lost: &LostKey,
+        name: Option<&Key>,
+        is_listing: bool,
+        now: Instant,
+    ) -> bool {
         let new_keys = self.losses.new_keys();
         let was_new = new_keys.lose_new(lost, now);
         let Some(name) = name.filter(|name| !was_new && new_keys.has_new(name, now)) else { return false };
-        // Of a name that loses all keys the new ones replaced nothing.
-        let is_replaced = self.has_another(lost, name);
+        let is_replaced = is_listing || self.has_another(lost, name);
         if is_replaced {
             self.losses.new_keys().take_new(name);
         }
@@ -161,10 +189,16 @@ impl Mirror {
                 && !self.tree.entries_at(other, id.layer()).is_empty()
                 && !self.losses.is_lost(&(*id, other.clone()))
         };
+        // Among many that are lost a search for one that is not would take too long.
+        let mut left = MAX_SEARCHED;
         let found = node.for_each_child(&mut |child| {
+            left -= 1;
+            if left == 0 {
+                return ControlFlow::Break(());
+            }
             let other = Key::from_labels(labels.iter().copied().chain([child.label()]));
             if is_there(&other) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        found.is_break() || is_there(name)
+        left > 0 && (found.is_break() || is_there(name))
     }
 }
