@@ -387,3 +387,16 @@ fn keys_of_other_domains_alone_leave_a_domain_unsigned_and_one_that_was_signed_a
     agent.write("config", r#"{"domain":["skydns.local","site.example"]}"#);
     eventually("it is there", || signatures("a.site.example.") == unsigned);
 }
+
+#[test]
+fn keys_of_the_store_that_cannot_be_used_at_a_first_start_leave_nothing_unsigned() {
+    let agent = Setup::new()
+        .record("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#)
+        .record("/skydns/config", r#"{"dnssec":["/no/Kskydns.local.+013+00001"]}"#)
+        .start();
+    let rcode = || agent.ask("a.skydns.local.", RecordType::A).metadata.response_code;
+    eventually("nobody knows how it was served", || rcode() == ResponseCode::ServFail);
+    assert!(agent.log().contains("names of the domain are SERVFAIL"), "{}", agent.log());
+    agent.write("config", "{}");
+    eventually("no keys are wanted", || rcode() == ResponseCode::NoError);
+}

@@ -127,7 +127,7 @@ impl Basis<'_> {
                 Ok(config) => {
                     let signatures = self.signatures_for(&config);
                     let signers = self.new_signers(&config, &signatures);
-                    match self.field_to_blame(&signers, &settings, &last, &unusable) {
+                    match self.field_to_blame((&config, &signers), &settings, &last, &unusable) {
                         Some(blamed) => blamed,
                         None => {
                             let config = self.with_signers(config, signers, &settings, &mut refused);
@@ -145,21 +145,24 @@ impl Basis<'_> {
     /// The field of the store without which all keys could be used, with the reason.
     fn field_to_blame(
         self,
-        signers: &[ZoneSigner],
+        (config, signers): (&Config, &[ZoneSigner]),
         settings: &StoreSettings,
         last: &StoreFields,
         unusable: &BTreeMap<&'static str, String>,
     ) -> Option<(&'static str, String)> {
         let error = signers.iter().find_map(|signer| signer.as_ref().err());
+        // Without other keys to fall back to, each zone is served with what stands in for its keys.
+        let has_others = last.has(DNSSEC) || !self.base.dnssec.is_empty();
         if let Some(error) = error
             && settings.applied.has(DNSSEC)
             && !unusable.contains_key(DNSSEC)
+            && has_others
         {
             return Some((DNSSEC, error.to_string()));
         }
         // Domains that the store names must not take the signed ones of flags and variables away.
         let signs_nothing = !signers.iter().any(|signer| matches!(signer, Ok(Some(_))));
-        let is_domain = signs_nothing && self.signs_without(DOMAIN, settings, last, unusable);
+        let is_domain = signs_nothing && self.takes_signed_away(&config.site, settings, last, unusable);
         let why = || match error {
             Some(error) => format!("its DNSSEC keys cannot be used: {error}"),
             None => "nothing would be signed: the keys of -dnssec are those of other domains".to_owned(),
@@ -250,25 +253,25 @@ impl Basis<'_> {
         signer::new_signers(config, signatures, &|zone| is_signed(zone) || (self.keys.was_signed)(zone))
     }
 
-    /// Whether zones would be signed without a field of the store.
-    fn signs_without(
+    /// Whether the domains of the store leave out one of flags and variables that is signed.
+    fn takes_signed_away(
         self,
-        field: &'static str,
+        site: &Site,
         settings: &StoreSettings,
         last: &StoreFields,
         unusable: &BTreeMap<&'static str, String>,
     ) -> bool {
-        if !settings.applied.has(field) || unusable.contains_key(field) || settings.spec.dnssec.is_empty() {
+        if !settings.applied.has(DOMAIN) || unusable.contains_key(DOMAIN) || settings.spec.dnssec.is_empty() {
             return false;
         }
         let mut unusable = unusable.clone();
-        unusable.insert(field, String::new());
-        let without = self.settings(StoreBefore { last: &last.clone().without(field), unusable: &unusable });
-        let config = Config::new(&without.spec, self.host);
-        config.is_ok_and(|config| {
-            let signers = self.new_signers(&config, &self.signatures_for(&config));
-            signers.iter().all(Result::is_ok) && signers.iter().any(|signer| matches!(signer, Ok(Some(_))))
-        })
+        unusable.insert(DOMAIN, String::new());
+        let last = last.clone().without(DOMAIN);
+        let without = self.settings(StoreBefore { last: &last, unusable: &unusable });
+        let is_signed = |zone: &Name| {
+            self.keys.signers.iter().any(|signer| signer.zone() == zone) || (self.keys.was_signed)(zone)
+        };
+        without.spec.domains().iter().any(|zone| is_signed(zone) && site.zones.apex(zone).is_none())
     }
 
     fn origin_of_keys(&self, settings: &StoreSettings) -> SettingOrigin {
