@@ -33,8 +33,7 @@ impl Mirror {
         let entries: LostEntries =
             self.tree.entries_at(key, id.layer()).iter().map(|present| Arc::clone(&present.entry)).collect();
         let name = entries.first().and_then(|entry| self.name_with(key, entry));
-        let is_listing = self.is_listing;
-        let is_replaced = self.is_replaced(&lost, name.as_ref(), is_listing, now);
+        let is_replaced = self.is_replaced(&lost, name.as_ref(), now);
         let apex = place.apex.as_ref();
         let names = self.tree.names_of(apex).saturating_sub(self.losses.held_in(apex));
         let loss = Loss { place: &place, lost: &lost, name, is_replaced, entries, names };

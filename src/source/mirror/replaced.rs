@@ -149,18 +149,12 @@ impl Mirror {
     /// Whether a key that is lost had its place taken before. One that was new itself had not: what was put and is deleted a
     /// moment later replaced nothing.
     ///
-    /// Of a name that loses all keys the new ones replaced nothing; those of a listing are about to be there (`is_listing`).
-    pub(super) fn is_replaced(
-        &mut self,
-        lost: &LostKey,
-        name: Option<&Key>,
-        is_listing: bool,
-        now: Instant,
-    ) -> bool {
+    /// Of a name that loses all keys the new ones replaced nothing; those of a listing are about to be there.
+    pub(super) fn is_replaced(&mut self, lost: &LostKey, name: Option<&Key>, now: Instant) -> bool {
         let new_keys = self.losses.new_keys();
         let was_new = new_keys.lose_new(lost, now);
         let Some(name) = name.filter(|name| !was_new && new_keys.has_new(name, now)) else { return false };
-        let is_replaced = is_listing || self.has_another(lost, name);
+        let is_replaced = self.is_listing || self.has_another(lost, name);
         if is_replaced {
             self.losses.new_keys().take_new(name);
         }
