@@ -86,6 +86,8 @@ impl Mirror {
             source.listed_revision = revision;
             source.synced(revision);
         });
+        // Who reads the line may ask at once.
+        self.publish();
         let (changed, names) = (counted(changes, "change"), counted(self.tree.names(), "name"));
         log::info!("{}: in sync, {changed}, {names} in all", id.name());
         changes
@@ -145,10 +147,11 @@ impl Mirror {
             self.source(id, |source| source.unreachable(id, reason));
             return 0;
         };
-        let names = self.tree.names();
-        let (changed, names) = (counted(changes, "change"), counted(names, "name"));
-        log::warn!("{}: not in sync, {changed}, {names} in all: {reason}", id.name());
+        let (changed, names) = (counted(changes, "change"), counted(self.tree.names(), "name"));
+        let line = format!("{}: not in sync, {changed}, {names} in all: {reason}", id.name());
         self.source(id, |source| source.listed_stale(revision, reason));
+        self.publish();
+        log::warn!("{line}");
         changes
     }
 
