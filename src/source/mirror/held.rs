@@ -7,7 +7,13 @@ use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::served_key::Spelling;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How many times its wait a deletion waits at most, whatever else happens at the name.
+const MAX_WAITS: u32 = 10;
+
+/// Maximum number of places noted at which keys came and went unseen.
+const MAX_UNSEEN: usize = 20_000;
 
 /// A key of a source, as the source spells it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,13 +26,24 @@ pub(super) struct HeldKey {
 /// The deletions that wait.
 #[derive(Debug, Default)]
 pub(super) struct HeldDeletions {
-    /// When each ends, and the name that it would leave empty.
-    keys: HashMap<HeldKey, (Due, Key)>,
+    keys: HashMap<HeldKey, Hold>,
     /// The same by time.
     by_time: BTreeMap<Due, HeldKey>,
     /// The same by the name.
     by_name: HashMap<Key, HashSet<HeldKey>>,
+    /// Where keys came and went unseen, and when last: such keys and those above them.
+    unseen: HashMap<Key, Instant>,
     count: u64,
+}
+
+/// How one deletion waits.
+#[derive(Debug)]
+struct Hold {
+    due: Due,
+    /// The name that the deletion would leave empty.
+    name: Key,
+    begin: Instant,
+    wait: Duration,
 }
 
 /// When a deletion takes place; the number tells those of one moment apart.
@@ -47,16 +64,35 @@ impl HeldDeletions {
         self.by_time.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Holds a deletion back until a time, because it would leave a name empty. One that is held already keeps its time.
-    pub(super) fn hold(&mut self, held: HeldKey, name: Key, until: Instant) {
+    /// Holds a deletion back from now on, because it would leave a name empty. One that is held already keeps its time.
+    pub(super) fn hold(&mut self, held: HeldKey, name: Key, now: Instant, wait: Duration) {
         if self.keys.contains_key(&held) {
             return;
         }
-        self.count += 1;
-        let due = (until, self.count);
+        let due = self.next_due(now + wait);
         self.by_time.insert(due, held.clone());
         self.by_name.entry(name.clone()).or_default().insert(held.clone());
-        self.keys.insert(held, (due, name));
+        self.keys.insert(held, Hold { due, name, begin: now, wait });
+    }
+
+    /// Notes that a key came and went between two looks at its store: whoever writes there has not ended, so deletions that
+    /// are held at the key, beside it and above it wait anew from now on, within their limit.
+    pub(super) fn note_unseen(&mut self, key: &Key, now: Instant) {
+        if !self.is_empty() && self.unseen.len() < MAX_UNSEEN {
+            self.unseen.extend([(key.clone(), now), (above(key), now)]);
+        }
+    }
+
+    /// When a deletion takes place after all that was noted since it is held.
+    fn prolonged(&self, held: &HeldKey, hold: &Hold) -> Option<Instant> {
+        let places = [&held.key, &above(&held.key), &hold.name];
+        let last = places.into_iter().filter_map(|place| self.unseen.get(place)).max()?;
+        Some((*last + hold.wait).min(hold.begin + hold.wait * MAX_WAITS))
+    }
+
+    fn next_due(&mut self, time: Instant) -> Due {
+        self.count += 1;
+        (time, self.count)
     }
 
     /// Whether a deletion is held.
@@ -66,13 +102,16 @@ impl HeldDeletions {
 
     /// Gives a deletion up; `false` if it is not held.
     pub(super) fn forget(&mut self, held: &HeldKey) -> bool {
-        let Some((due, name)) = self.keys.remove(held) else { return false };
+        let Some(Hold { due, name, .. }) = self.keys.remove(held) else { return false };
         self.by_time.remove(&due);
         if let Some(keys) = self.by_name.get_mut(&name) {
             keys.remove(held);
             if keys.is_empty() {
                 self.by_name.remove(&name);
             }
+        }
+        if self.keys.is_empty() {
+            self.unseen.clear();
         }
         true
     }
@@ -87,10 +126,19 @@ impl HeldDeletions {
 
     /// The next deletion that is due at a time, which is held no more.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<HeldKey> {
-        let ((due, _), held) = self.by_time.first_key_value()?;
-        let held = (*due <= now).then(|| held.clone())?;
-        self.forget(&held);
-        Some(held)
+        loop {
+            let (due, held) = self.by_time.first_key_value().filter(|((due, _), _)| *due <= now)?;
+            let (due, held) = (*due, held.clone());
+            let until = self.keys.get(&held).and_then(|hold| self.prolonged(&held, hold));
+            let Some(until) = until.filter(|until| *until > now) else {
+                self.forget(&held);
+                return Some(held);
+            };
+            self.by_time.remove(&due);
+            let due = self.next_due(until);
+            self.keys.get_mut(&held).into_iter().for_each(|hold| hold.due = due);
+            self.by_time.insert(due, held);
+        }
     }
 
     /// The deletions that would leave a name, or one above it, empty.
@@ -102,4 +150,10 @@ impl HeldDeletions {
         let above = (0..=labels.len()).rev().map(|depth| Key::from_labels(labels[..depth].iter().copied()));
         above.filter_map(|name| self.by_name.get(&name)).flatten().cloned().collect()
     }
+}
+
+/// The key above a key; the root is above itself.
+fn above(key: &Key) -> Key {
+    let labels: Vec<_> = key.labels().collect();
+    Key::from_labels(labels[..labels.len().saturating_sub(1)].iter().copied())
 }

@@ -83,3 +83,32 @@ fn data_of_a_zone_below_does_not_count_for_a_name_above_it() {
     change(&mut mirror, vec![put("/skydns/test/sub/u/y", host)]);
     assert!(mirror.held.is_empty());
 }
+
+#[test]
+fn a_key_that_came_and_went_unseen_prolongs_the_wait_within_a_limit() {
+    for (deleted, strip) in [("u/a", ""), ("u/a", r#","targetstrip":1"#), ("u", "")] {
+        let deleted = format!("/skydns/test/exact/{deleted}");
+        let mut mirror = holding(&[(&deleted, &format!(r#"{{"host":"10.0.0.1"{strip}}}"#))]);
+        let begin = Instant::now();
+        let millis = |millis| begin + Duration::from_millis(millis);
+        let mut gone = |key: &str, at| mirror.apply(SourceId::Etcd, delete(key), millis(at));
+        gone(&deleted, 0);
+        gone("/skydns/test/exact/other/b", 90);
+        (1..12).for_each(|n| gone("/skydns/test/exact/u/b", 80 * n));
+        mirror.delete_due(millis(979));
+        assert_eq!(
+            mirror.held.next(),
+            Some(millis(980)),
+            "{deleted}{strip}: not so soon after the last of them"
+        );
+        (12..15).for_each(|n| mirror.apply(SourceId::Etcd, delete("/skydns/test/exact/u/b"), millis(80 * n)));
+        mirror.delete_due(millis(999));
+        assert!(!mirror.held.is_empty());
+        mirror.delete_due(millis(1000));
+        assert!(mirror.held.is_empty(), "{deleted}{strip}: not for ever");
+    }
+    let mut mirror = holding(&[("/skydns/test/exact/u/a", r#"{"host":"10.0.0.1"}"#)]);
+    change(&mut mirror, vec![delete("/skydns/test/exact/u/a"), delete("/skydns/test/exact/v/b")]);
+    wait(&mut mirror);
+    assert!(mirror.held.is_empty(), "another name prolongs nothing");
+}
