@@ -89,7 +89,7 @@ impl Scan<'_> {
             Err(EntryEnd::Problem(problem)) => return Err(ScanEnd::Root(io::Error::other(problem))),
         }
         let key = self.keyspace.root().as_bytes();
-        self.push_gone(key).and_then(|()| self.handover.end()).map_err(ScanEnd::Closed)?;
+        self.push_gone(key).and_then(|_| self.handover.end()).map_err(ScanEnd::Closed)?;
         Ok(self.again)
     }
 
@@ -141,8 +141,14 @@ impl Scan<'_> {
                 None => break,
             }
         }
-        self.entry(dir.as_ref().map_or(root.fd(), AsFd::as_fd), &at)?;
-        self.push_gone(&self.key_of(&at))
+        let dir = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
+        self.entry(dir, &at)?;
+        let key = self.key_of(&at);
+        if self.push_gone(&key)? == 0 && root.is_gone(dir, &at) {
+            // It came and went since the last look: the mirror may hold a deletion on for that.
+            self.handover.push(&key, None)?;
+        }
+        Ok(())
     }
 
     /// Opens a directory on the way to a path, also one behind a link; `None` if it is none.
@@ -161,9 +167,11 @@ impl Scan<'_> {
         Some(fd)
     }
 
-    /// Pushes the deletion of what this walk did not find at a key and below it.
-    fn push_gone(&mut self, key: &[u8]) -> Result<(), Closed> {
-        self.known.take_gone(key).iter().try_for_each(|key| self.handover.push(key, None))
+    /// Pushes the deletion of what this walk did not find at a key and below it; returns how much that is.
+    fn push_gone(&mut self, key: &[u8]) -> Result<usize, Closed> {
+        let gone = self.known.take_gone(key);
+        gone.iter().try_for_each(|key| self.handover.push(key, None))?;
+        Ok(gone.len())
     }
 
     /// The key of a path that is relative to the root.

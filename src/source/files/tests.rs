@@ -147,6 +147,8 @@ fn only_the_paths_that_changed_are_read() {
         ["/skydns/a/x=gone", "/skydns/a/y=gone", "/skydns/c/d={}"]
     );
     assert_eq!(files.read_paths(&["c"]), ["/skydns/c=gone"]);
+    // What changed and is not there came and went, known or not.
+    assert_eq!(files.read_paths(&["b/y", "d/e"]), ["/skydns/b/y=gone", "/skydns/d=gone"]);
     files.age("b/x");
     files.read();
     assert_eq!(files.read(), Vec::<String>::new());
