@@ -47,6 +47,8 @@ pub(super) struct Work {
     paths: BTreeSet<PathBuf>,
     /// What changed and is not read itself, but may be another name of what is.
     hidden: BTreeSet<PathBuf>,
+    /// Whether a file came, as against went.
+    has_come: bool,
 }
 
 /// What a wait ended with.
@@ -189,6 +191,7 @@ impl Work {
         self.links |= other.links;
         self.paths.extend(other.paths);
         self.hidden.extend(other.hidden);
+        self.has_come |= other.has_come;
         if self.paths.len() + self.hidden.len() > MAX_PATHS {
             *self = Self::all();
         }
@@ -196,6 +199,16 @@ impl Work {
 
     pub(super) fn is_empty(&self) -> bool {
         !self.all && !self.links && self.paths.is_empty() && self.hidden.is_empty()
+    }
+
+    /// Notes whether a file came.
+    pub(super) fn set_come(&mut self, has_come: bool) {
+        self.has_come = has_come;
+    }
+
+    /// Whether a file came, as against went.
+    pub(super) fn has_come(&self) -> bool {
+        self.has_come
     }
 
     /// Whether everything is to be read.

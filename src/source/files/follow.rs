@@ -100,15 +100,22 @@ impl Files {
         Some(work)
     }
 
-    /// Adds what is notified within a short time: a burst is read once, but a burst without end is read as well. `false` to
-    /// stop.
+    /// Adds what is notified within a short time: a burst is read once, but a burst without end is read as well, when a file
+    /// has just come if that can be. Whoever puts files and removes them may remove it a moment later. `false` to stop.
     fn settle(&self, work: &mut Work) -> bool {
-        let end = Instant::now() + 5 * SETTLE_PAUSE;
+        let begin = Instant::now();
+        let (early, end) = (begin + 2 * SETTLE_PAUSE, begin + 5 * SETTLE_PAUSE);
         while Instant::now() < end {
             match self.control.wait(Instant::now() + SETTLE_PAUSE) {
                 Request::Stop => return false,
                 Request::Wake => self.heartbeat.iter().for_each(Heartbeat::beat),
-                Request::Read(more) => work.add(more),
+                Request::Read(more) => {
+                    let has_come = more.has_come();
+                    work.add(more);
+                    if has_come && Instant::now() >= early {
+                        break;
+                    }
+                }
                 Request::Timeout => break,
             }
         }

@@ -3,7 +3,7 @@
 use super::FilesSettings;
 use super::LinkPolicy;
 use super::control::{FilesControl, Work, work_of_change};
-use notify::event::{AccessKind, AccessMode, CreateKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,7 @@ fn take(event: notify::Result<notify::Event>, directory: &Path, control: &FilesC
     }
     let mut work = Work::default();
     event.paths.iter().for_each(|path| work.add(work_of_change(directory, path)));
+    work.set_come(is_arrival(event.kind));
     if event.kind == EventKind::Create(CreateKind::Folder) {
         // What comes into a new directory before it is watched is not notified.
         control.read_again(work.clone());
@@ -125,6 +126,13 @@ fn is_read(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(kind) if !matches!(kind, AccessKind::Close(AccessMode::Write)))
 }
 
+/// Whether an event is the coming of a file, complete.
+fn is_arrival(kind: EventKind) -> bool {
+    let close = AccessKind::Close(AccessMode::Write);
+    let rename = |mode| EventKind::Modify(ModifyKind::Name(mode));
+    kind == EventKind::Access(close) || kind == rename(RenameMode::To) || kind == rename(RenameMode::Both)
+}
+
 /// Device and inode: what tells a directory from another at the same path.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
@@ -134,10 +142,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 mod tests {
     use super::super::control::Request;
     use super::*;
+    use notify::event::RemoveKind;
 
     fn work(watch: &DirectoryWatch) -> Option<Work> {
         match watch.control.wait(Instant::now() + Duration::from_secs(20)) {
-            Request::Read(work) => Some(work),
+            Request::Read(mut work) => {
+                work.set_come(false);
+                Some(work)
+            }
             _ => None,
         }
     }
@@ -152,6 +164,24 @@ mod tests {
         assert!(watch.renew() && watch.is_on() && !watch.renew());
         std::fs::write(dir.path().join("r/a/b"), "{}").expect("a file");
         assert_eq!(work(&watch), Some(Work::path("a/b".into())));
+    }
+
+    #[test]
+    fn files_that_come_are_told_from_those_that_go() {
+        use EventKind::{Access, Create, Modify, Remove};
+        for (kind, has_come) in [
+            (Create(CreateKind::File), false),
+            (Access(AccessKind::Close(AccessMode::Write)), true),
+            (Modify(ModifyKind::Name(RenameMode::From)), false),
+            (Modify(ModifyKind::Name(RenameMode::To)), true),
+            (Remove(RemoveKind::File), false),
+        ] {
+            let control = FilesControl::default();
+            let event = notify::Event::new(kind).add_path("/r/a".into());
+            take(Ok(event), Path::new("/r"), &control);
+            let Request::Read(work) = control.wait(Instant::now()) else { panic!("{kind:?}: no work") };
+            assert_eq!(work.has_come(), has_come, "{kind:?}");
+        }
     }
 
     #[test]
