@@ -8,6 +8,7 @@ use hickory_proto::rr::RecordType;
 use serde_json::Value;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::{Agent, Setup, ask, eventually, query, run};
 
@@ -248,4 +249,44 @@ fn a_writer_that_deletes_before_it_puts_leaves_no_gap() {
     etcd.delete(&key("a", CHANGES));
     eventually("it is gone", || brief.data("u.site.example.", RecordType::A).is_empty());
     assert!(!brief.data("u.site.example.", RecordType::AAAA).is_empty());
+}
+
+#[test]
+fn files_that_are_replaced_faster_than_they_are_looked_at_leave_no_gap() {
+    const CHANGES: u32 = 200;
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = dir.path().join("example/site/u");
+    std::fs::create_dir_all(&name).expect("a directory");
+    let put = |file: &str, host: &str| {
+        let new = dir.path().join(".new");
+        std::fs::write(&new, format!(r#"{{"host":"{host}","targetstrip":1}}"#)).expect("a file");
+        std::fs::rename(new, name.join(file)).expect("renamed");
+    };
+    put("a0", "10.0.0.0");
+    put("b", "2001:db8::1");
+    let records = dir.path().to_str().expect("a path");
+    for mode in [&[][..], &["-exact", "all"]] {
+        let hold = ["-domain", "site.example", "-hold-deletions", "200ms", "-records", records];
+        let agent = Setup::new().args(&hold).args(mode).start();
+        eventually("read", || agent.data("u.site.example.", RecordType::A) == ["10.0.0.0"]);
+        let mut longest = Duration::ZERO;
+        let (answers, empty) = probe(&agent, "u.site.example.", || {
+            for n in 0..CHANGES {
+                let begin = Instant::now();
+                std::fs::remove_file(name.join(format!("a{n}"))).expect("removed");
+                std::thread::sleep(Duration::from_millis(9));
+                put(&format!("a{}", n + 1), &format!("10.0.0.{}", n + 1));
+                longest = longest.max(begin.elapsed());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // On a machine where everything stands still at times, the name may really be without a file for so long.
+        let is_slow = longest > Duration::from_millis(60);
+        assert!(answers > 100 && (empty == 0 || is_slow), "{empty} of {answers} answers are denials");
+        eventually("the last one alone is left", || {
+            agent.data("u.site.example.", RecordType::A) == ["10.0.0.200"]
+        });
+        std::fs::remove_file(name.join("a200")).expect("removed");
+        put("a0", "10.0.0.0");
+    }
 }
