@@ -15,14 +15,16 @@ const MAX_HELD: usize = 1_000_000;
 impl Mirror {
     /// Deletes a key of a source, at once or after a while.
     pub(super) fn delete(&mut self, id: SourceId, served: ServedKey, now: Instant) {
-        if !self.held.is_empty() && self.tree.entries_at(&served.key, id.layer()).is_empty() {
-            return self.held.note_unseen(&served.key, now);
+        let ServedKey { key, spelling } = &served;
+        let held = HeldKey { id, key: key.clone(), spelling: spelling.clone() };
+        // What is deleted though it is not known, or is deleted already, came and went unseen.
+        let is_unknown = || !self.held.is_empty() && self.tree.entries_at(key, id.layer()).is_empty();
+        if self.held.contains(&held) || is_unknown() {
+            return self.held.note_unseen(key, now);
         }
         if self.hold_last(id, &served, now) {
             return;
         }
-        let ServedKey { key, spelling } = &served;
-        let held = HeldKey { id, key: key.clone(), spelling: spelling.clone() };
         match self.left_empty(&held) {
             Some((name, wait)) if self.held.len() < MAX_HELD => self.held.hold(held, name, now, wait),
             _ => self.set(id, served, None),
