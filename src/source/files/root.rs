@@ -132,9 +132,9 @@ impl RecordsRoot {
             .map(|about| Inode::of(&about))
     }
 
-    /// Whether a directory does not have an entry any more.
-    pub(super) fn is_gone(&self, dir: BorrowedFd<'_>, path: &Path) -> bool {
-        matches!(state_of(dir, path.file_name().unwrap_or_default()), Err(Errno::NOENT))
+    /// What an entry of a directory is, links not followed.
+    pub(super) fn file_type(&self, dir: BorrowedFd<'_>, path: &Path) -> Result<FileType, Errno> {
+        state_of(dir, path.file_name().unwrap_or_default()).map(|about| file_type(&about))
     }
 
     /// The path of the directory, as it was given.

@@ -8,7 +8,8 @@ use super::root::{EntryProblem, EntryState, RecordsRoot, state_of_open};
 use crate::heartbeat::Heartbeat;
 use crate::service::{KeyTarget, Keyspace, Service};
 use crate::source::feed::Closed;
-use rustix::fs::{Dir, Statx};
+use rustix::fs::{Dir, FileType, Statx};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,6 +24,9 @@ const MAX_VALUE_OCTETS: u64 = 3 << 19;
 
 /// Maximum number of levels below the root: a name has no more labels (RFC 1035 §2.3.4).
 const MAX_LEVELS: usize = 127;
+
+/// How often an entry is looked at that is missing and there again each time.
+const MAX_TRIES: u32 = 3;
 
 /// Time within which a second change may leave the times of a file as they are after the first.
 const CLOCK_TICK: Duration = Duration::from_millis(50);
@@ -67,6 +71,14 @@ pub(super) enum ScanEnd {
 enum EntryEnd {
     Problem(EntryProblem),
     Closed(Closed),
+}
+
+/// Whether an entry is there that could not be read a moment ago.
+enum Presence {
+    There,
+    Gone,
+    /// It was missing: another one has taken its place since then.
+    Back,
 }
 
 impl<T: Into<EntryProblem>> From<T> for EntryEnd {
@@ -144,7 +156,7 @@ impl Scan<'_> {
         let dir = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
         self.entry(dir, &at)?;
         let key = self.key_of(&at);
-        if self.push_gone(&key)? == 0 && root.is_gone(dir, &at) {
+        if self.push_gone(&key)? == 0 && root.file_type(dir, &at) == Err(Errno::NOENT) {
             // It came and went since the last look: the mirror may hold a deletion on for that.
             self.handover.push(&key, None)?;
         }
@@ -200,16 +212,41 @@ impl Scan<'_> {
 
     /// Reads one entry of a directory, or notes why it cannot be read.
     fn entry(&mut self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), Closed> {
-        self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
-        let problem = match self.root.look(dir, path) {
-            Ok(state) => match self.read(dir, path, &state) {
-                Ok(()) => return Ok(()),
-                Err(EntryEnd::Closed(closed)) => return Err(closed),
-                Err(EntryEnd::Problem(problem)) => problem,
-            },
-            Err(problem) => problem,
-        };
-        self.refuse(dir, path, &problem)
+        let mut tries = 0;
+        loop {
+            self.heartbeat.iter().for_each(|heartbeat| heartbeat.beat());
+            tries += 1;
+            let problem = match self.root.look(dir, path) {
+                Ok(state) => match self.read(dir, path, &state) {
+                    Ok(()) => return Ok(()),
+                    Err(EntryEnd::Closed(closed)) => return Err(closed),
+                    Err(EntryEnd::Problem(problem)) => problem,
+                },
+                Err(problem) => problem,
+            };
+            match self.presence(dir, path, &problem) {
+                Presence::There => return self.refuse(path, &problem),
+                Presence::Gone => return Ok(()),
+                Presence::Back if tries < MAX_TRIES => {}
+                Presence::Back => {
+                    self.known.keep(&self.key_of(path));
+                    self.again.add(Work::path(path.to_owned()));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Whether an entry that could not be read is there.
+    fn presence(&self, dir: BorrowedFd<'_>, path: &Path, problem: &EntryProblem) -> Presence {
+        let EntryProblem::System(error) = problem else { return Presence::There };
+        match self.root.file_type(dir, path) {
+            Err(Errno::NOENT) => Presence::Gone,
+            // A link that leads nowhere is missing nothing but its target.
+            Ok(FileType::Symlink) | Err(_) => Presence::There,
+            Ok(_) if error.kind() == io::ErrorKind::NotFound => Presence::Back,
+            Ok(_) => Presence::There,
+        }
     }
 
     /// Reads an entry that was looked at.
@@ -281,12 +318,9 @@ impl Scan<'_> {
             }
     }
 
-    /// Notes why an entry cannot be read. An entry that is gone by now has no problem.
-    fn refuse(&mut self, dir: BorrowedFd<'_>, path: &Path, problem: &EntryProblem) -> Result<(), Closed> {
+    /// Notes why an entry cannot be read.
+    fn refuse(&mut self, path: &Path, problem: &EntryProblem) -> Result<(), Closed> {
         if matches!(problem, EntryProblem::System(_)) {
-            if self.root.is_gone(dir, path) {
-                return Ok(());
-            }
             // The target of a link may come without a notification of the link.
             self.known.aliases.add_link(path);
             self.known.keep(&self.key_of(path));

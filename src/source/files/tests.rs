@@ -4,6 +4,7 @@ use super::*;
 use crate::source::{Change, News, SourceId};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
@@ -383,4 +384,22 @@ fn a_directory_that_cannot_be_read_is_not_an_empty_one() {
     assert_eq!(files.read(), ["unreachable"]);
     fs::rename(&away, files.dir.path()).expect("renamed back");
     assert_eq!(files.read(), ["begin", "/skydns/a={}", "end"]);
+}
+
+#[test]
+fn a_file_that_is_removed_and_made_again_is_not_refused() {
+    let mut files = FilesFixture::new();
+    let (new, path, ends) = (files.path(".new"), files.path("a"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(Ordering::Relaxed) {
+                fs::write(&new, "{}").and_then(|()| fs::rename(&new, &path)).expect("a file");
+                fs::remove_file(&path).expect("removed");
+            }
+        });
+        let refused = (0..2_000)
+            .find_map(|_| files.read_paths(&["a"]).into_iter().find(|line| line.starts_with("refused")));
+        ends.store(true, Ordering::Relaxed);
+        assert_eq!(refused, None);
+    });
 }
