@@ -71,11 +71,18 @@ impl Known {
         self.files.insert(key.into(), KnownFile { stamp, walk });
     }
 
-    /// Keeps what is known at a key and below it, which cannot be read now, to be read again.
-    pub(super) fn keep(&mut self, key: &[u8]) {
-        let walk = self.walk;
-        for_each_below(&mut self.files, key, |file| *file = KnownFile { stamp: None, walk });
-        for_each_below(&mut self.problems, key, |problem| problem.walk = walk);
+    /// Keeps what is known at a key and below it, which cannot be read now, to be read again; whether that is anything.
+    pub(super) fn keep(&mut self, key: &[u8]) -> bool {
+        let (walk, mut is_any) = (self.walk, false);
+        for_each_below(&mut self.files, key, |file| {
+            *file = KnownFile { stamp: None, walk };
+            is_any = true;
+        });
+        for_each_below(&mut self.problems, key, |problem| {
+            problem.walk = walk;
+            is_any = true;
+        });
+        is_any
     }
 
     /// Notes the problem of a key; whether the text is new.

@@ -229,9 +229,8 @@ impl Scan<'_> {
                 Presence::Gone => return Ok(()),
                 Presence::Back if tries < MAX_TRIES => {}
                 Presence::Back => {
-                    self.known.keep(&self.key_of(path));
                     self.again.add(Work::path(path.to_owned()));
-                    return Ok(());
+                    return self.keep(&self.key_of(path));
                 }
             }
         }
@@ -300,11 +299,16 @@ impl Scan<'_> {
             self.again.add(Work::path(path.to_owned()));
         }
         if is_half_written {
-            self.known.keep(&key);
-            return Ok(());
+            return self.keep(&key).map_err(EntryEnd::Closed);
         }
         self.known.put(&key, is_settled.then_some(stamp));
         self.handover.push(&key, Some(value)).map_err(EntryEnd::Closed)
+    }
+
+    /// Keeps what is known of a file that somebody is writing. If that is nothing, as after a deletion, the mirror may hold
+    /// the deletion on.
+    fn keep(&mut self, key: &[u8]) -> Result<(), Closed> {
+        if self.known.keep(key) { Ok(()) } else { self.handover.push(key, None) }
     }
 
     /// Whether a file cannot be used, and changed so lately that somebody may be writing it.

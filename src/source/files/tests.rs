@@ -326,6 +326,9 @@ fn a_half_written_file_keeps_the_old_value_until_it_is_old() {
     files.age("x");
     let lines = files.read();
     assert!(lines.len() == 1 && lines[0].starts_with("refused /skydns/x the value is not JSON"), "{lines:?}");
+    // One that comes tells that somebody writes there.
+    files.write("y", "{\"por");
+    assert_eq!(files.read_paths(&["y"]), ["/skydns/y=gone"]);
 }
 
 #[test]
