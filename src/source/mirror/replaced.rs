@@ -25,11 +25,17 @@ pub(super) struct Replacements {
     lost: HashMap<Key, BTreeMap<u64, LostKey>>,
     name_of: HashMap<LostKey, (Key, u64)>,
     count: u64,
-    /// When each new key came.
-    new: HashMap<LostKey, Instant>,
+    new: HashMap<LostKey, NewKey>,
     /// Those of each name that took no other's place, in their order, among others that are not new any more.
     places: HashMap<Key, VecDeque<(Instant, LostKey)>>,
     new_by_time: VecDeque<(Instant, Key, LostKey)>,
+}
+
+/// When a new key came, and whether it took no other's place.
+#[derive(Clone, Copy, Debug)]
+struct NewKey {
+    at: Instant,
+    is_free: bool,
 }
 
 impl Replacements {
@@ -66,7 +72,7 @@ impl Replacements {
         if self.new_by_time.len() >= MAX_NEW {
             return;
         }
-        self.new.insert(key.clone(), now);
+        self.new.insert(key.clone(), NewKey { at: now, is_free });
         self.new_by_time.push_back((now, name.clone(), key.clone()));
         if is_free {
             self.places.entry(name).or_default().push_back((now, key));
@@ -77,7 +83,7 @@ impl Replacements {
     pub(super) fn forget_old(&mut self, now: Instant) {
         while self.new_by_time.front().is_some_and(|(at, ..)| *at + WINDOW <= now) {
             let Some((at, name, key)) = self.new_by_time.pop_front() else { break };
-            if self.new.get(&key) == Some(&at) {
+            if self.new.get(&key).is_some_and(|new| new.at == at) {
                 self.new.remove(&key);
             }
             self.has_new(&name, now);
@@ -93,7 +99,7 @@ impl Replacements {
     fn has_new(&mut self, name: &Key, now: Instant) -> bool {
         let Some(keys) = self.places.get_mut(name) else { return false };
         while let Some((at, key)) = keys.front() {
-            if self.new.get(key) == Some(at) && *at + WINDOW > now {
+            if self.new.get(key).is_some_and(|new| new.at == *at) && *at + WINDOW > now {
                 return true;
             }
             keys.pop_front();
@@ -104,14 +110,15 @@ impl Replacements {
 
     /// Has the first new key of a name take the place of another; see [`has_new`](Self::has_new).
     fn take_new(&mut self, name: &Key) {
-        if let Some(keys) = self.places.get_mut(name) {
-            keys.pop_front();
+        let taken = self.places.get_mut(name).and_then(VecDeque::pop_front);
+        if let Some(new) = taken.and_then(|(_, key)| self.new.get_mut(&key)) {
+            new.is_free = false;
         }
     }
 
-    /// Notes that a key is lost; returns whether it was new itself.
+    /// Notes that a key is lost; returns whether it was new itself, and took no other's place.
     fn lose_new(&mut self, key: &LostKey, now: Instant) -> bool {
-        self.new.remove(key).is_some_and(|at| at + WINDOW > now)
+        self.new.remove(key).is_some_and(|new| new.is_free && new.at + WINDOW > now)
     }
 
     /// Forgets the new keys.
@@ -146,14 +153,14 @@ impl Mirror {
         }
     }
 
-    /// Whether a key that is lost had its place taken before. One that was new itself had not: what was put and is deleted a
-    /// moment later replaced nothing.
+    /// Whether a key that is lost had its place taken before. One that was new itself, and took no place, had not: what was put
+    /// and is deleted a moment later replaced nothing.
     ///
     /// Of a name that loses all keys the new ones replaced nothing; those of a listing are about to be there.
     pub(super) fn is_replaced(&mut self, lost: &LostKey, name: Option<&Key>, now: Instant) -> bool {
         let new_keys = self.losses.new_keys();
-        let was_new = new_keys.lose_new(lost, now);
-        let Some(name) = name.filter(|name| !was_new && new_keys.has_new(name, now)) else { return false };
+        let was_free = new_keys.lose_new(lost, now);
+        let Some(name) = name.filter(|name| !was_free && new_keys.has_new(name, now)) else { return false };
         let is_replaced = self.is_listing || self.has_another(lost, name);
         if is_replaced {
             self.losses.new_keys().take_new(name);
