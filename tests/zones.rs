@@ -204,13 +204,24 @@ fn zones_come_and_go_with_the_store() {
 
 #[test]
 fn a_zone_that_falls_through_asks_the_sites_other_dns() {
-    let upstream = Upstream::start(|query, _| {
+    let name = |text: &str| Name::from_ascii(text).expect("a name");
+    let upstream = Upstream::start(move |query, _| {
         let mut reply = reply_to(query);
         reply.metadata.authoritative = true;
         match query.queries[0].name().to_ascii().as_str() {
             "old.skydns.local." => add(&mut reply, 60, RData::A(rdata::A([10, 9, 0, 1].into()))),
-            _ => reply.metadata.response_code = ResponseCode::NXDomain,
+            _ => {
+                reply.metadata.response_code = ResponseCode::NXDomain;
+                let soa =
+                    rdata::SOA::new(name("ns.skydns.local."), name("h.skydns.local."), 1, 60, 60, 60, 60);
+                reply.add_authority(Record::from_rdata(name("skydns.local."), 60, RData::SOA(soa)));
+            }
         }
+        // What nobody asked for, of names that are ours.
+        let ns = RData::NS(rdata::NS(name("web.skydns.local.")));
+        reply.add_authority(Record::from_rdata(name("skydns.local."), 60, ns));
+        let address = RData::A(rdata::A([203, 0, 113, 78].into()));
+        reply.add_additional(Record::from_rdata(name("web.skydns.local."), 60, address));
         Some(reply)
     });
     let start = |args: &[&str]| {
@@ -223,14 +234,19 @@ fn a_zone_that_falls_through_asks_the_sites_other_dns() {
     };
     let agent = start(&["-fallthrough", "all"]);
     assert_eq!(agent.short(&["web.skydns.local"]), ["10.0.0.1"]);
-    let old = agent.ask("old.skydns.local.", RecordType::A);
-    assert_eq!((old.answers.len(), old.metadata.authoritative), (1, false));
+    // The second one comes from the cache.
+    for _ in 0..2 {
+        let old = agent.ask("old.skydns.local.", RecordType::A);
+        assert_eq!((old.answers.len(), old.metadata.authoritative), (1, false));
+        assert_eq!((old.authorities.len(), old.additionals.len()), (0, 0), "{old}");
+    }
     assert_eq!(agent.short(&["alias.skydns.local"]), ["10.9.0.1", "old.skydns.local."]);
     let nowhere = agent.ask("nowhere.skydns.local.", RecordType::A);
     assert_eq!(
         (nowhere.metadata.response_code, nowhere.metadata.authoritative),
         (ResponseCode::NXDomain, false)
     );
+    assert_eq!((soa(&nowhere), nowhere.authorities.len()), ("skydns.local.".to_owned(), 1), "{nowhere}");
     let no_data = agent.ask("web.skydns.local.", RecordType::MX);
     assert_eq!(
         (no_data.metadata.response_code, soa(&no_data)),

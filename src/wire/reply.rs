@@ -100,6 +100,20 @@ impl Reply {
             .any(|one| one == rtype)
     }
 
+    /// Drops what an upstream gives beside its answer: name servers, and the additional section. What a denial needs stays.
+    pub fn drop_what_nobody_asked_for(&mut self) {
+        if let Some(records) = &mut self.forwarded {
+            records.retain(|record| match record.section {
+                Section::Answer => true,
+                Section::Authority => matches!(
+                    record.rtype,
+                    RecordType::SOA | RecordType::NSEC | RecordType::NSEC3 | RecordType::RRSIG
+                ),
+                Section::Additional => false,
+            });
+        }
+    }
+
     /// Whether it is a stale answer (RFC 8767).
     pub fn is_stale(&self) -> bool {
         self.errors.first().is_some_and(|error| error.code == Ede::STALE)

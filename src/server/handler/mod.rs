@@ -255,10 +255,11 @@ impl Handler {
             (KnownReply::OwnProbe, _) => Reply::empty(ResponseCode::NXDomain),
             (_, Some(refusal)) => refusal,
             // What goes on with what we have is made on the slow path.
-            (KnownReply::Cached { reply, fresh_for }, None)
+            (KnownReply::Cached { mut reply, fresh_for }, None)
                 if !(forwarding.name_exists && reply.rcode == ResponseCode::NXDomain
                     || forwarding.is_missing_here && inputs.is_led_back(&query, &reply)) =>
             {
+                forwarding.limit(&mut reply);
                 let (octets, stats) = self.encode(&query, AnsweredBy::Cache, &reply);
                 return Handled::Reply(
                     octets,

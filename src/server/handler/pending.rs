@@ -45,6 +45,17 @@ pub(super) struct Forwarding {
     pub(super) is_missing_here: bool,
 }
 
+impl Forwarding {
+    /// Takes from a reply what no upstream may say of a zone of ours: AA, and records that nobody asked for, among them
+    /// addresses of names that we have.
+    pub(super) fn limit(&self, reply: &mut Reply) {
+        if self.is_missing_here {
+            reply.authoritative = false;
+            reply.drop_what_nobody_asked_for();
+        }
+    }
+}
+
 impl PendingQuery {
     /// Whose share of the agent's means the query uses.
     pub(in crate::server) fn client(&self) -> ClientId {
@@ -106,13 +117,13 @@ impl Handler {
         query: &Arc<ClientQuery>,
         forwarding: Forwarding,
     ) -> (AnsweredBy, Reply) {
-        let (answered_by, mut reply) = match forwarding.stub {
+        let (answered_by, mut reply) = match &forwarding.stub {
             Some(zone) => {
-                (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, &zone, query.id).await)
+                (AnsweredBy::Stub, self.forwarder.forward_stub(&query.request, zone, query.id).await)
             }
             None => (AnsweredBy::Recursive, self.forwarder.forward(&query.request, query.id).await),
         };
-        reply.authoritative &= !forwarding.is_missing_here;
+        forwarding.limit(&mut reply);
         let is_denied = || reply.rcode == ResponseCode::NXDomain || self.forwarder.upstreams().is_empty();
         if forwarding.name_exists && is_denied() {
             let again = Again { seed: rand::random(), forwards: false };
