@@ -400,3 +400,34 @@ fn keys_of_the_store_that_cannot_be_used_at_a_first_start_leave_nothing_unsigned
     agent.write("config", "{}");
     eventually("no keys are wanted", || rcode() == ResponseCode::NoError);
 }
+
+#[test]
+fn check_finds_what_the_agent_refuses_of_signed_domains() {
+    let (keys, [state, records]) =
+        (KeyRing::new(), [(); 2].map(|()| tempfile::tempdir().expect("a directory")));
+    let files = ["skydns.local", "site.example"].map(|zone| keys.own_for(zone, &[]));
+    let directory = keys.path().display().to_string();
+    let domains = ["-domain", "skydns.local,site.example", "-fallthrough", "site.example"];
+    let state = ["-state-dir", state.path().to_str().expect("a path")];
+    let args = [&domains[..], &state, &["-dnssec", &directory]].concat();
+    let agent = Setup::new().record("/skydns/example/site/a", r#"{"host":"10.0.0.2"}"#).args(&args).start();
+    eventually("signed", || !agent.ask("site.example.", RecordType::DNSKEY).answers.is_empty());
+    drop(agent);
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+        let records =
+            ["check", "-records", keys.path().to_str().expect("a path"), "-nameservers", "192.0.2.1"];
+        let output = command.env_clear().args(records).args(&args).output().expect("an output");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = check();
+    let refused = "flag -fallthrough: fallthrough of site.example.: the zone is signed";
+    assert!(code == Some(78) && text.contains(refused), "{code:?} {text}");
+    for ending in ["key", "private"] {
+        fs::remove_file(format!("{}.{ending}", files[1].display())).expect("removed");
+    }
+    let (code, text) = check();
+    let missing = "flag -dnssec: there is no key of site.example., which was signed before";
+    assert!(code == Some(78) && text.contains(missing) && !text.contains(refused), "{code:?} {text}");
+}

@@ -305,7 +305,7 @@ impl Basis<'_> {
 }
 
 /// The refusal of a signed zone to fall through.
-fn signed_fallthrough(zone: &Name, spec: &Spec) -> RefusedSetting {
+pub fn signed_fallthrough(zone: &Name, spec: &Spec) -> RefusedSetting {
     let is_own = spec.zones.get(zone).is_some_and(|own| own.fallthrough.is_some());
     let origin = if is_own { &spec.zones_origin } else { &spec.fallthrough_origin };
     let reason =

@@ -63,7 +63,7 @@ impl LastGood {
     }
 
     /// Whether a zone was served, and signed.
-    pub(super) fn is_signed(&self, zone: &Name) -> bool {
+    pub fn is_signed(&self, zone: &Name) -> bool {
         self.zones.get(&zone.to_ascii()) == Some(&true)
     }
 

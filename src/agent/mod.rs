@@ -34,6 +34,7 @@ mod upstreams;
 mod watchdog;
 
 pub use check::{CheckedSources, check_sources};
+pub use derive::signed_fallthrough;
 pub use error::{AgentError, SourcesError, limit_hint};
 pub use host::host;
 pub use key_files::{KeyProblem, SiteKeys};
@@ -43,5 +44,6 @@ pub use reload_report::{ReloadReport, reload_report_file};
 pub use run::{StartSettings, run};
 pub use settled::{SettledSettings, settle};
 pub use signals::hold_signals;
+pub use signer::missing_key_text;
 pub use statistics::{MetricsSettings, Statistics};
 pub use store_notices::{StubNotice, stub_notices, unserved_text};

@@ -33,13 +33,18 @@ pub(super) fn new_signers(
             return Err(error);
         }
         if keys.is_empty() {
-            let missing = || KeysError(format!("there is no key of {domain}, which was signed before"));
+            let missing = || KeysError(missing_key_text(&domain));
             return if was_signed(&domain) { Err(missing()) } else { Ok(None) };
         }
         let keys = KeySet::new(keys).with_ttl(zone.ttl);
         Ok(Some(Arc::new(Signer::new(domain, keys, dnssec.denial, Arc::clone(cache), unix_time()))))
     };
     zones.iter().zip(keys).map(signer).collect()
+}
+
+/// What is wrong with a zone that was signed and has no key.
+pub fn missing_key_text(zone: &Name) -> String {
+    format!("there is no key of {zone}, which was signed before")
 }
 
 /// Names the zone that a signer signs and the keys that it signs with now, for the log.

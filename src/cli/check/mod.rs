@@ -4,13 +4,14 @@
 //! away; the first of these that applies.
 
 mod as_service;
+mod keys;
 mod report;
 mod running;
 
 use super::environment::{Environment, last_good_file, may_be_absent};
 use super::{SYSTEM, USAGE, fail, runtime};
 use crate::agent::{
-    CheckedSources, SiteKeys, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
+    CheckedSources, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
 };
 use crate::config::{
     CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file,
@@ -75,10 +76,8 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     let mut report = Report::default();
     let settled = super::settled(layers, &GivenTexts::new());
     // Whether the service had its default directory of records is known to the service alone. Values are judged without it.
-    let settled = match read_last_good(&last_good_file(&settled.spec)) {
-        Ok(last_good) => super::settled(layers, &last_good.directories()),
-        Err(_) => settled,
-    };
+    let last_good = read_last_good(&last_good_file(&settled.spec)).unwrap_or_default();
+    let settled = super::settled(layers, &last_good.directories());
     let is_asked = |origin: &SettingOrigin| match &options.file {
         Some(file) => origin.file() == Some(file) || matches!(origin, SettingOrigin::Flag(_)),
         None => true,
@@ -114,17 +113,20 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     };
     spec.oddities().iter().for_each(|odd| report.note(odd));
     report.judges(are_asked(&["local", "domain"]));
-    match Config::new(&spec, &host()) {
+    let config = Config::new(&spec, &host());
+    match &config {
         Ok(config) => {
             config.site.zones.iter().for_each(|zone| report.found(&format!("domain {}", zone.domain())));
-            publisher.iter().for_each(|publisher| noticeable(publisher, &config, &spec, &report));
+            publisher.iter().for_each(|publisher| noticeable(publisher, config, &spec, &report));
         }
-        Err(problem) => report.problem(ProblemKind::Setting, &problem),
+        Err(problem) => report.problem(ProblemKind::Setting, problem),
     }
     report.judges(are_asked(&["nameservers", "resolv-conf"]));
     upstreams(&spec, &mut report);
     report.judges(are_asked(&["dnssec", "domain"]));
-    keys(&spec, &keys_origin, &mut report);
+    if let Ok(config) = &config {
+        keys::check(&spec, config, &keys_origin, &last_good, &mut report);
+    }
     report.end()
 }
 
@@ -232,22 +234,5 @@ fn upstreams(spec: &Spec, report: &mut Report) {
         }
         Ok(_) => {}
         Err(error) => report.note(&format!("upstreams: {error}")),
-    }
-}
-
-/// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain.
-fn keys(spec: &Spec, origin: &str, report: &mut Report) {
-    let keys = SiteKeys::read(&spec.dnssec, &spec.domains());
-    for key in keys.keys() {
-        let key = &key.public;
-        report.found(&format!("key {} of {}, algorithm {}", key.tag(), key.owner, key.algorithm.number()));
-    }
-    for problem in keys.problems() {
-        report.problem(ProblemKind::Setting, &format!("{origin}: {problem}"));
-    }
-    keys.notes.iter().for_each(|note| report.note(note));
-    if keys.keys().next().is_none() && keys.problems().next().is_none() && !spec.dnssec.is_empty() {
-        let what = format!("{origin}: none of the keys is one of a domain of ours, so nothing is signed");
-        report.problem(ProblemKind::Setting, &what);
     }
 }
