@@ -118,6 +118,12 @@ impl Zone {
         *self != Self { is_signed, lacks_keys, falls_through, ..same }
     }
 
+    /// Whether the PTR records of the addresses of its services may be others with other settings.
+    pub(crate) fn differs_in_pointers(&self, other: &Self) -> bool {
+        let of = |zone: &Self| (zone.auto_ptr, zone.mode, zone.ttl);
+        of(self) != of(other) || self.auto_ptr && self.cuts != other.cuts
+    }
+
     /// The apex, absolute, in lower case.
     pub fn domain(&self) -> &Name {
         &self.domain

@@ -220,9 +220,10 @@ impl Mirror {
         let is_all = before.flatten != site.flatten || before.priority != site.priority;
         let was = |zone: &Zone| before.zones.apex(zone.domain());
         let is_changed = |zone: &Zone| is_all || was(zone).is_none_or(|was| was.differs_in_data(zone));
-        // The TTLs of names of addresses are those of the services.
-        let has_other_pointers =
-            named(&before) != named(site) || site.zones.iter().any(|zone| zone.auto_ptr && is_changed(zone));
+        // Names of addresses are made of the services and the settings of their zone.
+        let names_others = |zone: &Zone| is_all || was(zone).is_none_or(|was| was.differs_in_pointers(zone));
+        let has_other_pointers = named(&before) != named(site)
+            || site.zones.iter().any(|zone| zone.auto_ptr && names_others(zone));
         for zone in site.zones.iter() {
             if is_changed(zone) || has_other_pointers && zone.is_reverse() {
                 self.tree.set_serial_of(zone.apex(), serial_now());

@@ -42,6 +42,16 @@ fn settings_that_change_the_records_of_a_zone_change_its_serial() {
     assert_eq!(changed(&mut mirror, &with(&|zone| zone.hold_deletions = Duration::ZERO)), [false; 3]);
     assert_eq!(changed(&mut mirror, &with(&|zone| zone.ttl = 99)), [true, false, false]);
     assert_eq!(changed(&mut mirror, &with(&|zone| zone.auto_ptr = true)), [true, true, false]);
+    let contact = |zone: &mut Zone| {
+        zone.auto_ptr = true;
+        zone.hostmaster = Name::from_ascii("other.test.").expect("a name");
+    };
+    assert_eq!(changed(&mut mirror, &with(&contact)), [true, false, false], "no pointer is another by this");
+    let pointers = |zone: &mut Zone| {
+        contact(zone);
+        zone.ttl = 98;
+    };
+    assert_eq!(changed(&mut mirror, &with(&pointers)), [true, true, false]);
     let inner = site(&["sub.test.", "10.in-addr.arpa.", "other.test.", "in.sub.test."]);
     assert_eq!(
         changed(&mut mirror, &inner),
