@@ -4,6 +4,7 @@
 //! used costs its own setting alone.
 
 use super::command::{Command, CommandEntry};
+use super::domains;
 use super::input::{SettingError, SettingInput, SettingProblem};
 use super::origin::SettingOrigin;
 use super::refused::{Instead, RefusedSetting};
@@ -211,13 +212,28 @@ impl Arguments {
             },
         };
         let last = before.last_good_of(setting.name, value);
-        let instead = match last
-            .filter(|last| self.set(setting, last, &SettingOrigin::LastGood(setting.name)).is_ok())
-        {
-            Some(last) => Instead::LastGood(last.to_owned()),
-            None => Instead::Default,
+        let last =
+            last.filter(|last| self.set(setting, last, &SettingOrigin::LastGood(setting.name)).is_ok());
+        let (reason, instead) = match last {
+            Some(last) => (reason, Instead::LastGood(last.to_owned())),
+            None => match self.set_usable(setting, value, &origin) {
+                Some(problems) => (problems, domains::REST_IS_SERVED),
+                None => (reason, Instead::Default),
+            },
         };
         self.refused.push(RefusedSetting { origin, reason, instead });
+    }
+
+    /// Sets the domains to those of a list that can be used; returns why the others cannot be.
+    fn set_usable(
+        &mut self,
+        setting: &'static Setting,
+        value: &str,
+        origin: &SettingOrigin,
+    ) -> Option<String> {
+        let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Text(value)));
+        let (usable, problems) = usable.flatten()?;
+        self.set(setting, &usable, origin).is_ok().then_some(problems)
     }
 
     /// Sets a setting; a value that cannot be used changes nothing.

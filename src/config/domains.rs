@@ -1,9 +1,17 @@
 //! Names of zones in settings: domain names, and prefixes of addresses, which mean reverse zones.
 
 use super::input::{SettingError, SettingInput};
+use super::refused::Instead;
 use hickory_proto::rr::Name;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::net::IpAddr;
+
+/// The setting of the domains, of which one that cannot be used costs itself if there is no last good value.
+pub(super) const DOMAIN: &str = "domain";
+
+/// What is used in the place of a list of domains of which some cannot be used.
+pub(super) const REST_IS_SERVED: Instead = Instead::Told("the other domains of the list are served");
 
 /// Maximum number of zones.
 const MAX_ZONES: usize = 10_000;
@@ -27,6 +35,25 @@ pub(super) fn zones(items: &[&str]) -> Result<Vec<Name>, SettingError> {
         }
     }
     Ok(zones)
+}
+
+/// A list without the items that are no zones, as a text, and why they are none; `None` if no item is left, or all are.
+pub(super) fn usable(input: SettingInput<'_>) -> Option<(String, String)> {
+    let items: Vec<_> = match input {
+        SettingInput::Json(Value::Array(items)) => {
+            items.iter().map(|item| SettingInput::Json(item).text()).collect()
+        }
+        _ => input.list().ok()?.into_iter().map(Ok).collect(),
+    };
+    let (mut good, mut problems) = (Vec::new(), Vec::new());
+    for item in items {
+        match item.and_then(|item| zones_of(item).map(|_| item)) {
+            Ok(item) => good.push(item),
+            Err(problem) => problems.push(problem.to_string()),
+        }
+    }
+    let is_partly = !good.is_empty() && !problems.is_empty();
+    is_partly.then(|| (good.join(","), problems.join("; ")))
 }
 
 /// The zones that one item names.

@@ -3,6 +3,7 @@
 //! A field that cannot be used costs itself: the last value of the field that could be used stays, or else flag, variable
 //! or default counts.
 
+use super::domains;
 use super::input::{SettingError, SettingInput};
 use super::origin::SettingOrigin;
 use super::refused::{Instead, RefusedSetting};
@@ -134,17 +135,42 @@ impl StoreSettings {
         }
         let value =
             if setting.name == zones::ZONES { self.repair_zones(key, &name, value, before) } else { value };
-        let origin = || SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
-        let reason = match before.unusable.get(setting.name) {
+        let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
+        let unusable = before.unusable.get(setting.name);
+        let reason = match unusable {
             Some(reason) => reason.clone(),
-            None => match set(&mut self.spec, setting, &origin(), &value) {
+            None => match set(&mut self.spec, setting, &origin, &value) {
                 Ok(()) => return drop(self.applied.0.insert(setting.name.to_owned(), (name, value))),
                 Err(reason) => reason.to_string(),
             },
         };
-        let origin = origin();
-        let instead = self.apply_last(key, setting.name, before.last);
+        let (reason, instead) = match self.apply_last(key, setting.name, before.last) {
+            Some(last) => (reason, last),
+            None => match unusable
+                .is_none()
+                .then(|| self.apply_usable(setting, (name, &value), &origin))
+                .flatten()
+            {
+                Some(problems) => (problems, domains::REST_IS_SERVED),
+                None => (reason, Instead::Told("the value of a flag or variable, else the default, is used")),
+            },
+        };
         self.problems.push(RefusedSetting { origin, reason, instead });
+    }
+
+    /// Applies the domains of a list that can be used; returns why the others cannot be.
+    fn apply_usable(
+        &mut self,
+        setting: &'static Setting,
+        (name, value): (String, &Value),
+        origin: &SettingOrigin,
+    ) -> Option<String> {
+        let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Json(value)));
+        let (usable, problems) = usable.flatten()?;
+        let usable = Value::String(usable);
+        set(&mut self.spec, setting, origin, &usable).ok()?;
+        self.applied.0.insert(setting.name.to_owned(), (name, usable));
+        Some(problems)
     }
 
     /// The settings of zones without those that cannot be used: each costs itself.
@@ -161,16 +187,13 @@ impl StoreSettings {
     }
 
     /// Applies the last value of a setting, if there is one; returns what is used.
-    fn apply_last(&mut self, key: &str, setting: &str, last: &StoreFields) -> Instead {
-        if let (Some(setting), Some((name, value))) = (Setting::by_flag(setting), last.0.get(setting)) {
-            let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
-            // It could be used before, perhaps by another version.
-            if set(&mut self.spec, setting, &origin, value).is_ok() {
-                self.applied.0.insert(setting.name.to_owned(), (name.clone(), value.clone()));
-                return Instead::LastGood(value.to_string());
-            }
-        }
-        Instead::Told("the value of a flag or variable, else the default, is used")
+    fn apply_last(&mut self, key: &str, setting: &str, last: &StoreFields) -> Option<Instead> {
+        let (setting, (name, value)) = (Setting::by_flag(setting)?, last.0.get(setting)?);
+        let origin = SettingOrigin::Store { key: key.to_owned(), field: name.clone() };
+        // It could be used before, perhaps by another version.
+        set(&mut self.spec, setting, &origin, value).ok()?;
+        self.applied.0.insert(setting.name.to_owned(), (name.clone(), value.clone()));
+        Some(Instead::LastGood(value.to_string()))
     }
 }
 

@@ -357,3 +357,30 @@ fn a_line_that_means_a_variable_and_sets_nothing_leaves_its_last_good_value() {
     }
     assert_eq!(read("SKYDNS_TTL=\"7\nSKYDNS_DNSSEC=keys\n"), (600, "keys".to_owned()), "the rest is lost");
 }
+
+#[test]
+fn a_domain_that_is_none_costs_itself_if_there_is_no_last_good_list() {
+    let bad = "site.example,a..b,10.0.0.0/8,10.0.0.1/8";
+    let problems = "\"a..b\" is not a domain name; \"10.0.0.1/8\"";
+    let served = ["site.example.", "10.in-addr.arpa."];
+    let shown = |spec: &Spec| spec.domains().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let variables = of_process(&[("SKYDNS_DOMAIN", bad)]);
+    let parsed = Arguments::of_variables(&variables, &ValuesBefore::default());
+    let [refused] = &parsed.refused[..] else { panic!("{:?}", parsed.refused) };
+    assert!(refused.reason.starts_with(problems), "{refused}");
+    assert!(refused.to_string().ends_with("; the other domains of the list are served"), "{refused}");
+    assert_eq!(shown(&parsed.spec), served);
+    let last_good = [("domain".to_owned(), "old.example".to_owned())].into();
+    let before = ValuesBefore { last_good, ..ValuesBefore::default() };
+    assert_eq!(shown(&Arguments::of_variables(&variables, &before).spec), ["old.example."]);
+    let json = br#"{"domain": ["site.example", 5, "a..b", "10.0.0.0/8"]}"#;
+    let settings = Spec::default().with_store("/skydns/config", json, StoreBefore::default());
+    let [refused] = &settings.problems[..] else { panic!("{:?}", settings.problems) };
+    assert!(refused.to_string().contains("\"a..b\" is not a domain name; the other domains"), "{refused}");
+    assert_eq!(shown(&settings.spec), served);
+    // What is kept as the last good list has no other items.
+    let next = Spec::default().with_last("/skydns/config", &settings.applied);
+    assert_eq!((shown(&next.spec), next.problems), (served.map(str::to_owned).into(), Vec::new()));
+    let none = Spec::default().with_store("/skydns/config", br#"{"domain": "a..b"}"#, StoreBefore::default());
+    assert_eq!(shown(&none.spec), ["skydns.local."]);
+}
