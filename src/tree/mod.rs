@@ -41,6 +41,9 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// The serial of a zone, behind the labels of its apex in the wire format of keys.
+pub type ZoneSerial = (Box<[u8]>, u32);
+
 /// All services of the site by name; see the module's text.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
@@ -280,6 +283,19 @@ impl Tree {
         if self.serials.raise_all(serial) {
             self.tick();
         }
+    }
+
+    /// Takes over [serials of zones](Self::zone_serials) that were saved, and `latest` for all other zones.
+    pub fn restore_serials(&mut self, latest: u32, of_zones: &[ZoneSerial]) {
+        self.touched.clear();
+        if self.serials.restore(latest, of_zones.iter().cloned().collect()) {
+            self.tick();
+        }
+    }
+
+    /// The serial of each zone.
+    pub fn zone_serials(&self) -> Vec<ZoneSerial> {
+        self.serials.all().map(|(apex, serial)| (apex.into(), serial)).collect()
     }
 
     /// Sets the time of the last change of the zone that a key is in; see [`set_serial`](Self::set_serial).

@@ -15,6 +15,14 @@ pub(super) struct Serials {
     zones: Arc<HashMap<Box<[u8]>, usize>>,
     /// By the number of the zone.
     of_zones: Arc<[u32]>,
+    /// Those of zones in a snapshot, which count for zones that are set while the tree is as it was restored.
+    restored: Arc<RestoredSerials>,
+}
+
+#[derive(Debug, Default)]
+struct RestoredSerials {
+    latest: u32,
+    of_zones: HashMap<Box<[u8]>, u32>,
 }
 
 impl Serials {
@@ -27,9 +35,36 @@ impl Serials {
         self.changes
     }
 
-    /// The serial of the zone with an apex; that of the tree if no such zone was set.
+    /// The serial of the zone with an apex. If no such zone was set: that of a snapshot, if nothing has changed since, or else
+    /// that of the tree.
     pub(super) fn of(&self, apex: &Key) -> u32 {
-        self.number_of(apex).map_or(self.latest, |zone| self.of_zones[zone])
+        let restored =
+            || self.restored.of_zones.get(apex.as_wire()).filter(|_| self.restored.latest == self.latest);
+        let other = || restored().copied().unwrap_or(self.latest);
+        self.number_of(apex).map_or_else(other, |zone| self.of_zones[zone])
+    }
+
+    /// The serial of each zone, by its apex in the wire format of keys.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        self.zones.iter().map(|(apex, zone)| (&**apex, self.of_zones[*zone]))
+    }
+
+    /// Takes over the serials of a snapshot: `latest` for the tree and for all zones that it has no other of; `false` if that is
+    /// no news.
+    pub(super) fn restore(&mut self, latest: u32, of_zones: HashMap<Box<[u8]>, u32>) -> bool {
+        let restored = |apex| of_zones.get(apex).copied().filter(|serial| *serial <= latest);
+        let raised: Vec<_> =
+            self.zones.iter().map(|(apex, zone)| (*zone, restored(apex).unwrap_or(latest))).collect();
+        let mut is_news = latest > self.latest;
+        self.latest = self.latest.max(latest);
+        let own = Arc::make_mut(&mut self.of_zones);
+        for (zone, serial) in raised {
+            is_news |= own[zone] < serial;
+            own[zone] = own[zone].max(serial);
+        }
+        self.changes += u64::from(is_news);
+        self.restored = Arc::new(RestoredSerials { latest, of_zones });
+        is_news
     }
 
     /// The number of the zone with an apex.
@@ -120,5 +155,32 @@ mod tests {
         serials.set_zones(apexes[1..].iter().chain([&key(".")]));
         assert_eq!((serials.of(&apexes[1]), serials.of(&key("."))), (8, 9));
         assert!(serials.raise_all(11) && all(&serials) == [11; 3]);
+    }
+
+    #[test]
+    fn a_snapshot_gives_zones_their_serials_back_whenever_they_are_set() {
+        let apexes = [key("site.example."), key("b.site.example."), key("other.")];
+        let [site, below, other] = &apexes;
+        let restored =
+            || [(site, 5), (below, 7)].map(|(apex, serial)| (apex.as_wire().into(), serial)).into();
+        for is_set_before in [true, false] {
+            let mut serials = Serials::default();
+            let set = |serials: &mut Serials, now| {
+                if now {
+                    serials.set_zones(apexes.iter());
+                }
+            };
+            set(&mut serials, is_set_before);
+            assert!(serials.restore(9, restored()));
+            set(&mut serials, !is_set_before);
+            assert_eq!(apexes.each_ref().map(|apex| serials.of(apex)), [5, 7, 9]);
+            assert!(serials.raise(below, 11) && serials.of(site) == 5);
+        }
+        let mut serials = Serials::default();
+        assert!(serials.restore(9, restored()) && serials.raise(site, 10));
+        assert_eq!((serials.of(below), serials.of(other)), (10, 10), "the change may have been theirs");
+        serials.set_zones(apexes.iter());
+        assert!(serials.raise_all(12) && !serials.restore(9, restored()), "serials never go back");
+        assert_eq!(apexes.each_ref().map(|apex| serials.of(apex)), [12; 3]);
     }
 }

@@ -28,7 +28,7 @@ impl Mirror {
         if let Some(config) = snapshot.header.config {
             self.configs.entry(id).or_insert(config);
         }
-        self.tree.set_serial(snapshot.header.serial);
+        self.tree.restore_serials(snapshot.header.serial, &snapshot.header.zone_serials);
         let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
         let services = counted(snapshot.services, "service");
         log::info!("{}: {services} from the snapshot, which is {age} s old", id.name());

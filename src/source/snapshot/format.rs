@@ -1,8 +1,9 @@
 //! The format of the file.
 //!
-//! Eight octets of magic, the version of the format (32 bits, network order), the [header](SnapshotHeader) and the
-//! services, both in the encoding of postcard, and SHA-256 of all octets before.
+//! Eight octets of magic, the version of the format (32 bits, network order), the [header](SnapshotHeader), from version 2
+//! on the serials of the zones, and the services, all in the encoding of postcard, and SHA-256 of all octets before.
 
+use crate::tree::ZoneSerial;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -10,7 +11,10 @@ use std::collections::BTreeSet;
 pub(super) const MAGIC: &[u8; 8] = b"skydns\0S";
 
 /// The version of the format that is written, and the latest that is read.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+
+/// The first version that has serials of zones.
+pub(super) const ZONE_SERIALS: u32 = 2;
 
 /// Octets of magic and version.
 pub(super) const HEAD_OCTETS: usize = MAGIC.len() + size_of::<u32>();
@@ -33,10 +37,13 @@ pub struct StoreIdentity {
 pub struct SnapshotHeader {
     /// The store that the services are from.
     pub store: StoreIdentity,
-    /// The serial of the zone's SOA.
+    /// When something was changed last: the serial of zones that have none of their own.
     pub serial: u32,
     /// The store's revision, if the store counts revisions.
     pub revision: Option<i64>,
     /// The value of the key `config`.
     pub config: Option<Vec<u8>>,
+    /// The serials of the zones. They follow the header.
+    #[serde(skip)]
+    pub zone_serials: Vec<ZoneSerial>,
 }

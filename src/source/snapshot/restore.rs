@@ -1,7 +1,9 @@
 //! Reads a snapshot, and believes nothing of the file that the checksum does not cover.
 
 use super::error::SnapshotError;
-use super::format::{HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, StoreIdentity, VERSION};
+use super::format::{
+    HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, StoreIdentity, VERSION, ZONE_SERIALS,
+};
 use super::stored_service::{LeaseClock, RestoredLeases, StoredService};
 use crate::service::Key;
 use crate::tree::Entry;
@@ -55,8 +57,11 @@ pub fn restore(
     let body = checked(&octets)?;
     let unreadable =
         |unread: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - unread.len());
-    let (header, mut unread) =
+    let (mut header, mut unread) =
         postcard::take_from_bytes::<SnapshotHeader>(body).map_err(|_| unreadable(body))?;
+    if check_head(&octets)? >= ZONE_SERIALS {
+        (header.zone_serials, unread) = postcard::take_from_bytes(unread).map_err(|_| unreadable(unread))?;
+    }
     if header.store.root != store.root {
         return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
     }
@@ -110,8 +115,9 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     })
 }
 
-/// Checks that the first octets are those of a snapshot that this version of the program reads.
-fn check_head(octets: &[u8]) -> Result<(), SnapshotError> {
+/// Checks that the first octets are those of a snapshot that this version of the program reads; returns the version of the
+/// format.
+fn check_head(octets: &[u8]) -> Result<u32, SnapshotError> {
     // For tests of what follows when reading it ends the process; no release has this.
     #[cfg(all(debug_assertions, not(fuzzing)))]
     if octets.starts_with(b"fault-abort") {
@@ -121,7 +127,7 @@ fn check_head(octets: &[u8]) -> Result<(), SnapshotError> {
     let (version, _) = behind.split_first_chunk().ok_or(SnapshotError::Damaged)?;
     let version = u32::from_be_bytes(*version);
     // Before the checksum is looked for: another version may have it elsewhere.
-    if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(()) }
+    if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(version) }
 }
 
 /// The octets between head and checksum, if the checksum is right.

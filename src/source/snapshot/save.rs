@@ -59,6 +59,7 @@ pub(super) fn write(
     out.piece.extend(MAGIC);
     out.piece.extend(VERSION.to_be_bytes());
     out.push(header)?;
+    out.push(&header.zone_serials)?;
     let services = out.push_services(tree)?;
     let octets = out.finish()?;
     file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;

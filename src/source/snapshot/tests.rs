@@ -19,7 +19,9 @@ fn store() -> StoreIdentity {
 }
 
 fn header() -> SnapshotHeader {
-    SnapshotHeader { store: store(), serial: 1_700_000_000, revision: Some(42), config: Some(b"{}".to_vec()) }
+    let zone_serials = vec![(key("example/site").as_wire().into(), 1_600_000_000)];
+    let (revision, config) = (Some(42), Some(b"{}".to_vec()));
+    SnapshotHeader { store: store(), serial: 1_700_000_000, revision, config, zone_serials }
 }
 
 fn key(path: &str) -> Key {
@@ -188,7 +190,7 @@ fn a_later_version_and_foreign_contents_have_their_own_errors() {
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
-    assert_eq!(error, "it has version 7 of the format, this program reads up to 1");
+    assert_eq!(error, "it has version 7 of the format, this program reads up to 2");
     std::fs::write(&path, with_checksum(b"\xff\xff")).expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it cannot be read from octet 12 on");
@@ -283,4 +285,23 @@ proptest! {
         let _ = restore(&path, &store(), |part| services += part.len());
         prop_assert!(services <= contents.len());
     }
+}
+
+#[test]
+fn a_snapshot_of_the_first_version_has_no_serials_of_zones() {
+    let (_dir, path) = snapshot_path();
+    let header = SnapshotHeader { zone_serials: Vec::new(), ..header() };
+    save(&path, &header, &tree(), SystemTime::now()).expect("saved");
+    let (now, services) = found(&path, &store()).expect("a snapshot");
+    let octets = std::fs::read(&path).expect("octets");
+    let head = MAGIC.len() + size_of::<u32>();
+    let contents = &octets[head..octets.len() - 32];
+    let of_header = postcard::to_stdvec(&header).expect("a header").len();
+    let mut first = [MAGIC.as_slice(), &1u32.to_be_bytes()].concat();
+    // Behind the header there is one octet with the number of serials.
+    first.extend([&contents[..of_header], &contents[of_header + 1..]].concat());
+    first.extend(digest(&SHA256, &first).as_ref());
+    std::fs::write(&path, first).expect("written");
+    let before = found(&path, &store()).expect("a snapshot");
+    assert_eq!((before.0.header, before.1), (now.header, services));
 }

@@ -177,8 +177,8 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
             }
             return;
         }
-        let serial = published.tree.serial();
-        let header = SnapshotHeader { store: job.store.clone(), serial, revision, config };
+        let (serial, zone_serials) = (published.tree.serial(), published.tree.zone_serials());
+        let header = SnapshotHeader { store: job.store.clone(), serial, revision, config, zone_serials };
         let save = || save(&self.path, &header, &published.tree, as_of);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let seconds = result.as_ref().map_or(0, |saved| saved.octets / MAX_WRITE_RATE);
