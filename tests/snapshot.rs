@@ -88,6 +88,33 @@ fn a_host_that_boots_alone_comes_up_as_it_went_down() {
 }
 
 #[test]
+fn each_domain_has_its_serial_again_after_a_restart() {
+    let site = Site::new();
+    let domains = ["one.example", "two.example", "in.two.example"];
+    // The domains of the store are known later than the snapshot.
+    let config = r#"{"domain":["one.example","two.example","in.two.example"]}"#;
+    site.etcd.put_all([("/skydns/config", config), ("/skydns/example/two/a", r#"{"host":"10.0.0.2"}"#)]);
+    let serials = |agent: &Agent| {
+        let serial =
+            |domain: &str| agent.short(&[domain, "SOA"]).first()?.split(' ').nth(2)?.parse::<u32>().ok();
+        domains.map(serial)
+    };
+    let mut agent = site.start(&[]);
+    eventually("in sync", || serials(&agent).iter().all(Option::is_some));
+    std::thread::sleep(Duration::from_millis(1_100));
+    site.etcd.put("/skydns/example/one/a", r#"{"host":"10.0.0.1"}"#);
+    eventually("changed", || !agent.data("a.one.example.", RecordType::A).is_empty());
+    let before = serials(&agent);
+    assert!(before[0] > before[1] && before[1] == before[2], "{before:?}");
+    for _ in 0..2 {
+        stop(&mut agent);
+        agent = site.start(&[]);
+        eventually("in sync", || agent.log().contains("etcd: in sync"));
+        assert_eq!(serials(&agent), before, "{}", agent.log());
+    }
+}
+
+#[test]
 fn the_store_overrules_an_old_snapshot_before_the_first_answer() {
     let mut site = Site::gone(&NAMES);
     site.etcd.run();
