@@ -415,8 +415,8 @@ fn check_finds_what_the_agent_refuses_of_signed_domains() {
     drop(agent);
     let check = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
-        let records =
-            ["check", "-records", keys.path().to_str().expect("a path"), "-nameservers", "192.0.2.1"];
+        let records = records.path().to_str().expect("a path");
+        let records = ["check", "-records", records, "-nameservers", "192.0.2.1"];
         let output = command.env_clear().args(records).args(&args).output().expect("an output");
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
