@@ -14,7 +14,7 @@ use super::signer;
 use super::status::StatusNotes;
 use super::store_notices::StoreNotices;
 use super::upstreams::Upstreams;
-use crate::answer::Zone;
+use crate::answer::{Site, Zone};
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
@@ -309,7 +309,7 @@ impl SettingsFollower {
             let differences = before.differences(&self.spec);
             if !differences.is_empty() {
                 log::info!("settings changed: {}", differences.join(", "));
-            } else if has_changed {
+            } else if has_changed && differ_in_data(&present.site, &config.site) {
                 log::info!("settings changed: those with the name of the host in them");
             }
         }
@@ -372,6 +372,11 @@ impl SettingsFollower {
         self.notes.refused.set(RefusedBy::Upstreams, self.upstreams.refused());
         self.notes.status.set_resolv_conf(self.upstreams.look_at_host(Path::new("/")));
     }
+}
+
+/// Whether zones have other data, for other reasons than their keys.
+fn differ_in_data(before: &Site, after: &Site) -> bool {
+    before.zones.iter().zip(after.zones.iter()).any(|(before, after)| before.differs_in_data(after))
 }
 
 /// Which settings have changed and count from the next start on, and which are again those in use, as lines of the log.
