@@ -105,7 +105,7 @@ fn each_domain_has_its_serial_again_after_a_restart() {
     site.etcd.put("/skydns/example/one/a", r#"{"host":"10.0.0.1"}"#);
     eventually("changed", || !agent.data("a.one.example.", RecordType::A).is_empty());
     let before = serials(&agent);
-    assert!(before[0] > before[1] && before[1] == before[2], "{before:?}");
+    assert!(before[0] > before[1] && before[0] > before[2], "{before:?}");
     for _ in 0..2 {
         stop(&mut agent);
         agent = site.start(&[]);
