@@ -211,6 +211,11 @@ impl Work {
         self.has_come
     }
 
+    /// Whether paths are to be read.
+    pub(super) fn has_paths(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
     /// Whether everything is to be read.
     pub(super) fn is_all(&self) -> bool {
         self.all

@@ -113,7 +113,7 @@ fn take(event: notify::Result<notify::Event>, directory: &Path, control: &FilesC
     }
     let mut work = Work::default();
     event.paths.iter().for_each(|path| work.add(work_of_change(directory, path)));
-    work.set_come(is_arrival(event.kind));
+    work.set_come(is_arrival(event.kind) && work.has_paths());
     if event.kind == EventKind::Create(CreateKind::Folder) {
         // What comes into a new directory before it is watched is not notified.
         control.read_again(work.clone());
@@ -182,6 +182,11 @@ mod tests {
             let Request::Read(work) = control.wait(Instant::now()) else { panic!("{kind:?}: no work") };
             assert_eq!(work.has_come(), has_come, "{kind:?}");
         }
+        let control = FilesControl::default();
+        let kind = Access(AccessKind::Close(AccessMode::Write));
+        take(Ok(notify::Event::new(kind).add_path("/r/.new".into())), Path::new("/r"), &control);
+        let Request::Read(work) = control.wait(Instant::now()) else { panic!("no work") };
+        assert!(!work.has_come(), "a file that is passed over does not count");
     }
 
     #[test]
