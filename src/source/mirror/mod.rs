@@ -219,7 +219,8 @@ impl Mirror {
         };
         let is_all = before.flatten != site.flatten || before.priority != site.priority;
         let was = |zone: &Zone| before.zones.apex(zone.domain());
-        let is_changed = |zone: &Zone| is_all || was(zone).is_none_or(|was| was.differs_in_data(zone));
+        // A zone that was not served has the serial of the tree, or that of a snapshot.
+        let is_changed = |zone: &Zone| is_all || was(zone).is_some_and(|was| was.differs_in_data(zone));
         // Names of addresses are made of the services and the settings of their zone.
         let names_others = |zone: &Zone| is_all || was(zone).is_none_or(|was| was.differs_in_pointers(zone));
         let has_other_pointers = named(&before) != named(site)
