@@ -12,7 +12,7 @@ use crate::source::snapshot::SnapshotWriter;
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -20,6 +20,9 @@ use tokio::time::{sleep, timeout};
 
 /// Maximum time without a beat of the thread that reads files: a disk may stall, and what is in memory is still answered.
 const MAX_FILES_PAUSE: Duration = Duration::from_secs(300);
+
+/// Maximum time that files wait until the snapshot is loaded.
+const MAX_WAIT_FOR_SNAPSHOT: Duration = Duration::from_millis(500);
 
 /// Maximum time that the end of the agent waits for the last snapshot.
 const LAST_SAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,7 +85,7 @@ impl Sources {
         let started = sources
             .start_mirror(mirror, events, feed(SourceId::Files).waker(), tasks)
             .and_then(|()| sources.start_loading(snapshot, feed(SourceId::Etcd)))
-            .and_then(|()| sources.start_files(feed(SourceId::Files), tasks));
+            .and_then(|loaded| sources.start_files(loaded, feed(SourceId::Files), tasks));
         if let Err(error) = started {
             // The threads that run already end with their feeds.
             sources.expected_end.announce();
@@ -106,19 +109,24 @@ impl Sources {
         Ok(())
     }
 
-    /// Starts the thread that loads the snapshot, if there is a snapshot of these sources.
-    fn start_loading(&mut self, snapshot: Option<&Path>, feed: Feed) -> io::Result<()> {
-        let (Some(file), Some(origin)) = (snapshot, self.settings.origin()) else { return Ok(()) };
+    /// Starts the thread that loads the snapshot, if there is a snapshot of these sources; returns what is closed when it is
+    /// loaded.
+    fn start_loading(&mut self, snapshot: Option<&Path>, feed: Feed) -> io::Result<mpsc::Receiver<()>> {
+        let (ends, loaded) = mpsc::channel();
+        let (Some(file), Some(origin)) = (snapshot, self.settings.origin()) else { return Ok(loaded) };
         let file = file.to_owned();
         let (visible, loading) = oneshot::channel();
         // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
-        spawn_thread("loading", move || snapshot::load(&file, &origin, &feed, visible))?;
+        spawn_thread("loading", move || {
+            snapshot::load(&file, &origin, &feed, visible);
+            drop(ends);
+        })?;
         self.loading = Some(loading);
-        Ok(())
+        Ok(loaded)
     }
 
     /// Starts the thread that follows the directory of records, if there is one.
-    fn start_files(&mut self, feed: Feed, tasks: &mut Tasks) -> io::Result<()> {
+    fn start_files(&mut self, loaded: mpsc::Receiver<()>, feed: Feed, tasks: &mut Tasks) -> io::Result<()> {
         let Some(settings) = &self.settings.records else { return Ok(()) };
         log::info!("records from {}", settings.directory.display());
         let files = Files::new(settings.clone(), self.settings.keyspace.clone(), feed);
@@ -126,7 +134,11 @@ impl Sources {
         self.files = Some(control.clone());
         let wake = move || control.wake();
         let heartbeat = tasks.heartbeats().monitor_sleeper("the follower of files", MAX_FILES_PAUSE, wake);
-        let thread = spawn_thread("files", move || files.run(heartbeat))?;
+        let thread = spawn_thread("files", move || {
+            // Files that are read before the snapshot give all zones a new serial.
+            let _ = loaded.recv_timeout(MAX_WAIT_FOR_SNAPSHOT);
+            files.run(heartbeat);
+        })?;
         tasks.watch_thread("the follower of files", &self.expected_end, thread);
         Ok(())
     }
