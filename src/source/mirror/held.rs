@@ -3,6 +3,7 @@
 //! Some programs change a name by deleting its key and putting another one. A deletion that leaves a name, or a type of it,
 //! empty waits for such a put: resolvers would keep the denial for as long as the SOA says. Puts never wait.
 
+use crate::answer::Zone;
 use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::served_key::Spelling;
@@ -33,17 +34,32 @@ pub(super) struct HeldDeletions {
     by_name: HashMap<Key, HashSet<HeldKey>>,
     /// Where keys came and went unseen, and when last: such keys and those above them.
     unseen: HashMap<Key, Instant>,
+    /// When those were forgotten last that are too old to count.
+    swept: Option<Instant>,
+    /// The longest of the times for which deletions wait.
+    longest: Duration,
     count: u64,
 }
 
 /// How one deletion waits.
 #[derive(Debug)]
-struct Hold {
+pub(super) struct Hold {
     due: Due,
     /// The name that the deletion would leave empty.
     name: Key,
+    /// The key above, unless that is an apex: keys right below one have names of their own.
+    above: Option<Key>,
     begin: Instant,
     wait: Duration,
+}
+
+impl Hold {
+    /// A deletion that waits from now on; [`HeldDeletions::hold`] sets when it takes place.
+    pub(super) fn new(key: &Key, name: Key, zone: Option<&Zone>, (now, wait): (Instant, Duration)) -> Self {
+        let above = above(key);
+        let above = Some(above).filter(|above| zone.is_none_or(|zone| zone.apex() != above));
+        Self { due: (now + wait, 0), name, above, begin: now, wait }
+    }
 }
 
 /// When a deletion takes place; the number tells those of one moment apart.
@@ -64,29 +80,41 @@ impl HeldDeletions {
         self.by_time.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Holds a deletion back from now on, because it would leave a name empty. One that is held already keeps its time.
-    pub(super) fn hold(&mut self, held: HeldKey, name: Key, now: Instant, wait: Duration) {
+    /// Holds a deletion back, because it would leave a name empty. One that is held already keeps its time.
+    pub(super) fn hold(&mut self, held: HeldKey, hold: Hold) {
         if self.keys.contains_key(&held) {
             return;
         }
-        let due = self.next_due(now + wait);
+        self.longest = if self.is_empty() { hold.wait } else { hold.wait.max(self.longest) };
+        let due = self.next_due(hold.begin + hold.wait);
         self.by_time.insert(due, held.clone());
-        self.by_name.entry(name.clone()).or_default().insert(held.clone());
-        self.keys.insert(held, Hold { due, name, begin: now, wait });
+        self.by_name.entry(hold.name.clone()).or_default().insert(held.clone());
+        self.keys.insert(held, Hold { due, ..hold });
     }
 
     /// Notes that a key came and went between two looks at its store: whoever writes there has not ended, so deletions that
     /// are held at the key, beside it and above it wait anew from now on, within their limit.
     pub(super) fn note_unseen(&mut self, key: &Key, now: Instant) {
-        if !self.is_empty() && self.unseen.len() < MAX_UNSEEN {
-            self.unseen.extend([(key.clone(), now), (above(key), now)]);
+        if self.is_empty() {
+            return;
+        }
+        let longest = self.longest;
+        // Not each time: what is left may be as many.
+        if self.unseen.len() >= MAX_UNSEEN && self.swept.is_none_or(|swept| swept + longest / 4 <= now) {
+            self.unseen.retain(|_, last| *last + longest > now);
+            self.swept = Some(now);
+        }
+        for place in [key.clone(), above(key)] {
+            if self.unseen.len() < MAX_UNSEEN || self.unseen.contains_key(&place) {
+                self.unseen.insert(place, now);
+            }
         }
     }
 
     /// When a deletion takes place after all that was noted since it is held.
     fn prolonged(&self, held: &HeldKey, hold: &Hold) -> Option<Instant> {
-        let places = [&held.key, &above(&held.key), &hold.name];
-        let last = places.into_iter().filter_map(|place| self.unseen.get(place)).max()?;
+        let places = [Some(&held.key), hold.above.as_ref(), Some(&hold.name)];
+        let last = places.into_iter().flatten().filter_map(|place| self.unseen.get(place)).max()?;
         Some((*last + hold.wait).min(hold.begin + hold.wait * MAX_WAITS))
     }
 

@@ -1,7 +1,7 @@
 //! Which deletions are held back, and when they take place after all.
 
 use super::Mirror;
-use super::held::HeldKey;
+use super::held::{HeldKey, Hold};
 use crate::answer::{Mode, WORK_OF_ANSWER, Zone};
 use crate::service::Key;
 use crate::source::id::SourceId;
@@ -26,7 +26,11 @@ impl Mirror {
             return;
         }
         match self.left_empty(&held) {
-            Some((name, wait)) if self.held.len() < MAX_HELD => self.held.hold(held, name, now, wait),
+            Some((name, wait)) if self.held.len() < MAX_HELD => {
+                let zone = self.site.as_ref().and_then(|site| site.zones.of(&key.name()));
+                let hold = Hold::new(key, name, zone, (now, wait));
+                self.held.hold(held, hold);
+            }
             _ => self.set(id, served, None),
         }
     }

@@ -107,8 +107,26 @@ fn a_key_that_came_and_went_unseen_prolongs_the_wait_within_a_limit() {
         mirror.delete_due(millis(1000));
         assert!(mirror.held.is_empty(), "{deleted}{strip}: not for ever");
     }
+    for (deleted, other) in [("u/a", "v/b"), ("u", "v")] {
+        let [deleted, other] = [deleted, other].map(|key| format!("/skydns/test/exact/{key}"));
+        let mut mirror = holding(&[(&deleted, r#"{"host":"10.0.0.1"}"#)]);
+        change(&mut mirror, vec![delete(&deleted)]);
+        mirror.apply(SourceId::Etcd, delete(&other), Instant::now() + Duration::from_millis(99));
+        mirror.delete_due(Instant::now() + Duration::from_millis(150));
+        assert!(mirror.held.is_empty(), "{other} is another name");
+    }
+}
+
+#[test]
+fn very_many_keys_that_came_and_went_leave_room_for_more() {
     let mut mirror = holding(&[("/skydns/test/exact/u/a", r#"{"host":"10.0.0.1"}"#)]);
-    change(&mut mirror, vec![delete("/skydns/test/exact/u/a"), delete("/skydns/test/exact/v/b")]);
-    wait(&mut mirror);
-    assert!(mirror.held.is_empty(), "another name prolongs nothing");
+    let begin = Instant::now();
+    let millis = |millis| begin + Duration::from_millis(millis);
+    mirror.apply(SourceId::Etcd, delete("/skydns/test/exact/u/a"), begin);
+    for n in 0..50_000 {
+        mirror.apply(SourceId::Etcd, delete(&format!("/skydns/test/exact/v{n}/b")), millis(n / 500));
+    }
+    mirror.apply(SourceId::Etcd, delete("/skydns/test/exact/u/b"), millis(220));
+    mirror.delete_due(millis(221));
+    assert_eq!(mirror.held.next(), Some(millis(320)));
 }
