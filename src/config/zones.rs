@@ -221,9 +221,9 @@ pub(super) fn repaired(value: Value, last: Option<&Value>) -> (Value, Vec<ZonePr
     }
 }
 
-fn repaired_zones<'a>(
+fn repaired_zones(
     zones: &Map<String, Value>,
-    last: Option<&'a Value>,
+    last: Option<&Value>,
     specs: &mut BTreeMap<Name, ZoneSpec>,
 ) -> (Map<String, Value>, Vec<ZoneProblem>) {
     let (mut repaired, mut problems) = (Map::new(), Vec::new());
@@ -245,14 +245,9 @@ fn repaired_zones<'a>(
             problems.push(ZoneProblem { reason, instead: None });
             continue;
         }
-        // It may have been spelled in another way; this is looked for only if it is needed.
-        let is_same =
-            |other: &str| other.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
-        let respelled = |last: &'a Value| last.as_object()?.iter().find(|(other, _)| is_same(other));
-        let last = || last.and_then(|last| last.get(text).or_else(|| Some(respelled(last)?.1)));
+        let last = last.and_then(|last| last.get(text));
         let Value::Object(fields) = fields else {
             let reason = format!("zone {shown}: its settings are no JSON object");
-            let last = last();
             problems.push(ZoneProblem { reason, instead: last.map(Value::to_string) });
             repaired.extend(last.map(|last| (text.clone(), last.clone())));
             continue;
@@ -264,9 +259,8 @@ fn repaired_zones<'a>(
                 continue;
             };
             let reason = format!("zone {shown}: field \"{}\": {reason}", quoted(name));
-            let last = last()
-                .and_then(|last| last.get(name))
-                .filter(|last| set_field(&mut spec, name, last).is_ok());
+            let last =
+                last.and_then(|last| last.get(name)).filter(|last| set_field(&mut spec, name, last).is_ok());
             problems.push(ZoneProblem { reason, instead: last.map(Value::to_string) });
             kept.extend(last.map(|last| (name.clone(), last.clone())));
         }
@@ -375,7 +369,7 @@ mod tests {
                 "d.example": {"mode": "round"}}"#,
         );
         let last =
-            json(r#"{"A.Example.": {"ttl": 9}, "c.example": {"ttl": 8}, "d.example": {"mode": "square"}}"#);
+            json(r#"{"a.example": {"ttl": 9}, "c.example": {"ttl": 8}, "d.example": {"mode": "square"}}"#);
         let (repaired, problems) = repaired(value, Some(&last));
         assert_eq!(
             repaired,
