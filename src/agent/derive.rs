@@ -261,7 +261,8 @@ impl Basis<'_> {
         last: &StoreFields,
         unusable: &BTreeMap<&'static str, String>,
     ) -> bool {
-        if !settings.applied.has(DOMAIN) || unusable.contains_key(DOMAIN) || settings.spec.dnssec.is_empty() {
+        let is_of_store = settings.spec.domains() != self.base.domains();
+        if !is_of_store || unusable.contains_key(DOMAIN) || settings.spec.dnssec.is_empty() {
             return false;
         }
         let mut unusable = unusable.clone();

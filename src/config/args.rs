@@ -233,7 +233,10 @@ impl Arguments {
     ) -> Option<String> {
         let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Text(value)));
         let (usable, problems) = usable.flatten()?;
-        self.set(setting, &usable, origin).is_ok().then_some(problems)
+        self.set(setting, &usable, origin).ok()?;
+        // It is no last good value: of the next list those count that are right then.
+        self.used.remove(setting.name);
+        Some(problems)
     }
 
     /// Sets a setting; a value that cannot be used changes nothing.

@@ -146,11 +146,7 @@ impl StoreSettings {
         };
         let (reason, instead) = match self.apply_last(key, setting.name, before.last) {
             Some(last) => (reason, last),
-            None => match unusable
-                .is_none()
-                .then(|| self.apply_usable(setting, (name, &value), &origin))
-                .flatten()
-            {
+            None => match unusable.is_none().then(|| self.apply_usable(setting, &value, &origin)).flatten() {
                 Some(problems) => (problems, domains::REST_IS_SERVED),
                 None => (reason, Instead::Told("the value of a flag or variable, else the default, is used")),
             },
@@ -158,18 +154,17 @@ impl StoreSettings {
         self.problems.push(RefusedSetting { origin, reason, instead });
     }
 
-    /// Applies the domains of a list that can be used; returns why the others cannot be.
+    /// Applies the domains of a list that can be used; returns why the others cannot be. That is no last good value: of the
+    /// next list those count that are right then.
     fn apply_usable(
         &mut self,
         setting: &'static Setting,
-        (name, value): (String, &Value),
+        value: &Value,
         origin: &SettingOrigin,
     ) -> Option<String> {
         let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Json(value)));
         let (usable, problems) = usable.flatten()?;
-        let usable = Value::String(usable);
-        set(&mut self.spec, setting, origin, &usable).ok()?;
-        self.applied.0.insert(setting.name.to_owned(), (name, usable));
+        set(&mut self.spec, setting, origin, &Value::String(usable)).ok()?;
         Some(problems)
     }
 
