@@ -6,7 +6,13 @@ use crate::config::{Config, Spec};
 
 /// Reports DNSSEC keys whose files are missing, do not belong together, or are for another domain; zones that were signed and
 /// have none now; and zones that do not fall through because they are signed.
-pub(super) fn check(spec: &Spec, config: &Config, origin: &str, last_good: &LastGood, report: &mut Report) {
+pub(super) fn check(
+    spec: &Spec,
+    config: Option<&Config>,
+    origin: &str,
+    last_good: &LastGood,
+    report: &mut Report,
+) {
     if spec.dnssec.is_empty() {
         return;
     }
@@ -23,7 +29,8 @@ pub(super) fn check(spec: &Spec, config: &Config, origin: &str, last_good: &Last
         let what = format!("{origin}: none of the keys is one of a domain of ours, so nothing is signed");
         report.problem(ProblemKind::Setting, &what);
     }
-    for (zone, own) in config.site.zones.iter().zip(&keys.zones) {
+    let zones = config.into_iter().flat_map(|config| config.site.zones.iter());
+    for (zone, own) in zones.zip(&keys.zones) {
         let (domain, has_keys) = (zone.domain(), !own.keys.is_empty());
         if has_keys && zone.falls_through {
             report.problem(ProblemKind::Setting, &signed_fallthrough(domain, spec).problem());
