@@ -281,7 +281,7 @@ fn files_that_are_replaced_faster_than_they_are_looked_at_leave_no_gap() {
             }
         });
         // On a machine where everything stands still at times, the name may really be without a file for so long.
-        let is_slow = longest > Duration::from_millis(60);
+        let is_slow = longest > Duration::from_millis(150);
         assert!(answers > 100 && (empty == 0 || is_slow), "{empty} of {answers} answers are denials");
         eventually("the last one alone is left", || {
             agent.data("u.site.example.", RecordType::A) == ["10.0.0.200"]

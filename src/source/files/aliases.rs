@@ -29,6 +29,11 @@ impl Aliases {
         self.links.insert(path.to_owned());
     }
 
+    /// Forgets a path at which there is nothing any more: what comes there is notified.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.links.remove(path);
+    }
+
     /// Notes one of several names of a file.
     pub(super) fn add_name(&mut self, inode: Inode, path: &Path) {
         self.names.insert((inode, path.into()));

@@ -156,9 +156,13 @@ impl Scan<'_> {
         let dir = dir.as_ref().map_or(root.fd(), AsFd::as_fd);
         self.entry(dir, &at)?;
         let key = self.key_of(&at);
-        if self.push_gone(&key)? == 0 && root.file_type(dir, &at) == Err(Errno::NOENT) {
-            // It came and went since the last look: the mirror may hold a deletion on for that.
-            self.handover.push(&key, None)?;
+        let was_known = self.push_gone(&key)? > 0;
+        if root.file_type(dir, &at) == Err(Errno::NOENT) {
+            self.known.aliases.forget(&at);
+            if !was_known {
+                // It came and went since the last look: the mirror may hold a deletion on for that.
+                self.handover.push(&key, None)?;
+            }
         }
         Ok(())
     }

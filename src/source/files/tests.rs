@@ -205,6 +205,9 @@ fn a_change_is_read_alone_whatever_other_aliases_there_are() {
     assert_eq!(files.read_paths(&["a"]), ["/skydns/a2={\"port\":1}", "/skydns/a={\"port\":1}"]);
     assert_eq!(files.read_paths(&["d/x"]), ["/skydns/d/x={\"port\":1}"]);
     assert_eq!(files.read_work(Work::links()), ["/skydns/link={\"port\":1}"]);
+    fs::remove_file(files.path("link")).expect("removed");
+    assert_eq!(files.read_work(Work::links()), ["/skydns/link=gone"]);
+    assert_eq!(files.read_work(Work::links()), [""; 0], "told once");
     assert_eq!(
         files.read_work(Work::hidden(".c3".into())),
         ["/skydns/c2={\"port\":1}", "/skydns/c={\"port\":1}"],
