@@ -91,7 +91,9 @@ fn a_host_that_boots_alone_comes_up_as_it_went_down() {
 fn each_domain_has_its_serial_again_after_a_restart() {
     let site = Site::new();
     let domains = ["one.example", "two.example", "in.two.example"];
-    // The domains of the store are known later than the snapshot.
+    // As with the package, there is a directory of records, which is empty.
+    let records = tempfile::tempdir().expect("a directory");
+    let args = ["-records", records.path().to_str().expect("a path")];
     let config = r#"{"domain":["one.example","two.example","in.two.example"]}"#;
     site.etcd.put_all([("/skydns/config", config), ("/skydns/example/two/a", r#"{"host":"10.0.0.2"}"#)]);
     let serials = |agent: &Agent| {
@@ -99,7 +101,7 @@ fn each_domain_has_its_serial_again_after_a_restart() {
             |domain: &str| agent.short(&[domain, "SOA"]).first()?.split(' ').nth(2)?.parse::<u32>().ok();
         domains.map(serial)
     };
-    let mut agent = site.start(&[]);
+    let mut agent = site.start(&args);
     eventually("in sync", || serials(&agent).iter().all(Option::is_some));
     std::thread::sleep(Duration::from_millis(1_100));
     site.etcd.put("/skydns/example/one/a", r#"{"host":"10.0.0.1"}"#);
@@ -108,8 +110,10 @@ fn each_domain_has_its_serial_again_after_a_restart() {
     assert!(before[0] > before[1] && before[0] > before[2], "{before:?}");
     for _ in 0..2 {
         stop(&mut agent);
-        agent = site.start(&[]);
-        eventually("in sync", || agent.log().contains("etcd: in sync"));
+        agent = site.start(&args);
+        eventually("in sync", || {
+            agent.log().contains("etcd: in sync") && agent.log().contains("files: in sync")
+        });
         assert_eq!(serials(&agent), before, "{}", agent.log());
     }
 }
@@ -164,7 +168,7 @@ fn what_cannot_be_believed_is_refused_and_does_not_stop_the_start() {
     for (octets, reason) in [
         (&whole[..whole.len() - 9], "its checksum is wrong: it is cut short or damaged"),
         (&damaged[..], "its checksum is wrong: it is cut short or damaged"),
-        (&newer[..], "it has version 9 of the format, this program reads up to 1"),
+        (&newer[..], "it has version 9 of the format, this program reads up to 2"),
         (b"#!/bin/sh\n", "it is not a snapshot"),
         (b"", "it is not a snapshot"),
     ] {
