@@ -231,8 +231,7 @@ impl Arguments {
         value: &str,
         origin: &SettingOrigin,
     ) -> Option<String> {
-        let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Text(value)));
-        let (usable, problems) = usable.flatten()?;
+        let (usable, problems) = domains::usable(setting, SettingInput::Text(value))?;
         self.set(setting, &usable, origin).ok()?;
         // It is no last good value: of the next list those count that are right then.
         self.used.remove(setting.name);

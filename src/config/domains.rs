@@ -2,13 +2,14 @@
 
 use super::input::{SettingError, SettingInput};
 use super::refused::Instead;
+use super::settings::Setting;
 use hickory_proto::rr::Name;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// The setting of the domains, of which one that cannot be used costs itself if there is no last good value.
-pub(super) const DOMAIN: &str = "domain";
+const DOMAIN: &str = "domain";
 
 /// What is used in the place of a list of domains of which some cannot be used.
 pub(super) const REST_IS_SERVED: Instead = Instead::Told("the other domains of the list are served");
@@ -37,8 +38,12 @@ pub(super) fn zones(items: &[&str]) -> Result<Vec<Name>, SettingError> {
     Ok(zones)
 }
 
-/// A list without the items that are no zones, as a text, and why they are none; `None` if no item is left, or all are.
-pub(super) fn usable(input: SettingInput<'_>) -> Option<(String, String)> {
+/// A list of the setting of the domains without the items that are no zones, as a text, and why they are none; `None` if no
+/// item is left, or all are, and for all other settings.
+pub(super) fn usable(setting: &Setting, input: SettingInput<'_>) -> Option<(String, String)> {
+    if setting.name != DOMAIN {
+        return None;
+    }
     let items: Vec<_> = match input {
         SettingInput::Json(Value::Array(items)) => {
             items.iter().map(|item| SettingInput::Json(item).text()).collect()

@@ -162,8 +162,7 @@ impl StoreSettings {
         value: &Value,
         origin: &SettingOrigin,
     ) -> Option<String> {
-        let usable = (setting.name == domains::DOMAIN).then(|| domains::usable(SettingInput::Json(value)));
-        let (usable, problems) = usable.flatten()?;
+        let (usable, problems) = domains::usable(setting, SettingInput::Json(value))?;
         set(&mut self.spec, setting, origin, &Value::String(usable)).ok()?;
         Some(problems)
     }
