@@ -102,14 +102,16 @@ impl Reply {
 
     /// Drops what an upstream gives beside its answer: name servers, and the additional section. What a denial needs stays.
     pub fn drop_what_nobody_asked_for(&mut self) {
+        let is_of_denial = |rtype| matches!(rtype, RecordType::SOA | RecordType::NSEC | RecordType::NSEC3);
+        // A signature begins with the type that it is of (RFC 4034 §3.1).
+        let signed =
+            |data: &[u8]| data.first_chunk().map(|rtype| RecordType::from(u16::from_be_bytes(*rtype)));
         if let Some(records) = &mut self.forwarded {
-            records.retain(|record| match record.section {
-                Section::Answer => true,
-                Section::Authority => matches!(
-                    record.rtype,
-                    RecordType::SOA | RecordType::NSEC | RecordType::NSEC3 | RecordType::RRSIG
-                ),
-                Section::Additional => false,
+            records.retain(|record| match (record.section, record.rtype) {
+                (Section::Answer, _) => true,
+                (Section::Authority, RecordType::RRSIG) => signed(record.data).is_some_and(is_of_denial),
+                (Section::Authority, rtype) => is_of_denial(rtype),
+                (Section::Additional, _) => false,
             });
         }
     }
