@@ -2,7 +2,7 @@
 
 use crate::service::Service;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A service on its key in the tree.
 #[derive(Clone, Debug)]
@@ -33,11 +33,21 @@ impl Entry {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same_lease = match (&self.lease, &other.lease) {
             // Two leases with one id are still two: the source moves the end of only one of them.
-            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others) || own.is_of_key() && others.is_of_key(),
             (None, None) => true,
             _ => false,
         };
         self.service == other.service && same_lease
+    }
+
+    /// Takes over the end of the lease of an entry that is the [same](Self::is_same), and newer.
+    pub(crate) fn renew(&self, newer: &Self) {
+        if let (Some(lease), Some(newer)) = (&self.lease, &newer.lease)
+            && lease.is_of_key()
+        {
+            lease.set_end(newer.end());
+            lease.granted.store(newer.granted.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 
@@ -51,6 +61,8 @@ pub struct Lease {
     pub id: i64,
     /// When it ends, in seconds of the source's clock; 0 while it is not known.
     end: AtomicU64,
+    /// How many seconds it had when its end was set, if it is [that of one key](Self::of_key); else 0.
+    granted: AtomicU32,
     is_held: bool,
 }
 
@@ -60,7 +72,25 @@ const HELD_TTL: u32 = 30;
 impl Lease {
     /// A lease whose end is not known yet.
     pub fn new(id: i64) -> Self {
-        Self { id, end: AtomicU64::new(0), is_held: false }
+        Self { id, end: AtomicU64::new(0), granted: AtomicU32::new(0), is_held: false }
+    }
+
+    /// The lease of a single key, as etcd's v2 API has it: a time to live. Each report of the key brings another one, so two of
+    /// them are as [equal](Entry) as their entries are.
+    ///
+    /// It ends at `end`, in seconds of the source's clock, and had `granted` seconds when the key was read.
+    pub fn of_key(end: u64, granted: u32) -> Self {
+        Self { end: AtomicU64::new(end), granted: AtomicU32::new(granted.max(1)), ..Self::new(0) }
+    }
+
+    /// Whether it is that [of a single key](Self::of_key).
+    pub fn is_of_key(&self) -> bool {
+        self.granted() > 0
+    }
+
+    /// How many seconds it had when its end was set; 0 unless it is [of a single key](Self::of_key).
+    pub fn granted(&self) -> u32 {
+        self.granted.load(Ordering::Relaxed)
     }
 
     /// What entries have in the place of a lease whose deletion is held back: it never ends, and nobody may keep them for
@@ -85,13 +115,15 @@ impl Lease {
     }
 
     /// Whole seconds left at `now` by the source's clock, at least 1: an entry is served until the store says that it is gone, also if
-    /// its lease ended while the store was out of reach, or if the end is not known yet.
+    /// its lease ended while the store was out of reach, or if the end is not known yet. After its end, the lease of a
+    /// [single key](Self::of_key) has as many seconds as it had at first.
     pub fn left(&self, now: u64) -> u32 {
         if self.is_held {
             return HELD_TTL;
         }
-        let left = self.end().saturating_sub(now);
-        u32::try_from(left).unwrap_or(u32::MAX).max(1)
+        let left = u32::try_from(self.end().saturating_sub(now)).unwrap_or(u32::MAX);
+        // A key that outlives its time was renewed, which nobody is told.
+        if left == 0 { self.granted().max(1) } else { left }
     }
 }
 

@@ -91,6 +91,7 @@ impl Tree {
     /// Puts entries on a key, in the place of all entries of their layer there; `false` if that changes nothing.
     pub fn set(&mut self, key: &Key, layer: Layer, entries: Vec<Entry>) -> bool {
         if self.has_all(key, layer, &entries) {
+            self.renew(key, layer, &entries);
             return false;
         }
         let entries = entries.into_iter().map(Arc::new).collect();
@@ -123,6 +124,13 @@ impl Tree {
     /// Takes all entries of a layer off a key; `false` if the layer has none there.
     pub fn remove(&mut self, key: &Key, layer: Layer) -> bool {
         self.set(key, layer, Vec::new())
+    }
+
+    /// Takes over the ends of the leases of equal entries on a key.
+    pub fn renew(&self, key: &Key, layer: Layer, entries: &[Entry]) {
+        for (present, newer) in self.entries_at(key, layer).iter().zip(entries) {
+            present.entry.renew(newer);
+        }
     }
 
     /// Whether a layer has an equal entry on a key, and no other.

@@ -149,6 +149,22 @@ fn leases_count_down_to_one() {
     assert_eq!((lease.left(1000), lease.left(1059), lease.left(2000)), (60, 1, 1));
 }
 
+#[test]
+fn a_key_that_is_renewed_stays_the_same_entry() {
+    let mut tree = Tree::tracked();
+    let key = key("t/web");
+    let entry = |end| Entry { lease: Some(Arc::new(Lease::of_key(end, 60))), ..at(1) };
+    assert!(tree.put(&key, ETCD, entry(160)));
+    let version = tree.version();
+    assert!(!tree.put(&key, ETCD, entry(190)));
+    assert_eq!(tree.version(), version);
+    let lease = tree.entries_at(&key, ETCD)[0].entry.lease.clone().expect("a lease");
+    assert_eq!(lease.left(130), 60);
+    // Renewed without a word: nobody knows more than what it had.
+    assert_eq!((lease.left(189), lease.left(190), lease.left(1_000)), (1, 60, 60));
+    assert!(tree.put(&key, ETCD, at(1)), "a lease more or less is a change");
+}
+
 /// Paths over few labels, so that they meet, and wide enough for the B-tree to split and merge.
 fn paths() -> impl Strategy<Value = String> {
     prop_oneof![

@@ -63,6 +63,8 @@ impl Mirror {
                     // A deletion that waits may take place before the listing is complete.
                     if !self.tree.has(&key, id.layer(), &entry) || self.held.contains(&held) {
                         listing.changed.push((key.clone(), entry));
+                    } else {
+                        self.tree.renew(&key, id.layer(), std::slice::from_ref(&entry));
                     }
                     listing.exact.insert(key);
                 } else {
