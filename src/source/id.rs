@@ -5,6 +5,8 @@ use crate::tree::Layer;
 /// A source. The order is that of precedence: where two sources have the same key, the greater source is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceId {
+    /// etcd, v2 API.
+    EtcdV2,
     /// etcd, v3 API.
     Etcd,
     /// A directory of files.
@@ -13,11 +15,12 @@ pub enum SourceId {
 
 impl SourceId {
     /// All sources, lowest precedence first.
-    pub const ALL: [Self; 2] = [Self::Etcd, Self::Files];
+    pub const ALL: [Self; 3] = [Self::EtcdV2, Self::Etcd, Self::Files];
 
     /// The name in logs, metrics and the status line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::EtcdV2 => "etcd-v2",
             Self::Etcd => "etcd",
             Self::Files => "files",
         }
@@ -29,8 +32,9 @@ impl SourceId {
     /// sources.
     pub(super) fn layer(self) -> Layer {
         match self {
-            Self::Etcd => Layer(0),
-            Self::Files => Layer(1),
+            Self::EtcdV2 => Layer(0),
+            Self::Etcd => Layer(1),
+            Self::Files => Layer(2),
         }
     }
 }
