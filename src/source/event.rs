@@ -26,6 +26,8 @@ pub enum News {
     Put(Put),
     /// The entry is gone, with what was served of it.
     Gone(Option<ServedKey>),
+    /// The entry was a directory and is gone, and with it all entries below: those whose keys begin with its own and a slash.
+    BelowGone,
     /// The entry is the agent's configuration: its value, or `None` when it is gone.
     Config(Option<Vec<u8>>),
     /// The entry says that what was deleted before it was meant to be (`-hold-mass-deletion`), with the store's revision when

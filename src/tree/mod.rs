@@ -217,9 +217,20 @@ impl Tree {
     }
 
     /// Calls `each` for the keys that have entries of a layer, in key order, until it breaks.
-    pub fn entries(&self, layer: Layer, mut each: impl FnMut(Key, &[LayeredEntry]) -> ControlFlow<()>) {
-        let mut path = Vec::new();
-        let _ = self.root.walk(&mut path, &mut |path, node| match node.entries_of(layer) {
+    pub fn entries(&self, layer: Layer, each: impl FnMut(Key, &[LayeredEntry]) -> ControlFlow<()>) {
+        self.entries_from(&Key::from_labels([].into_iter()), layer, each);
+    }
+
+    /// The same for one key and those below it.
+    pub fn entries_from(
+        &self,
+        top: &Key,
+        layer: Layer,
+        mut each: impl FnMut(Key, &[LayeredEntry]) -> ControlFlow<()>,
+    ) {
+        let Some(node) = self.node(top.labels()) else { return };
+        let mut path: Vec<_> = top.labels().collect();
+        let _ = node.walk(&mut path, &mut |path, node| match node.entries_of(layer) {
             [] => ControlFlow::Continue(()),
             entries => each(Key::from_labels(path.iter().copied()), entries),
         });

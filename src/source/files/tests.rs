@@ -100,6 +100,7 @@ fn line_of(change: &Change) -> String {
         News::Config(None) | News::Gone(_) => format!("{key}=gone"),
         News::Refused { reason, .. } => format!("refused {key} {reason}"),
         News::Accepted(_) => format!("accepted {key}"),
+        News::BelowGone => format!("gone below {key}"),
     }
 }
 

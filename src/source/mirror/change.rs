@@ -29,6 +29,7 @@ impl Mirror {
                     self.delete(id, served, now);
                 }
             }
+            News::BelowGone => self.delete_below(id, &raw, now),
             News::Config(config) => self.set_config(id, config, now),
             // A watch brings the changes of the listed revision once more.
             News::Accepted(revision) if revision.is_some() && revision <= self.listed_revision(id) => {}

@@ -48,7 +48,7 @@ impl Mirror {
                 self.refuse(id, &raw, reason, false);
                 true
             }
-            News::Config(_) | News::Gone(_) | News::Accepted(_) => false,
+            News::Config(_) | News::Gone(_) | News::BelowGone | News::Accepted(_) => false,
         };
         let Some(listing) = self.sources.get_mut(&id).and_then(|source| source.listing.as_mut()) else {
             return;
@@ -71,7 +71,7 @@ impl Mirror {
                     listing.spellings.insert(key, spelling, entry);
                 }
             }
-            News::Gone(_) | News::Refused { .. } => {}
+            News::Gone(_) | News::BelowGone | News::Refused { .. } => {}
         }
         if is_refused {
             listing.refused.insert(raw);

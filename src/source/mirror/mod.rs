@@ -5,6 +5,7 @@
 //! what was read into the tree; `source` keeps the state of each source.
 
 mod change;
+mod directory;
 mod freshness;
 mod held;
 mod hold;

@@ -86,6 +86,11 @@ impl Spellings {
         self.0.iter().map(|(key, entries)| (key, entries.values().cloned().collect()))
     }
 
+    /// The spellings of a key; that of the name alone if the key is not in here.
+    pub(super) fn of(&self, key: &Key) -> Vec<Spelling> {
+        self.0.get(key).map_or_else(|| vec![Spelling::AsName], |entries| entries.keys().cloned().collect())
+    }
+
     /// The keys that have no entry of the name's own spelling.
     pub(super) fn without_own(&self) -> Vec<Key> {
         let without = self.0.iter().filter(|(_, entries)| !entries.contains_key(&Spelling::AsName));

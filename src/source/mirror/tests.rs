@@ -1,3 +1,4 @@
+mod directory;
 mod held;
 mod mass;
 mod replaced;
