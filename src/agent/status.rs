@@ -216,7 +216,7 @@ impl StatusLine {
 fn state_text(status: &Status, refused: usize, upstreams: UpstreamCounts) -> String {
     let names = counted(status.names, "name");
     let refused = (refused > 0).then(|| format!("{} refused", counted(refused, "service")));
-    let sources = status.sources.iter().map(|(id, state)| source_text(*id, state, status));
+    let sources = status.sources.iter().filter_map(|(id, state)| source_text(*id, state, status));
     let parts = [names].into_iter().chain(refused).chain(sources).chain([upstreams_text(upstreams)]);
     parts.collect::<Vec<_>>().join("; ")
 }
@@ -232,8 +232,17 @@ pub(super) fn held_text(held: &HeldNames) -> String {
     format!("{names} of {of} names of {zone} are {cause}, and served on until {}", clock(*until))
 }
 
-fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
-    match state {
+/// How a source is; `None` if there is nothing to say of it.
+fn source_text(id: SourceId, state: &SourceState, status: &Status) -> Option<String> {
+    let is_optional = status.optional.contains(&id);
+    Some(match state {
+        SourceState::Unused { .. } => return None,
+        // Where it is not known to be in use, the other API of the same store says all.
+        SourceState::Waiting | SourceState::Unreachable { served_from: ServedFrom::Nothing, .. }
+            if is_optional && id == SourceId::EtcdV2 =>
+        {
+            return None;
+        }
         SourceState::Waiting => format!("waiting for {}", id.name()),
         SourceState::Synced { revision: Some(revision), changed } => {
             format!("{} in sync at revision {revision} of {}", id.name(), clock(*changed))
@@ -246,15 +255,13 @@ fn source_text(id: SourceId, state: &SourceState, status: &Status) -> String {
         SourceState::Unreachable { reason, served_from: ServedFrom::Snapshot(as_of), .. } => {
             format!("snapshot of {} of {}: {reason}", id.name(), clock(*as_of))
         }
-        SourceState::Unreachable { served_from: ServedFrom::Nothing, .. }
-            if status.optional.contains(&id) =>
-        {
+        SourceState::Unreachable { served_from: ServedFrom::Nothing, .. } if is_optional => {
             format!("no {} on this host", id.name())
         }
         SourceState::Unreachable { reason, served_from: ServedFrom::Nothing, .. } => {
             format!("waiting for {}: {reason}", id.name())
         }
-    }
+    })
 }
 
 fn upstreams_text(counts: UpstreamCounts) -> String {

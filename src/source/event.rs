@@ -78,6 +78,11 @@ pub enum Event {
     Changed(Vec<Change>, Option<i64>),
     /// The store cannot be reached; the reason is text for the log and the status line.
     Unreachable(String),
+    /// The source is needed from now on: before it was read, an answer may not deny that a name exists.
+    Needed,
+    /// The source is not needed, or the store has no such interface (any more); the reason is text for the log and the status
+    /// line. What was read of it is served on, each key until a source of higher precedence has it.
+    Unused(String),
     /// A part of a snapshot of the store.
     Restored(Vec<RestoredService>),
     /// The snapshot is complete. The mirror takes the snapshot only if the store was not listed yet.

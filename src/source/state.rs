@@ -36,6 +36,11 @@ pub enum SourceState {
         /// When the last listing or change came.
         changed: SystemTime,
     },
+    /// The source is not needed, or the store has no such interface: nothing of it is served, and nobody waits for it.
+    Unused {
+        /// Why, as text for the log and the status line.
+        reason: String,
+    },
     /// The source cannot be reached now. Metrics call this state `lost`.
     Unreachable {
         /// Why, as text for the log and the status line.
@@ -63,7 +68,7 @@ pub enum ServedFrom {
 
 impl SourceState {
     /// The names of the states in metrics, in the order of [`index`](Self::index).
-    pub const NAMES: [&str; 4] = ["waiting", "snapshot", "synced", "lost"];
+    pub const NAMES: [&str; 5] = ["waiting", "snapshot", "synced", "lost", "unused"];
 
     /// The index of the state in [`NAMES`](Self::NAMES).
     pub fn index(&self) -> usize {
@@ -72,13 +77,14 @@ impl SourceState {
             Self::Snapshot { .. } => 1,
             Self::Synced { .. } => 2,
             Self::Unreachable { .. } => 3,
+            Self::Unused { .. } => 4,
         }
     }
 
     /// Where the services of the source that are served come from.
     pub fn served_from(&self) -> ServedFrom {
         match self {
-            Self::Waiting => ServedFrom::Nothing,
+            Self::Waiting | Self::Unused { .. } => ServedFrom::Nothing,
             Self::Snapshot { as_of } => ServedFrom::Snapshot(*as_of),
             Self::Synced { revision, .. } => ServedFrom::Listing { revision: *revision },
             Self::Unreachable { served_from, .. } => *served_from,
@@ -146,7 +152,7 @@ pub struct Status {
     pub mass_losses: [u64; LossCause::ALL.len()],
     /// How often somebody has let it go.
     pub accepted: u64,
-    /// The sources that no setting asks for: served if they can be reached, not missed if they cannot.
+    /// The sources that no setting asks for, or that are not used: served if they can be reached, not missed if they cannot.
     pub optional: BTreeSet<SourceId>,
 }
 

@@ -57,8 +57,12 @@ impl Mirror {
             let present = self.tree.entries_at(&key, layer).first().map(|present| (*present.entry).clone());
             source.spellings.set(&key, spelling, entry, present)
         };
+        let is_put = !entries.is_empty();
         if self.tree.set(&key, layer, entries) {
             self.tree.set_serial_of(&key, serial_now());
+        }
+        if is_put {
+            self.replace_left_over_at(&key, id);
         }
     }
 }

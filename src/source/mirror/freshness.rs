@@ -13,16 +13,17 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Assessed {
     site: Option<Arc<Site>>,
-    /// Each source with whether it is served, and whether it is stale.
-    sources: Vec<(SourceId, bool, bool)>,
+    /// Each source with whether it is served, whether it is stale, and whether it is missing.
+    sources: Vec<(SourceId, bool, bool, bool)>,
 }
 
 impl Mirror {
     /// Brings the freshness up to date.
     pub(super) fn assess(&mut self) {
-        let states =
-            self.sources.iter().map(|(id, source)| (*id, source.state.is_served(), source.is_stale()));
-        let sources: Vec<_> = states.collect();
+        let state = |(id, source): (&SourceId, &MirroredSource)| {
+            (*id, source.state.is_served(), source.is_stale(), source.is_missing())
+        };
+        let sources: Vec<_> = self.sources.iter().map(state).collect();
         let is_same_site = match (&self.assessed.site, &self.site) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (None, None) => true,
@@ -60,8 +61,7 @@ impl Mirror {
         may_have: impl Fn(SourceId, &MirroredSource) -> bool,
         has: impl Fn(SourceId, &MirroredSource) -> bool,
     ) -> Freshness {
-        let mut missing =
-            self.sources.iter().filter(|(_, source)| source.is_required && !source.state.is_served());
+        let mut missing = self.sources.iter().filter(|(_, source)| source.is_missing());
         let mut stale = self.sources.iter().filter(|(_, source)| source.is_stale());
         if missing.any(|(id, source)| may_have(*id, source)) {
             Freshness::Incomplete

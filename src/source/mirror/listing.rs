@@ -128,6 +128,7 @@ impl Mirror {
         self.set_config(id, listing.config, now);
         self.writer.refusals().retain(id, |key| listing.refused.contains(key));
         self.source(id, |source| source.listed(listing.spellings));
+        self.replace_left_over();
         Some(changes)
     }
 

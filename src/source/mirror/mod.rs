@@ -17,6 +17,7 @@ mod replaced;
 mod restore;
 mod source;
 mod spellings;
+mod unused;
 
 use super::event::Event;
 use super::id::SourceId;
@@ -281,6 +282,11 @@ impl Mirror {
                 self.source(id, |source| source.unreachable(id, reason));
                 0
             }
+            Event::Needed => {
+                self.source(id, |source| source.is_required = true);
+                0
+            }
+            Event::Unused(reason) => self.end_use(id, reason),
         }
     }
 
@@ -352,7 +358,7 @@ impl Mirror {
             held: self.held_names(),
             mass_losses: self.mass_losses,
             accepted: self.accepted,
-            optional: self.sources.iter().filter(|(_, s)| !s.is_required).map(|(id, _)| *id).collect(),
+            optional: self.sources.iter().filter(|(_, s)| s.is_optional()).map(|(id, _)| *id).collect(),
         };
         self.writer.publish(published, &status);
     }

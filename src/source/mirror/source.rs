@@ -18,6 +18,8 @@ const MAX_LOGGED_REASONS: usize = 16;
 pub(super) struct MirroredSource {
     /// Whether no name may be denied before the source was read.
     pub(super) is_required: bool,
+    /// Whether what is served of it is all that is left of a store that is [not used](SourceState::Unused) any more.
+    pub(super) is_left_over: bool,
     /// The apexes of the zones that the source has names of; any zones, and names outside, if `None`.
     pub(super) feeds: Option<HashSet<Key>>,
     pub(super) state: SourceState,
@@ -50,7 +52,18 @@ impl MirroredSource {
 
     /// Whether the tree has what the source has now, or need not have it.
     pub(super) fn is_current(&self) -> bool {
-        !self.is_stale() && (self.state.is_served() || !self.is_required)
+        !self.is_stale() && !self.is_missing()
+    }
+
+    /// Whether nobody misses the source if it cannot be reached.
+    pub(super) fn is_optional(&self) -> bool {
+        !self.is_required || matches!(self.state, SourceState::Unused { .. })
+    }
+
+    /// Whether names that are not in the tree may exist all the same, because the source was not read.
+    pub(super) fn is_missing(&self) -> bool {
+        let is_unread = !self.state.is_served() && !matches!(self.state, SourceState::Unused { .. });
+        self.is_required && is_unread
     }
 
     /// Whether the services in the tree may be out of date.
@@ -67,6 +80,7 @@ impl MirroredSource {
     /// Notes that the tree has what the source has.
     pub(super) fn synced(&mut self, revision: Option<i64>) {
         self.logged_reasons.clear();
+        self.is_left_over = false;
         self.set_state(SourceState::Synced { revision, changed: SystemTime::now() });
     }
 
@@ -107,6 +121,8 @@ impl MirroredSource {
         let served_from = self.state.served_from();
         let since = match &self.state {
             SourceState::Unreachable { reason: same, .. } if *same == reason => return,
+            // Nobody waits for it, whether it can be reached or not.
+            SourceState::Unused { .. } => return,
             SourceState::Unreachable { since, .. } => *since,
             _ => SystemTime::now(),
         };
@@ -117,6 +133,19 @@ impl MirroredSource {
             log::log!(level, "{}: {reason}", id.name());
         }
         self.set_state(SourceState::Unreachable { reason, served_from, since });
+    }
+
+    /// Notes that the source is not used, and nothing of it is served.
+    pub(super) fn unused(&mut self, id: SourceId, reason: String) {
+        self.is_left_over = false;
+        let is_new = !matches!(&self.state, SourceState::Unused { reason: same } if *same == reason);
+        if is_new
+            && self.logged_reasons.len() < MAX_LOGGED_REASONS
+            && self.logged_reasons.insert(reason.clone())
+        {
+            log::info!("{}: not used: {reason}", id.name());
+        }
+        self.set_state(SourceState::Unused { reason });
     }
 
     fn set_state(&mut self, state: SourceState) {

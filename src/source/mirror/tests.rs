@@ -4,6 +4,7 @@ mod mass;
 mod replaced;
 mod settings;
 mod snapshot;
+mod unused;
 mod zone_freshness;
 
 use super::*;

@@ -71,7 +71,7 @@ fn a_snapshot_is_served_until_the_store_is_listed() {
     assert_eq!(mirror.handle().published().freshness, SiteFreshness::from(Freshness::Current));
     let status = mirror.handle().status().borrow().clone();
     assert_eq!(status.config(), None, "the store has none");
-    assert_eq!(status.changes[&SourceId::Etcd], [0, 1, 1, 1]);
+    assert_eq!(status.changes[&SourceId::Etcd], [0, 1, 1, 1, 0]);
 }
 
 #[test]
