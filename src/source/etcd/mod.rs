@@ -10,9 +10,11 @@ mod error;
 mod leases;
 mod rounds;
 mod session;
+mod tls_files;
 
-pub use connect::{EtcdSettings, TlsFiles};
+pub use connect::EtcdSettings;
 pub use error::EtcdError;
+pub use tls_files::TlsFiles;
 
 use crate::service::Keyspace;
 use crate::source::event::Event;
