@@ -23,8 +23,34 @@ pub(super) fn describe(endpoint: &str, what: &str, error: &etcd_client::Error) -
         }
         other => (other.to_string(), None),
     };
+    explain(endpoint, what, &text, io)
+}
+
+/// Why there is no connection for HTTP.
+pub(super) fn of_connecting(endpoint: &str, error: &io::Error) -> String {
+    if error.raw_os_error().is_some() {
+        return format!("cannot connect: {}", of_system(error));
+    }
+    let text = with_causes(error.to_string(), error.get_ref().and_then(|inner| inner.source()));
+    explain(endpoint, "connecting", &text, None)
+}
+
+/// What happened to a request over HTTP; `what` is a gerund.
+pub(super) fn of_http(endpoint: &str, what: &str, error: &hyper::Error) -> String {
+    if error.is_incomplete_message() {
+        return explain(endpoint, what, "connection closed", None);
+    }
+    if error.is_parse() {
+        return "the server there does not speak HTTP/1.1 as etcd does (http:// instead of https://?)"
+            .to_owned();
+    }
+    explain(endpoint, what, &with_causes(error.to_string(), error.source()), io_error(error.source()))
+}
+
+/// What a text of a library means, with the error of the system that it is about.
+fn explain(endpoint: &str, what: &str, text: &str, io: Option<&io::Error>) -> String {
     let is_tls = endpoint.starts_with("https://");
-    if let Some(text) = cannot_connect(&text, io) {
+    if let Some(text) = cannot_connect(text, io) {
         return format!("cannot connect: {text}");
     }
     if let Some((_, meaning)) = NOT_ETCD.iter().find(|(part, _)| text.contains(part)) {
@@ -40,7 +66,7 @@ pub(super) fn describe(endpoint: &str, what: &str, error: &etcd_client::Error) -
         };
         return format!("the connection was lost while {what}{hint}");
     }
-    let hint = if is_tls { hint(&OF_TLS, &text) } else { String::new() };
+    let hint = if is_tls { hint(&OF_TLS, text) } else { String::new() };
     format!("{what}: {text}{hint}")
 }
 
@@ -98,12 +124,19 @@ fn cannot_connect(text: &str, io: Option<&io::Error>) -> Option<String> {
     let is_about_connecting =
         ["tcp connect error", "dns error", "tcp open error"].iter().any(|part| text.contains(part));
     match io {
-        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens there (connection refused)".to_owned())
+        Some(error) if is_about_connecting || error.kind() == io::ErrorKind::ConnectionRefused => {
+            Some(of_system(error))
         }
-        Some(error) if is_about_connecting => Some(error.to_string()),
         None if is_about_connecting => Some(text.to_owned()),
         _ => None,
+    }
+}
+
+/// Why the system made no connection.
+fn of_system(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".to_owned(),
+        _ => error.to_string(),
     }
 }
 

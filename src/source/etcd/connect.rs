@@ -75,6 +75,13 @@ impl EtcdSettings {
         endpoints
     }
 
+    /// The configured endpoints, then those of the member list: in stores of the v2 API it may have addresses that are meant
+    /// for the members alone.
+    pub(super) fn with_members(&self, members: Vec<String>) -> Vec<String> {
+        let new = members.into_iter().filter(|member| !self.endpoints.contains(member));
+        self.endpoints.iter().cloned().chain(new).collect()
+    }
+
     /// Reads the TLS files, and returns what is wrong with each: it cannot be read, or holds no certificate or key.
     pub fn tls_problems(&self) -> Vec<EtcdError> {
         self.tls.problems()

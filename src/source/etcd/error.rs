@@ -47,6 +47,46 @@ pub enum EtcdError {
         /// The server's reason, or the revision that the store was compacted to, which is later than the watch.
         reason: String,
     },
+    /// TLS cannot be used at all.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The server is etcd, and has no v2 API.
+    #[error("{endpoint}: etcd has no v2 API there (it needs --enable-v2; etcd 3.6 has it no more)")]
+    NoV2 {
+        /// The endpoint asked.
+        endpoint: String,
+    },
+    /// The server belongs to another cluster than the one that is mirrored.
+    #[error(
+        "{endpoint}: belongs to cluster {cluster:x}, and {ours:x} is mirrored ({members}): it is not used"
+    )]
+    OtherCluster {
+        /// The endpoint asked.
+        endpoint: String,
+        /// The id of its cluster.
+        cluster: u64,
+        /// The id of the cluster that is mirrored.
+        ours: u64,
+        /// The endpoints of that one.
+        members: String,
+    },
+    /// A login is set, and the v2 API asks nobody for one.
+    #[error(
+        "{endpoint}: the v2 API lets everybody in although -username is set: its users are others than those of v3; \
+         -etcd-api both reads it all the same"
+    )]
+    Open {
+        /// The endpoint asked.
+        endpoint: String,
+    },
+    /// The store has forgotten the changes that would come next, or has become another one: it has to be listed again.
+    #[error("{endpoint}: {reason}")]
+    Forgotten {
+        /// The endpoint asked.
+        endpoint: String,
+        /// What has happened.
+        reason: String,
+    },
     /// No endpoint can be used; see `summary`.
     #[error("{0}")]
     NoneAnswers(String),

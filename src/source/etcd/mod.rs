@@ -5,16 +5,19 @@
 //! and keep-alives notice a server that froze.
 
 mod cause;
+mod clusters;
 mod connect;
 mod error;
 mod leases;
 mod rounds;
 mod session;
 mod tls_files;
+mod v2;
 
 pub use connect::EtcdSettings;
 pub use error::EtcdError;
 pub use tls_files::TlsFiles;
+pub use v2::EtcdV2;
 
 use crate::service::Keyspace;
 use crate::source::event::Event;

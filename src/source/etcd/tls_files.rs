@@ -3,12 +3,13 @@
 use super::error::EtcdError;
 use crate::regular_file;
 use etcd_client::{Certificate, Identity, TlsOptions};
-use rustls::InconsistentKeys;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use webpki::EndEntityCert;
 
 /// Files for TLS, read anew for each connection so that renewed files are used.
@@ -47,6 +48,32 @@ impl TlsFiles {
             options = options.identity(Identity::from_pem(cert, key));
         }
         Ok(options)
+    }
+
+    /// The same for HTTP/1.1.
+    pub(super) fn client_config(&self) -> Result<ClientConfig, EtcdError> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca_cert {
+            Some(file) => {
+                let pem = read_ca_cert(file)?;
+                // Each is a certificate: that was checked.
+                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+            }
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| EtcdError::Tls(error.to_string()))?
+            .with_root_certificates(roots);
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let (cert_pem, key_pem) = read_identity(cert, key)?;
+        let chain = CertificateDer::pem_slice_iter(&cert_pem).flatten().collect();
+        let unusable = |reason: String| EtcdError::TlsFile { setting: "tls-key", file: key.clone(), reason };
+        let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| unusable(error.to_string()))?;
+        builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))
     }
 }
 

@@ -1,0 +1,168 @@
+//! etcd's v2 API as a source: a listing of all keys, and long polls from there on.
+//!
+//! A session talks to one endpoint; any error ends it, and the next one lists the store again. A key's time to live counts
+//! down in answers, and never removes a key: who renews it without a word is reported to nobody, so only the store's own word
+//! that a key has ended counts.
+
+mod answer;
+mod client;
+mod list;
+mod listed;
+mod members;
+mod node;
+mod probe;
+mod root;
+mod session;
+mod watcher;
+
+use super::clusters::Clusters;
+use super::connect::{EtcdSettings, Reads};
+use super::error::EtcdError;
+use super::rounds::{Ended, Rounds, reason};
+use crate::service::Keyspace;
+use crate::source::event::Event;
+use crate::source::feed::{Closed, Feed};
+use rand::Rng;
+use root::Root;
+use session::Session;
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// After which time a store is asked again that has no v2 API, in seconds.
+const ABSENT_PAUSE_SECONDS: u64 = 60;
+
+/// etcd's v2 API as a source.
+#[derive(Debug)]
+pub struct EtcdV2 {
+    settings: EtcdSettings,
+    keyspace: Keyspace,
+    roots: Vec<Root>,
+    feed: Feed,
+}
+
+impl EtcdV2 {
+    /// A source that is read at the endpoints of the settings; `also` are hidden keys that are read as well.
+    pub fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String], feed: Feed) -> Self {
+        let roots = Root::all(&keyspace, also);
+        Self { settings, keyspace, roots, feed }
+    }
+
+    /// Mirrors the store until the mirror ends.
+    pub async fn run(self) -> Closed {
+        self.warn_of_plain_password();
+        let mut rounds = Rounds::new(&self.settings);
+        let mut clusters = Clusters::default();
+        let (mut has_listing, mut had_v2) = (false, HashSet::new());
+        loop {
+            let endpoint = rounds.endpoint();
+            let mut session = self.session(&mut clusters, &endpoint);
+            let Err(error) = session.run().await;
+            if let EtcdError::Closed(closed) = error {
+                return closed;
+            }
+            let (synced, members) = (session.synced, session.members.take());
+            if session.has_v2 {
+                had_v2.insert(endpoint.clone());
+            }
+            has_listing |= synced.is_some();
+            let endpoints = members.map(|members| self.settings.with_members(members));
+            let outlook = rounds.note(Ended { error, synced, endpoints });
+            let reason = reason(&self.settings, rounds.errors());
+            let is_absent = outlook.all_failed && is_absent(rounds.errors(), &had_v2);
+            let event = match is_absent {
+                true => Some(Event::Unused(reason.clone())),
+                false => outlook.is_unreachable.then(|| Event::Unreachable(reason.clone())),
+            };
+            if let Some(event) = event
+                && let Err(closed) = self.feed.push(event).await
+            {
+                return closed;
+            }
+            if is_absent {
+                had_v2.clear();
+                let seconds = rand::rng().random_range(ABSENT_PAUSE_SECONDS / 2..=ABSENT_PAUSE_SECONDS);
+                sleep(Duration::from_secs(seconds)).await;
+                continue;
+            }
+            if !outlook.all_failed {
+                continue;
+            }
+            if !has_listing {
+                match self.list_stale(rounds.endpoints(), &mut clusters, &reason).await {
+                    Ok(is_listed) => has_listing = is_listed,
+                    Err(closed) => return closed,
+                }
+            }
+            rounds.pause().await;
+        }
+    }
+
+    fn session<'a>(&'a self, clusters: &'a mut Clusters, endpoint: &'a str) -> Session<'a> {
+        Session {
+            settings: &self.settings,
+            keyspace: &self.keyspace,
+            feed: &self.feed,
+            roots: &self.roots,
+            clusters,
+            endpoint,
+            synced: None,
+            members: None,
+            has_v2: false,
+        }
+    }
+
+    /// Lists what a server has while none of them can say whether that is the present state, as without a quorum; whether
+    /// there is such a server.
+    async fn list_stale(
+        &self,
+        endpoints: &[String],
+        clusters: &mut Clusters,
+        because: &str,
+    ) -> Result<bool, Closed> {
+        for endpoint in endpoints {
+            match self.session(clusters, endpoint).list_stale(because).await {
+                Ok(()) => return Ok(true),
+                Err(EtcdError::Closed(closed)) => return Err(closed),
+                Err(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lists the store once, for `skydns check`; returns the number of keys.
+    ///
+    /// # Errors
+    /// No endpoint answered; [`EtcdError::NoV2`] if all that did have no v2 API.
+    pub async fn list_once(&self) -> Result<usize, EtcdError> {
+        let mut errors = Vec::new();
+        let mut clusters = Clusters::default();
+        for endpoint in &self.settings.endpoints {
+            match self.session(&mut clusters, endpoint).list_once().await {
+                Ok(keys) => return Ok(keys),
+                Err(error) => errors.push((endpoint.clone(), error)),
+            }
+        }
+        if is_absent(&errors, &HashSet::new()) {
+            return Err(EtcdError::NoV2 { endpoint: self.settings.endpoints.join(", ") });
+        }
+        Err(EtcdError::NoneAnswers(reason(&self.settings, &errors)))
+    }
+
+    /// A password over plain HTTP can be read by everybody on the way, in each request.
+    fn warn_of_plain_password(&self) {
+        let is_plain = self.settings.endpoints.iter().any(|endpoint| endpoint.starts_with("http://"));
+        if self.settings.user.is_some() && is_plain {
+            log::warn!(
+                "etcd-v2: the password goes over http:// without TLS, readable on the way: use https://"
+            );
+        }
+    }
+}
+
+/// Whether no endpoint has a v2 API: one says so, and none that had it failed otherwise.
+fn is_absent(errors: &[(String, EtcdError)], had_v2: &HashSet<String>) -> bool {
+    let is_absent_there = |error: &EtcdError| matches!(error, EtcdError::NoV2 { .. });
+    errors.iter().any(|(_, error)| is_absent_there(error))
+        && errors.iter().all(|(endpoint, error)| is_absent_there(error) || !had_v2.contains(endpoint))
+}

@@ -1,0 +1,95 @@
+//! Questions to a server beside the polls, which say nothing for as long as nothing happens: whether it is alive, and whether
+//! it works with the others of its cluster.
+
+use super::super::error::EtcdError;
+use super::answer::{Said, code};
+use super::client::{Client, Login};
+use super::root::Root;
+use super::session::HEAD_TIMEOUT;
+use rand::Rng;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Pause between two questions whether the server is alive, and the time for the answer: as those of the v3 API.
+const ALIVE_PERIOD: Duration = Duration::from_secs(7);
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How many of them to one question for what a majority of the members has, which costs all of them a write.
+const PER_QUORUM_READ: u32 = 6;
+
+/// Asks until something fails.
+pub(super) async fn run(client: &mut Client, root: &Root) -> EtcdError {
+    // At random, so that the hosts of a site do not ask all at once.
+    let mut count = rand::rng().random_range(0..PER_QUORUM_READ);
+    loop {
+        sleep(ALIVE_PERIOD).await;
+        count += 1;
+        let asked = if count.is_multiple_of(PER_QUORUM_READ) {
+            ask(client, &root.path("?quorum=true"), HEAD_TIMEOUT, "asking for a quorum").await
+        } else {
+            ask(client, &root.path(""), ALIVE_TIMEOUT, "asking whether it is alive").await
+        };
+        if let Err(error) = asked {
+            return error;
+        }
+    }
+}
+
+async fn ask(client: &mut Client, path: &str, limit: Duration, what: &'static str) -> Result<(), EtcdError> {
+    let mut exchange = client.get(path, Login::AsUser, limit, what).await?;
+    match exchange.answer.said().await? {
+        // Nobody wants to know what is there; the connection is closed.
+        Said::Success => Ok(()),
+        Said::Error(error) if error.code == code::KEY_NOT_FOUND => Ok(()),
+        Said::Error(error) => Err(exchange.answer.api_error(&error)),
+        Said::NoPage => Err(EtcdError::NoV2 { endpoint: client.endpoint.clone() }),
+    }
+}
+
+/// Whether the server says that it is etcd.
+pub(super) async fn is_etcd(client: &mut Client) -> Result<bool, EtcdError> {
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(rename = "etcdserver")]
+        _server: String,
+    }
+    let mut exchange = client.get("/version", Login::AsUser, HEAD_TIMEOUT, "asking for the version").await?;
+    Ok(match exchange.answer.said().await {
+        Ok(Said::Success) => {
+            let body = exchange.answer.short_body().await?;
+            serde_json::from_slice::<Version>(&body).is_ok()
+        }
+        _ => false,
+    })
+}
+
+/// Whether the v2 API lets everybody in, also who has no user name.
+pub(super) async fn is_open(
+    client: &mut Client,
+    root: &Root,
+    has_certificate: bool,
+) -> Result<bool, EtcdError> {
+    #[derive(Deserialize)]
+    struct Auth {
+        enabled: bool,
+    }
+    const WHAT: &str = "asking whether it wants a login";
+    let mut exchange = client.get("/v2/auth/enable", Login::Anonymous, HEAD_TIMEOUT, WHAT).await?;
+    if let Ok(Said::Success) = exchange.answer.said().await {
+        let body = exchange.answer.short_body().await?;
+        if serde_json::from_slice::<Auth>(&body).is_ok_and(|auth| !auth.enabled) {
+            return Ok(true);
+        }
+    }
+    // With a certificate nobody is anonymous.
+    if has_certificate {
+        return Ok(false);
+    }
+    let mut exchange = client.get(&root.path(""), Login::Anonymous, HEAD_TIMEOUT, WHAT).await?;
+    Ok(match exchange.answer.said().await? {
+        Said::Success => true,
+        Said::Error(error) => error.code == code::KEY_NOT_FOUND,
+        Said::NoPage => false,
+    })
+}

@@ -1,0 +1,281 @@
+//! One session with one endpoint: list, then long polls, until something fails.
+
+use super::super::connect::EtcdSettings;
+use super::super::error::EtcdError;
+use super::answer::{Said, code};
+use super::client::{Client, Login};
+use super::list::{PieceReader, read_list};
+use super::listed::Listed;
+use super::node::Directories;
+use super::root::{Root, path};
+use super::watcher::Watcher;
+use super::{Clusters, Reads};
+use crate::service::Keyspace;
+use crate::source::event::{Event, News};
+use crate::source::feed::Feed;
+use futures_util::future::try_join_all;
+use rand::Rng;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+/// Time for the head of an answer.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for the head of a listing: etcd writes the whole of it first.
+const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for each piece of a listing.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pieces of a listing that wait to be read.
+const WAITING_PIECES: usize = 4;
+
+/// Maximum pause after a listing that was needed because the store had forgotten the changes since the one before; doubled
+/// each time, up to [`MAX_FORGOTTEN_PAUSE`].
+const FIRST_FORGOTTEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Maximum of that pause.
+const MAX_FORGOTTEN_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a watch has to last for the next of those pauses to be short again.
+const STEADY_TIME: Duration = Duration::from_secs(60);
+
+/// Minimum time after which keys that end are listed again: who renews them without a word changes when they end.
+const MIN_RENEWAL_PERIOD: Duration = Duration::from_secs(300);
+
+/// That time as a multiple of how long a listing takes: a thousand hosts must not keep a store busy.
+const RENEWAL_FACTOR: u32 = 1_000;
+
+/// A session with one endpoint.
+pub(super) struct Session<'a> {
+    pub(super) settings: &'a EtcdSettings,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) feed: &'a Feed,
+    pub(super) roots: &'a [Root],
+    pub(super) clusters: &'a mut Clusters,
+    pub(super) endpoint: &'a str,
+    /// When the listing was complete.
+    pub(super) synced: Option<Instant>,
+    /// The members' endpoints, with `-discover`.
+    pub(super) members: Option<Vec<String>>,
+    /// Whether the endpoint answered as the v2 API does.
+    pub(super) has_v2: bool,
+}
+
+/// What a listing found.
+pub(super) struct Found {
+    /// The index of the store at the listing of each root.
+    indexes: Vec<u64>,
+    directories: Directories,
+    /// Whether any key ends.
+    has_ends: bool,
+    /// The number of keys.
+    pub(super) keys: usize,
+    /// How long it took.
+    time: Duration,
+}
+
+impl Found {
+    /// The index of the store when the path prefix was listed.
+    fn revision(&self) -> Option<i64> {
+        self.indexes.first().and_then(|index| i64::try_from(*index).ok())
+    }
+}
+
+impl Session<'_> {
+    /// Mirrors the store until something fails.
+    pub(super) async fn run(&mut self) -> Result<Infallible, EtcdError> {
+        let mut client = Client::new(self.settings, self.endpoint)?;
+        self.push_configuration(&mut client).await?;
+        let mut pause = FIRST_FORGOTTEN_PAUSE;
+        loop {
+            let found = self.list(&mut client, Reads::Current).await?;
+            self.feed.push(Event::ListEnd(found.revision())).await?;
+            let synced = Instant::now();
+            self.synced = Some(synced);
+            match self.watch(&found).await {
+                Ok(()) => {}
+                Err(EtcdError::Forgotten { endpoint, reason }) => {
+                    log::info!("etcd-v2: {endpoint}: {reason}; all keys are read again");
+                    if synced.elapsed() > STEADY_TIME {
+                        pause = FIRST_FORGOTTEN_PAUSE;
+                    }
+                    sleep(rand::rng().random_range(Duration::ZERO..=pause)).await;
+                    pause = (pause * 2).min(MAX_FORGOTTEN_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Lists the store, and ends; returns the number of keys.
+    pub(super) async fn list_once(&mut self) -> Result<usize, EtcdError> {
+        let mut client = Client::new(self.settings, self.endpoint)?;
+        let found = self.list(&mut client, Reads::Current).await?;
+        self.feed.push(Event::ListEnd(found.revision())).await?;
+        Ok(found.keys)
+    }
+
+    /// Lists what the server has, which may be old because of an error of a session, and ends.
+    pub(super) async fn list_stale(&mut self, because: &str) -> Result<(), EtcdError> {
+        let mut client = Client::new(self.settings, self.endpoint)?;
+        let found = self.list(&mut client, Reads::Stale).await?;
+        let index = found.indexes.first().copied().unwrap_or_default();
+        let reason = format!("{because}; {} has index {index}", self.endpoint);
+        Ok(self.feed.push(Event::StaleListEnd { revision: found.revision(), reason }).await?)
+    }
+
+    /// Pushes the configuration ahead of the listing: it says where to listen, and for which domain.
+    async fn push_configuration(&mut self, client: &mut Client) -> Result<(), EtcdError> {
+        const WHAT: &str = "reading the configuration";
+        let key = self.keyspace.config_key();
+        let mut exchange = client.get(&path(&key, "?quorum=true"), Login::AsUser, HEAD_TIMEOUT, WHAT).await?;
+        match exchange.answer.said().await? {
+            Said::NoPage => return Err(self.no_v2(client).await),
+            Said::Error(error) if error.code == code::KEY_NOT_FOUND => {}
+            Said::Error(error) => return Err(exchange.answer.api_error(&error)),
+            Said::Success => {
+                let body = exchange.answer.short_body().await?;
+                let mut listed = Listed::new(self.keyspace, self.feed.clone());
+                let read = read_list(&*body, &mut listed);
+                read.map_err(|error| exchange.answer.failed(&format!("{WHAT}: {error}")))?;
+                let changes = listed.take();
+                let is_config = changes.iter().any(|change| matches!(change.news, News::Config(_)));
+                if is_config {
+                    self.feed.push(Event::Changed(changes, None)).await?;
+                }
+            }
+        }
+        self.has_v2 = true;
+        client.give_back(exchange);
+        Ok(())
+    }
+
+    /// Pushes every key of all roots. The end of the listing is left to the caller.
+    pub(super) async fn list(&mut self, client: &mut Client, reads: Reads) -> Result<Found, EtcdError> {
+        let started = Instant::now();
+        let mut found = Found {
+            indexes: Vec::new(),
+            directories: Directories::default(),
+            has_ends: false,
+            keys: 0,
+            time: Duration::ZERO,
+        };
+        self.feed.push(Event::ListBegin).await?;
+        for root in self.roots {
+            self.list_root(client, root, reads, &mut found).await?;
+        }
+        found.time = started.elapsed();
+        Ok(found)
+    }
+
+    async fn list_root(
+        &mut self,
+        client: &mut Client,
+        root: &Root,
+        reads: Reads,
+        found: &mut Found,
+    ) -> Result<(), EtcdError> {
+        const WHAT: &str = "reading all keys";
+        let query = if reads == Reads::Current { "?recursive=true&quorum=true" } else { "?recursive=true" };
+        let mut exchange = client.get(&root.path(query), Login::AsUser, LIST_TIMEOUT, WHAT).await?;
+        let answer = &mut exchange.answer;
+        match answer.said().await? {
+            Said::NoPage => return Err(self.no_v2(client).await),
+            Said::Error(error) if error.code == code::KEY_NOT_FOUND => {
+                found.indexes.push(answer.index().unwrap_or(error.index));
+                self.clusters.check(self.endpoint, answer.cluster())?;
+                client.give_back(exchange);
+                self.has_v2 = true;
+                return Ok(());
+            }
+            Said::Error(error) => return Err(answer.api_error(&error)),
+            Said::Success => {}
+        }
+        let index = answer.index().ok_or_else(|| answer.failed("its answer has no X-Etcd-Index"))?;
+        self.clusters.check(self.endpoint, answer.cluster())?;
+        let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+        let mut listed = Listed::new(self.keyspace, self.feed.clone());
+        let reading = spawn_blocking(move || {
+            let read = read_list(PieceReader::new(waiting), &mut listed);
+            (read, listed)
+        });
+        let mut piece = Ok(None);
+        // The reader ends before the body does if something is wrong with it.
+        while !pieces.is_closed() {
+            piece = answer.piece(PIECE_TIMEOUT).await;
+            let Ok(Some(octets)) = &mut piece else { break };
+            if pieces.send(std::mem::take(octets)).await.is_err() {
+                break;
+            }
+        }
+        drop(pieces);
+        let (read, mut listed) = reading
+            .await
+            .map_err(|_| answer.failed("a fault of this program in reading it; please report it"))?;
+        piece?;
+        let directories = match read {
+            Ok(directories) => directories,
+            Err(_) if listed.is_closed => return Err(EtcdError::Closed(crate::source::feed::Closed)),
+            Err(error) => return Err(answer.failed(&format!("{WHAT}: {error}"))),
+        };
+        let rest = listed.take();
+        self.feed.push(Event::Listed(rest)).await?;
+        found.indexes.push(index);
+        found.directories.extend(directories);
+        found.has_ends |= listed.has_ends;
+        found.keys += listed.keys;
+        client.give_back(exchange);
+        self.has_v2 = true;
+        Ok(())
+    }
+
+    /// Follows all roots; ends without an error when it is time to list them again.
+    async fn watch(&mut self, found: &Found) -> Result<(), EtcdError> {
+        let mut watchers = Vec::new();
+        for (root, index) in self.roots.iter().zip(&found.indexes) {
+            let client = Client::new(self.settings, self.endpoint)?;
+            let cluster = self.clusters.of(self.endpoint);
+            let directories = found.directories.clone();
+            watchers.push(Watcher::new(
+                client,
+                root,
+                self.keyspace,
+                self.feed,
+                (index + 1, cluster),
+                directories,
+            ));
+        }
+        let watchers = try_join_all(watchers.into_iter().map(Watcher::run));
+        let renewal = renewal_period(found);
+        let mut probe = Client::new(self.settings, self.endpoint)?;
+        let (settings, root, endpoint) = (self.settings, &self.roots[0], self.endpoint);
+        tokio::select! {
+            ended = watchers => ended.map(|_| ()),
+            error = super::probe::run(&mut probe, root) => Err(error),
+            () = super::members::follow(settings, endpoint, &mut self.members) => Ok(()),
+            () = sleep(renewal), if found.has_ends => Ok(()),
+        }
+    }
+
+    /// What it means that the server has no page of keys: that it has no v2 API, if it is etcd.
+    async fn no_v2(&self, client: &mut Client) -> EtcdError {
+        match super::probe::is_etcd(client).await {
+            Ok(true) => EtcdError::NoV2 { endpoint: self.endpoint.to_owned() },
+            Ok(false) => EtcdError::Failed {
+                endpoint: self.endpoint.to_owned(),
+                cause: "the server there is not etcd".to_owned(),
+            },
+            Err(error) => error,
+        }
+    }
+}
+
+/// After which time keys that end are listed again.
+fn renewal_period(found: &Found) -> Duration {
+    let period = MIN_RENEWAL_PERIOD.max(found.time * RENEWAL_FACTOR);
+    rand::rng().random_range(period..=period * 5 / 4)
+}
