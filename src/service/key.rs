@@ -35,6 +35,11 @@ impl Keyspace {
         format!("{}config", self.root)
     }
 
+    /// What keys begin with that say how far a move of the store's data from etcd's v2 API has come. They are no services.
+    pub fn migration_root(&self) -> String {
+        format!("{}-migration/", self.root.trim_end_matches('/'))
+    }
+
     /// The key in the store of a service's key.
     pub fn path(&self, key: &Key) -> String {
         let labels: Vec<_> = key.labels().map(|label| String::from_utf8_lossy(label)).collect();

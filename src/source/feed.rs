@@ -30,6 +30,12 @@ impl Feed {
         self.events.send((self.id, event)).await.map_err(|_| Closed)
     }
 
+    /// Waits until the mirror has ended.
+    pub async fn closed(&self) -> Closed {
+        self.events.closed().await;
+        Closed
+    }
+
     /// Pushes an event from a thread outside the runtime; blocks while the queue is full.
     ///
     /// # Errors

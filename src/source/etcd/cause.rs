@@ -79,10 +79,13 @@ const LOST: [&str; 5] =
 
 /// Parts of texts about servers that are no etcd, or speak another protocol.
 const NOT_ETCD: [(&str, &str); 3] = [
-    ("grpc-status header missing", "the server there is not etcd, or has no v3 API"),
-    ("frame with invalid size", "the server there is not etcd, or has no v3 API"),
+    ("grpc-status header missing", NO_V3),
+    ("frame with invalid size", NO_V3),
     ("InvalidContentType", "the server there does not speak TLS: http:// instead of https://"),
 ];
+
+/// What a server without the v3 API is.
+pub(super) const NO_V3: &str = "the server there is not etcd, or has no v3 API";
 
 /// Parts of messages of etcd.
 const SAID: [(&str, &str); 4] = [

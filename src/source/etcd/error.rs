@@ -50,6 +50,12 @@ pub enum EtcdError {
     /// TLS cannot be used at all.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The server does not have the v3 API.
+    #[error("{endpoint}: {}", cause::NO_V3)]
+    NoV3 {
+        /// The endpoint asked.
+        endpoint: String,
+    },
     /// The server is etcd, and has no v2 API.
     #[error("{endpoint}: etcd has no v2 API there (it needs --enable-v2; etcd 3.6 has it no more)")]
     NoV2 {
@@ -98,7 +104,8 @@ pub enum EtcdError {
 impl EtcdError {
     /// An error of the client library, while something was done: `what`, as a gerund.
     pub(super) fn failed(endpoint: &str, what: &'static str, error: &etcd_client::Error) -> Self {
-        Self::Failed { endpoint: endpoint.to_owned(), cause: cause::describe(endpoint, what, error) }
+        let (endpoint, cause) = (endpoint.to_owned(), cause::describe(endpoint, what, error));
+        if cause == cause::NO_V3 { Self::NoV3 { endpoint } } else { Self::Failed { endpoint, cause } }
     }
 }
 

@@ -5,6 +5,7 @@
 //! and keep-alives notice a server that froze.
 
 mod cause;
+mod choice;
 mod clusters;
 mod connect;
 mod error;
@@ -14,6 +15,7 @@ mod session;
 mod tls_files;
 mod v2;
 
+pub use choice::BothApis;
 pub use connect::EtcdSettings;
 pub use error::EtcdError;
 pub use tls_files::TlsFiles;
@@ -22,6 +24,7 @@ pub use v2::EtcdV2;
 use crate::service::Keyspace;
 use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
+use choice::is_v3_absent;
 use rounds::{Ended, Rounds, reason};
 use session::{CarriedOver, Session};
 
@@ -31,12 +34,19 @@ pub struct Etcd {
     settings: EtcdSettings,
     keyspace: Keyspace,
     feed: Feed,
+    /// The v2 API, if what is found here decides whether it is read.
+    both: Option<BothApis>,
 }
 
 impl Etcd {
     /// A source that is read at the endpoints of the settings.
     pub fn new(settings: EtcdSettings, keyspace: Keyspace, feed: Feed) -> Self {
-        Self { settings, keyspace, feed }
+        Self { settings, keyspace, feed, both: None }
+    }
+
+    /// The same, and what is found decides whether the v2 API is read.
+    pub fn deciding(self, both: BothApis) -> Self {
+        Self { both: Some(both), ..self }
     }
 
     /// Mirrors the store until the mirror ends.
@@ -49,7 +59,7 @@ impl Etcd {
             let endpoint = rounds.endpoint();
             let mut session =
                 Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, &endpoint);
-            let Err(error) = session.run().await;
+            let Err(error) = session.run(self.both.as_ref()).await;
             if let EtcdError::Closed(closed) = error {
                 return closed;
             }
@@ -65,6 +75,12 @@ impl Etcd {
             }
             if !outlook.all_failed {
                 continue;
+            }
+            if let Some(both) = &self.both {
+                let is_absent = is_v3_absent(rounds.errors(), self.settings.are_default());
+                if let Err(closed) = both.note_failed(is_absent).await {
+                    return closed;
+                }
             }
             if !has_listing {
                 match self.list_stale(rounds.endpoints(), &mut carried_over, &reason).await {

@@ -72,6 +72,7 @@ impl Session<'_> {
             }
             let more = page.more();
             let keys = page.take_kvs();
+            self.has_keys |= !keys.is_empty();
             // Where a page was slow, a larger one would not come in time.
             if asked.elapsed() < FAST_PAGE_TIME {
                 limit = next_limit(limit, &keys).min(self.carried_over.max_page_keys);

@@ -4,6 +4,7 @@ mod list;
 mod members;
 mod watch;
 
+use super::choice::BothApis;
 use super::connect::{EtcdSettings, Reads};
 use super::error::EtcdError;
 use super::leases::LeaseTracker;
@@ -11,7 +12,7 @@ use crate::service::Keyspace;
 use crate::source::event::{Change, Event, News};
 use crate::source::feed::Feed;
 use crate::source::layout;
-use etcd_client::{Client, KeyValue};
+use etcd_client::{Client, GetOptions, KeyValue};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -45,6 +46,8 @@ pub(super) struct Session<'a> {
     carried_over: &'a mut CarriedOver,
     /// When the listing was complete.
     pub(super) synced: Option<Instant>,
+    /// Whether the listing has any key.
+    has_keys: bool,
     /// The members' endpoints, with `-discover`.
     pub(super) members: Option<Vec<String>>,
 }
@@ -59,14 +62,27 @@ impl<'a> Session<'a> {
         endpoint: &'a str,
     ) -> Self {
         carried_over.leases.reconnected();
-        Self { settings, keyspace, feed, endpoint, carried_over, synced: None, members: None }
+        Self {
+            settings,
+            keyspace,
+            feed,
+            endpoint,
+            carried_over,
+            synced: None,
+            has_keys: false,
+            members: None,
+        }
     }
 
     /// Mirrors the store until something fails.
-    pub(super) async fn run(&mut self) -> Result<Infallible, EtcdError> {
+    pub(super) async fn run(&mut self, both: Option<&BothApis>) -> Result<Infallible, EtcdError> {
         let mut client = self.settings.connect(self.endpoint, Reads::Current).await?;
         self.push_configuration(&client).await?;
         let revision = self.list(&client, Reads::Current).await?;
+        if let Some(both) = both {
+            let wants_v2 = !self.has_keys || is_moving(self.keyspace, &client).await;
+            both.note_listed(wants_v2).await?;
+        }
         self.feed.push(Event::ListEnd(Some(revision))).await?;
         self.synced = Some(Instant::now());
         self.watch(&mut client, revision).await
@@ -118,4 +134,12 @@ impl<'a> Session<'a> {
     fn timed_out(&self, what: &'static str) -> EtcdError {
         EtcdError::Timeout { endpoint: self.endpoint.to_owned(), what, limit: REQUEST_TIMEOUT }
     }
+}
+
+/// Whether a move from the v2 API is under way: it has left its mark. Who may not read that is told of none.
+async fn is_moving(keyspace: &Keyspace, client: &Client) -> bool {
+    let mut kv = client.kv_client();
+    let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
+    let answer = timeout(REQUEST_TIMEOUT, kv.get(keyspace.migration_root(), Some(options))).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|answer| !answer.kvs().is_empty()))
 }

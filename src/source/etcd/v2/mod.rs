@@ -15,6 +15,7 @@ mod root;
 mod session;
 mod watcher;
 
+use super::choice::BothApis;
 use super::clusters::Clusters;
 use super::connect::{EtcdSettings, Reads};
 use super::error::EtcdError;
@@ -39,17 +40,61 @@ pub struct EtcdV2 {
     keyspace: Keyspace,
     roots: Vec<Root>,
     feed: Feed,
+    /// The v3 API, if it decides whether this one is read.
+    both: Option<BothApis>,
 }
 
 impl EtcdV2 {
     /// A source that is read at the endpoints of the settings; `also` are hidden keys that are read as well.
     pub fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String], feed: Feed) -> Self {
         let roots = Root::all(&keyspace, also);
-        Self { settings, keyspace, roots, feed }
+        Self { settings, keyspace, roots, feed, both: None }
+    }
+
+    /// The same, if it turns out to be needed.
+    pub fn if_needed(self, both: BothApis) -> Self {
+        Self { both: Some(both), ..self }
     }
 
     /// Mirrors the store until the mirror ends.
-    pub async fn run(self) -> Closed {
+    pub async fn run(mut self) -> Closed {
+        if let Some(both) = &mut self.both {
+            match both.decided().await {
+                Ok(true) => {}
+                Ok(false) => return self.leave_alone().await,
+                Err(closed) => return closed,
+            }
+        }
+        self.mirror().await
+    }
+
+    /// Reads nothing, because v3 has all that counts.
+    async fn leave_alone(self) -> Closed {
+        let reason = "v3 holds the services".to_owned();
+        if let Err(closed) = self.feed.push(Event::Unused(reason)).await {
+            return closed;
+        }
+        self.tell_unread().await;
+        self.feed.closed().await
+    }
+
+    /// Tells once whether v2 holds keys, which nobody reads.
+    pub async fn tell_unread(&self) {
+        for endpoint in &self.settings.endpoints {
+            match probe::holds_keys(&self.settings, endpoint, &self.roots[0]).await {
+                Ok(true) => log::warn!(
+                    "etcd-v2: {endpoint} holds keys below {} which are not read: -etcd-api both reads them, and \
+                     skydns migrate carries them to v3",
+                    self.keyspace.root()
+                ),
+                Ok(false) => {}
+                Err(_) => continue,
+            }
+            return;
+        }
+    }
+
+    async fn mirror(self) -> Closed {
         self.warn_of_plain_password();
         let mut rounds = Rounds::new(&self.settings);
         let mut clusters = Clusters::default();
@@ -70,7 +115,9 @@ impl EtcdV2 {
             let outlook = rounds.note(Ended { error, synced, endpoints });
             let reason = reason(&self.settings, rounds.errors());
             let is_absent = outlook.all_failed && is_absent(rounds.errors(), &had_v2);
-            let event = match is_absent {
+            // Where nobody has asked for v2, nobody waits for what has never shown it.
+            let was_read = !had_v2.is_empty() || self.both.as_ref().is_none_or(BothApis::was_read);
+            let event = match is_absent || outlook.all_failed && !was_read {
                 true => Some(Event::Unused(reason.clone())),
                 false => outlook.is_unreachable.then(|| Event::Unreachable(reason.clone())),
             };
@@ -106,6 +153,7 @@ impl EtcdV2 {
             roots: &self.roots,
             clusters,
             endpoint,
+            both: self.both.as_ref(),
             synced: None,
             members: None,
             has_v2: false,
@@ -162,7 +210,8 @@ impl EtcdV2 {
 
 /// Whether no endpoint has a v2 API: one says so, and none that had it failed otherwise.
 fn is_absent(errors: &[(String, EtcdError)], had_v2: &HashSet<String>) -> bool {
-    let is_absent_there = |error: &EtcdError| matches!(error, EtcdError::NoV2 { .. });
+    let is_absent_there =
+        |error: &EtcdError| matches!(error, EtcdError::NoV2 { .. } | EtcdError::Open { .. });
     errors.iter().any(|(_, error)| is_absent_there(error))
         && errors.iter().all(|(endpoint, error)| is_absent_there(error) || !had_v2.contains(endpoint))
 }

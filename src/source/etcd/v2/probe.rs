@@ -1,6 +1,7 @@
 //! Questions to a server beside the polls, which say nothing for as long as nothing happens: whether it is alive, and whether
 //! it works with the others of its cluster.
 
+use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::{Said, code};
 use super::client::{Client, Login};
@@ -45,6 +46,26 @@ async fn ask(client: &mut Client, path: &str, limit: Duration, what: &'static st
         Said::Error(error) => Err(exchange.answer.api_error(&error)),
         Said::NoPage => Err(EtcdError::NoV2 { endpoint: client.endpoint.clone() }),
     }
+}
+
+/// Whether a server holds any key in a root.
+pub(super) async fn holds_keys(
+    settings: &EtcdSettings,
+    endpoint: &str,
+    root: &Root,
+) -> Result<bool, EtcdError> {
+    let mut client = Client::new(settings, endpoint)?;
+    let what = "looking for keys";
+    let mut exchange = client.get(&root.path(""), Login::AsUser, HEAD_TIMEOUT, what).await?;
+    if !matches!(exchange.answer.said().await?, Said::Success) {
+        return Ok(false);
+    }
+    // An empty directory has no nodes.
+    Ok(contains(&exchange.answer.short_body().await?, b"\"nodes\""))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Whether the server says that it is etcd.

@@ -1,5 +1,6 @@
 //! One session with one endpoint: list, then long polls, until something fails.
 
+use super::super::choice::BothApis;
 use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::{Said, code};
@@ -57,6 +58,8 @@ pub(super) struct Session<'a> {
     pub(super) roots: &'a [Root],
     pub(super) clusters: &'a mut Clusters,
     pub(super) endpoint: &'a str,
+    /// The v3 API, if nobody has asked for this one.
+    pub(super) both: Option<&'a BothApis>,
     /// When the listing was complete.
     pub(super) synced: Option<Instant>,
     /// The members' endpoints, with `-discover`.
@@ -89,11 +92,15 @@ impl Session<'_> {
     /// Mirrors the store until something fails.
     pub(super) async fn run(&mut self) -> Result<Infallible, EtcdError> {
         let mut client = Client::new(self.settings, self.endpoint)?;
+        self.check_login(&mut client).await?;
         self.push_configuration(&mut client).await?;
         let mut pause = FIRST_FORGOTTEN_PAUSE;
         loop {
             let found = self.list(&mut client, Reads::Current).await?;
             self.feed.push(Event::ListEnd(found.revision())).await?;
+            if let Some(both) = self.both {
+                both.note_v2_listed().await?;
+            }
             let synced = Instant::now();
             self.synced = Some(synced);
             match self.watch(&found).await {
@@ -109,6 +116,20 @@ impl Session<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Checks that an API which nobody has asked for does not let in whom v3 would ask for a login.
+    async fn check_login(&self, client: &mut Client) -> Result<(), EtcdError> {
+        if self.both.is_none() || self.settings.user.is_none() {
+            return Ok(());
+        }
+        let has_certificate = self.settings.tls.cert.is_some();
+        if !super::probe::is_open(client, &self.roots[0], has_certificate).await? {
+            return Ok(());
+        }
+        let error = EtcdError::Open { endpoint: self.endpoint.to_owned() };
+        log::warn!("etcd-v2: {error}");
+        Err(error)
     }
 
     /// Lists the store, and ends; returns the number of keys.
