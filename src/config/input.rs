@@ -46,6 +46,9 @@ pub enum SettingError {
     /// The value is not the URL of an endpoint.
     #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", quoted(&without_user(.0)))]
     Endpoint(String),
+    /// The value is a path that every list shows.
+    #[error("\"{}\" has no segment that begins with \"_\"; other keys are read without this", quoted(.0))]
+    NotHidden(String),
     /// The value is not a domain name.
     #[error("\"{}\" is not a domain name", quoted(.0))]
     Name(String),

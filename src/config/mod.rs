@@ -87,6 +87,32 @@ pub struct DnssecConfig {
     pub cache_size: usize,
 }
 
+/// Which APIs of etcd are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EtcdApi {
+    /// That of v3, and that of v2 if it is needed.
+    #[default]
+    Auto,
+    /// That of v2 alone.
+    V2,
+    /// That of v3 alone.
+    V3,
+    /// Both; on one key v3 wins.
+    Both,
+}
+
+impl EtcdApi {
+    /// Whether the v3 API is read.
+    pub fn has_v3(self) -> bool {
+        self != Self::V2
+    }
+
+    /// Whether the v2 API is read, or may turn out to be needed.
+    pub fn has_v2(self) -> bool {
+        self != Self::V3
+    }
+}
+
 /// Which upstream is asked first, and when the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NsPolicy {

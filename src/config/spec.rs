@@ -1,9 +1,9 @@
 //! All settings with their types and defaults, before a [`Config`](super::Config) is made from them.
 
-use super::NsPolicy;
 use super::allow::Allow;
 use super::origin::SettingOrigin;
 use super::zones::{ZoneList, ZoneSpec};
+use super::{EtcdApi, NsPolicy};
 use crate::answer::{Flatten, HOLD_DELETIONS, MassHold};
 use crate::dnssec::DenialKind;
 use crate::service::MAX_TTL;
@@ -57,6 +57,10 @@ pub struct Spec {
     pub nameservers: Option<Vec<SocketAddr>>,
     /// Endpoints of etcd; empty if none are set.
     pub machines: Vec<String>,
+    /// Which APIs of etcd are read.
+    pub etcd_api: EtcdApi,
+    /// Hidden keys of the v2 API that are read as well: paths, in full or below the prefix.
+    pub v2_also: Vec<String>,
     /// Base names of DNSSEC key files, or directories of them.
     pub dnssec: Vec<String>,
     /// Template of the host's own name.
@@ -185,8 +189,10 @@ impl Spec {
 }
 
 /// The flags of the settings of the sources.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "machines",
+    "etcd-api",
+    "v2-also",
     "records",
     "records-links",
     "path-prefix",
@@ -200,8 +206,10 @@ const SOURCES: [&str; 10] = [
 
 impl Spec {
     /// Takes the settings of the sources from other settings; returns their flags.
-    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 10] {
+    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 12] {
         self.machines.clone_from(&from.machines);
+        self.etcd_api = from.etcd_api;
+        self.v2_also.clone_from(&from.v2_also);
         self.records.clone_from(&from.records);
         self.default_records.clone_from(&from.default_records);
         self.records_links = from.records_links;
@@ -219,6 +227,8 @@ impl Spec {
     pub fn other_sources(&self, after: &Self) -> Vec<&'static str> {
         let is_other = [
             self.machines != after.machines,
+            self.etcd_api != after.etcd_api,
+            self.v2_also != after.v2_also,
             self.records != after.records,
             self.records_links != after.records_links,
             self.path_prefix != after.path_prefix,
@@ -257,6 +267,8 @@ impl Default for Spec {
             systemd: false,
             nameservers: None,
             machines: Vec::new(),
+            etcd_api: EtcdApi::default(),
+            v2_also: Vec::new(),
             dnssec: Vec::new(),
             local: None,
             local_origin: SettingOrigin::Default,

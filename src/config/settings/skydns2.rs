@@ -1,6 +1,7 @@
 //! Flags of SkyDNS 2 that set nothing: accepted or refused, so that old command lines work or say why not.
 
 use super::{DefaultValue, Setting, TakesEffect};
+use crate::config::EtcdApi;
 use crate::config::input::SettingError;
 
 pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
@@ -9,12 +10,17 @@ pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
         variables: &[],
         keys: &[],
         takes: None,
-        summary: "accepted without effect: the agent always uses the v3 API of etcd",
-        details: "",
+        summary: "the same as `-etcd-api v3`",
+        details: "The flag of SkyDNS 2.5.",
         default: DefaultValue::Value("false"),
         example: "true",
-        takes_effect: TakesEffect::Restart,
-        set: |_, input, _| input.boolean().map(|_| ()),
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            if input.boolean()? {
+                spec.etcd_api = EtcdApi::V3;
+            }
+            Ok(())
+        },
     },
     Setting {
         name: "kubernetes",

@@ -1,7 +1,9 @@
 //! Settings of the stores that services come from: files, etcd, and the snapshot of etcd.
 
 use super::{DefaultValue, Setting, TakesEffect, non_empty, path};
+use crate::config::EtcdApi;
 use crate::config::endpoint::endpoint;
+use crate::config::input::SettingError;
 
 pub(super) const SOURCE_SETTINGS: &[Setting] = &[
     Setting {
@@ -64,6 +66,53 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             spec.machines = input.list()?.into_iter().map(endpoint).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "etcd-api",
+        variables: &["SKYDNS_ETCD_API"],
+        keys: &[],
+        takes: Some("API"),
+        summary: "which API of etcd is read: `auto`, `v2`, `v3` or `both`",
+        details: "etcd keeps what is written with its v2 API, as SkyDNS 2.0 and most writers of its time do, apart from what \
+                  is written with the v3 API. With `both`, the agent serves the keys of both; if both have a key, v3 \
+                  wins. With `auto`, the agent reads v3, and decides when it starts whether it reads v2 as well: it does if v3 \
+                  holds no key, if `skydns migrate` has begun a move that is not over, or if the agent has read v2 before, as its \
+                  snapshot shows. While it runs it does not give v2 up. If `-username` is set, `auto` refuses a v2 API that \
+                  lets everybody in: the users of v2 are others than those of v3. See the guide to moving from v2 to v3.",
+        default: DefaultValue::Value("auto"),
+        example: "both",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.etcd_api = match input.text()? {
+                "auto" => EtcdApi::Auto,
+                "v2" => EtcdApi::V2,
+                "v3" => EtcdApi::V3,
+                "both" => EtcdApi::Both,
+                found => {
+                    let expected = "auto, v2, v3 or both";
+                    return Err(SettingError::Choice { found: found.to_owned(), expected });
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "v2-also",
+        variables: &["SKYDNS_V2_ALSO"],
+        keys: &[],
+        takes: Some("PATH,…"),
+        summary: "hidden keys of etcd's v2 API that are read as well",
+        details: "In the v2 API, a key with a segment that begins with `_`, such as `/skydns/local/skydns/_tcp`, is hidden: \
+                  no list of a directory above shows it. SkyDNS asked etcd for each name and found such keys; the agent has to \
+                  be told of them. A path is that of a directory or a key, with the path prefix or without; below it, further \
+                  segments that begin with `_` are hidden again.",
+        default: DefaultValue::Unset("none"),
+        example: "/skydns/local/skydns/_tcp",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.v2_also = input.list()?.into_iter().map(hidden_path).collect::<Result<_, _>>()?;
             Ok(())
         },
     },
@@ -156,3 +205,11 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         set: |spec, input, _| input.text().map(|text| spec.path_prefix = text.to_owned()),
     },
 ];
+
+/// A path with a segment that hides it.
+fn hidden_path(text: &str) -> Result<String, SettingError> {
+    if text.split('/').any(|segment| segment.starts_with('_')) {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err(SettingError::NotHidden(text.to_owned()))
+}
