@@ -1,11 +1,11 @@
 //! One reading of all sources, for `skydns check`.
 
+use super::check_etcd::check_etcd;
 use super::error::SourcesError;
 use super::source_settings::SourceSettings;
 use super::tasks::spawn_thread;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
-use crate::source::etcd::Etcd;
 use crate::source::files::Files;
 use crate::source::{Feed, Publisher, SourceId};
 use std::sync::Arc;
@@ -35,18 +35,19 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
     let mirror =
         spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
-    if let Some(dir) = settings.records {
-        let files = Files::new(dir, settings.keyspace.clone(), feed(SourceId::Files));
+    if let Some(dir) = &settings.records {
+        let files = Files::new(dir.clone(), settings.keyspace.clone(), feed(SourceId::Files));
         let read = spawn_thread("files", move || files.read_once()).map_err(SourcesError::Thread)?;
         let _ = tokio::task::spawn_blocking(move || read.join()).await;
     }
-    if let Some(etcd) = settings.etcd.filter(|_| network) {
-        let etcd = Etcd::new(etcd, settings.keyspace, feed(SourceId::Etcd));
-        match etcd.list_once().await {
-            Err(error) if settings.etcd_required => problems.push(format!("etcd: {error}")),
-            Err(error) => notes.push(format!("etcd: {error}; no setting names it, so it is not needed")),
-            Ok(()) => {}
+    if let Some(etcd) = settings.etcd.as_ref().filter(|_| network) {
+        let found = check_etcd(etcd, &settings.keyspace, settings.etcd_api, &settings.v2_also, &feed).await;
+        let not_needed = |error| format!("{error}; no setting names it, so it is not needed");
+        match settings.etcd_required {
+            true => problems.extend(found.problems),
+            false => notes.extend(found.problems.into_iter().map(not_needed)),
         }
+        notes.extend(found.notes);
     }
     // The mirror ends when the last feed is dropped.
     drop(feed);

@@ -4,6 +4,7 @@
 //! process, so that systemd starts it again.
 
 mod check;
+mod check_etcd;
 mod default_records;
 mod derive;
 mod error;

@@ -3,7 +3,7 @@
 //! A reload compares them: only if they have changed, the sources are replaced.
 
 use super::error::SourcesError;
-use crate::config::Spec;
+use crate::config::{EtcdApi, Spec};
 use crate::regular_file;
 use crate::service::Keyspace;
 use crate::source::etcd::{EtcdError, EtcdSettings, TlsFiles};
@@ -21,6 +21,10 @@ pub(super) struct SourceSettings {
     /// The directory of records.
     pub(super) records: Option<FilesSettings>,
     pub(super) etcd: Option<EtcdSettings>,
+    /// Which of its APIs are read.
+    pub(super) etcd_api: EtcdApi,
+    /// Hidden keys of the v2 API that are read as well.
+    pub(super) v2_also: Vec<String>,
     /// Whether the tree is incomplete without etcd: etcd is configured, or there is no directory of records.
     pub(super) etcd_required: bool,
     /// The content of the files for TLS: a renewed certificate in the same file is a change too.
@@ -42,7 +46,10 @@ impl SourceSettings {
         let tls = tls.map(|file| file.as_ref().and_then(|file| regular_file::read(file).ok())).collect();
         let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };
         let records = records.map(|directory| FilesSettings { directory, links });
-        Ok(Self { keyspace: Keyspace::new(&spec.path_prefix), records, etcd, etcd_required, tls })
+        let keyspace = Keyspace::new(&spec.path_prefix);
+        let v2_also = spec.v2_also.iter().map(|path| in_full(&keyspace, path)).collect();
+        let etcd_api = spec.etcd_api;
+        Ok(Self { keyspace, records, etcd, etcd_api, v2_also, etcd_required, tls })
     }
 
     /// The identity of the store that a snapshot is of; `None` without etcd.
@@ -54,7 +61,11 @@ impl SourceSettings {
     /// The mirror of the sources, which publishes through `publisher`.
     pub(super) fn mirror(&self, publisher: &Arc<Publisher>) -> Mirror {
         let mut sources = Vec::new();
-        if self.etcd.is_some() {
+        if self.etcd.is_some() && self.etcd_api.has_v2() {
+            // Where nobody has asked for v2, it is not missed before it is known to be needed.
+            sources.push((SourceId::EtcdV2, self.etcd_required && self.etcd_api != EtcdApi::Auto));
+        }
+        if self.etcd.is_some() && self.etcd_api.has_v3() {
             sources.push((SourceId::Etcd, self.etcd_required));
         }
         if self.records.is_some() {
@@ -62,6 +73,11 @@ impl SourceSettings {
         }
         Mirror::new(self.keyspace.clone(), &sources, publisher)
     }
+}
+
+/// A path of the store with the prefix of all keys.
+fn in_full(keyspace: &Keyspace, path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("{}{path}", keyspace.root()) }
 }
 
 /// Reads the files for TLS, and returns what is wrong: a file cannot be read or is not what it has to be, or there is a client

@@ -5,16 +5,17 @@ use super::snapshot;
 use super::source_reads::{wait_for_first_read, wait_until_replaceable};
 use super::source_settings::SourceSettings;
 use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
-use crate::config::Spec;
-use crate::source::etcd::Etcd;
+use crate::config::{EtcdApi, Spec};
+use crate::source::etcd::{BothApis, Etcd, EtcdV2};
 use crate::source::files::{Files, FilesControl};
 use crate::source::snapshot::SnapshotWriter;
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
+use futures_util::FutureExt;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -42,7 +43,7 @@ pub(super) struct Sources {
     handle: MirrorHandle,
     settings: SourceSettings,
     files: Option<FilesControl>,
-    etcd: Option<AbortHandle>,
+    etcd: Vec<AbortHandle>,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
     snapshot_writer: Option<SnapshotWriter>,
@@ -77,21 +78,22 @@ impl Sources {
             handle: mirror.handle(),
             settings,
             files: None,
-            etcd: None,
+            etcd: Vec::new(),
             loading: None,
             snapshot_writer: None,
             expected_end: ExpectedEnd::default(),
         };
+        let (is_loaded, loaded) = watch::channel(false);
         let started = sources
             .start_mirror(mirror, events, feed(SourceId::Files).waker(), tasks)
-            .and_then(|()| sources.start_loading(snapshot, feed(SourceId::Etcd)))
+            .and_then(|()| sources.start_loading(snapshot, feed(SourceId::Etcd), is_loaded))
             .and_then(|loaded| sources.start_files(loaded, feed(SourceId::Files), tasks));
         if let Err(error) = started {
             // The threads that run already end with their feeds.
             sources.expected_end.announce();
             return Err(SourcesError::Thread(error));
         }
-        sources.start_etcd(feed(SourceId::Etcd), tasks);
+        sources.start_etcd(&feed, loaded, tasks);
         Ok(sources)
     }
 
@@ -111,7 +113,12 @@ impl Sources {
 
     /// Starts the thread that loads the snapshot, if there is a snapshot of these sources; returns what is closed when it is
     /// loaded.
-    fn start_loading(&mut self, snapshot: Option<&Path>, feed: Feed) -> io::Result<mpsc::Receiver<()>> {
+    fn start_loading(
+        &mut self,
+        snapshot: Option<&Path>,
+        feed: Feed,
+        is_loaded: watch::Sender<bool>,
+    ) -> io::Result<mpsc::Receiver<()>> {
         let (ends, loaded) = mpsc::channel();
         let (Some(file), Some(origin)) = (snapshot, self.settings.origin()) else { return Ok(loaded) };
         let file = file.to_owned();
@@ -119,6 +126,7 @@ impl Sources {
         // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
         spawn_thread("loading", move || {
             snapshot::load(&file, &origin, &feed, visible);
+            is_loaded.send_replace(true);
             drop(ends);
         })?;
         self.loading = Some(loading);
@@ -143,15 +151,36 @@ impl Sources {
         Ok(())
     }
 
-    /// Starts the task that mirrors etcd, if etcd is a source.
-    fn start_etcd(&mut self, feed: Feed, tasks: &mut Tasks) {
-        let Some(settings) = &self.settings.etcd else { return };
-        log::info!("records from etcd at {}", settings.endpoints.join(", "));
-        let etcd = Etcd::new(settings.clone(), self.settings.keyspace.clone(), feed);
+    /// Starts the tasks that mirror etcd, if etcd is a source. `loaded` becomes `true`, or is closed, when the snapshot is loaded.
+    fn start_etcd(
+        &mut self,
+        feed: &impl Fn(SourceId) -> Feed,
+        loaded: watch::Receiver<bool>,
+        tasks: &mut Tasks,
+    ) {
+        let Some(etcd) = &self.settings.etcd else { return };
+        let api = self.settings.etcd_api;
+        log::info!("records from etcd at {}", etcd.endpoints.join(", "));
+        let (v2, v3) = (feed(SourceId::EtcdV2), feed(SourceId::Etcd));
+        let both = BothApis::new(v2.clone(), v3.clone(), loaded, self.handle.status());
+        let keyspace = &self.settings.keyspace;
+        let mut of_v2 = EtcdV2::new(etcd.clone(), keyspace.clone(), &self.settings.v2_also, v2);
+        let mut of_v3 = Etcd::new(etcd.clone(), keyspace.clone(), v3);
+        if api == EtcdApi::Auto {
+            of_v2 = of_v2.if_needed(both.clone());
+            of_v3 = of_v3.deciding(both);
+        }
+        if api.has_v3() {
+            let run = of_v3.run().map(drop);
+            self.etcd.push(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
+        }
         let run = async move {
-            etcd.run().await;
+            match api.has_v2() {
+                true => of_v2.run().await,
+                false => of_v2.only_tell().await,
+            };
         };
-        self.etcd = Some(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
+        self.etcd.push(tasks.spawn_until("the mirror of etcd's v2 API", &self.expected_end, run));
     }
 
     /// Starts new sources if the settings have changed, and returns them when they have read enough to replace these with

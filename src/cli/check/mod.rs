@@ -129,8 +129,11 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
 }
 
 /// Settings that decide which services are found, by their names.
-const SOURCE_SETTINGS: [&str; 9] = [
+const SOURCE_SETTINGS: [&str; 12] = [
     "machines",
+    "etcd-api",
+    "etcd3",
+    "v2-also",
     "records",
     "records-links",
     "path-prefix",

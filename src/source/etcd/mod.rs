@@ -112,20 +112,23 @@ impl Etcd {
         Ok(false)
     }
 
-    /// Lists the store once, for `skydns check`.
+    /// Lists the store once, for `skydns check`; returns whether the v2 API would be read as well where nobody has said so.
     ///
     /// # Errors
-    /// No endpoint answered.
-    pub async fn list_once(&self) -> Result<(), EtcdError> {
+    /// No endpoint answered; [`EtcdError::NoV3`] if all that did have no v3 API.
+    pub async fn list_once(&self) -> Result<bool, EtcdError> {
         let mut errors = Vec::new();
         let mut carried_over = CarriedOver::default();
         for endpoint in &self.settings.endpoints {
             let mut session =
                 Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, endpoint);
             match session.list_once().await {
-                Ok(()) => return Ok(()),
+                Ok(wants_v2) => return Ok(wants_v2),
                 Err(error) => errors.push((endpoint.clone(), error)),
             }
+        }
+        if is_v3_absent(&errors, self.settings.are_default()) {
+            return Err(EtcdError::NoV3 { endpoint: self.settings.endpoints.join(", ") });
         }
         Err(EtcdError::NoneAnswers(reason(&self.settings, &errors)))
     }

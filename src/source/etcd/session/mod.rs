@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
         self.push_configuration(&client).await?;
         let revision = self.list(&client, Reads::Current).await?;
         if let Some(both) = both {
-            let wants_v2 = !self.has_keys || is_moving(self.keyspace, &client).await;
+            let wants_v2 = !self.has_keys || is_moving(self.keyspace, client.clone()).await;
             both.note_listed(wants_v2).await?;
         }
         self.feed.push(Event::ListEnd(Some(revision))).await?;
@@ -88,11 +88,12 @@ impl<'a> Session<'a> {
         self.watch(&mut client, revision).await
     }
 
-    /// Lists the store, and ends.
-    pub(super) async fn list_once(&mut self) -> Result<(), EtcdError> {
+    /// Lists the store, and ends; returns whether the v2 API would be read as well where nobody has said so.
+    pub(super) async fn list_once(&mut self) -> Result<bool, EtcdError> {
         let client = self.settings.connect(self.endpoint, Reads::Current).await?;
         let revision = self.list(&client, Reads::Current).await?;
-        Ok(self.feed.push(Event::ListEnd(Some(revision))).await?)
+        self.feed.push(Event::ListEnd(Some(revision))).await?;
+        Ok(!self.has_keys || is_moving(self.keyspace, client).await)
     }
 
     /// Lists what the server has, which may be old because of an error of a session, and ends.
@@ -137,7 +138,7 @@ impl<'a> Session<'a> {
 }
 
 /// Whether a move from the v2 API is under way: it has left its mark. Who may not read that is told of none.
-async fn is_moving(keyspace: &Keyspace, client: &Client) -> bool {
+async fn is_moving(keyspace: &Keyspace, client: Client) -> bool {
     let mut kv = client.kv_client();
     let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
     let answer = timeout(REQUEST_TIMEOUT, kv.get(keyspace.migration_root(), Some(options))).await;

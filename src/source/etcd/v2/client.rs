@@ -7,6 +7,7 @@ use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::Answer;
 use data_encoding::BASE64;
+use futures_util::FutureExt;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -47,13 +48,8 @@ pub(super) struct Client {
 /// A connection. It is closed when this is dropped.
 struct Connection {
     sender: SendRequest<Empty<Bytes>>,
-    driver: AbortHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
+    /// The one task that moves its octets.
+    _driver: JoinSet<()>,
 }
 
 impl Client {
@@ -158,8 +154,9 @@ impl Client {
 async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
     let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // An error of the connection is one of the request as well.
-    let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
-    Ok(Connection { sender, driver })
+    let mut task = JoinSet::new();
+    task.spawn(driver.map(drop));
+    Ok(Connection { sender, _driver: task })
 }
 
 /// A request whose answer is coming in.

@@ -78,20 +78,31 @@ impl EtcdV2 {
         self.feed.closed().await
     }
 
+    /// Reads nothing, because that was asked for.
+    pub async fn only_tell(self) -> Closed {
+        self.tell_unread().await;
+        self.feed.closed().await
+    }
+
     /// Tells once whether v2 holds keys, which nobody reads.
-    pub async fn tell_unread(&self) {
-        for endpoint in &self.settings.endpoints {
-            match probe::holds_keys(&self.settings, endpoint, &self.roots[0]).await {
-                Ok(true) => log::warn!(
-                    "etcd-v2: {endpoint} holds keys below {} which are not read: -etcd-api both reads them, and \
-                     skydns migrate carries them to v3",
-                    self.keyspace.root()
-                ),
-                Ok(false) => {}
-                Err(_) => continue,
-            }
-            return;
+    async fn tell_unread(&self) {
+        if let Some(endpoint) = self.endpoint_with_keys().await {
+            log::warn!(
+                "etcd-v2: {endpoint} holds keys below {} which are not read: -etcd-api both reads them, and skydns \
+                 migrate carries them to v3",
+                self.keyspace.root()
+            );
         }
+    }
+
+    /// The first endpoint that answers, if it holds keys.
+    pub async fn endpoint_with_keys(&self) -> Option<&str> {
+        for endpoint in &self.settings.endpoints {
+            if let Ok(holds) = probe::holds_keys(&self.settings, endpoint, &self.roots[0]).await {
+                return holds.then_some(endpoint);
+            }
+        }
+        None
     }
 
     async fn mirror(self) -> Closed {

@@ -66,7 +66,7 @@ pub(super) fn path(key: &str, query: &str) -> String {
     for octet in key.bytes() {
         match octet {
             b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                path.push(octet.into())
+                path.push(octet.into());
             }
             _ => path.push_str(&format!("%{octet:02X}")),
         }

@@ -110,7 +110,8 @@ impl Session<'_> {
                     if synced.elapsed() > STEADY_TIME {
                         pause = FIRST_FORGOTTEN_PAUSE;
                     }
-                    sleep(rand::rng().random_range(Duration::ZERO..=pause)).await;
+                    let at_random = rand::rng().random_range(Duration::ZERO..=pause);
+                    sleep(at_random).await;
                     pause = (pause * 2).min(MAX_FORGOTTEN_PAUSE);
                 }
                 Err(error) => return Err(error),
