@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod raw;
 pub mod signed_root;
 pub mod upstream;
+pub mod v2;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
