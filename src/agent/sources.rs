@@ -166,6 +166,9 @@ impl Sources {
         let keyspace = &self.settings.keyspace;
         let mut of_v2 = EtcdV2::new(etcd.clone(), keyspace.clone(), &self.settings.v2_also, v2);
         let mut of_v3 = Etcd::new(etcd.clone(), keyspace.clone(), v3);
+        if api == EtcdApi::V2 {
+            of_v2 = of_v2.alone();
+        }
         if api == EtcdApi::Auto {
             of_v2 = of_v2.if_needed(both.clone());
             of_v3 = of_v3.deciding(both);

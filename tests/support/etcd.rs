@@ -51,14 +51,24 @@ impl Etcd {
         Self::cluster_at("127.0.0.1", size)
     }
 
+    /// The same with more arguments for each.
+    pub fn cluster_with(size: usize, extra: &[&str]) -> Vec<Self> {
+        Self::members("127.0.0.1", size, extra)
+    }
+
     /// A cluster of so many members at another address than loopback.
     pub fn cluster_at(host: &'static str, size: usize) -> Vec<Self> {
+        Self::members(host, size, &[])
+    }
+
+    fn members(host: &'static str, size: usize, extra: &[&str]) -> Vec<Self> {
         let mut members: Vec<_> =
             (0..size).map(|n| Self { host, ..Self::prepare(&format!("m{n}"), "http") }).collect();
         let urls: Vec<_> =
             members.iter().map(|m| format!("{}=http://{host}:{}", m.name, m.peer_port)).collect();
         for member in &mut members {
             member.extra = vec!["--initial-cluster".to_owned(), urls.join(",")];
+            member.extra.extend(extra.iter().map(|arg| (*arg).to_owned()));
             member.launch();
         }
         members.iter().for_each(Self::wait);
@@ -105,6 +115,15 @@ impl Etcd {
             .stdout(Stdio::null())
             .stderr(log);
         self.process = Some(Process::spawn(&mut command));
+    }
+
+    /// Starts the server with one more argument, or without it.
+    pub fn run_with(&mut self, argument: &str, is_given: bool) {
+        self.extra.retain(|arg| arg != argument);
+        if is_given {
+            self.extra.push(argument.to_owned());
+        }
+        self.run();
     }
 
     /// Waits until the server answers.

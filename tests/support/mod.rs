@@ -9,6 +9,7 @@
 
 pub mod boot;
 pub mod cgroup;
+pub mod cutter;
 pub mod etcd;
 pub mod judge;
 pub mod load;

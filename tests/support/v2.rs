@@ -47,7 +47,8 @@ impl V2 {
 
     /// Renews a key without anybody being told.
     pub fn refresh(&self, key: &str, seconds: u32) {
-        let (status, answer) = self.request("PUT", key, &format!("refresh=true&prevExist=true&ttl={seconds}"));
+        let (status, answer) =
+            self.request("PUT", key, &format!("refresh=true&prevExist=true&ttl={seconds}"));
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -70,12 +71,14 @@ impl V2 {
 
     /// A request for a key; the status and the body of the answer.
     pub fn request(&self, method: &str, key: &str, form: &str) -> (u16, String) {
-        self.call(method, &format!("/v2/keys{key}"), "application/x-www-form-urlencoded", form).expect("an answer")
+        self.call(method, &format!("/v2/keys{key}"), "application/x-www-form-urlencoded", form)
+            .expect("an answer")
     }
 
     /// A request; nothing if the server does not answer.
     pub fn call(&self, method: &str, path: &str, kind: &str, body: &str) -> Option<(u16, String)> {
-        let login = self.login.iter().map(|login| format!("Authorization: Basic {login}\r\n")).collect::<String>();
+        let login =
+            self.login.iter().map(|login| format!("Authorization: Basic {login}\r\n")).collect::<String>();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: etcd\r\n{login}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()

@@ -73,6 +73,11 @@ impl Answer {
         u64::from_str_radix(self.header("x-etcd-cluster-id")?, 16).ok()
     }
 
+    /// The term of the leader: it rises when the members have no leader, or another one.
+    pub(super) fn term(&self) -> Option<u64> {
+        self.header("x-raft-term")?.parse().ok()
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }

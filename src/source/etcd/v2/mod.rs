@@ -42,13 +42,20 @@ pub struct EtcdV2 {
     feed: Feed,
     /// The v3 API, if it decides whether this one is read.
     both: Option<BothApis>,
+    /// Whether there is no other source of the store.
+    is_alone: bool,
 }
 
 impl EtcdV2 {
     /// A source that is read at the endpoints of the settings; `also` are hidden keys that are read as well.
     pub fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String], feed: Feed) -> Self {
         let roots = Root::all(&keyspace, also);
-        Self { settings, keyspace, roots, feed, both: None }
+        Self { settings, keyspace, roots, feed, both: None, is_alone: false }
+    }
+
+    /// The same, and v3 is not read: that there is no v2 API does not mean that there are no names.
+    pub fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
     }
 
     /// The same, if it turns out to be needed.
@@ -128,7 +135,8 @@ impl EtcdV2 {
             let is_absent = outlook.all_failed && is_absent(rounds.errors(), &had_v2);
             // Where nobody has asked for v2, nobody waits for what has never shown it.
             let was_read = !had_v2.is_empty() || self.both.as_ref().is_none_or(BothApis::was_read);
-            let event = match is_absent || outlook.all_failed && !was_read {
+            let is_unused = is_absent || outlook.all_failed && !was_read;
+            let event = match is_unused && !self.is_alone {
                 true => Some(Event::Unused(reason.clone())),
                 false => outlook.is_unreachable.then(|| Event::Unreachable(reason.clone())),
             };

@@ -23,26 +23,51 @@ const PER_QUORUM_READ: u32 = 6;
 pub(super) async fn run(client: &mut Client, root: &Root) -> EtcdError {
     // At random, so that the hosts of a site do not ask all at once.
     let mut count = rand::rng().random_range(0..PER_QUORUM_READ);
+    let mut term = None;
     loop {
-        sleep(ALIVE_PERIOD).await;
-        count += 1;
-        let asked = if count.is_multiple_of(PER_QUORUM_READ) {
-            ask(client, &root.path("?quorum=true"), HEAD_TIMEOUT, "asking for a quorum").await
-        } else {
-            ask(client, &root.path(""), ALIVE_TIMEOUT, "asking whether it is alive").await
-        };
-        if let Err(error) = asked {
-            return error;
+        match probe(client, root, &mut count, &mut term).await {
+            Ok(()) => sleep(ALIVE_PERIOD).await,
+            Err(error) => return error,
         }
     }
 }
 
-async fn ask(client: &mut Client, path: &str, limit: Duration, what: &'static str) -> Result<(), EtcdError> {
+async fn probe(
+    client: &mut Client,
+    root: &Root,
+    count: &mut u32,
+    term: &mut Option<u64>,
+) -> Result<(), EtcdError> {
+    let now = ask(client, &root.path(""), ALIVE_TIMEOUT, "asking whether it is alive").await?;
+    // A server that has lost the others rises the term in vain, if it was not told to ask them before.
+    let is_elected = now.zip(*term).is_some_and(|(now, before)| now != before);
+    *term = now;
+    *count += 1;
+    if is_elected || count.is_multiple_of(PER_QUORUM_READ) {
+        ask(
+            client,
+            &root.path("?quorum=true"),
+            HEAD_TIMEOUT,
+            "asking for what a majority of the members has",
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Asks for a page of keys, and returns the term of the leader.
+async fn ask(
+    client: &mut Client,
+    path: &str,
+    limit: Duration,
+    what: &'static str,
+) -> Result<Option<u64>, EtcdError> {
     let mut exchange = client.get(path, Login::AsUser, limit, what).await?;
+    let term = exchange.answer.term();
     match exchange.answer.said().await? {
         // Nobody wants to know what is there; the connection is closed.
-        Said::Success => Ok(()),
-        Said::Error(error) if error.code == code::KEY_NOT_FOUND => Ok(()),
+        Said::Success => Ok(term),
+        Said::Error(error) if error.code == code::KEY_NOT_FOUND => Ok(term),
         Said::Error(error) => Err(exchange.answer.api_error(&error)),
         Said::NoPage => Err(EtcdError::NoV2 { endpoint: client.endpoint.clone() }),
     }
