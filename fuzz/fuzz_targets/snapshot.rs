@@ -14,10 +14,10 @@ static FILE: LazyLock<PathBuf> =
 
 fn read(path: &Path, origin: &StoreIdentity) -> Option<(SnapshotHeader, Tree)> {
     let mut tree = Tree::new();
-    let restored = restore(path, origin, |part| {
+    let restored = restore(path, origin, |id, part| {
         for RestoredService { key, entry, .. } in part {
             assert!(key.name().len() <= 255);
-            tree.put(&key, Layer(0), entry);
+            tree.put(&key, if id == SourceId::EtcdV2 { Layer(0) } else { Layer(1) }, entry);
         }
     });
     restored.ok().map(|restored| (restored.header, tree))
@@ -28,13 +28,15 @@ fuzz_target!(|data: &[u8]| {
     let origin = StoreIdentity { root: "/skydns/".to_owned(), endpoints: ["http://127.0.0.1:2379".to_owned()].into() };
     let mut file = data.to_vec();
     if mode % 2 == 1 {
-        let header = SnapshotHeader { store: origin.clone(), ..SnapshotHeader::default() };
+        // As the first and the last version have it: store, serial, and what was the revision and the configuration.
+        let header = (&origin, 7u32, None::<i64>, None::<Vec<u8>>);
         let header = if mode % 4 == 1 { postcard::to_allocvec(&header).expect("a header") } else { Vec::new() };
-        file = [b"skydns\0S\0\0\0\x01".as_slice(), &header, data].concat();
+        let version = if mode % 8 < 4 { 1 } else { 3 };
+        file = [b"skydns\0S\0\0\0".as_slice(), &[version], &header, data].concat();
         file.extend(digest(&SHA256, &file).as_ref());
     }
     std::fs::write(&*FILE, &file).expect("written");
-    assert_eq!(SourceId::ALL[0], SourceId::Etcd, "whose layer is 0");
+    assert_eq!(SourceId::ALL[..2], [SourceId::EtcdV2, SourceId::Etcd], "whose layers are 0 and 1");
     if let Some((header, tree)) = read(&FILE, &origin) {
         let as_of = std::time::SystemTime::now();
         save(&FILE, &header, &tree, as_of).expect("saved");

@@ -7,7 +7,7 @@ use crate::guard::ReadsSnapshot;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
-use crate::source::{Event, Feed};
+use crate::source::{Event, Feed, SourceId};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
@@ -44,17 +44,26 @@ pub(super) fn report(
 /// Loads the snapshot into the tree; `visible` is dropped when the snapshot is served, or cannot be.
 ///
 /// If the process ends meanwhile, the next one does without the snapshot.
-pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: &Feed, visible: oneshot::Sender<()>) {
+pub(super) fn load(
+    file: &Path,
+    origin: &StoreIdentity,
+    feed: impl Fn(SourceId) -> Feed,
+    visible: oneshot::Sender<()>,
+) {
     let reads = ReadsSnapshot::begin();
-    let part = |part| {
+    let part = |id, part| {
         // An error means that the mirror has ended: a reload has replaced it, or the program ends.
-        let _ = feed.push_blocking(Event::Restored(part));
+        let _ = feed(id).push_blocking(Event::Restored(part));
     };
     match snapshot::restore(file, origin, part) {
         Ok(snapshot) => {
-            let (seen, is_seen) = oneshot::channel();
-            if feed.push_blocking(Event::RestoreEnd { snapshot, visible: seen }).is_ok() {
-                let _ = is_seen.blocking_recv();
+            let snapshot = Arc::new(snapshot);
+            for id in snapshot.header.sources.keys() {
+                let (seen, is_seen) = oneshot::channel();
+                let end = Event::RestoreEnd { snapshot: Arc::clone(&snapshot), visible: seen };
+                if feed(*id).push_blocking(end).is_ok() {
+                    let _ = is_seen.blocking_recv();
+                }
             }
         }
         Err(SnapshotError::System { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {

@@ -86,7 +86,7 @@ impl Sources {
         let (is_loaded, loaded) = watch::channel(false);
         let started = sources
             .start_mirror(mirror, events, feed(SourceId::Files).waker(), tasks)
-            .and_then(|()| sources.start_loading(snapshot, feed(SourceId::Etcd), is_loaded))
+            .and_then(|()| sources.start_loading(snapshot, feed.clone(), is_loaded))
             .and_then(|loaded| sources.start_files(loaded, feed(SourceId::Files), tasks));
         if let Err(error) = started {
             // The threads that run already end with their feeds.
@@ -116,7 +116,7 @@ impl Sources {
     fn start_loading(
         &mut self,
         snapshot: Option<&Path>,
-        feed: Feed,
+        feed: impl Fn(SourceId) -> Feed + Send + 'static,
         is_loaded: watch::Sender<bool>,
     ) -> io::Result<mpsc::Receiver<()>> {
         let (ends, loaded) = mpsc::channel();
@@ -125,7 +125,7 @@ impl Sources {
         let (visible, loading) = oneshot::channel();
         // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
         spawn_thread("loading", move || {
-            snapshot::load(&file, &origin, &feed, visible);
+            snapshot::load(&file, &origin, feed, visible);
             is_loaded.send_replace(true);
             drop(ends);
         })?;

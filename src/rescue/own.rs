@@ -74,7 +74,10 @@ impl OwnNames {
         let records = spec.records.clone().or_else(|| spec.default_records.clone());
         let mut sources = BTreeMap::new();
         if !spec.machines.is_empty() || spec.records.is_none() {
-            sources.insert(SourceId::Etcd, !spec.machines.is_empty() || records.is_none());
+            // What of them was read is in the snapshot; without one, names of either may be missing.
+            let is_required = !spec.machines.is_empty() || records.is_none();
+            let of_v3 = if spec.etcd_api.has_v3() { SourceId::Etcd } else { SourceId::EtcdV2 };
+            sources.extend([(SourceId::EtcdV2, false), (of_v3, is_required)]);
         }
         if records.is_some() {
             sources.insert(SourceId::Files, true);
@@ -95,9 +98,8 @@ impl OwnNames {
         let has_snapshot = snapshot.is_some();
         let is_snapshot_read = Arc::new(AtomicBool::new(false));
         if let Some((file, store)) = snapshot {
-            let feed = feed(SourceId::Etcd);
             let is_read = Arc::clone(&is_snapshot_read);
-            start_thread("snapshot", move || is_read.store(load(&file, &store, &feed), Ordering::Relaxed));
+            start_thread("snapshot", move || is_read.store(load(&file, &store, feed), Ordering::Relaxed));
         }
         Some(Arc::new(Self { publisher, config, has_snapshot, is_snapshot_read }))
     }
@@ -244,27 +246,42 @@ fn snapshot_of(spec: &Spec) -> Option<(PathBuf, StoreIdentity)> {
 }
 
 /// Loads the snapshot into the tree, if it can be used. If the process ends meanwhile, the next one does without.
-fn load(file: &Path, store: &StoreIdentity, feed: &Feed) -> bool {
+fn load(file: &Path, store: &StoreIdentity, feed: impl Fn(SourceId) -> Feed) -> bool {
     let reads = ReadsSnapshot::begin();
-    let part = |part| {
-        let _ = feed.push_blocking(Event::Restored(part));
+    let part = |id, part| {
+        let _ = feed(id).push_blocking(Event::Restored(part));
     };
     let restored = restore(file, store, part);
     let is_read = restored.is_ok();
     match restored {
         Ok(snapshot) => {
-            let (visible, is_visible) = oneshot::channel();
-            if feed.push_blocking(Event::RestoreEnd { snapshot, visible }).is_ok() {
-                let _ = is_visible.blocking_recv();
+            let snapshot = Arc::new(snapshot);
+            for id in [SourceId::EtcdV2, SourceId::Etcd] {
+                if !snapshot.header.sources.contains_key(&id) {
+                    let _ = feed(id).push_blocking(not_asked());
+                }
+            }
+            for id in snapshot.header.sources.keys() {
+                let (visible, is_visible) = oneshot::channel();
+                let end = Event::RestoreEnd { snapshot: Arc::clone(&snapshot), visible };
+                if feed(*id).push_blocking(end).is_ok() {
+                    let _ = is_visible.blocking_recv();
+                }
             }
         }
         Err(error) => {
             log::warn!("the snapshot {} cannot be used: {error}", file.display());
-            let _ = feed.push_blocking(Event::Unreachable("the rescue asks no store".to_owned()));
+            for id in [SourceId::EtcdV2, SourceId::Etcd] {
+                let _ = feed(id).push_blocking(not_asked());
+            }
         }
     }
     drop(reads);
     is_read
+}
+
+fn not_asked() -> Event {
+    Event::Unreachable("the rescue asks no store".to_owned())
 }
 
 /// Starts a thread that nobody waits for: without it the names that it would read are missing.

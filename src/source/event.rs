@@ -78,6 +78,8 @@ pub enum Event {
     Changed(Vec<Change>, Option<i64>),
     /// The store cannot be reached; the reason is text for the log and the status line.
     Unreachable(String),
+    /// The id of the cluster that the store is; it comes ahead of the end of a listing.
+    Cluster(u64),
     /// The source is needed from now on: before it was read, an answer may not deny that a name exists.
     Needed,
     /// The source is not needed, or the store has no such interface (any more); the reason is text for the log and the status
@@ -87,8 +89,8 @@ pub enum Event {
     Restored(Vec<RestoredService>),
     /// The snapshot is complete. The mirror takes the snapshot only if the store was not listed yet.
     RestoreEnd {
-        /// What the snapshot says of itself.
-        snapshot: RestoredSnapshot,
+        /// What the snapshot says of itself, and of each source.
+        snapshot: Arc<RestoredSnapshot>,
         /// Dropped as soon as readers see the services of the snapshot.
         visible: oneshot::Sender<()>,
     },

@@ -17,7 +17,8 @@ pub struct Feed {
 
 impl Feed {
     /// A function that makes the feed of each source, and the end that the mirror reads.
-    pub fn channel() -> (impl Fn(SourceId) -> Self, mpsc::Receiver<(SourceId, Event)>) {
+    pub fn channel() -> (impl Fn(SourceId) -> Self + Clone + Send + 'static, mpsc::Receiver<(SourceId, Event)>)
+    {
         let (events, receiver) = mpsc::channel(FEED_CAPACITY);
         (move |id| Self { id, events: events.clone() }, receiver)
     }

@@ -135,6 +135,15 @@ pub struct HeldNames {
     pub until: SystemTime,
 }
 
+/// What tells a store and its states from others, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreState {
+    /// The id of its cluster.
+    pub cluster: Option<u64>,
+    /// Its revision in the snapshot that is served, or was served last.
+    pub restored_revision: Option<i64>,
+}
+
 /// The condition of all sources, and the configuration that they hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -152,6 +161,8 @@ pub struct Status {
     pub mass_losses: [u64; LossCause::ALL.len()],
     /// How often somebody has let it go.
     pub accepted: u64,
+    /// Which store each source is.
+    pub stores: BTreeMap<SourceId, StoreState>,
     /// The sources that no setting asks for, or that are not used: served if they can be reached, not missed if they cannot.
     pub optional: BTreeSet<SourceId>,
 }

@@ -221,7 +221,17 @@ impl Tree {
         self.entries_from(&Key::from_labels([].into_iter()), layer, each);
     }
 
-    /// The same for one key and those below it.
+    /// Whether a layer has any entry.
+    pub fn has_entries(&self, layer: Layer) -> bool {
+        let mut has_any = false;
+        self.entries(layer, |_, _| {
+            has_any = true;
+            ControlFlow::Break(())
+        });
+        has_any
+    }
+
+    /// [`entries`](Self::entries) for one key and those below it.
     pub fn entries_from(
         &self,
         top: &Key,

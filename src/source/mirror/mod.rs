@@ -266,7 +266,7 @@ impl Mirror {
                 count
             }
             Event::RestoreEnd { snapshot, visible } => {
-                self.end_restoring(id, snapshot);
+                self.end_restoring(id, &snapshot);
                 // The start waits for this channel and answers queries next: the tree has to be published by then.
                 self.publish();
                 drop(visible);
@@ -282,12 +282,26 @@ impl Mirror {
                 self.source(id, |source| source.unreachable(id, reason));
                 0
             }
+            Event::Cluster(cluster) => {
+                self.note_cluster(id, cluster);
+                0
+            }
             Event::Needed => {
                 self.source(id, |source| source.is_required = true);
                 0
             }
             Event::Unused(reason) => self.end_use(id, reason),
         }
+    }
+
+    /// Notes which cluster a store is. Another one than that of the snapshot counts other revisions.
+    fn note_cluster(&mut self, id: SourceId, cluster: u64) {
+        self.source(id, |source| {
+            if source.cluster.replace(cluster).is_some_and(|before| before != cluster) {
+                log::warn!("{}: the store is another cluster than before", id.name());
+                source.restored_revision = None;
+            }
+        });
     }
 
     /// Changes the state of a source, if it is one of this mirror.
@@ -358,6 +372,7 @@ impl Mirror {
             held: self.held_names(),
             mass_losses: self.mass_losses,
             accepted: self.accepted,
+            stores: self.sources.iter().map(|(id, source)| (*id, source.identity())).collect(),
             optional: self.sources.iter().filter(|(_, s)| s.is_optional()).map(|(id, _)| *id).collect(),
         };
         self.writer.publish(published, &status);

@@ -15,22 +15,25 @@ impl Mirror {
     }
 
     /// Puts a complete snapshot into the tree, unless something of the source is served already.
-    pub(super) fn end_restoring(&mut self, id: SourceId, snapshot: RestoredSnapshot) {
+    pub(super) fn end_restoring(&mut self, id: SourceId, snapshot: &RestoredSnapshot) {
+        let Some(saved) = snapshot.header.sources.get(&id) else { return };
+        let as_of = saved.as_of.unwrap_or(snapshot.as_of).min(snapshot.as_of);
         let Some(source) = self.sources.get_mut(&id) else { return };
         let restored = std::mem::take(&mut source.restored);
-        if !source.restore(snapshot.as_of) {
+        if !source.restore(as_of) {
             return;
         }
         // Another store counts other revisions.
-        source.restored_revision = snapshot.header.revision.filter(|_| !snapshot.is_of_other_endpoints);
+        source.restored_revision = saved.revision.filter(|_| !snapshot.is_of_other_endpoints);
+        source.cluster = saved.cluster;
         self.put_restored(id.layer(), restored);
         // A configuration that the store reported ahead of its listing is newer than the snapshot's.
-        if let Some(config) = snapshot.header.config {
-            self.configs.entry(id).or_insert(config);
+        if let Some(config) = &saved.config {
+            self.configs.entry(id).or_insert_with(|| config.clone());
         }
         self.tree.restore_serials(snapshot.header.serial, &snapshot.header.zone_serials);
-        let age = snapshot.as_of.elapsed().unwrap_or_default().as_secs();
-        let services = counted(snapshot.services, "service");
+        let age = as_of.elapsed().unwrap_or_default().as_secs();
+        let services = counted(snapshot.services.get(&id).copied().unwrap_or_default(), "service");
         log::info!("{}: {services} from the snapshot, which is {age} s old", id.name());
         if snapshot.is_of_other_endpoints {
             let before: Vec<_> = snapshot.header.store.endpoints.iter().map(String::as_str).collect();

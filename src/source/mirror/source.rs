@@ -6,7 +6,7 @@ use crate::answer::Zone;
 use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::snapshot::RestoredService;
-use crate::source::state::{ServedFrom, SourceState};
+use crate::source::state::{ServedFrom, SourceState, StoreState};
 use std::collections::HashSet;
 use std::time::SystemTime;
 
@@ -33,6 +33,8 @@ pub(super) struct MirroredSource {
     pub(super) restored: Vec<RestoredService>,
     /// The revision of the snapshot that is served, or was served last.
     pub(super) restored_revision: Option<i64>,
+    /// The id of the store's cluster, if it is known: that of the last listing, or of the snapshot.
+    pub(super) cluster: Option<u64>,
     /// The revision of the last listing.
     pub(super) listed_revision: Option<i64>,
     /// The entries of keys that the store spells otherwise than the tree.
@@ -53,6 +55,11 @@ impl MirroredSource {
     /// Whether the tree has what the source has now, or need not have it.
     pub(super) fn is_current(&self) -> bool {
         !self.is_stale() && !self.is_missing()
+    }
+
+    /// What tells this store and its states from others: the id of its cluster, and the revision of the snapshot that is served.
+    pub(super) fn identity(&self) -> StoreState {
+        StoreState { cluster: self.cluster, restored_revision: self.restored_revision }
     }
 
     /// Whether nobody misses the source if it cannot be reached.

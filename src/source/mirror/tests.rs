@@ -13,7 +13,7 @@ use crate::service::{Key, KeyTarget, Service};
 use crate::source::event::{Change, News, Put};
 use crate::source::layout::{self, FAULT};
 use crate::source::served_key::{ServedKey, Spelling};
-use crate::source::snapshot::{RestoredService, RestoredSnapshot, SnapshotHeader};
+use crate::source::snapshot::{RestoredService, RestoredSnapshot, SavedSource, SnapshotHeader};
 use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{DataKinds, Entry, Extent, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;

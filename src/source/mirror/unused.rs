@@ -6,7 +6,6 @@
 use super::{Mirror, serial_now};
 use crate::service::Key;
 use crate::source::id::SourceId;
-use crate::tree::Layer;
 use std::ops::ControlFlow;
 
 impl Mirror {
@@ -70,19 +69,10 @@ impl Mirror {
 
     /// Ends a source of which nothing is left.
     fn end_left_over(&mut self, id: SourceId) {
-        if !self.has_any(id.layer()) {
+        if !self.tree.has_entries(id.layer()) {
             log::info!("{}: other stores have all names that were left of it", id.name());
             let reason = "nothing is left of it".to_owned();
             self.source(id, |source| source.unused(id, reason));
         }
-    }
-
-    fn has_any(&self, layer: Layer) -> bool {
-        let mut has_any = false;
-        self.tree.entries(layer, |_, _| {
-            has_any = true;
-            ControlFlow::Break(())
-        });
-        has_any
     }
 }

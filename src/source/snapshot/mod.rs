@@ -13,7 +13,7 @@ mod stored_service;
 mod writer;
 
 pub use error::SnapshotError;
-pub use format::{SnapshotHeader, StoreIdentity};
+pub use format::{SavedSource, SnapshotHeader, StoreIdentity};
 pub use restore::{RestoredService, RestoredSnapshot, restore};
 pub use save::{SavedSnapshot, save};
 pub use writer::{SaveResult, SnapshotWriter};

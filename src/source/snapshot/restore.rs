@@ -2,14 +2,17 @@
 
 use super::error::SnapshotError;
 use super::format::{
-    HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SnapshotHeader, StoreIdentity, VERSION, ZONE_SERIALS,
+    HEAD_OCTETS, MAGIC, MAX_SNAPSHOT_OCTETS, SOURCES, SavedSource, SnapshotHeader, StoreIdentity,
+    StoredHeader, StoredSource, VERSION, ZONE_SERIALS, source_of,
 };
-use super::stored_service::{LeaseClock, RestoredLeases, StoredService};
+use super::stored_service::{LeaseClock, RestoredLeases, SourcedService, StoredService};
 use crate::service::Key;
+use crate::source::id::SourceId;
 use crate::tree::Entry;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -35,15 +38,16 @@ pub struct RestoredService {
 pub struct RestoredSnapshot {
     /// What the snapshot says of itself.
     pub header: SnapshotHeader,
-    /// When the store was last known to hold these services; never in the future.
+    /// When the stores were last known to hold these services, but for those of which the header says otherwise; never in the
+    /// future.
     pub as_of: SystemTime,
-    /// Number of services.
-    pub services: usize,
+    /// Number of services of each source.
+    pub services: BTreeMap<SourceId, usize>,
     /// Whether it was read from endpoints none of which is configured now.
     pub is_of_other_endpoints: bool,
 }
 
-/// Reads the snapshot of a store and calls `each` with its services in parts, in key order.
+/// Reads the snapshot of a store and calls `each` with the services of its sources in parts, in key order for each source.
 ///
 /// # Errors
 /// There is no snapshot, or none of this path prefix that can be trusted. With [`SnapshotError::Unreadable`] `each` may have been
@@ -51,17 +55,14 @@ pub struct RestoredSnapshot {
 pub fn restore(
     path: &Path,
     store: &StoreIdentity,
-    mut each: impl FnMut(Vec<RestoredService>),
+    mut each: impl FnMut(SourceId, Vec<RestoredService>),
 ) -> Result<RestoredSnapshot, SnapshotError> {
     let (octets, modified) = read(path)?;
     let body = checked(&octets)?;
     let unreadable =
         |unread: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - unread.len());
-    let (mut header, mut unread) =
-        postcard::take_from_bytes::<SnapshotHeader>(body).map_err(|_| unreadable(body))?;
-    if check_head(&octets)? >= ZONE_SERIALS {
-        (header.zone_serials, unread) = postcard::take_from_bytes(unread).map_err(|_| unreadable(unread))?;
-    }
+    let version = check_head(&octets)?;
+    let (header, mut unread) = read_header(version, body).map_err(unreadable)?;
     if header.store.root != store.root {
         return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
     }
@@ -69,20 +70,50 @@ pub fn restore(
     let is_of_other_endpoints = header.store.endpoints.is_disjoint(&store.endpoints);
     let as_of = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut leases = RestoredLeases::new(LeaseClock::now(), as_of);
-    let (mut part, mut services) = (Vec::with_capacity(SERVICES_PER_PART), 0);
+    let mut services: BTreeMap<_, _> = header.sources.keys().map(|id| (*id, 0)).collect();
+    let (mut part, mut of) = (Vec::with_capacity(SERVICES_PER_PART), None);
     while !unread.is_empty() {
-        let (service, behind) =
-            postcard::take_from_bytes::<StoredService<'_>>(unread).map_err(|_| unreadable(unread))?;
+        let ((id, service), behind) = read_service(version, unread).ok_or_else(|| unreadable(unread))?;
         let (key, entry) = service.entry(&mut leases).ok_or_else(|| unreadable(unread))?;
-        part.push(RestoredService { is_further: service.is_further, key, entry });
-        services += 1;
+        *services.get_mut(&id).ok_or_else(|| unreadable(unread))? += 1;
         unread = behind;
-        if part.len() == SERVICES_PER_PART {
-            each(std::mem::replace(&mut part, Vec::with_capacity(SERVICES_PER_PART)));
+        if let Some(before) = of.replace(id)
+            && (before != id || part.len() == SERVICES_PER_PART)
+        {
+            each(before, std::mem::replace(&mut part, Vec::with_capacity(SERVICES_PER_PART)));
         }
+        part.push(RestoredService { is_further: service.service.is_further, key, entry });
     }
-    each(part);
+    of.into_iter().for_each(|id| each(id, std::mem::take(&mut part)));
     Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services, is_of_other_endpoints })
+}
+
+/// The header of a version of the format, and what is behind it; else what cannot be read.
+fn read_header(version: u32, octets: &[u8]) -> Result<(SnapshotHeader, &[u8]), &[u8]> {
+    let (StoredHeader { store, serial, revision, config }, mut unread) =
+        postcard::take_from_bytes(octets).map_err(|_| octets)?;
+    let mut header = SnapshotHeader { store, serial, ..SnapshotHeader::default() };
+    if version >= ZONE_SERIALS {
+        (header.zone_serials, unread) = postcard::take_from_bytes(unread).map_err(|_| unread)?;
+    }
+    if version < SOURCES {
+        let saved = SavedSource { revision, config, ..SavedSource::default() };
+        header.sources.insert(SourceId::Etcd, saved);
+        return Ok((header, unread));
+    }
+    let (sources, behind) = postcard::take_from_bytes::<Vec<StoredSource>>(unread).map_err(|_| unread)?;
+    header.sources = sources.into_iter().map(StoredSource::read).collect::<Option<_>>().ok_or(unread)?;
+    Ok((header, behind))
+}
+
+/// A service of a version of the format with its source, and what is behind it.
+fn read_service(version: u32, octets: &[u8]) -> Option<((SourceId, SourcedService<'_>), &[u8])> {
+    if version < SOURCES {
+        let (service, behind) = postcard::take_from_bytes::<StoredService<'_>>(octets).ok()?;
+        return Some(((SourceId::Etcd, SourcedService { source: 0, granted: 0, service }), behind));
+    }
+    let (service, behind) = postcard::take_from_bytes::<SourcedService<'_>>(octets).ok()?;
+    Some(((source_of(service.source)?, service), behind))
 }
 
 /// All octets of the file, and when it was modified.

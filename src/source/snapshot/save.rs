@@ -1,8 +1,8 @@
 //! Writes a snapshot.
 
 use super::error::SnapshotError;
-use super::format::{MAGIC, SnapshotHeader, VERSION};
-use super::stored_service::{LeaseClock, StoredService};
+use super::format::{MAGIC, SnapshotHeader, StoredHeader, StoredSource, VERSION, number_of};
+use super::stored_service::{LeaseClock, SourcedService};
 use crate::replace_file::Replacement;
 use crate::source::id::SourceId;
 use crate::tree::{LayeredEntry, Tree};
@@ -25,7 +25,7 @@ pub struct SavedSnapshot {
     pub octets: u64,
 }
 
-/// Writes a snapshot of the services of etcd in a tree, in the place of the one before.
+/// Writes a snapshot of the services in a tree, of the sources of the header, in the place of the one before.
 ///
 /// `as_of` is when the store was last known to hold this.
 ///
@@ -58,9 +58,14 @@ pub(super) fn write(
     };
     out.piece.extend(MAGIC);
     out.piece.extend(VERSION.to_be_bytes());
-    out.push(header)?;
-    out.push(&header.zone_serials)?;
-    let services = out.push_services(tree)?;
+    let SnapshotHeader { store, serial, zone_serials, sources } = header;
+    out.push(&StoredHeader { store: store.clone(), serial: *serial, revision: None, config: None })?;
+    out.push(zone_serials)?;
+    out.push(&sources.iter().filter_map(StoredSource::new).collect::<Vec<_>>())?;
+    let mut services = 0;
+    for id in sources.keys() {
+        services += out.push_services(tree, *id)?;
+    }
     let octets = out.finish()?;
     file.set_modified(as_of).map_err(SnapshotError::system("dating it"))?;
     Ok(SavedSnapshot { services, octets })
@@ -86,12 +91,14 @@ impl ChecksummedFile<'_> {
         if self.piece.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
     }
 
-    /// Appends the services of etcd; returns their number.
-    fn push_services(&mut self, tree: &Tree) -> Result<usize, SnapshotError> {
+    /// Appends the services of a source; returns their number.
+    fn push_services(&mut self, tree: &Tree, id: SourceId) -> Result<usize, SnapshotError> {
+        let Some(source) = number_of(id) else { return Ok(0) };
         let (clock, mut services, mut result) = (LeaseClock::now(), 0, Ok(()));
-        tree.entries(SourceId::Etcd.layer(), |key, entries| {
+        tree.entries(id.layer(), |key, entries| {
             for (index, LayeredEntry { entry, .. }) in entries.iter().enumerate() {
-                let Some(service) = StoredService::new(index > 0, &key, entry, clock) else { continue };
+                let service = SourcedService::new(source, index > 0, &key, entry, clock);
+                let Some(service) = service else { continue };
                 services += 1;
                 result = self.push(&service);
                 if result.is_err() {

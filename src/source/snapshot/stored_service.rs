@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// A service with its source, from version 3 of the format on. The order of the fields is part of the format.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SourcedService<'a> {
+    /// The [number](super::format::number_of) of the source.
+    pub(super) source: u8,
+    /// If it has a [lease of its own](Lease::of_key), how many seconds that had at first; else 0.
+    pub(super) granted: u32,
+    #[serde(borrow)]
+    pub(super) service: StoredService<'a>,
+}
+
 /// A service, its key and its lease. The order of the fields is part of the format: another order needs a new version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredService<'a> {
@@ -90,7 +101,10 @@ impl RestoredLeases {
         Self { by_id: HashMap::new(), clock, as_of }
     }
 
-    fn lease(&mut self, id: i64, end: u64) -> Arc<Lease> {
+    fn lease(&mut self, (id, end): (i64, u64), granted: u32) -> Arc<Lease> {
+        if granted > 0 {
+            return Arc::new(Lease::of_key(self.clock.restored(end, self.as_of), granted));
+        }
         let lease = self.by_id.entry(id).or_insert_with(|| Arc::new(Lease::new(id)));
         lease.set_end(self.clock.restored(end, self.as_of));
         Arc::clone(lease)
@@ -127,15 +141,15 @@ impl<'a> StoredService<'a> {
         })
     }
 
-    /// The entry and its key; `None` if the key or the host is no name.
-    pub(super) fn entry(&self, leases: &mut RestoredLeases) -> Option<(Key, Entry)> {
+    /// The entry and its key; see [`SourcedService::entry`].
+    fn entry(&self, leases: &mut RestoredLeases, granted: u32) -> Option<(Key, Entry)> {
         let host = match &self.host {
             StoredHost::None => Host::None,
             StoredHost::V4(octets) => Host::V4((*octets).into()),
             StoredHost::V6(octets) => Host::V6((*octets).into()),
             StoredHost::Name(HostOctets(wire)) => Host::Name(Box::new(Name::from_bytes(wire).ok()?)),
         };
-        let lease = self.lease.map(|(id, end)| leases.lease(id, end));
+        let lease = self.lease.map(|lease| leases.lease(lease, granted));
         let service = Service {
             host,
             port: self.port,
@@ -148,6 +162,25 @@ impl<'a> StoredService<'a> {
             mail: self.mail,
         };
         Some((Key::from_wire(self.key)?, Entry { service, lease }))
+    }
+}
+
+impl<'a> SourcedService<'a> {
+    /// The encoding of an entry; see [`StoredService::new`].
+    pub(super) fn new(
+        source: u8,
+        is_further: bool,
+        key: &'a Key,
+        entry: &'a Entry,
+        clock: LeaseClock,
+    ) -> Option<Self> {
+        let granted = entry.lease.as_ref().map_or(0, |lease| lease.granted());
+        Some(Self { source, granted, service: StoredService::new(is_further, key, entry, clock)? })
+    }
+
+    /// The entry and its key; `None` if the key or the host is no name.
+    pub(super) fn entry(&self, leases: &mut RestoredLeases) -> Option<(Key, Entry)> {
+        self.service.entry(leases, self.granted)
     }
 }
 

@@ -1,9 +1,10 @@
-use super::format::{MAGIC, VERSION};
+use super::format::{MAGIC, StoredHeader, VERSION};
+use super::stored_service::{LeaseClock, StoredService};
 use super::*;
 use crate::clock::{steady_time, unix_time};
 use crate::service::{Host, Key, KeyTarget, Keyspace, Service};
 use crate::source::id::SourceId;
-use crate::tree::{Entry, LayeredEntry, Lease, Tree};
+use crate::tree::{Entry, LayeredEntry, Lease, Tree, ZoneSerial};
 use proptest::prelude::*;
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeMap;
@@ -20,8 +21,18 @@ fn store() -> StoreIdentity {
 
 fn header() -> SnapshotHeader {
     let zone_serials = vec![(key("example/site").as_wire().into(), 1_600_000_000)];
-    let (revision, config) = (Some(42), Some(b"{}".to_vec()));
-    SnapshotHeader { store: store(), serial: 1_700_000_000, revision, config, zone_serials }
+    let v3 = SavedSource {
+        revision: Some(42),
+        cluster: Some(7),
+        config: Some(b"{}".to_vec()),
+        ..SavedSource::default()
+    };
+    SnapshotHeader {
+        store: store(),
+        serial: 1_700_000_000,
+        zone_serials,
+        sources: [(SourceId::Etcd, v3)].into(),
+    }
 }
 
 fn key(path: &str) -> Key {
@@ -70,7 +81,7 @@ type FoundServices = BTreeMap<String, Vec<(bool, Service, Option<i64>)>>;
 
 fn found(path: &Path, store: &StoreIdentity) -> Result<(RestoredSnapshot, FoundServices), SnapshotError> {
     let mut found = FoundServices::new();
-    let restored = restore(path, store, |part| {
+    let restored = restore(path, store, |_, part| {
         for RestoredService { is_further, key, entry } in part {
             let lease = entry.lease.map(|lease| lease.id);
             found.entry(format!("{key:?}")).or_default().push((is_further, entry.service, lease));
@@ -88,8 +99,12 @@ fn what_is_saved_comes_back() {
     assert_eq!(about.len(), saved.octets);
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777, 0o600);
     let (restored, found) = found(&path, &store()).expect("restored");
-    let expected =
-        RestoredSnapshot { header: header(), as_of: as_of(), services: 6, is_of_other_endpoints: false };
+    let expected = RestoredSnapshot {
+        header: header(),
+        as_of: as_of(),
+        services: [(SourceId::Etcd, 6)].into(),
+        is_of_other_endpoints: false,
+    };
     assert_eq!(restored, expected);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);
     tree().entries(SourceId::Etcd.layer(), |key, entries| {
@@ -110,7 +125,7 @@ fn services_on_one_lease_share_it() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let mut leases = Vec::new();
-    let each = |part: Vec<RestoredService>| {
+    let each = |_, part: Vec<RestoredService>| {
         leases.extend(part.into_iter().filter_map(|service| service.entry.lease));
     };
     restore(&path, &store(), each).expect("restored");
@@ -124,7 +139,7 @@ fn a_snapshot_of_another_prefix_is_refused() {
     let (_dir, path) = snapshot_path();
     save(&path, &header(), &tree(), as_of()).expect("saved");
     let other = StoreIdentity { root: "/b/".to_owned(), ..store() };
-    match restore(&path, &other, |_| panic!("each was called")) {
+    match restore(&path, &other, |_, _| panic!("each was called")) {
         Err(error) => assert_eq!(error.to_string(), "it is of keys below /skydns/, not below /b/"),
         Ok(restored) => panic!("{restored:?}"),
     }
@@ -139,7 +154,7 @@ fn a_snapshot_says_whether_it_was_read_elsewhere() {
         (["http://10.0.0.3:2379", "http://10.0.0.4:2379"], true),
     ] {
         let asked = StoreIdentity { endpoints: endpoints.map(str::to_owned).into(), ..store() };
-        let restored = restore(&path, &asked, |_| {}).expect("restored");
+        let restored = restore(&path, &asked, |_, _| {}).expect("restored");
         assert_eq!(restored.is_of_other_endpoints, is_of_other_endpoints, "{endpoints:?}");
     }
 }
@@ -151,7 +166,7 @@ fn a_file_cut_short_or_changed_anywhere_is_refused() {
     let whole = std::fs::read(&path).expect("read");
     let refused = |octets: &[u8]| {
         std::fs::write(&path, octets).expect("written");
-        match restore(&path, &store(), |_| panic!("each was called")) {
+        match restore(&path, &store(), |_, _| panic!("each was called")) {
             Err(error) => error,
             Ok(restored) => panic!("{restored:?}"),
         }
@@ -190,7 +205,7 @@ fn a_later_version_and_foreign_contents_have_their_own_errors() {
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
-    assert_eq!(error, "it has version 7 of the format, this program reads up to 2");
+    assert_eq!(error, "it has version 7 of the format, this program reads up to 3");
     std::fs::write(&path, with_checksum(b"\xff\xff")).expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it cannot be read from octet 12 on");
@@ -257,7 +272,7 @@ fn a_lease_has_no_more_left_than_when_the_snapshot_was_written() {
     save(&path, &header(), &tree, SystemTime::now() + ahead).expect("saved");
     let mut left = Vec::new();
     let now = steady_time();
-    restore(&path, &store(), |part| {
+    restore(&path, &store(), |_, part| {
         left.extend(
             part.iter().filter_map(|service| service.entry.lease.as_ref().map(|lease| lease.left(now))),
         );
@@ -273,35 +288,87 @@ fn a_time_in_the_future_is_not_believed() {
     assert!(found(&path, &store()).expect("restored").0.as_of <= SystemTime::now());
 }
 
+/// The octets of a header, without sources.
+fn with_header_of(header: &SnapshotHeader) -> Vec<u8> {
+    let stored =
+        StoredHeader { store: header.store.clone(), serial: header.serial, revision: None, config: None };
+    postcard::to_allocvec(&stored).expect("a header")
+}
+
 proptest! {
     /// Any octets before a right checksum are restored or refused, and give no more services than they have octets.
     #[test]
     fn nothing_panics(contents in prop::collection::vec(any::<u8>(), 0..200), with_header in any::<bool>()) {
         let (_dir, path) = snapshot_path();
-        let mut all = if with_header { postcard::to_allocvec(&header()).expect("a header") } else { Vec::new() };
+        let mut all = if with_header { with_header_of(&header()) } else { Vec::new() };
         all.extend(&contents);
         std::fs::write(&path, with_checksum(&all)).expect("written");
         let mut services = 0;
-        let _ = restore(&path, &store(), |part| services += part.len());
+        let _ = restore(&path, &store(), |_, part| services += part.len());
         prop_assert!(services <= contents.len());
     }
 }
 
+/// A snapshot as a version of the program before wrote it.
+fn of_version(version: u32, zone_serials: &[ZoneSerial]) -> Vec<u8> {
+    let (revision, config) = (Some(42), Some(b"{}".to_vec()));
+    let header = StoredHeader { store: store(), serial: 1_700_000_000, revision, config };
+    let mut octets = [MAGIC.as_slice(), &version.to_be_bytes()].concat();
+    octets.extend(postcard::to_stdvec(&header).expect("a header"));
+    if version == 2 {
+        octets.extend(postcard::to_stdvec(zone_serials).expect("serials"));
+    }
+    tree().entries(SourceId::Etcd.layer(), |key, entries| {
+        for (index, LayeredEntry { entry, .. }) in entries.iter().enumerate() {
+            let service = StoredService::new(index > 0, &key, entry, LeaseClock::now()).expect("a service");
+            octets.extend(postcard::to_stdvec(&service).expect("octets"));
+        }
+        ControlFlow::Continue(())
+    });
+    octets.extend(digest(&SHA256, &octets).as_ref());
+    octets
+}
+
 #[test]
-fn a_snapshot_of_the_first_version_has_no_serials_of_zones() {
+fn snapshots_of_earlier_versions_are_those_of_v3_alone() {
     let (_dir, path) = snapshot_path();
-    let header = SnapshotHeader { zone_serials: Vec::new(), ..header() };
-    save(&path, &header, &tree(), SystemTime::now()).expect("saved");
+    save(&path, &header(), &tree(), SystemTime::now()).expect("saved");
     let (now, services) = found(&path, &store()).expect("a snapshot");
-    let octets = std::fs::read(&path).expect("octets");
-    let head = MAGIC.len() + size_of::<u32>();
-    let contents = &octets[head..octets.len() - 32];
-    let of_header = postcard::to_stdvec(&header).expect("a header").len();
-    let mut first = [MAGIC.as_slice(), &1u32.to_be_bytes()].concat();
-    // Behind the header there is one octet with the number of serials.
-    first.extend([&contents[..of_header], &contents[of_header + 1..]].concat());
-    first.extend(digest(&SHA256, &first).as_ref());
-    std::fs::write(&path, first).expect("written");
-    let before = found(&path, &store()).expect("a snapshot");
-    assert_eq!((before.0.header, before.1), (now.header, services));
+    for version in [1, 2] {
+        std::fs::write(&path, of_version(version, &now.header.zone_serials)).expect("written");
+        let (before, same) = found(&path, &store()).expect("a snapshot");
+        let mut expected = now.header.clone();
+        expected.sources.values_mut().for_each(|saved| saved.cluster = None);
+        if version == 1 {
+            expected.zone_serials.clear();
+        }
+        assert_eq!((before.header, same), (expected, services.clone()), "{version}");
+    }
+}
+
+#[test]
+fn both_apis_are_kept_apart() {
+    let (_dir, path) = snapshot_path();
+    let mut tree = tree();
+    let lease = Some(Arc::new(Lease::of_key(steady_time() + 60, 90)));
+    let entry = Entry { lease, service: Service::from_json(br#"{"host":"10.0.0.2"}"#).expect("a service") };
+    tree.put(&key("t/a"), SourceId::EtcdV2.layer(), entry.clone());
+    tree.put(&key("t/v2"), SourceId::EtcdV2.layer(), entry);
+    let as_of_v2 = as_of() - Duration::from_secs(900);
+    let v2 = SavedSource { revision: Some(9), as_of: Some(as_of_v2), ..SavedSource::default() };
+    let mut header = header();
+    header.sources.insert(SourceId::EtcdV2, v2);
+    save(&path, &header, &tree, as_of()).expect("saved");
+    let mut names = Vec::new();
+    let restored = restore(&path, &store(), |id, part| {
+        names.extend(part.into_iter().map(|service| (id, format!("{:?}", service.key), service.entry.lease)));
+    });
+    let restored = restored.expect("restored");
+    assert_eq!(restored.header, header);
+    assert_eq!(restored.services, [(SourceId::EtcdV2, 2), (SourceId::Etcd, 6)].into());
+    let of_v2: Vec<_> = names.iter().filter(|(id, ..)| *id == SourceId::EtcdV2).collect();
+    assert_eq!(of_v2.iter().map(|(_, key, _)| key.as_str()).collect::<Vec<_>>(), ["/t/a", "/t/v2"]);
+    let lease = of_v2[0].2.as_ref().expect("a lease");
+    assert!((58..=60).contains(&lease.left(steady_time())));
+    assert_eq!(lease.left(steady_time() + 1_000), 90);
 }

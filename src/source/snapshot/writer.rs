@@ -1,13 +1,15 @@
 //! The thread that keeps the snapshot up to date. It writes at a pace of its own, and nobody waits for its disk.
 
 use super::error::SnapshotError;
-use super::format::{SnapshotHeader, StoreIdentity};
+use super::format::{SavedSource, SnapshotHeader, StoreIdentity};
 use super::restore::open;
 use super::save::{SavedSnapshot, save};
 use crate::lock::lock;
 use crate::source::id::SourceId;
 use crate::source::publisher::MirrorHandle;
 use crate::source::state::{ServedFrom, SourceState, Status};
+use crate::tree::Tree;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -122,8 +124,8 @@ struct WriterThread<R> {
 struct SaveJob {
     store: StoreIdentity,
     mirror: MirrorHandle,
-    /// The version of the tree and the configuration that are on disk.
-    saved: Option<(u64, Option<Vec<u8>>)>,
+    /// The version of the tree that is on disk, and what is there of the sources.
+    saved: Option<(u64, BTreeMap<SourceId, SavedSource>)>,
     /// When the next save may begin.
     next_save: Instant,
     /// When the file last got its time of modification.
@@ -165,10 +167,15 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
         }
         // The status is read first: the mirror publishes the tree before it, so the tree is not older than the status.
         let status = job.mirror.status().borrow().clone();
-        let Some((as_of, revision)) = listed_as_of(&status) else { return };
+        let Some(as_of) = listed_as_of(&status) else { return };
         let published = job.mirror.published();
-        let config = status.configs.get(&SourceId::Etcd).cloned();
-        let state = Some((published.tree.version(), config.clone()));
+        let sources = saved_sources(&status, &published.tree);
+        // A revision alone is no change: it counts the writes of others as well.
+        let without_revisions = |sources: &BTreeMap<_, _>| -> BTreeMap<SourceId, SavedSource> {
+            let without = |saved: &SavedSource| SavedSource { revision: None, ..saved.clone() };
+            sources.iter().map(|(id, saved)| (*id, without(saved))).collect()
+        };
+        let state = Some((published.tree.version(), without_revisions(&sources)));
         if job.saved == state {
             if at_end || job.dated.elapsed() >= DATE_PERIOD {
                 job.dated = Instant::now();
@@ -178,7 +185,7 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
             return;
         }
         let (serial, zone_serials) = (published.tree.serial(), published.tree.zone_serials());
-        let header = SnapshotHeader { store: job.store.clone(), serial, revision, config, zone_serials };
+        let header = SnapshotHeader { store: job.store.clone(), serial, zone_serials, sources };
         let save = || save(&self.path, &header, &published.tree, as_of);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let seconds = result.as_ref().map_or(0, |saved| saved.octets / MAX_WRITE_RATE);
@@ -190,15 +197,52 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
     }
 }
 
-/// When etcd was last known to hold what the tree has, and its revision; `None` if etcd was not listed.
-fn listed_as_of(status: &Status) -> Option<(SystemTime, Option<i64>)> {
-    match status.sources.get(&SourceId::Etcd)? {
-        SourceState::Synced { revision, .. } => Some((SystemTime::now(), *revision)),
-        SourceState::Unreachable { served_from: ServedFrom::Listing { revision }, since, .. } => {
-            Some((*since, *revision))
-        }
-        _ => None,
+/// The sources of a snapshot: the APIs of etcd.
+const SAVED: [SourceId; 2] = [SourceId::EtcdV2, SourceId::Etcd];
+
+/// When the APIs of etcd that were listed were last known to hold what the tree has; `None` if none was, or if a snapshot of one
+/// may still be on its way in.
+fn listed_as_of(status: &Status) -> Option<SystemTime> {
+    let states = || SAVED.iter().filter_map(|id| status.sources.get(id));
+    if states().any(|state| *state == SourceState::Waiting) {
+        return None;
     }
+    let listed = |state: &SourceState| match state {
+        SourceState::Synced { .. } => Some(SystemTime::now()),
+        SourceState::Unreachable { served_from: ServedFrom::Listing { .. }, since, .. } => Some(*since),
+        _ => None,
+    };
+    states().filter_map(listed).max()
+}
+
+/// What is to be saved of each source. An API of which nothing is served is left out, and so is a v2 API that holds nothing
+/// any more: it need not be read after the next start.
+fn saved_sources(status: &Status, tree: &Tree) -> BTreeMap<SourceId, SavedSource> {
+    let saved = |id: SourceId| {
+        let store = status.stores.get(&id).copied().unwrap_or_default();
+        let (as_of, revision) = match status.sources.get(&id)? {
+            SourceState::Synced { revision, .. } => (None, *revision),
+            SourceState::Unreachable { served_from: ServedFrom::Listing { revision }, since, .. } => {
+                (Some(*since), *revision)
+            }
+            SourceState::Snapshot { as_of }
+            | SourceState::Unreachable { served_from: ServedFrom::Snapshot(as_of), .. } => {
+                (Some(*as_of), store.restored_revision)
+            }
+            _ => return None,
+        };
+        let config = status.configs.get(&id).cloned();
+        Some((id, SavedSource { revision, cluster: store.cluster, config, as_of }))
+    };
+    let mut sources: BTreeMap<_, _> = SAVED.into_iter().filter_map(saved).collect();
+    let holds_nothing = |id: SourceId| !tree.has_entries(id.layer()) && !status.configs.contains_key(&id);
+    if sources.contains_key(&SourceId::Etcd)
+        && holds_nothing(SourceId::EtcdV2)
+        && !holds_nothing(SourceId::Etcd)
+    {
+        sources.remove(&SourceId::EtcdV2);
+    }
+    sources
 }
 
 fn set_modified(path: &Path, as_of: SystemTime) -> io::Result<()> {

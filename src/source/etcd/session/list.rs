@@ -69,6 +69,7 @@ impl Session<'_> {
             };
             if revision == 0 {
                 revision = self.revision_of(&page)?;
+                self.check_cluster(&page).await?;
             }
             let more = page.more();
             let keys = page.take_kvs();
@@ -89,6 +90,13 @@ impl Session<'_> {
                 return Ok(revision);
             }
         }
+    }
+
+    /// Checks that a page is of the cluster that is mirrored.
+    async fn check_cluster(&mut self, page: &GetResponse) -> Result<(), EtcdError> {
+        let Some(cluster) = page.header().map(ResponseHeader::cluster_id) else { return Ok(()) };
+        self.carried_over.clusters.check(self.endpoint, Some(cluster))?;
+        Ok(self.feed.push(Event::Cluster(cluster)).await?)
     }
 
     /// The store's revision at a page. Without it the further pages, and the watch, would be of other revisions.

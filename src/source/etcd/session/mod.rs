@@ -5,6 +5,7 @@ mod members;
 mod watch;
 
 use super::choice::BothApis;
+use super::clusters::Clusters;
 use super::connect::{EtcdSettings, Reads};
 use super::error::EtcdError;
 use super::leases::LeaseTracker;
@@ -27,13 +28,16 @@ const MAX_ANSWER_OCTETS: usize = 64 << 20;
 pub(super) struct CarriedOver {
     /// The leases: services in the tree share them, whichever session brought the services.
     leases: LeaseTracker,
+    /// Which cluster is mirrored.
+    clusters: Clusters,
     /// Maximum number of keys of a page that this store manages in time.
     max_page_keys: i64,
 }
 
 impl Default for CarriedOver {
     fn default() -> Self {
-        Self { leases: LeaseTracker::default(), max_page_keys: list::MAX_PAGE_KEYS }
+        let (leases, clusters) = (LeaseTracker::default(), Clusters::default());
+        Self { leases, clusters, max_page_keys: list::MAX_PAGE_KEYS }
     }
 }
 

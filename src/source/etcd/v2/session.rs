@@ -145,6 +145,11 @@ impl Session<'_> {
     pub(super) async fn list_stale(&mut self, because: &str) -> Result<(), EtcdError> {
         let mut client = Client::new(self.settings, self.endpoint)?;
         let found = self.list(&mut client, Reads::Stale).await?;
+        // A server that has never worked with the others, or reads its own log again, looks like an empty one.
+        if found.keys == 0 {
+            let cause = "no keys are known there".to_owned();
+            return Err(EtcdError::Failed { endpoint: self.endpoint.to_owned(), cause });
+        }
         let index = found.indexes.first().copied().unwrap_or_default();
         let reason = format!("{because}; {} has index {index}", self.endpoint);
         Ok(self.feed.push(Event::StaleListEnd { revision: found.revision(), reason }).await?)
@@ -158,7 +163,10 @@ impl Session<'_> {
         match exchange.answer.said().await? {
             Said::NoPage => return Err(self.no_v2(client).await),
             Said::Error(error) if error.code == code::KEY_NOT_FOUND => {}
-            Said::Error(error) => return Err(exchange.answer.api_error(&error)),
+            Said::Error(error) => {
+                self.has_v2 = true;
+                return Err(exchange.answer.api_error(&error));
+            }
             Said::Success => {
                 let body = exchange.answer.short_body().await?;
                 let mut listed = Listed::new(self.keyspace, self.feed.clone());
@@ -214,11 +222,17 @@ impl Session<'_> {
                 self.has_v2 = true;
                 return Ok(());
             }
-            Said::Error(error) => return Err(answer.api_error(&error)),
+            Said::Error(error) => {
+                self.has_v2 = true;
+                return Err(answer.api_error(&error));
+            }
             Said::Success => {}
         }
         let index = answer.index().ok_or_else(|| answer.failed("its answer has no X-Etcd-Index"))?;
         self.clusters.check(self.endpoint, answer.cluster())?;
+        if let Some(cluster) = answer.cluster() {
+            self.feed.push(Event::Cluster(cluster)).await?;
+        }
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
         let mut listed = Listed::new(self.keyspace, self.feed.clone());
         let reading = spawn_blocking(move || {

@@ -2,6 +2,15 @@
 
 use super::*;
 
+fn snapshot(serial: u32, config: Option<Vec<u8>>, services: usize) -> Arc<RestoredSnapshot> {
+    let saved = SavedSource { config, ..SavedSource::default() };
+    let header =
+        SnapshotHeader { serial, sources: [(SourceId::Etcd, saved)].into(), ..SnapshotHeader::default() };
+    let services = [(SourceId::Etcd, services)].into();
+    let as_of = SystemTime::UNIX_EPOCH;
+    Arc::new(RestoredSnapshot { header, as_of, services, is_of_other_endpoints: false })
+}
+
 pub(super) fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
     let entry = |key: &str, host: &str| {
         let Ok(KeyTarget::Service { key, .. }) = Keyspace::new("skydns").target_of(key.as_bytes()) else {
@@ -24,9 +33,7 @@ pub(super) fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&
         Event::Restored(vec![RestoredService { is_further: false, key, entry: value }]),
     );
     let config = config.map(|config| config.as_bytes().to_vec());
-    let header = SnapshotHeader { serial: 77, config, ..SnapshotHeader::default() };
-    let snapshot =
-        RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 2, is_of_other_endpoints: false };
+    let snapshot = snapshot(77, config, 2);
     mirror.apply_event(
         SourceId::Etcd,
         Event::RestoreEnd { snapshot, visible: tokio::sync::oneshot::channel().0 },
@@ -106,9 +113,7 @@ fn services_of_one_name_come_back_from_a_snapshot_together() {
     for part in parts {
         mirror.apply_event(SourceId::Etcd, Event::Restored(part));
     }
-    let header = SnapshotHeader::default();
-    let snapshot =
-        RestoredSnapshot { header, as_of: SystemTime::UNIX_EPOCH, services: 6, is_of_other_endpoints: false };
+    let snapshot = snapshot(0, None, 6);
     let visible = tokio::sync::oneshot::channel().0;
     mirror.apply_event(SourceId::Etcd, Event::RestoreEnd { snapshot, visible });
     assert_eq!(hosts(&mirror, "a.t."), ["V4(10.0.0.1)", "V4(10.0.0.2)", "V4(10.0.0.6)"]);
