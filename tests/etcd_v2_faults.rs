@@ -430,3 +430,100 @@ fn tls_takes_the_files_of_v3() {
     let unknown = agent(&etcd.endpoint(), &["-etcd-api", "v2"]);
     eventually("told", || unknown.log().contains("-ca-cert (ETCD_CACERT)"));
 }
+
+/// An agent with a snapshot in a directory.
+fn with_snapshot(etcd: &Etcd, dir: &tempfile::TempDir, args: &[&str]) -> Agent {
+    let state = dir.path().to_str().expect("a path");
+    agent(&etcd.endpoint(), &[&["-state-dir", state][..], args].concat())
+}
+
+/// Ends an agent as systemd does, so that it writes its snapshot.
+fn end(mut agent: Agent) {
+    agent.process.signal("-TERM");
+    agent.process.wait();
+}
+
+#[test]
+fn a_host_boots_without_its_store() {
+    let (mut etcd, v2) = V2::server();
+    let dir = tempfile::tempdir().expect("a directory");
+    v2.put(A, &host(1));
+    v2.put_ttl(B, &host(2), 900);
+    v2.put("/skydns/local/skydns/TWIN", &host(4));
+    v2.put("/skydns/local/skydns/twin", &host(3));
+    v2.put("/skydns/config", r#"{"ttl":77}"#);
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    in_sync(&agent, 1);
+    end(agent);
+    etcd.kill();
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    assert_eq!(agent.data("twin.skydns.local.", RecordType::A), ["10.0.0.3", "10.0.0.4"]);
+    assert_eq!(error_code(&agent, "a.skydns.local."), Some(3));
+    assert_eq!(rcode(&agent, "none.skydns.local."), ResponseCode::NXDomain);
+    assert!(agent.log().contains("etcd-v2: 4 services from the snapshot"), "{}", agent.log());
+    let ttl = agent.ask("b.skydns.local.", RecordType::A).answers[0].ttl;
+    assert!(ttl <= 30, "stale: {ttl}");
+    // Ended before the store is back, the agent has saved it all the same.
+    end(agent);
+    etcd.run();
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    in_sync(&agent, 1);
+    assert!(agent.log().contains("etcd-v2: in sync, 0 changes, 3 names"), "{}", agent.log());
+    eventually("not stale", || error_code(&agent, "a.skydns.local.").is_none());
+    let ttl = agent.ask("a.skydns.local.", RecordType::A).answers[0].ttl;
+    assert_eq!(ttl, 77);
+}
+
+#[test]
+fn what_was_read_before_is_read_again_until_it_is_empty() {
+    let (mut etcd, v2) = V2::server();
+    let dir = tempfile::tempdir().expect("a directory");
+    v2.put(A, &host(1));
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    in_sync(&agent, 1);
+    etcd.put(B, &host(2));
+    knows(&agent, "b.skydns.local.", &["10.0.0.2"]);
+    end(agent);
+    // v3 has keys now; the snapshot shows that v2 was read.
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    in_sync(&agent, 1);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    // Switched off, what is left of it stays over a restart.
+    etcd.kill();
+    etcd.run_with("--enable-v2", false);
+    eventually("off", || agent.log().contains("etcd has no v2 API there"));
+    end(agent);
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    eventually("off", || agent.log().contains("etcd has no v2 API there"));
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    end(agent);
+    etcd.kill();
+    etcd.run_with("--enable-v2", true);
+    v2.delete(A);
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    knows(&agent, "a.skydns.local.", &[]);
+    in_sync(&agent, 1);
+    end(agent);
+    v2.put(A, &host(3));
+    let agent = with_snapshot(&etcd, &dir, &[]);
+    eventually("told", || agent.log().contains("etcd-v2: not used: v3 holds the services"));
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), [""; 0]);
+    assert_eq!(agent.data("b.skydns.local.", RecordType::A), ["10.0.0.2"]);
+}
+
+#[test]
+fn v3_endpoints_of_another_cluster_are_refused_and_named() {
+    let (mut first, second) = (Etcd::start(), Etcd::start());
+    first.put(A, &host(1));
+    second.put(A, &host(2));
+    let machines = format!("{},{}", first.endpoint(), second.endpoint());
+    let agent = agent(&machines, &["-etcd-api", "v3"]);
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    first.kill();
+    eventually("refused", || agent.log().contains(&format!("{}: belongs to cluster ", second.endpoint())));
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    first.run();
+    first.put(A, &host(3));
+    knows(&agent, "a.skydns.local.", &["10.0.0.3"]);
+}

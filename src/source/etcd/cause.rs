@@ -64,7 +64,7 @@ fn explain(endpoint: &str, what: &str, text: &str, io: Option<&io::Error>) -> St
             }
             (false, _) => " (etcd does so if it wants TLS: https://)",
         };
-        return format!("the connection was lost while {what}{hint}");
+        return format!("{LOST_WHILE} {what}{hint}");
     }
     let hint = if is_tls { hint(&OF_TLS, text) } else { String::new() };
     format!("{what}: {text}{hint}")
@@ -72,6 +72,9 @@ fn explain(endpoint: &str, what: &str, text: &str, io: Option<&io::Error>) -> St
 
 /// Parts of texts, and what they are a sign of.
 type Signs = [(&'static str, &'static str)];
+
+/// How the text of a lost connection begins.
+pub(super) const LOST_WHILE: &str = "the connection was lost while";
 
 /// Parts of texts of connections that ended.
 const LOST: [&str; 5] =

@@ -102,6 +102,11 @@ pub enum EtcdError {
 }
 
 impl EtcdError {
+    /// Whether the connection was lost before an answer came.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Failed { cause, .. } if cause.starts_with(cause::LOST_WHILE))
+    }
+
     /// An error of the client library, while something was done: `what`, as a gerund.
     pub(super) fn failed(endpoint: &str, what: &'static str, error: &etcd_client::Error) -> Self {
         let (endpoint, cause) = (endpoint.to_owned(), cause::describe(endpoint, what, error));

@@ -27,6 +27,7 @@ use crate::source::feed::{Closed, Feed};
 use choice::is_v3_absent;
 use rounds::{Ended, Rounds, reason};
 use session::{CarriedOver, Session};
+use v2::is_before_v3;
 
 /// etcd as a source.
 #[derive(Debug)]
@@ -59,11 +60,15 @@ impl Etcd {
             let endpoint = rounds.endpoint();
             let mut session =
                 Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, &endpoint);
-            let Err(error) = session.run(self.both.as_ref()).await;
+            let Err(mut error) = session.run(self.both.as_ref()).await;
             if let EtcdError::Closed(closed) = error {
                 return closed;
             }
             let (synced, members) = (session.synced, session.members.take());
+            // What such a server says to gRPC is lost now and then: it closes the connection behind it.
+            if synced.is_none() && error.is_lost() && is_before_v3(&self.settings, &endpoint).await {
+                error = EtcdError::NoV3 { endpoint: endpoint.clone() };
+            }
             has_listing |= synced.is_some();
             let endpoints = members.map(|members| self.settings.merged(members));
             let outlook = rounds.note(Ended { error, synced, endpoints });
@@ -124,6 +129,9 @@ impl Etcd {
                 Session::new(&self.settings, &self.keyspace, &self.feed, &mut carried_over, endpoint);
             match session.list_once().await {
                 Ok(wants_v2) => return Ok(wants_v2),
+                Err(error) if error.is_lost() && is_before_v3(&self.settings, endpoint).await => {
+                    errors.push((endpoint.clone(), EtcdError::NoV3 { endpoint: endpoint.clone() }));
+                }
                 Err(error) => errors.push((endpoint.clone(), error)),
             }
         }

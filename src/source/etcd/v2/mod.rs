@@ -23,6 +23,7 @@ use super::rounds::{Ended, Rounds, reason};
 use crate::service::Keyspace;
 use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
+pub(super) use probe::is_before_v3;
 use rand::Rng;
 use root::Root;
 use session::Session;
@@ -133,12 +134,18 @@ impl EtcdV2 {
             let outlook = rounds.note(Ended { error, synced, endpoints });
             let reason = reason(&self.settings, rounds.errors());
             let is_absent = outlook.all_failed && is_absent(rounds.errors(), &had_v2);
+            if outlook.all_failed && !is_absent && !has_listing {
+                match self.list_stale(rounds.endpoints(), &mut clusters, &reason).await {
+                    Ok(is_listed) => has_listing = is_listed,
+                    Err(closed) => return closed,
+                }
+            }
             // Where nobody has asked for v2, nobody waits for what has never shown it.
-            let was_read = !had_v2.is_empty() || self.both.as_ref().is_none_or(BothApis::was_read);
-            let is_unused = is_absent || outlook.all_failed && !was_read;
+            let was_read = has_listing || self.both.as_ref().is_none_or(BothApis::was_read);
+            let is_unused = is_absent || outlook.all_failed && !was_read && had_v2.is_empty();
             let event = match is_unused && !self.is_alone {
-                true => Some(Event::Unused(reason.clone())),
-                false => outlook.is_unreachable.then(|| Event::Unreachable(reason.clone())),
+                true => Some(Event::Unused(reason)),
+                false => outlook.is_unreachable.then_some(Event::Unreachable(reason)),
             };
             if let Some(event) = event
                 && let Err(closed) = self.feed.push(event).await
@@ -153,12 +160,6 @@ impl EtcdV2 {
             }
             if !outlook.all_failed {
                 continue;
-            }
-            if !has_listing {
-                match self.list_stale(rounds.endpoints(), &mut clusters, &reason).await {
-                    Ok(is_listed) => has_listing = is_listed,
-                    Err(closed) => return closed,
-                }
             }
             rounds.pause().await;
         }

@@ -110,6 +110,26 @@ pub(super) async fn is_etcd(client: &mut Client) -> Result<bool, EtcdError> {
     })
 }
 
+/// Whether a server says that it is etcd of a time before the v3 API.
+pub(in super::super) async fn is_before_v3(settings: &EtcdSettings, endpoint: &str) -> bool {
+    /// The second field is that of etcd 2.0.
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(alias = "releaseVersion")]
+        etcdserver: String,
+    }
+    let version = async {
+        let mut client = Client::new(settings, endpoint).ok()?;
+        let what = "asking for the version";
+        let mut exchange = client.get("/version", Login::Anonymous, HEAD_TIMEOUT, what).await.ok()?;
+        let body = exchange.answer.short_body().await.ok()?;
+        serde_json::from_slice::<Version>(&body).ok()
+    };
+    let is_old =
+        |version: Version| version.etcdserver.starts_with("0.") || version.etcdserver.starts_with("2.");
+    version.await.is_some_and(is_old)
+}
+
 /// Whether the v2 API lets everybody in, also who has no user name.
 pub(super) async fn is_open(
     client: &mut Client,
