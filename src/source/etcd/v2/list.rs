@@ -56,6 +56,11 @@ pub(super) trait Sink {
     /// Nobody wants any more of them.
     fn key(&mut self, key: ListedKey) -> Result<(), String>;
 
+    /// Whether nobody wants any more of them.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
     /// A directory that is too deep to be read.
     fn too_deep(&mut self, key: &str);
 }

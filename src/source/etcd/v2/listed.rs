@@ -18,7 +18,7 @@ pub(super) struct Listed {
     /// The number of keys.
     pub(super) keys: usize,
     /// Whether the mirror has ended.
-    pub(super) is_closed: bool,
+    is_closed: bool,
 }
 
 impl Listed {
@@ -46,6 +46,10 @@ impl Sink for Listed {
             self.is_closed = true;
             closed.to_string()
         })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     fn too_deep(&mut self, key: &str) {

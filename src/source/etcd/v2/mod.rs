@@ -6,6 +6,7 @@
 
 mod answer;
 mod client;
+mod fetch;
 mod list;
 mod listed;
 mod members;

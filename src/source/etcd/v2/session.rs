@@ -5,7 +5,8 @@ use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::{Said, code};
 use super::client::{Client, Login};
-use super::list::{PieceReader, read_list};
+use super::fetch::{fetch, no_v2};
+use super::list::read_list;
 use super::listed::Listed;
 use super::node::Directories;
 use super::root::{Root, path};
@@ -18,21 +19,10 @@ use futures_util::future::try_join_all;
 use rand::Rng;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 /// Time for the head of an answer.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time for the head of a listing: etcd writes the whole of it first.
-const LIST_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Time for each piece of a listing.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Pieces of a listing that wait to be read.
-const WAITING_PIECES: usize = 4;
 
 /// Maximum pause after a listing that was needed because the store had forgotten the changes since the one before; doubled
 /// each time, up to [`MAX_FORGOTTEN_PAUSE`].
@@ -161,7 +151,7 @@ impl Session<'_> {
         let key = self.keyspace.config_key();
         let mut exchange = client.get(&path(&key, "?quorum=true"), Login::AsUser, HEAD_TIMEOUT, WHAT).await?;
         match exchange.answer.said().await? {
-            Said::NoPage => return Err(self.no_v2(client).await),
+            Said::NoPage => return Err(no_v2(client).await),
             Said::Error(error) if error.code == code::KEY_NOT_FOUND => {}
             Said::Error(error) => {
                 self.has_v2 = true;
@@ -209,63 +199,17 @@ impl Session<'_> {
         reads: Reads,
         found: &mut Found,
     ) -> Result<(), EtcdError> {
-        const WHAT: &str = "reading all keys";
-        let query = if reads == Reads::Current { "?recursive=true&quorum=true" } else { "?recursive=true" };
-        let mut exchange = client.get(&root.path(query), Login::AsUser, LIST_TIMEOUT, WHAT).await?;
-        let answer = &mut exchange.answer;
-        match answer.said().await? {
-            Said::NoPage => return Err(self.no_v2(client).await),
-            Said::Error(error) if error.code == code::KEY_NOT_FOUND => {
-                found.indexes.push(answer.index().unwrap_or(error.index));
-                self.clusters.check(self.endpoint, answer.cluster())?;
-                client.give_back(exchange);
-                self.has_v2 = true;
-                return Ok(());
-            }
-            Said::Error(error) => {
-                self.has_v2 = true;
-                return Err(answer.api_error(&error));
-            }
-            Said::Success => {}
-        }
-        let index = answer.index().ok_or_else(|| answer.failed("its answer has no X-Etcd-Index"))?;
-        self.clusters.check(self.endpoint, answer.cluster())?;
-        if let Some(cluster) = answer.cluster() {
+        let listed = Listed::new(self.keyspace, self.feed.clone());
+        let (mut sink, head) = fetch(client, root, reads, listed, &mut self.has_v2).await?;
+        self.clusters.check(self.endpoint, head.cluster)?;
+        if let Some(cluster) = head.cluster {
             self.feed.push(Event::Cluster(cluster)).await?;
         }
-        let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
-        let mut listed = Listed::new(self.keyspace, self.feed.clone());
-        let reading = spawn_blocking(move || {
-            let read = read_list(PieceReader::new(waiting), &mut listed);
-            (read, listed)
-        });
-        let mut piece = Ok(None);
-        // The reader ends before the body does if something is wrong with it.
-        while !pieces.is_closed() {
-            piece = answer.piece(PIECE_TIMEOUT).await;
-            let Ok(Some(octets)) = &mut piece else { break };
-            if pieces.send(std::mem::take(octets)).await.is_err() {
-                break;
-            }
-        }
-        drop(pieces);
-        let (read, mut listed) = reading
-            .await
-            .map_err(|_| answer.failed("a fault of this program in reading it; please report it"))?;
-        piece?;
-        let directories = match read {
-            Ok(directories) => directories,
-            Err(_) if listed.is_closed => return Err(EtcdError::Closed(crate::source::feed::Closed)),
-            Err(error) => return Err(answer.failed(&format!("{WHAT}: {error}"))),
-        };
-        let rest = listed.take();
-        self.feed.push(Event::Listed(rest)).await?;
-        found.indexes.push(index);
-        found.directories.extend(directories);
-        found.has_ends |= listed.has_ends;
-        found.keys += listed.keys;
-        client.give_back(exchange);
-        self.has_v2 = true;
+        self.feed.push(Event::Listed(sink.take())).await?;
+        found.indexes.push(head.index);
+        found.directories.extend(head.directories);
+        found.has_ends |= sink.has_ends;
+        found.keys += sink.keys;
         Ok(())
     }
 
@@ -294,18 +238,6 @@ impl Session<'_> {
             error = super::probe::run(&mut probe, root) => Err(error),
             () = super::members::follow(settings, endpoint, &mut self.members) => Ok(()),
             () = sleep(renewal), if found.has_ends => Ok(()),
-        }
-    }
-
-    /// What it means that the server has no page of keys: that it has no v2 API, if it is etcd.
-    async fn no_v2(&self, client: &mut Client) -> EtcdError {
-        match super::probe::is_etcd(client).await {
-            Ok(true) => EtcdError::NoV2 { endpoint: self.endpoint.to_owned() },
-            Ok(false) => EtcdError::Failed {
-                endpoint: self.endpoint.to_owned(),
-                cause: "the server there is not etcd".to_owned(),
-            },
-            Err(error) => error,
         }
     }
 }
