@@ -76,7 +76,7 @@ impl SourceSettings {
 }
 
 /// A path of the store with the prefix of all keys.
-fn in_full(keyspace: &Keyspace, path: &str) -> String {
+pub fn in_full(keyspace: &Keyspace, path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{}{path}", keyspace.root()) }
 }
 
@@ -87,7 +87,10 @@ pub(super) fn tls_problems(spec: &Spec) -> Vec<EtcdError> {
 }
 
 /// The settings of etcd.
-fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, EtcdError> {
+///
+/// # Errors
+/// There is a client certificate without its key, or a key without its certificate.
+pub fn etcd_settings(spec: &Spec) -> Result<EtcdSettings, EtcdError> {
     let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
     let tls = TlsFiles { ca_cert: file(&spec.ca_cert), cert: file(&spec.tls_pem), key: file(&spec.tls_key) };
     let password = || spec.password.clone().unwrap_or_default();

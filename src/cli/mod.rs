@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod environment;
 mod keys;
+mod migrate;
 mod pass_keys;
 mod reference;
 mod reload;
@@ -64,6 +65,10 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         }
         Command::Ds(words) => keys::ds(&words, &arguments.spec),
         Command::Check(options) => check::run(layers, &arguments.spec, &options),
+        Command::Migrate(options) => migrate::run(
+            &of_unit(in_place_of_service(layers, &arguments.spec), &arguments.spec).1.spec,
+            &options,
+        ),
         Command::Run => run(layers, &arguments.spec),
     }
 }

@@ -5,6 +5,7 @@
 
 use super::command::{Command, CommandEntry};
 use super::domains;
+use super::endpoint::endpoint;
 use super::input::{SettingError, SettingInput, SettingProblem};
 use super::origin::SettingOrigin;
 use super::refused::{Instead, RefusedSetting};
@@ -55,7 +56,7 @@ pub enum UsageError {
     /// No such command.
     #[error("\"{}\" is no command; see skydns --help", quoted(.0))]
     UnknownCommand(String),
-    /// The value of a switch that is no setting is no boolean.
+    /// The value of a flag that is no setting cannot be used.
     #[error("flag -{flag}: {reason}")]
     Switch {
         /// The flag without its dash.
@@ -168,6 +169,41 @@ impl Arguments {
         Ok(())
     }
 
+    /// Takes an option of `migrate` alone; `false` if it is none.
+    fn take_migrate(
+        &mut self,
+        flag: &str,
+        value: Option<&str>,
+        rest: &mut impl Iterator<Item = String>,
+    ) -> Result<bool, UsageError> {
+        let Command::Migrate(options) = &mut self.command else { return Ok(false) };
+        match flag {
+            "dry-run" => options.is_dry_run = is_on("dry-run", value)?,
+            "follow" => options.follows = is_on("follow", value)?,
+            "verify" => options.verifies = is_on("verify", value)?,
+            "from" | "to" | "to-machines" | "to-ca-cert" | "to-cert" | "to-key" => {
+                let value = value.map(str::to_owned).or_else(|| rest.next());
+                let value = value.ok_or_else(|| UsageError::MissingValue(flag.to_owned()))?;
+                match flag {
+                    "from" => options.from = value,
+                    "to" => options.to = value,
+                    "to-machines" => {
+                        let urls = SettingInput::Text(&value)
+                            .list()
+                            .and_then(|urls| urls.into_iter().map(endpoint).collect::<Result<Vec<_>, _>>());
+                        let refused = |reason| UsageError::Switch { flag: "to-machines", reason };
+                        options.to_machines = urls.map_err(refused)?;
+                    }
+                    "to-ca-cert" => options.to_ca_cert = Some(value.into()),
+                    "to-cert" => options.to_cert = Some(value.into()),
+                    _ => options.to_key = Some(value.into()),
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     fn flag(
         &mut self,
         flag: &str,
@@ -175,6 +211,9 @@ impl Arguments {
         rest: &mut impl Iterator<Item = String>,
         before: &ValuesBefore,
     ) -> Result<(), UsageError> {
+        if self.take_migrate(flag, value.as_deref(), rest)? {
+            return Ok(());
+        }
         match (flag, value.as_deref()) {
             ("h" | "help", _) => self.command = self.command.help(),
             ("version", value) => {

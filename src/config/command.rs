@@ -16,6 +16,8 @@ pub enum Command {
     Keygen(Vec<String>),
     /// Print DS, CDS and CDNSKEY records; with the words after the command.
     Ds(Vec<String>),
+    /// Carry the services of etcd's v2 API to v3.
+    Migrate(MigrateOptions),
     /// Tell a running agent to reload, and wait; with the words after the command.
     Reload(Vec<String>),
     /// Tell a running agent to let go what is gone; with the words after the command.
@@ -45,6 +47,29 @@ pub struct CheckOptions {
     pub is_offline: bool,
     /// A file of variables: only what is wrong with it counts among the settings.
     pub file: Option<PathBuf>,
+}
+
+/// What `migrate` does, and where to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrateOptions {
+    /// The API that is read, as it was named.
+    pub from: String,
+    /// The API that is written, as it was named.
+    pub to: String,
+    /// Nothing is written.
+    pub is_dry_run: bool,
+    /// Each change is carried until a signal comes.
+    pub follows: bool,
+    /// Answers are compared, and nothing is carried.
+    pub verifies: bool,
+    /// Endpoints of another store; those of the settings if there are none.
+    pub to_machines: Vec<String>,
+    /// The authority that signed the certificate of that store.
+    pub to_ca_cert: Option<PathBuf>,
+    /// The client certificate for that store, and its key.
+    pub to_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub to_key: Option<PathBuf>,
 }
 
 /// One command of the command line.
@@ -155,6 +180,36 @@ const COMMANDS: &[CommandEntry] = &[
             (CONFIG, "a key cannot be read"),
         ],
         parse: ParseCommand::Words(Command::Ds),
+    },
+    CommandEntry {
+        word: "migrate",
+        operands: "-from v2 -to v3 [-dry-run | -follow | -verify] [-to-machines URL,…] [FLAG]...",
+        summary: "carry services from etcd's v2 API to v3 (run it once for a cluster, not on each host)",
+        details: &[
+            operand("-from v2", "the API that is read, at the endpoints of -machines"),
+            operand("-to v3", "the API that is written, never over what others wrote there"),
+            operand("-dry-run", "write nothing, and say what would be written"),
+            operand("-follow", "carry each change as well, until a signal ends it"),
+            operand("-verify", "carry nothing, and compare the answers of both APIs with those of v3 alone"),
+            operand(
+                "-to-machines URL,…",
+                "endpoints of another store to write to; that of -machines if none is named",
+            ),
+            operand("-to-ca-cert FILE", "authority that signed the certificate of that store"),
+            operand("-to-cert FILE", "client certificate for that store"),
+            operand("-to-key FILE", "private key of that certificate"),
+            operand("FLAG", "flags of the agent, such as -path-prefix and -v2-also"),
+        ],
+        exit_codes: &[
+            (SUCCESS, "all is carried, or was in v3 already; with -verify: no answer differs"),
+            (NO, "with -verify: an answer would be another one without v2"),
+            (USAGE, "the command line cannot be understood"),
+            (DATA, "some keys cannot be carried, and are named"),
+            (UNAVAILABLE, "a store is away, or another one carries keys to it"),
+            (SYSTEM, "the system refused something"),
+            (CONFIG, "a setting of the stores cannot be used"),
+        ],
+        parse: ParseCommand::Word(Command::Migrate(NO_OPTIONS)),
     },
     CommandEntry {
         word: "reload",
@@ -286,6 +341,19 @@ const COMMANDS: &[CommandEntry] = &[
         parse: ParseCommand::Words(Command::Reference),
     },
 ];
+
+/// `migrate` before its options are read.
+const NO_OPTIONS: MigrateOptions = MigrateOptions {
+    from: String::new(),
+    to: String::new(),
+    is_dry_run: false,
+    follows: false,
+    verifies: false,
+    to_machines: Vec::new(),
+    to_ca_cert: None,
+    to_cert: None,
+    to_key: None,
+};
 
 /// The operands of commands that take the flags of the agent.
 const FLAGS: &[CommandOperand] = &[operand("FLAG", "any flags of the agent: skydns --help lists them")];

@@ -27,7 +27,9 @@ mod zones;
 
 pub use allow::Allow;
 pub use args::{Arguments, GivenTexts, UsageError, ValuesBefore};
-pub use command::{CheckOptions, Command, CommandEntry, CommandOperand, all_commands, command_usage};
+pub use command::{
+    CheckOptions, Command, CommandEntry, CommandOperand, MigrateOptions, all_commands, command_usage,
+};
 pub use env_file::{Assignment, LineProblem, VariablesFile, read as read_env_file};
 pub use exit_code::{
     CONFIG, DATA, EXIT_CODES, ExitCodeEntry, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE,

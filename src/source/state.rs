@@ -2,8 +2,10 @@
 
 use super::id::SourceId;
 use crate::answer::{SiteFreshness, TypeCache};
+use crate::service::Key;
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,6 +18,31 @@ pub struct Published {
     pub freshness: SiteFreshness,
     /// Which types names of this tree have, as far as answers asked; filled by readers, empty in each new state.
     pub type_cache: Arc<TypeCache>,
+}
+
+impl Published {
+    /// The keys that a source has services on.
+    pub fn keys_of(&self, id: SourceId) -> Vec<Key> {
+        let mut keys = Vec::new();
+        self.tree.entries(id.layer(), |key, _| {
+            keys.push(key);
+            ControlFlow::Continue(())
+        });
+        keys
+    }
+
+    /// The services without those of a source.
+    pub fn tree_without(&self, id: SourceId) -> Tree {
+        let mut tree = Tree::new();
+        for other in SourceId::ALL.into_iter().filter(|other| *other != id) {
+            self.tree.entries(other.layer(), |key, entries| {
+                let entries = entries.iter().map(|present| (*present.entry).clone()).collect();
+                tree.set(&key, other.layer(), entries);
+                ControlFlow::Continue(())
+            });
+        }
+        tree
+    }
 }
 
 /// The condition of a source.

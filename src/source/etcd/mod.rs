@@ -10,6 +10,7 @@ mod clusters;
 mod connect;
 mod error;
 mod leases;
+pub mod migrate;
 mod rounds;
 mod session;
 mod tls_files;

@@ -39,17 +39,17 @@ impl Read for PieceReader {
 }
 
 /// A key of a listing.
-pub(super) struct ListedKey {
-    pub(super) key: String,
-    pub(super) value: String,
+pub(in super::super) struct ListedKey {
+    pub(in super::super) key: String,
+    pub(in super::super) value: String,
     /// When it ends: the key itself, or a directory above it.
-    pub(super) expiry: Option<Expiry>,
+    pub(in super::super) expiry: Option<Expiry>,
     /// The index of its last change.
-    pub(super) index: u64,
+    pub(in super::super) index: u64,
 }
 
 /// What takes the keys of a listing.
-pub(super) trait Sink {
+pub(in super::super) trait Sink {
     /// Takes a key.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// When a key or a directory ends: the end in seconds of steady time, and how many seconds it had when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Expiry {
+pub(in super::super) struct Expiry {
     end: u64,
     granted: u32,
 }
@@ -19,6 +19,11 @@ impl Expiry {
         let ttl = ttl.or(has_expiration.then_some(0))?;
         let granted = u32::try_from(ttl.max(1)).unwrap_or(u32::MAX);
         Some(Self { end: steady_time().saturating_add(granted.into()), granted })
+    }
+
+    /// How many seconds it had when it was read.
+    pub(in super::super) fn granted(self) -> u32 {
+        self.granted
     }
 
     pub(super) fn lease(self) -> Arc<Lease> {

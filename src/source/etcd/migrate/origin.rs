@@ -1,0 +1,113 @@
+//! The keys of v2 that are to be carried, and those that cannot be.
+
+use super::super::clusters::Clusters;
+use super::super::connect::EtcdSettings;
+use super::super::error::EtcdError;
+use super::super::v2::{Expiry, ListedKey, Sink, V2Reader};
+use super::plan::V2Key;
+use crate::service::Keyspace;
+use crate::source::event::News;
+use crate::source::layout;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A key that cannot be carried, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncarried {
+    /// The key in v2.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What v2 has.
+#[derive(Debug)]
+pub(super) struct V2Store {
+    pub(super) cluster: u64,
+    pub(super) index: u64,
+    pub(super) endpoint: String,
+    pub(super) keys: BTreeMap<String, V2Key>,
+    pub(super) uncarried: Vec<Uncarried>,
+}
+
+/// The store that is read.
+#[derive(Debug)]
+pub(super) struct Origin {
+    reader: V2Reader,
+    keyspace: Keyspace,
+    clusters: Clusters,
+}
+
+impl Origin {
+    pub(super) fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String]) -> Self {
+        let reader = V2Reader::new(settings, &keyspace, also);
+        Self { reader, keyspace, clusters: Clusters::default() }
+    }
+
+    /// Reads all keys.
+    pub(super) async fn read(&mut self) -> Result<V2Store, EtcdError> {
+        let sink =
+            || Collected { keyspace: self.keyspace.clone(), keys: BTreeMap::new(), uncarried: Vec::new() };
+        let read = self.reader.read(&mut self.clusters, sink).await?;
+        let mut store = V2Store {
+            cluster: read.cluster.unwrap_or_default(),
+            index: read.index,
+            endpoint: read.endpoint,
+            keys: BTreeMap::new(),
+            uncarried: Vec::new(),
+        };
+        for collected in read.sinks {
+            store.keys.extend(collected.keys);
+            store.uncarried.extend(collected.uncarried);
+        }
+        Ok(store)
+    }
+
+    /// Waits for a change after an index, or for some time.
+    pub(super) async fn change(&self, store: &V2Store, limit: Duration) {
+        self.reader.change(&store.endpoint, store.index, limit).await;
+    }
+
+    /// Hidden directories that were found, and are not read.
+    pub(super) async fn hidden(&self, store: &V2Store) -> Vec<String> {
+        self.reader.hidden(&store.endpoint, store.keys.keys()).await
+    }
+}
+
+/// The keys of one part of the store.
+struct Collected {
+    keyspace: Keyspace,
+    keys: BTreeMap<String, V2Key>,
+    uncarried: Vec<Uncarried>,
+}
+
+impl Collected {
+    fn refuse(&mut self, key: String, reason: &str) {
+        self.uncarried.push(Uncarried { key, reason: reason.to_owned() });
+    }
+}
+
+impl Sink for Collected {
+    fn key(&mut self, ListedKey { key, value, expiry, index }: ListedKey) -> Result<(), String> {
+        // etcd puts this in the place of octets that are no text.
+        if key.contains('\u{fffd}') || value.contains('\u{fffd}') {
+            self.refuse(key, "it is no UTF-8, so v2 does not show what it is");
+            return Ok(());
+        }
+        let read = layout::read(&self.keyspace, key.as_bytes(), Some(value.clone().into_bytes()), None);
+        match read.news {
+            News::Put(_) | News::Config(_) => {
+                let ttl = expiry.map(Expiry::granted);
+                self.keys.insert(key, V2Key { value, ttl, index });
+            }
+            News::Refused { reason, .. } => self.refuse(key, &reason),
+            // What was meant to be lost in v2 is no business of v3.
+            News::Accepted(_) | News::Gone(_) | News::BelowGone => {}
+        }
+        Ok(())
+    }
+
+    fn too_deep(&mut self, key: &str) {
+        self.refuse(key.to_owned(), "the directory is deeper than a name may be");
+    }
+}

@@ -1,0 +1,346 @@
+//! The v3 store that keys are carried to: what it has, what of that is ours, and how it is written.
+//!
+//! Each key that is carried is written together with a key of its own below the [mark of the move](Keyspace::migration_root).
+//! Both have one revision then; a key that somebody else writes later has another one, and is never touched again.
+
+use super::super::connect::{EtcdSettings, Reads};
+use super::super::error::EtcdError;
+use super::super::rounds::reason;
+use super::plan::{Plan, Removal, V3Key, Write};
+use crate::service::Keyspace;
+use etcd_client::{
+    Client, Compare, CompareOp, Error, GetOptions, KeyValue, LockOptions, PutOptions, Txn, TxnOp,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Time for the answer to one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time to get the lock: another one that carries keys keeps it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Seconds after which the lock of one that ended without a word is free.
+const LOCK_SECONDS: i64 = 90;
+
+/// Keys of a page of a listing.
+const PAGE_KEYS: i64 = 4_096;
+
+/// Maximum size of one answer in octets.
+const MAX_ANSWER_OCTETS: usize = 64 << 20;
+
+/// Keys that are written in one transaction: etcd takes 128 operations, and each key takes two.
+const KEYS_PER_TXN: usize = 60;
+
+/// A connection to the store, with the lock.
+pub(super) struct Target {
+    client: Client,
+    endpoint: String,
+    keyspace: Keyspace,
+    /// What keys begin with that show which ones are ours.
+    marks: String,
+    /// The index of v2 that the mark of the move has.
+    marked_index: Option<u64>,
+    /// The lease of the lock, and its key.
+    lock: Option<(i64, Vec<u8>)>,
+    /// Leases by the seconds that they were granted.
+    leases: BTreeMap<u32, i64>,
+    /// The seconds of all leases that are known.
+    granted: HashMap<i64, u32>,
+}
+
+/// What came of writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) written: usize,
+    pub(super) removed: usize,
+    /// Keys that somebody else has written meanwhile.
+    pub(super) lost: usize,
+}
+
+impl Target {
+    /// Connects to the first endpoint that can be used, for keys of a v2 cluster.
+    pub(super) async fn connect(
+        settings: &EtcdSettings,
+        keyspace: &Keyspace,
+        cluster: u64,
+    ) -> Result<Self, EtcdError> {
+        let mut errors = Vec::new();
+        for endpoint in &settings.endpoints {
+            match settings.connect(endpoint, Reads::Current).await {
+                Ok(client) => {
+                    return Ok(Self {
+                        client,
+                        endpoint: endpoint.clone(),
+                        keyspace: keyspace.clone(),
+                        marks: format!("{}{cluster:016x}", keyspace.migration_root()),
+                        marked_index: None,
+                        lock: None,
+                        leases: BTreeMap::new(),
+                        granted: HashMap::new(),
+                    });
+                }
+                Err(error) => errors.push((endpoint.clone(), error)),
+            }
+        }
+        Err(EtcdError::NoneAnswers(reason(settings, &errors)))
+    }
+
+    /// Takes the lock, so that one alone carries keys.
+    pub(super) async fn lock(&mut self) -> Result<(), EtcdError> {
+        const WHAT: &str = "taking the lock";
+        let lease = self.grant(LOCK_SECONDS).await?;
+        let name = format!("{}-lock", self.keyspace.migration_root().trim_end_matches('/'));
+        let mut client = self.client.lock_client();
+        let options = LockOptions::new().with_lease(lease);
+        match timeout(LOCK_TIMEOUT, client.lock(name, Some(options))).await {
+            Ok(Ok(answer)) => {
+                self.lock = Some((lease, answer.key().to_vec()));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(EtcdError::failed(&self.endpoint, WHAT, &error)),
+            Err(_) => {
+                let _ = timeout(REQUEST_TIMEOUT, self.client.lease_client().revoke(lease)).await;
+                Err(EtcdError::Failed {
+                    endpoint: self.endpoint.clone(),
+                    cause: "another one carries keys to this store now: one is enough for a cluster"
+                        .to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Gives the lock back.
+    pub(super) async fn unlock(&mut self) {
+        if let Some((lease, _)) = self.lock.take() {
+            let _ = timeout(REQUEST_TIMEOUT, self.client.lease_client().revoke(lease)).await;
+        }
+    }
+
+    /// Writes the mark of the move, which has agents read v2.
+    pub(super) async fn mark(&mut self, text: String) -> Result<(), EtcdError> {
+        let mut kv = self.client.kv_client();
+        self.wait("marking the move", kv.put(self.marks.clone(), text, None)).await.map(drop)
+    }
+
+    /// Removes all marks of the move: what was carried belongs to nobody then.
+    pub(super) async fn remove_marks(&mut self) -> Result<(), EtcdError> {
+        let options = etcd_client::DeleteOptions::new().with_prefix();
+        let mut kv = self.client.kv_client();
+        let removed = kv.delete(self.marks.clone(), Some(options));
+        self.wait("removing the marks of the move", removed).await.map(drop)
+    }
+
+    /// All keys below the path prefix.
+    pub(super) async fn read(&mut self) -> Result<BTreeMap<String, V3Key>, EtcdError> {
+        let ours: HashMap<Vec<u8>, i64> = {
+            let marks = self.list(self.marks.clone()).await?;
+            let mark = marks.iter().find(|kv| kv.key() == self.marks.as_bytes());
+            let mark = mark.and_then(|kv| serde_json::from_slice::<serde_json::Value>(kv.value()).ok());
+            self.marked_index = mark.and_then(|mark| mark["index"].as_u64());
+            let of = |kv: KeyValue| (kv.key()[self.marks.len()..].to_vec(), kv.mod_revision());
+            marks.into_iter().map(of).collect()
+        };
+        let keys = self.list(self.keyspace.root().to_owned()).await?;
+        let key = |kv: KeyValue| {
+            let is_ours = ours.get(kv.key()) == Some(&kv.mod_revision());
+            let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
+            // A key that is no text is none of ours, and v2 cannot have it.
+            let name = String::from_utf8(kv.key().to_vec()).ok()?;
+            Some((name, V3Key { value: kv.value().to_vec(), mod_revision, lease, is_ours }))
+        };
+        let keys: BTreeMap<_, _> = keys.into_iter().filter_map(key).collect();
+        self.learn_leases(&keys).await?;
+        Ok(keys)
+    }
+
+    /// The index of v2 at the last pass, as the mark of the move has it.
+    pub(super) fn marked_index(&self) -> Option<u64> {
+        self.marked_index
+    }
+
+    /// The seconds of the leases that are known.
+    pub(super) fn granted(&self) -> &HashMap<i64, u32> {
+        &self.granted
+    }
+
+    /// Asks for the leases of our keys that are not known.
+    async fn learn_leases(&mut self, keys: &BTreeMap<String, V3Key>) -> Result<(), EtcdError> {
+        let ours: HashSet<_> =
+            keys.values().filter(|key| key.is_ours && key.lease != 0).map(|key| key.lease).collect();
+        self.granted.retain(|lease, _| ours.contains(lease));
+        for lease in ours {
+            if self.granted.contains_key(&lease) {
+                continue;
+            }
+            let mut client = self.client.lease_client();
+            let asked = async move { client.time_to_live(lease, None).await };
+            let answer = self.wait("asking for a lease", asked).await?;
+            if let Ok(granted) = u32::try_from(answer.granted_ttl())
+                && answer.ttl() > 0
+            {
+                self.granted.insert(lease, granted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews leases, and that of the lock; those that are gone are not known any more.
+    pub(super) async fn renew(&mut self, leases: &[i64]) -> Result<(), EtcdError> {
+        let of_lock = self.lock.as_ref().map(|(lease, _)| *lease);
+        for lease in leases.iter().copied().chain(of_lock) {
+            let mut client = self.client.lease_client();
+            let renewed = async move {
+                let (mut keeper, mut answers) = client.keep_alive(lease).await?;
+                keeper.keep_alive().await?;
+                answers.message().await
+            };
+            match self.wait("renewing a lease", renewed).await {
+                Ok(Some(answer)) if answer.ttl() > 0 => {}
+                Ok(_) => self.forget_lease(lease),
+                Err(error) if error.to_string().contains("lease not found") => self.forget_lease(lease),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_lease(&mut self, lease: i64) {
+        self.granted.remove(&lease);
+        self.leases.retain(|_, id| *id != lease);
+    }
+
+    /// Does what a plan says, as far as nobody else writes the same keys; tells how many keys are done.
+    pub(super) async fn write(
+        &mut self,
+        plan: &Plan,
+        mut tell: impl FnMut(usize),
+    ) -> Result<Written, EtcdError> {
+        let mut done = Written::default();
+        for part in plan.writes.chunks(KEYS_PER_TXN) {
+            let mut ops = Vec::new();
+            for write in part {
+                ops.push(self.put_ops(write).await?);
+            }
+            let known = |n: usize| (part[n].key.as_str(), part[n].known);
+            let count = self.commit(&ops, known).await?;
+            done.written += count;
+            done.lost += part.len() - count;
+            tell(done.written + done.lost);
+        }
+        for part in plan.removals.chunks(KEYS_PER_TXN) {
+            let ops: Vec<_> = part.iter().map(|removal| self.removal_ops(removal)).collect();
+            let count = self.commit(&ops, |n| (part[n].key.as_str(), part[n].known)).await?;
+            done.removed += count;
+            done.lost += part.len() - count;
+        }
+        Ok(done)
+    }
+
+    /// Commits the operations of several keys, all at once or, if somebody else has written one of them, one by one; returns how
+    /// many keys were written.
+    async fn commit<'k>(
+        &self,
+        ops: &[[TxnOp; 2]],
+        known: impl Fn(usize) -> (&'k str, i64),
+    ) -> Result<usize, EtcdError> {
+        let all: Vec<_> = (0..ops.len()).collect();
+        if self.commit_some(ops, &all, &known).await? {
+            return Ok(ops.len());
+        }
+        let mut count = 0;
+        for n in all {
+            count += usize::from(self.commit_some(ops, &[n], &known).await?);
+        }
+        Ok(count)
+    }
+
+    async fn commit_some<'k>(
+        &self,
+        ops: &[[TxnOp; 2]],
+        which: &[usize],
+        known: &impl Fn(usize) -> (&'k str, i64),
+    ) -> Result<bool, EtcdError> {
+        let compare = |n: &usize| {
+            let (key, revision) = known(*n);
+            Compare::mod_revision(key, CompareOp::Equal, revision)
+        };
+        let compares: Vec<_> = which.iter().map(compare).collect();
+        let ops: Vec<_> = which.iter().flat_map(|n| ops[*n].clone()).collect();
+        let mut kv = self.client.kv_client();
+        let txn = async move { kv.txn(Txn::new().when(compares).and_then(ops)).await };
+        Ok(self.wait("writing keys", txn).await?.succeeded())
+    }
+
+    async fn put_ops(&mut self, write: &Write) -> Result<[TxnOp; 2], EtcdError> {
+        let lease = match write.lease {
+            Some(seconds) => self.lease(seconds).await?,
+            None => 0,
+        };
+        let options = || Some(PutOptions::new().with_lease(lease));
+        Ok([
+            TxnOp::put(write.key.as_str(), write.value.as_str(), options()),
+            TxnOp::put(format!("{}{}", self.marks, write.key), write.index.to_string(), options()),
+        ])
+    }
+
+    fn removal_ops(&self, removal: &Removal) -> [TxnOp; 2] {
+        let mark = format!("{}{}", self.marks, removal.key);
+        [TxnOp::delete(removal.key.as_str(), None), TxnOp::delete(mark, None)]
+    }
+
+    /// A lease for so many seconds.
+    async fn lease(&mut self, seconds: u32) -> Result<i64, EtcdError> {
+        if let Some(lease) = self.leases.get(&seconds) {
+            return Ok(*lease);
+        }
+        let lease = self.grant(seconds.into()).await?;
+        self.leases.insert(seconds, lease);
+        self.granted.insert(lease, seconds);
+        Ok(lease)
+    }
+
+    async fn grant(&self, seconds: i64) -> Result<i64, EtcdError> {
+        let mut client = self.client.lease_client();
+        let granted = async move { client.grant(seconds, None).await };
+        Ok(self.wait("asking for a lease", granted).await?.id())
+    }
+
+    /// All keys with a prefix, at one revision.
+    async fn list(&self, prefix: String) -> Result<Vec<KeyValue>, EtcdError> {
+        let mut end = prefix.clone().into_bytes();
+        // No overflow: prefixes are text.
+        end.iter_mut().last().into_iter().for_each(|last| *last += 1);
+        let (mut start, mut revision, mut all) = (prefix.into_bytes(), 0, Vec::new());
+        loop {
+            let options =
+                GetOptions::new().with_range(end.clone()).with_limit(PAGE_KEYS).with_revision(revision);
+            let mut kv = self.client.kv_client().max_decoding_message_size(MAX_ANSWER_OCTETS);
+            let from = start.clone();
+            let page = async move { kv.get(from, Some(options)).await };
+            let mut page = self.wait("reading all keys", page).await?;
+            revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
+            let has_more = page.more();
+            all.extend(page.take_kvs());
+            match all.last() {
+                Some(last) if has_more => start = [last.key(), b"\0"].concat(),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    async fn wait<T>(
+        &self,
+        what: &'static str,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, EtcdError> {
+        match timeout(REQUEST_TIMEOUT, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(EtcdError::failed(&self.endpoint, what, &error)),
+            Err(_) => {
+                Err(EtcdError::Timeout { endpoint: self.endpoint.clone(), what, limit: REQUEST_TIMEOUT })
+            }
+        }
+    }
+}
