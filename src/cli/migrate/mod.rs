@@ -69,11 +69,7 @@ async fn carry(stores: Stores, options: &MigrateOptions) -> Result<ExitCode, Mig
         let pass = migration.look().await?;
         teller.tell_pass(&pass, "would be ");
     } else if options.follows {
-        let ended = tokio::select! {
-            ended = migration.follow(|news| teller.tell(&news)) => ended,
-            () = stopped() => Ok(()),
-        };
-        ended?;
+        migration.follow(stopped(), |news| teller.tell(&news)).await?;
     } else {
         let pass = migration.carry(|news| teller.tell(&news)).await?;
         teller.tell_pass(&pass, "");

@@ -123,11 +123,16 @@ impl Migration {
         Ok(pass)
     }
 
-    /// Carries all keys, and each change, until it is dropped or cannot begin.
+    /// Carries all keys, and each change, until `stop` is ready.
     ///
     /// # Errors
     /// A store cannot be read or written at the beginning, or another one carries keys now.
-    pub async fn follow(&mut self, mut tell: impl FnMut(MigrateNews<'_>)) -> Result<(), MigrateError> {
+    pub async fn follow(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        mut tell: impl FnMut(MigrateNews<'_>),
+    ) -> Result<(), MigrateError> {
+        let mut stop = std::pin::pin!(stop);
         let mut store = self.read_v2().await?;
         let mut target = self.connect(&store).await?;
         target.lock().await.map_err(MigrateError::To)?;
@@ -138,8 +143,17 @@ impl Migration {
         let (mut last_good, mut took) = (Instant::now(), Duration::ZERO);
         loop {
             let pause = MIN_PAUSE.max(took * PAUSE_FACTOR).min(MAX_PAUSE);
-            sleep(pause).await;
-            self.origin.change(&store, MAX_PAUSE - pause).await;
+            let wait = async {
+                sleep(pause).await;
+                self.origin.change(&store, MAX_PAUSE - pause).await;
+            };
+            tokio::select! {
+                () = wait => {}
+                () = &mut stop => {
+                    target.unlock().await;
+                    return Ok(());
+                }
+            }
             let begun = Instant::now();
             match self.pass_again(&mut store, &mut target, &mut tell).await {
                 Ok(mut pass) => {

@@ -1,0 +1,245 @@
+//! `skydns migrate`: services of etcd's v2 API that are carried to v3.
+
+mod support;
+
+use etcd_client::GetOptions;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::etcd::Etcd;
+use support::v2::V2;
+use support::{Process, eventually};
+
+const BASE: &str = "/skydns/local/skydns";
+
+fn host(n: u8) -> String {
+    format!("{{\"host\":\"10.0.0.{n}\"}}")
+}
+
+fn command(etcd: &Etcd, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args([
+        "migrate",
+        "-from",
+        "v2",
+        "-to",
+        "v3",
+        "-machines",
+        &etcd.endpoint(),
+        "-env-file",
+        "/dev/null",
+    ]);
+    command.args(args);
+    command
+}
+
+/// Runs the command; its exit code and what it said.
+fn migrate(etcd: &Etcd, args: &[&str]) -> (i32, String) {
+    let Output { status, stdout, stderr } = command(etcd, args).output().expect("it runs");
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().expect("a code"), text)
+}
+
+/// All keys of v3 below a prefix, each with its value and whether it has a lease.
+fn keys(etcd: &Etcd, prefix: &str) -> Vec<(String, String, bool)> {
+    etcd.with(async |client| {
+        let found = client.get(prefix, Some(GetOptions::new().with_prefix())).await.expect("keys");
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        found.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()), kv.lease() != 0)).collect()
+    })
+}
+
+/// The names of the keys below the base.
+fn names(etcd: &Etcd) -> Vec<String> {
+    keys(etcd, BASE).into_iter().map(|(key, ..)| key[BASE.len() + 1..].to_owned()).collect()
+}
+
+#[test]
+fn everything_is_carried_once_and_again() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/a"), &host(1));
+    v2.put_ttl(&format!("{BASE}/ends"), &host(2), 100);
+    v2.make_dir(&format!("{BASE}/dir"), "&ttl=50");
+    v2.put(&format!("{BASE}/dir/x"), &host(3));
+    v2.put(&format!("{BASE}/web"), &host(4));
+    v2.put(&format!("{BASE}/WEB"), &host(5));
+    v2.put(&format!("{BASE}/c:1/host:8080"), &host(6));
+    v2.put("/skydns/config", r#"{"ttl":77}"#);
+    v2.put(&format!("{BASE}/native"), &host(7));
+    etcd.put(&format!("{BASE}/native"), &host(70));
+    let (code, told) = migrate(&etcd, &["-dry-run"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(
+        told.contains("8 keys in v2: 7 would be written to v3, 0 there already, 1 of other writers there"),
+        "{told}"
+    );
+    assert_eq!(names(&etcd), ["native"]);
+    assert!(keys(&etcd, "/skydns-migration").is_empty());
+    let (code, told) = migrate(&etcd, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert!(
+        told.contains("8 keys in v2: 7 written to v3, 0 there already, 1 of other writers there"),
+        "{told}"
+    );
+    assert_eq!(names(&etcd), ["WEB", "a", "c:1/host:8080", "dir/x", "ends", "native", "web"]);
+    let leased: Vec<_> = keys(&etcd, BASE).into_iter().filter(|key| key.2).map(|key| key.0).collect();
+    assert_eq!(leased, [format!("{BASE}/dir/x"), format!("{BASE}/ends")]);
+    assert_eq!(keys(&etcd, "/skydns/config")[0].1, r#"{"ttl":77}"#);
+    assert_eq!(keys(&etcd, &format!("{BASE}/native"))[0].1, host(70));
+    let (code, told) = migrate(&etcd, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("0 written to v3, 7 there already, 1 of other writers there"), "{told}");
+    // What changed in v2, what is gone there, and what somebody else has taken over in v3.
+    v2.put(&format!("{BASE}/a"), &host(8));
+    v2.delete(&format!("{BASE}/web"));
+    v2.put(&format!("{BASE}/WEB"), &host(9));
+    etcd.put(&format!("{BASE}/WEB"), &host(90));
+    let (code, told) = migrate(&etcd, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("1 written to v3") && told.contains("2 of other writers there; 1 copy"), "{told}");
+    assert_eq!(names(&etcd), ["WEB", "a", "c:1/host:8080", "dir/x", "ends", "native"]);
+    assert_eq!(keys(&etcd, &format!("{BASE}/a"))[0].1, host(8));
+    assert_eq!(keys(&etcd, &format!("{BASE}/WEB"))[0].1, host(90));
+}
+
+#[test]
+fn what_cannot_be_carried_is_named() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/good"), &host(1));
+    v2.put(&format!("{BASE}/bad"), "{");
+    v2.put(&format!("{BASE}/{}", "l".repeat(64)), &host(2));
+    let (status, _) = v2.request("PUT", &format!("{BASE}/latin"), "value=%7B%22text%22%3A%22%E9%22%7D");
+    assert_eq!(status, 201);
+    v2.put(&format!("{BASE}/web/_tcp/x"), &host(3));
+    v2.put(&format!("{BASE}/web/y"), &host(4));
+    let (code, told) = migrate(&etcd, &[]);
+    assert_eq!(code, 65, "{told}");
+    for part in [
+        &format!("{BASE}/bad: cannot be carried: "),
+        &format!("{BASE}/latin: cannot be carried: it is no UTF-8"),
+        &format!("{BASE}/web/_tcp: cannot be carried: it is hidden: name it with -v2-also"),
+        "64 octets",
+        "2 keys in v2: 2 written to v3",
+        "4 keys cannot be carried",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let (code, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp"]);
+    assert_eq!(code, 65, "{told}");
+    assert_eq!(names(&etcd), ["good", "web/_tcp/x", "web/y"]);
+}
+
+#[test]
+fn answers_are_compared() {
+    let (etcd, v2) = V2::server();
+    for n in 1..20 {
+        v2.put(
+            &format!("{BASE}/east/n{n}"),
+            &format!("{{\"host\":\"10.0.0.{n}\",\"port\":80,\"text\":\"t{n}\"}}"),
+        );
+    }
+    v2.put("/skydns/arpa/in-addr/10/0/0/1", r#"{"host":"n1.east.skydns.local"}"#);
+    let (code, told) = migrate(&etcd, &["-verify"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.contains("n7.east.skydns.local. A: No Error [n7.east.skydns.local. A 10.0.0.7]; v3 alone: "),
+        "{told}"
+    );
+    assert_eq!(migrate(&etcd, &[]).0, 0);
+    // What only v3 has is no difference.
+    etcd.put(&format!("{BASE}/west/m"), &host(1));
+    etcd.put(&format!("{BASE}/east/other"), &host(99));
+    let (code, told) = migrate(&etcd, &["-verify"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains(": 0 differences; 3 names of v3 alone"), "{told}");
+    // A service that v3 has under another key.
+    etcd.delete(&format!("{BASE}/east/n3"));
+    let (code, told) = migrate(&etcd, &["-verify"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.contains("n3.east.skydns.local. A: ") && !told.contains("n4.east.skydns.local. A: "),
+        "{told}"
+    );
+    // Another value in v3 wins with v2 and without it.
+    etcd.put(&format!("{BASE}/east/n3"), &host(33));
+    assert_eq!(migrate(&etcd, &["-verify"]).0, 0);
+}
+
+#[test]
+fn another_store_is_written_to() {
+    let ((from, v2), to) = (V2::server(), Etcd::start());
+    v2.put(&format!("{BASE}/a"), &host(1));
+    let (code, told) = migrate(&from, &["-to-machines", &to.endpoint()]);
+    assert_eq!(code, 0, "{told}");
+    assert_eq!((names(&to), names(&from).len()), (vec!["a".to_owned()], 0));
+    assert_eq!(migrate(&from, &["-to-machines", &to.endpoint(), "-verify"]).0, 0);
+}
+
+#[test]
+fn a_store_that_is_away_and_words_that_are_wrong_have_their_own_codes() {
+    let (mut etcd, _) = V2::server();
+    let off = Etcd::start();
+    let (code, told) = migrate(&off, &[]);
+    assert!(code == 69 && told.contains("etcd has no v2 API there"), "{code} {told}");
+    let (code, told) = migrate(&etcd, &["-to-machines", "http://127.0.0.1:1"]);
+    assert!(code == 69 && told.contains("v3: http://127.0.0.1:1"), "{code} {told}");
+    etcd.kill();
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 69 && told.contains("migrate: v2: "), "{code} {told}");
+    assert_eq!(migrate(&etcd, &["-dry-run", "-follow"]).0, 64);
+    assert_eq!(migrate(&etcd, &["-to", "v2"]).0, 64);
+    assert_eq!(migrate(&etcd, &["-to-machines", "ftp://x"]).0, 64);
+}
+
+#[test]
+fn copies_stay_when_the_whole_store_is_empty() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/a"), &host(1));
+    v2.put(&format!("{BASE}/b"), &host(2));
+    assert_eq!(migrate(&etcd, &[]).0, 0);
+    assert!(!keys(&etcd, "/skydns-migration/").is_empty());
+    v2.delete_dir("/skydns");
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && told.contains("2 keys kept in v3, because v2 as a whole is empty"), "{code} {told}");
+    assert!(told.contains("the marks of the move are removed"), "{told}");
+    assert_eq!(names(&etcd), ["a", "b"]);
+    assert!(keys(&etcd, "/skydns-migration/").is_empty());
+    // They belong to nobody now.
+    v2.put(&format!("{BASE}/c"), &host(3));
+    assert_eq!(migrate(&etcd, &[]).0, 0);
+    assert_eq!(names(&etcd), ["a", "b", "c"]);
+}
+
+#[test]
+fn changes_are_followed_until_a_signal() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/a"), &host(1));
+    v2.put_ttl(&format!("{BASE}/renewed"), &host(2), 10);
+    let mut command = command(&etcd, &["-follow"]);
+    let mut follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&etcd) == ["a", "renewed"]);
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 69 && told.contains("another one carries keys to this store now"), "{code} {told}");
+    v2.put(&format!("{BASE}/a"), &host(3));
+    v2.put(&format!("{BASE}/b"), &host(4));
+    let start = Instant::now();
+    eventually("followed", || names(&etcd) == ["a", "b", "renewed"]);
+    eventually("followed", || keys(&etcd, &format!("{BASE}/a"))[0].1 == host(3));
+    println!("followed after {:?}", start.elapsed());
+    v2.delete(&format!("{BASE}/b"));
+    eventually("removed", || names(&etcd) == ["a", "renewed"]);
+    // Nobody is told of a refresh.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(15) {
+        v2.refresh(&format!("{BASE}/renewed"), 10);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(names(&etcd), ["a", "renewed"]);
+    v2.put(&format!("{BASE}/renewed"), &host(2));
+    eventually("no lease any more", || !keys(&etcd, &format!("{BASE}/renewed"))[0].2);
+    v2.put_ttl(&format!("{BASE}/renewed"), &host(2), 2);
+    eventually("ended", || names(&etcd) == ["a"]);
+    follower.signal("-TERM");
+    assert_eq!(follower.wait().code(), Some(0));
+    assert_eq!(migrate(&etcd, &[]).0, 0, "the lock is free again");
+}
