@@ -232,3 +232,47 @@ fn a_large_store_is_listed_as_it_comes_in() {
     assert!(agent.log().contains("etcd-v2: in sync, 3000 changes, 3000 names"), "{}", agent.log());
     knows(&agent, "n2999.d49.skydns.local.", &["10.0.0.1"]);
 }
+
+/// The metric that tells whether v2 can go.
+fn v2_only(agent: &Agent, page: u16) -> u64 {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", page)).expect("a connection");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    let line = text.lines().find_map(|line| line.strip_prefix("skydns_skydns_v2_only_answers_total "));
+    line.unwrap_or_else(|| panic!("{} {text}", agent.log())).parse().expect("a number")
+}
+
+#[test]
+fn answers_that_only_v2_can_give_are_counted() {
+    let (etcd, v2) = V2::server();
+    v2.put("/skydns/local/skydns/old", &host(1));
+    v2.put("/skydns/local/skydns/moved/a", &host(2));
+    etcd.put("/skydns/local/skydns/moved/b", &host(2));
+    etcd.put("/skydns/local/skydns/new", &host(3));
+    let page = support::free_port();
+    let port = page.to_string();
+    let agent = Setup::new()
+        .args(&["-machines", &etcd.endpoint(), "-etcd-api", "both"])
+        .variable("PROMETHEUS_PORT", &port)
+        .start();
+    knows(&agent, "old.skydns.local.", &["10.0.0.1"]);
+    let before = v2_only(&agent, page);
+    // Cached and uncached, what v3 can give as well counts never.
+    for _ in 0..10 {
+        assert_eq!(agent.data("moved.skydns.local.", RecordType::A), ["10.0.0.2"]);
+        assert_eq!(agent.data("new.skydns.local.", RecordType::A), ["10.0.0.3"]);
+        assert_eq!(rcode(&agent, "none.skydns.local."), ResponseCode::NXDomain);
+    }
+    eventually("the page is current", || v2_only(&agent, page) == before);
+    for _ in 0..10 {
+        assert_eq!(agent.data("old.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    }
+    eventually("all count", || v2_only(&agent, page) == before + 10);
+    etcd.put("/skydns/local/skydns/old", &host(4));
+    knows(&agent, "old.skydns.local.", &["10.0.0.4"]);
+    let before = v2_only(&agent, page);
+    assert_eq!(agent.data("old.skydns.local.", RecordType::A), ["10.0.0.4"]);
+    assert_eq!(v2_only(&agent, page), before);
+}

@@ -19,6 +19,8 @@ pub struct Dependencies {
     /// Whether a service of the answer is deleted, and its deletion held back.
     pub(super) held: Cell<bool>,
     pub(super) client: Cell<bool>,
+    /// Whether a service of the answer is only in the layer that is [leaving](crate::tree::Layer::LEAVING).
+    leaving: Cell<bool>,
 }
 
 impl Dependencies {
@@ -37,6 +39,16 @@ impl Dependencies {
     /// Whether a TTL of the answer counts down, because the service ends with its lease.
     pub fn has_lease(&self) -> bool {
         self.lease.get()
+    }
+
+    /// Whether a service of the answer is only in the layer that is [leaving](crate::tree::Layer::LEAVING).
+    pub fn has_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Notes that there is such a service.
+    pub(super) fn note_leaving(&self, is_leaving: bool) {
+        self.leaving.set(self.leaving.get() || is_leaving);
     }
 
     /// Adds the version slot of a name that is looked up.

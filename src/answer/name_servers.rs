@@ -18,7 +18,7 @@ pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a E
     let below_ns = view.services(&TreePath::new(zone.ns_name()), DataKinds::HOST, |_| false);
     let mut servers: Vec<(Name, &Entry)> = match below_ns {
         TreeLookup::Services(found) => {
-            let found = select::one_group(select::distinct(found));
+            let found = select::one_group(select::distinct(found, view.dependencies));
             let name = |m: &MatchedService<'_>| match zone.mode {
                 Mode::Subtree => m.name(),
                 Mode::Exact => view.site.stripped(m.name(), m.entry.service.target_strip),

@@ -41,6 +41,8 @@ pub struct Answer {
     pub too_large: bool,
     /// The work of the answer was spent before it was complete: it has no records, and is too large as well.
     pub too_costly: bool,
+    /// It has data that only the layer has which is [leaving](crate::tree::Layer::LEAVING).
+    pub is_of_leaving: bool,
     /// Names and data that have to be proven not to exist; only for clients that want DNSSEC records.
     pub denials: Vec<Denial>,
 }
@@ -102,6 +104,7 @@ impl Answer {
             ede: None,
             too_large: false,
             too_costly: false,
+            is_of_leaving: false,
             denials: Vec::new(),
         }
     }

@@ -1,14 +1,28 @@
 //! Which of the services found count in an answer: of several equal ones the first, and those of one group.
 
+use super::Dependencies;
 use crate::service::Service;
 use crate::tree::MatchedService;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
-/// Drops services that are equal to one before them.
-pub(super) fn distinct(found: Vec<MatchedService<'_>>) -> Vec<MatchedService<'_>> {
+/// Drops services that are equal to one before them; notes whether one is left that only the layer has which is
+/// [leaving](crate::tree::Layer::LEAVING).
+pub(super) fn distinct<'t>(
+    found: Vec<MatchedService<'t>>,
+    dependencies: &Dependencies,
+) -> Vec<MatchedService<'t>> {
+    let has_leaving = found.iter().any(|m| m.is_leaving);
     if found.len() < 2 {
+        dependencies.note_leaving(has_leaving);
         return found;
+    }
+    if has_leaving {
+        let staying: HashSet<_> =
+            found.iter().filter(|m| !m.is_leaving).map(|m| Announced(&m.entry.service)).collect();
+        let is_alone =
+            |m: &MatchedService<'_>| m.is_leaving && !staying.contains(&Announced(&m.entry.service));
+        dependencies.note_leaving(found.iter().any(is_alone));
     }
     let mut announced = HashSet::with_capacity(found.len());
     found.into_iter().filter(|m| announced.insert(Announced(&m.entry.service))).collect()

@@ -86,7 +86,7 @@ impl<'a> SideLookups<'a> {
         let TreeLookup::Services(found) = view.services(path, DataKinds::NAME, is_too_much) else {
             return None;
         };
-        let found = select::distinct(found);
+        let found = select::distinct(found, view.dependencies);
         let found = select::one_group(found);
         let mut hosts = found.iter().filter(|m| m.entry.service.host != Host::None);
         let first = hosts.next()?;
@@ -235,7 +235,7 @@ impl<'a> SideLookups<'a> {
             TreeLookup::NoName => false,
             TreeLookup::TooMany => true,
             TreeLookup::Services(found) => {
-                let found = select::distinct(found);
+                let found = select::distinct(found, self.view.dependencies);
                 // Groups do not matter to MX.
                 let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };
                 found.iter().any(|m| DataKinds::of(m.entry).meets(kinds))

@@ -257,7 +257,7 @@ impl<'a> View<'a> {
             data.len() > max
         };
         match self.services(path, wanted, is_too_much) {
-            TreeLookup::Services(found) => TreeLookup::Services(select::distinct(found)),
+            TreeLookup::Services(found) => TreeLookup::Services(select::distinct(found, self.dependencies)),
             found => found,
         }
     }

@@ -21,6 +21,7 @@ pub struct Metrics {
     /// Names outside of the tree that answers needed.
     pub(super) lookups: AtomicU64,
     pub(super) dnssec_ok: AtomicU64,
+    pub(super) of_leaving: AtomicU64,
     pub(super) nodata: AtomicU64,
     pub(super) unsigned: AtomicU64,
     pub(super) costly: AtomicU64,
@@ -62,6 +63,9 @@ impl Metrics {
         if stats.dnssec_ok {
             self.dnssec_ok.fetch_add(1, Relaxed);
         }
+        if stats.is_of_leaving {
+            self.of_leaving.fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts replies that were sent together, none of which took longer than `took`.
@@ -89,9 +93,12 @@ impl Metrics {
             let denials = replies.iter().filter(|reply| reply.cause == Some(ErrorCause::Nxdomain)).count();
             self.zones.add(replies[0].zone, replies.len() as u64, denials as u64);
         }
-        [(&tally.no_data, &self.nodata), (&tally.dnssec_ok, &self.dnssec_ok)]
-            .into_iter()
-            .for_each(add_unless_zero);
+        let flags = [
+            (&tally.no_data, &self.nodata),
+            (&tally.dnssec_ok, &self.dnssec_ok),
+            (&tally.of_leaving, &self.of_leaving),
+        ];
+        flags.into_iter().for_each(add_unless_zero);
     }
 
     /// The number under which the replies of a zone are counted, for the life of the program.
@@ -199,6 +206,7 @@ struct ReplyTally {
     answerers: [AnswererTally; ANSWERERS.len()],
     no_data: u64,
     dnssec_ok: u64,
+    of_leaving: u64,
 }
 
 /// The sums of the replies that one answerer gave.
@@ -226,5 +234,6 @@ impl ReplyTally {
         }
         self.no_data += u64::from(stats.no_data);
         self.dnssec_ok += u64::from(stats.dnssec_ok);
+        self.of_leaving += u64::from(stats.is_of_leaving);
     }
 }

@@ -91,6 +91,7 @@ fn write_own(metrics: &Metrics, text: &mut TextWriter<'_>) {
             &metrics.waits,
         ),
         ("stale_answers_total", "Forwarded answers given after they had expired.", &metrics.stale),
+        ("v2_only_answers_total", "Answers with data that only etcd's v2 API has.", &metrics.of_leaving),
         ("snapshots_total", "Snapshots of etcd that were written to disk.", &metrics.snapshots),
         ("snapshot_failures_total", "Snapshots that could not be written.", &metrics.snapshot_failures),
     ];
@@ -209,6 +210,7 @@ mod tests {
             cause,
             no_data: false,
             dnssec_ok: false,
+            is_of_leaving: false,
             octets,
         };
         metrics.replied(&stats(600, Some(ErrorCause::Nxdomain)), Duration::from_millis(2));

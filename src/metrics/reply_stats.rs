@@ -15,6 +15,8 @@ pub struct ReplyStats {
     pub no_data: bool,
     /// Whether the query had the flag DO.
     pub dnssec_ok: bool,
+    /// Whether it has data that only etcd's v2 API has.
+    pub is_of_leaving: bool,
     /// Its size in octets.
     pub octets: usize,
 }

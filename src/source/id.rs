@@ -32,7 +32,7 @@ impl SourceId {
     /// sources.
     pub(super) fn layer(self) -> Layer {
         match self {
-            Self::EtcdV2 => Layer(0),
+            Self::EtcdV2 => Layer::LEAVING,
             Self::Etcd => Layer(1),
             Self::Files => Layer(2),
         }

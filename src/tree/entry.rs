@@ -130,3 +130,9 @@ impl Lease {
 /// The source of entries as a rank: of the entries on one key, those of the highest layer are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layer(pub u8);
+
+impl Layer {
+    /// The layer whose data are to move to others: answers that nobody else could give are counted. On a key that another layer
+    /// has, its entries are not served.
+    pub const LEAVING: Self = Self(0);
+}

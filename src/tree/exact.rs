@@ -197,7 +197,7 @@ impl<'t> Gathering<'t, '_> {
         for entry in node.entries() {
             self.names.work.charge(1)?;
             if self.belongs(node, entry, walked.len()) {
-                self.take(entry, walked)?;
+                self.take(entry, walked, node.is_leaving())?;
             }
         }
         let wanted = ChildKinds::of_exact(self.wanted);
@@ -225,7 +225,7 @@ impl<'t> Gathering<'t, '_> {
         owner == self.owner || is_in_pool()
     }
 
-    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]]) -> ControlFlow<()> {
+    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
         if !DataKinds::of(entry).meets(self.wanted) {
             return ControlFlow::Continue(());
         }
@@ -233,7 +233,7 @@ impl<'t> Gathering<'t, '_> {
         if !self.has_groups && (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }
-        self.found.push(MatchedService { entry, labels: walked.into() });
+        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving });
         ControlFlow::Continue(())
     }
 }

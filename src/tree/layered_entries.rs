@@ -11,6 +11,13 @@ pub struct LayeredEntry {
     pub entry: Arc<Entry>,
 }
 
+impl LayeredEntry {
+    /// Its layer.
+    pub(super) fn layer(&self) -> Layer {
+        self.layer
+    }
+}
+
 /// The entries of one node. Nearly all nodes have one or none, which takes no memory of its own.
 #[derive(Clone, Debug, Default)]
 pub(super) enum LayeredEntries {

@@ -84,6 +84,8 @@ pub struct MatchedService<'t> {
     pub entry: &'t Arc<Entry>,
     /// Labels of the service's key, root first.
     pub(super) labels: Box<[&'t [u8]]>,
+    /// Whether it is of the layer that is [leaving](crate::tree::Layer::LEAVING).
+    pub is_leaving: bool,
 }
 
 impl MatchedService<'_> {
@@ -297,7 +299,7 @@ impl<'t> Search<'t, '_> {
         }
         let wanted = ChildKinds::of_subtree(self.wanted);
         let Some((first, rest)) = pattern.split_first() else {
-            node.entries().try_for_each(|entry| self.take(entry, walked))?;
+            node.entries().try_for_each(|entry| self.take(entry, walked, node.is_leaving()))?;
             return node.for_each_child_with(wanted, &mut |child| self.enter(child, walked, &[], extent));
         };
         if is_wildcard(first) {
@@ -326,7 +328,7 @@ impl<'t> Search<'t, '_> {
     }
 
     /// Adds a service to those that were found, if it has data of a wanted kind.
-    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]]) -> ControlFlow<()> {
+    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
         if !DataKinds::of(entry).meets(self.wanted) {
             // A name may have any number of services.
             return self.work.charge(1);
@@ -335,7 +337,7 @@ impl<'t> Search<'t, '_> {
         if !self.has_groups && (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }
-        self.found.push(MatchedService { entry, labels: walked.into() });
+        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving });
         ControlFlow::Continue(())
     }
 }

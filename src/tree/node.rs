@@ -37,6 +37,11 @@ impl Node {
         self.entries.served().iter().map(|layered| &layered.entry)
     }
 
+    /// Whether the entries that are served are of the layer that is [leaving](Layer::LEAVING).
+    pub(super) fn is_leaving(&self) -> bool {
+        self.entries.served().first().is_some_and(|layered| layered.layer() == Layer::LEAVING)
+    }
+
     /// The first of the entries that are served.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
         self.entries().next()

@@ -57,6 +57,8 @@ pub struct Reply {
     pub too_large: bool,
     /// The work of an own answer was spent before it was complete.
     pub too_costly: bool,
+    /// It has data that only the layer has which is [leaving](crate::tree::Layer::LEAVING).
+    pub is_of_leaving: bool,
     /// Absence is denied compactly, with NXDOMAIN because the client understands (RFC 9824 §5.1).
     pub compact: bool,
 }
@@ -78,6 +80,7 @@ impl Reply {
             forwarded: None,
             too_large: false,
             too_costly: false,
+            is_of_leaving: false,
             compact: false,
         }
     }
@@ -138,6 +141,7 @@ impl From<Answer> for Reply {
             errors: answer.ede.into_iter().collect(),
             too_large: answer.too_large,
             too_costly: answer.too_costly,
+            is_of_leaving: answer.is_of_leaving,
             ..Self::empty(answer.rcode)
         }
     }

@@ -117,7 +117,11 @@ impl<'a> AnswerInputs<'a> {
         // The reply takes the letter case of names from the question; nothing else may depend on it.
         let mut question = query.request.query.clone();
         question.set_name(question.name().to_lowercase());
-        answer::answer(&question, &view)
+        let mut outcome = answer::answer(&question, &view);
+        if let Outcome::Answered(answer) = &mut outcome {
+            answer.is_of_leaving = self.dependencies.has_leaving() && !answer.answers.is_empty();
+        }
+        outcome
     }
 
     /// The present state, for a query of a client that wants no DNSSEC records.

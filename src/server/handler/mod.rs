@@ -288,6 +288,7 @@ impl Handler {
             cause: cause(&octets, reply),
             no_data: reply.rcode == ResponseCode::NoError && !reply.has_answers() && !reply.too_large,
             dnssec_ok: query.request.dnssec_ok(),
+            is_of_leaving: reply.is_of_leaving,
             octets: octets.len(),
         };
         let took = query.received.elapsed();
