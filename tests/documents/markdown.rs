@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 const ROOT: [&str; 4] = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
 
 /// Documents of `docs/` that are written for operators. All others there are for developers.
-pub(crate) const GUIDES: [&str; 15] = [
+pub(crate) const GUIDES: [&str; 16] = [
     "README.md",
     "announce.md",
     "ask.md",
     "backup.md",
     "configure.md",
     "containers.md",
+    "etcd-v2.md",
     "external-dns.md",
     "forward.md",
     "image.md",
