@@ -26,10 +26,21 @@ impl Mirror {
                 Spelling::AsName => self.keyspace.path(&served.key).as_bytes().starts_with(&below),
                 Spelling::Other(raw) => raw.starts_with(&below),
             };
-            if is_below {
+            if is_below && self.is_shown(&served, if is_all { &root } else { &below }) {
                 self.delete(id, served, now);
             }
         }
+    }
+
+    /// Whether a key is no hidden one below a directory: what becomes of those is told to who watches them.
+    fn is_shown(&self, served: &ServedKey, directory: &[u8]) -> bool {
+        let as_name = || self.keyspace.path(&served.key).into_bytes();
+        let raw = match &served.spelling {
+            Spelling::AsName => as_name(),
+            Spelling::Other(raw) => raw.clone(),
+        };
+        let rest = raw.get(directory.len()..).unwrap_or_default();
+        !rest.split(|octet| *octet == b'/').any(|segment| segment.starts_with(b"_"))
     }
 
     /// The key in the tree of a key of the store; `None` if no name can be made of it, nor of those below.

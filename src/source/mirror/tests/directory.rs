@@ -73,3 +73,17 @@ fn refusals_below_a_directory_go_with_it() {
     after(&mut mirror, "/skydns");
     assert_eq!(mirror.writer.refusals().count(), 0);
 }
+
+#[test]
+fn hidden_keys_have_news_of_their_own() {
+    let mut mirror = with_keys(&["/skydns/t/a/x", "/skydns/t/a/_tcp/x", "/skydns/t/a/_tcp/_http/x"]);
+    let port = |mirror: &Mirror, name: &str| hosts(mirror, name).len();
+    after(&mut mirror, "/skydns/t/a");
+    assert_eq!((port(&mirror, "x.a.t."), port(&mirror, "x._tcp.a.t.")), (0, 1));
+    after(&mut mirror, "/skydns/t/a/_tcp");
+    assert_eq!((port(&mirror, "x._tcp.a.t."), port(&mirror, "x._http._tcp.a.t.")), (0, 1));
+    after(&mut mirror, "/skydns");
+    assert_eq!(port(&mirror, "x._http._tcp.a.t."), 1);
+    after(&mut mirror, "/skydns/t/a/_tcp/_http");
+    assert_eq!(port(&mirror, "x._http._tcp.a.t."), 0);
+}
