@@ -50,10 +50,15 @@ impl Cutter {
 }
 
 fn serve(mut client: TcpStream, server: u16, cut: Cut) -> std::io::Result<()> {
-    let mut first = [0; 3];
+    let mut first = [0; 12];
     if let Cut::Http2 = cut {
-        client.peek(&mut first)?;
-        if &first == b"PRI" {
+        let len = client.peek(&mut first)?;
+        if first[..len].starts_with(b"GET /version") {
+            let version = r#"{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+            return write!(client, "{head}Content-Length: {}\r\n\r\n{version}", version.len());
+        }
+        if first[..len].starts_with(b"PRI") {
             client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
             client.shutdown(Shutdown::Write)?;
             let mut rest = [0; 1_024];

@@ -73,9 +73,9 @@ impl Answer {
         u64::from_str_radix(self.header("x-etcd-cluster-id")?, 16).ok()
     }
 
-    /// The term of the leader: it rises when the members have no leader, or another one.
-    pub(super) fn term(&self) -> Option<u64> {
-        self.header("x-raft-term")?.parse().ok()
+    /// The number of what the members have agreed on up to now, writes and reads of a majority; an error has none.
+    pub(super) fn raft_index(&self) -> Option<u64> {
+        self.header("x-raft-index")?.parse().ok()
     }
 
     fn header(&self, name: &str) -> Option<&str> {

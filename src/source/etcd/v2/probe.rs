@@ -16,46 +16,46 @@ use tokio::time::sleep;
 const ALIVE_PERIOD: Duration = Duration::from_secs(7);
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many of them to one question for what a majority of the members has, which costs all of them a write.
+/// How many of them to one read of what a majority has, where the answer does not say whether there was one.
 const PER_QUORUM_READ: u32 = 6;
 
 /// Asks until something fails.
 pub(super) async fn run(client: &mut Client, root: &Root) -> EtcdError {
     // At random, so that the hosts of a site do not ask all at once.
     let mut count = rand::rng().random_range(0..PER_QUORUM_READ);
-    let mut term = None;
+    let mut agreed = None;
     loop {
-        match probe(client, root, &mut count, &mut term).await {
+        match probe(client, root, &mut count, &mut agreed).await {
             Ok(()) => sleep(ALIVE_PERIOD).await,
             Err(error) => return error,
         }
     }
 }
 
+/// Asks whether the server is alive, and, if its members have agreed on nothing since the last time, for what a majority has.
+///
+/// Such a read costs all members a write. They agree on it, so one of many hosts asks for it, and the others see that.
 async fn probe(
     client: &mut Client,
     root: &Root,
     count: &mut u32,
-    term: &mut Option<u64>,
+    agreed: &mut Option<u64>,
 ) -> Result<(), EtcdError> {
     let now = ask(client, &root.path(""), ALIVE_TIMEOUT, "asking whether it is alive").await?;
-    // A server that has lost the others rises the term in vain, if it was not told to ask them before.
-    let is_elected = now.zip(*term).is_some_and(|(now, before)| now != before);
-    *term = now;
     *count += 1;
-    if is_elected || count.is_multiple_of(PER_QUORUM_READ) {
-        ask(
-            client,
-            &root.path("?quorum=true"),
-            HEAD_TIMEOUT,
-            "asking for what a majority of the members has",
-        )
-        .await?;
+    let is_due = match now {
+        Some(_) => now == *agreed,
+        None => count.is_multiple_of(PER_QUORUM_READ),
+    };
+    *agreed = now;
+    if is_due {
+        let what = "asking for what a majority of the members has";
+        *agreed = ask(client, &root.path("?quorum=true"), HEAD_TIMEOUT, what).await?;
     }
     Ok(())
 }
 
-/// Asks for a page of keys, and returns the term of the leader.
+/// Asks for a page of keys, and returns what the members have agreed on.
 async fn ask(
     client: &mut Client,
     path: &str,
@@ -63,11 +63,11 @@ async fn ask(
     what: &'static str,
 ) -> Result<Option<u64>, EtcdError> {
     let mut exchange = client.get(path, Login::AsUser, limit, what).await?;
-    let term = exchange.answer.term();
+    let agreed = exchange.answer.raft_index();
     match exchange.answer.said().await? {
         // Nobody wants to know what is there; the connection is closed.
-        Said::Success => Ok(term),
-        Said::Error(error) if error.code == code::KEY_NOT_FOUND => Ok(term),
+        Said::Success => Ok(agreed),
+        Said::Error(error) if error.code == code::KEY_NOT_FOUND => Ok(agreed),
         Said::Error(error) => Err(exchange.answer.api_error(&error)),
         Said::NoPage => Err(EtcdError::NoV2 { endpoint: client.endpoint.clone() }),
     }
