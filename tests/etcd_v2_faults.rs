@@ -170,7 +170,7 @@ fn a_server_with_v2_alone_is_enough() {
         .expect("it runs");
     let told =
         String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
-    assert!(told.contains("etcd-v2: 1 keys are read") && told.contains("has no v3 API"), "{told}");
+    assert!(told.contains("etcd-v2: 1 key below /skydns/") && told.contains("has no v3 API"), "{told}");
 }
 
 #[test]
@@ -526,4 +526,53 @@ fn v3_endpoints_of_another_cluster_are_refused_and_named() {
     first.run();
     first.put(A, &host(3));
     knows(&agent, "a.skydns.local.", &["10.0.0.3"]);
+}
+
+#[test]
+fn a_reload_of_other_settings_keeps_v2() {
+    let (mut etcd, v2) = V2::server();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("variables");
+    std::fs::write(&file, "").expect("a file");
+    v2.put(A, &host(1));
+    v2.put("/skydns/local/skydns/_tcp/x", &host(5));
+    let agent = agent(&etcd.endpoint(), &["-env-file", file.to_str().expect("a path")]);
+    in_sync(&agent, 1);
+    etcd.put(B, &host(2));
+    knows(&agent, "b.skydns.local.", &["10.0.0.2"]);
+    // Sources that start now would not read v2: v3 holds keys.
+    std::fs::write(&file, "SKYDNS_V2_ALSO=local/skydns/_tcp\n").expect("a file");
+    agent.process.signal("-HUP");
+    knows(&agent, "x._tcp.skydns.local.", &["10.0.0.5"]);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);
+    assert!(agent.log().contains("as they were before the reload"), "{}", agent.log());
+    v2.put(A, &host(3));
+    knows(&agent, "a.skydns.local.", &["10.0.0.3"]);
+    eventually("not stale", || error_code(&agent, "a.skydns.local.").is_none());
+    // What is left of it stays over a reload as well.
+    etcd.kill();
+    etcd.run_with("--enable-v2", false);
+    eventually("off", || agent.log().contains("etcd has no v2 API there"));
+    std::fs::write(&file, "SKYDNS_V2_ALSO=\n").expect("a file");
+    agent.process.signal("-HUP");
+    eventually("again", || agent.log().matches("as they were before the reload").count() == 2);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.3"]);
+    etcd.put(A, &host(4));
+    knows(&agent, "a.skydns.local.", &["10.0.0.4"]);
+    // Only a setting gives it up.
+    std::fs::write(&file, "SKYDNS_ETCD_API=v3\n").expect("a file");
+    agent.process.signal("-HUP");
+    eventually("gone", || rcode(&agent, "x._tcp.skydns.local.") == ResponseCode::NXDomain);
+    assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.4"]);
+}
+
+#[test]
+fn both_apis_are_asked_for_and_one_is_there() {
+    let (etcd, v2) = V2::server();
+    v2.put(A, &host(1));
+    let old = Cutter::start(etcd.client_port, Cut::Http2);
+    let agent = agent(&old.endpoint(), &["-etcd-api", "both"]);
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    eventually("denied", || rcode(&agent, "b.skydns.local.") == ResponseCode::NXDomain);
 }

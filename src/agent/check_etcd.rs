@@ -2,6 +2,7 @@
 //! without its snapshot.
 
 use crate::config::EtcdApi;
+use crate::counted::counted;
 use crate::service::Keyspace;
 use crate::source::etcd::{Etcd, EtcdError, EtcdSettings, EtcdV2};
 use crate::source::{Feed, SourceId};
@@ -25,6 +26,7 @@ pub(super) async fn check_etcd(
 ) -> CheckedEtcd {
     let mut found = CheckedEtcd::default();
     let v2 = EtcdV2::new(etcd.clone(), keyspace.clone(), also, feed(SourceId::EtcdV2));
+    let v2 = if api == EtcdApi::Auto { v2.refusing_open() } else { v2 };
     let v3 = Etcd::new(etcd.clone(), keyspace.clone(), feed(SourceId::Etcd));
     let v3 = if api.has_v3() { Some(v3.list_once().await) } else { None };
     let wants_v2 = match (&v3, api) {
@@ -38,14 +40,18 @@ pub(super) async fn check_etcd(
     let v2_name = SourceId::EtcdV2.name();
     match v2 {
         Some(Ok(0)) | None => {}
-        Some(Ok(keys)) => found.notes.push(format!("{v2_name}: {keys} keys are read")),
+        Some(Ok(keys)) => {
+            found.notes.push(format!("{v2_name}: {} below {}", counted(keys, "key"), keyspace.root()));
+        }
         // With auto, what is not there is not needed.
         Some(Err(EtcdError::NoV2 { .. })) if api == EtcdApi::Auto => {}
-        Some(Err(error)) if api == EtcdApi::V2 => found.problems.push(format!("{v2_name}: {error}")),
-        Some(Err(error)) => found.notes.push(format!("{v2_name}: {error}")),
+        Some(Err(error @ EtcdError::NoV2 { .. })) if api == EtcdApi::Both => {
+            found.notes.push(format!("{v2_name}: {error}"));
+        }
+        Some(Err(error)) => found.problems.push(format!("{v2_name}: {error}")),
     }
     if let Some(Err(error)) = v3 {
-        let is_missed = !(has_v2 && api == EtcdApi::Auto && matches!(error, EtcdError::NoV3 { .. }));
+        let is_missed = !(has_v2 && matches!(error, EtcdError::NoV3 { .. }));
         let found = if is_missed { &mut found.problems } else { &mut found.notes };
         found.push(format!("{}: {error}", SourceId::Etcd.name()));
     }

@@ -85,7 +85,13 @@ pub(super) async fn wait_until_replaceable(
 
 /// The new sources that have to be read before they replace those of `before`, and are not.
 fn missing_sources(before: &Status, status: &Status) -> Vec<(SourceId, SourceState)> {
-    let unread = status.sources.iter().filter(|(_, state)| !state.is_served());
+    // What was carried over is served while the store itself is read. Of what is not used there is nothing to be read.
+    let is_unread = |state: &SourceState| match state {
+        SourceState::Waiting | SourceState::Snapshot { .. } => true,
+        SourceState::Unused { .. } => false,
+        _ => !state.is_served(),
+    };
+    let unread = status.sources.iter().filter(|(_, state)| is_unread(state));
     let missing = unread.filter(|(id, _)| must_be_read(**id, before, status));
     missing.map(|(id, state)| (*id, state.clone())).collect()
 }

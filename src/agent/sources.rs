@@ -6,7 +6,7 @@ use super::source_reads::{wait_for_first_read, wait_until_replaceable};
 use super::source_settings::SourceSettings;
 use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::{EtcdApi, Spec};
-use crate::source::etcd::{BothApis, Etcd, EtcdV2};
+use crate::source::etcd::{BothApis, Etcd, EtcdV2, UseOfV2};
 use crate::source::files::{Files, FilesControl};
 use crate::source::snapshot::SnapshotWriter;
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
@@ -44,6 +44,8 @@ pub(super) struct Sources {
     settings: SourceSettings,
     files: Option<FilesControl>,
     etcd: Vec<AbortHandle>,
+    /// Whether etcd's v2 API was in use before these sources.
+    had_v2: bool,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
     snapshot_writer: Option<SnapshotWriter>,
@@ -63,7 +65,7 @@ impl Sources {
     ) -> Result<Self, SourcesError> {
         let settings = SourceSettings::new(spec)?;
         let mirror = settings.mirror(publisher);
-        Self::start_with(settings, mirror, snapshot, tasks)
+        Self::start_with(settings, mirror, snapshot, None, tasks)
     }
 
     /// Starts the sources of settings that were checked.
@@ -71,6 +73,7 @@ impl Sources {
         settings: SourceSettings,
         mirror: Mirror,
         snapshot: Option<&Path>,
+        before: Option<MirrorHandle>,
         tasks: &mut Tasks,
     ) -> Result<Self, SourcesError> {
         let (feed, events) = Feed::channel();
@@ -79,6 +82,7 @@ impl Sources {
             settings,
             files: None,
             etcd: Vec::new(),
+            had_v2: before.is_some(),
             loading: None,
             snapshot_writer: None,
             expected_end: ExpectedEnd::default(),
@@ -86,7 +90,10 @@ impl Sources {
         let (is_loaded, loaded) = watch::channel(false);
         let started = sources
             .start_mirror(mirror, events, feed(SourceId::Files).waker(), tasks)
-            .and_then(|()| sources.start_loading(snapshot, feed.clone(), is_loaded))
+            .and_then(|()| match before {
+                Some(before) => carry_over_v2(before, feed(SourceId::EtcdV2), is_loaded),
+                None => sources.start_loading(snapshot, feed.clone(), is_loaded),
+            })
             .and_then(|loaded| sources.start_files(loaded, feed(SourceId::Files), tasks));
         if let Err(error) = started {
             // The threads that run already end with their feeds.
@@ -162,15 +169,21 @@ impl Sources {
         let api = self.settings.etcd_api;
         log::info!("records from etcd at {}", etcd.endpoints.join(", "));
         let (v2, v3) = (feed(SourceId::EtcdV2), feed(SourceId::Etcd));
-        let both = BothApis::new(v2.clone(), v3.clone(), loaded, self.handle.status());
+        let use_of_v2 = UseOfV2 {
+            is_asked_for: api != EtcdApi::Auto,
+            is_required: self.settings.etcd_required,
+            was_in_use: self.had_v2,
+        };
+        let feeds = (v2.clone(), v3.clone());
+        let both = BothApis::new(feeds, use_of_v2, loaded, self.handle.status());
         let keyspace = &self.settings.keyspace;
         let mut of_v2 = EtcdV2::new(etcd.clone(), keyspace.clone(), &self.settings.v2_also, v2);
         let mut of_v3 = Etcd::new(etcd.clone(), keyspace.clone(), v3);
         if api == EtcdApi::V2 {
             of_v2 = of_v2.alone();
         }
-        if api == EtcdApi::Auto {
-            of_v2 = of_v2.if_needed(both.clone());
+        if matches!(api, EtcdApi::Auto | EtcdApi::Both) {
+            of_v2 = of_v2.beside(both.clone());
             of_v3 = of_v3.deciding(both);
         }
         if api.has_v3() {
@@ -206,7 +219,13 @@ impl Sources {
         }
         log::info!("the settings name other stores, which are read before they replace those in use");
         let mirror = settings.mirror(publisher);
-        let next = Self::start_with(settings, mirror, None, tasks)?;
+        // What is read of v2 is given up by no reload but one that says so.
+        let keeps_v2 = settings.etcd.is_some()
+            && settings.etcd_api.has_v2()
+            && settings.keyspace == self.settings.keyspace
+            && self.handle.serves(SourceId::EtcdV2);
+        let before_v2 = keeps_v2.then(|| self.handle.clone());
+        let next = Self::start_with(settings, mirror, None, before_v2, tasks)?;
         let before = self.handle.status().borrow().clone();
         let read = wait_until_replaceable(next.handle.status(), &before, RELOAD_READ_TIMEOUT).await;
         if let Err(unread) = read {
@@ -254,6 +273,22 @@ impl Sources {
     pub(super) async fn first_read(&mut self) {
         wait_for_first_read(self.handle.status(), self.loading.take()).await;
     }
+}
+
+/// Hands what was served of etcd's v2 API to new sources, on a thread that may wait; returns what is closed when that is done.
+fn carry_over_v2(
+    before: MirrorHandle,
+    feed: Feed,
+    is_loaded: watch::Sender<bool>,
+) -> io::Result<mpsc::Receiver<()>> {
+    let (ends, loaded) = mpsc::channel();
+    spawn_thread("loading", move || {
+        // An error means that the new mirror has ended.
+        let _ = before.carry_over(SourceId::EtcdV2, &feed);
+        is_loaded.send_replace(true);
+        drop(ends);
+    })?;
+    Ok(loaded)
 }
 
 /// Waits, with a limit, until the directory is read that was asked for with a number.

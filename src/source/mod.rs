@@ -7,6 +7,7 @@
 //! where readers find it. The [snapshot writer](snapshot::SnapshotWriter) keeps the last state on disk for the next
 //! start.
 
+mod carry_over;
 pub mod etcd;
 mod event;
 mod feed;

@@ -58,7 +58,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         takes: Some("URL,…"),
         summary: "endpoints of etcd",
         details: "An endpoint is a URL with `http://` or `https://` and without a path; without a scheme it is `http://`. The agent uses \
-                  the v3 API of etcd, at one endpoint at a time. If an endpoint is down or does not answer, the agent \
+                  one endpoint at a time for each API of etcd (`-etcd-api`). If an endpoint is down or does not answer, the agent \
                   takes the next one. With neither `-machines` nor `-records`, the agent looks for etcd on \
                   `http://127.0.0.1:2379` and then on `http://127.0.0.1:4001`.",
         default: DefaultValue::Unset("`http://127.0.0.1:2379`, then port 4001; none if `-records` is set"),
@@ -80,7 +80,7 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
                   wins. With `auto`, the agent reads v3, and decides when it starts whether it reads v2 as well: it does if v3 \
                   holds no key, if `skydns migrate` has begun a move that is not over, or if the agent has read v2 before, as its \
                   snapshot shows. While it runs it does not give v2 up. If `-username` is set, `auto` refuses a v2 API that \
-                  lets everybody in: the users of v2 are others than those of v3. See the guide to moving from v2 to v3.",
+                  lets everybody in: the users of v2 are others than those of v3.",
         default: DefaultValue::Value("auto"),
         example: "both",
         takes_effect: TakesEffect::Reload,
@@ -122,7 +122,8 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
         keys: &[],
         takes: None,
         summary: "follow the member list of etcd",
-        details: "The agent then uses the endpoints in that list before those of `-machines`.",
+        details: "The agent then uses the endpoints in that list before those of `-machines`; for the v2 API behind them, because the \
+                  members may be known there by addresses that are meant for themselves.",
         default: DefaultValue::Value("false"),
         example: "true",
         takes_effect: TakesEffect::Reload,

@@ -16,7 +16,7 @@ mod session;
 mod tls_files;
 mod v2;
 
-pub use choice::BothApis;
+pub use choice::{BothApis, UseOfV2};
 pub use connect::EtcdSettings;
 pub use error::EtcdError;
 pub use tls_files::TlsFiles;

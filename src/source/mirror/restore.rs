@@ -34,7 +34,10 @@ impl Mirror {
         self.tree.restore_serials(snapshot.header.serial, &snapshot.header.zone_serials);
         let age = as_of.elapsed().unwrap_or_default().as_secs();
         let services = counted(snapshot.services.get(&id).copied().unwrap_or_default(), "service");
-        log::info!("{}: {services} from the snapshot, which is {age} s old", id.name());
+        match snapshot.is_of_this_process {
+            true => log::info!("{}: {services} as they were before the reload", id.name()),
+            false => log::info!("{}: {services} from the snapshot, which is {age} s old", id.name()),
+        }
         if snapshot.is_of_other_endpoints {
             let before: Vec<_> = snapshot.header.store.endpoints.iter().map(String::as_str).collect();
             log::warn!(

@@ -45,6 +45,8 @@ pub struct RestoredSnapshot {
     pub services: BTreeMap<SourceId, usize>,
     /// Whether it was read from endpoints none of which is configured now.
     pub is_of_other_endpoints: bool,
+    /// Whether it is no file, but what was served up to now.
+    pub is_of_this_process: bool,
 }
 
 /// Reads the snapshot of a store and calls `each` with the services of its sources in parts, in key order for each source.
@@ -85,7 +87,13 @@ pub fn restore(
         part.push(RestoredService { is_further: service.service.is_further, key, entry });
     }
     of.into_iter().for_each(|id| each(id, std::mem::take(&mut part)));
-    Ok(RestoredSnapshot { header, as_of: modified.min(SystemTime::now()), services, is_of_other_endpoints })
+    Ok(RestoredSnapshot {
+        header,
+        as_of: modified.min(SystemTime::now()),
+        services,
+        is_of_other_endpoints,
+        is_of_this_process: false,
+    })
 }
 
 /// The header of a version of the format, and what is behind it; else what cannot be read.

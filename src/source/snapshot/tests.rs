@@ -104,6 +104,7 @@ fn what_is_saved_comes_back() {
         as_of: as_of(),
         services: [(SourceId::Etcd, 6)].into(),
         is_of_other_endpoints: false,
+        is_of_this_process: false,
     };
     assert_eq!(restored, expected);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/t", "/t/a", "/t/b", "/t/c", "/t/d"]);

@@ -78,6 +78,19 @@ impl Client {
         })
     }
 
+    /// Another client of the same endpoint, with a connection of its own.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            host: self.host.clone(),
+            port: self.port,
+            authority: self.authority.clone(),
+            tls: self.tls.clone(),
+            login: self.login.clone(),
+            idle: None,
+        }
+    }
+
     /// Sends a request, and returns its answer with the body still to come; `what` is done, as a gerund. The head of the answer
     /// has to come within `limit`.
     ///

@@ -34,10 +34,13 @@ use root::Root;
 use session::Session;
 use std::collections::HashSet;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// After which time a store is asked again that has no v2 API, in seconds.
 const ABSENT_PAUSE_SECONDS: u64 = 60;
+
+/// For how long names are not denied before a v2 API that nobody has asked for shows itself, though it cannot be read.
+const UNSHOWN_TIME: Duration = Duration::from_secs(10);
 
 /// etcd's v2 API as a source.
 #[derive(Debug)]
@@ -46,8 +49,10 @@ pub struct EtcdV2 {
     keyspace: Keyspace,
     roots: Vec<Root>,
     feed: Feed,
-    /// The v3 API, if it decides whether this one is read.
+    /// The v3 API, if that is read as well.
     both: Option<BothApis>,
+    /// Whether an API that lets everybody in is not read, though a login is set.
+    refuses_open: bool,
     /// Whether there is no other source of the store.
     is_alone: bool,
 }
@@ -56,7 +61,7 @@ impl EtcdV2 {
     /// A source that is read at the endpoints of the settings; `also` are hidden keys that are read as well.
     pub fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String], feed: Feed) -> Self {
         let roots = Root::all(&keyspace, also);
-        Self { settings, keyspace, roots, feed, both: None, is_alone: false }
+        Self { settings, keyspace, roots, feed, both: None, refuses_open: false, is_alone: false }
     }
 
     /// The same, and v3 is not read: that there is no v2 API does not mean that there are no names.
@@ -64,14 +69,19 @@ impl EtcdV2 {
         Self { is_alone: true, ..self }
     }
 
-    /// The same, if it turns out to be needed.
-    pub fn if_needed(self, both: BothApis) -> Self {
-        Self { both: Some(both), ..self }
+    /// The same, and an API that lets everybody in is not read if a login is set.
+    pub fn refusing_open(self) -> Self {
+        Self { refuses_open: true, ..self }
+    }
+
+    /// The same beside v3; unless somebody has asked for it, it is read if it turns out to be needed.
+    pub fn beside(self, both: BothApis) -> Self {
+        Self { refuses_open: !both.is_asked_for(), both: Some(both), ..self }
     }
 
     /// Mirrors the store until the mirror ends.
     pub async fn run(mut self) -> Closed {
-        if let Some(both) = &mut self.both {
+        if let Some(both) = self.both.as_mut().filter(|both| !both.is_asked_for()) {
             match both.decided().await {
                 Ok(true) => {}
                 Ok(false) => return self.leave_alone().await,
@@ -123,12 +133,16 @@ impl EtcdV2 {
         let mut rounds = Rounds::new(&self.settings);
         let mut clusters = Clusters::default();
         let (mut has_listing, mut had_v2) = (false, HashSet::new());
+        let (begun, mut has_told) = (Instant::now(), false);
         loop {
             let endpoint = rounds.endpoint();
             let mut session = self.session(&mut clusters, &endpoint);
             let Err(error) = session.run().await;
             if let EtcdError::Closed(closed) = error {
                 return closed;
+            }
+            if matches!(error, EtcdError::Open { .. }) && !std::mem::replace(&mut has_told, true) {
+                log::warn!("etcd-v2: {error}");
             }
             let (synced, members) = (session.synced, session.members.take());
             if session.has_v2 {
@@ -146,8 +160,10 @@ impl EtcdV2 {
                 }
             }
             // Where nobody has asked for v2, nobody waits for what has never shown it.
-            let was_read = has_listing || self.both.as_ref().is_none_or(BothApis::was_read);
-            let is_unused = is_absent || outlook.all_failed && !was_read && had_v2.is_empty();
+            let is_in_use = |both: &BothApis| both.is_asked_for() || both.was_read();
+            let is_in_use = has_listing || !had_v2.is_empty() || self.both.as_ref().is_none_or(is_in_use);
+            let is_given_up = outlook.all_failed && !is_in_use && begun.elapsed() > UNSHOWN_TIME;
+            let is_unused = is_absent || is_given_up;
             let event = match is_unused && !self.is_alone {
                 true => Some(Event::Unused(reason)),
                 false => outlook.is_unreachable.then_some(Event::Unreachable(reason)),
@@ -179,6 +195,7 @@ impl EtcdV2 {
             clusters,
             endpoint,
             both: self.both.as_ref(),
+            refuses_open: self.refuses_open,
             synced: None,
             members: None,
             has_v2: false,

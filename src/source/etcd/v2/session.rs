@@ -18,6 +18,7 @@ use crate::source::feed::Feed;
 use futures_util::future::try_join_all;
 use rand::Rng;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -48,8 +49,10 @@ pub(super) struct Session<'a> {
     pub(super) roots: &'a [Root],
     pub(super) clusters: &'a mut Clusters,
     pub(super) endpoint: &'a str,
-    /// The v3 API, if nobody has asked for this one.
+    /// The v3 API, if that is read as well.
     pub(super) both: Option<&'a BothApis>,
+    /// Whether an API that lets everybody in is not read, because a login is set and nobody has asked for this API.
+    pub(super) refuses_open: bool,
     /// When the listing was complete.
     pub(super) synced: Option<Instant>,
     /// The members' endpoints, with `-discover`.
@@ -93,7 +96,7 @@ impl Session<'_> {
             }
             let synced = Instant::now();
             self.synced = Some(synced);
-            match self.watch(&found).await {
+            match self.watch(&client, &found).await {
                 Ok(()) => {}
                 Err(EtcdError::Forgotten { endpoint, reason }) => {
                     log::info!("etcd-v2: {endpoint}: {reason}; all keys are read again");
@@ -111,21 +114,20 @@ impl Session<'_> {
 
     /// Checks that an API which nobody has asked for does not let in whom v3 would ask for a login.
     async fn check_login(&self, client: &mut Client) -> Result<(), EtcdError> {
-        if self.both.is_none() || self.settings.user.is_none() {
+        if !self.refuses_open || self.settings.user.is_none() {
             return Ok(());
         }
         let has_certificate = self.settings.tls.cert.is_some();
         if !super::probe::is_open(client, &self.roots[0], has_certificate).await? {
             return Ok(());
         }
-        let error = EtcdError::Open { endpoint: self.endpoint.to_owned() };
-        log::warn!("etcd-v2: {error}");
-        Err(error)
+        Err(EtcdError::Open { endpoint: self.endpoint.to_owned() })
     }
 
     /// Lists the store, and ends; returns the number of keys.
     pub(super) async fn list_once(&mut self) -> Result<usize, EtcdError> {
         let mut client = Client::new(self.settings, self.endpoint)?;
+        self.check_login(&mut client).await?;
         let found = self.list(&mut client, Reads::Current).await?;
         self.feed.push(Event::ListEnd(found.revision())).await?;
         Ok(found.keys)
@@ -214,30 +216,44 @@ impl Session<'_> {
     }
 
     /// Follows all roots; ends without an error when it is time to list them again.
-    async fn watch(&mut self, found: &Found) -> Result<(), EtcdError> {
+    async fn watch(&mut self, client: &Client, found: &Found) -> Result<(), EtcdError> {
+        let has_ends = AtomicBool::new(found.has_ends);
         let mut watchers = Vec::new();
         for (root, index) in self.roots.iter().zip(&found.indexes) {
-            let client = Client::new(self.settings, self.endpoint)?;
+            let client = client.another();
             let cluster = self.clusters.of(self.endpoint);
             let directories = found.directories.clone();
-            watchers.push(Watcher::new(
+            watchers.push(Watcher {
                 client,
                 root,
-                self.keyspace,
-                self.feed,
-                (index + 1, cluster),
+                keyspace: self.keyspace,
+                feed: self.feed,
+                next: index + 1,
+                cluster,
                 directories,
-            ));
+                has_ends: &has_ends,
+                cuts: 0,
+            });
         }
         let watchers = try_join_all(watchers.into_iter().map(Watcher::run));
         let renewal = renewal_period(found);
-        let mut probe = Client::new(self.settings, self.endpoint)?;
+        let mut probe = client.another();
         let (settings, root, endpoint) = (self.settings, &self.roots[0], self.endpoint);
         tokio::select! {
             ended = watchers => ended.map(|_| ()),
             error = super::probe::run(&mut probe, root) => Err(error),
             () = super::members::follow(settings, endpoint, &mut self.members) => Ok(()),
-            () = sleep(renewal), if found.has_ends => Ok(()),
+            () = renewed(renewal, &has_ends) => Ok(()),
+        }
+    }
+}
+
+/// Waits until keys that end are to be listed again.
+async fn renewed(period: Duration, has_ends: &AtomicBool) {
+    loop {
+        sleep(period).await;
+        if has_ends.load(Ordering::Relaxed) {
+            return;
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::source::feed::Feed;
 use rand::Rng;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -37,31 +38,21 @@ const MAX_CUTS: u32 = 5;
 
 /// The polls of one root.
 pub(super) struct Watcher<'a> {
-    client: Client,
-    root: &'a Root,
-    keyspace: &'a Keyspace,
-    feed: &'a Feed,
+    pub(super) client: Client,
+    pub(super) root: &'a Root,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) feed: &'a Feed,
     /// The index of the next change.
-    next: u64,
-    cluster: Option<u64>,
-    directories: Directories,
+    pub(super) next: u64,
+    pub(super) cluster: Option<u64>,
+    pub(super) directories: Directories,
+    /// Whether any key ends.
+    pub(super) has_ends: &'a AtomicBool,
     /// Polls that were cut at once since one that was not.
-    cuts: u32,
+    pub(super) cuts: u32,
 }
 
-impl<'a> Watcher<'a> {
-    /// The polls of a root from an index on, in a cluster.
-    pub(super) fn new(
-        client: Client,
-        root: &'a Root,
-        keyspace: &'a Keyspace,
-        feed: &'a Feed,
-        (next, cluster): (u64, Option<u64>),
-        directories: Directories,
-    ) -> Self {
-        Self { client, root, keyspace, feed, next, cluster, directories, cuts: 0 }
-    }
-
+impl Watcher<'_> {
     /// Pushes changes until something fails.
     pub(super) async fn run(mut self) -> Result<Infallible, EtcdError> {
         loop {
@@ -176,6 +167,7 @@ impl<'a> Watcher<'a> {
             }
             _ => {
                 let expiry = self.directories.expiry_of(&node.key, node.expiry());
+                self.has_ends.fetch_or(expiry.is_some(), Ordering::Relaxed);
                 vec![read(self.keyspace, &node.key, Some(node.value), expiry, node.modified_index)]
             }
         }

@@ -8,7 +8,13 @@ fn snapshot(serial: u32, config: Option<Vec<u8>>, services: usize) -> Arc<Restor
         SnapshotHeader { serial, sources: [(SourceId::Etcd, saved)].into(), ..SnapshotHeader::default() };
     let services = [(SourceId::Etcd, services)].into();
     let as_of = SystemTime::UNIX_EPOCH;
-    Arc::new(RestoredSnapshot { header, as_of, services, is_of_other_endpoints: false })
+    Arc::new(RestoredSnapshot {
+        header,
+        as_of,
+        services,
+        is_of_other_endpoints: false,
+        is_of_this_process: false,
+    })
 }
 
 pub(super) fn restore(mirror: &mut Mirror, between: Vec<Event>, config: Option<&str>) {
