@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use support::etcd::Etcd;
 use support::upstream::{Upstream, add, failure, reply_to, soa};
+use support::v2::V2;
 use support::{Agent, Setup, Stream, eventually, exchange, free_port, query};
 
 const DANGLING: &str = "CNAMEs that lead to no data: the CNAMEs, and the response code of the last name";
@@ -93,7 +94,37 @@ fn load(file: &str) -> Value {
 /// Where services are stored.
 enum Store {
     Etcd(Box<Etcd>),
+    /// The same by its v2 API.
+    EtcdV2(Box<(Etcd, V2)>),
     Files,
+}
+
+impl Store {
+    fn etcd_v2() -> Self {
+        Self::EtcdV2(Box::new(V2::server()))
+    }
+
+    /// Puts a key, which may end after so many seconds; files are written before the agent starts.
+    fn put(&self, key: &str, value: &str, ttl: Option<i64>) {
+        match (self, ttl) {
+            (Self::Files, _) => {}
+            (Self::Etcd(etcd), Some(ttl)) => drop(etcd.put_with_lease(key, value, ttl)),
+            (Self::Etcd(etcd), None) => etcd.put(key, value),
+            (Self::EtcdV2(store), Some(ttl)) => {
+                store.1.put_ttl(key, value, u32::try_from(ttl).expect("a TTL"))
+            }
+            (Self::EtcdV2(store), None) => store.1.put(key, value),
+        }
+    }
+
+    /// The endpoint, if it is no directory.
+    fn endpoint(&self) -> Option<String> {
+        match self {
+            Self::Etcd(etcd) => Some(etcd.endpoint()),
+            Self::EtcdV2(store) => Some(store.0.endpoint()),
+            Self::Files => None,
+        }
+    }
 }
 
 #[test]
@@ -110,6 +141,16 @@ fn tables_of_2_5_with_files() {
 #[test]
 fn tables_of_2_0_with_etcd() {
     assert_eq!(run_file("skydns-2.0.json", || Store::Etcd(Box::new(Etcd::start()))), 41);
+}
+
+#[test]
+fn tables_of_2_0_with_the_v2_api() {
+    assert_eq!(run_file("skydns-2.0.json", Store::etcd_v2), 41);
+}
+
+#[test]
+fn tables_of_2_5_with_the_v2_api() {
+    assert_eq!(run_file("skydns-2.5.json", Store::etcd_v2), 72);
 }
 
 #[test]
@@ -170,14 +211,7 @@ impl Site {
         }
         config.insert("nameservers".to_owned(), json!([upstream.address.to_string()]));
         let stub = has(case, "needs", "stub-zones");
-        if let Store::Etcd(etcd) = &store {
-            for (key, value, ttl) in &services {
-                match ttl {
-                    Some(ttl) => drop(etcd.put_with_lease(key, value, *ttl)),
-                    None => etcd.put(key, value),
-                }
-            }
-        }
+        services.iter().for_each(|(key, value, ttl)| store.put(key, value, *ttl));
         let start = |mut config: Map<String, Value>, own: Option<&Value>, port| {
             if let Some(own) = own.and_then(Value::as_object) {
                 config.extend(own.clone());
@@ -194,27 +228,27 @@ impl Site {
                 setup = setup.args(&[flag, config[name].as_str().expect("a setting")]);
             }
             let config = Value::Object(config).to_string();
-            match &store {
+            match store.endpoint() {
                 // One etcd serves several agents, so their settings come as flags too.
-                Store::Etcd(etcd) if own.is_some() => {
-                    setup.args(&["-machines", &etcd.endpoint(), "-path-prefix", "skydns"]).start()
+                Some(endpoint) if own.is_some() => {
+                    setup.args(&["-machines", &endpoint, "-path-prefix", "skydns"]).start()
                 }
-                Store::Etcd(etcd) => {
+                Some(endpoint) => {
                     let set = case["other_servers"].is_null();
                     if set {
-                        etcd.put("/skydns/config", &config);
+                        store.put("/skydns/config", &config, None);
                     }
                     setup
                         .args(&[
                             "-machines",
-                            &etcd.endpoint(),
+                            &endpoint,
                             "-round-robin=false",
                             "-nameservers",
                             &upstream.address.to_string(),
                         ])
                         .start()
                 }
-                Store::Files => {
+                None => {
                     let setup = setup.record("config", &config);
                     services.iter().fold(setup, |setup, (key, value, _)| setup.record(key, value)).start()
                 }
