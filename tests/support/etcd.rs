@@ -29,10 +29,16 @@ impl Etcd {
 
     /// A server at the port that agents look for without being told.
     pub fn start_at_home() -> Self {
+        Self::start_at(2379, &[])
+    }
+
+    /// A server at a port.
+    pub fn start_at(port: u16, extra: &[&str]) -> Self {
         let mut etcd = Self::prepare("default", "http");
-        etcd.client_port = 2379;
+        etcd.client_port = port;
+        let cluster = format!("default=http://127.0.0.1:{}", etcd.peer_port);
         etcd.extra =
-            vec!["--initial-cluster".to_owned(), format!("default=http://127.0.0.1:{}", etcd.peer_port)];
+            ["--initial-cluster", &cluster].iter().chain(extra).map(|arg| (*arg).to_owned()).collect();
         etcd.run();
         etcd
     }
