@@ -111,7 +111,7 @@ impl Store {
             (Self::Etcd(etcd), Some(ttl)) => drop(etcd.put_with_lease(key, value, ttl)),
             (Self::Etcd(etcd), None) => etcd.put(key, value),
             (Self::EtcdV2(store), Some(ttl)) => {
-                store.1.put_ttl(key, value, u32::try_from(ttl).expect("a TTL"))
+                store.1.put_ttl(key, value, u32::try_from(ttl).expect("a TTL"));
             }
             (Self::EtcdV2(store), None) => store.1.put(key, value),
         }
