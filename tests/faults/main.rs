@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use support::etcd::Etcd;
 use support::network::{self, Wire};
 use support::upstream::{Upstream, Via, add, failure, reply_to};
+use support::v2::V2;
 use support::{Agent, Setup, eventually};
 
 /// Where the store is, and where the agent comes from.
@@ -67,6 +68,8 @@ enum Upstreams {
 struct Site {
     wire: Wire,
     members: Vec<Etcd>,
+    /// A writer at each member, if the services are stored by the v2 API.
+    v2: Option<Vec<V2>>,
     agent: Agent,
     upstreams: Arc<Mutex<Upstreams>>,
     prober: Prober,
@@ -197,9 +200,17 @@ fn questions() -> Vec<Question> {
 
 impl Site {
     fn new() -> Self {
+        Self::with_api("v3")
+    }
+
+    /// A site whose services are stored by an API of etcd.
+    fn with_api(api: &str) -> Self {
         let wire = Wire::new(&["198.51.100"]);
-        let members = wire.on(2, || {
-            let members = Etcd::cluster_at(STORE, 3);
+        let is_v2 = api == "v2";
+        let (members, v2) = wire.on(2, || {
+            let extra: &[&str] = if is_v2 { &["--enable-v2"] } else { &[] };
+            let members = Etcd::cluster_at(STORE, 3, extra);
+            let v2: Option<Vec<_>> = is_v2.then(|| members.iter().map(V2::of).collect());
             let mut pairs: Vec<_> = (0..FIXED)
                 .map(|n| (format!("f{n}"), format!(r#"{{"host":"10.0.{}.{}"}}"#, n / 250, n % 250)))
                 .collect();
@@ -213,9 +224,18 @@ impl Site {
                 .into_iter()
                 .map(|(key, value)| (format!("/skydns/local/skydns/{key}"), value))
                 .collect();
-            members[0].put_many(&pairs);
-            members[0].put("/skydns/arpa/in-addr/10/3/0/9", r#"{"host":"back.example.org"}"#);
-            members
+            let pairs: Vec<_> = pairs
+                .into_iter()
+                .chain([(
+                    "/skydns/arpa/in-addr/10/3/0/9".to_owned(),
+                    r#"{"host":"back.example.org"}"#.to_owned(),
+                )])
+                .collect();
+            match &v2 {
+                Some(v2) => pairs.iter().for_each(|(key, value)| v2[0].put(key, value)),
+                None => members[0].put_many(&pairs),
+            }
+            (members, v2)
         });
         let upstreams = Arc::new(Mutex::new(Upstreams::Well));
         let machines: Vec<_> = members.iter().map(Etcd::endpoint).collect();
@@ -230,6 +250,7 @@ impl Site {
             });
             let agent = Setup::new()
                 .args(&["-machines", &machines.join(","), "-nameservers", &servers.join(","), "-discover"])
+                .args(&["-etcd-api", api])
                 .start();
             eventually("in sync", || agent.log().contains("in sync"));
             for n in 0..ELSEWHERE {
@@ -238,7 +259,7 @@ impl Site {
             let prober = Prober::start(SocketAddr::from(([127, 0, 0, 1], agent.port)), questions(), CHANGING);
             (agent, prober)
         });
-        Self { wire, members, agent, upstreams, prober, lasts: lasts(), rows: Vec::new() }
+        Self { wire, members, v2, agent, upstreams, prober, lasts: lasts(), rows: Vec::new() }
     }
 
     /// Writes the next number of a changing name, at a member that is well.
@@ -248,8 +269,46 @@ impl Site {
         let value = format!(r#"{{"host":"10.1.{}.{}"}}"#, number >> 8, number & 255);
         let key = format!("/skydns/local/skydns/c{which}");
         // While members elect, none takes a change.
-        eventually("written", || self.wire.on(2, || self.members[member].try_put(&key, &value)));
+        eventually("written", || self.wire.on(2, || self.try_put(member, &key, &value)));
         number
+    }
+
+    fn try_put(&self, member: usize, key: &str, value: &str) -> bool {
+        match &self.v2 {
+            Some(v2) => v2[member].try_put(key, value),
+            None => self.members[member].try_put(key, value),
+        }
+    }
+
+    fn put(&self, key: &str, value: &str) {
+        self.wire.on(2, || match &self.v2 {
+            Some(v2) => v2[0].put(key, value),
+            None => self.members[0].put(key, value),
+        });
+    }
+
+    fn delete(&self, key: &str) {
+        self.wire.on(2, || match &self.v2 {
+            Some(v2) => v2[0].delete(key),
+            None => self.members[0].delete(key),
+        });
+    }
+
+    /// Puts a key that ends after two seconds.
+    fn put_short(&self, key: &str, value: &str) {
+        self.wire.on(2, || match &self.v2 {
+            Some(v2) => v2[0].put_ttl(key, value, 2),
+            None => drop(self.members[0].put_with_lease(key, value, 2)),
+        });
+    }
+
+    /// Has the store forget what has happened up to now.
+    fn forget(&self, member: usize) {
+        self.wire.on(2, || match &self.v2 {
+            // It knows the last thousand changes.
+            Some(v2) => (0..1_001).for_each(|n| v2[member].put("/foreign", &n.to_string())),
+            None => self.members[member].compact(),
+        });
     }
 
     /// Waits until the agent has what is written now.
@@ -341,7 +400,7 @@ impl Site {
             |site| {
                 let number = site.write(1, 3);
                 assert!(number > 0);
-                site.wire.on(2, || site.members[1].compact());
+                site.forget(1);
                 site.wire_is(true);
             },
         );
@@ -387,12 +446,7 @@ impl Site {
 
     /// A record whose lease ends while the store cannot be reached stays: its owner could not renew it.
     fn lease(&mut self) {
-        let put = |site: &Self| {
-            site.wire.on(2, || {
-                site.members[0].put_with_lease("/skydns/local/skydns/leased", r#"{"host":"10.4.0.1"}"#, 2)
-            })
-        };
-        put(self);
+        self.put_short("/skydns/local/skydns/leased", r#"{"host":"10.4.0.1"}"#);
         let known = |site: &Self| site.wire.on(1, || site.agent.data("leased.skydns.local.", RecordType::A));
         eventually("the lease is known", || known(self) == ["10.4.0.1"]);
         self.fault(
@@ -400,7 +454,9 @@ impl Site {
             None,
             |site| {
                 site.wire_is(false);
-                eventually("the loss is noticed", || site.agent.log().contains("etcd: http://"));
+                let source = if site.v2.is_some() { "etcd-v2" } else { "etcd" };
+                let told = format!("{source}: http://");
+                eventually("the loss is noticed", || site.agent.log().contains(&told));
             },
             |site| {
                 assert_eq!(known(site), ["10.4.0.1"], "it stays while its store is away");
@@ -413,7 +469,7 @@ impl Site {
     /// The store comes back with the data of before: its revision goes back, and changes are undone.
     fn backup(&mut self) {
         let changed = 7;
-        self.wire.on(2, || self.members[0].put("/skydns/local/skydns/late", r#"{"host":"10.5.0.1"}"#));
+        self.put("/skydns/local/skydns/late", r#"{"host":"10.5.0.1"}"#);
         let late = |site: &Self| site.wire.on(1, || site.agent.data("late.skydns.local.", RecordType::A));
         self.members.iter_mut().for_each(Etcd::kill);
         self.members.iter().for_each(Etcd::back_up);
@@ -421,7 +477,7 @@ impl Site {
         for _ in 0..20 {
             self.write(0, changed);
         }
-        self.wire.on(2, || self.members[0].delete("/skydns/local/skydns/late"));
+        self.delete("/skydns/local/skydns/late");
         eventually("the deletion shows", || late(self).is_empty());
         let free = |site: &Self, free: bool| {
             for which in 0..CHANGING {
@@ -464,6 +520,42 @@ impl Site {
             );
         }
     }
+}
+
+impl Site {
+    /// The servers are told to have the v2 API no more, and then to have it again.
+    fn switched_off(&mut self) {
+        let set = |site: &mut Self, is_on: bool| {
+            site.members.iter_mut().for_each(|member| {
+                member.kill();
+                member.set_argument("--enable-v2", is_on);
+            });
+            site.start(&[0, 1, 2]);
+        };
+        self.fault(
+            "the v2 API switched off, and on again",
+            None,
+            |site| set(site, false),
+            |site| set(site, true),
+        );
+    }
+}
+
+#[test]
+fn nothing_is_wrong_with_the_v2_api() {
+    if let Some(reason) = network::why_not() {
+        println!("not run: {reason}");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut site = Site::with_api("v2");
+    site.prober.outcome();
+    site.fault("none", Some(0), |_| {}, |_| {});
+    site.switched_off();
+    site.store_faults();
+    site.prober.finish();
+    assert_eq!(site.rows[0].outcome.stale, 0, "{:?}", site.rows[0].outcome);
+    conclude(&site.rows, &site.agent.log());
 }
 
 #[test]

@@ -4,9 +4,26 @@ use super::{PATIENCE, Process, eventually, free_port};
 use etcd_client::{Client, ConnectOptions, PutOptions, Txn, TxnOp};
 use std::fs::File;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+
+/// The program of the servers: in tests of a later etcd that one, if it can be built here, else that of the system.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let is_wanted = env!("CARGO_CRATE_NAME") == "etcd_3_6";
+        let built = if is_wanted { super::go_etcd::build() } else { None };
+        built.unwrap_or_else(|| PathBuf::from("etcd"))
+    })
+}
+
+/// Whether the servers are of a later etcd than the system's.
+pub fn is_built() -> bool {
+    program() != Path::new("etcd")
+}
 
 /// An etcd server, or one member of a cluster.
 pub struct Etcd {
@@ -54,7 +71,7 @@ impl Etcd {
 
     /// A cluster of so many members.
     pub fn cluster(size: usize) -> Vec<Self> {
-        Self::cluster_at("127.0.0.1", size)
+        Self::members("127.0.0.1", size, &[])
     }
 
     /// The same with more arguments for each.
@@ -62,9 +79,17 @@ impl Etcd {
         Self::members("127.0.0.1", size, extra)
     }
 
-    /// A cluster of so many members at another address than loopback.
-    pub fn cluster_at(host: &'static str, size: usize) -> Vec<Self> {
-        Self::members(host, size, &[])
+    /// A cluster of so many members at another address than loopback, with more arguments for each.
+    pub fn cluster_at(host: &'static str, size: usize, extra: &[&str]) -> Vec<Self> {
+        Self::members(host, size, extra)
+    }
+
+    /// The same for the next start: with one more argument, or without it.
+    pub fn set_argument(&mut self, argument: &str, is_given: bool) {
+        self.extra.retain(|arg| arg != argument);
+        if is_given {
+            self.extra.push(argument.to_owned());
+        }
     }
 
     fn members(host: &'static str, size: usize, extra: &[&str]) -> Vec<Self> {
@@ -107,7 +132,7 @@ impl Etcd {
             File::options().create(true).append(true).open(self.dir.path().join("log")).expect("a file");
         let client = self.endpoint();
         let peer = format!("http://{}:{}", self.host, self.peer_port);
-        let mut command = Command::new("etcd");
+        let mut command = Command::new(program());
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -125,10 +150,7 @@ impl Etcd {
 
     /// Starts the server with one more argument, or without it.
     pub fn run_with(&mut self, argument: &str, is_given: bool) {
-        self.extra.retain(|arg| arg != argument);
-        if is_given {
-            self.extra.push(argument.to_owned());
-        }
+        self.set_argument(argument, is_given);
         self.run();
     }
 
@@ -149,6 +171,11 @@ impl Etcd {
                 }
             })
         });
+    }
+
+    /// The address that clients connect to.
+    pub fn client_address(&self) -> (&'static str, u16) {
+        (self.host, self.client_port)
     }
 
     pub fn endpoint(&self) -> String {

@@ -11,6 +11,7 @@ pub mod boot;
 pub mod cgroup;
 pub mod cutter;
 pub mod etcd;
+pub mod go_etcd;
 pub mod judge;
 pub mod load;
 pub mod network;

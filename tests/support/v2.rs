@@ -2,20 +2,22 @@
 
 use super::PATIENCE;
 use super::etcd::Etcd;
-use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A writer.
 pub struct V2 {
-    port: u16,
+    server: (&'static str, u16),
     login: Option<String>,
-    connection: RefCell<Option<BufReader<TcpStream>>>,
+    connection: Mutex<Option<BufReader<TcpStream>>>,
 }
 
 impl V2 {
     pub fn of(etcd: &Etcd) -> Self {
-        Self { port: etcd.client_port, login: None, connection: RefCell::new(None) }
+        Self { server: etcd.client_address(), login: None, connection: Mutex::new(None) }
     }
 
     /// The same with a login, which is in base64.
@@ -32,6 +34,13 @@ impl V2 {
 
     pub fn put(&self, key: &str, value: &str) {
         self.put_with(key, value, "");
+    }
+
+    /// The same for a store that may have no leader right now; whether it was done.
+    pub fn try_put(&self, key: &str, value: &str) -> bool {
+        let form = format!("value={}", encoded(value));
+        let done = self.call("PUT", &format!("/v2/keys{key}"), FORM, &form);
+        done.is_some_and(|(status, _)| (200..300).contains(&status))
     }
 
     /// Puts a key that ends after so many seconds.
@@ -71,8 +80,7 @@ impl V2 {
 
     /// A request for a key; the status and the body of the answer.
     pub fn request(&self, method: &str, key: &str, form: &str) -> (u16, String) {
-        self.call(method, &format!("/v2/keys{key}"), "application/x-www-form-urlencoded", form)
-            .expect("an answer")
+        self.call(method, &format!("/v2/keys{key}"), FORM, form).expect("an answer")
     }
 
     /// A request; nothing if the server does not answer.
@@ -83,11 +91,11 @@ impl V2 {
             "{method} {path} HTTP/1.1\r\nHost: etcd\r\n{login}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let mut kept = self.connection.borrow_mut();
+        let mut kept = self.connection.lock().expect("unpoisoned");
         // A kept connection may have been closed by the server.
         for _ in 0..2 {
             if kept.is_none() {
-                let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+                let stream = TcpStream::connect(self.server).ok()?;
                 stream.set_nodelay(true).ok()?;
                 stream.set_read_timeout(Some(PATIENCE)).ok()?;
                 *kept = Some(BufReader::new(stream));
