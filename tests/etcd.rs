@@ -1,6 +1,6 @@
 //! The program with a real etcd.
 
-mod support;
+pub(crate) mod support;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;

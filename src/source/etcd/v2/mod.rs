@@ -173,8 +173,13 @@ impl EtcdV2 {
             {
                 return closed;
             }
-            if is_absent {
+            if is_absent && is_in_use {
+                // It may be back soon: somebody may only have restarted the servers in another way than before.
                 had_v2.clear();
+                rounds.pause().await;
+                continue;
+            }
+            if is_absent {
                 let seconds = rand::rng().random_range(ABSENT_PAUSE_SECONDS / 2..=ABSENT_PAUSE_SECONDS);
                 sleep(Duration::from_secs(seconds)).await;
                 continue;
