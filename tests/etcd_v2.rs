@@ -1,6 +1,6 @@
 //! The program with the v2 API of a real etcd.
 
-mod support;
+pub(crate) mod support;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType};

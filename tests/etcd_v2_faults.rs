@@ -1,6 +1,6 @@
 //! The v2 API of etcd that is away, switched off, restored, replaced, cut, or not to be trusted.
 
-mod support;
+pub(crate) mod support;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;

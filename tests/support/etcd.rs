@@ -10,13 +10,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// The program of the servers: in tests of a later etcd that one, if it can be built here, else that of the system.
+/// The program of the servers: in tests of another etcd that one, if it can be built here, else that of the system.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let is_wanted = env!("CARGO_CRATE_NAME") == "etcd_3_6";
-        let built = if is_wanted { super::go_etcd::build() } else { None };
-        built.unwrap_or_else(|| PathBuf::from("etcd"))
+        let version = match env!("CARGO_CRATE_NAME") {
+            "etcd_3_6" => Some("v3.6.14"),
+            "etcd_v2_3_5" => Some("v3.5.30"),
+            _ => None,
+        };
+        version.and_then(super::go_etcd::build).unwrap_or_else(|| PathBuf::from("etcd"))
     })
 }
 
