@@ -125,3 +125,13 @@ impl EtcdSettings {
 fn is_auth_off(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if status.message().contains("authentication is not enabled"))
 }
+
+/// The end of the range of all keys with a prefix: the prefix with its last octet one greater.
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        // No overflow: prefixes are text.
+        *last += 1;
+    }
+    end
+}

@@ -3,7 +3,7 @@
 //! Each key that is carried is written together with a key of its own below the [mark of the move](Keyspace::migration_root).
 //! Both have one revision then; a key that somebody else writes later has another one, and is never touched again.
 
-use super::super::connect::{EtcdSettings, Reads};
+use super::super::connect::{EtcdSettings, Reads, end_of};
 use super::super::error::EtcdError;
 use super::super::rounds::reason;
 use super::plan::{Plan, Removal, V3Key, Write};
@@ -309,9 +309,7 @@ impl Target {
 
     /// All keys with a prefix, at one revision.
     async fn list(&self, prefix: String) -> Result<Vec<KeyValue>, EtcdError> {
-        let mut end = prefix.clone().into_bytes();
-        // No overflow: prefixes are text.
-        end.iter_mut().last().into_iter().for_each(|last| *last += 1);
+        let end = end_of(prefix.as_bytes());
         let (mut start, mut revision, mut all) = (prefix.into_bytes(), 0, Vec::new());
         loop {
             let options =

@@ -5,7 +5,7 @@
 //! in time.
 
 use super::{MAX_ANSWER_OCTETS, REQUEST_TIMEOUT, Session};
-use crate::source::etcd::connect::Reads;
+use crate::source::etcd::connect::{Reads, end_of};
 use crate::source::etcd::error::EtcdError;
 use crate::source::event::{Event, MAX_CHANGES_PER_EVENT};
 use etcd_client::{Client, Error, GetOptions, GetResponse, KeyValue, KvClient, ResponseHeader};
@@ -121,16 +121,6 @@ fn next_limit(limit: i64, keys: &[KeyValue]) -> i64 {
     let octets: usize = keys.iter().map(|kv| kv.key().len() + kv.value().len()).sum();
     let fit = MAX_PAGE_OCTETS.saturating_mul(keys.len()) / octets.max(1);
     (2 * limit).min(MAX_PAGE_KEYS).min(i64::try_from(fit).unwrap_or(MAX_PAGE_KEYS)).max(1)
-}
-
-/// The end of the range of all keys with a prefix: the prefix with its last octet one greater.
-fn end_of(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    if let Some(last) = end.last_mut() {
-        // No overflow: the prefix ends with a slash.
-        *last += 1;
-    }
-    end
 }
 
 /// Whether an answer was larger than this client or the server takes.
