@@ -33,13 +33,14 @@ pub const EXIT_CODES: [ExitCodeEntry; 9] = [
     entry(SUCCESS, "everything is in order, or a signal ended the agent"),
     entry(
         NO,
-        "`port-holders`: a program listens on an address; `resolv-conf status`: the host does not ask the agent",
+        "`port-holders`: a program listens on an address; `resolv-conf status`: the host does not ask the agent; \
+         `migrate -verify`: an answer differs",
     ),
     entry(USAGE, "the command line cannot be understood, or what it names is not there"),
-    entry(DATA, "`check`: services are refused"),
+    entry(DATA, "`check`: services are refused; `migrate`: keys cannot be carried"),
     entry(
         UNAVAILABLE,
-        "`check`: a store cannot be reached; `reload` and `accept`: the agent has ended, or did not do it in time",
+        "`check` and `migrate`: a store cannot be reached; `reload` and `accept`: the agent has ended, or did not do it in time",
     ),
     entry(SOFTWARE, "a fault of the agent"),
     entry(

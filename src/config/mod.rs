@@ -7,6 +7,7 @@
 mod allow;
 mod args;
 mod command;
+mod command_table;
 mod differences;
 mod domains;
 mod endpoint;
