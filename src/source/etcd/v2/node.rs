@@ -74,6 +74,22 @@ pub(super) fn is_below(key: &str, directory: &str) -> bool {
 pub(super) struct ApiEvent {
     pub(super) action: Action,
     pub(super) node: EventNode,
+    #[serde(default, rename = "prevNode")]
+    before: Option<NodeBefore>,
+}
+
+/// What the key was before.
+#[derive(Debug, Deserialize)]
+struct NodeBefore {
+    #[serde(default)]
+    dir: bool,
+}
+
+impl ApiEvent {
+    /// Whether a directory is gone. etcd 2.x says so only of what was before; without that nobody knows.
+    pub(super) fn removes_directory(&self) -> bool {
+        self.action.is_removal() && (self.node.dir || self.before.as_ref().is_none_or(|before| before.dir))
+    }
 }
 
 /// What was done.
@@ -159,6 +175,11 @@ mod tests {
         let text = r#"{"action":"touch","node":{"key":"/a","dir":true,"modifiedIndex":3}}"#;
         let event: ApiEvent = serde_json::from_str(text).expect("an event");
         assert_eq!((event.action, event.node.dir), (Action::Other, true));
+        // As etcd 2.3 reports the end of a directory.
+        let text =
+            r#"{"action":"expire","node":{"key":"/a","modifiedIndex":3},"prevNode":{"key":"/a","dir":true}}"#;
+        let event: ApiEvent = serde_json::from_str(text).expect("an event");
+        assert!(event.removes_directory());
     }
 
     #[test]

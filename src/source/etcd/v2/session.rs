@@ -228,7 +228,7 @@ impl Session<'_> {
                 root,
                 keyspace: self.keyspace,
                 feed: self.feed,
-                next: index + 1,
+                next: index.saturating_add(1),
                 cluster,
                 directories,
                 has_ends: &has_ends,

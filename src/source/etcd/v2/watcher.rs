@@ -20,15 +20,21 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const WHAT: &str = "watching";
 
 /// After which time an idle poll is given up, in seconds: at random, so that the hosts of a site do not ask all at once.
 const IDLE_SECONDS: RangeInclusive<u64> = 30..=60;
 
+/// Time for a change to come in, once it has begun to.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// After this time the head of a poll was followed by a change, if the store had one: it writes both at once.
 const HISTORY_TIME: Duration = Duration::from_secs(2);
+
+/// Changes that a poll which is cut may be behind: half of those that a store remembers.
+const MAX_BEHIND: u64 = 500;
 
 /// Pause after a poll that was cut at once.
 const CUT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,21 +84,28 @@ impl Watcher<'_> {
                 self.client.give_back(exchange);
                 return self.note_idle(begun, index).await;
             }
-            Polled::Cut(error) => return self.note_cut(begun, index, error).await,
+            Polled::CutShort(error) => return self.note_cut(begun, None, error).await,
+            Polled::Cut(error) => return self.note_cut(begun, Some(index), error).await,
             Polled::Idle => {
-                self.next = self.next.max(index + 1);
+                self.cuts = 0;
+                self.next = self.next.max(index.saturating_add(1));
                 return Ok(());
             }
         };
         let event: ApiEvent = serde_json::from_slice(&body)
             .map_err(|error| self.forgotten(format!("what it says of a change cannot be read: {error}")))?;
         self.client.give_back(exchange);
-        self.cuts = 0;
         // Old servers send changes once more that are over.
         if event.node.modified_index < self.next {
+            self.cuts += 1;
+            if self.cuts >= MAX_CUTS {
+                return Err(self.forgotten("it answers with changes that are over".to_owned()));
+            }
+            sleep(CUT_PAUSE).await;
             return Ok(());
         }
-        self.next = event.node.modified_index + 1;
+        self.cuts = 0;
+        self.next = event.node.modified_index.saturating_add(1);
         let changes = self.changes(event);
         if changes.is_empty() {
             return Ok(());
@@ -107,7 +120,7 @@ impl Watcher<'_> {
             return Err(self.forgotten("it is of another cluster now".to_owned()));
         }
         let index = answer.index().ok_or_else(|| answer.failed("its answer has no X-Etcd-Index"))?;
-        if index + 1 < self.next {
+        if index.saturating_add(1) < self.next {
             let reason =
                 format!("its index was {} and is {index}: it has older data than before", self.next - 1);
             return Err(self.forgotten(reason));
@@ -121,12 +134,22 @@ impl Watcher<'_> {
             endpoint: self.client.endpoint.clone(),
             cause: "long polls end at once there, without an answer".to_owned(),
         };
-        self.note_cut(begun, index, cut).await
+        self.note_cut(begun, Some(index), cut).await
     }
 
-    async fn note_cut(&mut self, begun: Instant, index: u64, error: EtcdError) -> Result<(), EtcdError> {
-        if begun.elapsed() >= HISTORY_TIME {
-            self.next = self.next.max(index + 1);
+    /// Notes that a poll was cut. It began at `index`, and nothing came; without it a part of a change came, which is asked for
+    /// again.
+    async fn note_cut(
+        &mut self,
+        begun: Instant,
+        index: Option<u64>,
+        error: EtcdError,
+    ) -> Result<(), EtcdError> {
+        if let Some(index) = index.filter(|_| begun.elapsed() >= HISTORY_TIME) {
+            // A change that was lost on the way is asked for again, as long as the store remembers it for sure.
+            if index.saturating_sub(self.next) > MAX_BEHIND {
+                self.next = self.next.max(index.saturating_add(1));
+            }
             self.cuts = 0;
             return Ok(());
         }
@@ -140,8 +163,8 @@ impl Watcher<'_> {
 
     /// What a change means for the mirror.
     fn changes(&mut self, event: ApiEvent) -> Vec<Change> {
-        let concern = self.root.concern(&event);
-        let ApiEvent { action, node } = event;
+        let (concern, removes_directory) = (self.root.concern(&event), event.removes_directory());
+        let ApiEvent { action, node, .. } = event;
         let below_gone = |key: &str| Change { key: key.into(), news: News::BelowGone };
         let gone = |key: &str| read(self.keyspace, key, None, None, node.modified_index);
         match concern {
@@ -155,9 +178,9 @@ impl Watcher<'_> {
                 self.directories.note(&node.key, node.expiry());
                 Vec::new()
             }
-            _ if action.is_removal() && node.dir => {
+            _ if removes_directory => {
                 self.directories.forget(&node.key);
-                vec![below_gone(&node.key)]
+                vec![below_gone(&node.key), gone(&node.key)]
             }
             _ if action.is_removal() => vec![gone(&node.key)],
             // A directory in the place of a key.
@@ -184,8 +207,10 @@ enum Polled {
     Body(Vec<u8>),
     /// Nothing within the time for it.
     Idle,
-    /// The connection ended, or stalled in the middle of an answer.
+    /// The connection ended, and nothing came.
     Cut(EtcdError),
+    /// The connection ended, or stalled, in the middle of an answer.
+    CutShort(EtcdError),
 }
 
 async fn read_poll(answer: &mut Answer, begun: Instant) -> Polled {
@@ -196,8 +221,9 @@ async fn read_poll(answer: &mut Answer, begun: Instant) -> Polled {
         Err(EtcdError::Timeout { .. }) if begun.elapsed() >= idle => return Polled::Idle,
         Err(error) => return Polled::Cut(error),
     };
-    match answer.short_body().await {
-        Ok(rest) => Polled::Body([first.as_ref(), &rest].concat()),
-        Err(error) => Polled::Cut(error),
+    match timeout(BODY_TIMEOUT, answer.short_body()).await {
+        Ok(Ok(rest)) => Polled::Body([first.as_ref(), &rest].concat()),
+        Ok(Err(error)) => Polled::CutShort(error),
+        Err(_) => Polled::CutShort(answer.failed("it does not come to the end of a change")),
     }
 }
