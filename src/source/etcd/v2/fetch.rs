@@ -11,11 +11,15 @@ use super::root::Root;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 const WHAT: &str = "reading all keys";
 
 /// Time for the head of a listing: etcd writes the whole of it first.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for a whole listing: that of a million keys over a slow line.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Pieces of a listing that wait to be read.
 const WAITING_PIECES: usize = 4;
@@ -71,9 +75,13 @@ async fn read_body<S: Sink + Send + 'static>(
         (read, sink)
     });
     let mut piece = Ok(None);
+    let end = Instant::now() + WHOLE_TIMEOUT;
     // The reader ends before the body does if something is wrong with it.
     while !pieces.is_closed() {
         piece = answer.piece(PIECE_TIMEOUT).await;
+        if Instant::now() > end {
+            piece = Err(answer.failed(&format!("{WHAT}: it takes more than {} s", WHOLE_TIMEOUT.as_secs())));
+        }
         let Ok(Some(octets)) = &mut piece else { break };
         if pieces.send(std::mem::take(octets)).await.is_err() {
             break;

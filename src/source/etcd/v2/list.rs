@@ -5,22 +5,29 @@
 use super::node::{Directories, Expiry};
 use hyper::body::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
+use std::rc::Rc;
 use tokio::sync::mpsc;
 
 /// How deep directories are read. No name has more labels than half of its octets.
 const MAX_DEPTH: usize = 160;
 
+/// Octets that may come without a whole key: etcd takes values of a megabyte and a half, and escapes make six of one.
+const MAX_OCTETS_WITHOUT_KEY: usize = 32 << 20;
+
 /// The body of an answer, for a thread that may wait.
 pub(super) struct PieceReader {
     pieces: mpsc::Receiver<Bytes>,
     piece: Bytes,
+    /// Octets that were read since the last whole key.
+    since_key: Rc<Cell<usize>>,
 }
 
 impl PieceReader {
     pub(super) fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self { pieces, piece: Bytes::new() }
+        Self { pieces, piece: Bytes::new(), since_key: Rc::default() }
     }
 }
 
@@ -34,9 +41,29 @@ impl Read for PieceReader {
         }
         let octets = into.len().min(self.piece.len());
         into[..octets].copy_from_slice(&self.piece.split_to(octets));
+        self.since_key.set(self.since_key.get() + octets);
+        if self.since_key.get() > MAX_OCTETS_WITHOUT_KEY {
+            return Err(io::Error::other("a key and its value have no end"));
+        }
         Ok(octets)
     }
 }
+
+/// What a listing is read from.
+pub(super) trait Input: Read {
+    /// Octets that were read since the last whole key, if they are counted.
+    fn since_key(&self) -> Option<Rc<Cell<usize>>> {
+        None
+    }
+}
+
+impl Input for PieceReader {
+    fn since_key(&self) -> Option<Rc<Cell<usize>>> {
+        Some(Rc::clone(&self.since_key))
+    }
+}
+
+impl Input for &[u8] {}
 
 /// A key of a listing.
 pub(in super::super) struct ListedKey {
@@ -69,13 +96,15 @@ pub(in super::super) trait Sink {
 ///
 /// # Errors
 /// The text is no listing, or the sink wants no more.
-pub(super) fn read_list(input: impl Read, sink: &mut impl Sink) -> Result<Directories, serde_json::Error> {
+pub(super) fn read_list(input: impl Input, sink: &mut impl Sink) -> Result<Directories, serde_json::Error> {
     let mut directories = Directories::default();
+    let since_key = input.since_key().unwrap_or_default();
     // From here on reads of single octets are cheap.
     let mut json = serde_json::Deserializer::from_reader(io::BufReader::with_capacity(64 << 10, input));
     // Our own limit is lower than what a stack takes.
     json.disable_recursion_limit();
-    Response(&mut Walk { sink, directories: &mut directories }).deserialize(&mut json)?;
+    Response(&mut Walk { sink, directories: &mut directories, since_key: &since_key })
+        .deserialize(&mut json)?;
     json.end()?;
     Ok(directories)
 }
@@ -83,6 +112,7 @@ pub(super) fn read_list(input: impl Read, sink: &mut impl Sink) -> Result<Direct
 struct Walk<'w, S> {
     sink: &'w mut S,
     directories: &'w mut Directories,
+    since_key: &'w Cell<usize>,
 }
 
 /// The whole answer: `{"action":"get","node":{…}}`.
@@ -167,6 +197,7 @@ impl<'de, S: Sink> Visitor<'de> for Node<'_, '_, S> {
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
+        self.walk.since_key.set(0);
         let own = Expiry::of(has_expiration, ttl);
         if is_directory {
             self.walk.directories.note(&key, own);
@@ -244,6 +275,8 @@ mod tests {
 
     /// Gives one octet at a time.
     struct Slow<'a>(&'a [u8]);
+
+    impl Input for Slow<'_> {}
 
     impl Read for Slow<'_> {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
