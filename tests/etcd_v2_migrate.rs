@@ -96,7 +96,10 @@ fn everything_is_carried_once_and_again() {
     etcd.put(&format!("{BASE}/WEB"), &host(90));
     let (code, told) = migrate(&etcd, &[]);
     assert_eq!(code, 0, "{told}");
-    assert!(told.contains("1 written to v3") && told.contains("2 of other writers there; 1 copy"), "{told}");
+    assert!(
+        told.contains("1 written to v3") && told.contains("2 of other writers there; 1 key removed from v3"),
+        "{told}"
+    );
     assert_eq!(names(&etcd), ["WEB", "a", "c:1/host:8080", "dir/x", "ends", "native"]);
     assert_eq!(keys(&etcd, &format!("{BASE}/a"))[0].1, host(8));
     assert_eq!(keys(&etcd, &format!("{BASE}/WEB"))[0].1, host(90));
@@ -242,4 +245,58 @@ fn changes_are_followed_until_a_signal() {
     follower.signal("-TERM");
     assert_eq!(follower.wait().code(), Some(0));
     assert_eq!(migrate(&etcd, &[]).0, 0, "the lock is free again");
+}
+
+#[test]
+fn copies_stay_when_the_store_went_back_in_time() {
+    let (mut etcd, v2) = V2::server();
+    let to = Etcd::start();
+    v2.put(&format!("{BASE}/k1"), &host(1));
+    etcd.kill();
+    etcd.back_up();
+    etcd.run();
+    for n in 2..8 {
+        v2.put(&format!("{BASE}/k{n}"), &host(n));
+    }
+    let mut command = command(&etcd, &["-follow", "-to-machines", &to.endpoint()]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&to).len() == 7);
+    etcd.kill();
+    etcd.restore();
+    etcd.run();
+    // The first writer registers again, and several passes see what v2 has now.
+    v2.put(&format!("{BASE}/k1"), &host(9));
+    eventually("followed", || keys(&to, &format!("{BASE}/k1"))[0].1 == host(9));
+    for n in 0..4 {
+        v2.put(&format!("{BASE}/k1"), &host(10 + n));
+        eventually("followed", || keys(&to, &format!("{BASE}/k1"))[0].1 == host(10 + n));
+    }
+    assert_eq!(names(&to).len(), 7);
+}
+
+#[test]
+fn a_key_that_comes_again_has_a_lease_of_its_own() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/a"), &host(1));
+    v2.put_ttl(&format!("{BASE}/t"), &host(2), 3);
+    let mut command = command(&etcd, &["-follow"]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&etcd) == ["a", "t"]);
+    eventually("ended", || names(&etcd) == ["a"]);
+    let lease_of_t = || {
+        etcd.with(async |client| {
+            let found = client.get(format!("{BASE}/t"), None).await.expect("a key");
+            let lease = found.kvs().first().map_or(0, etcd_client::KeyValue::lease);
+            client.lease_time_to_live(lease, None).await.map_or(0, |answer| answer.ttl())
+        })
+    };
+    std::thread::sleep(Duration::from_secs(6));
+    v2.put_ttl(&format!("{BASE}/t"), &host(2), 3);
+    eventually("carried again", || names(&etcd) == ["a", "t"]);
+    let left = lease_of_t();
+    assert!(left >= 62, "{left}: the lease of before is older");
+    // The last key of all.
+    v2.delete(&format!("{BASE}/a"));
+    eventually("removed", || !names(&etcd).contains(&"a".to_owned()));
+    eventually("the last one as well", || names(&etcd).is_empty());
 }

@@ -129,9 +129,9 @@ impl Teller {
             counted(*keys, "key")
         );
         if *removed > 0 {
+            let removed = counted(*removed, "key");
             text.push_str(&format!(
-                "; {} {would_be}removed from v3",
-                counted(*removed, "copy that v2 has no more")
+                "; {removed} {would_be}removed from v3, because v2 has no such key any more"
             ));
         }
         if *lost > 0 {

@@ -139,6 +139,7 @@ impl Migration {
         let mut pass = self.pass(&store, &mut target, &mut tell).await?;
         self.add_hidden(&store, &mut pass).await;
         tell(MigrateNews::Pass(&pass));
+        let mut kept = pass.kept;
         let mut told = pass.uncarried;
         let (mut last_good, mut took) = (Instant::now(), Duration::ZERO);
         loop {
@@ -162,7 +163,9 @@ impl Migration {
                     let news: Vec<_> =
                         pass.uncarried.iter().filter(|one| !told.contains(one)).cloned().collect();
                     told = std::mem::replace(&mut pass.uncarried, news);
-                    if pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
+                    let is_news = pass.kept != kept;
+                    kept = pass.kept;
+                    if is_news || pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
                         tell(MigrateNews::Pass(&pass));
                     }
                 }
@@ -172,11 +175,8 @@ impl Migration {
                         let leases: Vec<_> = target.granted().keys().copied().collect();
                         let _ = target.renew(&leases).await;
                     }
-                    if matches!(error, MigrateError::To(_))
-                        && let Ok(mut again) = self.connect(&store).await
-                        && again.lock().await.is_ok()
-                    {
-                        target = again;
+                    if matches!(error, MigrateError::To(_)) {
+                        target.unlock().await;
                     }
                 }
             }
@@ -191,6 +191,10 @@ impl Migration {
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
         *store = self.read_v2().await?;
+        if !target.has_lock() {
+            *target = self.connect(store).await?;
+            target.lock().await.map_err(MigrateError::To)?;
+        }
         self.pass(store, target, tell).await
     }
 
@@ -212,7 +216,8 @@ impl Migration {
         let Written { written, removed, lost } = written.map_err(MigrateError::To)?;
         target.renew(&plan.renewals).await.map_err(MigrateError::To)?;
         (pass.written, pass.removed, pass.lost) = (written, removed, lost);
-        self.seen = Some((store.cluster, store.index));
+        let before = self.seen.filter(|(cluster, _)| *cluster == store.cluster).map_or(0, |(_, index)| index);
+        self.seen = Some((store.cluster, store.index.max(before)));
         Ok(pass)
     }
 
@@ -223,7 +228,9 @@ impl Migration {
             .seen
             .or(marked)
             .is_some_and(|(cluster, index)| cluster == store.cluster && store.index < index);
-        let removes = !store.keys.is_empty() && !is_older;
+        // The last key of all may go; more of them at once are a store that was emptied.
+        let ours = present.values().filter(|copy| copy.is_ours).count();
+        let removes = !is_older && (!store.keys.is_empty() || ours == 1 && self.seen.is_some());
         let plan = plan(&store.keys, present, target.granted(), removes);
         let is_kept = |(key, copy): &(&String, &V3Key)| copy.is_ours && !store.keys.contains_key(*key);
         let kept = if removes { 0 } else { present.iter().filter(is_kept).count() };

@@ -6,6 +6,7 @@
 use super::super::connect::{EtcdSettings, Reads, end_of};
 use super::super::error::EtcdError;
 use super::super::rounds::reason;
+use super::super::v2::is_before_v3;
 use super::plan::{Plan, Removal, V3Key, Write};
 use crate::service::Keyspace;
 use etcd_client::{
@@ -13,7 +14,7 @@ use etcd_client::{
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Time for the answer to one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +23,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Seconds after which the lock of one that ended without a word is free.
-const LOCK_SECONDS: i64 = 90;
+const LOCK_SECONDS: i64 = 45;
+
+/// How often the lock is renewed while much is written.
+const LOCK_RENEWAL: Duration = Duration::from_secs(10);
 
 /// Keys of a page of a listing.
 const PAGE_KEYS: i64 = 4_096;
@@ -81,6 +85,9 @@ impl Target {
                         granted: HashMap::new(),
                     });
                 }
+                Err(error) if error.is_lost() && is_before_v3(settings, endpoint).await => {
+                    errors.push((endpoint.clone(), EtcdError::NoV3 { endpoint: endpoint.clone() }));
+                }
                 Err(error) => errors.push((endpoint.clone(), error)),
             }
         }
@@ -111,6 +118,11 @@ impl Target {
         }
     }
 
+    /// Whether the lock is ours.
+    pub(super) fn has_lock(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Gives the lock back.
     pub(super) async fn unlock(&mut self) {
         if let Some((lease, _)) = self.lock.take() {
@@ -135,6 +147,8 @@ impl Target {
     /// All keys below the path prefix.
     pub(super) async fn read(&mut self) -> Result<BTreeMap<String, V3Key>, EtcdError> {
         let ours: HashMap<Vec<u8>, i64> = {
+            // Those of the pass before may have ended since.
+            self.leases.clear();
             let marks = self.list(self.marks.clone()).await?;
             let mark = marks.iter().find(|kv| kv.key() == self.marks.as_bytes());
             let mark = mark.and_then(|kv| serde_json::from_slice::<serde_json::Value>(kv.value()).ok());
@@ -189,7 +203,7 @@ impl Target {
     /// Renews leases, and that of the lock; those that are gone are not known any more.
     pub(super) async fn renew(&mut self, leases: &[i64]) -> Result<(), EtcdError> {
         let of_lock = self.lock.as_ref().map(|(lease, _)| *lease);
-        for lease in leases.iter().copied().chain(of_lock) {
+        for lease in of_lock.into_iter().chain(leases.iter().copied()) {
             let mut client = self.client.lease_client();
             let renewed = async move {
                 let (mut keeper, mut answers) = client.keep_alive(lease).await?;
@@ -198,12 +212,24 @@ impl Target {
             };
             match self.wait("renewing a lease", renewed).await {
                 Ok(Some(answer)) if answer.ttl() > 0 => {}
+                Ok(_) if of_lock == Some(lease) => return Err(self.lock_lost()),
                 Ok(_) => self.forget_lease(lease),
-                Err(error) if error.to_string().contains("lease not found") => self.forget_lease(lease),
+                Err(error) if error.to_string().contains("lease not found") && of_lock != Some(lease) => {
+                    self.forget_lease(lease);
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// The lock has ended: another one may have it now.
+    fn lock_lost(&mut self) -> EtcdError {
+        self.lock = None;
+        EtcdError::Failed {
+            endpoint: self.endpoint.clone(),
+            cause: "the lock was lost, because it was not renewed in time".to_owned(),
+        }
     }
 
     fn forget_lease(&mut self, lease: i64) {
@@ -217,7 +243,9 @@ impl Target {
         plan: &Plan,
         mut tell: impl FnMut(usize),
     ) -> Result<Written, EtcdError> {
-        let mut done = Written::default();
+        let (mut done, mut renewed) = (Written::default(), Instant::now());
+        // Nothing is written without the lock.
+        self.renew(&[]).await?;
         for part in plan.writes.chunks(KEYS_PER_TXN) {
             let mut ops = Vec::new();
             for write in part {
@@ -228,6 +256,10 @@ impl Target {
             done.written += count;
             done.lost += part.len() - count;
             tell(done.written + done.lost);
+            if renewed.elapsed() > LOCK_RENEWAL {
+                renewed = Instant::now();
+                self.renew(&[]).await?;
+            }
         }
         for part in plan.removals.chunks(KEYS_PER_TXN) {
             let ops: Vec<_> = part.iter().map(|removal| self.removal_ops(removal)).collect();
