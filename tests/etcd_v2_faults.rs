@@ -324,6 +324,23 @@ fn a_login_is_used_and_an_api_that_lets_everybody_in_is_not() {
     let auto = agent(&etcd.endpoint(), &login);
     eventually("refused", || auto.log().contains("the v2 API lets everybody in although -username is set"));
     assert_eq!(auto.data("a.skydns.local.", RecordType::A), [""; 0]);
+    let checked = Command::new(env!("CARGO_BIN_EXE_skydns"))
+        .args([
+            "check",
+            "-machines",
+            &etcd.endpoint(),
+            "-nameservers",
+            "127.0.0.1:1",
+            "-env-file",
+            "/dev/null",
+        ])
+        .args(login)
+        .output()
+        .expect("it runs");
+    let told =
+        String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(69), "{told}");
+    assert!(told.contains("lets everybody in although -username is set"), "{told}");
     let both = agent(&etcd.endpoint(), &[&login[..], &["-etcd-api", "both"]].concat());
     knows(&both, "a.skydns.local.", &["10.0.0.1"]);
     drop((auto, both));

@@ -238,6 +238,9 @@ impl EtcdV2 {
                 Err(error) => errors.push((endpoint.clone(), error)),
             }
         }
+        if let Some(at) = errors.iter().position(|(_, error)| matches!(error, EtcdError::Open { .. })) {
+            return Err(errors.swap_remove(at).1);
+        }
         if is_absent(&errors, &HashSet::new()) {
             return Err(EtcdError::NoV2 { endpoint: self.settings.endpoints.join(", ") });
         }
