@@ -33,8 +33,7 @@ pub const EXIT_CODES: [ExitCodeEntry; 9] = [
     entry(SUCCESS, "everything is in order, or a signal ended the agent"),
     entry(
         NO,
-        "`port-holders`: a program listens on an address; `resolv-conf status`: the host does not ask the agent; \
-         `migrate -verify`: an answer differs",
+        "`port-holders`: an address is taken; `resolv-conf status`: the host does not ask the agent; `migrate -verify`: answers differ",
     ),
     entry(USAGE, "the command line cannot be understood, or what it names is not there"),
     entry(DATA, "`check`: services are refused; `migrate`: keys cannot be carried"),
