@@ -275,6 +275,26 @@ fn copies_stay_when_the_store_went_back_in_time() {
 }
 
 #[test]
+fn copies_stay_however_often_an_older_store_is_carried() {
+    let (mut etcd, v2) = V2::server();
+    let to = Etcd::start();
+    v2.put(&format!("{BASE}/k1"), &host(1));
+    etcd.kill();
+    etcd.back_up();
+    etcd.run();
+    (2..8).for_each(|n| v2.put(&format!("{BASE}/k{n}"), &host(n)));
+    assert_eq!(migrate(&etcd, &["-to-machines", &to.endpoint()]).0, 0);
+    etcd.kill();
+    etcd.restore();
+    etcd.run();
+    for _ in 0..3 {
+        let (code, told) = migrate(&etcd, &["-to-machines", &to.endpoint()]);
+        assert!(code == 0 && told.contains("6 keys kept in v3"), "{code} {told}");
+    }
+    assert_eq!(names(&to).len(), 7);
+}
+
+#[test]
 fn a_key_that_comes_again_has_a_lease_of_its_own() {
     let (etcd, v2) = V2::server();
     v2.put(&format!("{BASE}/a"), &host(1));

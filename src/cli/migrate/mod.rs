@@ -73,7 +73,7 @@ async fn carry(stores: Stores, options: &MigrateOptions) -> Result<ExitCode, Mig
     } else {
         let pass = migration.carry(|news| teller.tell(&news)).await?;
         teller.tell_pass(&pass, "");
-        if pass.keys == 0 && pass.uncarried.is_empty() {
+        if pass.is_over {
             say(&"v2 holds nothing that is to be carried: the marks of the move are removed from v3");
         }
     }
@@ -123,7 +123,7 @@ impl Teller {
             self.has_uncarried = true;
             complain(&format!("{}: cannot be carried: {}", uncarried.key, uncarried.reason));
         }
-        let Pass { keys, same, native, written, removed, lost, kept, uncarried } = pass;
+        let Pass { keys, same, native, written, removed, lost, kept, uncarried, is_over: _ } = pass;
         let mut text = format!(
             "{} in v2: {written} {would_be}written to v3, {same} there already, {native} of other writers there",
             counted(*keys, "key")

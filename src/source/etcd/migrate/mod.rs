@@ -62,6 +62,8 @@ pub struct Pass {
     pub uncarried: Vec<Uncarried>,
     /// Copies that are kept though v2 has nothing of them: the whole store is empty, or older than before.
     pub kept: usize,
+    /// Whether v2 holds nothing any more, and the marks of the move were removed.
+    pub is_over: bool,
 }
 
 /// What happens, for an operator.
@@ -114,11 +116,14 @@ impl Migration {
         let mut target = self.connect(&store).await?;
         target.lock().await.map_err(MigrateError::To)?;
         let passed = self.pass(&store, &mut target, &mut tell).await;
-        let is_over = store.keys.is_empty() && store.uncarried.is_empty();
+        // A store that is empty because it went back in time may come back.
+        let is_older = target.marked_index().is_some_and(|marked| store.index < marked);
+        let is_over = store.keys.is_empty() && store.uncarried.is_empty() && !is_older;
         let removed = if is_over { target.remove_marks().await.map_err(MigrateError::To) } else { Ok(()) };
         target.unlock().await;
         let mut pass = passed?;
         removed?;
+        pass.is_over = is_over;
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
     }
@@ -190,7 +195,12 @@ impl Migration {
         target: &mut Target,
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
-        *store = self.read_v2().await?;
+        let now = self.read_v2().await?;
+        if now.cluster != store.cluster {
+            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
+            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
+        }
+        *store = now;
         if !target.has_lock() {
             *target = self.connect(store).await?;
             target.lock().await.map_err(MigrateError::To)?;
@@ -204,20 +214,21 @@ impl Migration {
         target: &mut Target,
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
-        let mark =
-            format!("{{\"from\":\"{}\",\"index\":{},\"at\":{}}}", store.endpoint, store.index, unix_time());
         let present = target.read().await.map_err(MigrateError::To)?;
         let (plan, mut pass) = self.plan(store, &present, target);
+        let seen = self.seen.map(|(_, index)| index).into_iter().chain(target.marked_index());
+        // The highest one: a store that went back in time is the older one until it has passed that.
+        let index = seen.fold(store.index, u64::max);
         if self.seen.is_none() || !plan.writes.is_empty() {
-            target.mark(mark).await.map_err(MigrateError::To)?;
+            let mark = serde_json::json!({ "from": store.endpoint, "index": index, "at": unix_time() });
+            target.mark(mark.to_string()).await.map_err(MigrateError::To)?;
         }
         let all = plan.writes.len();
         let written = target.write(&plan, |done| tell(MigrateNews::Progress(done, all))).await;
         let Written { written, removed, lost } = written.map_err(MigrateError::To)?;
         target.renew(&plan.renewals).await.map_err(MigrateError::To)?;
         (pass.written, pass.removed, pass.lost) = (written, removed, lost);
-        let before = self.seen.filter(|(cluster, _)| *cluster == store.cluster).map_or(0, |(_, index)| index);
-        self.seen = Some((store.cluster, store.index.max(before)));
+        self.seen = Some((store.cluster, index));
         Ok(pass)
     }
 
