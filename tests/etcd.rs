@@ -4,9 +4,9 @@ pub(crate) mod support;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::certificates::Certificates;
 use support::etcd::Etcd;
 use support::proxy::Proxy;
 use support::upstream::{Upstream, failure};
@@ -270,90 +270,27 @@ fn users_log_in_and_tokens_are_renewed() {
     });
 }
 
-/// An authority, and certificates it signed for a server on loopback and for a client.
-fn certificates(dir: &Path) {
-    let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(dir));
-    openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test authority",
-    ]);
-    for (name, usage) in [("server", "serverAuth"), ("client", "clientAuth")] {
-        std::fs::write(dir.join("ext"), format!("subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n"))
-            .expect("a file");
-        let (key, csr, pem) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-        openssl(&[
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            &key,
-            "-out",
-            &csr,
-            "-subj",
-            &format!("/CN={name}"),
-        ]);
-        openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &csr,
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "ext",
-            "-out",
-            &pem,
-        ]);
-    }
-}
-
 #[test]
 fn tls_with_an_authority_and_with_client_certificates() {
-    use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
-    let dir = tempfile::tempdir().expect("a directory");
-    certificates(dir.path());
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let pem = |name: &str| std::fs::read(dir.path().join(name)).expect("a file");
-    let server = ["--cert-file", &path("server.pem"), "--key-file", &path("server.key")];
-    let client = ["--client-cert-auth", "--trusted-ca-file", &path("ca.pem")];
+    let files = Certificates::new();
     for needs_client in [false, true] {
-        let args = if needs_client { [&server[..], &client[..]].concat() } else { server.to_vec() };
-        let etcd = Etcd::start_with("https", &args);
-        let identity = Identity::from_pem(pem("client.pem"), pem("client.key"));
-        let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(pem("ca.pem"))).identity(identity);
-        etcd.with_options(Some(ConnectOptions::new().with_tls(tls)), async |client| {
+        let args = files.of_server(needs_client);
+        let etcd = Etcd::start_with("https", &args.iter().map(String::as_str).collect::<Vec<_>>());
+        etcd.with_options(Some(files.of_client()), async |client| {
             client.put("/skydns/local/skydns/a", r#"{"host":"10.0.0.1"}"#, None).await.expect("put");
         });
-        let mut setup =
-            Setup::new().args(&["-machines", &etcd.endpoint()]).variable("ETCD_CACERT", &path("ca.pem"));
+        let ca = files.path("ca.pem");
+        let mut setup = Setup::new().args(&["-machines", &etcd.endpoint()]).variable("ETCD_CACERT", &ca);
         if needs_client {
-            let without =
-                Setup::new().args(&["-machines", &etcd.endpoint(), "-ca-cert", &path("ca.pem")]).start();
+            let without = Setup::new().args(&["-machines", &etcd.endpoint(), "-ca-cert", &ca]).start();
             eventually("the server wants a certificate", || without.log().contains("etcd: https://"));
             assert_eq!(
                 without.ask("a.skydns.local.", RecordType::A).metadata.response_code,
                 ResponseCode::ServFail
             );
             setup = setup
-                .variable("ETCD_TLSPEM", &path("client.pem"))
-                .variable("ETCD_TLSKEY", &path("client.key"));
+                .variable("ETCD_TLSPEM", &files.path("client.pem"))
+                .variable("ETCD_TLSKEY", &files.path("client.key"));
         } else {
             let stranger = Setup::new().args(&["-machines", &etcd.endpoint()]).start();
             eventually("an unknown authority is told", || {

@@ -6,10 +6,11 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::certificates::Certificates;
 use support::cutter::{Cut, Cutter};
 use support::etcd::Etcd;
 use support::v2::V2;
-use support::{Agent, Setup, eventually, run};
+use support::{Agent, Setup, eventually};
 
 const A: &str = "/skydns/local/skydns/a";
 const B: &str = "/skydns/local/skydns/b";
@@ -376,73 +377,16 @@ fn a_login_is_used_and_an_api_that_lets_everybody_in_is_not() {
 
 #[test]
 fn tls_takes_the_files_of_v3() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
-    let openssl = |args: &[&str]| drop(run(Command::new("openssl").args(args)));
-    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"];
-    openssl(
-        &[&["req", "-x509", "-subj", "/CN=ca", "-keyout", &at("ca.key"), "-out", &at("ca.pem")][..], &curve]
-            .concat(),
-    );
-    for name in ["server", "client"] {
-        let (key, csr, pem) = (at(&format!("{name}.key")), at("csr"), at(&format!("{name}.pem")));
-        openssl(&[
-            "req",
-            "-subj",
-            &format!("/CN={name}"),
-            "-keyout",
-            &key,
-            "-out",
-            &csr,
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ]);
-        std::fs::write(
-            at("ext"),
-            "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n",
-        )
-        .expect("a file");
-        openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &csr,
-            "-CA",
-            &at("ca.pem"),
-            "-CAkey",
-            &at("ca.key"),
-            "-CAcreateserial",
-            "-days",
-            "3650",
-            "-extfile",
-            &at("ext"),
-            "-out",
-            &pem,
-        ]);
-    }
-    let etcd = Etcd::start_with(
-        "https",
-        &[
-            "--enable-v2",
-            "--cert-file",
-            &at("server.pem"),
-            "--key-file",
-            &at("server.key"),
-            "--client-cert-auth",
-            "--trusted-ca-file",
-            &at("ca.pem"),
-        ],
-    );
-    let curl = run(Command::new("openssl").args(["version"]));
-    println!("{curl}");
-    let files = ["-ca-cert", &at("ca.pem"), "-tls-pem", &at("client.pem"), "-tls-key", &at("client.key")];
-    let with = agent(&etcd.endpoint(), &[&files[..], &["-etcd-api", "v2"]].concat());
+    let files = Certificates::new();
+    let mut args = files.of_server(true);
+    args.push("--enable-v2".to_owned());
+    let etcd = Etcd::start_with("https", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    let (ca, cert, key) = (files.path("ca.pem"), files.path("client.pem"), files.path("client.key"));
+    let v2 = ["-etcd-api", "v2", "-ca-cert", &ca];
+    let with = agent(&etcd.endpoint(), &[&v2[..], &["-tls-pem", &cert, "-tls-key", &key]].concat());
     in_sync(&with, 1);
     assert_eq!(rcode(&with, "a.skydns.local."), ResponseCode::NXDomain);
-    let without = agent(&etcd.endpoint(), &["-etcd-api", "v2", "-ca-cert", &at("ca.pem")]);
+    let without = agent(&etcd.endpoint(), &v2);
     eventually("told", || without.log().contains("-tls-pem (ETCD_TLSPEM)"));
     let unknown = agent(&etcd.endpoint(), &["-etcd-api", "v2"]);
     eventually("told", || unknown.log().contains("-ca-cert (ETCD_CACERT)"));

@@ -8,6 +8,7 @@
 )]
 
 pub mod boot;
+pub mod certificates;
 pub mod cgroup;
 pub mod cutter;
 pub mod etcd;
