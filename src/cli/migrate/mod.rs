@@ -1,39 +1,30 @@
 //! `skydns migrate`: carries the services of etcd's v2 API to v3, or compares the answers with and without v2.
 
+mod stores;
 mod verify;
 
 use super::{CONFIG, SYSTEM, UNAVAILABLE, USAGE, complain, fail, runtime, say};
-use crate::agent::{etcd_settings, in_full};
 use crate::config::{DATA, MigrateOptions, Spec, command_usage};
 use crate::counted::counted;
-use crate::service::Keyspace;
 use crate::source::etcd::migrate::{MigrateError, MigrateNews, Migration, Pass};
-use crate::source::etcd::{EtcdError, EtcdSettings, TlsFiles};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use stores::Stores;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often progress is told.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
-/// The stores, and what is carried.
-struct Stores {
-    from: EtcdSettings,
-    to: EtcdSettings,
-    keyspace: Keyspace,
-    also: Vec<String>,
-}
-
 /// Runs the command.
 pub(super) fn run(spec: &Spec, options: &MigrateOptions) -> ExitCode {
-    let modes = [options.is_dry_run, options.follows, options.verifies];
-    if options.from != "v2" || options.to != "v3" || modes.iter().filter(|is_on| **is_on).count() > 1 {
-        return fail(USAGE, &command_usage("migrate"));
+    if let Err(reason) = check(options) {
+        return fail(USAGE, &format!("migrate: {reason}; {}", command_usage("migrate")));
     }
-    let stores = match stores(spec, options) {
+    let stores = match Stores::new(spec, options) {
         Ok(stores) => stores,
-        Err(error) => return fail(CONFIG, &format!("migrate: {error}")),
+        Err(reason) => return fail(CONFIG, &format!("migrate: {reason}")),
     };
+    let is_other_store = stores.is_other_store;
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),
@@ -45,26 +36,30 @@ pub(super) fn run(spec: &Spec, options: &MigrateOptions) -> ExitCode {
         }
     });
     runtime.shutdown_background();
-    ended.unwrap_or_else(|error| fail(UNAVAILABLE, &format!("migrate: {error}")))
+    ended.unwrap_or_else(|error| {
+        fail(UNAVAILABLE, &format!("migrate: {}", stores::told(&error, is_other_store)))
+    })
 }
 
-fn stores(spec: &Spec, options: &MigrateOptions) -> Result<Stores, EtcdError> {
-    let from = etcd_settings(spec)?;
-    let MigrateOptions { to_machines, to_ca_cert, to_cert, to_key, .. } = options;
-    let to = if to_machines.is_empty() {
-        from.clone()
-    } else {
-        let tls = TlsFiles { ca_cert: to_ca_cert.clone(), cert: to_cert.clone(), key: to_key.clone() };
-        EtcdSettings::new(to_machines, tls, from.user.clone(), false)?
-    };
-    let keyspace = Keyspace::new(&spec.path_prefix);
-    let also = spec.v2_also.iter().map(|path| in_full(&keyspace, path)).collect();
-    Ok(Stores { from, to, keyspace, also })
+/// Checks that options go together.
+fn check(options: &MigrateOptions) -> Result<(), &'static str> {
+    let modes = [options.is_dry_run, options.follows, options.verifies];
+    let files = [&options.to_ca_cert, &options.to_cert, &options.to_key];
+    if options.from != "v2" || options.to != "v3" {
+        return Err("it takes -from v2 -to v3");
+    }
+    if modes.into_iter().filter(|is_on| *is_on).count() > 1 {
+        return Err("one of -dry-run, -follow and -verify at most");
+    }
+    if options.to_machines.is_empty() && files.iter().any(|file| file.is_some()) {
+        return Err("-to-ca-cert, -to-cert and -to-key are those of the store of -to-machines");
+    }
+    Ok(())
 }
 
 async fn carry(stores: Stores, options: &MigrateOptions) -> Result<ExitCode, MigrateError> {
+    let mut teller = Teller { is_other_store: stores.is_other_store, ..Teller::default() };
     let mut migration = Migration::new(stores.from, stores.to, stores.keyspace, &stores.also);
-    let mut teller = Teller::default();
     if options.is_dry_run {
         let pass = migration.look().await?;
         teller.tell_pass(&pass, "would be ");
@@ -97,6 +92,7 @@ async fn stopped() {
 /// Tells an operator what happens.
 #[derive(Default)]
 struct Teller {
+    is_other_store: bool,
     has_uncarried: bool,
     told: Option<Instant>,
 }
@@ -113,7 +109,10 @@ impl Teller {
                 }
             }
             MigrateNews::Pass(pass) => self.tell_pass(pass, ""),
-            MigrateNews::Failed(error) => complain(&format!("migrate: {error}; it is tried again")),
+            MigrateNews::Failed(error) => {
+                let error = stores::told(error, self.is_other_store);
+                complain(&format!("migrate: {error}; it is tried again"));
+            }
         }
     }
 
