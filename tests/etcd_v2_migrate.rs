@@ -5,6 +5,8 @@ mod support;
 use etcd_client::GetOptions;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::certificates::Certificates;
+use support::cutter::{Cut, Cutter};
 use support::etcd::Etcd;
 use support::v2::V2;
 use support::{Process, eventually};
@@ -16,20 +18,14 @@ fn host(n: u8) -> String {
 }
 
 fn command(etcd: &Etcd, args: &[&str]) -> Command {
+    command_at(&etcd.endpoint(), args)
+}
+
+fn command_at(machines: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.args([
-        "migrate",
-        "-from",
-        "v2",
-        "-to",
-        "v3",
-        "-machines",
-        &etcd.endpoint(),
-        "-env-file",
-        "/dev/null",
-    ]);
-    command.args(args);
+    command.args(["migrate", "-from", "v2", "-to", "v3", "-machines", machines]);
+    command.args(["-env-file", "/dev/null"]).args(args);
     command
 }
 
@@ -179,6 +175,34 @@ fn another_store_is_written_to() {
 }
 
 #[test]
+fn the_other_store_has_certificates_of_its_own() {
+    let ((from, v2), files) = (V2::server(), Certificates::new());
+    v2.put(&format!("{BASE}/a"), &host(1));
+    let args = files.of_server(true);
+    let to = Etcd::start_with("https", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    let (ca, cert, key) = (files.path("ca.pem"), files.path("client.pem"), files.path("client.key"));
+    let (endpoint, missing) = (to.endpoint(), files.path("none.pem"));
+    let carry = |args: &[&str]| migrate(&from, &[&["-to-machines", &endpoint], args].concat());
+    let (code, told) = carry(&["-to-ca-cert", &ca, "-to-cert", &cert, "-to-key", &key]);
+    assert_eq!(code, 0, "{told}");
+    let carried = to.with_options(Some(files.of_client()), async |client| {
+        let found = client.get(format!("{BASE}/a"), None).await.expect("an answer");
+        found.kvs().iter().map(|kv| kv.value().to_vec()).collect::<Vec<_>>()
+    });
+    assert_eq!(carried, [host(1).into_bytes()]);
+    assert_eq!(carry(&["-verify", "-to-ca-cert", &ca, "-to-cert", &cert, "-to-key", &key]).0, 0);
+    for (args, expected, part) in [
+        (&["-to-cert", &cert, "-to-key", &key][..], 69, "-to-ca-cert"),
+        (&["-to-ca-cert", &ca], 69, "-to-cert"),
+        (&["-to-ca-cert", &missing], 78, "none.pem"),
+        (&["-to-ca-cert", &ca, "-to-cert", &cert, "-to-key", &ca], 78, "ca.pem"),
+    ] {
+        let (code, told) = carry(args);
+        assert!(code == expected && told.contains(part), "{args:?}: {code} {told}");
+    }
+}
+
+#[test]
 fn a_store_that_is_away_and_words_that_are_wrong_have_their_own_codes() {
     let (mut etcd, _) = V2::server();
     let off = Etcd::start();
@@ -189,8 +213,14 @@ fn a_store_that_is_away_and_words_that_are_wrong_have_their_own_codes() {
     etcd.kill();
     let (code, told) = migrate(&etcd, &[]);
     assert!(code == 69 && told.contains("migrate: v2: "), "{code} {told}");
-    assert_eq!(migrate(&etcd, &["-dry-run", "-follow"]).0, 64);
-    assert_eq!(migrate(&etcd, &["-to", "v2"]).0, 64);
+    for (args, part) in [
+        (&["-dry-run", "-follow"][..], "one of -dry-run, -follow and -verify at most; usage: skydns migrate"),
+        (&["-to", "v2"], "it takes -from v2 -to v3"),
+        (&["-to-cert", "x"], "are those of the store of -to-machines"),
+    ] {
+        let (code, told) = migrate(&etcd, args);
+        assert!(code == 64 && told.contains(part), "{args:?}: {code} {told}");
+    }
     assert_eq!(migrate(&etcd, &["-to-machines", "ftp://x"]).0, 64);
 }
 
@@ -272,6 +302,29 @@ fn copies_stay_when_the_store_went_back_in_time() {
         eventually("followed", || keys(&to, &format!("{BASE}/k1"))[0].1 == host(10 + n));
     }
     assert_eq!(names(&to).len(), 7);
+}
+
+#[test]
+fn another_cluster_in_the_place_of_the_first_is_not_followed() {
+    let ((first, v2), (second, other), to) = (V2::server(), V2::server(), Etcd::start());
+    v2.put(&format!("{BASE}/a"), &host(1));
+    other.put(&format!("{BASE}/b"), &host(2));
+    let front = Cutter::start(first.client_port, Cut::After(Duration::from_secs(3)));
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = command_at(&front.endpoint(), &["-follow", "-to-machines", &to.endpoint()]);
+    let told = log.reopen().expect("a file");
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(told));
+    eventually("carried", || names(&to) == ["a"]);
+    front.lead_to(second.client_port);
+    eventually("it is told", || {
+        let told = std::fs::read_to_string(log.path()).expect("text");
+        told.contains("it is of another cluster than at the beginning")
+    });
+    assert_eq!(names(&to), ["a"]);
+    // What the first one says counts again.
+    front.lead_to(first.client_port);
+    v2.put(&format!("{BASE}/c"), &host(3));
+    eventually("followed", || names(&to) == ["a", "c"]);
 }
 
 #[test]
