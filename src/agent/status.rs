@@ -236,6 +236,7 @@ pub(super) fn held_text(held: &HeldNames) -> String {
 fn source_text(id: SourceId, state: &SourceState, status: &Status) -> Option<String> {
     let is_optional = status.optional.contains(&id);
     Some(match state {
+        SourceState::Unused { reason, is_refused: true } => format!("{} not used: {reason}", id.name()),
         SourceState::Unused { .. } => return None,
         // Where it is not known to be in use, the other API of the same store says all.
         SourceState::Waiting | SourceState::Unreachable { served_from: ServedFrom::Nothing, .. }
@@ -327,6 +328,9 @@ mod tests {
             line(SourceState::Waiting, (0, 1)),
             "7 names; waiting for etcd; the upstream does not answer"
         );
+        let unused = |is_refused| SourceState::Unused { reason: "open to all".to_owned(), is_refused };
+        assert_eq!(line(unused(false), (0, 0)), "7 names; no upstream");
+        assert_eq!(line(unused(true), (0, 0)), "7 names; etcd not used: open to all; no upstream");
     }
 
     #[test]

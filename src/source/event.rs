@@ -84,7 +84,12 @@ pub enum Event {
     Needed,
     /// The source is not needed, or the store has no such interface (any more); the reason is text for the log and the status
     /// line. What was read of it is served on, each key until a source of higher precedence has it.
-    Unused(String),
+    Unused {
+        /// Why.
+        reason: String,
+        /// Whether the store has the interface, and it is refused.
+        is_refused: bool,
+    },
     /// A part of a snapshot of the store.
     Restored(Vec<RestoredService>),
     /// The snapshot is complete. The mirror takes the snapshot only if the store was not listed yet.

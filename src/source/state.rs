@@ -67,6 +67,8 @@ pub enum SourceState {
     Unused {
         /// Why, as text for the log and the status line.
         reason: String,
+        /// Whether the store has the interface, and it is refused.
+        is_refused: bool,
     },
     /// The source cannot be reached now. Metrics call this state `lost`.
     Unreachable {

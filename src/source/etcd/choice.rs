@@ -102,7 +102,7 @@ impl BothApis {
     async fn give_v3_up(&self) -> Result<(), Closed> {
         if *self.seen.borrow() == V3Seen::Absent && self.has_v2.load(Ordering::SeqCst) {
             let reason = "etcd has no v3 API there".to_owned();
-            self.v3.push(Event::Unused(reason)).await?;
+            self.v3.push(Event::Unused { reason, is_refused: false }).await?;
         }
         Ok(())
     }

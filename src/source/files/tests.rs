@@ -84,7 +84,7 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
                 lines.extend(changes.iter().map(line_of));
             }
             Event::Restored(_) | Event::RestoreEnd { .. } => lines.push("restored".to_owned()),
-            Event::Unreachable(_) | Event::Needed | Event::Unused(_) | Event::Cluster(_) => {
+            Event::Unreachable(_) | Event::Needed | Event::Unused { .. } | Event::Cluster(_) => {
                 lines.push("unreachable".to_owned());
             }
         }

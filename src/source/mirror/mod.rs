@@ -290,7 +290,7 @@ impl Mirror {
                 self.source(id, |source| source.is_required = true);
                 0
             }
-            Event::Unused(reason) => self.end_use(id, reason),
+            Event::Unused { reason, is_refused } => self.end_use(id, reason, is_refused),
         }
     }
 

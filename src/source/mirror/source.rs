@@ -143,16 +143,16 @@ impl MirroredSource {
     }
 
     /// Notes that the source is not used, and nothing of it is served.
-    pub(super) fn unused(&mut self, id: SourceId, reason: String) {
+    pub(super) fn unused(&mut self, id: SourceId, reason: String, is_refused: bool) {
         self.is_left_over = false;
-        let is_new = !matches!(&self.state, SourceState::Unused { reason: same } if *same == reason);
+        let is_new = !matches!(&self.state, SourceState::Unused { reason: same, .. } if *same == reason);
         if is_new
             && self.logged_reasons.len() < MAX_LOGGED_REASONS
             && self.logged_reasons.insert(reason.clone())
         {
             log::info!("{}: not used: {reason}", id.name());
         }
-        self.set_state(SourceState::Unused { reason });
+        self.set_state(SourceState::Unused { reason, is_refused });
     }
 
     fn set_state(&mut self, state: SourceState) {

@@ -10,10 +10,10 @@ use std::ops::ControlFlow;
 
 impl Mirror {
     /// Notes that a source is not used (any more); returns how many of its names other sources have already.
-    pub(super) fn end_use(&mut self, id: SourceId, reason: String) -> usize {
+    pub(super) fn end_use(&mut self, id: SourceId, reason: String, is_refused: bool) -> usize {
         let Some(source) = self.sources.get_mut(&id) else { return 0 };
         if !source.state.is_served() {
-            source.unused(id, reason);
+            source.unused(id, reason, is_refused);
             return 0;
         }
         source.is_left_over = true;
@@ -72,7 +72,7 @@ impl Mirror {
         if !self.tree.has_entries(id.layer()) {
             log::info!("{}: other stores have all names that were left of it", id.name());
             let reason = "nothing is left of it".to_owned();
-            self.source(id, |source| source.unused(id, reason));
+            self.source(id, |source| source.unused(id, reason, false));
         }
     }
 }

@@ -94,7 +94,7 @@ impl EtcdV2 {
     /// Reads nothing, because v3 has all that counts.
     async fn leave_alone(self) -> Closed {
         let reason = "v3 holds the services".to_owned();
-        if let Err(closed) = self.feed.push(Event::Unused(reason)).await {
+        if let Err(closed) = self.feed.push(Event::Unused { reason, is_refused: false }).await {
             return closed;
         }
         self.tell_unread().await;
@@ -165,7 +165,7 @@ impl EtcdV2 {
             let is_given_up = outlook.all_failed && !is_in_use && begun.elapsed() > UNSHOWN_TIME;
             let is_unused = is_absent || is_given_up;
             let event = match is_unused && !self.is_alone {
-                true => Some(Event::Unused(reason)),
+                true => Some(Event::Unused { reason, is_refused: is_refused(rounds.errors()) }),
                 false => outlook.is_unreachable.then_some(Event::Unreachable(reason)),
             };
             if let Some(event) = event
@@ -256,6 +256,11 @@ impl EtcdV2 {
             );
         }
     }
+}
+
+/// Whether an endpoint has a v2 API that is not to be trusted.
+fn is_refused(errors: &[(String, EtcdError)]) -> bool {
+    errors.iter().any(|(_, error)| matches!(error, EtcdError::Open { .. }))
 }
 
 /// Whether no endpoint has a v2 API: one says so, and none that had it failed otherwise.

@@ -23,7 +23,7 @@ fn apply(mirror: &mut Mirror, id: SourceId, event: Event) {
 }
 
 fn unused(reason: &str) -> Event {
-    Event::Unused(reason.to_owned())
+    Event::Unused { reason: reason.to_owned(), is_refused: false }
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_source_that_is_needed_is_waited_for_and_one_that_is_not_used_is_not() {
     apply(&mut mirror, SourceId::EtcdV2, Event::Unreachable("refused".to_owned()));
     assert_eq!(
         (freshness(&mirror), state(&mirror)),
-        (Freshness::Current, SourceState::Unused { reason: "off".to_owned() })
+        (Freshness::Current, SourceState::Unused { reason: "off".to_owned(), is_refused: false })
     );
     assert!(mirror.handle().status().borrow().optional.contains(&SourceId::EtcdV2));
     // It is there after all.
@@ -71,7 +71,10 @@ fn what_is_left_of_a_source_stays_until_another_one_has_it() {
     listing(&mut mirror, SourceId::Etcd, vec![put("/skydns/t/c", VALUE)]);
     assert_eq!(
         (freshness(&mirror), state(&mirror)),
-        (Freshness::Current, SourceState::Unused { reason: "nothing is left of it".to_owned() })
+        (
+            Freshness::Current,
+            SourceState::Unused { reason: "nothing is left of it".to_owned(), is_refused: false }
+        )
     );
 }
 
