@@ -134,6 +134,18 @@ fn data_that_a_move_left_behind_are_not_read() {
 }
 
 #[test]
+fn settings_in_v3_do_not_hide_the_services_of_v2() {
+    let (etcd, v2) = V2::server();
+    v2.put(A, &host(1));
+    etcd.put("/skydns/config", r#"{"ttl":77}"#);
+    etcd.put("/skydns/accept", "{}");
+    let agent = agent(&etcd.endpoint(), &[]);
+    knows(&agent, "a.skydns.local.", &["10.0.0.1"]);
+    let answer = agent.ask("a.skydns.local.", RecordType::A);
+    assert_eq!(answer.answers[0].ttl, 77);
+}
+
+#[test]
 fn the_mark_of_a_move_has_v2_read() {
     let (etcd, v2) = V2::server();
     v2.put(A, &host(1));

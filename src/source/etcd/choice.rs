@@ -24,7 +24,7 @@ pub(super) enum V3Seen {
     Absent,
     /// It was listed.
     Listed {
-        /// Whether v2 is to be read: v3 holds no key, or a move from v2 is under way.
+        /// Whether v2 is to be read: v3 holds no service, or a move from v2 is under way.
         wants_v2: bool,
     },
 }

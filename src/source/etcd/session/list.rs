@@ -5,6 +5,7 @@
 //! in time.
 
 use super::{MAX_ANSWER_OCTETS, REQUEST_TIMEOUT, Session};
+use crate::service::KeyTarget;
 use crate::source::etcd::connect::{Reads, end_of};
 use crate::source::etcd::error::EtcdError;
 use crate::source::event::{Event, MAX_CHANGES_PER_EVENT};
@@ -73,7 +74,7 @@ impl Session<'_> {
             }
             let more = page.more();
             let keys = page.take_kvs();
-            self.has_keys |= !keys.is_empty();
+            self.has_services = self.has_services || keys.iter().any(|kv| self.is_of_service(kv));
             // Where a page was slow, a larger one would not come in time.
             if asked.elapsed() < FAST_PAGE_TIME {
                 limit = next_limit(limit, &keys).min(self.carried_over.max_page_keys);
@@ -90,6 +91,12 @@ impl Session<'_> {
                 return Ok(revision);
             }
         }
+    }
+
+    /// Whether a key is that of a service. Settings alone say nothing of where the services are: `etcdctl` of today puts them
+    /// into v3.
+    fn is_of_service(&self, kv: &KeyValue) -> bool {
+        !matches!(self.keyspace.target_of(kv.key()), Ok(KeyTarget::Config | KeyTarget::Accept))
     }
 
     /// Checks that a page is of the cluster that is mirrored.

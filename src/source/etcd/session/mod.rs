@@ -50,8 +50,8 @@ pub(super) struct Session<'a> {
     carried_over: &'a mut CarriedOver,
     /// When the listing was complete.
     pub(super) synced: Option<Instant>,
-    /// Whether the listing has any key.
-    has_keys: bool,
+    /// Whether the listing has the key of any service.
+    has_services: bool,
     /// The members' endpoints, with `-discover`.
     pub(super) members: Option<Vec<String>>,
 }
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
             endpoint,
             carried_over,
             synced: None,
-            has_keys: false,
+            has_services: false,
             members: None,
         }
     }
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
         self.push_configuration(&client).await?;
         let revision = self.list(&client, Reads::Current).await?;
         if let Some(both) = both {
-            let wants_v2 = !self.has_keys || is_moving(self.keyspace, client.clone()).await;
+            let wants_v2 = !self.has_services || is_moving(self.keyspace, client.clone()).await;
             both.note_listed(wants_v2).await?;
         }
         self.feed.push(Event::ListEnd(Some(revision))).await?;
@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
         let client = self.settings.connect(self.endpoint, Reads::Current).await?;
         let revision = self.list(&client, Reads::Current).await?;
         self.feed.push(Event::ListEnd(Some(revision))).await?;
-        Ok(!self.has_keys || is_moving(self.keyspace, client).await)
+        Ok(!self.has_services || is_moving(self.keyspace, client).await)
     }
 
     /// Lists what the server has, which may be old because of an error of a session, and ends.
