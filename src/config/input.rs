@@ -49,6 +49,9 @@ pub enum SettingError {
     /// The value is a path that every list shows.
     #[error("\"{}\" has no segment that begins with \"_\"; other keys are read without this", quoted(.0))]
     NotHidden(String),
+    /// The value is not the path of a key.
+    #[error("\"{}\" is not the path of a key: a segment is empty, \".\" or \"..\"", quoted(.0))]
+    StorePath(String),
     /// The value is not a domain name.
     #[error("\"{}\" is not a domain name", quoted(.0))]
     Name(String),

@@ -209,8 +209,14 @@ pub(super) const SOURCE_SETTINGS: &[Setting] = &[
 
 /// A path with a segment that hides it.
 fn hidden_path(text: &str) -> Result<String, SettingError> {
-    if text.split('/').any(|segment| segment.starts_with('_')) {
-        return Ok(text.trim_end_matches('/').to_owned());
+    let path = text.trim_end_matches('/');
+    let segments = || path.strip_prefix('/').unwrap_or(path).split('/');
+    // etcd answers with another path that is to be asked for in its place.
+    if segments().any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(SettingError::StorePath(text.to_owned()));
+    }
+    if segments().any(|segment| segment.starts_with('_')) {
+        return Ok(path.to_owned());
     }
     Err(SettingError::NotHidden(text.to_owned()))
 }

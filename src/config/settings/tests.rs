@@ -82,3 +82,15 @@ fn texts_have_the_form_that_documents_need() {
         }
     }
 }
+
+#[test]
+fn a_hidden_path_is_the_path_of_a_key() {
+    let v2_also = flags().find(|setting| setting.name == "v2-also").expect("a setting");
+    let also = with(v2_also, "/skydns/local/_tcp/, local/x/_udp").map(|spec| spec.v2_also);
+    assert_eq!(also, Ok(vec!["/skydns/local/_tcp".to_owned(), "local/x/_udp".to_owned()]));
+    for path in ["/skydns//_tcp", "../_tcp", "local/./_tcp", "//_tcp", "/local/_tcp/.."] {
+        let refused = with(v2_also, path);
+        assert_eq!(refused, Err(SettingError::StorePath(path.to_owned())), "{path}");
+    }
+    assert!(matches!(with(v2_also, "/local/a"), Err(SettingError::NotHidden(_))));
+}
