@@ -65,10 +65,13 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         }
         Command::Ds(words) => keys::ds(&words, &arguments.spec),
         Command::Check(options) => check::run(layers, &arguments.spec, &options),
-        Command::Migrate(options) => migrate::run(
-            &of_unit(in_place_of_service(layers, &arguments.spec), &arguments.spec).1.spec,
-            &options,
-        ),
+        Command::Migrate(mut options) => {
+            let layers = in_place_of_service(layers, &arguments.spec);
+            if let Some(dir) = &layers.typed_in {
+                options.find_typed(dir);
+            }
+            migrate::run(&of_unit(layers, &arguments.spec).1.spec, &options)
+        }
         Command::Run => run(layers, &arguments.spec),
     }
 }

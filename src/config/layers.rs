@@ -1,6 +1,7 @@
 //! All that flags and variables say at one time, from which the settings are made, more than once if need be.
 
 use super::args::{Arguments, UsageError, ValuesBefore};
+use super::command::MigrateOptions;
 use super::origin::SettingOrigin;
 use super::spec::Spec;
 use super::variables::Variables;
@@ -65,6 +66,18 @@ fn find_typed(settings: &mut Arguments, dir: &Path) {
     }
     if typed[5] {
         settings.spec.resolv_conf = dir.join(&settings.spec.resolv_conf);
+    }
+}
+
+impl MigrateOptions {
+    /// Replaces names of files that were typed by their paths, as for settings.
+    pub fn find_typed(&mut self, dir: &Path) {
+        let files = [&mut self.to_ca_cert, &mut self.to_cert, &mut self.to_key];
+        for path in files.into_iter().flatten() {
+            if let Some(found) = typed_path(path, dir, &[""]) {
+                *path = found;
+            }
+        }
     }
 }
 

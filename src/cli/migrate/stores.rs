@@ -5,6 +5,8 @@ use crate::config::{MigrateOptions, Spec};
 use crate::service::Keyspace;
 use crate::source::etcd::migrate::MigrateError;
 use crate::source::etcd::{EtcdSettings, TlsFiles};
+use crate::systemd;
+use std::path::PathBuf;
 
 /// The stores, and what is carried.
 pub(super) struct Stores {
@@ -23,7 +25,8 @@ impl Stores {
         let MigrateOptions { to_machines, to_ca_cert, to_cert, to_key, .. } = options;
         let is_other_store = !to_machines.is_empty();
         let to = if is_other_store {
-            let tls = TlsFiles { ca_cert: to_ca_cert.clone(), cert: to_cert.clone(), key: to_key.clone() };
+            let file = |file: &Option<PathBuf>| file.as_deref().map(systemd::credential);
+            let tls = TlsFiles { ca_cert: file(to_ca_cert), cert: file(to_cert), key: file(to_key) };
             let to = EtcdSettings::new(to_machines, tls, from.user.clone(), false);
             let problem = |to: &EtcdSettings| to.tls_problems().into_iter().next();
             to.and_then(|to| problem(&to).map_or(Ok(to), Err))
