@@ -194,12 +194,16 @@ fn the_other_store_has_certificates_of_its_own() {
     for (args, expected, part) in [
         (&["-to-cert", &cert, "-to-key", &key][..], 69, "-to-ca-cert"),
         (&["-to-ca-cert", &ca], 69, "-to-cert"),
-        (&["-to-ca-cert", &missing], 78, "none.pem"),
+        (&["-to-ca-cert", &missing], 78, "-to-ca-cert: /"),
         (&["-to-ca-cert", &ca, "-to-cert", &cert, "-to-key", &ca], 78, "ca.pem"),
     ] {
         let (code, told) = carry(args);
         assert!(code == expected && told.contains(part), "{args:?}: {code} {told}");
     }
+    // Files are found in the directory in which the command is typed.
+    let mut typed = command(&from, &["-to-machines", &endpoint, "-to-ca-cert", "ca.pem"]);
+    typed.current_dir(files.path("")).args(["-to-cert", "./client.pem", "-to-key", "client.key"]);
+    assert_eq!(typed.output().expect("it runs").status.code(), Some(0));
 }
 
 #[test]
@@ -222,6 +226,24 @@ fn a_store_that_is_away_and_words_that_are_wrong_have_their_own_codes() {
         assert!(code == 64 && told.contains(part), "{args:?}: {code} {told}");
     }
     assert_eq!(migrate(&etcd, &["-to-machines", "ftp://x"]).0, 64);
+}
+
+/// Where keys would go to is never a guess.
+#[test]
+fn a_setting_of_the_stores_that_cannot_be_used_ends_it() {
+    let (etcd, _) = V2::server();
+    for (variable, value, part) in [
+        ("ETCD_MACHINES", "ftp://x", "ETCD_MACHINES: \"ftp://x\" is not the URL of an etcd endpoint"),
+        ("SKYDNS_V2_ALSO", "local//_tcp", "SKYDNS_V2_ALSO: \"local//_tcp\" is not the path of a key"),
+        ("ETCD_TLSPEM", "/none.pem", "ETCD_TLSPEM"),
+    ] {
+        let output = command(&etcd, &["-dry-run"]).env(variable, value).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(78) && told.contains(part), "{variable}: {told}");
+    }
+    // Others do not matter.
+    let output = command(&etcd, &["-dry-run"]).env("SKYDNS_NDOTS", "x").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
             if let Some(dir) = &layers.typed_in {
                 options.find_typed(dir);
             }
-            migrate::run(&of_unit(layers, &arguments.spec).1.spec, &options)
+            migrate::run(&of_unit(layers, &arguments.spec).1, &options)
         }
         Command::Run => run(layers, &arguments.spec),
     }

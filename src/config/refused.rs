@@ -1,6 +1,8 @@
 //! Settings that cannot be used: each costs itself, and is told with its place and with what is used instead.
 
 use super::origin::SettingOrigin;
+use super::settings::flags;
+use super::spec::SOURCES;
 use crate::shown::quoted;
 use std::fmt;
 
@@ -32,6 +34,18 @@ impl RefusedSetting {
     /// What is wrong, without what is used instead.
     pub fn problem(&self) -> String {
         format!("{}: {}", self.origin, self.reason)
+    }
+
+    /// Whether it decides where services come from.
+    pub fn is_of_sources(&self) -> bool {
+        match &self.origin {
+            SettingOrigin::Flag(flag) => SOURCES.contains(flag),
+            SettingOrigin::Variable { name, .. } => {
+                let of_sources = flags().filter(|setting| SOURCES.contains(&setting.name));
+                of_sources.flat_map(|setting| setting.variables).any(|variable| variable == name)
+            }
+            _ => false,
+        }
     }
 }
 

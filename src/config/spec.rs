@@ -189,7 +189,7 @@ impl Spec {
 }
 
 /// The flags of the settings of the sources.
-const SOURCES: [&str; 12] = [
+pub(super) const SOURCES: [&str; 12] = [
     "machines",
     "etcd-api",
     "v2-also",

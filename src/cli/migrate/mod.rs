@@ -4,7 +4,8 @@ mod stores;
 mod verify;
 
 use super::{CONFIG, SYSTEM, UNAVAILABLE, USAGE, complain, fail, runtime, say};
-use crate::config::{DATA, MigrateOptions, Spec, command_usage};
+use crate::agent::SettledSettings;
+use crate::config::{DATA, MigrateOptions, command_usage};
 use crate::counted::counted;
 use crate::source::etcd::migrate::{MigrateError, MigrateNews, Migration, Pass};
 use std::process::ExitCode;
@@ -16,9 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
 /// Runs the command.
-pub(super) fn run(spec: &Spec, options: &MigrateOptions) -> ExitCode {
+pub(super) fn run(settled: &SettledSettings, options: &MigrateOptions) -> ExitCode {
+    let spec = &settled.spec;
     if let Err(reason) = check(options) {
         return fail(USAGE, &format!("migrate: {reason}; {}", command_usage("migrate")));
+    }
+    let refused: Vec<_> = settled.refused.iter().filter(|refused| refused.is_of_sources()).collect();
+    if !refused.is_empty() {
+        refused.iter().for_each(|refused| complain(&format!("migrate: {}", refused.problem())));
+        return ExitCode::from(CONFIG);
     }
     let stores = match Stores::new(spec, options) {
         Ok(stores) => stores,
