@@ -58,7 +58,7 @@ fn explain(endpoint: &str, what: &str, text: &str, io: Option<&io::Error>) -> St
     }
     if LOST.iter().any(|part| text.contains(part)) {
         let hint = match (is_tls, what) {
-            (_, "watching") => "",
+            (_, what) if LATER.contains(&what) => "",
             (true, _) => {
                 " (etcd does so if it wants a client certificate that it trusts: -tls-pem (ETCD_TLSPEM))"
             }
@@ -69,6 +69,9 @@ fn explain(endpoint: &str, what: &str, text: &str, io: Option<&io::Error>) -> St
     let hint = if is_tls { hint(&OF_TLS, text) } else { String::new() };
     format!("{what}: {text}{hint}")
 }
+
+/// What is done over connections that have worked: that one is lost says nothing of the settings.
+const LATER: [&str; 4] = ["watching", "renewing a lease", "marking the move", "writing keys"];
 
 /// Parts of texts, and what they are a sign of.
 type Signs = [(&'static str, &'static str)];
