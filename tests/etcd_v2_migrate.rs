@@ -228,6 +228,37 @@ fn a_store_that_is_away_and_words_that_are_wrong_have_their_own_codes() {
     assert_eq!(migrate(&etcd, &["-to-machines", "ftp://x"]).0, 64);
 }
 
+#[test]
+fn a_member_that_is_away_is_passed_over() {
+    let mut members = Etcd::cluster_with(3, &["--enable-v2"]);
+    let v2 = V2::of(&members[2]);
+    v2.put(&format!("{BASE}/a"), &host(1));
+    let endpoints = members.iter().map(Etcd::endpoint).collect::<Vec<_>>().join(",");
+    let mut command = command_at(&endpoints, &["-follow"]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&members[2]) == ["a"]);
+    members[0].kill();
+    eventually("followed", || v2.try_put(&format!("{BASE}/b"), &host(2)));
+    eventually("followed", || names(&members[2]) == ["a", "b"]);
+    // Who begins now passes it over as well, also if it does not even refuse.
+    let output = command_at(&endpoints, &["-dry-run"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    members[0].run();
+    members[0].process.as_ref().expect("a process").signal("-STOP");
+    let output = command_at(&endpoints, &["-dry-run"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn keys_of_one_cluster_do_not_go_to_another_by_mistake() {
+    let ((etcd, v2), other) = (V2::server(), Etcd::start());
+    v2.put(&format!("{BASE}/a"), &host(1));
+    // The first one has no v2 API, and is of another cluster.
+    let endpoints = format!("{},{}", other.endpoint(), etcd.endpoint());
+    assert_eq!(command_at(&endpoints, &[]).output().expect("it runs").status.code(), Some(0));
+    assert_eq!((names(&etcd), names(&other).len()), (vec!["a".to_owned()], 0));
+}
+
 /// Where keys would go to is never a guess.
 #[test]
 fn a_setting_of_the_stores_that_cannot_be_used_ends_it() {

@@ -3,6 +3,7 @@
 //! Each pass reads both stores and writes the difference, so a pass that was cut short, or a change that was missed, is made
 //! good by the next one. What v3 has of others is never touched: they have moved already.
 
+mod follow;
 mod origin;
 mod plan;
 mod target;
@@ -14,23 +15,9 @@ use super::error::EtcdError;
 use crate::clock::unix_time;
 use crate::service::Keyspace;
 use origin::{Origin, V2Store};
-use plan::{GRACE, Plan, V3Key, plan};
+use plan::{Plan, V3Key, plan};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use target::{Target, Written};
-use tokio::time::{Instant, sleep};
-
-/// Minimum pause between two passes.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-
-/// That pause as a multiple of how long a pass takes.
-const PAUSE_FACTOR: u32 = 10;
-
-/// Maximum time between two passes: leases are renewed in each, and who renews a key of v2 may do so without a word.
-const MAX_PAUSE: Duration = Duration::from_secs(GRACE as u64 / 3);
-
-/// For how long the leases of copies are renewed while v2 cannot be read.
-const MAX_BLIND: Duration = Duration::from_secs(600);
 
 /// Which store failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +69,8 @@ pub enum MigrateNews<'a> {
 pub struct Migration {
     origin: Origin,
     to: EtcdSettings,
+    /// Whether v3 is that of the store of v2.
+    is_same_store: bool,
     keyspace: Keyspace,
     /// The cluster and index of v2 when it was read last.
     seen: Option<(u64, u64)>,
@@ -90,7 +79,8 @@ pub struct Migration {
 impl Migration {
     /// A move of the keys below a path prefix, and of hidden ones that are named.
     pub fn new(from: EtcdSettings, to: EtcdSettings, keyspace: Keyspace, also: &[String]) -> Self {
-        Self { origin: Origin::new(from, keyspace.clone(), also), to, keyspace, seen: None }
+        let is_same_store = from.endpoints == to.endpoints;
+        Self { origin: Origin::new(from, keyspace.clone(), also), to, is_same_store, keyspace, seen: None }
     }
 
     /// Finds out what a pass would do.
@@ -126,86 +116,6 @@ impl Migration {
         pass.is_over = is_over;
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
-    }
-
-    /// Carries all keys, and each change, until `stop` is ready.
-    ///
-    /// # Errors
-    /// A store cannot be read or written at the beginning, or another one carries keys now.
-    pub async fn follow(
-        &mut self,
-        stop: impl Future<Output = ()>,
-        mut tell: impl FnMut(MigrateNews<'_>),
-    ) -> Result<(), MigrateError> {
-        let mut stop = std::pin::pin!(stop);
-        let mut store = self.read_v2().await?;
-        let mut target = self.connect(&store).await?;
-        target.lock().await.map_err(MigrateError::To)?;
-        let mut pass = self.pass(&store, &mut target, &mut tell).await?;
-        self.add_hidden(&store, &mut pass).await;
-        tell(MigrateNews::Pass(&pass));
-        let mut kept = pass.kept;
-        let mut told = pass.uncarried;
-        let (mut last_good, mut took) = (Instant::now(), Duration::ZERO);
-        loop {
-            let pause = MIN_PAUSE.max(took * PAUSE_FACTOR).min(MAX_PAUSE);
-            let wait = async {
-                sleep(pause).await;
-                self.origin.change(&store, MAX_PAUSE - pause).await;
-            };
-            tokio::select! {
-                () = wait => {}
-                () = &mut stop => {
-                    target.unlock().await;
-                    return Ok(());
-                }
-            }
-            let begun = Instant::now();
-            match self.pass_again(&mut store, &mut target, &mut tell).await {
-                Ok(mut pass) => {
-                    last_good = Instant::now();
-                    took = begun.elapsed();
-                    let news: Vec<_> =
-                        pass.uncarried.iter().filter(|one| !told.contains(one)).cloned().collect();
-                    told = std::mem::replace(&mut pass.uncarried, news);
-                    let is_news = pass.kept != kept;
-                    kept = pass.kept;
-                    if is_news || pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
-                        tell(MigrateNews::Pass(&pass));
-                    }
-                }
-                Err(error) => {
-                    tell(MigrateNews::Failed(&error));
-                    if matches!(error, MigrateError::From(_)) && last_good.elapsed() < MAX_BLIND {
-                        let leases: Vec<_> = target.granted().keys().copied().collect();
-                        let _ = target.renew(&leases).await;
-                    }
-                    if matches!(error, MigrateError::To(_)) {
-                        target.unlock().await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads v2 anew, and does the next pass.
-    async fn pass_again(
-        &mut self,
-        store: &mut V2Store,
-        target: &mut Target,
-        tell: &mut impl FnMut(MigrateNews<'_>),
-    ) -> Result<Pass, MigrateError> {
-        let now = self.read_v2().await?;
-        if now.cluster != store.cluster {
-            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
-            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
-        }
-        *store = now;
-        if !target.has_lock() {
-            *target = self.connect(store).await?;
-            target.lock().await.map_err(MigrateError::To)?;
-        }
-        self.pass(store, target, tell).await
     }
 
     async fn pass(
@@ -255,7 +165,8 @@ impl Migration {
     }
 
     async fn connect(&self, store: &V2Store) -> Result<Target, MigrateError> {
-        Target::connect(&self.to, &self.keyspace, store.cluster).await.map_err(MigrateError::To)
+        let connected = Target::connect(&self.to, &self.keyspace, store, self.is_same_store);
+        connected.await.map_err(MigrateError::To)
     }
 
     async fn add_hidden(&self, store: &V2Store, pass: &mut Pass) {

@@ -7,6 +7,7 @@ use super::super::connect::{EtcdSettings, Reads, end_of};
 use super::super::error::EtcdError;
 use super::super::rounds::reason;
 use super::super::v2::is_before_v3;
+use super::origin::V2Store;
 use super::plan::{Plan, Removal, V3Key, Write};
 use crate::service::Keyspace;
 use etcd_client::{
@@ -64,27 +65,27 @@ pub(super) struct Written {
 }
 
 impl Target {
-    /// Connects to the first endpoint that can be used, for keys of a v2 cluster.
+    /// Connects to the first endpoint that answers, for keys of a v2 cluster. If v2 is that of the same store, endpoints of
+    /// other clusters are passed over.
     pub(super) async fn connect(
         settings: &EtcdSettings,
         keyspace: &Keyspace,
-        cluster: u64,
+        v2: &V2Store,
+        is_same_store: bool,
     ) -> Result<Self, EtcdError> {
         let mut errors = Vec::new();
         for endpoint in &settings.endpoints {
-            match settings.connect(endpoint, Reads::Current).await {
-                Ok(client) => {
-                    return Ok(Self {
-                        client,
+            match Self::connect_to(endpoint, settings, keyspace, v2.cluster).await {
+                Ok((_, cluster)) if is_same_store && v2.cluster != 0 && cluster != v2.cluster => {
+                    let error = EtcdError::OtherCluster {
                         endpoint: endpoint.clone(),
-                        keyspace: keyspace.clone(),
-                        marks: format!("{}{cluster:016x}", keyspace.migration_root()),
-                        marked_index: None,
-                        lock: None,
-                        leases: BTreeMap::new(),
-                        granted: HashMap::new(),
-                    });
+                        cluster,
+                        ours: v2.cluster,
+                        members: v2.endpoint.clone(),
+                    };
+                    errors.push((endpoint.clone(), error));
                 }
+                Ok((target, _)) => return Ok(target),
                 Err(error) if error.is_lost() && is_before_v3(settings, endpoint).await => {
                     errors.push((endpoint.clone(), EtcdError::NoV3 { endpoint: endpoint.clone() }));
                 }
@@ -92,6 +93,36 @@ impl Target {
             }
         }
         Err(EtcdError::NoneAnswers(reason(settings, &errors)))
+    }
+
+    /// Connects to an endpoint, and asks it something: a server that is away is noticed only then. Returns its cluster as well.
+    async fn connect_to(
+        endpoint: &str,
+        settings: &EtcdSettings,
+        keyspace: &Keyspace,
+        cluster: u64,
+    ) -> Result<(Self, u64), EtcdError> {
+        let target = Self {
+            client: settings.connect(endpoint, Reads::Current).await?,
+            endpoint: endpoint.to_owned(),
+            keyspace: keyspace.clone(),
+            marks: format!("{}{cluster:016x}", keyspace.migration_root()),
+            marked_index: None,
+            lock: None,
+            leases: BTreeMap::new(),
+            granted: HashMap::new(),
+        };
+        let mut kv = target.client.kv_client();
+        let options = GetOptions::new().with_prefix().with_count_only();
+        let asked = kv.get(target.marks.clone(), Some(options));
+        let answer = target.wait("looking for the marks of the move", asked).await?;
+        let cluster = answer.header().map_or(0, etcd_client::ResponseHeader::cluster_id);
+        Ok((target, cluster))
+    }
+
+    /// Goes on with another connection. The lock and the leases are those of the store, whichever member is asked.
+    pub(super) fn replace_connection(&mut self, by: Self) {
+        (self.client, self.endpoint) = (by.client, by.endpoint);
     }
 
     /// Takes the lock, so that one alone carries keys.

@@ -1,0 +1,148 @@
+//! Passes again and again, until somebody stops them.
+
+use super::origin::V2Store;
+use super::plan::GRACE;
+use super::target::Target;
+use super::{EtcdError, MigrateError, MigrateNews, Migration, Pass, Uncarried};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Minimum pause between two passes.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// That pause as a multiple of how long a pass takes.
+const PAUSE_FACTOR: u32 = 10;
+
+/// Maximum time between two passes: leases are renewed in each, and who renews a key of v2 may do so without a word.
+const MAX_PAUSE: Duration = Duration::from_secs(GRACE as u64 / 3);
+
+/// For how long the leases of copies are renewed while v2 cannot be read.
+const MAX_BLIND: Duration = Duration::from_secs(600);
+
+/// The stores as they were read last, and what was told of them.
+struct Follower {
+    store: V2Store,
+    target: Target,
+    /// Whether the connection to v3 failed.
+    is_lost: bool,
+    /// The number of copies that are kept, as it was told.
+    kept: Option<usize>,
+    uncarried: Vec<Uncarried>,
+    last_good: Instant,
+    /// How long the last pass took.
+    took: Duration,
+}
+
+impl Migration {
+    /// Carries all keys, and each change, until `stop` is ready.
+    ///
+    /// # Errors
+    /// A store cannot be reached at the beginning, or another one carries keys now.
+    pub async fn follow(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        mut tell: impl FnMut(MigrateNews<'_>),
+    ) -> Result<(), MigrateError> {
+        let mut stop = std::pin::pin!(stop);
+        let store = self.read_v2().await?;
+        let mut target = self.connect(&store).await?;
+        target.lock().await.map_err(MigrateError::To)?;
+        let mut follower = Follower {
+            store,
+            target,
+            is_lost: false,
+            kept: None,
+            uncarried: Vec::new(),
+            last_good: Instant::now(),
+            took: Duration::ZERO,
+        };
+        loop {
+            let begun = Instant::now();
+            // What a pass leaves undone when it is stopped, the next run does.
+            let passed = tokio::select! {
+                passed = self.pass_again(&mut follower, &mut tell) => passed,
+                () = &mut stop => {
+                    follower.target.unlock().await;
+                    return Ok(());
+                }
+            };
+            let is_done = passed.is_ok();
+            match passed {
+                Ok(pass) => {
+                    (follower.last_good, follower.took) = (Instant::now(), begun.elapsed());
+                    follower.tell(pass, &mut tell);
+                }
+                Err(error) => {
+                    tell(MigrateNews::Failed(&error));
+                    follower.note(&error).await;
+                }
+            }
+            let pause = MIN_PAUSE.max(follower.took * PAUSE_FACTOR).min(MAX_PAUSE);
+            let wait = async {
+                sleep(pause).await;
+                if is_done {
+                    self.origin.change(&follower.store, MAX_PAUSE - pause).await;
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                () = &mut stop => {
+                    follower.target.unlock().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads v2 anew, and does the next pass.
+    async fn pass_again(
+        &mut self,
+        follower: &mut Follower,
+        tell: &mut impl FnMut(MigrateNews<'_>),
+    ) -> Result<Pass, MigrateError> {
+        let is_first = follower.kept.is_none();
+        let now = self.read_v2().await?;
+        if now.cluster != follower.store.cluster {
+            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
+            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
+        }
+        follower.store = now;
+        if follower.is_lost {
+            let connected = self.connect(&follower.store).await?;
+            follower.target.replace_connection(connected);
+            follower.is_lost = false;
+        }
+        if !follower.target.has_lock() {
+            follower.target.lock().await.map_err(MigrateError::To)?;
+        }
+        let mut pass = self.pass(&follower.store, &mut follower.target, tell).await?;
+        if is_first {
+            self.add_hidden(&follower.store, &mut pass).await;
+        }
+        Ok(pass)
+    }
+}
+
+impl Follower {
+    /// Tells what a pass did, if that is news.
+    fn tell(&mut self, mut pass: Pass, tell: &mut impl FnMut(MigrateNews<'_>)) {
+        let news = pass.uncarried.iter().filter(|one| !self.uncarried.contains(one)).cloned().collect();
+        self.uncarried = std::mem::replace(&mut pass.uncarried, news);
+        let is_news = self.kept.replace(pass.kept) != Some(pass.kept);
+        if is_news || pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
+            tell(MigrateNews::Pass(&pass));
+        }
+    }
+
+    /// Does what can be done after a pass that failed.
+    async fn note(&mut self, error: &MigrateError) {
+        match error {
+            MigrateError::From(_) if self.last_good.elapsed() < MAX_BLIND => {
+                let leases: Vec<_> = self.target.granted().keys().copied().collect();
+                self.is_lost |= self.target.renew(&leases).await.is_err();
+            }
+            MigrateError::From(_) => {}
+            MigrateError::To(_) => self.is_lost = true,
+        }
+    }
+}
