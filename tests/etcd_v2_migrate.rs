@@ -93,9 +93,10 @@ fn everything_is_carried_once_and_again() {
     let (code, told) = migrate(&etcd, &[]);
     assert_eq!(code, 0, "{told}");
     assert!(
-        told.contains("1 written to v3") && told.contains("2 of other writers there; 1 key removed from v3"),
+        told.contains("1 written to v3") && told.contains("2 of other writers there (2 with another value"),
         "{told}"
     );
+    assert!(told.contains("; 1 key removed from v3"), "{told}");
     assert_eq!(names(&etcd), ["WEB", "a", "c:1/host:8080", "dir/x", "ends", "native"]);
     assert_eq!(keys(&etcd, &format!("{BASE}/a"))[0].1, host(8));
     assert_eq!(keys(&etcd, &format!("{BASE}/WEB"))[0].1, host(90));
@@ -126,6 +127,13 @@ fn what_cannot_be_carried_is_named() {
     let (code, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp"]);
     assert_eq!(code, 65, "{told}");
     assert_eq!(names(&etcd), ["good", "web/_tcp/x", "web/y"]);
+    // A hidden directory in a hidden one: the one above is named as long as it has something that is not read.
+    v2.put(&format!("{BASE}/web/_tcp/_http/x"), &host(5));
+    let (_, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp/_http"]);
+    assert!(told.contains("web/_tcp: cannot be carried: it is hidden"), "{told}");
+    v2.delete(&format!("{BASE}/web/_tcp/x"));
+    let (_, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp/_http"]);
+    assert!(!told.contains("it is hidden"), "{told}");
 }
 
 #[test]
@@ -286,7 +294,10 @@ fn copies_stay_when_the_whole_store_is_empty() {
     assert!(!keys(&etcd, "/skydns-migration/").is_empty());
     v2.delete_dir("/skydns");
     let (code, told) = migrate(&etcd, &[]);
-    assert!(code == 0 && told.contains("2 keys kept in v3, because v2 as a whole is empty"), "{code} {told}");
+    assert!(
+        code == 0 && told.contains("2 keys kept in v3, because v2 lost them when it was emptied"),
+        "{code} {told}"
+    );
     assert!(told.contains("the marks of the move are removed"), "{told}");
     assert_eq!(names(&etcd), ["a", "b"]);
     assert!(keys(&etcd, "/skydns-migration/").is_empty());
@@ -381,6 +392,62 @@ fn another_cluster_in_the_place_of_the_first_is_not_followed() {
 }
 
 #[test]
+fn copies_stay_when_writers_come_back_to_a_store_that_was_emptied() {
+    let (etcd, v2) = V2::server();
+    (1..8).for_each(|n| v2.put(&format!("{BASE}/k{n}"), &host(n)));
+    let mut command = command(&etcd, &["-follow"]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&etcd).len() == 7);
+    v2.delete_dir("/skydns/local");
+    std::thread::sleep(Duration::from_secs(3));
+    // One writer after the other registers again, one of them with another value.
+    for n in 1..4 {
+        v2.put(&format!("{BASE}/k{n}"), &host(n + 10));
+        eventually("followed", || keys(&etcd, &format!("{BASE}/k{n}"))[0].1 == host(n + 10));
+    }
+    assert_eq!(names(&etcd).len(), 7);
+    let (code, told) = migrate(&etcd, &["-dry-run"]);
+    assert!(code == 0 && told.contains("local/skydns/k7: kept in v3; v2 does not have it"), "{code} {told}");
+    // What is deleted now is gone.
+    v2.delete(&format!("{BASE}/k2"));
+    eventually("removed", || names(&etcd) == ["k1", "k3", "k4", "k5", "k6", "k7"]);
+    // What comes back is one like others.
+    v2.put(&format!("{BASE}/k7"), &host(7));
+    std::thread::sleep(Duration::from_secs(3));
+    v2.delete(&format!("{BASE}/k7"));
+    eventually("removed", || names(&etcd) == ["k1", "k3", "k4", "k5", "k6"]);
+}
+
+#[test]
+fn copies_of_a_cluster_that_was_replaced_are_taken_over() {
+    let ((first, v2), (second, other), to) = (V2::server(), V2::server(), Etcd::start());
+    (1..6).for_each(|n| v2.put(&format!("{BASE}/k{n}"), &host(n)));
+    let to_machines = to.endpoint();
+    assert_eq!(migrate(&first, &["-to-machines", &to_machines]).0, 0);
+    // A backup makes a new cluster; since then one key has changed, one is gone, and one is new.
+    (1..5).for_each(|n| other.put(&format!("{BASE}/k{n}"), &host(n)));
+    other.put(&format!("{BASE}/k1"), &host(100));
+    other.put(&format!("{BASE}/k9"), &host(9));
+    to.put(&format!("{BASE}/k4"), &host(44));
+    let (code, told) = migrate(&second, &["-to-machines", &to_machines]);
+    let parts =
+        ["4 written", "1 of other writers there (1 with another value", "3 keys taken over", "1 key kept"];
+    assert!(code == 0 && parts.iter().all(|part| told.contains(part)), "{code} {told}");
+    assert_eq!(names(&to), ["k1", "k2", "k3", "k4", "k5", "k9"]);
+    let value = |name: &str| keys(&to, &format!("{BASE}/{name}"))[0].1.clone();
+    assert_eq!([value("k1"), value("k4")], [host(100), host(44)]);
+    // They are followed like others now.
+    other.delete(&format!("{BASE}/k2"));
+    assert_eq!(migrate(&second, &["-to-machines", &to_machines]).0, 0);
+    assert_eq!(names(&to), ["k1", "k3", "k4", "k5", "k9"]);
+    let (code, told) = migrate(&second, &["-to-machines", &to_machines, "-dry-run"]);
+    assert!(
+        code == 0 && told.contains("k4: another writer has given it another value in v3, which wins"),
+        "{told}"
+    );
+}
+
+#[test]
 fn copies_stay_however_often_an_older_store_is_carried() {
     let (mut etcd, v2) = V2::server();
     let to = Etcd::start();
@@ -396,6 +463,8 @@ fn copies_stay_however_often_an_older_store_is_carried() {
     for _ in 0..3 {
         let (code, told) = migrate(&etcd, &["-to-machines", &to.endpoint()]);
         assert!(code == 0 && told.contains("6 keys kept in v3"), "{code} {told}");
+        // Writers renew what they have, until the index is past what it was.
+        (0..5).for_each(|_| v2.put(&format!("{BASE}/k1"), &host(1)));
     }
     assert_eq!(names(&to).len(), 7);
 }

@@ -69,6 +69,12 @@ async fn carry(stores: Stores, options: &MigrateOptions) -> Result<ExitCode, Mig
     let mut migration = Migration::new(stores.from, stores.to, stores.keyspace, &stores.also);
     if options.is_dry_run {
         let pass = migration.look().await?;
+        let won = pass
+            .other_values
+            .iter()
+            .map(|key| (key, "another writer has given it another value in v3, which wins"));
+        let kept = pass.kept.iter().map(|key| (key, "kept in v3; v2 does not have it"));
+        won.chain(kept).for_each(|(key, text)| say(&format!("{key}: {text}")));
         teller.tell_pass(&pass, "would be ");
     } else if options.follows {
         migration.follow(stopped(), |news| teller.tell(&news)).await?;
@@ -129,28 +135,35 @@ impl Teller {
             self.has_uncarried = true;
             complain(&format!("{}: cannot be carried: {}", uncarried.key, uncarried.reason));
         }
-        let Pass { keys, same, native, written, removed, lost, kept, uncarried, is_over: _ } = pass;
+        let Pass { keys, same, native, other_values, written, taken_over, removed, lost, .. } = pass;
         let mut text = format!(
             "{} in v2: {written} {would_be}written to v3, {same} there already, {native} of other writers there",
             counted(*keys, "key")
         );
+        if !other_values.is_empty() {
+            text.push_str(&format!(" ({} with another value, which wins)", other_values.len()));
+        }
         if *removed > 0 {
             let removed = counted(*removed, "key");
             text.push_str(&format!(
                 "; {removed} {would_be}removed from v3, because v2 has no such key any more"
             ));
         }
+        if *taken_over > 0 {
+            let taken_over = counted(*taken_over, "key");
+            text.push_str(&format!("; {taken_over} {would_be}taken over from another cluster"));
+        }
         if *lost > 0 {
             text.push_str(&format!("; {} written by others at the same moment", counted(*lost, "key")));
         }
-        if *kept > 0 {
+        if !pass.kept.is_empty() {
+            let kept = counted(pass.kept.len(), "key");
             text.push_str(&format!(
-                "; {} kept in v3, because v2 as a whole is empty or older than before",
-                counted(*kept, "key")
+                "; {kept} kept in v3, because v2 lost them when it was emptied, went back in time or became another cluster"
             ));
         }
-        if !uncarried.is_empty() {
-            text.push_str(&format!("; {} cannot be carried", counted(uncarried.len(), "key")));
+        if !pass.uncarried.is_empty() {
+            text.push_str(&format!("; {} cannot be carried", counted(pass.uncarried.len(), "key")));
         }
         say(&text);
     }

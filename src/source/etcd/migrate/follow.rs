@@ -115,7 +115,7 @@ impl Migration {
         if !follower.target.has_lock() {
             follower.target.lock().await.map_err(MigrateError::To)?;
         }
-        let mut pass = self.pass(&follower.store, &mut follower.target, tell).await?;
+        let mut pass = self.pass(&follower.store, &mut follower.target, false, tell).await?;
         if is_first {
             self.add_hidden(&follower.store, &mut pass).await;
         }
@@ -128,7 +128,7 @@ impl Follower {
     fn tell(&mut self, mut pass: Pass, tell: &mut impl FnMut(MigrateNews<'_>)) {
         let news = pass.uncarried.iter().filter(|one| !self.uncarried.contains(one)).cloned().collect();
         self.uncarried = std::mem::replace(&mut pass.uncarried, news);
-        let is_news = self.kept.replace(pass.kept) != Some(pass.kept);
+        let is_news = self.kept.replace(pass.kept.len()) != Some(pass.kept.len());
         if is_news || pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
             tell(MigrateNews::Pass(&pass));
         }

@@ -4,6 +4,7 @@
 //! good by the next one. What v3 has of others is never touched: they have moved already.
 
 mod follow;
+mod marks;
 mod origin;
 mod plan;
 mod target;
@@ -15,7 +16,7 @@ use super::error::EtcdError;
 use crate::clock::unix_time;
 use crate::service::Keyspace;
 use origin::{Origin, V2Store};
-use plan::{Plan, V3Key, plan};
+use plan::{Owner, Plan, V3Key, plan, went_back};
 use std::collections::BTreeMap;
 use target::{Target, Written};
 
@@ -39,16 +40,21 @@ pub struct Pass {
     pub same: usize,
     /// Of these, those that other writers have in v3.
     pub native: usize,
+    /// Of the native ones, those with another value than in v2.
+    pub other_values: Vec<String>,
     /// Keys that were written, or would be.
     pub written: usize,
+    /// Of these, copies from another cluster.
+    pub taken_over: usize,
     /// Copies that were removed, or would be, because v2 has the keys no more.
     pub removed: usize,
     /// Keys that others wrote at the same moment; the next pass looks at them.
     pub lost: usize,
     /// Keys that cannot be carried.
     pub uncarried: Vec<Uncarried>,
-    /// Copies that are kept though v2 has nothing of them: the whole store is empty, or older than before.
-    pub kept: usize,
+    /// Copies that are kept though v2 does not have them: it lost them when it was emptied, went back in time, or became another
+    /// cluster.
+    pub kept: Vec<String>,
     /// Whether v2 holds nothing any more, and the marks of the move were removed.
     pub is_over: bool,
 }
@@ -91,7 +97,8 @@ impl Migration {
         let store = self.read_v2().await?;
         let mut target = self.connect(&store).await?;
         let present = target.read().await.map_err(MigrateError::To)?;
-        let (plan, mut pass) = self.plan(&store, &present, &target);
+        let is_older = self.is_older(&store, &present, &target);
+        let (plan, mut pass) = self.plan(&store, &present, &target, is_older);
         (pass.written, pass.removed) = (plan.writes.len(), plan.removals.len());
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
@@ -105,59 +112,81 @@ impl Migration {
         let store = self.read_v2().await?;
         let mut target = self.connect(&store).await?;
         target.lock().await.map_err(MigrateError::To)?;
-        let passed = self.pass(&store, &mut target, &mut tell).await;
-        // A store that is empty because it went back in time may come back.
-        let is_older = target.marked_index().is_some_and(|marked| store.index < marked);
-        let is_over = store.keys.is_empty() && store.uncarried.is_empty() && !is_older;
+        let passed = self.pass(&store, &mut target, true, &mut tell).await;
+        let is_over = passed.as_ref().is_ok_and(|pass| pass.is_over);
         let removed = if is_over { target.remove_marks().await.map_err(MigrateError::To) } else { Ok(()) };
         target.unlock().await;
         let mut pass = passed?;
         removed?;
-        pass.is_over = is_over;
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
     }
 
+    /// Writes the difference of both stores. If it is the last pass and v2 holds nothing, the move is over.
     async fn pass(
         &mut self,
         store: &V2Store,
         target: &mut Target,
+        is_last: bool,
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
         let present = target.read().await.map_err(MigrateError::To)?;
-        let (plan, mut pass) = self.plan(store, &present, target);
-        let seen = self.seen.map(|(_, index)| index).into_iter().chain(target.marked_index());
-        // The highest one: a store that went back in time is the older one until it has passed that.
-        let index = seen.fold(store.index, u64::max);
-        if self.seen.is_none() || !plan.writes.is_empty() {
-            let mark = serde_json::json!({ "from": store.endpoint, "index": index, "at": unix_time() });
-            target.mark(mark.to_string()).await.map_err(MigrateError::To)?;
+        let is_older = self.is_older(store, &present, target);
+        let (mut plan, mut pass) = self.plan(store, &present, target, is_older);
+        // A store that is empty because it went back in time may come back.
+        pass.is_over = is_last && store.keys.is_empty() && store.uncarried.is_empty() && !is_older;
+        if pass.is_over {
+            // They belong to nobody from now on.
+            plan.keeps.clear();
+        }
+        let before = self.seen.map(|(_, index)| index).into_iter().chain(target.marked_index());
+        let highest = before.fold(store.index, u64::max);
+        if self.seen.is_none() || is_older || !plan.writes.is_empty() {
+            target.mark(mark_of(store, highest)).await.map_err(MigrateError::To)?;
         }
         let all = plan.writes.len();
         let written = target.write(&plan, |done| tell(MigrateNews::Progress(done, all))).await;
         let Written { written, removed, lost } = written.map_err(MigrateError::To)?;
+        if is_older {
+            // What it lost is marked now, one by one; what it loses later is gone.
+            target.mark(mark_of(store, store.index)).await.map_err(MigrateError::To)?;
+        }
         target.renew(&plan.renewals).await.map_err(MigrateError::To)?;
         (pass.written, pass.removed, pass.lost) = (written, removed, lost);
-        self.seen = Some((store.cluster, index));
+        self.seen = Some((store.cluster, store.index));
         Ok(pass)
     }
 
-    fn plan(&self, store: &V2Store, present: &BTreeMap<String, V3Key>, target: &Target) -> (Plan, Pass) {
-        // A store that lost all its keys, or went back in time, says nothing of the services.
+    /// Whether v2 has an older state than before, such as that of a backup.
+    fn is_older(&self, store: &V2Store, present: &BTreeMap<String, V3Key>, target: &Target) -> bool {
         let marked = target.marked_index().map(|index| (store.cluster, index));
-        let is_older = self
-            .seen
-            .or(marked)
-            .is_some_and(|(cluster, index)| cluster == store.cluster && store.index < index);
-        // The last key of all may go; more of them at once are a store that was emptied.
-        let ours = present.values().filter(|copy| copy.is_ours).count();
-        let removes = !is_older && (!store.keys.is_empty() || ours == 1 && self.seen.is_some());
-        let plan = plan(&store.keys, present, target.granted(), removes);
-        let is_kept = |(key, copy): &(&String, &V3Key)| copy.is_ours && !store.keys.contains_key(*key);
-        let kept = if removes { 0 } else { present.iter().filter(is_kept).count() };
-        let (keys, same, native) = (store.keys.len(), plan.same, plan.native);
-        let uncarried = store.uncarried.clone();
-        (plan, Pass { keys, same, native, kept, uncarried, ..Pass::default() })
+        let seen = self.seen.or(marked);
+        seen.is_some_and(|(cluster, index)| cluster == store.cluster && store.index < index)
+            || went_back(&store.keys, present)
+    }
+
+    fn plan(
+        &self,
+        store: &V2Store,
+        present: &BTreeMap<String, V3Key>,
+        target: &Target,
+        is_older: bool,
+    ) -> (Plan, Pass) {
+        // A store that lost all its keys says nothing of the services. The last key of all may go.
+        let ours = present.values().filter(|copy| matches!(copy.owner, Owner::Us(_))).count();
+        let is_emptied = store.keys.is_empty() && !(ours == 1 && self.seen.is_some());
+        let plan = plan(&store.keys, present, target.granted(), !is_older && !is_emptied);
+        let pass = Pass {
+            keys: store.keys.len(),
+            same: plan.same,
+            native: plan.native,
+            other_values: plan.other_values.clone(),
+            taken_over: plan.writes.iter().filter(|write| write.taken_from.is_some()).count(),
+            kept: plan.kept.iter().chain(plan.keeps.iter().map(|copy| &copy.key)).cloned().collect(),
+            uncarried: store.uncarried.clone(),
+            ..Pass::default()
+        };
+        (plan, pass)
     }
 
     async fn read_v2(&mut self) -> Result<V2Store, MigrateError> {
@@ -174,4 +203,9 @@ impl Migration {
         let uncarried = |key| Uncarried { key, reason: "it is hidden: name it with -v2-also".to_owned() };
         pass.uncarried.extend(hidden.into_iter().map(uncarried));
     }
+}
+
+/// The mark of a move.
+fn mark_of(store: &V2Store, index: u64) -> String {
+    serde_json::json!({ "from": store.endpoint, "index": index, "at": unix_time() }).to_string()
 }

@@ -24,8 +24,20 @@ pub(super) struct V3Key {
     pub(super) value: Vec<u8>,
     pub(super) mod_revision: i64,
     pub(super) lease: i64,
-    /// Whether it was written by this command, and by nobody since then.
-    pub(super) is_ours: bool,
+    pub(super) owner: Owner,
+}
+
+/// Who wrote a key of v3 last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Some writer.
+    Other,
+    /// This command, from the key of v2 that had this index.
+    Us(u64),
+    /// The same, and v2 lost the key when it was emptied or went back in time: it is not removed until v2 has had it again.
+    Kept,
+    /// This command, from v2 of another cluster, with this id.
+    OfCluster(u64),
 }
 
 /// A key to be written.
@@ -38,12 +50,17 @@ pub(super) struct Write {
     pub(super) lease: Option<u32>,
     /// The revision that v3 has to have it with; 0 if it must not have it.
     pub(super) known: i64,
+    /// The cluster that it was carried from before.
+    pub(super) taken_from: Option<u64>,
 }
 
-/// A key to be deleted, with the revision that v3 has to have it with.
+/// A copy of which v2 has no key any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Removal {
+pub(super) struct Copy {
     pub(super) key: String,
+    pub(super) value: Vec<u8>,
+    pub(super) lease: i64,
+    /// The revision that v3 has to have it with.
     pub(super) known: i64,
 }
 
@@ -51,16 +68,32 @@ pub(super) struct Removal {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) writes: Vec<Write>,
-    pub(super) removals: Vec<Removal>,
+    /// Copies to be deleted.
+    pub(super) removals: Vec<Copy>,
+    /// Copies to be kept from now on.
+    pub(super) keeps: Vec<Copy>,
+    /// Copies that are kept already, those of other clusters included.
+    pub(super) kept: Vec<String>,
     /// Leases of copies that are as they should be.
     pub(super) renewals: Vec<i64>,
     /// Keys that v3 has as they should be.
     pub(super) same: usize,
     /// Keys that another writer has in v3.
     pub(super) native: usize,
+    /// Of these, those with another value.
+    pub(super) other_values: Vec<String>,
 }
 
-/// What is to be done. `granted` has the seconds of leases that are known. Nothing is removed unless `removes`.
+/// Whether v2 has an older state than before: the index of a key never falls otherwise.
+pub(super) fn went_back(v2: &BTreeMap<String, V2Key>, v3: &BTreeMap<String, V3Key>) -> bool {
+    let before = |key| match v3.get(key)?.owner {
+        Owner::Us(index) => Some(index),
+        _ => None,
+    };
+    v2.iter().any(|(key, now)| before(key).is_some_and(|index| now.index < index))
+}
+
+/// What is to be done. `granted` has the seconds of leases that are known. Copies are removed if `removes`, and else kept.
 pub(super) fn plan(
     v2: &BTreeMap<String, V2Key>,
     v3: &BTreeMap<String, V3Key>,
@@ -70,8 +103,11 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     for (key, wanted) in v2 {
         let present = v3.get(key);
-        if present.is_some_and(|present| !present.is_ours) {
+        if let Some(present) = present.filter(|present| present.owner == Owner::Other) {
             plan.native += 1;
+            if present.value != wanted.value.as_bytes() {
+                plan.other_values.push(key.clone());
+            }
             continue;
         }
         let lease = wanted.ttl.map(lease_seconds);
@@ -86,13 +122,28 @@ pub(super) fn plan(
             index: wanted.index,
             lease,
             known: present.map_or(0, |present| present.mod_revision),
+            taken_from: present.and_then(|present| match present.owner {
+                Owner::OfCluster(cluster) => Some(cluster),
+                _ => None,
+            }),
         });
     }
     plan.renewals.sort_unstable();
     plan.renewals.dedup();
-    let gone = v3.iter().filter(|(key, present)| removes && present.is_ours && !v2.contains_key(*key));
-    plan.removals
-        .extend(gone.map(|(key, present)| Removal { key: key.clone(), known: present.mod_revision }));
+    for (key, V3Key { value, mod_revision, lease, owner }) in
+        v3.iter().filter(|(key, _)| !v2.contains_key(*key))
+    {
+        let gone = match owner {
+            Owner::Us(_) if removes => &mut plan.removals,
+            Owner::Us(_) => &mut plan.keeps,
+            Owner::Kept | Owner::OfCluster(_) => {
+                plan.kept.push(key.clone());
+                continue;
+            }
+            Owner::Other => continue,
+        };
+        gone.push(Copy { key: key.clone(), value: value.clone(), lease: *lease, known: *mod_revision });
+    }
     plan
 }
 
@@ -107,7 +158,8 @@ fn is_same(present: &V3Key, wanted: &V2Key, granted: &HashMap<i64, u32>) -> bool
         None => present.lease == 0,
         Some(ttl) => granted.get(&present.lease).is_some_and(|granted| *granted >= ttl),
     };
-    present.value == wanted.value.as_bytes() && is_bound
+    let is_marked = matches!(present.owner, Owner::Us(index) if index <= wanted.index);
+    is_marked && present.value == wanted.value.as_bytes() && is_bound
 }
 
 #[cfg(test)]
@@ -121,42 +173,70 @@ mod tests {
         keys.iter().map(key).collect()
     }
 
-    fn v3(keys: &[(&str, &str, i64, bool)]) -> BTreeMap<String, V3Key> {
-        let key = |(key, value, lease, is_ours): &(&str, &str, i64, bool)| {
-            let (value, is_ours) = (value.as_bytes().to_vec(), *is_ours);
-            ((*key).to_owned(), V3Key { value, mod_revision: 9, lease: *lease, is_ours })
+    fn v3(keys: &[(&str, &str, i64, Owner)]) -> BTreeMap<String, V3Key> {
+        let key = |(key, value, lease, owner): &(&str, &str, i64, Owner)| {
+            let (value, owner) = (value.as_bytes().to_vec(), *owner);
+            ((*key).to_owned(), V3Key { value, mod_revision: 9, lease: *lease, owner })
         };
         keys.iter().map(key).collect()
     }
 
+    fn keys(copies: &[Copy]) -> Vec<&str> {
+        copies.iter().map(|copy| copy.key.as_str()).collect()
+    }
+
     #[test]
     fn native_keys_are_never_touched() {
-        let plan = plan(
-            &v2(&[("/a", "1", None)]),
-            &v3(&[("/a", "2", 0, false), ("/b", "3", 0, false)]),
-            &HashMap::new(),
-            true,
-        );
-        assert_eq!(plan, Plan { native: 1, ..Plan::default() });
+        let wanted = v2(&[("/a", "1", None), ("/c", "3", None)]);
+        let present =
+            v3(&[("/a", "2", 0, Owner::Other), ("/b", "3", 0, Owner::Other), ("/c", "3", 0, Owner::Other)]);
+        let plan = plan(&wanted, &present, &HashMap::new(), true);
+        assert_eq!(plan, Plan { native: 2, other_values: vec!["/a".to_owned()], ..Plan::default() });
     }
 
     #[test]
     fn what_differs_is_written_and_what_is_gone_is_removed() {
         let wanted = v2(&[("/new", "1", Some(7)), ("/changed", "2", None), ("/same", "3", None)]);
-        let present = v3(&[("/changed", "0", 0, true), ("/same", "3", 0, true), ("/gone", "4", 0, true)]);
+        let ours = Owner::Us(4);
+        let present = v3(&[("/changed", "0", 0, ours), ("/same", "3", 0, ours), ("/gone", "4", 0, ours)]);
         let plan = plan(&wanted, &present, &HashMap::new(), true);
         let written: Vec<_> = plan.writes.iter().map(|w| (w.key.as_str(), w.lease, w.known)).collect();
         assert_eq!(written, [("/changed", None, 9), ("/new", Some(70), 0)]);
-        assert_eq!(plan.removals, [Removal { key: "/gone".to_owned(), known: 9 }]);
-        assert_eq!(plan.same, 1);
-        assert!(super::plan(&wanted, &present, &HashMap::new(), false).removals.is_empty());
+        assert_eq!((keys(&plan.removals), keys(&plan.keeps), plan.same), (vec!["/gone"], vec![], 1));
+        let plan = super::plan(&wanted, &present, &HashMap::new(), false);
+        assert_eq!((keys(&plan.removals), keys(&plan.keeps)), (vec![], vec!["/gone"]));
+    }
+
+    #[test]
+    fn what_is_kept_is_removed_only_after_v2_has_had_it_again() {
+        let present = v3(&[("/a", "1", 0, Owner::Kept), ("/b", "1", 0, Owner::Kept)]);
+        let plan = plan(&v2(&[("/a", "1", None)]), &present, &HashMap::new(), true);
+        // Written once more, which marks it as one like others.
+        assert_eq!((plan.writes.len(), plan.removals.len(), plan.kept), (1, 0, vec!["/b".to_owned()]));
+    }
+
+    #[test]
+    fn copies_of_another_cluster_are_taken_over_and_never_removed() {
+        let present = v3(&[("/a", "1", 0, Owner::OfCluster(7)), ("/b", "1", 0, Owner::OfCluster(7))]);
+        let plan = plan(&v2(&[("/a", "2", None)]), &present, &HashMap::new(), true);
+        assert_eq!((plan.writes[0].taken_from, plan.writes[0].known), (Some(7), 9));
+        assert_eq!((plan.removals.len(), plan.keeps.len(), plan.kept.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn an_index_that_falls_is_an_older_state() {
+        let (older, present) = (v2(&[("/a", "1", None)]), |index| v3(&[("/a", "1", 0, Owner::Us(index))]));
+        assert!(went_back(&older, &present(6)) && !went_back(&older, &present(5)));
+        // It is written again, so that the next pass finds nothing.
+        assert_eq!(plan(&older, &present(6), &HashMap::new(), false).writes[0].index, 5);
     }
 
     #[test]
     fn leases_follow_the_time_to_live() {
         let granted = HashMap::from([(7, 90)]);
-        let of =
-            |ttl, lease| plan(&v2(&[("/a", "1", ttl)]), &v3(&[("/a", "1", lease, true)]), &granted, true);
+        let of = |ttl, lease| {
+            plan(&v2(&[("/a", "1", ttl)]), &v3(&[("/a", "1", lease, Owner::Us(5))]), &granted, true)
+        };
         assert_eq!(of(Some(30), 7).renewals, [7]);
         assert_eq!(of(Some(91), 7).writes[0].lease, Some(155), "it lives longer than its lease");
         assert_eq!(of(Some(30), 8).writes.len(), 1, "nothing is known of its lease");

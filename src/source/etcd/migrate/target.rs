@@ -1,14 +1,12 @@
 //! The v3 store that keys are carried to: what it has, what of that is ours, and how it is written.
-//!
-//! Each key that is carried is written together with a key of its own below the [mark of the move](Keyspace::migration_root).
-//! Both have one revision then; a key that somebody else writes later has another one, and is never touched again.
 
 use super::super::connect::{EtcdSettings, Reads, end_of};
 use super::super::error::EtcdError;
 use super::super::rounds::reason;
 use super::super::v2::is_before_v3;
+use super::marks::{KEPT, Marks};
 use super::origin::V2Store;
-use super::plan::{Plan, Removal, V3Key, Write};
+use super::plan::{Copy, Owner, Plan, V3Key, Write};
 use crate::service::Keyspace;
 use etcd_client::{
     Client, Compare, CompareOp, Error, GetOptions, KeyValue, LockOptions, PutOptions, Txn, TxnOp,
@@ -35,16 +33,15 @@ const PAGE_KEYS: i64 = 4_096;
 /// Maximum size of one answer in octets.
 const MAX_ANSWER_OCTETS: usize = 64 << 20;
 
-/// Keys that are written in one transaction: etcd takes 128 operations, and each key takes two.
-const KEYS_PER_TXN: usize = 60;
+/// Keys that are written in one transaction: etcd takes 128 operations, and each key takes up to three.
+const KEYS_PER_TXN: usize = 40;
 
 /// A connection to the store, with the lock.
 pub(super) struct Target {
     client: Client,
     endpoint: String,
     keyspace: Keyspace,
-    /// What keys begin with that show which ones are ours.
-    marks: String,
+    marks: Marks,
     /// The index of v2 that the mark of the move has.
     marked_index: Option<u64>,
     /// The lease of the lock, and its key.
@@ -106,7 +103,7 @@ impl Target {
             client: settings.connect(endpoint, Reads::Current).await?,
             endpoint: endpoint.to_owned(),
             keyspace: keyspace.clone(),
-            marks: format!("{}{cluster:016x}", keyspace.migration_root()),
+            marks: Marks::new(keyspace, cluster),
             marked_index: None,
             lock: None,
             leases: BTreeMap::new(),
@@ -114,7 +111,7 @@ impl Target {
         };
         let mut kv = target.client.kv_client();
         let options = GetOptions::new().with_prefix().with_count_only();
-        let asked = kv.get(target.marks.clone(), Some(options));
+        let asked = kv.get(target.marks.of_move(), Some(options));
         let answer = target.wait("looking for the marks of the move", asked).await?;
         let cluster = answer.header().map_or(0, etcd_client::ResponseHeader::cluster_id);
         Ok((target, cluster))
@@ -164,36 +161,30 @@ impl Target {
     /// Writes the mark of the move, which has agents read v2.
     pub(super) async fn mark(&mut self, text: String) -> Result<(), EtcdError> {
         let mut kv = self.client.kv_client();
-        self.wait("marking the move", kv.put(self.marks.clone(), text, None)).await.map(drop)
+        self.wait("marking the move", kv.put(self.marks.of_move(), text, None)).await.map(drop)
     }
 
-    /// Removes all marks of the move: what was carried belongs to nobody then.
+    /// Removes the marks of the move: what was carried belongs to nobody then.
     pub(super) async fn remove_marks(&mut self) -> Result<(), EtcdError> {
         let options = etcd_client::DeleteOptions::new().with_prefix();
         let mut kv = self.client.kv_client();
-        let removed = kv.delete(self.marks.clone(), Some(options));
+        let removed = kv.delete(self.marks.of_move(), Some(options));
         self.wait("removing the marks of the move", removed).await.map(drop)
     }
 
     /// All keys below the path prefix.
     pub(super) async fn read(&mut self) -> Result<BTreeMap<String, V3Key>, EtcdError> {
-        let ours: HashMap<Vec<u8>, i64> = {
-            // Those of the pass before may have ended since.
-            self.leases.clear();
-            let marks = self.list(self.marks.clone()).await?;
-            let mark = marks.iter().find(|kv| kv.key() == self.marks.as_bytes());
-            let mark = mark.and_then(|kv| serde_json::from_slice::<serde_json::Value>(kv.value()).ok());
-            self.marked_index = mark.and_then(|mark| mark["index"].as_u64());
-            let of = |kv: KeyValue| (kv.key()[self.marks.len()..].to_vec(), kv.mod_revision());
-            marks.into_iter().map(of).collect()
-        };
+        // Those of the pass before may have ended since.
+        self.leases.clear();
+        let marks = self.marks.read(self.list(self.marks.root().to_owned()).await?);
+        self.marked_index = marks.index;
         let keys = self.list(self.keyspace.root().to_owned()).await?;
         let key = |kv: KeyValue| {
-            let is_ours = ours.get(kv.key()) == Some(&kv.mod_revision());
             let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
+            let owner = marks.owner(kv.key(), mod_revision);
             // A key that is no text is none of ours, and v2 cannot have it.
             let name = String::from_utf8(kv.key().to_vec()).ok()?;
-            Some((name, V3Key { value: kv.value().to_vec(), mod_revision, lease, is_ours }))
+            Some((name, V3Key { value: kv.value().to_vec(), mod_revision, lease, owner }))
         };
         let keys: BTreeMap<_, _> = keys.into_iter().filter_map(key).collect();
         self.learn_leases(&keys).await?;
@@ -212,8 +203,11 @@ impl Target {
 
     /// Asks for the leases of our keys that are not known.
     async fn learn_leases(&mut self, keys: &BTreeMap<String, V3Key>) -> Result<(), EtcdError> {
-        let ours: HashSet<_> =
-            keys.values().filter(|key| key.is_ours && key.lease != 0).map(|key| key.lease).collect();
+        let ours: HashSet<_> = keys
+            .values()
+            .filter(|key| key.owner != Owner::Other && key.lease != 0)
+            .map(|key| key.lease)
+            .collect();
         self.granted.retain(|lease, _| ours.contains(lease));
         for lease in ours {
             if self.granted.contains_key(&lease) {
@@ -293,9 +287,14 @@ impl Target {
             }
         }
         for part in plan.removals.chunks(KEYS_PER_TXN) {
-            let ops: Vec<_> = part.iter().map(|removal| self.removal_ops(removal)).collect();
+            let ops: Vec<_> = part.iter().map(|copy| self.removal_ops(copy)).collect();
             let count = self.commit(&ops, |n| (part[n].key.as_str(), part[n].known)).await?;
             done.removed += count;
+            done.lost += part.len() - count;
+        }
+        for part in plan.keeps.chunks(KEYS_PER_TXN) {
+            let ops: Vec<_> = part.iter().map(|copy| self.keep_ops(copy)).collect();
+            let count = self.commit(&ops, |n| (part[n].key.as_str(), part[n].known)).await?;
             done.lost += part.len() - count;
         }
         Ok(done)
@@ -305,7 +304,7 @@ impl Target {
     /// many keys were written.
     async fn commit<'k>(
         &self,
-        ops: &[[TxnOp; 2]],
+        ops: &[Vec<TxnOp>],
         known: impl Fn(usize) -> (&'k str, i64),
     ) -> Result<usize, EtcdError> {
         let all: Vec<_> = (0..ops.len()).collect();
@@ -321,7 +320,7 @@ impl Target {
 
     async fn commit_some<'k>(
         &self,
-        ops: &[[TxnOp; 2]],
+        ops: &[Vec<TxnOp>],
         which: &[usize],
         known: &impl Fn(usize) -> (&'k str, i64),
     ) -> Result<bool, EtcdError> {
@@ -336,21 +335,33 @@ impl Target {
         Ok(self.wait("writing keys", txn).await?.succeeded())
     }
 
-    async fn put_ops(&mut self, write: &Write) -> Result<[TxnOp; 2], EtcdError> {
+    async fn put_ops(&mut self, write: &Write) -> Result<Vec<TxnOp>, EtcdError> {
         let lease = match write.lease {
             Some(seconds) => self.lease(seconds).await?,
             None => 0,
         };
         let options = || Some(PutOptions::new().with_lease(lease));
-        Ok([
+        let mut ops = vec![
             TxnOp::put(write.key.as_str(), write.value.as_str(), options()),
-            TxnOp::put(format!("{}{}", self.marks, write.key), write.index.to_string(), options()),
-        ])
+            TxnOp::put(self.marks.of_key(&write.key), write.index.to_string(), options()),
+        ];
+        ops.extend(
+            write.taken_from.map(|cluster| TxnOp::delete(self.marks.of_copy(cluster, &write.key), None)),
+        );
+        Ok(ops)
     }
 
-    fn removal_ops(&self, removal: &Removal) -> [TxnOp; 2] {
-        let mark = format!("{}{}", self.marks, removal.key);
-        [TxnOp::delete(removal.key.as_str(), None), TxnOp::delete(mark, None)]
+    fn removal_ops(&self, copy: &Copy) -> Vec<TxnOp> {
+        vec![TxnOp::delete(copy.key.as_str(), None), TxnOp::delete(self.marks.of_key(&copy.key), None)]
+    }
+
+    /// Writes a copy as it is, so that its mark has its revision once more.
+    fn keep_ops(&self, copy: &Copy) -> Vec<TxnOp> {
+        let options = || Some(PutOptions::new().with_lease(copy.lease));
+        vec![
+            TxnOp::put(copy.key.as_str(), copy.value.clone(), options()),
+            TxnOp::put(self.marks.of_key(&copy.key), KEPT, options()),
+        ]
     }
 
     /// A lease for so many seconds.
