@@ -8,6 +8,7 @@ use super::answer::Said;
 use super::client::{Client, Login};
 use super::fetch::fetch;
 use super::list::Sink;
+use super::node::is_below;
 use super::root::{Root, is_hidden, path};
 use super::session::HEAD_TIMEOUT;
 use crate::service::Keyspace;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// Labels of directories that SkyDNS's users hid: those of SRV (RFC 2782).
-const HIDDEN: [&str; 3] = ["_tcp", "_udp", "_tls"];
+const HIDDEN: [&str; 4] = ["_tcp", "_udp", "_sctp", "_tls"];
 
 /// Directories that are looked into for hidden ones.
 const MAX_LOOKED_INTO: usize = 20_000;
@@ -125,8 +126,14 @@ impl V2Reader {
         for directory in directories.into_iter().filter(|key| !is_hidden(key)).take(MAX_LOOKED_INTO) {
             for label in HIDDEN {
                 let hidden = format!("{directory}/{label}");
-                if !is_read(&hidden) && exists(&mut client, &hidden).await {
-                    found.push(hidden);
+                if is_read(&hidden) {
+                    continue;
+                }
+                // Of a directory in which another one is read, only what nobody reads is missing.
+                let is_part_read = self.roots.iter().any(|root| is_below(root.key(), &hidden));
+                match look_into(&mut client, &hidden).await {
+                    Some(shows_any) if shows_any || !is_part_read => found.push(hidden),
+                    _ => {}
                 }
             }
         }
@@ -134,15 +141,20 @@ impl V2Reader {
     }
 }
 
-/// Whether there is a key.
-async fn exists(client: &mut Client, key: &str) -> bool {
+/// Whether a list of a key shows anything; `None` if there is no such key.
+async fn look_into(client: &mut Client, key: &str) -> Option<bool> {
     let path = path(&format!("{key}/"), "");
     let asked = client.get(&path, Login::AsUser, HEAD_TIMEOUT, "looking for hidden keys").await;
-    let Ok(mut exchange) = asked else { return false };
+    let mut exchange = asked.ok()?;
     let said = exchange.answer.said().await;
-    let is_there = matches!(said, Ok(Said::Success)) && exchange.answer.short_body().await.is_ok();
+    let body = match said {
+        Ok(Said::Success) => exchange.answer.short_body().await.ok(),
+        _ => None,
+    };
     if said.is_ok() {
         client.give_back(exchange);
     }
-    is_there
+    let node = serde_json::from_slice::<serde_json::Value>(&body?).ok()?;
+    let nodes = node["node"]["nodes"].as_array();
+    Some(nodes.is_some_and(|nodes| !nodes.is_empty()) || node["node"]["value"].is_string())
 }
