@@ -42,7 +42,13 @@ impl Stores {
 
 /// What an error says, with the flags that set the store which it is about.
 pub(super) fn told(error: &MigrateError, is_other_store: bool) -> String {
-    let text = error.to_string();
+    let mut text = error.to_string();
+    if matches!(error, MigrateError::To(_)) {
+        text = text.replace(
+            "needs a role that may read all keys below -path-prefix",
+            "needs a role that may read and write all keys that begin with /skydns/ and /skydns-migration, or so for -path-prefix",
+        );
+    }
     match error {
         MigrateError::To(_) if is_other_store => with_flags_of_other_store(&text),
         _ => text,
