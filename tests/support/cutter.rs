@@ -49,21 +49,17 @@ impl Cutter {
     }
 }
 
-fn serve(mut client: TcpStream, server: u16, cut: Cut) -> std::io::Result<()> {
+fn serve(client: TcpStream, server: u16, cut: Cut) -> std::io::Result<()> {
     let mut first = [0; 12];
     if let Cut::Http2 = cut {
         let len = client.peek(&mut first)?;
         if first[..len].starts_with(b"GET /version") {
             let version = r#"{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}"#;
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            return write!(client, "{head}Content-Length: {}\r\n\r\n{version}", version.len());
+            return answer(client, &format!("{head}Content-Length: {}\r\n\r\n{version}", version.len()));
         }
         if first[..len].starts_with(b"PRI") {
-            client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
-            client.shutdown(Shutdown::Write)?;
-            let mut rest = [0; 1_024];
-            while client.read(&mut rest).is_ok_and(|len| len > 0) {}
-            return Ok(());
+            return answer(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
         }
     }
     let server = TcpStream::connect(("127.0.0.1", server))?;
@@ -77,6 +73,15 @@ fn serve(mut client: TcpStream, server: u16, cut: Cut) -> std::io::Result<()> {
     }
     std::thread::spawn(move || pass(other, one));
     pass(client, server);
+    Ok(())
+}
+
+/// Answers, and ends the connection when all of the request was read: what is left unread would take the answer with it.
+fn answer(mut client: TcpStream, text: &str) -> std::io::Result<()> {
+    client.write_all(text.as_bytes())?;
+    client.shutdown(Shutdown::Write)?;
+    let mut rest = [0; 1_024];
+    while client.read(&mut rest).is_ok_and(|len| len > 0) {}
     Ok(())
 }
 
