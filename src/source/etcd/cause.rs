@@ -37,7 +37,8 @@ pub(super) fn of_connecting(endpoint: &str, error: &io::Error) -> String {
 
 /// What happened to a request over HTTP; `what` is a gerund.
 pub(super) fn of_http(endpoint: &str, what: &str, error: &hyper::Error) -> String {
-    if error.is_incomplete_message() {
+    // A server that refuses a client's certificate ends the connection behind the handshake.
+    if error.is_incomplete_message() || error.is_canceled() {
         return explain(endpoint, what, "connection closed", None);
     }
     if error.is_parse() {

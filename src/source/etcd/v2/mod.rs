@@ -27,7 +27,7 @@ use crate::source::event::Event;
 use crate::source::feed::{Closed, Feed};
 pub(super) use list::{ListedKey, Sink};
 pub(super) use node::Expiry;
-pub(super) use probe::is_before_v3;
+pub(super) use probe::{cluster, is_before_v3};
 use rand::Rng;
 pub(super) use reader::V2Reader;
 use root::Root;
@@ -154,6 +154,10 @@ impl EtcdV2 {
             let reason = reason(&self.settings, rounds.errors());
             let is_absent = outlook.all_failed && is_absent(rounds.errors(), &had_v2);
             if outlook.all_failed && !is_absent && !has_listing {
+                // Ahead of what may take as long once more.
+                if let Err(closed) = self.feed.push(Event::Unreachable(reason.clone())).await {
+                    return closed;
+                }
                 match self.list_stale(rounds.endpoints(), &mut clusters, &reason).await {
                     Ok(is_listed) => has_listing = is_listed,
                     Err(closed) => return closed,
