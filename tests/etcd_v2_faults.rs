@@ -320,6 +320,13 @@ fn endpoints_of_another_cluster_are_refused_and_named() {
     let machines = format!("{},{}", first.endpoint(), second.endpoint());
     let agent = agent(&machines, &["-etcd-api", "v2"]);
     in_sync(&agent, 1);
+    let check = ["check", "-machines", &machines, "-nameservers", "127.0.0.1:1", "-env-file", "/dev/null"];
+    for api in ["v2", "both"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skydns"));
+        let checked = command.args(check).args(["-etcd-api", api]).output().expect("it runs");
+        let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(told.contains(&format!("{}: belongs to cluster ", second.endpoint())), "{api}: {told}");
+    }
     first.kill();
     eventually("refused", || agent.log().contains(&format!("{}: belongs to cluster ", second.endpoint())));
     assert_eq!(agent.data("a.skydns.local.", RecordType::A), ["10.0.0.1"]);

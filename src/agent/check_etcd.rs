@@ -55,6 +55,11 @@ pub(super) async fn check_etcd(
         let found = if is_missed { &mut found.problems } else { &mut found.notes };
         found.push(format!("{}: {error}", SourceId::Etcd.name()));
     }
+    // Where one endpoint is enough, those that nobody asked may be wrong all the same.
+    if etcd.endpoints.len() > 1 && found.problems.is_empty() {
+        let wrong = etcd.survey(keyspace).await;
+        found.notes.extend(wrong.iter().map(|error| format!("{}: {error}", SourceId::Etcd.name())));
+    }
     found
 }
 

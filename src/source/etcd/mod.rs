@@ -13,6 +13,7 @@ mod leases;
 pub mod migrate;
 mod rounds;
 mod session;
+mod survey;
 mod tls_files;
 mod v2;
 

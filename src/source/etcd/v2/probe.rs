@@ -5,8 +5,9 @@ use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::{Said, code};
 use super::client::{Client, Login};
-use super::root::Root;
+use super::root::{Root, path};
 use super::session::HEAD_TIMEOUT;
+use crate::service::Keyspace;
 use rand::Rng;
 use serde::Deserialize;
 use std::time::Duration;
@@ -87,6 +88,18 @@ pub(super) async fn holds_keys(
     }
     // An empty directory has no nodes.
     Ok(contains(&exchange.answer.short_body().await?, b"\"nodes\""))
+}
+
+/// The cluster that a server says it belongs to.
+pub(in super::super) async fn cluster(
+    settings: &EtcdSettings,
+    endpoint: &str,
+    keyspace: &Keyspace,
+) -> Result<Option<u64>, EtcdError> {
+    let mut client = Client::new(settings, endpoint)?;
+    let path = path(keyspace.root(), "");
+    let exchange = client.get(&path, Login::AsUser, HEAD_TIMEOUT, "asking for the cluster").await?;
+    Ok(exchange.answer.cluster())
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
