@@ -149,7 +149,7 @@ fn answers_are_compared() {
     let (code, told) = migrate(&etcd, &["-verify"]);
     assert_eq!(code, 1, "{told}");
     assert!(
-        told.contains("n7.east.skydns.local. A: No Error [n7.east.skydns.local. A 10.0.0.7]; v3 alone: "),
+        told.contains("n7.east.skydns.local. A: NOERROR [n7.east.skydns.local. A 10.0.0.7]; v3 alone: "),
         "{told}"
     );
     assert_eq!(migrate(&etcd, &[]).0, 0);

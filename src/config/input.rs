@@ -47,7 +47,10 @@ pub enum SettingError {
     #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", quoted(&without_user(.0)))]
     Endpoint(String),
     /// The value is a path that every list shows.
-    #[error("\"{}\" has no segment that begins with \"_\"; other keys are read without this", quoted(.0))]
+    #[error(
+        "\"{}\" has no segment that begins with \"_\", as /skydns/local/skydns/_tcp has; other keys are read without this",
+        quoted(.0)
+    )]
     NotHidden(String),
     /// The value is not the path of a key.
     #[error("\"{}\" is not the path of a key: a segment is empty, \".\" or \"..\"", quoted(.0))]

@@ -139,7 +139,9 @@ fn said(site: &Arc<Site>, tree: &Tree, name: &Name, rtype: RecordType) -> String
                 .map(|record| format!("{} {} {}", record.name, record.record_type(), record.data))
                 .collect();
             let records: Vec<_> = records.into_iter().collect();
-            format!("{} [{}]", answer.rcode, records.join(", "))
+            // The mnemonic, as dig prints it.
+            let rcode = format!("{:?}", answer.rcode).to_uppercase();
+            format!("{rcode} [{}]", records.join(", "))
         }
         Outcome::Forward | Outcome::ForwardExisting => "asks upstreams".to_owned(),
         Outcome::Lookup(_) => "depends on names outside".to_owned(),
