@@ -58,14 +58,19 @@ pub(super) fn told(error: &MigrateError, is_other_store: bool) -> String {
 /// A text about TLS that names the flags of the other store in place of the agent's settings.
 fn with_flags_of_other_store(text: &str) -> String {
     let flags = [
-        (" (ETCD_CACERT)", ""),
-        (" (ETCD_TLSPEM)", ""),
-        (" (ETCD_TLSKEY)", ""),
-        ("-ca-cert", "-to-ca-cert"),
-        ("-tls-pem", "-to-cert"),
-        ("-tls-key", "-to-key"),
+        ("-ca-cert", " (ETCD_CACERT)", "-to-ca-cert"),
+        ("-tls-pem", " (ETCD_TLSPEM)", "-to-cert"),
+        ("-tls-key", " (ETCD_TLSKEY)", "-to-key"),
     ];
-    flags.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    let mut text = text.to_owned();
+    for (flag, variable, own) in flags {
+        // With its variable, or in front of the name of its file: names of files may have the same letters in them.
+        text = text.replace(&format!("{flag}{variable}"), own);
+        if let Some(rest) = text.strip_prefix(&format!("{flag}: ")) {
+            text = format!("{own}: {rest}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -79,6 +84,10 @@ mod tests {
         let told = |error, is_other_store| told(&error, is_other_store);
         let to = told(MigrateError::To(half()), true);
         assert_eq!(to, "v3: the client certificate needs both -to-cert and -to-key");
+        let (setting, file) = ("ca-cert", PathBuf::from("/etc/my-ca-cert: x.pem"));
+        let missing = EtcdError::TlsFile { setting, file, reason: "cannot be read".to_owned() };
+        let told_of = with_flags_of_other_store(&missing.to_string());
+        assert_eq!(told_of, "-to-ca-cert: /etc/my-ca-cert: x.pem: cannot be read");
         for (error, is_other_store) in [(MigrateError::To(half()), false), (MigrateError::From(half()), true)]
         {
             assert!(told(error, is_other_store).contains("-tls-pem (ETCD_TLSPEM)"));
