@@ -23,11 +23,15 @@ impl EtcdSettings {
         if self.are_default() {
             return Vec::new();
         }
-        let asked = self.endpoints.iter().map(async |endpoint| match self.cluster_by_v3(endpoint).await {
-            Ok(cluster) => Ok(cluster),
-            // It may have v2 alone.
-            Err(error) => v2::cluster(self, endpoint, keyspace).await.map_err(|_| error),
-        });
+        let asked =
+            self.endpoints.iter().map(async |endpoint| match self.cluster_by_v3(endpoint, keyspace).await {
+                Ok(cluster) => Ok(cluster),
+                // It may have v2 alone.
+                Err(error) => match v2::cluster(self, endpoint, keyspace).await {
+                    Ok(Some(cluster)) => Ok(Some(cluster)),
+                    _ => Err(error),
+                },
+            });
         let answers = join_all(asked).await;
         let mut clusters = Clusters::default();
         let check = |(endpoint, answer): (&String, Result<Option<u64>, EtcdError>)| {
@@ -36,11 +40,11 @@ impl EtcdSettings {
         self.endpoints.iter().zip(answers).filter_map(check).collect()
     }
 
-    async fn cluster_by_v3(&self, endpoint: &str) -> Result<Option<u64>, EtcdError> {
+    async fn cluster_by_v3(&self, endpoint: &str, keyspace: &Keyspace) -> Result<Option<u64>, EtcdError> {
         let client = self.connect(endpoint, Reads::Stale).await?;
-        let options = GetOptions::new().with_count_only().with_serializable();
+        let options = GetOptions::new().with_limit(1).with_keys_only().with_serializable();
         let mut kv = client.kv_client();
-        match timeout(ANSWER_TIMEOUT, kv.get("\0", Some(options))).await {
+        match timeout(ANSWER_TIMEOUT, kv.get(keyspace.root(), Some(options))).await {
             Ok(Ok(answer)) => Ok(answer.header().map(ResponseHeader::cluster_id)),
             Ok(Err(error)) => Err(EtcdError::failed(endpoint, WHAT, &error)),
             Err(_) => {
