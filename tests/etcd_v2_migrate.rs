@@ -127,6 +127,11 @@ fn what_cannot_be_carried_is_named() {
     let (code, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp"]);
     assert_eq!(code, 65, "{told}");
     assert_eq!(names(&etcd), ["good", "web/_tcp/x", "web/y"]);
+    // A directory that has nothing else.
+    v2.put(&format!("{BASE}/alone/_udp/x"), &host(6));
+    let (_, told) = migrate(&etcd, &[]);
+    assert!(told.contains("alone/_udp: cannot be carried: it is hidden"), "{told}");
+    v2.delete_dir(&format!("{BASE}/alone"));
     // A hidden directory in a hidden one: the one above is named as long as it has something that is not read.
     v2.put(&format!("{BASE}/web/_tcp/_http/x"), &host(5));
     let (_, told) = migrate(&etcd, &["-v2-also", "local/skydns/web/_tcp/_http"]);
@@ -295,7 +300,7 @@ fn copies_stay_when_the_whole_store_is_empty() {
     v2.delete_dir("/skydns");
     let (code, told) = migrate(&etcd, &[]);
     assert!(
-        code == 0 && told.contains("2 keys kept in v3, because v2 lost them when it was emptied"),
+        code == 0 && told.contains("2 keys kept in v3, because v2 lost them when most of it went at once"),
         "{code} {told}"
     );
     assert!(told.contains("the marks of the move are removed"), "{told}");
@@ -416,6 +421,68 @@ fn copies_stay_when_writers_come_back_to_a_store_that_was_emptied() {
     std::thread::sleep(Duration::from_secs(3));
     v2.delete(&format!("{BASE}/k7"));
     eventually("removed", || names(&etcd) == ["k1", "k3", "k4", "k5", "k6"]);
+}
+
+#[test]
+fn what_goes_at_once_is_kept_and_what_goes_bit_by_bit_is_removed() {
+    let (etcd, v2) = V2::server();
+    (1..9).for_each(|n| v2.put(&format!("{BASE}/k{n}"), &host(n)));
+    v2.put(&format!("{BASE}/_tcp/x"), &host(9));
+    v2.put("/skydns/config", r#"{"ttl":77}"#);
+    assert_eq!(migrate(&etcd, &["-v2-also", "local/skydns/_tcp"]).0, 0);
+    // Hidden keys that this run does not look at are not gone.
+    v2.delete(&format!("{BASE}/k8"));
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 65 && told.contains("1 key removed from v3"), "{code} {told}");
+    assert_eq!(names(&etcd).len(), 8, "{told}");
+    // One of the writers was faster than the one who looks.
+    v2.delete_dir("/skydns/local");
+    v2.put(&format!("{BASE}/k1"), &host(11));
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && told.contains("6 keys kept in v3"), "{code} {told}");
+    assert_eq!(names(&etcd).len(), 8, "{told}");
+    // At the end of a move, settings may be left.
+    v2.delete(&format!("{BASE}/k1"));
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && told.contains("7 keys kept in v3"), "{code} {told}");
+    v2.delete("/skydns/config");
+    let (code, told) = migrate(&etcd, &["-dry-run"]);
+    assert!(code == 0 && told.contains("the marks of the move would be removed"), "{code} {told}");
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && told.contains("the marks of the move are removed"), "{code} {told}");
+    assert_eq!(names(&etcd).len(), 8, "{told}");
+}
+
+#[test]
+fn a_lock_that_has_ended_is_taken_again() {
+    let (etcd, v2) = V2::server();
+    v2.put(&format!("{BASE}/a"), &host(1));
+    let mut command = command(&etcd, &["-follow"]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&etcd) == ["a"]);
+    let revoked = etcd.with(async |client| {
+        let options = GetOptions::new().with_prefix();
+        let found = client.get("/skydns-migration-lock", Some(options)).await.expect("an answer");
+        let lease = found.kvs()[0].lease();
+        client.lease_revoke(lease).await.expect("revoked");
+        lease
+    });
+    v2.put(&format!("{BASE}/b"), &host(2));
+    eventually("carried with another lock", || names(&etcd) == ["a", "b"]);
+    let held = keys(&etcd, "/skydns-migration-lock");
+    assert!(held.len() == 1 && !held[0].0.ends_with(&format!("{revoked:x}")), "{held:?}");
+}
+
+#[test]
+fn large_values_are_carried() {
+    let (etcd, v2) = V2::server();
+    let text = "t".repeat(50_000);
+    for n in 0..60 {
+        v2.put(&format!("{BASE}/k{n}"), &format!("{{\"host\":\"10.0.0.{n}\",\"x\":\"{text}\"}}"));
+    }
+    let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && told.contains("60 written to v3"), "{code} {told}");
+    assert_eq!(names(&etcd).len(), 60);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use super::{CONFIG, SYSTEM, UNAVAILABLE, USAGE, complain, fail, runtime, say};
 use crate::agent::SettledSettings;
 use crate::config::{DATA, MigrateOptions, command_usage};
 use crate::counted::counted;
-use crate::source::etcd::migrate::{MigrateError, MigrateNews, Migration, Pass};
+use crate::source::etcd::migrate::{MigrateError, MigrateNews, Migration, Pass, Uncarried};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use stores::Stores;
@@ -69,13 +70,11 @@ async fn carry(stores: Stores, options: &MigrateOptions) -> Result<ExitCode, Mig
     let mut migration = Migration::new(stores.from, stores.to, stores.keyspace, &stores.also);
     if options.is_dry_run {
         let pass = migration.look().await?;
-        let won = pass
-            .other_values
-            .iter()
-            .map(|key| (key, "another writer has given it another value in v3, which wins"));
-        let kept = pass.kept.iter().map(|key| (key, "kept in v3; v2 does not have it"));
-        won.chain(kept).for_each(|(key, text)| say(&format!("{key}: {text}")));
+        pass.kept.iter().for_each(|key| say(&format!("{key}: kept in v3; v2 does not have it")));
         teller.tell_pass(&pass, "would be ");
+        if pass.is_over {
+            say(&"v2 holds nothing that is to be carried: the marks of the move would be removed from v3");
+        }
     } else if options.follows {
         migration.follow(stopped(), |news| teller.tell(&news)).await?;
     } else {
@@ -106,6 +105,7 @@ async fn stopped() {
 #[derive(Default)]
 struct Teller {
     is_other_store: bool,
+    told_texts: BTreeSet<String>,
     has_uncarried: bool,
     told: Option<Instant>,
 }
@@ -131,10 +131,10 @@ impl Teller {
 
     /// Tells what a pass found and did, or would do.
     fn tell_pass(&mut self, pass: &Pass, would_be: &str) {
-        for uncarried in &pass.uncarried {
-            self.has_uncarried = true;
-            complain(&format!("{}: cannot be carried: {}", uncarried.key, uncarried.reason));
-        }
+        self.has_uncarried |= !pass.uncarried.is_empty();
+        let texts = texts_of(pass);
+        texts.difference(&self.told_texts).for_each(|text| complain(text));
+        self.told_texts = texts;
         let Pass { keys, same, native, other_values, written, taken_over, removed, lost, .. } = pass;
         let mut text = format!(
             "{} in v2: {written} {would_be}written to v3, {same} there already, {native} of other writers there",
@@ -159,7 +159,7 @@ impl Teller {
         if !pass.kept.is_empty() {
             let kept = counted(pass.kept.len(), "key");
             text.push_str(&format!(
-                "; {kept} kept in v3, because v2 lost them when it was emptied, went back in time or became another cluster"
+                "; {kept} kept in v3, because v2 lost them when most of it went at once, when it went back in time or became another cluster"
             ));
         }
         if !pass.uncarried.is_empty() {
@@ -167,4 +167,15 @@ impl Teller {
         }
         say(&text);
     }
+}
+
+/// What is so until somebody changes it: it is told once.
+fn texts_of(pass: &Pass) -> BTreeSet<String> {
+    let Pass { uncarried, other_values, is_half_searched, .. } = pass;
+    let uncarried =
+        uncarried.iter().map(|Uncarried { key, reason }| format!("{key}: cannot be carried: {reason}"));
+    let other = |key| format!("{key}: another writer has given it another value in v3, which wins");
+    let half =
+        "not all directories could be looked into for hidden keys: name those that there are with -v2-also";
+    uncarried.chain(other_values.iter().map(other)).chain(is_half_searched.then(|| half.to_owned())).collect()
 }

@@ -3,7 +3,7 @@
 use super::origin::V2Store;
 use super::plan::GRACE;
 use super::target::Target;
-use super::{EtcdError, MigrateError, MigrateNews, Migration, Pass, Uncarried};
+use super::{MigrateError, MigrateNews, Migration, Pass};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -25,9 +25,8 @@ struct Follower {
     target: Target,
     /// Whether the connection to v3 failed.
     is_lost: bool,
-    /// The number of copies that are kept, as it was told.
-    kept: Option<usize>,
-    uncarried: Vec<Uncarried>,
+    /// The last pass, if there was one, as it was told.
+    told: Option<Pass>,
     last_good: Instant,
     /// How long the last pass took.
     took: Duration,
@@ -45,14 +44,13 @@ impl Migration {
     ) -> Result<(), MigrateError> {
         let mut stop = std::pin::pin!(stop);
         let store = self.read_v2().await?;
-        let mut target = self.connect(&store).await?;
+        let mut target = self.connect(&store, None).await?;
         target.lock().await.map_err(MigrateError::To)?;
         let mut follower = Follower {
             store,
             target,
             is_lost: false,
-            kept: None,
-            uncarried: Vec::new(),
+            told: None,
             last_good: Instant::now(),
             took: Duration::ZERO,
         };
@@ -100,22 +98,17 @@ impl Migration {
         follower: &mut Follower,
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
-        let is_first = follower.kept.is_none();
-        let now = self.read_v2().await?;
-        if now.cluster != follower.store.cluster {
-            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
-            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
+        let is_first = follower.told.is_none();
+        let Follower { store, target, is_lost, .. } = follower;
+        if *is_lost {
+            let connected = self.connect(store, Some(target.cluster())).await?;
+            target.replace_connection(connected);
+            *is_lost = false;
         }
-        follower.store = now;
-        if follower.is_lost {
-            let connected = self.connect(&follower.store).await?;
-            follower.target.replace_connection(connected);
-            follower.is_lost = false;
+        if !target.has_lock() {
+            target.lock().await.map_err(MigrateError::To)?;
         }
-        if !follower.target.has_lock() {
-            follower.target.lock().await.map_err(MigrateError::To)?;
-        }
-        let mut pass = self.pass(&follower.store, &mut follower.target, false, tell).await?;
+        let mut pass = self.pass_anew(store, target, false, tell).await?;
         if is_first {
             self.add_hidden(&follower.store, &mut pass).await;
         }
@@ -125,20 +118,22 @@ impl Migration {
 
 impl Follower {
     /// Tells what a pass did, if that is news.
-    fn tell(&mut self, mut pass: Pass, tell: &mut impl FnMut(MigrateNews<'_>)) {
-        let news = pass.uncarried.iter().filter(|one| !self.uncarried.contains(one)).cloned().collect();
-        self.uncarried = std::mem::replace(&mut pass.uncarried, news);
-        let is_news = self.kept.replace(pass.kept.len()) != Some(pass.kept.len());
-        if is_news || pass.written + pass.removed + pass.lost + pass.uncarried.len() > 0 {
+    fn tell(&mut self, pass: Pass, tell: &mut impl FnMut(MigrateNews<'_>)) {
+        let is_news = self.told.as_ref().is_none_or(|before| {
+            (&before.kept, &before.other_values) != (&pass.kept, &pass.other_values)
+                || pass.uncarried.iter().any(|one| !before.uncarried.contains(one))
+        });
+        if is_news || pass.written + pass.removed + pass.lost > 0 {
             tell(MigrateNews::Pass(&pass));
         }
+        self.told = Some(pass);
     }
 
     /// Does what can be done after a pass that failed.
     async fn note(&mut self, error: &MigrateError) {
         match error {
             MigrateError::From(_) if self.last_good.elapsed() < MAX_BLIND => {
-                let leases: Vec<_> = self.target.granted().keys().copied().collect();
+                let leases = self.target.leases.all();
                 self.is_lost |= self.target.renew(&leases).await.is_err();
             }
             MigrateError::From(_) => {}

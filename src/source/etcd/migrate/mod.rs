@@ -4,10 +4,13 @@
 //! good by the next one. What v3 has of others is never touched: they have moved already.
 
 mod follow;
+mod leases;
 mod marks;
 mod origin;
 mod plan;
+mod renewal;
 mod target;
+mod write;
 
 pub use origin::Uncarried;
 
@@ -18,7 +21,8 @@ use crate::service::Keyspace;
 use origin::{Origin, V2Store};
 use plan::{Owner, Plan, V3Key, plan, went_back};
 use std::collections::BTreeMap;
-use target::{Target, Written};
+use target::Target;
+use write::Written;
 
 /// Which store failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum MigrateError {
     #[error("v3: {0}")]
     To(EtcdError),
 }
+
+/// Passes of a run that ends by itself, while others write the same keys.
+const MAX_PASSES: u32 = 3;
+
+/// More copies than these, and more than half of all, are not removed in one pass: v2 has lost their keys, and not deleted them.
+const MAX_GONE: usize = 3;
 
 /// What a pass found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +62,8 @@ pub struct Pass {
     pub lost: usize,
     /// Keys that cannot be carried.
     pub uncarried: Vec<Uncarried>,
+    /// Whether not all directories could be looked into for hidden keys.
+    pub is_half_searched: bool,
     /// Copies that are kept though v2 does not have them: it lost them when it was emptied, went back in time, or became another
     /// cluster.
     pub kept: Vec<String>,
@@ -95,11 +107,12 @@ impl Migration {
     /// A store cannot be read.
     pub async fn look(&mut self) -> Result<Pass, MigrateError> {
         let store = self.read_v2().await?;
-        let mut target = self.connect(&store).await?;
+        let mut target = self.connect(&store, None).await?;
         let present = target.read().await.map_err(MigrateError::To)?;
         let is_older = self.is_older(&store, &present, &target);
         let (plan, mut pass) = self.plan(&store, &present, &target, is_older);
         (pass.written, pass.removed) = (plan.writes.len(), plan.removals.len());
+        pass.is_over = store.holds_nothing() && !is_older;
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
     }
@@ -109,10 +122,22 @@ impl Migration {
     /// # Errors
     /// A store cannot be read or written, or another one carries keys now.
     pub async fn carry(&mut self, mut tell: impl FnMut(MigrateNews<'_>)) -> Result<Pass, MigrateError> {
-        let store = self.read_v2().await?;
-        let mut target = self.connect(&store).await?;
+        let mut store = self.read_v2().await?;
+        let mut target = self.connect(&store, None).await?;
         target.lock().await.map_err(MigrateError::To)?;
-        let passed = self.pass(&store, &mut target, true, &mut tell).await;
+        let mut passed = self.pass_anew(&mut store, &mut target, true, &mut tell).await;
+        for _ in 1..MAX_PASSES {
+            match &passed {
+                Ok(pass) if pass.lost > 0 => {
+                    let (written, removed) = (pass.written, pass.removed);
+                    passed = self.pass_anew(&mut store, &mut target, true, &mut tell).await;
+                    if let Ok(pass) = &mut passed {
+                        (pass.written, pass.removed) = (pass.written + written, pass.removed + removed);
+                    }
+                }
+                _ => break,
+            }
+        }
         let is_over = passed.as_ref().is_ok_and(|pass| pass.is_over);
         let removed = if is_over { target.remove_marks().await.map_err(MigrateError::To) } else { Ok(()) };
         target.unlock().await;
@@ -120,6 +145,23 @@ impl Migration {
         removed?;
         self.add_hidden(&store, &mut pass).await;
         Ok(pass)
+    }
+
+    /// Reads v2, which may have changed before the lock was taken, and does a pass.
+    async fn pass_anew(
+        &mut self,
+        store: &mut V2Store,
+        target: &mut Target,
+        is_last: bool,
+        tell: &mut impl FnMut(MigrateNews<'_>),
+    ) -> Result<Pass, MigrateError> {
+        let now = self.read_v2().await?;
+        if now.cluster != store.cluster {
+            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
+            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
+        }
+        *store = now;
+        self.pass(store, target, is_last, tell).await
     }
 
     /// Writes the difference of both stores. If it is the last pass and v2 holds nothing, the move is over.
@@ -134,7 +176,7 @@ impl Migration {
         let is_older = self.is_older(store, &present, target);
         let (mut plan, mut pass) = self.plan(store, &present, target, is_older);
         // A store that is empty because it went back in time may come back.
-        pass.is_over = is_last && store.keys.is_empty() && store.uncarried.is_empty() && !is_older;
+        pass.is_over = is_last && store.holds_nothing() && !is_older;
         if pass.is_over {
             // They belong to nobody from now on.
             plan.keeps.clear();
@@ -151,7 +193,6 @@ impl Migration {
             // What it lost is marked now, one by one; what it loses later is gone.
             target.mark(mark_of(store, store.index)).await.map_err(MigrateError::To)?;
         }
-        target.renew(&plan.renewals).await.map_err(MigrateError::To)?;
         (pass.written, pass.removed, pass.lost) = (written, removed, lost);
         self.seen = Some((store.cluster, store.index));
         Ok(pass)
@@ -172,10 +213,13 @@ impl Migration {
         target: &Target,
         is_older: bool,
     ) -> (Plan, Pass) {
-        // A store that lost all its keys says nothing of the services. The last key of all may go.
-        let ours = present.values().filter(|copy| matches!(copy.owner, Owner::Us(_))).count();
-        let is_emptied = store.keys.is_empty() && !(ours == 1 && self.seen.is_some());
-        let plan = plan(&store.keys, present, target.granted(), !is_older && !is_emptied);
+        let reads = |key: &str| self.origin.reads(key);
+        let ours = || present.iter().filter(|(key, copy)| matches!(copy.owner, Owner::Us(_)) && reads(key));
+        let (all, gone) = (ours().count(), ours().filter(|(key, _)| !store.keys.contains_key(*key)).count());
+        // A store that lost all its keys, or most of them at once, says nothing of the services. The last key of all may go.
+        let is_emptied = store.services(&self.keyspace) == 0 && !(all == 1 && self.seen.is_some())
+            || gone > MAX_GONE && gone * 2 > all;
+        let plan = plan(&store.keys, present, &target.leases.times(), reads, !is_older && !is_emptied);
         let pass = Pass {
             keys: store.keys.len(),
             same: plan.same,
@@ -193,15 +237,18 @@ impl Migration {
         self.origin.read().await.map_err(MigrateError::From)
     }
 
-    async fn connect(&self, store: &V2Store) -> Result<Target, MigrateError> {
-        let connected = Target::connect(&self.to, &self.keyspace, store, self.is_same_store);
+    /// Connects to v3, which has to be of a cluster if one is given.
+    async fn connect(&self, store: &V2Store, cluster: Option<u64>) -> Result<Target, MigrateError> {
+        let of_v2 = Some(store.cluster).filter(|cluster| self.is_same_store && *cluster != 0);
+        let connected = Target::connect(&self.to, &self.keyspace, store, cluster.or(of_v2));
         connected.await.map_err(MigrateError::To)
     }
 
     async fn add_hidden(&self, store: &V2Store, pass: &mut Pass) {
         let hidden = self.origin.hidden(store).await;
         let uncarried = |key| Uncarried { key, reason: "it is hidden: name it with -v2-also".to_owned() };
-        pass.uncarried.extend(hidden.into_iter().map(uncarried));
+        pass.uncarried.extend(hidden.keys.into_iter().map(uncarried));
+        pass.is_half_searched = !hidden.is_whole;
     }
 }
 

@@ -3,9 +3,9 @@
 use super::super::clusters::Clusters;
 use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
-use super::super::v2::{Expiry, ListedKey, Sink, V2Reader};
+use super::super::v2::{Expiry, HiddenFound, ListedKey, Sink, V2Reader};
 use super::plan::V2Key;
-use crate::service::Keyspace;
+use crate::service::{KeyTarget, Keyspace};
 use crate::source::event::News;
 use crate::source::layout;
 use std::collections::BTreeMap;
@@ -28,6 +28,22 @@ pub(super) struct V2Store {
     pub(super) endpoint: String,
     pub(super) keys: BTreeMap<String, V2Key>,
     pub(super) uncarried: Vec<Uncarried>,
+    directories: Vec<String>,
+}
+
+impl V2Store {
+    /// Whether there is nothing to be carried, now or later.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.keys.is_empty() && self.uncarried.is_empty()
+    }
+
+    /// The number of keys of services.
+    pub(super) fn services(&self, keyspace: &Keyspace) -> usize {
+        let is_of_service = |key: &&String| {
+            !matches!(keyspace.target_of(key.as_bytes()), Ok(KeyTarget::Config | KeyTarget::Accept))
+        };
+        self.keys.keys().filter(is_of_service).count()
+    }
 }
 
 /// The store that is read.
@@ -46,8 +62,12 @@ impl Origin {
 
     /// Reads all keys.
     pub(super) async fn read(&mut self) -> Result<V2Store, EtcdError> {
-        let sink =
-            || Collected { keyspace: self.keyspace.clone(), keys: BTreeMap::new(), uncarried: Vec::new() };
+        let sink = || Collected {
+            keyspace: self.keyspace.clone(),
+            keys: BTreeMap::new(),
+            uncarried: Vec::new(),
+            directories: Vec::new(),
+        };
         let read = self.reader.read(&mut self.clusters, sink).await?;
         let mut store = V2Store {
             cluster: read.cluster.unwrap_or_default(),
@@ -55,8 +75,10 @@ impl Origin {
             endpoint: read.endpoint,
             keys: BTreeMap::new(),
             uncarried: Vec::new(),
+            directories: Vec::new(),
         };
         for collected in read.sinks {
+            store.directories.extend(collected.directories);
             store.keys.extend(collected.keys);
             store.uncarried.extend(collected.uncarried);
         }
@@ -68,9 +90,14 @@ impl Origin {
         self.reader.change(&store.endpoint, store.index, limit).await;
     }
 
-    /// Hidden directories that were found, and are not read.
-    pub(super) async fn hidden(&self, store: &V2Store) -> Vec<String> {
-        self.reader.hidden(&store.endpoint, store.keys.keys()).await
+    /// Whether a key would have been read.
+    pub(super) fn reads(&self, key: &str) -> bool {
+        self.reader.reads(key)
+    }
+
+    /// Hidden directories that are not read.
+    pub(super) async fn hidden(&self, store: &V2Store) -> HiddenFound {
+        self.reader.hidden(&store.endpoint, store.directories.iter().map(String::as_str)).await
     }
 }
 
@@ -79,6 +106,7 @@ struct Collected {
     keyspace: Keyspace,
     keys: BTreeMap<String, V2Key>,
     uncarried: Vec<Uncarried>,
+    directories: Vec<String>,
 }
 
 impl Collected {
@@ -105,6 +133,10 @@ impl Sink for Collected {
             News::Accepted(_) | News::Gone(_) | News::BelowGone => {}
         }
         Ok(())
+    }
+
+    fn directory(&mut self, key: &str) {
+        self.directories.push(key.to_owned());
     }
 
     fn too_deep(&mut self, key: &str) {

@@ -1,9 +1,14 @@
 //! What is to be done so that v3 has what v2 has: a pure function of both.
 
+use super::leases::LeaseTime;
 use std::collections::{BTreeMap, HashMap};
 
 /// Seconds that a copy outlives its key: who carries it may be late.
 pub(super) const GRACE: u32 = 60;
+
+/// A lease is renewed when so many seconds more than those of its keys are left of it, and not at each pass: a copy must not live
+/// longer than its key because nobody renews that.
+const RENEWED_AT: u32 = GRACE / 2;
 
 /// Leases are for so many seconds or a multiple of it, so that they are few.
 const LEASE_STEP: u32 = 5;
@@ -93,11 +98,13 @@ pub(super) fn went_back(v2: &BTreeMap<String, V2Key>, v3: &BTreeMap<String, V3Ke
     v2.iter().any(|(key, now)| before(key).is_some_and(|index| now.index < index))
 }
 
-/// What is to be done. `granted` has the seconds of leases that are known. Copies are removed if `removes`, and else kept.
+/// What is to be done. `leases` are those that are known, and `reads` says whether a key of v2 would have been seen. Copies of keys
+/// that are gone are removed if `removes`, and else kept.
 pub(super) fn plan(
     v2: &BTreeMap<String, V2Key>,
     v3: &BTreeMap<String, V3Key>,
-    granted: &HashMap<i64, u32>,
+    leases: &HashMap<i64, LeaseTime>,
+    reads: impl Fn(&str) -> bool,
     removes: bool,
 ) -> Plan {
     let mut plan = Plan::default();
@@ -111,9 +118,11 @@ pub(super) fn plan(
             continue;
         }
         let lease = wanted.ttl.map(lease_seconds);
-        if let Some(present) = present.filter(|present| is_same(present, wanted, granted)) {
+        if let Some(present) = present.filter(|present| is_same(present, wanted, leases)) {
             plan.same += 1;
-            plan.renewals.extend((present.lease != 0).then_some(present.lease));
+            let is_due =
+                |time: &&LeaseTime| time.left < wanted.ttl.unwrap_or_default().saturating_add(RENEWED_AT);
+            plan.renewals.extend(leases.get(&present.lease).filter(is_due).map(|_| present.lease));
             continue;
         }
         plan.writes.push(Write {
@@ -130,9 +139,8 @@ pub(super) fn plan(
     }
     plan.renewals.sort_unstable();
     plan.renewals.dedup();
-    for (key, V3Key { value, mod_revision, lease, owner }) in
-        v3.iter().filter(|(key, _)| !v2.contains_key(*key))
-    {
+    let is_gone = |(key, _): &(&String, _)| !v2.contains_key(*key) && reads(key);
+    for (key, V3Key { value, mod_revision, lease, owner }) in v3.iter().filter(is_gone) {
         let gone = match owner {
             Owner::Us(_) if removes => &mut plan.removals,
             Owner::Us(_) => &mut plan.keeps,
@@ -153,10 +161,10 @@ fn lease_seconds(ttl: u32) -> u32 {
 }
 
 /// Whether a copy need not be written again.
-fn is_same(present: &V3Key, wanted: &V2Key, granted: &HashMap<i64, u32>) -> bool {
+fn is_same(present: &V3Key, wanted: &V2Key, leases: &HashMap<i64, LeaseTime>) -> bool {
     let is_bound = match wanted.ttl {
         None => present.lease == 0,
-        Some(ttl) => granted.get(&present.lease).is_some_and(|granted| *granted >= ttl),
+        Some(ttl) => leases.get(&present.lease).is_some_and(|time| time.granted >= ttl),
     };
     let is_marked = matches!(present.owner, Owner::Us(index) if index <= wanted.index);
     is_marked && present.value == wanted.value.as_bytes() && is_bound
@@ -190,7 +198,7 @@ mod tests {
         let wanted = v2(&[("/a", "1", None), ("/c", "3", None)]);
         let present =
             v3(&[("/a", "2", 0, Owner::Other), ("/b", "3", 0, Owner::Other), ("/c", "3", 0, Owner::Other)]);
-        let plan = plan(&wanted, &present, &HashMap::new(), true);
+        let plan = plan(&wanted, &present, &HashMap::new(), |_| true, true);
         assert_eq!(plan, Plan { native: 2, other_values: vec!["/a".to_owned()], ..Plan::default() });
     }
 
@@ -199,18 +207,18 @@ mod tests {
         let wanted = v2(&[("/new", "1", Some(7)), ("/changed", "2", None), ("/same", "3", None)]);
         let ours = Owner::Us(4);
         let present = v3(&[("/changed", "0", 0, ours), ("/same", "3", 0, ours), ("/gone", "4", 0, ours)]);
-        let plan = plan(&wanted, &present, &HashMap::new(), true);
+        let plan = plan(&wanted, &present, &HashMap::new(), |_| true, true);
         let written: Vec<_> = plan.writes.iter().map(|w| (w.key.as_str(), w.lease, w.known)).collect();
         assert_eq!(written, [("/changed", None, 9), ("/new", Some(70), 0)]);
         assert_eq!((keys(&plan.removals), keys(&plan.keeps), plan.same), (vec!["/gone"], vec![], 1));
-        let plan = super::plan(&wanted, &present, &HashMap::new(), false);
+        let plan = super::plan(&wanted, &present, &HashMap::new(), |_| true, false);
         assert_eq!((keys(&plan.removals), keys(&plan.keeps)), (vec![], vec!["/gone"]));
     }
 
     #[test]
     fn what_is_kept_is_removed_only_after_v2_has_had_it_again() {
         let present = v3(&[("/a", "1", 0, Owner::Kept), ("/b", "1", 0, Owner::Kept)]);
-        let plan = plan(&v2(&[("/a", "1", None)]), &present, &HashMap::new(), true);
+        let plan = plan(&v2(&[("/a", "1", None)]), &present, &HashMap::new(), |_| true, true);
         // Written once more, which marks it as one like others.
         assert_eq!((plan.writes.len(), plan.removals.len(), plan.kept), (1, 0, vec!["/b".to_owned()]));
     }
@@ -218,9 +226,16 @@ mod tests {
     #[test]
     fn copies_of_another_cluster_are_taken_over_and_never_removed() {
         let present = v3(&[("/a", "1", 0, Owner::OfCluster(7)), ("/b", "1", 0, Owner::OfCluster(7))]);
-        let plan = plan(&v2(&[("/a", "2", None)]), &present, &HashMap::new(), true);
+        let plan = plan(&v2(&[("/a", "2", None)]), &present, &HashMap::new(), |_| true, true);
         assert_eq!((plan.writes[0].taken_from, plan.writes[0].known), (Some(7), 9));
         assert_eq!((plan.removals.len(), plan.keeps.len(), plan.kept.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn copies_of_keys_that_are_not_looked_at_stay() {
+        let present = v3(&[("/a", "1", 0, Owner::Us(4)), ("/_b", "1", 0, Owner::Us(4))]);
+        let plan = plan(&v2(&[]), &present, &HashMap::new(), |key| !key.contains('_'), true);
+        assert_eq!((keys(&plan.removals), plan.kept.len()), (vec!["/a"], 0));
     }
 
     #[test]
@@ -228,16 +243,17 @@ mod tests {
         let (older, present) = (v2(&[("/a", "1", None)]), |index| v3(&[("/a", "1", 0, Owner::Us(index))]));
         assert!(went_back(&older, &present(6)) && !went_back(&older, &present(5)));
         // It is written again, so that the next pass finds nothing.
-        assert_eq!(plan(&older, &present(6), &HashMap::new(), false).writes[0].index, 5);
+        assert_eq!(plan(&older, &present(6), &HashMap::new(), |_| true, false).writes[0].index, 5);
     }
 
     #[test]
     fn leases_follow_the_time_to_live() {
-        let granted = HashMap::from([(7, 90)]);
+        let leases = HashMap::from([(7, LeaseTime { granted: 90, left: 59 })]);
         let of = |ttl, lease| {
-            plan(&v2(&[("/a", "1", ttl)]), &v3(&[("/a", "1", lease, Owner::Us(5))]), &granted, true)
+            plan(&v2(&[("/a", "1", ttl)]), &v3(&[("/a", "1", lease, Owner::Us(5))]), &leases, |_| true, true)
         };
         assert_eq!(of(Some(30), 7).renewals, [7]);
+        assert_eq!((of(Some(29), 7).renewals, of(Some(29), 7).same), (vec![], 1), "enough is left");
         assert_eq!(of(Some(91), 7).writes[0].lease, Some(155), "it lives longer than its lease");
         assert_eq!(of(Some(30), 8).writes.len(), 1, "nothing is known of its lease");
         assert_eq!(of(Some(30), 0).writes.len(), 1, "it has none");

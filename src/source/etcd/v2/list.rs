@@ -83,6 +83,9 @@ pub(in super::super) trait Sink {
     /// Nobody wants any more of them.
     fn key(&mut self, key: ListedKey) -> Result<(), String>;
 
+    /// A directory, with all that is in it taken before.
+    fn directory(&mut self, _key: &str) {}
+
     /// Whether nobody wants any more of them.
     fn is_closed(&self) -> bool {
         false
@@ -201,6 +204,7 @@ impl<'de, S: Sink> Visitor<'de> for Node<'_, '_, S> {
         let own = Expiry::of(has_expiration, ttl);
         if is_directory {
             self.walk.directories.note(&key, own);
+            self.walk.sink.directory(&key);
             return Ok(());
         }
         let expiry = own.into_iter().chain(self.above).min();

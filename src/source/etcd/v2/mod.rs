@@ -29,7 +29,7 @@ pub(super) use list::{ListedKey, Sink};
 pub(super) use node::Expiry;
 pub(super) use probe::{cluster, is_before_v3};
 use rand::Rng;
-pub(super) use reader::V2Reader;
+pub(super) use reader::{HiddenFound, V2Reader};
 use root::Root;
 use session::Session;
 use std::collections::HashSet;

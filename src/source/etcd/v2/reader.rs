@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 /// Labels of directories that SkyDNS's users hid: those of SRV (RFC 2782).
 const HIDDEN: [&str; 4] = ["_tcp", "_udp", "_sctp", "_tls"];
 
-/// Directories that are looked into for hidden ones.
-const MAX_LOOKED_INTO: usize = 20_000;
+/// Time for the search for them.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the v2 API of a store.
 #[derive(Debug)]
@@ -110,51 +110,67 @@ impl V2Reader {
         }
     }
 
-    /// Looks for hidden directories, which no list shows, beside the keys: those that are found, and are not read.
+    /// Whether a key would have been read.
+    pub(in super::super) fn reads(&self, key: &str) -> bool {
+        let has = |root: &Root| {
+            root.key() == key || is_below(key, root.key()) && !is_hidden(&key[root.key().len()..])
+        };
+        self.roots.iter().any(has)
+    }
+
+    /// Looks for hidden directories, which no list shows, in directories and in what is named: those that are found, and are not
+    /// read.
     pub(in super::super) async fn hidden<'k>(
-        &self,
+        &'k self,
         endpoint: &str,
-        keys: impl Iterator<Item = &'k String>,
-    ) -> Vec<String> {
-        let mut directories = BTreeSet::from([self.roots[0].key()]);
-        for key in keys {
-            directories.extend(key.match_indices('/').map(|(at, _)| &key[..at]).filter(|at| at.len() > 1));
-        }
-        let Ok(mut client) = Client::new(&self.settings, endpoint) else { return Vec::new() };
-        let is_read = |hidden: &str| self.roots.iter().any(|root| root.key() == hidden);
-        let mut found = Vec::new();
-        for directory in directories.into_iter().filter(|key| !is_hidden(key)).take(MAX_LOOKED_INTO) {
-            for label in HIDDEN {
-                let hidden = format!("{directory}/{label}");
-                if is_read(&hidden) {
-                    continue;
-                }
-                // Of a directory in which another one is read, only what nobody reads is missing.
-                let is_part_read = self.roots.iter().any(|root| is_below(root.key(), &hidden));
-                match look_into(&mut client, &hidden).await {
-                    Some(shows_any) if shows_any || !is_part_read => found.push(hidden),
-                    _ => {}
+        directories: impl Iterator<Item = &'k str>,
+    ) -> HiddenFound {
+        let mut found = HiddenFound::default();
+        let Ok(mut client) = Client::new(&self.settings, endpoint) else { return found };
+        let directories: BTreeSet<_> = directories.chain(self.roots.iter().map(Root::key)).collect();
+        let search = async {
+            for directory in directories {
+                for label in HIDDEN {
+                    let hidden = format!("{directory}/{label}");
+                    if !self.reads(&hidden) && self.has_unread(&mut client, &hidden).await? {
+                        found.keys.push(hidden);
+                    }
                 }
             }
-        }
+            Ok::<_, EtcdError>(())
+        };
+        found.is_whole = matches!(timeout(SEARCH_TIMEOUT, search).await, Ok(Ok(())));
         found
+    }
+
+    /// Whether there is a key of which not all is read.
+    async fn has_unread(&self, client: &mut Client, key: &str) -> Result<bool, EtcdError> {
+        let path = path(&format!("{key}/"), "");
+        let mut exchange = client.get(&path, Login::AsUser, HEAD_TIMEOUT, "looking for hidden keys").await?;
+        let body = match exchange.answer.said().await? {
+            Said::Success => Some(exchange.answer.short_body().await?),
+            Said::Error(_) | Said::NoPage => None,
+        };
+        client.give_back(exchange);
+        let Some(body) = body else { return Ok(false) };
+        // Of a directory in which another one is read, only what nobody reads is missing.
+        let is_part_read = self.roots.iter().any(|root| is_below(root.key(), key));
+        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(&body) else { return Ok(false) };
+        let is_unread = |node: &serde_json::Value| {
+            let key = node["key"].as_str().unwrap_or_default();
+            !self.roots.iter().any(|root| root.key() == key || is_below(root.key(), key))
+        };
+        let nodes = answer["node"]["nodes"].as_array();
+        let shows =
+            nodes.is_some_and(|nodes| nodes.iter().any(is_unread)) || answer["node"]["value"].is_string();
+        Ok(shows || !is_part_read)
     }
 }
 
-/// Whether a list of a key shows anything; `None` if there is no such key.
-async fn look_into(client: &mut Client, key: &str) -> Option<bool> {
-    let path = path(&format!("{key}/"), "");
-    let asked = client.get(&path, Login::AsUser, HEAD_TIMEOUT, "looking for hidden keys").await;
-    let mut exchange = asked.ok()?;
-    let said = exchange.answer.said().await;
-    let body = match said {
-        Ok(Said::Success) => exchange.answer.short_body().await.ok(),
-        _ => None,
-    };
-    if said.is_ok() {
-        client.give_back(exchange);
-    }
-    let node = serde_json::from_slice::<serde_json::Value>(&body?).ok()?;
-    let nodes = node["node"]["nodes"].as_array();
-    Some(nodes.is_some_and(|nodes| !nodes.is_empty()) || node["node"]["value"].is_string())
+/// Hidden keys that were found.
+#[derive(Debug, Default)]
+pub(in super::super) struct HiddenFound {
+    pub(in super::super) keys: Vec<String>,
+    /// Whether all directories were looked into.
+    pub(in super::super) is_whole: bool,
 }
