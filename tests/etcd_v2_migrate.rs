@@ -439,18 +439,54 @@ fn what_goes_at_once_is_kept_and_what_goes_bit_by_bit_is_removed() {
     v2.delete_dir("/skydns/local");
     v2.put(&format!("{BASE}/k1"), &host(11));
     let (code, told) = migrate(&etcd, &[]);
-    assert!(code == 0 && told.contains("6 keys kept in v3"), "{code} {told}");
+    assert!(code == 0 && told.contains("7 keys kept in v3"), "{code} {told}");
     assert_eq!(names(&etcd).len(), 8, "{told}");
     // At the end of a move, settings may be left.
     v2.delete(&format!("{BASE}/k1"));
     let (code, told) = migrate(&etcd, &[]);
-    assert!(code == 0 && told.contains("7 keys kept in v3"), "{code} {told}");
+    assert!(code == 0 && told.contains("8 keys kept in v3"), "{code} {told}");
     v2.delete("/skydns/config");
-    let (code, told) = migrate(&etcd, &["-dry-run"]);
-    assert!(code == 0 && told.contains("the marks of the move would be removed"), "{code} {told}");
     let (code, told) = migrate(&etcd, &[]);
+    assert!(code == 0 && !told.contains("the marks"), "hidden keys may be left: {code} {told}");
+    let also = ["-v2-also", "local/skydns/_tcp"];
+    let (code, told) = migrate(&etcd, &[&also[..], &["-dry-run"]].concat());
+    assert!(code == 0 && told.contains("the marks of the move would be removed"), "{code} {told}");
+    let (code, told) = migrate(&etcd, &also);
     assert!(code == 0 && told.contains("the marks of the move are removed"), "{code} {told}");
     assert_eq!(names(&etcd).len(), 8, "{told}");
+}
+
+/// The marks of a move are no business of somebody who names another store by mistake.
+#[test]
+fn an_empty_store_that_was_never_carried_ends_no_move() {
+    let ((from, v2), (empty, _), to) = (V2::server(), V2::server(), Etcd::start());
+    v2.put(&format!("{BASE}/a"), &host(1));
+    assert_eq!(migrate(&from, &["-to-machines", &to.endpoint()]).0, 0);
+    for _ in 0..2 {
+        let (code, told) = migrate(&empty, &["-to-machines", &to.endpoint()]);
+        assert!(code == 0 && !told.contains("the marks"), "{code} {told}");
+    }
+    v2.put(&format!("{BASE}/a"), &host(2));
+    assert_eq!(migrate(&from, &["-to-machines", &to.endpoint()]).0, 0);
+    assert_eq!(keys(&to, &format!("{BASE}/a"))[0].1, host(2));
+}
+
+#[test]
+fn a_member_that_has_become_another_cluster_is_passed_over() {
+    let (mut members, other) = (Etcd::cluster_with(3, &["--enable-v2"]), V2::server());
+    let v2 = V2::of(&members[1]);
+    v2.put(&format!("{BASE}/a"), &host(1));
+    other.1.put(&format!("{BASE}/wrong"), &host(9));
+    let front = Cutter::start(members[0].client_port, Cut::Nothing);
+    let machines = format!("{},{}", front.endpoint(), members[1].endpoint());
+    let mut command = command_at(&machines, &["-follow"]);
+    let _follower = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("carried", || names(&members[1]) == ["a"]);
+    front.lead_to(other.0.client_port);
+    members[0].kill();
+    eventually("written", || v2.try_put(&format!("{BASE}/b"), &host(2)));
+    eventually("followed", || names(&members[1]) == ["a", "b"]);
+    assert!(names(&other.0).is_empty());
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Migration {
                     return Ok(());
                 }
             };
-            let is_done = passed.is_ok();
+            let is_done = passed.as_ref().is_ok_and(|pass| pass.lost == 0);
             match passed {
                 Ok(pass) => {
                     (follower.last_good, follower.took) = (Instant::now(), begun.elapsed());

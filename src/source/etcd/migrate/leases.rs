@@ -68,6 +68,12 @@ impl Leases {
         self.of_pass.values().copied().collect()
     }
 
+    /// Those of which fewer seconds than these are left.
+    pub(super) fn ending_within(&self, seconds: u32) -> Vec<i64> {
+        let ends = Instant::now() + Duration::from_secs(seconds.into());
+        self.known.iter().filter(|(_, known)| known.1 < ends).map(|(lease, _)| *lease).collect()
+    }
+
     /// All that are known.
     pub(super) fn all(&self) -> Vec<i64> {
         self.known.keys().copied().collect()

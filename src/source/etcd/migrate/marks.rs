@@ -21,11 +21,20 @@ pub(super) struct Marks {
     cluster: u64,
 }
 
+/// What v2 was at a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its index.
+    pub(super) index: u64,
+    /// The number of services in it.
+    pub(super) services: usize,
+}
+
 /// What the marks say.
 #[derive(Default)]
 pub(super) struct MarksRead {
-    /// The index of v2 at the last pass.
-    pub(super) index: Option<u64>,
+    /// That of the move.
+    pub(super) of_move: Option<Seen>,
     /// Who wrote a key at a revision.
     owners: HashMap<(Vec<u8>, i64), Owner>,
 }
@@ -63,7 +72,9 @@ impl Marks {
             if key.is_empty() {
                 if cluster == self.cluster {
                     let text = serde_json::from_slice::<serde_json::Value>(mark.value()).unwrap_or_default();
-                    read.index = text["index"].as_u64();
+                    let services = text["services"].as_u64().unwrap_or_default();
+                    let services = usize::try_from(services).unwrap_or_default();
+                    read.of_move = text["index"].as_u64().map(|index| Seen { index, services });
                 }
                 continue;
             }

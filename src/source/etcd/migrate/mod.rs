@@ -18,6 +18,7 @@ use super::connect::EtcdSettings;
 use super::error::EtcdError;
 use crate::clock::unix_time;
 use crate::service::Keyspace;
+use marks::Seen;
 use origin::{Origin, V2Store};
 use plan::{Owner, Plan, V3Key, plan, went_back};
 use std::collections::BTreeMap;
@@ -90,8 +91,8 @@ pub struct Migration {
     /// Whether v3 is that of the store of v2.
     is_same_store: bool,
     keyspace: Keyspace,
-    /// The cluster and index of v2 when it was read last.
-    seen: Option<(u64, u64)>,
+    /// What v2 was at the last pass.
+    seen: Option<Seen>,
 }
 
 impl Migration {
@@ -112,8 +113,8 @@ impl Migration {
         let is_older = self.is_older(&store, &present, &target);
         let (plan, mut pass) = self.plan(&store, &present, &target, is_older);
         (pass.written, pass.removed) = (plan.writes.len(), plan.removals.len());
-        pass.is_over = store.holds_nothing() && !is_older;
         self.add_hidden(&store, &mut pass).await;
+        pass.is_over = self.is_over(&store, &present, &target) && !is_older && pass.uncarried.is_empty();
         Ok(pass)
     }
 
@@ -138,13 +139,17 @@ impl Migration {
                 _ => break,
             }
         }
-        let is_over = passed.as_ref().is_ok_and(|pass| pass.is_over);
-        let removed = if is_over { target.remove_marks().await.map_err(MigrateError::To) } else { Ok(()) };
+        if let Ok(pass) = &mut passed {
+            self.add_hidden(&store, pass).await;
+            pass.is_over &= pass.uncarried.is_empty();
+            if pass.is_over
+                && let Err(error) = target.remove_marks().await
+            {
+                passed = Err(MigrateError::To(error));
+            }
+        }
         target.unlock().await;
-        let mut pass = passed?;
-        removed?;
-        self.add_hidden(&store, &mut pass).await;
-        Ok(pass)
+        passed
     }
 
     /// Reads v2, which may have changed before the lock was taken, and does a pass.
@@ -155,12 +160,7 @@ impl Migration {
         is_last: bool,
         tell: &mut impl FnMut(MigrateNews<'_>),
     ) -> Result<Pass, MigrateError> {
-        let now = self.read_v2().await?;
-        if now.cluster != store.cluster {
-            let cause = "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
-            return Err(MigrateError::From(EtcdError::Failed { endpoint: now.endpoint, cause }));
-        }
-        *store = now;
+        *store = target.holding(self.read_v2()).await.map_err(MigrateError::To)??;
         self.pass(store, target, is_last, tell).await
     }
 
@@ -176,14 +176,20 @@ impl Migration {
         let is_older = self.is_older(store, &present, target);
         let (mut plan, mut pass) = self.plan(store, &present, target, is_older);
         // A store that is empty because it went back in time may come back.
-        pass.is_over = is_last && store.holds_nothing() && !is_older;
+        pass.is_over = is_last && self.is_over(store, &present, target) && !is_older;
         if pass.is_over {
             // They belong to nobody from now on.
             plan.keeps.clear();
         }
-        let before = self.seen.map(|(_, index)| index).into_iter().chain(target.marked_index());
-        let highest = before.fold(store.index, u64::max);
-        if self.seen.is_none() || is_older || !plan.writes.is_empty() {
+        let services = store.services(&self.keyspace);
+        let now = Seen { index: store.index, services };
+        let before = self.before(target);
+        let highest = before.map_or(now, |before| Seen { index: before.index.max(now.index), services });
+        let is_begun = before.is_some() || !store.holds_nothing();
+        let is_news = self.seen.is_none()
+            || target.marked().is_none_or(|marked| marked.services != services)
+            || plan.writes.len() + plan.removals.len() > 0;
+        if is_begun && (is_news || is_older) {
             target.mark(mark_of(store, highest)).await.map_err(MigrateError::To)?;
         }
         let all = plan.writes.len();
@@ -191,19 +197,30 @@ impl Migration {
         let Written { written, removed, lost } = written.map_err(MigrateError::To)?;
         if is_older {
             // What it lost is marked now, one by one; what it loses later is gone.
-            target.mark(mark_of(store, store.index)).await.map_err(MigrateError::To)?;
+            target.mark(mark_of(store, now)).await.map_err(MigrateError::To)?;
         }
         (pass.written, pass.removed, pass.lost) = (written, removed, lost);
-        self.seen = Some((store.cluster, store.index));
+        self.seen = Some(now);
         Ok(pass)
     }
 
     /// Whether v2 has an older state than before, such as that of a backup.
     fn is_older(&self, store: &V2Store, present: &BTreeMap<String, V3Key>, target: &Target) -> bool {
-        let marked = target.marked_index().map(|index| (store.cluster, index));
-        let seen = self.seen.or(marked);
-        seen.is_some_and(|(cluster, index)| cluster == store.cluster && store.index < index)
+        self.before(target).is_some_and(|before| store.index < before.index)
             || went_back(&store.keys, present)
+    }
+
+    /// What v2 was when this or another run read it last.
+    fn before(&self, target: &Target) -> Option<Seen> {
+        self.seen.into_iter().chain(target.marked()).max_by_key(|seen| seen.index)
+    }
+
+    /// Whether a move that was begun has nothing left to be carried, now or later.
+    fn is_over(&self, store: &V2Store, present: &BTreeMap<String, V3Key>, target: &Target) -> bool {
+        let is_unread = |(key, copy): (&String, &V3Key)| {
+            matches!(copy.owner, Owner::Us(_) | Owner::Kept) && !self.origin.reads(key)
+        };
+        store.holds_nothing() && self.before(target).is_some() && !present.iter().any(is_unread)
     }
 
     fn plan(
@@ -217,8 +234,12 @@ impl Migration {
         let ours = || present.iter().filter(|(key, copy)| matches!(copy.owner, Owner::Us(_)) && reads(key));
         let (all, gone) = (ours().count(), ours().filter(|(key, _)| !store.keys.contains_key(*key)).count());
         // A store that lost all its keys, or most of them at once, says nothing of the services. The last key of all may go.
-        let is_emptied = store.services(&self.keyspace) == 0 && !(all == 1 && self.seen.is_some())
-            || gone > MAX_GONE && gone * 2 > all;
+        let (before, now) =
+            (self.before(target).map_or(0, |before| before.services), store.services(&self.keyspace));
+        let is_most = |gone: usize, of: usize| gone > MAX_GONE && gone * 2 > of;
+        let is_last = before == 1 && self.seen.is_some();
+        let is_emptied =
+            now == 0 && !is_last || is_most(gone, all) || is_most(before.saturating_sub(now), before);
         let plan = plan(&store.keys, present, &target.leases.times(), reads, !is_older && !is_emptied);
         let pass = Pass {
             keys: store.keys.len(),
@@ -253,6 +274,8 @@ impl Migration {
 }
 
 /// The mark of a move.
-fn mark_of(store: &V2Store, index: u64) -> String {
-    serde_json::json!({ "from": store.endpoint, "index": index, "at": unix_time() }).to_string()
+fn mark_of(store: &V2Store, seen: Seen) -> String {
+    let Seen { index, services } = seen;
+    serde_json::json!({ "from": store.endpoint, "index": index, "services": services, "at": unix_time() })
+        .to_string()
 }

@@ -1,6 +1,5 @@
 //! The keys of v2 that are to be carried, and those that cannot be.
 
-use super::super::clusters::Clusters;
 use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::super::v2::{Expiry, HiddenFound, ListedKey, Sink, V2Reader};
@@ -51,13 +50,14 @@ impl V2Store {
 pub(super) struct Origin {
     reader: V2Reader,
     keyspace: Keyspace,
-    clusters: Clusters,
+    /// The cluster, as soon as it is known.
+    cluster: Option<u64>,
 }
 
 impl Origin {
     pub(super) fn new(settings: EtcdSettings, keyspace: Keyspace, also: &[String]) -> Self {
         let reader = V2Reader::new(settings, &keyspace, also);
-        Self { reader, keyspace, clusters: Clusters::default() }
+        Self { reader, keyspace, cluster: None }
     }
 
     /// Reads all keys.
@@ -68,7 +68,8 @@ impl Origin {
             uncarried: Vec::new(),
             directories: Vec::new(),
         };
-        let read = self.reader.read(&mut self.clusters, sink).await?;
+        let read = self.reader.read(self.cluster, sink).await?;
+        self.cluster = self.cluster.or(read.cluster);
         let mut store = V2Store {
             cluster: read.cluster.unwrap_or_default(),
             index: read.index,
@@ -87,7 +88,7 @@ impl Origin {
 
     /// Waits for a change after an index, or for some time.
     pub(super) async fn change(&self, store: &V2Store, limit: Duration) {
-        self.reader.change(&store.endpoint, store.index, limit).await;
+        self.reader.change(&store.endpoint, (store.cluster, store.index), limit).await;
     }
 
     /// Whether a key would have been read.

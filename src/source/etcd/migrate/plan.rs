@@ -8,7 +8,10 @@ pub(super) const GRACE: u32 = 60;
 
 /// A lease is renewed when so many seconds more than those of its keys are left of it, and not at each pass: a copy must not live
 /// longer than its key because nobody renews that.
-const RENEWED_AT: u32 = GRACE / 2;
+const RENEWED_AT: u32 = GRACE / 4 * 3;
+
+/// A lease that was granted for so many times the seconds that its key needs is replaced by a shorter one.
+const TOO_LONG: u32 = 3;
 
 /// Leases are for so many seconds or a multiple of it, so that they are few.
 const LEASE_STEP: u32 = 5;
@@ -139,7 +142,8 @@ pub(super) fn plan(
     }
     plan.renewals.sort_unstable();
     plan.renewals.dedup();
-    let is_gone = |(key, _): &(&String, _)| !v2.contains_key(*key) && reads(key);
+    // What is kept is kept as a whole: nobody knows what was lost of keys that were not looked at.
+    let is_gone = |(key, _): &(&String, _)| !v2.contains_key(*key) && (!removes || reads(key));
     for (key, V3Key { value, mod_revision, lease, owner }) in v3.iter().filter(is_gone) {
         let gone = match owner {
             Owner::Us(_) if removes => &mut plan.removals,
@@ -164,7 +168,10 @@ fn lease_seconds(ttl: u32) -> u32 {
 fn is_same(present: &V3Key, wanted: &V2Key, leases: &HashMap<i64, LeaseTime>) -> bool {
     let is_bound = match wanted.ttl {
         None => present.lease == 0,
-        Some(ttl) => leases.get(&present.lease).is_some_and(|time| time.granted >= ttl),
+        Some(ttl) => leases.get(&present.lease).is_some_and(|time| {
+            let longest = lease_seconds(ttl).saturating_mul(TOO_LONG);
+            (ttl.saturating_add(GRACE / 2)..=longest).contains(&time.granted)
+        }),
     };
     let is_marked = matches!(present.owner, Owner::Us(index) if index <= wanted.index);
     is_marked && present.value == wanted.value.as_bytes() && is_bound
@@ -248,13 +255,17 @@ mod tests {
 
     #[test]
     fn leases_follow_the_time_to_live() {
-        let leases = HashMap::from([(7, LeaseTime { granted: 90, left: 59 })]);
+        let leases = HashMap::from([(7, LeaseTime { granted: 90, left: 74 })]);
         let of = |ttl, lease| {
             plan(&v2(&[("/a", "1", ttl)]), &v3(&[("/a", "1", lease, Owner::Us(5))]), &leases, |_| true, true)
         };
         assert_eq!(of(Some(30), 7).renewals, [7]);
         assert_eq!((of(Some(29), 7).renewals, of(Some(29), 7).same), (vec![], 1), "enough is left");
-        assert_eq!(of(Some(91), 7).writes[0].lease, Some(155), "it lives longer than its lease");
+        assert_eq!(of(Some(61), 7).writes[0].lease, Some(125), "it lives longer than its lease");
+        let leases = HashMap::from([(7, LeaseTime { granted: 1_000, left: 900 })]);
+        let present = v3(&[("/a", "1", 7, Owner::Us(5))]);
+        let long = |ttl| plan(&v2(&[("/a", "1", Some(ttl))]), &present, &leases, |_| true, true);
+        assert_eq!((long(300).same, long(60).writes[0].lease), (1, Some(120)), "its lease is far longer");
         assert_eq!(of(Some(30), 8).writes.len(), 1, "nothing is known of its lease");
         assert_eq!(of(Some(30), 0).writes.len(), 1, "it has none");
         assert_eq!(of(None, 7).writes[0].lease, None, "it lives for ever now");

@@ -6,8 +6,9 @@ use super::target::Target;
 use etcd_client::Error;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How often the lock is renewed while something takes long.
 pub(super) const LOCK_RENEWAL: Duration = Duration::from_secs(10);
@@ -61,7 +62,18 @@ impl Target {
         Ok(())
     }
 
-    async fn renew_lock(&mut self) -> Result<(), EtcdError> {
+    /// Does something else, and keeps the lock meanwhile.
+    pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, EtcdError> {
+        let mut work = pin!(work);
+        loop {
+            match timeout(LOCK_RENEWAL, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.renew_lock().await?,
+            }
+        }
+    }
+
+    pub(super) async fn renew_lock(&mut self) -> Result<(), EtcdError> {
         let Some(lease) = self.lock.as_ref().map(|(lease, _)| *lease) else { return Ok(()) };
         if self.renew_one(lease).await? { Ok(()) } else { Err(self.lock_lost()) }
     }

@@ -5,9 +5,10 @@ use super::super::error::EtcdError;
 use super::super::rounds::reason;
 use super::super::v2::is_before_v3;
 use super::leases::Leases;
-use super::marks::Marks;
+use super::marks::{Marks, Seen};
 use super::origin::V2Store;
 use super::plan::{Owner, V3Key};
+use super::renewal::LOCK_RENEWAL;
 use crate::service::Keyspace;
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, KeyValue, LockOptions, ResponseHeader, Txn,
@@ -15,7 +16,7 @@ use etcd_client::{
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Time for the answer to one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,10 +41,12 @@ pub(super) struct Target {
     cluster: u64,
     keyspace: Keyspace,
     pub(super) marks: Marks,
-    /// The index of v2 that the mark of the move has.
-    marked_index: Option<u64>,
+    /// What the mark of the move says of v2.
+    marked: Option<Seen>,
     /// The lease of the lock, and its key.
     pub(super) lock: Option<(i64, Vec<u8>)>,
+    /// The lease of a lock that was lost, which may be there all the same: another server may have answered.
+    former_lock: Option<i64>,
     pub(super) leases: Leases,
 }
 
@@ -90,8 +93,9 @@ impl Target {
             cluster: 0,
             keyspace: keyspace.clone(),
             marks: Marks::new(keyspace, of_v2),
-            marked_index: None,
+            marked: None,
             lock: None,
+            former_lock: None,
             leases: Leases::default(),
         };
         let mut kv = target.client.kv_client();
@@ -115,6 +119,9 @@ impl Target {
     /// Takes the lock, so that one alone carries keys.
     pub(super) async fn lock(&mut self) -> Result<(), EtcdError> {
         const WHAT: &str = "taking the lock";
+        if let Some(lease) = self.former_lock.take() {
+            let _ = timeout(REQUEST_TIMEOUT, self.client.lease_client().revoke(lease)).await;
+        }
         let lease = self.grant(LOCK_SECONDS).await?;
         let name = format!("{}-lock", self.keyspace.migration_root().trim_end_matches('/'));
         let mut client = self.client.lock_client();
@@ -124,7 +131,10 @@ impl Target {
                 self.lock = Some((lease, answer.key().to_vec()));
                 Ok(())
             }
-            Ok(Err(error)) => Err(EtcdError::failed(&self.endpoint, WHAT, &error)),
+            Ok(Err(error)) => {
+                let _ = timeout(REQUEST_TIMEOUT, self.client.lease_client().revoke(lease)).await;
+                Err(EtcdError::failed(&self.endpoint, WHAT, &error))
+            }
             Err(_) => {
                 let _ = timeout(REQUEST_TIMEOUT, self.client.lease_client().revoke(lease)).await;
                 Err(EtcdError::Failed {
@@ -155,7 +165,9 @@ impl Target {
 
     /// The lock has ended: another one may have it now.
     pub(super) fn lock_lost(&mut self) -> EtcdError {
-        self.lock = None;
+        self.former_lock = self.lock.take().map(|(lease, _)| lease).or(self.former_lock);
+        // The host may have been asleep, and the leases have ended as well.
+        self.leases = Leases::default();
         EtcdError::Failed {
             endpoint: self.endpoint.clone(),
             cause: "the lock was lost, because it was not renewed in time".to_owned(),
@@ -164,28 +176,37 @@ impl Target {
 
     /// Writes the mark of the move, which has agents read v2.
     pub(super) async fn mark(&mut self, text: String) -> Result<(), EtcdError> {
-        let mut kv = self.client.kv_client();
         let put = TxnOp::put(self.marks.of_move(), text, None);
-        let txn = Txn::new().when(self.fence().into_iter().collect::<Vec<_>>()).and_then([put]);
-        match self.wait("marking the move", kv.txn(txn)).await?.succeeded() {
-            true => Ok(()),
-            false => Err(self.lock_lost()),
-        }
+        self.commit_fenced("marking the move", vec![put]).await
     }
 
     /// Removes all marks: what was carried belongs to nobody then.
     pub(super) async fn remove_marks(&mut self) -> Result<(), EtcdError> {
         let options = DeleteOptions::new().with_prefix();
+        let removal = TxnOp::delete(self.marks.root(), Some(options));
+        self.commit_fenced("removing the marks of the move", vec![removal]).await
+    }
+
+    /// Does something if the lock is there.
+    pub(super) async fn commit_fenced(
+        &mut self,
+        what: &'static str,
+        ops: Vec<TxnOp>,
+    ) -> Result<(), EtcdError> {
+        let txn = Txn::new().when(self.fence().into_iter().collect::<Vec<_>>()).and_then(ops);
         let mut kv = self.client.kv_client();
-        let removed = kv.delete(self.marks.root(), Some(options));
-        self.wait("removing the marks of the move", removed).await.map(drop)
+        match self.wait(what, kv.txn(txn)).await?.succeeded() {
+            true => Ok(()),
+            false => Err(self.lock_lost()),
+        }
     }
 
     /// All keys below the path prefix.
     pub(super) async fn read(&mut self) -> Result<BTreeMap<String, V3Key>, EtcdError> {
         self.leases.begin_pass();
-        let marks = self.marks.read(self.list(self.marks.root().to_owned()).await?);
-        self.marked_index = marks.index;
+        let marks = self.list(self.marks.root().to_owned()).await?;
+        let marks = self.marks.read(marks);
+        self.marked = marks.of_move;
         let keys = self.list(self.keyspace.root().to_owned()).await?;
         let key = |kv: KeyValue| {
             let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
@@ -200,13 +221,14 @@ impl Target {
         Ok(keys)
     }
 
-    /// The index of v2 at the last pass, as the mark of the move has it.
-    pub(super) fn marked_index(&self) -> Option<u64> {
-        self.marked_index
+    /// What v2 was at the last pass, as the mark of the move has it.
+    pub(super) fn marked(&self) -> Option<Seen> {
+        self.marked
     }
 
     /// All keys with a prefix, at one revision.
-    async fn list(&self, prefix: String) -> Result<Vec<KeyValue>, EtcdError> {
+    async fn list(&mut self, prefix: String) -> Result<Vec<KeyValue>, EtcdError> {
+        let mut renewed = Instant::now();
         let end = end_of(prefix.as_bytes());
         let (mut start, mut revision, mut all) = (prefix.into_bytes(), 0, Vec::new());
         loop {
@@ -219,6 +241,10 @@ impl Target {
             revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
             let has_more = page.more();
             all.extend(page.take_kvs());
+            if renewed.elapsed() > LOCK_RENEWAL {
+                self.renew_lock().await?;
+                renewed = Instant::now();
+            }
             match all.last() {
                 Some(last) if has_more => start = [last.key(), b"\0"].concat(),
                 _ => return Ok(all),

@@ -2,7 +2,7 @@
 
 use super::super::error::EtcdError;
 use super::marks::KEPT;
-use super::plan::{Copy, Plan, Write};
+use super::plan::{Copy, GRACE, Plan, Write};
 use super::renewal::LOCK_RENEWAL;
 use super::target::Target;
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
@@ -87,6 +87,9 @@ impl Target {
         *renewed = Instant::now();
         let mut leases = self.leases.of_pass();
         leases.extend(&plan.renewals);
+        leases.extend(self.leases.ending_within(GRACE));
+        leases.sort_unstable();
+        leases.dedup();
         self.renew(&leases).await
     }
 
@@ -97,7 +100,7 @@ impl Target {
             return Ok(keys.len());
         }
         // Unless it is the lock that has ended.
-        self.renew(&[]).await?;
+        self.commit_fenced("looking for the lock", Vec::new()).await?;
         let mut count = 0;
         for key in keys {
             count += usize::from(self.commit_some(std::slice::from_ref(key)).await?);

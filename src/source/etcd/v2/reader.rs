@@ -1,6 +1,5 @@
 //! The v2 API for a command that reads all of it, without a mirror.
 
-use super::super::clusters::Clusters;
 use super::super::connect::{EtcdSettings, Reads};
 use super::super::error::EtcdError;
 use super::super::rounds::reason;
@@ -47,26 +46,37 @@ impl V2Reader {
         Self { settings, roots }
     }
 
-    /// Reads all keys from the first endpoint that gives them.
+    /// Reads all keys from the first endpoint that gives them; if it is known of which cluster, from the first one of that.
     pub(in super::super) async fn read<S: Sink + Send + 'static>(
         &self,
-        clusters: &mut Clusters,
+        ours: Option<u64>,
         sink: impl Fn() -> S,
     ) -> Result<V2Listing<S>, EtcdError> {
-        let mut errors = Vec::new();
+        let (mut errors, mut other) = (Vec::new(), None);
         for endpoint in &self.settings.endpoints {
-            match self.read_at(endpoint, clusters, &sink).await {
+            match self.read_at(endpoint, &sink).await {
+                Ok(listing)
+                    if ours.is_some_and(|ours| listing.cluster.is_some_and(|cluster| cluster != ours)) =>
+                {
+                    other.get_or_insert(endpoint);
+                }
                 Ok(listing) => return Ok(listing),
                 Err(error) => errors.push((endpoint.clone(), error)),
             }
         }
-        Err(EtcdError::NoneAnswers(reason(&self.settings, &errors)))
+        Err(match other {
+            Some(endpoint) => {
+                let cause =
+                    "it is of another cluster than at the beginning: end this, and begin anew".to_owned();
+                EtcdError::Failed { endpoint: endpoint.clone(), cause }
+            }
+            None => EtcdError::NoneAnswers(reason(&self.settings, &errors)),
+        })
     }
 
     async fn read_at<S: Sink + Send + 'static>(
         &self,
         endpoint: &str,
-        clusters: &mut Clusters,
         sink: &impl Fn() -> S,
     ) -> Result<V2Listing<S>, EtcdError> {
         let mut client = Client::new(&self.settings, endpoint)?;
@@ -74,7 +84,10 @@ impl V2Reader {
             V2Listing { endpoint: endpoint.to_owned(), cluster: None, index: 0, sinks: Vec::new() };
         for root in &self.roots {
             let (read, head) = fetch(&mut client, root, Reads::Current, sink(), &mut false).await?;
-            clusters.check(endpoint, head.cluster)?;
+            if listing.cluster.zip(head.cluster).is_some_and(|(first, now)| first != now) {
+                let cause = "another server has taken its place while it was read".to_owned();
+                return Err(EtcdError::Failed { endpoint: endpoint.to_owned(), cause });
+            }
             listing.sinks.push(read);
             listing.cluster = listing.cluster.or(head.cluster);
             if listing.index == 0 {
@@ -86,18 +99,25 @@ impl V2Reader {
 
     /// Waits for a change after an index, or for some time. What goes wrong meanwhile ends the wait as a change does, but not at
     /// once.
-    pub(in super::super) async fn change(&self, endpoint: &str, index: u64, limit: Duration) {
-        let polls = self.roots.iter().map(|root| Box::pin(self.poll(endpoint, root, index)));
+    pub(in super::super) async fn change(
+        &self,
+        endpoint: &str,
+        (cluster, index): (u64, u64),
+        limit: Duration,
+    ) {
+        let polls = self.roots.iter().map(|root| Box::pin(self.poll(endpoint, root, cluster, index)));
         let _ = timeout(limit, select_all(polls)).await;
     }
 
-    async fn poll(&self, endpoint: &str, root: &Root, index: u64) {
+    async fn poll(&self, endpoint: &str, root: &Root, cluster: u64, index: u64) {
         let polled = async {
             let mut client = Client::new(&self.settings, endpoint)?;
             let query = format!("?wait=true&recursive=true&waitIndex={}", index + 1);
             let mut exchange =
                 client.get(&root.path(&query), Login::AsUser, HEAD_TIMEOUT, "waiting for a change").await?;
             match exchange.answer.said().await? {
+                // Another server has taken its place.
+                _ if exchange.answer.cluster().is_some_and(|now| now != cluster) => Ok(true),
                 Said::Success => exchange.answer.piece(Duration::MAX).await.map(|_| true),
                 // The store has forgotten what has changed: something has.
                 Said::Error(_) => Ok(true),
