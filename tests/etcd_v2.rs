@@ -236,7 +236,13 @@ fn a_large_store_is_listed_as_it_comes_in() {
 /// The metric that tells whether v2 can go.
 fn v2_only(agent: &Agent, page: u16) -> u64 {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", page)).expect("a connection");
+    // The page is there a moment after names are answered.
+    let mut stream = None;
+    eventually("the page is there", || {
+        stream = std::net::TcpStream::connect(("127.0.0.1", page)).ok();
+        stream.is_some()
+    });
+    let mut stream = stream.expect("a connection");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a page");
