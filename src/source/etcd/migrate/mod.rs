@@ -72,6 +72,13 @@ pub struct Pass {
     pub is_over: bool,
 }
 
+impl Pass {
+    /// Whether everything was looked at, and nothing is left that is not carried.
+    fn shows_nothing_left(&self) -> bool {
+        self.uncarried.is_empty() && !self.is_half_searched
+    }
+}
+
 /// What happens, for an operator.
 #[derive(Debug)]
 pub enum MigrateNews<'a> {
@@ -114,7 +121,7 @@ impl Migration {
         let (plan, mut pass) = self.plan(&store, &present, &target, is_older);
         (pass.written, pass.removed) = (plan.writes.len(), plan.removals.len());
         self.add_hidden(&store, &mut pass).await;
-        pass.is_over = self.is_over(&store, &present, &target) && !is_older && pass.uncarried.is_empty();
+        pass.is_over = self.is_over(&store, &present, &target) && !is_older && pass.shows_nothing_left();
         Ok(pass)
     }
 
@@ -141,7 +148,7 @@ impl Migration {
         }
         if let Ok(pass) = &mut passed {
             self.add_hidden(&store, pass).await;
-            pass.is_over &= pass.uncarried.is_empty();
+            pass.is_over &= pass.shows_nothing_left();
             if pass.is_over
                 && let Err(error) = target.remove_marks().await
             {
