@@ -13,6 +13,7 @@ mod address_range;
 mod addresses;
 mod child_kinds;
 mod children;
+mod cluster;
 mod data_kinds;
 mod entry;
 mod exact;
@@ -25,6 +26,9 @@ mod versions;
 mod work;
 
 pub use address_range::AddressRange;
+pub use cluster::{
+    ClusterService, Endpoint, Object, ObjectId, ObjectKind, Port, Protocol, Scope, ServiceTarget, Slice,
+};
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
