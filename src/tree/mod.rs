@@ -27,7 +27,8 @@ mod work;
 
 pub use address_range::AddressRange;
 pub use cluster::{
-    ClusterService, Endpoint, Object, ObjectId, ObjectKind, Port, Protocol, Scope, ServiceTarget, Slice,
+    Cluster, ClusterService, Endpoint, Namespace, Object, ObjectId, ObjectKind, Port, Protocol, Scope,
+    ServiceNode, ServiceTarget, Slice,
 };
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
@@ -60,6 +61,7 @@ pub struct Tree {
     addresses: Option<AddressIndex>,
     /// Addresses whose names have changed since a serial was set.
     touched: Vec<IpAddr>,
+    cluster: Cluster,
     versions: Option<Arc<Versions>>,
     version: u64,
 }
@@ -152,6 +154,22 @@ impl Tree {
         let present = self.entries_at(key, layer);
         let is_same = |(present, entry): (&LayeredEntry, &Entry)| present.entry.is_same(entry);
         present.len() == entries.len() && present.iter().zip(entries).all(is_same)
+    }
+
+    /// The objects of a cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Puts an object of the cluster in the place of one with the same id, or takes it away; `false` if that changes nothing.
+    pub fn set_object(&mut self, id: &ObjectId, object: Option<Object>) -> bool {
+        let Some(touched) = self.cluster.set(id, object) else { return false };
+        touched.keys.iter().for_each(|key| self.raise_versions(key));
+        for address in touched.addresses {
+            self.raise_versions(&Key::of_address(address));
+            self.touched.push(address);
+        }
+        true
     }
 
     /// Keeps the services by address as well, or no more. All cached replies are void then: the tree has other versions.

@@ -26,6 +26,14 @@ impl ObjectKind {
     /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::Namespace, Self::Service, Self::Slice, Self::Pod, Self::Import, Self::ImportSlice];
+
+    /// Which services objects of this kind are, or belong to.
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::Import | Self::ImportSlice => Scope::ClusterSet,
+            Self::Namespace | Self::Service | Self::Slice | Self::Pod => Scope::Cluster,
+        }
+    }
 }
 
 /// Whose services are meant.
