@@ -184,7 +184,7 @@ impl Zone {
     /// The part of the tree that the zone has.
     pub fn extent(&self) -> Extent<'_> {
         let also = self.local.is_some().then_some(&self.local_key);
-        Extent { cuts: &self.cuts, apex_labels: self.apex.labels().count(), also }
+        Extent { cuts: &self.cuts, apex_labels: self.apex.labels().count(), also, others: None }
     }
 
     /// Whether another zone begins at a name of this zone or below it, so that the name exists.

@@ -34,7 +34,7 @@ impl SourceId {
         match self {
             Self::EtcdV2 => Layer::LEAVING,
             Self::Etcd => Layer(1),
-            Self::Files => Layer(2),
+            Self::Files => Layer(3),
         }
     }
 }

@@ -135,4 +135,8 @@ impl Layer {
     /// The layer whose data are to move to others: answers that nobody else could give are counted. On a key that another layer
     /// has, its entries are not served.
     pub const LEAVING: Self = Self(0);
+
+    /// The layer of the objects of a cluster, which are no entries: of a name that a cluster has, entries of layers below it are
+    /// not served.
+    pub const CLUSTER: Self = Self(2);
 }

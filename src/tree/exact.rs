@@ -173,7 +173,9 @@ impl ExactNames<'_> {
             let mut own = key.labels();
             labels.iter().all(|label| own.next() == Some(label))
         };
-        !self.extent.at(labels).cuts.is_empty() || self.extent.also.is_some_and(is_at_or_above)
+        !self.extent.at(labels).cuts.is_empty()
+            || self.extent.also.is_some_and(is_at_or_above)
+            || self.extent.others.is_some_and(|others| others.has(labels))
     }
 }
 
@@ -233,7 +235,7 @@ impl<'t> Gathering<'t, '_> {
         if !self.has_groups && (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }
-        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving });
+        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving, made: None });
         ControlFlow::Continue(())
     }
 }

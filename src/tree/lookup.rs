@@ -72,7 +72,7 @@ impl TreePath {
     }
 
     /// The labels, root first.
-    pub(super) fn labels(&self) -> Vec<&[u8]> {
+    pub fn labels(&self) -> Vec<&[u8]> {
         self.name.iter().rev().collect()
     }
 }
@@ -86,9 +86,30 @@ pub struct MatchedService<'t> {
     pub(super) labels: Box<[&'t [u8]]>,
     /// Whether it is of the layer that is [leaving](crate::tree::Layer::LEAVING).
     pub is_leaving: bool,
+    /// What it is, if it is no entry of the tree.
+    pub made: Option<MadeOf>,
 }
 
-impl MatchedService<'_> {
+/// What a service is that was made for an answer from an object of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeOf {
+    /// A host, and a port there: what SRV records are for.
+    HostAndPort,
+    /// A host without a port, another name, or a text.
+    Other,
+}
+
+impl<'t> MatchedService<'t> {
+    /// A service that is no entry of the tree, with the labels of the name that its host has, root first.
+    pub fn made(entry: &'t Arc<Entry>, labels: Box<[&'t [u8]]>, made: MadeOf) -> Self {
+        Self { entry, labels, is_leaving: false, made: Some(made) }
+    }
+
+    /// Whether SRV records are made of it.
+    pub fn has_srv(&self) -> bool {
+        self.made != Some(MadeOf::Other)
+    }
+
     /// Number of labels in the service's key.
     pub fn depth(&self) -> usize {
         self.labels.len()
@@ -122,6 +143,14 @@ pub struct Extent<'z> {
     pub apex_labels: usize,
     /// A name that exists, with those above it, though no key has it.
     pub also: Option<&'z Key>,
+    /// Further names that exist though no key has them.
+    pub others: Option<&'z dyn OtherNames>,
+}
+
+/// Names that exist though no key has them.
+pub trait OtherNames: std::fmt::Debug {
+    /// Whether a name exists whose labels, in lower case and root first, these are.
+    fn has(&self, labels: &[&[u8]]) -> bool;
 }
 
 impl<'z> Extent<'z> {
@@ -337,7 +366,7 @@ impl<'t> Search<'t, '_> {
         if !self.has_groups && (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }
-        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving });
+        self.found.push(MatchedService { entry, labels: walked.into(), is_leaving, made: None });
         ControlFlow::Continue(())
     }
 }

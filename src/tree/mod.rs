@@ -34,7 +34,7 @@ pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
 pub use layered_entries::LayeredEntry;
-pub use lookup::{Extent, MatchedService, TreeLookup, TreePath};
+pub use lookup::{Extent, MadeOf, MatchedService, OtherNames, TreeLookup, TreePath};
 pub use node::Node;
 pub use versions::{VersionSlot, Versions};
 pub use work::Work;
@@ -154,6 +154,11 @@ impl Tree {
         let present = self.entries_at(key, layer);
         let is_same = |(present, entry): (&LayeredEntry, &Entry)| present.entry.is_same(entry);
         present.len() == entries.len() && present.iter().zip(entries).all(is_same)
+    }
+
+    /// Whether a name has entries that are served, of a layer above another one.
+    pub fn has_above(&self, path: &TreePath, layer: Layer) -> bool {
+        self.exact(path).is_some_and(|node| node.is_above(layer))
     }
 
     /// The objects of a cluster.

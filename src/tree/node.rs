@@ -42,6 +42,11 @@ impl Node {
         self.entries.served().first().is_some_and(|layered| layered.layer() == Layer::LEAVING)
     }
 
+    /// Whether the entries that are served are of a layer above another one.
+    pub(super) fn is_above(&self, layer: Layer) -> bool {
+        self.entries.served().first().is_some_and(|layered| layered.layer() > layer)
+    }
+
     /// The first of the entries that are served.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
         self.entries().next()

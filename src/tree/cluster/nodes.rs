@@ -147,7 +147,7 @@ impl ServiceNode {
     }
 
     /// The addresses of the service itself.
-    pub(super) fn own_addresses(&self) -> &[IpAddr] {
+    pub fn own_addresses(&self) -> &[IpAddr] {
         self.service().map_or(&[], addresses_of)
     }
 }

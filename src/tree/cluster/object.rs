@@ -129,6 +129,13 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The protocol of a label, in lower case and without the underscore.
+    pub fn of_label(label: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.label() == label)
+    }
+
     /// Its label behind the underscore, in lower case.
     pub fn label(self) -> &'static [u8] {
         match self {
@@ -152,6 +159,13 @@ pub struct Slice {
     pub endpoints: Box<[Endpoint]>,
 }
 
+impl Slice {
+    /// Whether its endpoints are in a cluster, or in the only one.
+    pub fn is_in(&self, cluster: Option<&[u8]>) -> bool {
+        self.cluster.as_ref().map(|own| own.as_bytes()) == cluster
+    }
+}
+
 /// An address at which a service runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -164,6 +178,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is in a topology zone.
+    pub fn is_in_zone(&self, zone: &str) -> bool {
+        self.zone.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(zone))
+    }
+
     /// The label of its name: the host name, or the address with dashes.
     pub fn label(&self) -> String {
         match &self.hostname {
