@@ -12,8 +12,8 @@ use ring::signature::{
     Ed25519KeyPair,
 };
 use skydns::answer::{
-    self, Dependencies, DnssecView, Externals, Outcome, SiteFreshness, TypeCache, View, WORK_OF_ANSWER, Zone,
-    answer,
+    self, Dependencies, DnssecView, Externals, Made, Outcome, SiteFreshness, TypeCache, View, WORK_OF_ANSWER,
+    Zone, answer,
 };
 use skydns::dnssec::{
     Algorithm, AnswerKeys, DenialKind, KeyFiles, KeySet, NewKey, SignatureCache, Signer, Signers,
@@ -128,6 +128,7 @@ impl Site {
             now: NOW,
             seed: 1,
             externals: &Externals::new(),
+            made: &Made::default(),
             max_records: 340,
             work: &Work::new(WORK_OF_ANSWER),
             forwards: true,

@@ -8,7 +8,7 @@
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 use skydns::answer::{
-    self, Dependencies, Externals, Outcome, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
+    self, Dependencies, Externals, Made, Outcome, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
 };
 use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
@@ -77,6 +77,7 @@ impl Site {
             now: 1,
             seed: 1,
             externals: &Externals::new(),
+            made: &Made::default(),
             max_records: 340,
             work: &Work::new(WORK_OF_ANSWER),
             forwards: true,

@@ -7,7 +7,7 @@
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{
-    Dependencies, Externals, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
+    Dependencies, Externals, Made, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
 };
 use skydns::service::{Key, KeyTarget, Keyspace, Service};
 use skydns::tree::{DataKinds, Entry, Extent, Layer, Tree, TreeLookup, TreePath, Work};
@@ -172,6 +172,7 @@ fn answers(tree: &Tree, count: usize, note: &mut impl FnMut(&'static str, f64)) 
         now: 1,
         seed: 7,
         externals: &externals,
+        made: &Made::default(),
         max_records: 4_000,
         work: &Work::new(0),
         forwards: true,

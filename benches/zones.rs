@@ -6,7 +6,7 @@
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use skydns::answer::{
-    Dependencies, Externals, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, Zones, answer,
+    Dependencies, Externals, Made, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, Zones, answer,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -44,6 +44,7 @@ fn round(site: &Arc<Site>, tree: &Tree, questions: &[Query]) -> f64 {
             now: 1,
             seed: 7,
             externals: &externals,
+            made: &Made::default(),
             max_records: 4_000,
             work: &work,
             forwards: true,

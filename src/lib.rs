@@ -17,7 +17,7 @@
 //! ```
 //! use hickory_proto::op::Query;
 //! use hickory_proto::rr::{Name, RecordType};
-//! use skydns::answer::{Externals, SiteFreshness, Dependencies, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
+//! use skydns::answer::{Externals, SiteFreshness, Dependencies, Made, Outcome, Site, View, WORK_OF_ANSWER, Zone, answer};
 //! use skydns::service::{Key, Service};
 //! use skydns::tree::{Entry, Layer, Tree, Work};
 //! use std::str::FromStr;
@@ -36,6 +36,7 @@
 //!     now: 1_700_000_000,
 //!     seed: 0,
 //!     externals: &Externals::new(),
+//!     made: &Made::default(),
 //!     max_records: 4_000,
 //!     work: &Work::new(WORK_OF_ANSWER),
 //!     forwards: true,

@@ -5,8 +5,8 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 use proptest::prelude::*;
 use skydns::answer::{
-    Answer, Dependencies, ExternalReply, Externals, Flatten, Lookup, Mode, Outcome, Site, SiteFreshness,
-    View, Zone, Zones, answer,
+    Answer, Dependencies, ExternalReply, Externals, Flatten, Lookup, Made, Mode, Outcome, Site,
+    SiteFreshness, View, Zone, Zones, answer,
 };
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
@@ -524,6 +524,7 @@ fn ask(tree: &Tree, site: &Arc<Site>, asked: &str, rtype: RecordType) -> Option<
             now: 1_000,
             seed: 1,
             externals: &externals,
+            made: &Made::default(),
             max_records: 4_000,
             work: &Work::new(u32::MAX),
             forwards: true,

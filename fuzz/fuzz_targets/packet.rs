@@ -5,7 +5,7 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use libfuzzer_sys::fuzz_target;
-use skydns::answer::{Dependencies, Externals, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer};
+use skydns::answer::{Dependencies, Externals, Made, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer};
 use skydns::service::{Keyspace, KeyTarget, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{MAX_UDP_REPLY, Reply, Screened, Transport, encode, screen};
@@ -44,6 +44,7 @@ fuzz_target!(|packet: &[u8]| {
         now: 1,
         seed: 1,
         externals: &externals,
+        made: &Made::default(),
         max_records: 4_000,
         work: &Work::new(WORK_OF_ANSWER),
         forwards: true,

@@ -11,6 +11,7 @@
 mod arrange;
 mod builder;
 mod chaos;
+mod cluster;
 mod dependencies;
 mod externals;
 mod flatten;
@@ -33,6 +34,7 @@ mod view;
 mod zone;
 mod zones;
 
+pub use cluster::{ClusterNames, Made, PodNames};
 pub use dependencies::Dependencies;
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;

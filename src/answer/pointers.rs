@@ -1,8 +1,10 @@
 //! The names that an address has: the targets of its PTR records.
 //!
 //! Hand-made ones are services on keys below `/arpa` whose host is a name. With `auto_ptr` a zone gives each of its services
-//! with an address one more: the name that is the target of its SRV record.
+//! with an address one more: the name that is the target of its SRV record. A cluster gives names to the addresses of its
+//! services and endpoints.
 
+use super::cluster::{have_names, names_of_addresses};
 use super::view::View;
 use super::zone::Zone;
 use crate::service::{Host, Key};
@@ -62,6 +64,13 @@ impl Pointers {
             })
         });
         let _ = flow;
+        let of_cluster = addresses.map_or_else(Vec::new, |addresses| names_of_addresses(addresses, view));
+        for (target, ttl) in of_cluster.into_iter().take(MAX_POINTERS) {
+            pointers.ttl = pointers.ttl.min(ttl);
+            if different.insert(target.clone()) {
+                pointers.targets.push(target);
+            }
+        }
         if view.work.is_spent() { Self::default() } else { pointers }
     }
 
@@ -72,6 +81,9 @@ impl Pointers {
             return true;
         }
         let Some(addresses) = AddressRange::below(name) else { return false };
+        if have_names(addresses, view) {
+            return true;
+        }
         let flow = view.tree.at_addresses(addresses, &mut |address, key| {
             view.work.charge(2 * Work::SERVICE)?;
             if names_of(address, key, view).is_empty() {

@@ -11,7 +11,7 @@ use super::select;
 use super::view::{NameInZone, View};
 use super::zone::Zone;
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, TreeLookup, TreePath};
+use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath};
 use hickory_proto::rr::{Name, RecordType};
 use std::collections::HashSet;
 
@@ -213,7 +213,7 @@ impl<'a> SideLookups<'a> {
                 );
             }
         }
-        types.extend(self.has(path, DataKinds::HOST).then_some(RecordType::SRV));
+        types.extend(self.has_srv(path, zone).then_some(RecordType::SRV));
         types.extend(self.has(path, DataKinds::TEXT).then_some(RecordType::TXT));
         types.extend(self.has(path, DataKinds::MAIL).then_some(RecordType::MX));
         types.extend(self.types_of_apex(name));
@@ -240,6 +240,18 @@ impl<'a> SideLookups<'a> {
                 let found = if kinds == DataKinds::MAIL { found } else { select::one_group(found) };
                 found.iter().any(|m| DataKinds::of(m.entry).meets(kinds))
             }
+        }
+    }
+
+    /// Whether a name of a zone has SRV records.
+    fn has_srv(&self, path: &TreePath, zone: &Zone) -> bool {
+        if zone.cluster.is_none() {
+            return self.has(path, DataKinds::HOST);
+        }
+        match self.view.services(path, DataKinds::HOST, |_| false) {
+            TreeLookup::NoName => false,
+            TreeLookup::TooMany => true,
+            TreeLookup::Services(found) => found.iter().any(MatchedService::has_srv),
         }
     }
 

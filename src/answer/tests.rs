@@ -1,6 +1,7 @@
 //! What the comparison with the model (`tests/model.rs`) does not reach.
 
 mod bounds;
+mod cluster;
 mod exact;
 mod outside;
 mod pointers;
@@ -55,6 +56,7 @@ impl SiteFixture {
             now: 1_000,
             seed: self.seed,
             externals: &self.externals,
+            made: &Made::default(),
             max_records: 4_000,
             work: &Work::new(self.work),
             forwards: self.forwards,

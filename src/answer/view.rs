@@ -3,6 +3,7 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
+use super::cluster::{Finder, Found, Made, Maker, NamesOfCluster};
 use super::dependencies::Dependencies;
 use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::freshness::{Freshness, SiteFreshness};
@@ -14,12 +15,13 @@ use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
 use super::zone::{Mode, Zone};
 use crate::service::{MAX_TTL, Service};
-use crate::tree::{DataKinds, Entry, ExactName, Extent, Node, Tree, TreeLookup, TreePath, Work};
+use crate::tree::{DataKinds, Entry, ExactName, Extent, Layer, Node, Tree, TreeLookup, TreePath, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The inputs of an answer, besides the question.
@@ -39,6 +41,8 @@ pub struct View<'a> {
     pub seed: u64,
     /// The results of look-ups upstream that were made for this answer.
     pub externals: &'a Externals,
+    /// Holds the services that are made for this answer.
+    pub made: &'a Made,
     /// Maximum number of records that the reply can hold; an answer of more is not built.
     pub max_records: usize,
     /// What all look-ups for this answer may cost together; [`WORK_OF_ANSWER`] over UDP.
@@ -183,16 +187,72 @@ pub(super) type GatherTypes = fn(&View<'_>, NameInZone<'_>) -> Vec<RecordType>;
 
 /// Reads of the tree; each adds the name to the dependencies.
 impl<'a> View<'a> {
-    /// See [`Tree::services`].
+    /// See [`Tree::services`]. A name that a cluster has is answered for by the cluster alone.
     pub(super) fn services(
         &self,
         path: &TreePath,
         wanted: DataKinds,
-        is_too_much: impl FnMut(&'a Entry) -> bool,
+        mut is_too_much: impl FnMut(&'a Entry) -> bool,
     ) -> TreeLookup<'a> {
         let zone = self.site.zones.of(path.name());
+        let of_cluster = zone
+            .map_or(Found::Missing, |zone| self.services_of_cluster(path, zone, wanted, &mut is_too_much));
+        if let Found::Data(found) = of_cluster {
+            return found;
+        }
+        match self.services_of_tree(path, zone, wanted, is_too_much) {
+            TreeLookup::NoName if matches!(of_cluster, Found::Empty) => TreeLookup::Services(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// What a zone has of a cluster at a name.
+    fn services_of_cluster(
+        &self,
+        path: &TreePath,
+        zone: &'a Zone,
+        wanted: DataKinds,
+        is_too_much: &mut dyn FnMut(&'a Entry) -> bool,
+    ) -> Found<TreeLookup<'a>> {
+        let Some(names) = &zone.cluster else { return Found::Missing };
+        let owner = path.labels();
+        let finder = Finder {
+            cluster: self.tree.cluster(),
+            names,
+            work: self.work,
+            dependencies: Some(self.dependencies),
+        };
+        let data = match finder.find(&owner[zone.apex().labels().count().min(owner.len())..]) {
+            _ if self.work.is_spent() => return Found::Data(TreeLookup::TooMany),
+            Found::Missing => return Found::Missing,
+            Found::Empty => return Found::Empty,
+            Found::Data(data) => data,
+        };
+        self.dependencies.add(path.slot_above(owner.len()));
+        if self.tree.has_above(path, Layer::CLUSTER) {
+            return Found::Empty;
+        }
+        let found = Vec::new();
+        let (made, work) = (self.made, self.work);
+        let mut maker = Maker { made, zone, owner: &owner, wanted, work, is_too_much, found };
+        Found::Data(match maker.make(&data) {
+            ControlFlow::Continue(()) => TreeLookup::Services(maker.found),
+            ControlFlow::Break(()) => TreeLookup::TooMany,
+        })
+    }
+
+    /// What the keys of the tree give a name.
+    fn services_of_tree(
+        &self,
+        path: &TreePath,
+        zone: Option<&'a Zone>,
+        wanted: DataKinds,
+        is_too_much: impl FnMut(&'a Entry) -> bool,
+    ) -> TreeLookup<'a> {
         let extent = zone.map_or_else(Extent::default, Zone::extent);
-        if zone.is_some_and(|zone| zone.mode == Mode::Exact) {
+        if let Some(zone) = zone.filter(|zone| zone.mode == Mode::Exact) {
+            let names = NamesOfCluster { cluster: self.tree.cluster(), zone, work: self.work };
+            let extent = Extent { others: zone.cluster.is_some().then_some(&names), ..extent };
             return self.exact_services(path, extent, wanted, is_too_much);
         }
         self.dependencies.add(path.slot());

@@ -1,5 +1,6 @@
 //! The settings of one zone, and the names that follow from them.
 
+use super::cluster::ClusterNames;
 use super::rrset::same_name;
 use crate::service::Key;
 use crate::tree::Extent;
@@ -45,6 +46,8 @@ pub struct Zone {
     ns_name: Name,
     /// Which keys are the data of a name.
     pub mode: Mode,
+    /// Which names it has of a cluster.
+    pub cluster: Option<ClusterNames>,
     /// Whether upstreams are asked for names that the zone does not have.
     pub falls_through: bool,
     /// The name of this host, which `local.dns.<domain>` leads to.
@@ -94,6 +97,7 @@ impl Zone {
             apex: Key::from_name(&domain),
             domain,
             mode: Mode::Subtree,
+            cluster: None,
             falls_through: false,
             auto_ptr: false,
             hold_deletions: HOLD_DELETIONS,

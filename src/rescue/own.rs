@@ -2,7 +2,9 @@
 
 use super::query::Query;
 use super::settings::{self, OwnDomains};
-use crate::answer::{self, ANSWERED_TOP_LABELS, Dependencies, Ede, Externals, Outcome, View, WORK_OF_ANSWER};
+use crate::answer::{
+    self, ANSWERED_TOP_LABELS, Dependencies, Ede, Externals, Made, Outcome, View, WORK_OF_ANSWER,
+};
 use crate::clock::steady_time;
 use crate::config::{Config, Spec};
 use crate::counted::counted;
@@ -217,6 +219,7 @@ impl OwnNames {
                 now: steady_time(),
                 seed,
                 externals,
+                made: &Made::default(),
                 max_records: transport.limit() / SMALLEST_RECORD,
                 work: &Work::new(work),
                 forwards: may_forward && !config.forward.no_rec,

@@ -14,7 +14,12 @@ impl AnswerBuilder<'_> {
     /// The answer to SRV; `None` if the name does not exist.
     pub(super) fn srv(&mut self, path: &TreePath) -> Option<Vec<Record>> {
         let mut found = self.grouped(path, DataKinds::HOST, Announced)?;
-        found.retain(|m| m.entry.service.host != Host::None);
+        let mut of_cluster = HashSet::new();
+        found.retain(|m| {
+            // One port of a host of two families is one record.
+            let mut is_first = || m.made.is_none() || of_cluster.insert((m.name(), m.entry.service.port));
+            m.has_srv() && m.entry.service.host != Host::None && is_first()
+        });
         let mut sums = BTreeMap::<u16, u128>::new();
         for m in &found {
             let service = &m.entry.service;
@@ -74,7 +79,8 @@ impl AnswerBuilder<'_> {
         // In exact mode, what a wildcard has is what the owner has.
         let is_wildcard = self.zone.mode == Mode::Exact && target.is_wildcard();
         let target = if is_wildcard { self.owner.clone() } else { target };
-        if self.view.wants_dnssec(self.view.site.zone_of(&target)) && self.view.site.owns(&target) {
+        let is_signed = self.view.wants_dnssec(self.view.site.zone_of(&target));
+        if m.made.is_some() || is_signed && self.view.site.owns(&target) {
             // Only a whole RRset can be signed, and the name may have other addresses.
             if done.insert(target.clone()) {
                 let records = self.target_addresses(&target);

@@ -2,7 +2,7 @@
 
 use super::{Stores, say};
 use crate::answer::{
-    self, Dependencies, Externals, Freshness, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER,
+    self, Dependencies, Externals, Freshness, Made, Outcome, Site, SiteFreshness, View, WORK_OF_ANSWER,
 };
 use crate::clock::steady_time;
 use crate::config::{Config, NO, Spec, StoreBefore};
@@ -117,6 +117,7 @@ fn said(site: &Arc<Site>, tree: &Tree, name: &Name, rtype: RecordType) -> String
             now: steady_time(),
             seed: 0,
             externals,
+            made: &Made::default(),
             max_records: usize::from(u16::MAX),
             work: &Work::new(WORK_OF_ANSWER),
             forwards: true,

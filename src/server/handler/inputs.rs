@@ -2,7 +2,7 @@
 
 use super::signing::ClientKeys;
 use super::{ClientClass, ClientQuery};
-use crate::answer::{self, Dependencies, Externals, Outcome, SharedAuthority, View, WORK_OF_ANSWER};
+use crate::answer::{self, Dependencies, Externals, Made, Outcome, SharedAuthority, View, WORK_OF_ANSWER};
 use crate::clock::{steady_time, unix_time};
 use crate::config::Config;
 use crate::forward::{StubTable, StubZone};
@@ -111,9 +111,9 @@ impl<'a> AnswerInputs<'a> {
         keys: Option<&ClientKeys>,
         externals: &Externals,
     ) -> Outcome {
-        let work = Work::new(self.effort.work);
+        let (work, made) = (Work::new(self.effort.work), Made::default());
         let dnssec = keys.map(|keys| keys.view(&self.published.type_cache));
-        let view = View { dnssec, ..self.view(query, externals, &work) };
+        let view = View { dnssec, ..self.view(query, externals, (&work, &made)) };
         // The reply takes the letter case of names from the question; nothing else may depend on it.
         let mut question = query.request.query.clone();
         question.set_name(question.name().to_lowercase());
@@ -125,7 +125,12 @@ impl<'a> AnswerInputs<'a> {
     }
 
     /// The present state, for a query of a client that wants no DNSSEC records.
-    fn view<'v>(&'v self, query: &ClientQuery, externals: &'v Externals, work: &'v Work) -> View<'v> {
+    fn view<'v>(
+        &'v self,
+        query: &ClientQuery,
+        externals: &'v Externals,
+        (work, made): (&'v Work, &'v Made),
+    ) -> View<'v> {
         View {
             site: &self.config.site,
             tree: &self.published.tree,
@@ -134,6 +139,7 @@ impl<'a> AnswerInputs<'a> {
             now: steady_time(),
             seed: self.seed,
             externals,
+            made,
             max_records: query.transport.limit() / SMALLEST_RECORD,
             work,
             forwards: self.forwards && query.client != ClientClass::AuthoritativeOnly,
@@ -148,8 +154,8 @@ impl<'a> AnswerInputs<'a> {
         }
         let records = reply.forwarded.iter().flat_map(|records| records.section(Section::Answer));
         let cnames = records.filter(|record| record.rtype == RecordType::CNAME);
-        let (externals, work) = (Externals::new(), Work::new(self.effort.work));
-        let view = self.view(query, &externals, &work);
+        let (externals, work, made) = (Externals::new(), Work::new(self.effort.work), Made::default());
+        let view = self.view(query, &externals, (&work, &made));
         let is_ours = |record: Record| match &record.data {
             RData::CNAME(target) => view.is_ours(&target.0.to_lowercase()),
             _ => false,
