@@ -3,7 +3,7 @@
 use super::served_key::ServedKey;
 use super::snapshot::{RestoredService, RestoredSnapshot};
 use crate::service::{KeyWarning, Service};
-use crate::tree::Lease;
+use crate::tree::{Lease, Object, ObjectId, ObjectKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -99,6 +99,18 @@ pub enum Event {
         /// Dropped as soon as readers see the services of the snapshot.
         visible: oneshot::Sender<()>,
     },
+    /// A listing of all objects of one kind of a cluster begins.
+    ObjectsBegin(ObjectKind),
+    /// A part of a listing of objects.
+    ObjectsListed(Vec<(ObjectId, Object)>),
+    /// The listing of objects of one kind is complete, with the version of the store that it shows: an object that was not in
+    /// it is gone.
+    ObjectsEnd(ObjectKind, Option<Box<str>>),
+    /// Changes of objects of one kind since the listing, and the version of the store behind them. An object without data is
+    /// gone.
+    ObjectsChanged(ObjectKind, Vec<(ObjectId, Option<Object>)>, Option<Box<str>>),
+    /// The objects of all kinds are those that the cluster has, and each change is reported.
+    InStep,
     /// No news: whoever sent this waits until readers see everything that was reported before.
     Publish {
         /// Dropped as soon as they do.

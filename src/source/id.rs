@@ -9,19 +9,22 @@ pub enum SourceId {
     EtcdV2,
     /// etcd, v3 API.
     Etcd,
+    /// A Kubernetes cluster.
+    Kubernetes,
     /// A directory of files.
     Files,
 }
 
 impl SourceId {
     /// All sources, lowest precedence first.
-    pub const ALL: [Self; 3] = [Self::EtcdV2, Self::Etcd, Self::Files];
+    pub const ALL: [Self; 4] = [Self::EtcdV2, Self::Etcd, Self::Kubernetes, Self::Files];
 
     /// The name in logs, metrics and the status line.
     pub fn name(self) -> &'static str {
         match self {
             Self::EtcdV2 => "etcd-v2",
             Self::Etcd => "etcd",
+            Self::Kubernetes => "kubernetes",
             Self::Files => "files",
         }
     }
@@ -34,6 +37,7 @@ impl SourceId {
         match self {
             Self::EtcdV2 => Layer::LEAVING,
             Self::Etcd => Layer(1),
+            Self::Kubernetes => Layer::CLUSTER,
             Self::Files => Layer(3),
         }
     }

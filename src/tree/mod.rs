@@ -177,6 +177,11 @@ impl Tree {
         true
     }
 
+    /// Takes over the version of the cluster up to which its objects of a kind are known.
+    pub fn set_object_version(&mut self, kind: ObjectKind, version: Option<Box<str>>) {
+        self.cluster.set_version(kind, version);
+    }
+
     /// Keeps the services by address as well, or no more. All cached replies are void then: the tree has other versions.
     pub fn index_addresses(&mut self, is_on: bool) {
         if self.addresses.is_some() == is_on {

@@ -97,8 +97,8 @@ impl<'t> Finder<'t, '_> {
     /// What a name is that is none of the specification's.
     fn short<'q>(&self, below: &[&'q [u8]]) -> Found<Data<'t, 'q>> {
         match below {
-            [DNS] => Found::Missing,
-            [DNS, name] if BELOW_DNS.contains(name) => Found::Missing,
+            [DNS, name] if gives_way(DNS, name).is_some() => Found::Missing,
+            [DNS] => self.namespace(DNS),
             [name] => match self.service(DEFAULT, name) {
                 Some(service) => Found::Data(Data::Service(service, Part::Whole)),
                 None => self.namespace(name),
@@ -264,6 +264,21 @@ impl<'t> ServiceOf<'t> {
         let with_endpoints = self.node.slices().filter(|slice| !slice.endpoints.is_empty());
         let of_slices = self.is_headless().then(|| with_endpoints.flat_map(|slice| slice.ports.iter()));
         own.into_iter().flat_map(|service| &service.ports).chain(of_slices.into_iter().flatten())
+    }
+}
+
+/// Why a service does not have its short name; `None` if it has it.
+pub(super) fn gives_way(namespace: &[u8], service: &[u8]) -> Option<&'static str> {
+    match (namespace, service) {
+        (SVC | POD, _) => Some("its short name is below one of the DNS specification's, which wins"),
+        (DEFAULT, SVC | POD | VERSION) => {
+            Some("its shortest name is one of the DNS specification's, which wins")
+        }
+        (DEFAULT, DNS) => Some("its shortest name is that of the domain's own data, which wins"),
+        (DNS, service) if BELOW_DNS.contains(&service) => {
+            Some("its short name is that of the domain's own data, which wins")
+        }
+        _ => None,
     }
 }
 

@@ -63,6 +63,13 @@ impl ClusterNames {
     }
 }
 
+impl ClusterNames {
+    /// Why a service of the cluster does not have its short name; `None` if it has it.
+    pub fn gives_way(namespace: &str, service: &str) -> Option<&'static str> {
+        find::gives_way(namespace.as_bytes(), service.as_bytes())
+    }
+}
+
 /// The names that a zone has of a cluster, as names that exist though no key has them.
 #[derive(Debug)]
 pub(super) struct NamesOfCluster<'a> {

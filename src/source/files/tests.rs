@@ -79,6 +79,11 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
         match event {
             Event::ListBegin => lines.push("begin".to_owned()),
             Event::ListEnd(_) | Event::StaleListEnd { .. } => lines.push("end".to_owned()),
+            Event::ObjectsBegin(_)
+            | Event::ObjectsListed(_)
+            | Event::ObjectsEnd(..)
+            | Event::ObjectsChanged(..)
+            | Event::InStep => {}
             Event::Wake | Event::Publish { .. } => {}
             Event::Listed(changes) | Event::Changed(changes, _) => {
                 lines.extend(changes.iter().map(line_of));

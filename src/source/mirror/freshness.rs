@@ -37,14 +37,15 @@ impl Mirror {
     }
 
     fn freshness_now(&self) -> SiteFreshness {
-        let everywhere = |source: &MirroredSource| source.feeds.is_none();
+        let everywhere = |source: &MirroredSource| source.feeds.is_none() || source.feeds_outside;
         let outside = self.freshness_by(|_, source| everywhere(source), |_, source| everywhere(source));
         let zones = self.site.iter().flat_map(|site| site.zones.iter());
         let of_zone = |zone: &Zone| {
             self.beat();
             let feeds = |_: SourceId, source: &MirroredSource| source.may_feed(zone);
             let has_names = |id: SourceId, source: &MirroredSource| {
-                source.may_feed(zone) && self.tree.has_layer_below(zone.apex(), zone.extent(), id.layer())
+                let has_keys = || self.tree.has_layer_below(zone.apex(), zone.extent(), id.layer());
+                source.may_feed(zone) && (id == SourceId::Kubernetes || has_keys())
             };
             (zone.apex().clone(), self.freshness_by(feeds, has_names))
         };

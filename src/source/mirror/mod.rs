@@ -12,6 +12,7 @@ mod hold;
 mod listing;
 mod losses;
 mod mass;
+mod objects;
 mod refusal_log;
 mod replaced;
 mod restore;
@@ -29,10 +30,11 @@ use crate::answer::{Mode, Site, SiteFreshness, Zone};
 use crate::clock::unix_time;
 use crate::heartbeat::Heartbeat;
 use crate::service::{Key, KeyWarning, Keyspace};
-use crate::tree::{Lease, Tree};
+use crate::tree::{Lease, ObjectKind, Tree};
 use freshness::Assessed;
 use held::HeldDeletions;
 use losses::Losses;
+use objects::ObjectListing;
 use refusal_log::{Logged, RefusalLog};
 use source::MirroredSource;
 use std::collections::BTreeMap;
@@ -82,6 +84,8 @@ pub struct Mirror {
     assessed: Assessed,
     tenants: Tenants,
     refusal_log: RefusalLog,
+    /// The listings of objects that are on their way in.
+    object_listings: BTreeMap<ObjectKind, ObjectListing>,
     heartbeat: Option<Heartbeat>,
 }
 
@@ -110,6 +114,7 @@ impl Mirror {
             assessed: Assessed::default(),
             tenants: Tenants::default(),
             refusal_log: RefusalLog::default(),
+            object_listings: BTreeMap::new(),
             heartbeat: None,
         };
         mirror.take_site();
@@ -200,6 +205,7 @@ impl Mirror {
         if let Some(site) = &site {
             self.tree.set_zones(&site.zones.iter().map(Zone::apex));
             self.tree.index_addresses(site.zones.iter().any(|zone| zone.auto_ptr));
+            self.set_zones_of_cluster(site);
             self.renew_serials(site);
             self.let_unwanted_go(site);
             self.holds_losses = site.zones.iter().any(|zone| !zone.hold_mass_deletion.time.is_zero());
@@ -275,6 +281,17 @@ impl Mirror {
             Event::Publish { visible } => {
                 self.publish();
                 drop(visible);
+                0
+            }
+            Event::ObjectsBegin(kind) => {
+                self.begin_objects(kind);
+                0
+            }
+            Event::ObjectsListed(objects) => self.list_objects(objects),
+            Event::ObjectsEnd(kind, version) => self.end_objects(kind, version),
+            Event::ObjectsChanged(kind, changes, version) => self.change_objects(kind, changes, version),
+            Event::InStep => {
+                self.note_in_step(id);
                 0
             }
             Event::Wake => 0,

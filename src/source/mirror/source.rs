@@ -22,6 +22,8 @@ pub(super) struct MirroredSource {
     pub(super) is_left_over: bool,
     /// The apexes of the zones that the source has names of; any zones, and names outside, if `None`.
     pub(super) feeds: Option<HashSet<Key>>,
+    /// Whether it has names outside of all zones though `feeds` names some: those of addresses.
+    pub(super) feeds_outside: bool,
     pub(super) state: SourceState,
     /// How often the source came to each state, in the order of [`SourceState::NAMES`].
     pub(super) state_counts: [u64; SourceState::NAMES.len()],

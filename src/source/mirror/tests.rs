@@ -1,6 +1,7 @@
 mod directory;
 mod held;
 mod mass;
+mod objects;
 mod replaced;
 mod settings;
 mod snapshot;

@@ -33,6 +33,8 @@ pub struct Cluster {
     /// The namespaces of pods by their addresses.
     pods: AddressIndex,
     counts: [usize; ObjectKind::ALL.len()],
+    /// The version of the store up to which the objects of each kind are known.
+    versions: [Option<Box<str>>; ObjectKind::ALL.len()],
 }
 
 /// What answers depend on that has changed.
@@ -59,6 +61,16 @@ impl Cluster {
     /// The number of objects of a kind.
     pub fn count(&self, kind: ObjectKind) -> usize {
         self.counts[kind as usize]
+    }
+
+    /// The version of the store up to which the objects of a kind are known, if it is.
+    pub fn version(&self, kind: ObjectKind) -> Option<&str> {
+        self.versions[kind as usize].as_deref()
+    }
+
+    /// Takes over the version of the store up to which the objects of a kind are known.
+    pub(super) fn set_version(&mut self, kind: ObjectKind, version: Option<Box<str>>) {
+        self.versions[kind as usize] = version;
     }
 
     /// Whether there is no object.
