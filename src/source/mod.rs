@@ -12,6 +12,7 @@ pub mod etcd;
 mod event;
 mod feed;
 pub mod files;
+mod http;
 mod id;
 mod layout;
 mod mirror;

@@ -6,21 +6,15 @@
 use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::Answer;
+use crate::source::http::Connection;
 use data_encoding::BASE64;
-use futures_util::FutureExt;
 use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -43,13 +37,6 @@ pub(super) struct Client {
     tls: Option<TlsConnector>,
     login: Option<HeaderValue>,
     idle: Option<Connection>,
-}
-
-/// A connection. It is closed when this is dropped.
-struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
-    /// The one task that moves its octets.
-    _driver: JoinSet<()>,
 }
 
 impl Client {
@@ -116,7 +103,8 @@ impl Client {
                 Err(_) => return Err(late(limit)),
             }
         }
-        let opened = timeout(CONNECT_TIMEOUT, self.open()).await.map_err(|_| EtcdError::Timeout {
+        let open = Connection::open((&self.host, self.port), self.tls.as_ref());
+        let opened = timeout(CONNECT_TIMEOUT, open).await.map_err(|_| EtcdError::Timeout {
             endpoint: endpoint.clone(),
             what: "connecting",
             limit: CONNECT_TIMEOUT,
@@ -145,14 +133,6 @@ impl Client {
         request.body(Empty::new()).map_err(bad)
     }
 
-    async fn open(&self) -> io::Result<Connection> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        stream.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return handshake(stream).await };
-        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-        handshake(tls.connect(name, stream).await?).await
-    }
-
     fn cannot_connect(&self, error: &io::Error) -> EtcdError {
         let cause = super::super::cause::of_connecting(&self.endpoint, error);
         EtcdError::Failed { endpoint: self.endpoint.clone(), cause }
@@ -162,14 +142,6 @@ impl Client {
         let cause = super::super::cause::of_http(&self.endpoint, what, error);
         EtcdError::Failed { endpoint: self.endpoint.clone(), cause }
     }
-}
-
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
-    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // An error of the connection is one of the request as well.
-    let mut task = JoinSet::new();
-    task.spawn(driver.map(drop));
-    Ok(Connection { sender, _driver: task })
 }
 
 /// A request whose answer is coming in.

@@ -1,0 +1,39 @@
+//! Connections for HTTP/1.1, with or without TLS, as sources use them.
+
+use futures_util::FutureExt;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+/// A connection to a server. It is closed when this is dropped.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Empty<Bytes>>,
+    /// The one task that moves its octets.
+    _driver: JoinSet<()>,
+}
+
+impl Connection {
+    /// Connects to a host, which is a name or an address without brackets.
+    pub(super) async fn open((host, port): (&str, u16), tls: Option<&TlsConnector>) -> io::Result<Self> {
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = tls else { return Self::over(stream).await };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        Self::over(tls.connect(name, stream).await?).await
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Self> {
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // An error of the connection is one of the request as well.
+        let mut task = JoinSet::new();
+        task.spawn(driver.map(drop));
+        Ok(Self { sender, _driver: task })
+    }
+}
