@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use std::error::Error;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -20,12 +21,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a host, which is a name or an address without brackets.
-    pub(super) async fn open((host, port): (&str, u16), tls: Option<&TlsConnector>) -> io::Result<Self> {
+    /// Connects to a host, which is a name or an address without brackets; with TLS, the certificate there has to have a name.
+    pub(super) async fn open(
+        (host, port): (&str, u16),
+        tls: Option<(&TlsConnector, &str)>,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        let Some(tls) = tls else { return Self::over(stream).await };
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let Some((tls, name)) = tls else { return Self::over(stream).await };
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         Self::over(tls.connect(name, stream).await?).await
     }
 
@@ -36,4 +40,17 @@ impl Connection {
         task.spawn(driver.map(drop));
         Ok(Self { sender, _driver: task })
     }
+}
+
+/// A text with the causes that it does not have yet.
+pub(super) fn with_causes(mut text: String, mut cause: Option<&(dyn Error + 'static)>) -> String {
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
 }

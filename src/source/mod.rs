@@ -16,6 +16,7 @@ mod http;
 mod id;
 mod layout;
 mod mirror;
+mod pieces;
 mod publisher;
 mod refusals;
 mod served_key;

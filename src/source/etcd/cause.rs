@@ -1,5 +1,6 @@
 //! What an error of the client library means, in words for operators: the library's own are those of HTTP/2 and gRPC.
 
+use crate::source::http::with_causes;
 use std::error::Error;
 use std::io;
 
@@ -159,19 +160,6 @@ fn io_error<'e>(mut cause: Option<&'e (dyn Error + 'static)>) -> Option<&'e io::
         cause = error.source();
     }
     last
-}
-
-/// A text with the causes that it does not have yet.
-fn with_causes(mut text: String, mut cause: Option<&(dyn Error + 'static)>) -> String {
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Client {
                 Err(_) => return Err(late(limit)),
             }
         }
-        let open = Connection::open((&self.host, self.port), self.tls.as_ref());
+        let open = Connection::open((&self.host, self.port), self.tls.as_ref().map(|tls| (tls, &*self.host)));
         let opened = timeout(CONNECT_TIMEOUT, open).await.map_err(|_| EtcdError::Timeout {
             endpoint: endpoint.clone(),
             what: "connecting",

@@ -3,51 +3,15 @@
 //! serde_json reads from a thread of its own, and waits there for the pieces that the connection brings.
 
 use super::node::{Directories, Expiry};
-use hyper::body::Bytes;
+use crate::source::pieces::PieceReader;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::rc::Rc;
-use tokio::sync::mpsc;
 
 /// How deep directories are read. No name has more labels than half of its octets.
 const MAX_DEPTH: usize = 160;
-
-/// Octets that may come without a whole key: etcd takes values of a megabyte and a half, and escapes make six of one.
-const MAX_OCTETS_WITHOUT_KEY: usize = 32 << 20;
-
-/// The body of an answer, for a thread that may wait.
-pub(super) struct PieceReader {
-    pieces: mpsc::Receiver<Bytes>,
-    piece: Bytes,
-    /// Octets that were read since the last whole key.
-    since_key: Rc<Cell<usize>>,
-}
-
-impl PieceReader {
-    pub(super) fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self { pieces, piece: Bytes::new(), since_key: Rc::default() }
-    }
-}
-
-impl Read for PieceReader {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let octets = into.len().min(self.piece.len());
-        into[..octets].copy_from_slice(&self.piece.split_to(octets));
-        self.since_key.set(self.since_key.get() + octets);
-        if self.since_key.get() > MAX_OCTETS_WITHOUT_KEY {
-            return Err(io::Error::other("a key and its value have no end"));
-        }
-        Ok(octets)
-    }
-}
 
 /// What a listing is read from.
 pub(super) trait Input: Read {
@@ -59,7 +23,7 @@ pub(super) trait Input: Read {
 
 impl Input for PieceReader {
     fn since_key(&self) -> Option<Rc<Cell<usize>>> {
-        Some(Rc::clone(&self.since_key))
+        Some(self.since_entry())
     }
 }
 
