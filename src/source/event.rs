@@ -101,8 +101,8 @@ pub enum Event {
     },
     /// A listing of all objects of one kind of a cluster begins.
     ObjectsBegin(ObjectKind),
-    /// A part of a listing of objects.
-    ObjectsListed(Vec<(ObjectId, Object)>),
+    /// A part of a listing of objects. One without data is gone again while the others come.
+    ObjectsListed(Vec<(ObjectId, Option<Object>)>),
     /// The listing of objects of one kind is complete, with the version of the store that it shows: an object that was not in
     /// it is gone.
     ObjectsEnd(ObjectKind, Option<Box<str>>),

@@ -8,11 +8,11 @@ use super::{Mirror, serial_now};
 use crate::answer::{ClusterNames, Site, Zone};
 use crate::source::id::SourceId;
 use crate::tree::{Object, ObjectId, ObjectKind};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A listing of one kind: what was listed up to now, without the objects that the tree has already.
 #[derive(Debug, Default)]
-pub(super) struct ObjectListing(Vec<(ObjectId, Option<Object>)>);
+pub(super) struct ObjectListing(HashMap<ObjectId, Option<Object>>);
 
 impl Mirror {
     /// Begins a listing of one kind; one that began before is void.
@@ -21,12 +21,16 @@ impl Mirror {
     }
 
     /// Adds objects to the listing of their kind; returns how many they are.
-    pub(super) fn list_objects(&mut self, objects: Vec<(ObjectId, Object)>) -> usize {
+    pub(super) fn list_objects(&mut self, objects: Vec<(ObjectId, Option<Object>)>) -> usize {
         let count = objects.len();
         for (id, object) in objects {
-            let Some(listing) = self.object_listings.get_mut(&id.kind) else { continue };
-            let is_known = self.tree.cluster().object(&id).as_ref() == Some(&object);
-            listing.0.push((id, Some(object).filter(|_| !is_known)));
+            let Some(ObjectListing(listed)) = self.object_listings.get_mut(&id.kind) else { continue };
+            if object.is_none() {
+                listed.remove(&id);
+                continue;
+            }
+            let is_known = self.tree.cluster().object(&id) == object;
+            listed.insert(id, object.filter(|_| !is_known));
         }
         count
     }
@@ -34,11 +38,9 @@ impl Mirror {
     /// Ends a listing: objects of the kind that it lacks are gone. Returns how many objects have changed.
     pub(super) fn end_objects(&mut self, kind: ObjectKind, version: Option<Box<str>>) -> usize {
         let Some(ObjectListing(listed)) = self.object_listings.remove(&kind) else { return 0 };
-        let ids: HashSet<&ObjectId> = listed.iter().map(|(id, _)| id).collect();
-        let mut changes = self.tree.cluster().ids(kind);
-        changes.retain(|id| !ids.contains(id));
-        drop(ids);
-        let gone = changes.into_iter().map(|id| (id, None));
+        let mut gone = self.tree.cluster().ids(kind);
+        gone.retain(|id| !listed.contains_key(id));
+        let gone = gone.into_iter().map(|id| (id, None));
         let news = listed.into_iter().filter(|(_, object)| object.is_some());
         let changes = gone.chain(news).collect();
         self.change_objects(kind, changes, version)

@@ -8,14 +8,14 @@ fn id(kind: ObjectKind, namespace: &str, name: &str) -> ObjectId {
     ObjectId { kind, namespace: namespace.into(), name: name.into() }
 }
 
-fn namespace(name: &str) -> (ObjectId, Object) {
-    (id(ObjectKind::Namespace, name, name), Object::Namespace)
+fn namespace(name: &str) -> (ObjectId, Option<Object>) {
+    (id(ObjectKind::Namespace, name, name), Some(Object::Namespace))
 }
 
-fn service(namespace: &str, name: &str, address: [u8; 4]) -> (ObjectId, Object) {
+fn service(namespace: &str, name: &str, address: [u8; 4]) -> (ObjectId, Option<Object>) {
     let target = ServiceTarget::Addresses([address.into()].into());
     let object = Object::Service(Arc::new(ClusterService { target, ports: Box::new([]) }));
-    (id(ObjectKind::Service, namespace, name), object)
+    (id(ObjectKind::Service, namespace, name), Some(object))
 }
 
 fn of_cluster() -> Mirror {
@@ -30,7 +30,7 @@ fn of_cluster() -> Mirror {
     mirror
 }
 
-fn list(mirror: &mut Mirror, kind: ObjectKind, objects: Vec<(ObjectId, Object)>, version: &str) {
+fn list(mirror: &mut Mirror, kind: ObjectKind, objects: Vec<(ObjectId, Option<Object>)>, version: &str) {
     mirror.apply_event(SourceId::Kubernetes, Event::ObjectsBegin(kind));
     mirror.apply_event(SourceId::Kubernetes, Event::ObjectsListed(objects));
     mirror.apply_event(SourceId::Kubernetes, Event::ObjectsEnd(kind, Some(version.into())));
