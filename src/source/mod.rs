@@ -14,6 +14,7 @@ mod feed;
 pub mod files;
 mod http;
 mod id;
+pub mod kubernetes;
 mod layout;
 mod mirror;
 mod pieces;
