@@ -1,0 +1,343 @@
+//! Following the objects of one kind: a list, and a watch from its version on, again and again.
+//!
+//! | what happens | what follows |
+//! |---|---|
+//! | the watch ends as it was asked to | it goes on from the last version |
+//! | the connection is lost, or nothing comes for 150 s | it goes on from the last version, if the server is of the same cluster and has not gone back |
+//! | the server has forgotten that version (410), or is another cluster | a list takes the place of what was known |
+//! | a list has less than half of what was known | it is asked for once more before it is believed |
+//! | 401, 429, 5xx, no connection | the next try after a pause, at most [`MAX_PAUSE`] or what the server asks for |
+//!
+//! A list comes as a watch where the server can do that (`sendInitialEvents`), so that neither side holds all of it at once.
+
+use super::access::ApiServer;
+use super::client::{Answer, PIECE_TIMEOUT, get};
+use super::decode::{Decoded, decode};
+use super::error::KubernetesError;
+use super::progress::Progress;
+use super::settings::KubernetesSettings;
+use super::stream::{KIND_NAMES, ListHead, read_list};
+use super::watch::OBJECTS_PER_PART;
+use crate::source::event::{Change, Event, News};
+use crate::source::feed::{Closed, Feed};
+use crate::source::pieces::PieceReader;
+use crate::source::publisher::MirrorHandle;
+use crate::tree::{ObjectId, ObjectKind};
+use rand::Rng;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+/// The pause after a first failure at most; doubled each time, up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause of our own between two tries.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest pause that a server can ask for.
+const MAX_ASKED_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a session has to be in step for the pause after it to be short again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// A list takes the place of what is known after so long at most, though nothing is wrong: what was missed is found then.
+const AUDIT: Duration = Duration::from_secs(3_600);
+
+/// How long a server that cannot send a list as a watch is not asked for it again.
+const NO_STREAM: Duration = Duration::from_secs(3_600);
+
+/// Fewer objects than this may go at once without a question.
+const FEW: usize = 10;
+
+/// Pieces of a list that wait to be read.
+const WAITING_PIECES: usize = 4;
+
+/// Follows the objects of one kind.
+pub(super) struct Follower {
+    pub(super) kind: ObjectKind,
+    pub(super) settings: Arc<KubernetesSettings>,
+    pub(super) feed: Feed,
+    pub(super) progress: Arc<Progress>,
+    mirror: MirrorHandle,
+    /// The version up to which the objects are known, if they are.
+    pub(super) version: Option<Box<str>>,
+    /// How many objects have come of a list that comes as a watch, until all have.
+    pub(super) listed: Option<usize>,
+    /// The id of the cluster that they are of.
+    cluster: Option<String>,
+    /// From when on the server may know how to send a list as a watch.
+    streams_from: Instant,
+    /// Whether a list with far fewer objects is believed.
+    believes: bool,
+    /// When a list is due.
+    audit: Instant,
+    /// Objects that give no name for a reason that was told.
+    refused: HashSet<ObjectId>,
+    /// When the present session came to be in step.
+    pub(super) in_step: Option<Instant>,
+}
+
+impl Follower {
+    pub(super) fn new(
+        kind: ObjectKind,
+        settings: Arc<KubernetesSettings>,
+        (feed, progress): (Feed, Arc<Progress>),
+        mirror: MirrorHandle,
+    ) -> Self {
+        Self {
+            kind,
+            settings,
+            feed,
+            progress,
+            mirror,
+            version: None,
+            listed: None,
+            cluster: None,
+            streams_from: Instant::now(),
+            believes: false,
+            audit: next_audit(),
+            refused: HashSet::new(),
+            in_step: None,
+        }
+    }
+
+    /// Follows the objects until the mirror has ended.
+    pub(super) async fn run(mut self) -> Closed {
+        let mut max_pause = FIRST_PAUSE;
+        loop {
+            (self.in_step, self.listed) = (None, None);
+            let Err(error) = self.session().await;
+            if let KubernetesError::Closed(closed) = error {
+                return closed;
+            }
+            if self.in_step.is_some_and(|since| since.elapsed() > STEADY) {
+                max_pause = FIRST_PAUSE;
+            }
+            let asked = match &error {
+                KubernetesError::Refused { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            match &error {
+                KubernetesError::Expired => self.version = None,
+                KubernetesError::Shrunk { .. } => {
+                    log::warn!("kubernetes: {error}");
+                    self.believes = true;
+                }
+                _ => {
+                    let failed = self.progress.failed(self.kind, error.to_string());
+                    if let Err(closed) = failed.await {
+                        return closed;
+                    }
+                }
+            }
+            let own = rand::rng().random_range(max_pause / 2..=max_pause);
+            sleep(asked.map_or(own, |asked| own + asked.min(MAX_ASKED_PAUSE))).await;
+            max_pause = (max_pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Lists and watches until something is wrong.
+    async fn session(&mut self) -> Result<std::convert::Infallible, KubernetesError> {
+        let server = self.settings.access.open()?;
+        self.check_cluster(&server).await?;
+        if self.version.is_none() {
+            self.list(&server).await?;
+        }
+        loop {
+            self.watch(&server).await?;
+            if Instant::now() >= self.audit {
+                self.list(&server).await?;
+            }
+        }
+    }
+
+    /// Forgets the version of another cluster, or one that the cluster does not have any more: it was restored.
+    async fn check_cluster(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+        let cluster = match identity(server).await {
+            Ok(cluster) => cluster,
+            Err(error) if error.is_forbidden() || error.is_not_supported() => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(cluster) = cluster
+            && self.cluster.replace(cluster.clone()).is_some_and(|before| before != cluster)
+        {
+            self.version = None;
+        }
+        let Some(version) = self.version.as_deref().and_then(number) else { return Ok(()) };
+        let path = format!("{}limit=1", self.settings.watched.path(self.kind));
+        let what = format!("asking for the version of its {}", KIND_NAMES[self.kind as usize]);
+        let body = get(server, &path, self.kind, what).await?.whole().await?;
+        let head = serde_json::from_slice::<OnlyHead>(&body).ok().map(|list| list.metadata);
+        // A watch from a version of the future brings nothing, and no error.
+        if head.is_some_and(|head| number(&head.resource_version).is_some_and(|present| present < version)) {
+            log::warn!("kubernetes: the cluster has gone back to an earlier state: it is read anew");
+            self.version = None;
+        }
+        Ok(())
+    }
+
+    /// The number of objects that are known now.
+    fn known(&self) -> usize {
+        self.mirror.published().tree.cluster().count(self.kind)
+    }
+
+    pub(super) fn doing(&self, what: &str) -> String {
+        format!("{what} {}", KIND_NAMES[self.kind as usize])
+    }
+
+    /// Lists all objects, as a watch if the server can do that.
+    async fn list(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+        self.feed.push(Event::ObjectsBegin(self.kind)).await?;
+        if Instant::now() >= self.streams_from {
+            match self.watch_list(server).await {
+                Err(error) if self.listed.is_some() && error.is_not_supported() => {
+                    self.streams_from = Instant::now() + NO_STREAM;
+                    self.feed.push(Event::ObjectsBegin(self.kind)).await?;
+                }
+                other => return other,
+            }
+        }
+        self.listed = None;
+        self.plain_list(server).await
+    }
+
+    /// Takes a list whose objects were all handed on.
+    pub(super) async fn end_list(
+        &mut self,
+        server: &ApiServer,
+        listed: usize,
+        version: &str,
+    ) -> Result<(), KubernetesError> {
+        let known = self.known();
+        if !self.believes && known >= FEW && listed < known.div_ceil(2) {
+            return Err(KubernetesError::Shrunk {
+                server: server.url.clone(),
+                kind: self.kind,
+                listed,
+                known,
+            });
+        }
+        self.believes = false;
+        self.audit = next_audit();
+        self.version = (!version.is_empty()).then(|| version.into());
+        self.feed.push(Event::ObjectsEnd(self.kind, self.version.clone())).await?;
+        Ok(())
+    }
+
+    /// Lists all objects at once.
+    async fn plain_list(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+        // One out of the server's memory is cheap, and may be old; never older than what is known here.
+        let version = match &self.version {
+            Some(version) => format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan"),
+            None if self.believes => "resourceVersion=".to_owned(),
+            None => "resourceVersion=0".to_owned(),
+        };
+        let path = self.settings.watched.path(self.kind);
+        let (mut listed, mut next) = (0, String::new());
+        loop {
+            let query = if next.is_empty() { version.clone() } else { format!("continue={next}") };
+            let mut answer = get(server, &format!("{path}{query}"), self.kind, self.doing("listing")).await?;
+            let (head, count) = self.read_list(&mut answer).await?;
+            listed += count;
+            if head.next.is_empty() {
+                return self.end_list(server, listed, &head.resource_version).await;
+            }
+            next = head.next;
+        }
+    }
+
+    /// Reads a list, on a thread that may wait, and hands its objects on; returns how many they are.
+    async fn read_list(&mut self, answer: &mut Answer) -> Result<(ListHead, usize), KubernetesError> {
+        let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+        let (feed, kind, settings) = (self.feed.clone(), self.kind, Arc::clone(&self.settings));
+        let reading = spawn_blocking(move || {
+            let (mut part, mut refused, mut count) = (Vec::new(), Vec::new(), 0);
+            let closed = |_: Closed| "the tree is closed".to_owned();
+            let head = read_list(PieceReader::new(waiting), &mut |item| {
+                let decoded = decode(kind, item, &settings.watched).map_err(|error| error.to_string())?;
+                let Decoded { id: Some(id), object, .. } = decoded else { return Ok(()) };
+                count += 1;
+                match object {
+                    Ok(object) => part.push((id, Some(object))),
+                    Err(reason) => refused.extend(reason.map(|reason| (id, reason))),
+                }
+                if part.len() < OBJECTS_PER_PART {
+                    return Ok(());
+                }
+                feed.push_blocking(Event::ObjectsListed(std::mem::take(&mut part))).map_err(closed)
+            });
+            let sent = feed.push_blocking(Event::ObjectsListed(part));
+            (head, refused, count, sent)
+        });
+        let mut piece = Ok(None);
+        while !pieces.is_closed() {
+            piece = answer.piece(PIECE_TIMEOUT).await;
+            let Ok(Some(octets)) = &mut piece else { break };
+            if pieces.send(std::mem::take(octets)).await.is_err() {
+                break;
+            }
+        }
+        drop(pieces);
+        let (head, refused, count, sent) = reading
+            .await
+            .map_err(|_| answer.failed("a fault of this program in reading a list; please report it"))?;
+        piece?;
+        sent?;
+        let head = head.map_err(|error| answer.failed(&format!("{}: {error}", self.doing("listing"))))?;
+        for (id, reason) in refused {
+            self.refuse(id, reason).await?;
+        }
+        Ok((head, count))
+    }
+
+    /// Tells why an object gives no name.
+    pub(super) async fn refuse(&mut self, id: ObjectId, reason: String) -> Result<(), Closed> {
+        let key = format!("{}/{}", id.namespace, id.name).into_bytes();
+        self.refused.insert(id);
+        let news = News::Refused { served: None, reason };
+        self.feed.push(Event::Changed(vec![Change { key, news }], None)).await
+    }
+
+    /// Notes that an object is as it should be, or gone.
+    pub(super) async fn accept(&mut self, id: &ObjectId) -> Result<(), Closed> {
+        if self.refused.remove(id) {
+            let key = format!("{}/{}", id.namespace, id.name).into_bytes();
+            self.feed.push(Event::Changed(vec![Change { key, news: News::Gone(None) }], None)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A list of which only the version is wanted.
+#[derive(serde::Deserialize)]
+struct OnlyHead {
+    metadata: ListHead,
+}
+
+/// The id of the cluster: that of its namespace `kube-system`, which is as old as the cluster.
+async fn identity(server: &ApiServer) -> Result<Option<String>, KubernetesError> {
+    #[derive(serde::Deserialize)]
+    struct WithUid {
+        metadata: Uid,
+    }
+    #[derive(serde::Deserialize)]
+    struct Uid {
+        uid: Option<String>,
+    }
+    let what = "asking which cluster it is".to_owned();
+    let path = "/api/v1/namespaces/kube-system";
+    let body = get(server, path, ObjectKind::Namespace, what).await?.whole().await?;
+    Ok(serde_json::from_slice::<WithUid>(&body).ok().and_then(|namespace| namespace.metadata.uid))
+}
+
+/// A version as a number, which all servers of today write; it is compared with others alone.
+fn number(version: &str) -> Option<u64> {
+    version.parse().ok()
+}
+
+fn next_audit() -> Instant {
+    Instant::now() + rand::rng().random_range(AUDIT / 2..=AUDIT)
+}

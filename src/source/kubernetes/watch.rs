@@ -1,0 +1,195 @@
+//! One watch: its events on their way to the mirror.
+
+use super::access::ApiServer;
+use super::client::{Answer, PIECE_TIMEOUT, Status, get};
+use super::decode::{Decoded, decode};
+use super::error::KubernetesError;
+use super::follow::Follower;
+use super::stream::{Lines, WatchEvent, ends_list};
+use crate::source::event::Event;
+use crate::tree::{Object, ObjectId};
+use rand::Rng;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A watch on which nothing comes for so long has stalled: bookmarks come each minute, or two minutes after its begin.
+const SILENCE: Duration = Duration::from_secs(150);
+
+/// How long a watch lasts at most, in seconds: at random between half of it and all, so that the agents of a site do not come
+/// back all at once.
+const WATCH_SECONDS: u64 = 600;
+
+/// How long nothing more has to come of a watch that goes on from a version of before, until it is in step.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Objects of a list that are handed on together.
+pub(super) const OBJECTS_PER_PART: usize = 500;
+
+/// What an event of a watch says.
+enum Step {
+    /// An object is so now, or gone; with a reason if it gives no name and somebody should know why.
+    Object(ObjectId, Option<Object>, Option<String>),
+    /// All objects of the list have come.
+    ListEnd,
+    /// An error of the server.
+    Error(KubernetesError),
+}
+
+/// What has come of a watch, and is not handed on yet.
+#[derive(Default)]
+struct Batch {
+    objects: Vec<(ObjectId, Option<Object>)>,
+    /// The version behind the last event.
+    version: Option<Box<str>>,
+    has_news: bool,
+}
+
+impl Follower {
+    /// Lists all objects as the begin of a watch, and goes on with the watch until it ends.
+    pub(super) async fn watch_list(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+        let version = self.version.as_deref().unwrap_or_default();
+        let query =
+            format!("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={version}");
+        self.listed = Some(0);
+        self.read_watch(server, &query).await
+    }
+
+    /// Watches from the last version on, until the watch ends as it was asked to.
+    pub(super) async fn watch(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+        let version = self.version.as_deref().unwrap_or("0");
+        let query = format!("resourceVersion={version}");
+        self.read_watch(server, &query).await
+    }
+
+    async fn read_watch(&mut self, server: &ApiServer, query: &str) -> Result<(), KubernetesError> {
+        let seconds = rand::rng().random_range(WATCH_SECONDS / 2..=WATCH_SECONDS);
+        let path = self.settings.watched.path(self.kind);
+        let path = format!("{path}watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
+        let mut answer = get(server, &path, self.kind, self.doing("watching")).await?;
+        let mut lines = Lines::default();
+        loop {
+            let is_quiet_enough = self.in_step.is_none() && self.listed.is_none();
+            let limit = match self.listed {
+                Some(_) => PIECE_TIMEOUT,
+                None if is_quiet_enough => QUIET,
+                None => SILENCE,
+            };
+            let piece = match answer.piece(limit).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) if self.listed.is_some() => {
+                    return Err(answer.failed("the watch ended before all objects had come"));
+                }
+                Ok(None) => return Ok(()),
+                Err(KubernetesError::Timeout { .. }) if is_quiet_enough => {
+                    self.note_in_step().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.take_piece(&piece, &mut lines, &answer, server).await?;
+        }
+    }
+
+    /// Hands on what a piece of a watch brings.
+    async fn take_piece(
+        &mut self,
+        piece: &[u8],
+        lines: &mut Lines,
+        answer: &Answer,
+        server: &ApiServer,
+    ) -> Result<(), KubernetesError> {
+        let mut steps = Vec::new();
+        let taken = lines.take(piece, |line| {
+            steps.push(self.step(line, answer)?);
+            Ok::<_, KubernetesError>(())
+        });
+        let taken = taken.map_err(|error| answer.failed(&error.to_string()))?;
+        let mut batch = Batch::default();
+        for (step, version) in steps {
+            batch.version = version.or(batch.version);
+            batch.has_news = true;
+            match step {
+                None => {}
+                Some(Step::Object(id, object, reason)) => {
+                    self.accept(&id).await?;
+                    if let Some(reason) = reason {
+                        self.refuse(id.clone(), reason).await?;
+                    }
+                    batch.objects.push((id, object));
+                    if batch.objects.len() == OBJECTS_PER_PART {
+                        self.hand_on(&mut batch).await?;
+                    }
+                }
+                Some(Step::ListEnd) => {
+                    self.hand_on(&mut batch).await?;
+                    let (listed, version) = (self.listed.take().unwrap_or(0), batch.version.take());
+                    self.end_list(server, listed, version.as_deref().unwrap_or_default()).await?;
+                    self.note_in_step().await?;
+                }
+                Some(Step::Error(error)) => {
+                    self.hand_on(&mut batch).await?;
+                    return Err(error);
+                }
+            }
+        }
+        self.hand_on(&mut batch).await?;
+        taken
+    }
+
+    /// Hands a batch on, as a part of a list or as changes.
+    async fn hand_on(&mut self, batch: &mut Batch) -> Result<(), KubernetesError> {
+        let objects = std::mem::take(&mut batch.objects);
+        if let Some(listed) = &mut self.listed {
+            *listed += objects.iter().filter(|(_, object)| object.is_some()).count();
+            if !objects.is_empty() {
+                self.feed.push(Event::ObjectsListed(objects)).await?;
+            }
+        } else if std::mem::take(&mut batch.has_news) {
+            if let Some(version) = &batch.version {
+                self.version = Some(version.clone());
+            }
+            self.feed.push(Event::ObjectsChanged(self.kind, objects, self.version.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// What a line of a watch says, if it is more than a version, and the version behind it.
+    fn step(
+        &self,
+        line: &[u8],
+        answer: &Answer,
+    ) -> Result<(Option<Step>, Option<Box<str>>), KubernetesError> {
+        let bad = |error: serde_json::Error| answer.failed(&format!("{}: {error}", self.doing("watching")));
+        let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(bad)?;
+        let json = event.object.get();
+        if event.kind == "ERROR" {
+            let status: Status<'_> = serde_json::from_str(json).map_err(bad)?;
+            let error = match status.code {
+                410 => KubernetesError::Expired,
+                _ => answer.refused(&status, None),
+            };
+            return Ok((Some(Step::Error(error)), None));
+        }
+        let Decoded { id, version, object } = decode(self.kind, json, &self.settings.watched).map_err(bad)?;
+        let version = Some(version).filter(|version| !version.is_empty());
+        let step = match (&*event.kind, id) {
+            ("BOOKMARK", _) if self.listed.is_some() && ends_list(json) => Some(Step::ListEnd),
+            ("BOOKMARK", _) | (_, None) => None,
+            ("DELETED", Some(id)) => Some(Step::Object(id, None, None)),
+            (_, Some(id)) => Some(match object {
+                Ok(object) => Step::Object(id, Some(object), None),
+                Err(reason) => Step::Object(id, None, reason),
+            }),
+        };
+        Ok((step, version))
+    }
+
+    /// Notes that all objects are known, and each change will be.
+    async fn note_in_step(&mut self) -> Result<(), KubernetesError> {
+        if self.in_step.is_none() {
+            self.in_step = Some(Instant::now());
+            self.progress.in_step(self.kind).await?;
+        }
+        Ok(())
+    }
+}
