@@ -3,11 +3,13 @@
 //! A reload compares them: only if they have changed, the sources are replaced.
 
 use super::error::SourcesError;
-use crate::config::{EtcdApi, Spec};
+use crate::answer::PodNames;
+use crate::config::{EtcdApi, KubernetesEndpoints, KubernetesSpec, Spec};
 use crate::regular_file;
 use crate::service::Keyspace;
 use crate::source::etcd::{EtcdError, EtcdSettings, TlsFiles};
 use crate::source::files::{FilesSettings, LinkPolicy};
+use crate::source::kubernetes::{Access, KubernetesSettings, Watched, WatchedEndpoints};
 use crate::source::snapshot::StoreIdentity;
 use crate::source::{Mirror, Publisher, SourceId};
 use crate::systemd;
@@ -29,6 +31,7 @@ pub(super) struct SourceSettings {
     pub(super) etcd_required: bool,
     /// The content of the files for TLS: a renewed certificate in the same file is a change too.
     tls: Vec<Option<Vec<u8>>>,
+    pub(super) kubernetes: Option<KubernetesSettings>,
 }
 
 impl SourceSettings {
@@ -39,9 +42,8 @@ impl SourceSettings {
     pub(super) fn new(spec: &Spec) -> Result<Self, SourcesError> {
         let records = spec.records.clone().or_else(|| spec.default_records.clone());
         // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
-        let uses_etcd = !spec.machines.is_empty() || spec.records.is_none();
-        let etcd = uses_etcd.then(|| etcd_settings(spec)).transpose()?;
-        let etcd_required = !spec.machines.is_empty() || records.is_none();
+        let etcd = spec.uses_etcd().then(|| etcd_settings(spec)).transpose()?;
+        let etcd_required = !spec.machines.is_empty() || spec.uses_etcd() && records.is_none();
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
         let tls = tls.map(|file| file.as_ref().and_then(|file| regular_file::read(file).ok())).collect();
         let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };
@@ -49,7 +51,8 @@ impl SourceSettings {
         let keyspace = Keyspace::new(&spec.path_prefix);
         let v2_also = spec.v2_also.iter().map(|path| in_full(&keyspace, path)).collect();
         let etcd_api = spec.etcd_api;
-        Ok(Self { keyspace, records, etcd, etcd_api, v2_also, etcd_required, tls })
+        let kubernetes = spec.kubernetes.is_on.then(|| kubernetes_settings(&spec.kubernetes));
+        Ok(Self { keyspace, records, etcd, etcd_api, v2_also, etcd_required, tls, kubernetes })
     }
 
     /// The identity of the store that a snapshot is of; `None` without etcd.
@@ -68,11 +71,39 @@ impl SourceSettings {
         if self.etcd.is_some() && self.etcd_api.has_v3() {
             sources.push((SourceId::Etcd, self.etcd_required));
         }
+        if self.kubernetes.is_some() {
+            sources.push((SourceId::Kubernetes, true));
+        }
         if self.records.is_some() {
             sources.push((SourceId::Files, true));
         }
         Mirror::new(self.keyspace.clone(), &sources, publisher)
     }
+}
+
+/// How a cluster is followed.
+fn kubernetes_settings(spec: &KubernetesSpec) -> KubernetesSettings {
+    let access = match (&spec.kubeconfig, &spec.master) {
+        (Some(file), url) => Access::Kubeconfig { file: systemd::credential(file), url: url.clone() },
+        (None, Some(url)) => Access::Url(url.clone()),
+        (None, None) => Access::Pod,
+    };
+    let endpoints = match spec.watched_endpoints() {
+        KubernetesEndpoints::Headless => WatchedEndpoints::Headless,
+        KubernetesEndpoints::All => WatchedEndpoints::All,
+        KubernetesEndpoints::None => WatchedEndpoints::None,
+    };
+    let watched = Watched {
+        endpoints,
+        pods: spec.pods == PodNames::Verified,
+        imports: !spec.multicluster.is_empty(),
+        pod_names: spec.endpoint_pod_names,
+        zones: spec.zonal,
+        namespaces: spec.namespaces.clone(),
+        namespace_labels: spec.namespace_labels.clone(),
+        labels: spec.labels.clone(),
+    };
+    KubernetesSettings { access, watched }
 }
 
 /// A path of the store with the prefix of all keys.

@@ -8,6 +8,7 @@ use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::{EtcdApi, Spec};
 use crate::source::etcd::{BothApis, Etcd, EtcdV2, UseOfV2};
 use crate::source::files::{Files, FilesControl};
+use crate::source::kubernetes::Kubernetes;
 use crate::source::snapshot::SnapshotWriter;
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
 use futures_util::FutureExt;
@@ -43,7 +44,8 @@ pub(super) struct Sources {
     handle: MirrorHandle,
     settings: SourceSettings,
     files: Option<FilesControl>,
-    etcd: Vec<AbortHandle>,
+    /// The tasks that follow etcd and Kubernetes.
+    followers: Vec<AbortHandle>,
     /// Whether etcd's v2 API was in use before these sources.
     had_v2: bool,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
@@ -81,7 +83,7 @@ impl Sources {
             handle: mirror.handle(),
             settings,
             files: None,
-            etcd: Vec::new(),
+            followers: Vec::new(),
             had_v2: before.is_some(),
             loading: None,
             snapshot_writer: None,
@@ -101,6 +103,7 @@ impl Sources {
             return Err(SourcesError::Thread(error));
         }
         sources.start_etcd(&feed, loaded, tasks);
+        sources.start_kubernetes(feed(SourceId::Kubernetes), tasks);
         Ok(sources)
     }
 
@@ -188,7 +191,7 @@ impl Sources {
         }
         if api.has_v3() {
             let run = of_v3.run().map(drop);
-            self.etcd.push(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
+            self.followers.push(tasks.spawn_until("the mirror of etcd", &self.expected_end, run));
         }
         let run = async move {
             match api.has_v2() {
@@ -196,7 +199,15 @@ impl Sources {
                 false => of_v2.only_tell().await,
             };
         };
-        self.etcd.push(tasks.spawn_until("the mirror of etcd's v2 API", &self.expected_end, run));
+        self.followers.push(tasks.spawn_until("the mirror of etcd's v2 API", &self.expected_end, run));
+    }
+
+    /// Starts the task that follows a Kubernetes cluster, if one is a source.
+    fn start_kubernetes(&mut self, feed: Feed, tasks: &mut Tasks) {
+        let Some(settings) = &self.settings.kubernetes else { return };
+        log::info!("services from Kubernetes at {}", settings.access.name());
+        let run = Kubernetes::new(settings.clone(), feed, self.handle.clone()).run().map(drop);
+        self.followers.push(tasks.spawn_until("the mirror of Kubernetes", &self.expected_end, run));
     }
 
     /// Starts new sources if the settings have changed, and returns them when they have read enough to replace these with
@@ -249,7 +260,7 @@ impl Sources {
     pub(super) fn stop(&self) {
         self.expected_end.announce();
         self.files.iter().for_each(FilesControl::stop);
-        self.etcd.iter().for_each(AbortHandle::abort);
+        self.followers.iter().for_each(AbortHandle::abort);
     }
 
     /// Has the services of etcd saved to disk from now on.

@@ -3,8 +3,8 @@
 use super::allow::Allow;
 use super::spec::{LogTarget, Spec};
 use super::zones::{ZoneList, ZoneSpec};
-use super::{EtcdApi, NsPolicy};
-use crate::answer::{Flatten, MassHold, Mode};
+use super::{EtcdApi, KubernetesEndpoints, NsPolicy};
+use crate::answer::{Flatten, MassHold, Mode, PodNames};
 use crate::dnssec::DenialKind;
 use hickory_proto::rr::Name;
 use log::LevelFilter;
@@ -40,7 +40,17 @@ macro_rules! told_in_lower_case {
     })* };
 }
 
-told_in_lower_case!(EtcdApi, Mode, NsPolicy, Flatten, DenialKind, LogTarget, LevelFilter);
+told_in_lower_case!(
+    EtcdApi,
+    KubernetesEndpoints,
+    Mode,
+    NsPolicy,
+    PodNames,
+    Flatten,
+    DenialKind,
+    LogTarget,
+    LevelFilter
+);
 
 impl Told for MassHold {
     fn told(&self) -> String {
@@ -117,8 +127,8 @@ impl Spec {
     /// The settings of which `after` has another value, each with both, such as `ttl 3600 → 60`. A password is not told.
     pub fn differences(&self, after: &Self) -> Vec<String> {
         macro_rules! differences {
-            ($($name:literal $field:ident),*) => {
-                [$((self.$field != after.$field).then(|| changed($name, &self.$field, &after.$field))),*]
+            ($($name:literal $($field:ident).+),*) => {
+                [$((self.$($field).+ != after.$($field).+).then(|| changed($name, &self.$($field).+, &after.$($field).+))),*]
             };
         }
         let told = differences!(
@@ -132,10 +142,20 @@ impl Spec {
             "path-prefix" path_prefix, "records" records, "records-links" records_links, "state-dir" state_dir,
             "env-file" env_file, "conf-dir" conf_dir, "strict" strict, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,
             "hide-identity" hide_identity, "trust-ad" trust_ad, "allow" allow,
-            "rebind-protection" rebind_protection, "workers" workers
+            "rebind-protection" rebind_protection, "workers" workers,
+            "kubernetes" kubernetes.is_on, "master" kubernetes.master, "kubeconfig" kubernetes.kubeconfig,
+            "kubernetes-domain" kubernetes.domains, "kubernetes-multicluster" kubernetes.multicluster,
+            "kubernetes-ttl" kubernetes.ttl, "kubernetes-endpoints" kubernetes.endpoints,
+            "kubernetes-pods" kubernetes.pods, "kubernetes-endpoint-pod-names" kubernetes.endpoint_pod_names,
+            "kubernetes-ignore-empty-services" kubernetes.ignore_empty_services, "kubernetes-zonal" kubernetes.zonal,
+            "kubernetes-namespaces" kubernetes.namespaces, "kubernetes-namespace-labels" kubernetes.namespace_labels,
+            "kubernetes-labels" kubernetes.labels
         );
         let secret = (self.password != after.password).then(|| "password".to_owned());
-        let (before, now) = (self.domains(), after.domains());
+        let of_domain = |spec: &Self| -> Vec<_> {
+            std::iter::once(&spec.domain).chain(&spec.other_domains).cloned().collect()
+        };
+        let (before, now) = (of_domain(self), of_domain(after));
         let domains = (before != now).then(|| changed("domain", &before, &now));
         [domains].into_iter().chain(told).chain([secret]).flatten().collect()
     }

@@ -46,6 +46,9 @@ pub enum SettingError {
     /// The value is not the URL of an endpoint.
     #[error("\"{}\" is not the URL of an etcd endpoint, such as http://127.0.0.1:2379", quoted(&without_user(.0)))]
     Endpoint(String),
+    /// The value is not the URL of an API server.
+    #[error("\"{}\" is not the URL of an API server, such as https://192.0.2.1:6443", quoted(&without_user(.0)))]
+    ApiServer(String),
     /// The value is a path that every list shows.
     #[error(
         "\"{}\" has no segment that begins with \"_\", as /skydns/local/skydns/_tcp has; other keys are read without this",

@@ -14,6 +14,7 @@ mod endpoint;
 mod env_file;
 mod exit_code;
 mod input;
+mod kubernetes;
 mod layers;
 mod local;
 mod odd;
@@ -36,6 +37,7 @@ pub use exit_code::{
     CONFIG, DATA, EXIT_CODES, ExitCodeEntry, NO, PERMISSION, SOFTWARE, SUCCESS, SYSTEM, UNAVAILABLE, USAGE,
 };
 pub use input::{SettingError, SettingProblem, without_user};
+pub use kubernetes::{KubernetesEndpoints, KubernetesSpec};
 pub use layers::Layers;
 pub use local::{HostIdentity, TemplateError};
 pub use origin::{Place, SettingOrigin};
@@ -164,8 +166,12 @@ impl ForwardConfig {
 impl Config {
     /// The configuration of settings without what depends on the host.
     pub fn without_host(spec: &Spec) -> Self {
-        let zone = |apex: &Name| Zone::new(apex);
-        let zones = Zones::new(zone(&spec.domain), spec.other_domains.iter().map(zone));
+        let zone = |apex: &Name| {
+            let mut zone = Zone::new(apex);
+            spec.name_cluster(&mut zone);
+            zone
+        };
+        let zones = Zones::new(zone(&spec.domain), spec.zones_beside_the_first().map(zone));
         Self::with_zones(zones, spec, &HostIdentity::default())
     }
 
@@ -202,9 +208,10 @@ impl Config {
             zone.ttl = ttl.unwrap_or(spec.ttl);
             zone.min_ttl = min_ttl.unwrap_or(spec.min_ttl);
             zone.is_signed = !spec.dnssec.is_empty();
+            spec.name_cluster(&mut zone);
             Ok(zone)
         };
-        let others = spec.other_domains.iter().map(zone).collect::<Result<Vec<_>, _>>()?;
+        let others = spec.zones_beside_the_first().map(zone).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::with_zones(Zones::new(zone(&spec.domain)?, others), spec, host))
     }
 

@@ -1,5 +1,6 @@
 //! Values that can be used, and that hardly anybody means; settings that do nothing, because another one is missing.
 
+use super::kubernetes::KubernetesSpec;
 use super::spec::Spec;
 use super::variables::Variables;
 use super::zones::ZoneList;
@@ -91,7 +92,8 @@ impl Spec {
         // The members of etcd may have endpoints with TLS.
         let has_tls = self.discover || self.machines.iter().any(|url| url.starts_with("https://"));
         let uses_tls = self.ca_cert.is_some() || self.tls_pem.is_some() || self.tls_key.is_some();
-        let uses_etcd = !self.machines.is_empty() || self.records.is_none();
+        let uses_etcd = self.uses_etcd();
+        let only_details = KubernetesSpec { is_on: false, ..self.kubernetes.clone() };
         let has_user = self.username.is_some() || self.password.is_some();
         let falls_through = self.fallthrough != ZoneList::default()
             || self.zones.values().any(|zone| zone.fallthrough == Some(true));
@@ -110,6 +112,10 @@ impl Spec {
                 !uses_etcd && (uses_tls || has_user || self.discover),
                 "settings of etcd do nothing: -records (SKYDNS_RECORDS) is set without -machines (ETCD_MACHINES), so that \
                  etcd is not asked",
+            ),
+            (
+                !self.kubernetes.is_on && only_details != default.kubernetes,
+                "-master, -kubeconfig and -kubernetes-… do nothing without -kubernetes (SKYDNS_KUBERNETES)",
             ),
             (
                 self.password.is_some() && self.username.is_none(),

@@ -1,6 +1,7 @@
 //! All settings with their types and defaults, before a [`Config`](super::Config) is made from them.
 
 use super::allow::Allow;
+use super::kubernetes::KubernetesSpec;
 use super::origin::SettingOrigin;
 use super::zones::{ZoneList, ZoneSpec};
 use super::{EtcdApi, NsPolicy};
@@ -161,6 +162,8 @@ pub struct Spec {
     pub rebind_protection: bool,
     /// Number of UDP workers of each socket, if set.
     pub workers: Option<usize>,
+    /// The cluster that is followed, and which names it has.
+    pub kubernetes: KubernetesSpec,
 }
 
 /// Where the log goes.
@@ -178,7 +181,24 @@ pub enum LogTarget {
 impl Spec {
     /// All zones that the agent answers for.
     pub fn domains(&self) -> Vec<Name> {
-        std::iter::once(&self.domain).chain(&self.other_domains).cloned().collect()
+        let mut zones = vec![self.domain.clone()];
+        for zone in self.zones_beside_the_first() {
+            if !zones.contains(zone) {
+                zones.push(zone.clone());
+            }
+        }
+        zones
+    }
+
+    /// All zones but the first one; a zone may be among them twice.
+    pub(super) fn zones_beside_the_first(&self) -> impl Iterator<Item = &Name> {
+        self.other_domains.iter().chain(self.kubernetes.other_zones())
+    }
+
+    /// Whether etcd is a source: it is asked for, or nothing else is.
+    pub fn uses_etcd(&self) -> bool {
+        let is_asked_for = !self.machines.is_empty() || self.discover && self.kubernetes.is_on;
+        is_asked_for || self.records.is_none() && !self.kubernetes.is_on
     }
 
     /// Which upstream is asked first, as set or as `ns_rotate` decides.
@@ -189,7 +209,7 @@ impl Spec {
 }
 
 /// The flags of the settings of the sources.
-pub(super) const SOURCES: [&str; 12] = [
+pub(super) const SOURCES: [&str; 13] = [
     "machines",
     "etcd-api",
     "v2-also",
@@ -202,11 +222,12 @@ pub(super) const SOURCES: [&str; 12] = [
     "tls-key",
     "username",
     "password",
+    "kubernetes",
 ];
 
 impl Spec {
     /// Takes the settings of the sources from other settings; returns their flags.
-    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 12] {
+    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 13] {
         self.machines.clone_from(&from.machines);
         self.etcd_api = from.etcd_api;
         self.v2_also.clone_from(&from.v2_also);
@@ -220,6 +241,7 @@ impl Spec {
         self.tls_key.clone_from(&from.tls_key);
         self.username.clone_from(&from.username);
         self.password.clone_from(&from.password);
+        self.kubernetes.clone_from(&from.kubernetes);
         SOURCES
     }
 
@@ -238,6 +260,7 @@ impl Spec {
             self.tls_key != after.tls_key,
             self.username != after.username,
             self.password != after.password,
+            self.kubernetes != after.kubernetes,
         ];
         SOURCES.into_iter().zip(is_other).filter(|(_, is_other)| *is_other).map(|(flag, _)| flag).collect()
     }
@@ -319,6 +342,7 @@ impl Default for Spec {
             allow: Allow::default(),
             rebind_protection: false,
             workers: None,
+            kubernetes: KubernetesSpec::default(),
         }
     }
 }

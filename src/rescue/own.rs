@@ -75,7 +75,7 @@ impl OwnNames {
         let keyspace = Keyspace::new(&spec.path_prefix);
         let records = spec.records.clone().or_else(|| spec.default_records.clone());
         let mut sources = BTreeMap::new();
-        if !spec.machines.is_empty() || spec.records.is_none() {
+        if spec.uses_etcd() {
             // What of them was read is in the snapshot; without one, names of either may be missing.
             let is_required = !spec.machines.is_empty() || records.is_none();
             let of_v3 = if spec.etcd_api.has_v3() { SourceId::Etcd } else { SourceId::EtcdV2 };

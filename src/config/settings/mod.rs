@@ -6,6 +6,7 @@
 mod answers;
 mod dnssec;
 mod forward;
+mod kubernetes;
 mod listen;
 mod operate;
 mod skydns2;
@@ -76,10 +77,11 @@ pub struct SettingGroup {
 }
 
 /// All settings, in the order of help and documents.
-pub const SETTING_GROUPS: [SettingGroup; 7] = [
+pub const SETTING_GROUPS: [SettingGroup; 8] = [
     SettingGroup { title: "Listening", settings: listen::LISTEN_SETTINGS },
     SettingGroup { title: "Answers", settings: answers::ANSWER_SETTINGS },
     SettingGroup { title: "Stores of services", settings: sources::SOURCE_SETTINGS },
+    SettingGroup { title: "Kubernetes", settings: kubernetes::KUBERNETES_SETTINGS },
     SettingGroup { title: "Forwarding", settings: forward::FORWARD_SETTINGS },
     SettingGroup { title: "DNSSEC", settings: dnssec::DNSSEC_SETTINGS },
     SettingGroup { title: "Operation", settings: operate::OPERATION_SETTINGS },

@@ -23,21 +23,6 @@ pub(super) const SKYDNS2_SETTINGS: &[Setting] = &[
         },
     },
     Setting {
-        name: "kubernetes",
-        variables: &[],
-        keys: &[],
-        takes: None,
-        summary: "refused: this version reads no Kubernetes master",
-        details: "",
-        default: DefaultValue::Value("false"),
-        example: "false",
-        takes_effect: TakesEffect::Restart,
-        set: |_, input, _| match input.boolean()? {
-            true => Err(SettingError::Unsupported("this version reads no Kubernetes master")),
-            false => Ok(()),
-        },
-    },
-    Setting {
         name: "netlookup",
         variables: &[],
         keys: &[],

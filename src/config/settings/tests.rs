@@ -26,7 +26,7 @@ fn every_default_shown_is_the_default() {
 
 #[test]
 fn every_example_can_be_used_and_differs_from_the_default() {
-    let without_effect = ["kubernetes", "netlookup"];
+    let without_effect = ["netlookup"];
     for setting in flags() {
         let spec =
             with(setting, setting.example).unwrap_or_else(|error| panic!("-{}: {error}", setting.name));

@@ -1,0 +1,140 @@
+//! The settings of Kubernetes, and which zones have its names.
+
+use super::input::SettingError;
+use super::spec::Spec;
+use crate::answer::{ClusterNames, Mode, PodNames, Zone};
+use crate::tree::Scope;
+use hickory_proto::rr::Name;
+use std::path::PathBuf;
+
+/// TTL of the specification's names by default, in seconds, as CoreDNS has it.
+const DEFAULT_TTL: u32 = 5;
+
+/// TTL of all names of a cluster in the zones of `-domain` by default, in seconds, as SkyDNS has it.
+const DEFAULT_TTL_OF_DOMAIN: u32 = 30;
+
+/// Of which services endpoints are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KubernetesEndpoints {
+    /// Of headless services.
+    #[default]
+    Headless,
+    /// Of all services.
+    All,
+    /// Of none.
+    None,
+}
+
+/// The settings of Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an operator's switch of its own")]
+pub struct KubernetesSpec {
+    /// Whether a cluster is followed.
+    pub is_on: bool,
+    /// The URL of the API server.
+    pub master: Option<String>,
+    /// The file that says how the API server is reached, and who asks.
+    pub kubeconfig: Option<PathBuf>,
+    /// The zones that have names of the specification, and reverse zones; those of `-domain` if there are none.
+    pub domains: Vec<Name>,
+    /// The zones that have names of several clusters.
+    pub multicluster: Vec<Name>,
+    /// TTL of all names, in seconds.
+    pub ttl: Option<u32>,
+    /// Of which services endpoints are watched.
+    pub endpoints: KubernetesEndpoints,
+    /// Which pods have names.
+    pub pods: PodNames,
+    /// Whether the name of a pod is the label of an endpoint without a host name.
+    pub endpoint_pod_names: bool,
+    /// Whether a service without an endpoint that is ready has no name.
+    pub ignore_empty_services: bool,
+    /// Whether topology zones have names.
+    pub zonal: bool,
+    /// The namespaces that have names; all if there are none here.
+    pub namespaces: Vec<String>,
+    /// Which namespaces have names, by their labels.
+    pub namespace_labels: Option<String>,
+    /// Which services have names, by their labels.
+    pub labels: Option<String>,
+}
+
+impl KubernetesSpec {
+    /// The zones that there are beside those of `-domain`.
+    pub(super) fn other_zones(&self) -> impl Iterator<Item = &Name> {
+        let all = self.domains.iter().chain(&self.multicluster);
+        all.filter(|_| self.is_on)
+    }
+
+    /// Of which services endpoints have to be watched.
+    pub fn watched_endpoints(&self) -> KubernetesEndpoints {
+        match self.endpoints {
+            // Without the endpoints all services would be empty.
+            _ if self.ignore_empty_services => KubernetesEndpoints::All,
+            endpoints => endpoints,
+        }
+    }
+}
+
+impl Spec {
+    /// Gives a zone the names of the cluster that the settings give it.
+    pub(super) fn name_cluster(&self, zone: &mut Zone) {
+        let of = &self.kubernetes;
+        let is_in = |zones: &[Name]| zones.contains(zone.domain());
+        let names = match &of.domains[..] {
+            _ if !of.is_on || zone.is_reverse() || zone.is_root() => None,
+            _ if is_in(&of.multicluster) => Some((Scope::ClusterSet, false, DEFAULT_TTL)),
+            [] => Some((Scope::Cluster, true, DEFAULT_TTL_OF_DOMAIN)),
+            domains if is_in(domains) => Some((Scope::Cluster, false, DEFAULT_TTL)),
+            _ => None,
+        };
+        let is_own = is_in(&of.domains) || is_in(&of.multicluster);
+        if of.is_on && is_own {
+            // Names of a cluster are exact, and its zones have nothing else.
+            let ttl = of.ttl.unwrap_or(DEFAULT_TTL);
+            (zone.ttl, zone.min_ttl) = (ttl, ttl);
+            if self.zone(zone.domain()).mode.is_none() {
+                zone.mode = Mode::Exact;
+            }
+        }
+        zone.cluster = names.map(|(scope, has_short_names, default_ttl)| ClusterNames {
+            scope,
+            has_short_names,
+            pods: of.pods,
+            hides_empty: of.ignore_empty_services,
+            has_zonal: of.zonal,
+            ttl: of.ttl.unwrap_or(default_ttl),
+        });
+    }
+}
+
+/// The URL of an API server, with a scheme and without a slash at the end.
+///
+/// # Errors
+/// The text is no URL of http or https, or has a user name.
+pub(super) fn master(text: &str) -> Result<String, SettingError> {
+    let bad = || SettingError::ApiServer(text.to_owned());
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = url.trim_end_matches('/').to_owned();
+    let parsed: hyper::Uri = url.parse().map_err(|_| bad())?;
+    let is_known = matches!(parsed.scheme_str(), Some("http" | "https"));
+    let is_plain = parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let has_host = parsed.host().is_some_and(|host| !host.is_empty());
+    if is_known && is_plain && has_host && parsed.query().is_none() { Ok(url) } else { Err(bad()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masters_are_urls() {
+        let of = |text| master(text).ok();
+        assert_eq!(of("http://127.0.0.1:8080").as_deref(), Some("http://127.0.0.1:8080"));
+        assert_eq!(of("127.0.0.1:8080/").as_deref(), Some("http://127.0.0.1:8080"));
+        assert_eq!(of("https://rancher.example/k8s/c/").as_deref(), Some("https://rancher.example/k8s/c"));
+        for wrong in ["ftp://x", "http://", "http://me:secret@x", "a b", "", "http://x/?a=b"] {
+            assert!(of(wrong).is_none(), "{wrong}");
+        }
+    }
+}
