@@ -109,6 +109,8 @@ pub enum Event {
     /// Changes of objects of one kind since the listing, and the version of the store behind them. An object without data is
     /// gone.
     ObjectsChanged(ObjectKind, Vec<(ObjectId, Option<Object>)>, Option<Box<str>>),
+    /// Whether the namespaces of a cluster cannot be read: one then exists as long as a service is in it.
+    NamespacesUnread(bool),
     /// The objects of all kinds are those that the cluster has, and each change is reported.
     InStep,
     /// No news: whoever sent this waits until readers see everything that was reported before.

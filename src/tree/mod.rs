@@ -177,6 +177,14 @@ impl Tree {
         true
     }
 
+    /// Sets whether the namespaces of the cluster cannot be read. All cached replies are void if that changes.
+    pub fn derive_namespaces(&mut self, derives: bool) {
+        if self.cluster.derive_namespaces(derives) {
+            self.versions = self.versions.as_ref().map(|_| Arc::default());
+            self.tick();
+        }
+    }
+
     /// Takes over the version of the cluster up to which its objects of a kind are known.
     pub fn set_object_version(&mut self, kind: ObjectKind, version: Option<Box<str>>) {
         self.cluster.set_version(kind, version);

@@ -123,7 +123,7 @@ impl<'t> Finder<'t, '_> {
     fn existing_namespace(&self, name: &[u8]) -> Option<&'t Namespace> {
         let _ = self.work.charge(1);
         self.depend_on(|| Cluster::slot_of_namespace(name));
-        self.cluster.namespace(name).filter(|namespace| namespace.is_there())
+        self.cluster.namespace(name).filter(|namespace| self.cluster.has(namespace))
     }
 
     fn depend_on(&self, slot: impl FnOnce() -> VersionSlot) {

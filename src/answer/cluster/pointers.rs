@@ -50,7 +50,7 @@ fn for_each(
     view.tree.cluster().at_addresses(addresses, &mut |address, namespace, node| {
         view.work.charge(2 * Work::SERVICE)?;
         let service = ServiceOf { namespace, node };
-        if !namespace.is_there() {
+        if !view.tree.cluster().has(namespace) {
             return ControlFlow::Continue(());
         }
         each_of_service(address, service, view.work, &mut |rank, label| {

@@ -83,6 +83,7 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
             | Event::ObjectsListed(_)
             | Event::ObjectsEnd(..)
             | Event::ObjectsChanged(..)
+            | Event::NamespacesUnread(_)
             | Event::InStep => {}
             Event::Wake | Event::Publish { .. } => {}
             Event::Listed(changes) | Event::Changed(changes, _) => {

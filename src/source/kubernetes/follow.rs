@@ -49,6 +49,9 @@ const AUDIT: Duration = Duration::from_secs(3_600);
 /// How long a server that cannot send a list as a watch is not asked for it again.
 const NO_STREAM: Duration = Duration::from_secs(3_600);
 
+/// How long nobody is asked for what there is no right to, and which is not needed.
+const WITHOUT_RIGHT: Duration = Duration::from_secs(60);
+
 /// Fewer objects than this may go at once without a question.
 const FEW: usize = 10;
 
@@ -76,6 +79,8 @@ pub(super) struct Follower {
     audit: Instant,
     /// Objects that give no name for a reason that was told.
     refused: HashSet<ObjectId>,
+    /// Whether the right to these objects is missing, and it goes without them.
+    does_without: bool,
     /// When the present session came to be in step.
     pub(super) in_step: Option<Instant>,
 }
@@ -100,6 +105,7 @@ impl Follower {
             believes: false,
             audit: next_audit(),
             refused: HashSet::new(),
+            does_without: false,
             in_step: None,
         }
     }
@@ -122,6 +128,13 @@ impl Follower {
             };
             match &error {
                 KubernetesError::Expired => self.version = None,
+                _ if self.can_do_without(&error) => {
+                    if let Err(closed) = self.do_without().await {
+                        return closed;
+                    }
+                    sleep(WITHOUT_RIGHT).await;
+                    continue;
+                }
                 KubernetesError::Shrunk { .. } => {
                     log::warn!("kubernetes: {error}");
                     self.believes = true;
@@ -137,6 +150,24 @@ impl Follower {
             sleep(asked.map_or(own, |asked| own + asked.min(MAX_ASKED_PAUSE))).await;
             max_pause = (max_pause * 2).min(MAX_PAUSE);
         }
+    }
+
+    /// Whether what is missing is the right to namespaces, which services name as well.
+    fn can_do_without(&self, error: &KubernetesError) -> bool {
+        let is_selected = self.settings.watched.namespace_labels.is_some();
+        self.kind == ObjectKind::Namespace && error.is_forbidden() && !is_selected
+    }
+
+    /// Goes on without namespaces: one exists as long as a service is in it.
+    async fn do_without(&mut self) -> Result<(), Closed> {
+        if !std::mem::replace(&mut self.does_without, true) {
+            log::warn!(
+                "kubernetes: the right to list and watch namespaces is missing: a namespace is taken to exist while it has a \
+                 service"
+            );
+            self.feed.push(Event::NamespacesUnread(true)).await?;
+        }
+        self.progress.in_step(self.kind).await
     }
 
     /// Lists and watches until something is wrong.
@@ -221,6 +252,9 @@ impl Follower {
             });
         }
         self.believes = false;
+        if std::mem::take(&mut self.does_without) {
+            self.feed.push(Event::NamespacesUnread(false)).await?;
+        }
         self.audit = next_audit();
         self.version = (!version.is_empty()).then(|| version.into());
         self.feed.push(Event::ObjectsEnd(self.kind, self.version.clone())).await?;

@@ -290,6 +290,10 @@ impl Mirror {
             Event::ObjectsListed(objects) => self.list_objects(objects),
             Event::ObjectsEnd(kind, version) => self.end_objects(kind, version),
             Event::ObjectsChanged(kind, changes, version) => self.change_objects(kind, changes, version),
+            Event::NamespacesUnread(are_unread) => {
+                self.tree.derive_namespaces(are_unread);
+                0
+            }
             Event::InStep => {
                 self.note_in_step(id);
                 0

@@ -35,6 +35,8 @@ pub struct Cluster {
     counts: [usize; ObjectKind::ALL.len()],
     /// The version of the store up to which the objects of each kind are known.
     versions: [Option<Box<str>>; ObjectKind::ALL.len()],
+    /// Whether namespaces cannot be read, so that one exists as long as a service is in it.
+    derives_namespaces: bool,
 }
 
 /// What answers depend on that has changed.
@@ -53,9 +55,21 @@ const NAMESPACES: &[u8] = b"\0namespace";
 const PODS: &[u8] = b"\0pod";
 
 impl Cluster {
-    /// A namespace by its name in lower case. It may be objects in it alone: see [`Namespace::is_there`].
+    /// A namespace by its name in lower case. It may be objects in it alone: see [`has`](Self::has).
     pub fn namespace(&self, name: &[u8]) -> Option<&Namespace> {
         self.namespaces.find(name).map(|namespace| &**namespace)
+    }
+
+    /// Whether a namespace exists: the cluster has it, or, if namespaces cannot be read, a service is in it.
+    pub fn has(&self, namespace: &Namespace) -> bool {
+        let has_services =
+            || namespace.has_services(Scope::Cluster) || namespace.has_services(Scope::ClusterSet);
+        namespace.is_there() || self.derives_namespaces && has_services()
+    }
+
+    /// Sets whether namespaces cannot be read; `false` if that was known.
+    pub(super) fn derive_namespaces(&mut self, derives: bool) -> bool {
+        std::mem::replace(&mut self.derives_namespaces, derives) != derives
     }
 
     /// The number of objects of a kind.
@@ -193,6 +207,9 @@ impl Cluster {
         let scope = id.kind.scope();
         let name = id.name.as_bytes();
         touched.keys.insert(key([of_scope(scope), id.namespace.as_bytes(), name]));
+        if self.derives_namespaces {
+            touched.keys.insert(key([NAMESPACES, id.namespace.as_bytes()]));
+        }
         let changed = self.change_namespace(id, |namespace| {
             namespace.scope_mut(scope).services.change(name, |node: &mut Service| {
                 let before = node.own_addresses().to_vec();

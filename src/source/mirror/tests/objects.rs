@@ -75,6 +75,21 @@ fn a_listing_takes_the_place_of_what_was_known_of_its_kind() {
 }
 
 #[test]
+fn a_namespace_that_cannot_be_read_exists_while_it_has_services() {
+    let mut mirror = of_cluster();
+    let exists = |mirror: &Mirror, name: &str| {
+        let cluster = mirror.tree.cluster();
+        cluster.namespace(name.as_bytes()).is_some_and(|namespace| cluster.has(namespace))
+    };
+    list(&mut mirror, ObjectKind::Service, vec![service("shop", "web", [10, 0, 0, 1])], "1");
+    assert!(!exists(&mirror, "shop"), "its namespace may come later");
+    mirror.apply_event(SourceId::Kubernetes, Event::NamespacesUnread(true));
+    assert!(exists(&mirror, "shop") && !exists(&mirror, "other"));
+    list(&mut mirror, ObjectKind::Service, vec![], "2");
+    assert!(!exists(&mirror, "shop"));
+}
+
+#[test]
 fn zones_with_names_of_a_cluster_and_names_of_addresses_are_as_fresh_as_it_is() {
     use Freshness::{Current, Incomplete, Stale};
     let mut mirror = of_cluster();
