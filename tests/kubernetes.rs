@@ -1,0 +1,340 @@
+//! The services of a Kubernetes cluster, with an API server of our own that has the faults of real ones.
+
+#[path = "support/kubernetes/mod.rs"]
+mod kubernetes;
+mod support;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{RData, RecordType};
+use kubernetes::cases::{Case, cases};
+use kubernetes::server::{ApiServer, Faults};
+use serde_json::{Value, json};
+use support::{Agent, Setup, error_of, eventually};
+
+/// An agent that follows a server.
+fn agent(server: &ApiServer, args: &[&str]) -> Agent {
+    Setup::new().args(&["-kubernetes", "-master", &server.url()]).args(args).start()
+}
+
+/// Waits until the agent says that it is in step.
+fn in_step(agent: &Agent) {
+    eventually("the agent is in step", || {
+        agent.ask("nothing.nowhere.svc.cluster.local.", RecordType::A).response_code == ResponseCode::NXDomain
+    });
+}
+
+/// What a case says of the answer to its question.
+fn said(agent: &Agent, name: &str, rtype: RecordType) -> String {
+    let answer = agent.ask(name, rtype);
+    let is_cname = |data: &RData| matches!(data, RData::CNAME(_));
+    let mut data: Vec<_> = answer.answers.iter().map(|record| record.data.to_string()).collect();
+    let is_chain = answer.answers.first().is_some_and(|record| is_cname(&record.data));
+    let is_end = answer.answers.last().is_none_or(|record| is_cname(&record.data));
+    if !is_chain {
+        data.sort_unstable();
+    }
+    let end = match answer.response_code {
+        ResponseCode::NoError if is_end && !answer.authorities.is_empty() => " NODATA",
+        ResponseCode::NoError => "",
+        ResponseCode::NXDomain => " NXDOMAIN",
+        ResponseCode::Refused => "FORWARD",
+        ResponseCode::ServFail => "SERVFAIL",
+        other => panic!("{name}: {other}"),
+    };
+    format!("{}{end}", data.join(" | ")).trim_start().to_owned()
+}
+
+fn check(agent: &Agent, cases: &[Case]) {
+    let mut wrong = Vec::new();
+    for case in cases {
+        let found = said(agent, &case.name, case.rtype.parse().expect(case.rtype));
+        // Nobody is asked for names of others here.
+        let is_forwarded = case.answer.starts_with("FORWARD") && matches!(&*found, "FORWARD" | "NODATA");
+        if found != case.answer && !is_forwarded {
+            wrong.push(format!("{} {}: {found}, and not {}", case.name, case.rtype, case.answer));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), agent.log());
+}
+
+const SPECIFICATION: &str = include_str!("kubernetes/specification.txt");
+
+/// A service with an address.
+fn service(namespace: &str, name: &str, address: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name},
+           "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [{"name": "http", "protocol": "TCP", "port": 80}]}})
+}
+
+const WEB: &str = "web.shop.svc.cluster.local.";
+
+#[test]
+fn all_cases_are_answered_however_the_answers_of_the_server_come_in() {
+    for faults in [
+        Faults::default(),
+        Faults { piece: 7, ..Faults::default() },
+        Faults { no_stream: Some(500), ..Faults::default() },
+        Faults { no_stream: Some(422), page: Some(3), piece: 1_000, ..Faults::default() },
+    ] {
+        let server = ApiServer::with_cases();
+        server.set(faults);
+        let agent = agent(&server, &["-kubernetes-domain", "cluster.local", "-no-rec"]);
+        in_step(&agent);
+        check(&agent, &cases(SPECIFICATION, "cluster.local."));
+    }
+}
+
+/// An agent with the names of the specification.
+fn of_specification(server: &ApiServer, args: &[&str]) -> Agent {
+    agent(server, &[&["-kubernetes-domain", "cluster.local", "-no-rec"], args].concat())
+}
+
+fn addresses(agent: &Agent, name: &str) -> Vec<String> {
+    agent.data(name, RecordType::A)
+}
+
+#[test]
+fn what_changes_is_answered_at_once_and_nothing_is_left_over() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    let new = service("shop", "new", "10.96.9.1");
+    for _ in 0..20 {
+        assert_eq!(said(&agent, "new.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+        server.put(&new);
+        eventually("the service is there", || {
+            addresses(&agent, "new.shop.svc.cluster.local.") == ["10.96.9.1"]
+        });
+        assert_eq!(agent.data("1.9.96.10.in-addr.arpa.", RecordType::PTR), ["new.shop.svc.cluster.local."]);
+        server.delete(&new);
+        eventually("the service is gone", || {
+            said(&agent, "new.shop.svc.cluster.local.", RecordType::A) == "NXDOMAIN"
+        });
+        assert!(agent.data("1.9.96.10.in-addr.arpa.", RecordType::PTR).is_empty());
+    }
+    // A service becomes headless, and its namespace goes.
+    server.put(&service("shop", "db", "10.96.9.2"));
+    eventually("it has an address", || addresses(&agent, "db.shop.svc.cluster.local.") == ["10.96.9.2"]);
+    server.delete(&json!({"kind": "Namespace", "metadata": {"name": "shop"}}));
+    eventually("the namespace is gone", || said(&agent, WEB, RecordType::A) == "NXDOMAIN");
+    assert_eq!(said(&agent, "shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+}
+
+/// Waits until a new service is followed; returns how often lists were asked for meanwhile.
+fn follows(server: &ApiServer, agent: &Agent, name: &str, address: &str) -> usize {
+    server.put(&service("shop", name, address));
+    eventually("a new service is followed", || {
+        addresses(agent, &format!("{name}.shop.svc.cluster.local.")) == [address]
+    });
+    let is_list = |path: &&String| {
+        path.contains("/services?") && (!path.contains("watch=") || path.contains("sendInitialEvents"))
+    };
+    server.take_requests().iter().filter(is_list).filter(|path| !path.contains("limit=1")).count()
+}
+
+#[test]
+fn a_watch_that_is_lost_goes_on_from_where_it_was() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    server.take_requests();
+    for round in 0..5 {
+        server.cut();
+        let (name, address) = (format!("again-{round}"), format!("10.96.8.{round}"));
+        assert_eq!(follows(&server, &agent, &name, &address), 0, "no list is asked for");
+    }
+    in_step(&agent);
+}
+
+#[test]
+fn a_version_that_is_forgotten_is_listed_anew() {
+    for gone_as_status in [false, true] {
+        let server = ApiServer::with_cases();
+        server.set(Faults { gone_as_status, ..Faults::default() });
+        let agent = of_specification(&server, &[]);
+        in_step(&agent);
+        server.take_requests();
+        server.set(Faults { refuses: true, gone_as_status, ..Faults::default() });
+        server.cut();
+        server.delete(&service("shop", "web", "10.96.0.10"));
+        server.compact();
+        assert_eq!(addresses(&agent, WEB), ["10.96.0.10"], "what is known is answered meanwhile");
+        server.set(Faults { gone_as_status, ..Faults::default() });
+        assert_eq!(follows(&server, &agent, "later", "10.96.8.1"), 1);
+        assert_eq!(said(&agent, WEB, RecordType::A), "NXDOMAIN", "what is gone is gone");
+    }
+}
+
+#[test]
+fn another_cluster_and_one_that_has_gone_back_are_read_anew() {
+    for (uid, version) in [("cluster-2", 90), ("cluster-2", 100_000), ("cluster-1", 90)] {
+        let server = ApiServer::with_cases();
+        let agent = of_specification(&server, &[]);
+        in_step(&agent);
+        server.set(Faults { refuses: true, ..Faults::default() });
+        server.cut();
+        server.delete(&service("shop", "web", "10.96.0.10"));
+        server.become_other(uid, version);
+        server.set(Faults::default());
+        follows(&server, &agent, "later", "10.96.8.1");
+        assert_eq!(said(&agent, WEB, RecordType::A), "NXDOMAIN", "{uid} {version}");
+    }
+}
+
+#[test]
+fn one_wrong_empty_list_is_not_believed() {
+    for no_stream in [None, Some(500)] {
+        let server = ApiServer::with_cases();
+        server.set(Faults { no_stream, ..Faults::default() });
+        let agent = of_specification(&server, &[]);
+        in_step(&agent);
+        server.set(Faults { refuses: true, ..Faults::default() });
+        server.cut();
+        server.compact();
+        server.put(&service("shop", "later", "10.96.8.1"));
+        server.compact();
+        server.set(Faults { empty_lists: 1, no_stream, ..Faults::default() });
+        eventually("it is read again", || {
+            assert_eq!(addresses(&agent, WEB), ["10.96.0.10"], "{}", agent.log());
+            addresses(&agent, "later.shop.svc.cluster.local.") == ["10.96.8.1"]
+        });
+        // Who says so twice is believed.
+        server.set(Faults { refuses: true, ..Faults::default() });
+        server.cut();
+        for case in kubernetes::cases::objects().iter().filter(|case| case.kind == "service") {
+            server.delete(&kubernetes::object(case));
+        }
+        server.compact();
+        server.set(Faults { no_stream, ..Faults::default() });
+        eventually("all services are gone", || said(&agent, WEB, RecordType::A) == "NXDOMAIN");
+        assert!(agent.log().contains("services, so it is asked for once more"), "{}", agent.log());
+    }
+}
+
+#[test]
+fn a_server_that_is_away_changes_no_answer_and_is_followed_soon_after() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    server.set(Faults { refuses: true, ..Faults::default() });
+    server.cut();
+    eventually("the loss is noticed", || support::error_code(agent.address(), WEB) == Some(3));
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    let unknown = agent.ask("nothing.shop.svc.cluster.local.", RecordType::A);
+    assert_eq!((unknown.response_code, error_of(&unknown)), (ResponseCode::NXDomain, None));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    server.set(Faults::default());
+    follows(&server, &agent, "later", "10.96.8.1");
+    eventually("it is fresh again", || support::error_code(agent.address(), WEB).is_none());
+}
+
+#[test]
+fn without_the_server_nothing_is_denied() {
+    let server = ApiServer::with_cases();
+    server.set(Faults { refuses: true, ..Faults::default() });
+    let agent = of_specification(&server, &[]);
+    assert_eq!(said(&agent, WEB, RecordType::A), "SERVFAIL");
+    assert_eq!(support::error_code(agent.address(), WEB), Some(14));
+    assert_eq!(
+        said(&agent, "web.skydns.local.", RecordType::A),
+        "NXDOMAIN",
+        "other zones do not wait for it"
+    );
+    assert_eq!(said(&agent, "10.0.96.10.in-addr.arpa.", RecordType::PTR), "SERVFAIL");
+    server.set(Faults::default());
+    eventually("the server is read", || addresses(&agent, WEB) == ["10.96.0.10"]);
+    in_step(&agent);
+}
+
+#[test]
+fn refusals_are_told_with_what_to_do_and_end_by_themselves() {
+    for (status, text, retry_after, told) in [
+        (403, "/services", None, "the right to list and watch services is missing (403)"),
+        (403, "/endpointslices", None, "the right to list and watch endpointslices is missing (403)"),
+        (429, "/", Some(1), "the server is busy (429)"),
+        (503, "/", None, "the server refuses to give"),
+    ] {
+        let server = ApiServer::with_cases();
+        server.set(Faults { status: Some((status, text, retry_after)), ..Faults::default() });
+        let agent = of_specification(&server, &[]);
+        eventually("it is told", || agent.log().contains(told));
+        assert_eq!(said(&agent, "nothing.shop.svc.cluster.local.", RecordType::A), "SERVFAIL", "{status}");
+        server.set(Faults::default());
+        in_step(&agent);
+        assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    }
+}
+
+#[test]
+fn without_the_right_to_namespaces_services_tell_which_exist() {
+    let server = ApiServer::with_cases();
+    server.set(Faults { status: Some((403, "/namespaces?", None)), ..Faults::default() });
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    assert_eq!(said(&agent, "shop.svc.cluster.local.", RecordType::A), "NODATA");
+    assert_eq!(said(&agent, "empty.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+    assert_eq!(addresses(&agent, "web.gone.svc.cluster.local."), ["10.96.1.9"]);
+    assert!(agent.log().contains("the right to list and watch namespaces is missing"), "{}", agent.log());
+}
+
+#[test]
+fn a_token_that_is_renewed_is_used_and_never_logged() {
+    let server = ApiServer::with_cases();
+    server.set(Faults { token: Some("secret-1".to_owned()), ..Faults::default() });
+    let dir = tempfile::tempdir().expect("a directory");
+    let (token, config) = (dir.path().join("token"), dir.path().join("config"));
+    std::fs::write(&token, "secret-1").expect("a file");
+    let text = format!(
+        "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{tokenFile: token}}}}]\n",
+        server.url()
+    );
+    std::fs::write(&config, text).expect("a file");
+    let args =
+        ["-kubernetes", "-kubeconfig", &config.display().to_string(), "-kubernetes-domain", "cluster.local"];
+    let agent = Setup::new().args(&args).args(&["-log-level", "debug"]).start();
+    in_step(&agent);
+    server.set(Faults { token: Some("secret-2".to_owned()), ..Faults::default() });
+    server.cut();
+    eventually("it is told", || agent.log().contains("the server does not know who asks (401)"));
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    std::fs::write(&token, "secret-2").expect("a file");
+    follows(&server, &agent, "later", "10.96.8.1");
+    assert!(!agent.log().contains("secret"), "{}", agent.log());
+}
+
+#[test]
+fn names_of_skydns_stand_in_the_domain_and_write_nothing() {
+    let server = ApiServer::with_cases();
+    let agent = agent(&server, &["-domain", "kubernetes.local.", "-no-rec"]);
+    eventually("the agent is in step", || {
+        said(&agent, "nothing.kubernetes.local.", RecordType::A) == "NXDOMAIN"
+    });
+    check(&agent, &cases(include_str!("kubernetes/short.txt"), "kubernetes.local."));
+    let log = agent.log();
+    assert!(!log.contains("etcd"), "etcd is no source: {log}");
+    for told in ["default/dns: its shortest name", "svc/web: its short name"] {
+        assert!(log.contains(told), "{log}");
+    }
+}
+
+#[test]
+fn options_add_names_and_leave_others_out() {
+    let server = ApiServer::with_cases();
+    let of_all = ["-kubernetes-endpoints", "all", "-kubernetes-pods", "verified"];
+    let more = ["-kubernetes-ignore-empty-services", "-kubernetes-zonal"];
+    let agent = of_specification(&server, &[&of_all[..], &more].concat());
+    in_step(&agent);
+    check(&agent, &cases(include_str!("kubernetes/extensions.txt"), "cluster.local."));
+    let agent =
+        of_specification(&server, &["-kubernetes-pods", "insecure", "-kubernetes-namespaces", "shop,empty"]);
+    in_step(&agent);
+    check(&agent, &cases(include_str!("kubernetes/insecure-pods.txt"), "cluster.local."));
+    assert_eq!(said(&agent, "kubernetes.default.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+    let agent = of_specification(&server, &["-kubernetes-multicluster", "clusterset.local"]);
+    in_step(&agent);
+    check(&agent, &cases(include_str!("kubernetes/clusterset.txt"), "clusterset.local."));
+    let agent = of_specification(&server, &["-kubernetes-endpoints", "none"]);
+    in_step(&agent);
+    assert_eq!(said(&agent, "db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+}
