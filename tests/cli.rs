@@ -120,7 +120,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     let pipe = pipe.to_str().expect("a path");
     // A command line that is wrong ends the start.
-    let cases: [Refused<'_>; 13] = [
+    let cases: [Refused<'_>; 15] = [
         (&["-nope"], &[], 64, "flag -nope does not exist"),
         (&["-addr"], &[], 64, "flag -addr needs a value"),
         (&["-round-robin", "false"], &[], 64, "as in -round-robin=false"),
@@ -129,7 +129,9 @@ fn what_cannot_be_used_is_told_with_its_place() {
         (&["-nameservers", "8.8.8.8:99999"], &[], 64, "flag -nameservers: \"8.8.8.8:99999\""),
         (&["-rtimeout", "2"], &[], 64, "flag -rtimeout: \"2\" is not a duration"),
         (&["-domain", "a..b"], &[], 64, "flag -domain: \"a..b\" is not a domain name"),
-        (&["-kubernetes"], &[], 64, "reads no Kubernetes master"),
+        (&["-master", "ftp://x"], &[], 64, "\"ftp://x\" is not the URL of an API server"),
+        (&["-kubernetes-ttl", "0"], &[], 64, "\"0\" is not between 1 and 3600"),
+        (&["-netlookup"], &[], 64, "does not look into /etc/hosts"),
         (&["-machines", "ftp://x"], &[], 64, "\"ftp://x\" is not the URL of an etcd endpoint"),
         (&["-local", "{machine}.x"], &[], 64, "flag -local: \"{machine}\" is neither {hostname}"),
         (&["-log-level", "loud"], &[], 64, "\"loud\" is not error, warn, info or debug"),

@@ -62,8 +62,8 @@ pub(super) const KUBERNETES_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_KUBERNETES_DOMAIN"],
         keys: &[],
         takes: Some("NAME,…"),
-        summary: "domains with the names of the specification, beside those of `-domain`",
-        details: "The domains of `-domain` then have no names of Kubernetes. An item may be a prefix of addresses, such as \
+        summary: "domains of the cluster, beside those of `-domain`",
+        details: "They have the names of the specification; the domains of `-domain` then have no names of Kubernetes. An item may be a prefix of addresses, such as \
                   `10.96.0.0/16`, or a reverse zone: there addresses without a name are denied, and not forwarded.",
         default: DefaultValue::Unset("the domains of `-domain`"),
         example: "cluster.local",
@@ -213,7 +213,7 @@ pub(super) const KUBERNETES_SETTINGS: &[Setting] = &[
         variables: &["SKYDNS_KUBERNETES_MULTICLUSTER"],
         keys: &[],
         takes: Some("NAME,…"),
-        summary: "domains with the services of several clusters (ServiceImports)",
+        summary: "domains of a set of clusters (ServiceImports)",
         details: "The objects are those of the Multi-Cluster Services API (`multicluster.x-k8s.io/v1alpha1`).",
         default: DefaultValue::Unset("none"),
         example: "clusterset.local",

@@ -163,7 +163,7 @@ fn of_connecting(error: &io::Error) -> String {
         text if text.contains("UnknownIssuer") => {
             ": certificate-authority of the kubeconfig has to name the authority that signed the server's certificate"
         }
-        text if text.contains("NotValidForName") => {
+        text if text.contains("not valid for name") => {
             ": the server's certificate has other names (tls-server-name of the kubeconfig)"
         }
         text if text.contains("InvalidContentType") => ": the server there does not speak TLS",

@@ -389,7 +389,7 @@ impl Mirror {
             sources: self.sources.iter().map(|(id, source)| (*id, source.state.clone())).collect(),
             configs: self.configs.clone(),
             changes: self.sources.iter().map(|(id, source)| (*id, source.state_counts)).collect(),
-            names: self.tree.names(),
+            names: self.tree.names() + self.tree.cluster().count(ObjectKind::Service),
             held: self.held_names(),
             mass_losses: self.mass_losses,
             accepted: self.accepted,
