@@ -15,7 +15,7 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let version = match env!("CARGO_CRATE_NAME") {
-            "etcd_3_6" => Some("v3.6.14"),
+            "etcd_3_6" | "kubernetes_apiserver" => Some("v3.6.14"),
             "etcd_v2_3_5" => Some("v3.5.30"),
             _ => None,
         };

@@ -1,6 +1,7 @@
 //! A Kubernetes API server for the tests, and the objects of `tests/kubernetes/`.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod asked;
 pub mod cases;
 pub mod server;
 
