@@ -168,7 +168,7 @@ fn what_cannot_be_believed_is_refused_and_does_not_stop_the_start() {
     for (octets, reason) in [
         (&whole[..whole.len() - 9], "its checksum is wrong: it is cut short or damaged"),
         (&damaged[..], "its checksum is wrong: it is cut short or damaged"),
-        (&newer[..], "it has version 9 of the format, this program reads up to 3"),
+        (&newer[..], "it has version 9 of the format, which is later than this program reads"),
         (b"#!/bin/sh\n", "it is not a snapshot"),
         (b"", "it is not a snapshot"),
     ] {

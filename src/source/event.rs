@@ -1,7 +1,7 @@
 //! What sources report to the mirror.
 
 use super::served_key::ServedKey;
-use super::snapshot::{RestoredService, RestoredSnapshot};
+use super::snapshot::{RestoredCluster, RestoredService, RestoredSnapshot};
 use crate::service::{KeyWarning, Service};
 use crate::tree::{Lease, Object, ObjectId, ObjectKind};
 use std::sync::Arc;
@@ -111,6 +111,15 @@ pub enum Event {
     ObjectsChanged(ObjectKind, Vec<(ObjectId, Option<Object>)>, Option<Box<str>>),
     /// Whether the namespaces of a cluster cannot be read: one then exists as long as a service is in it.
     NamespacesUnread(bool),
+    /// A snapshot of a cluster; it is taken only if the cluster was not listed yet.
+    ClusterRestored {
+        /// The snapshot.
+        cluster: Box<RestoredCluster>,
+        /// Dropped as soon as readers see its objects.
+        visible: oneshot::Sender<()>,
+    },
+    /// The id of the cluster that the objects are of. A snapshot of another one is given up.
+    ClusterIdentity(Box<str>),
     /// The objects of all kinds are those that the cluster has, and each change is reported.
     InStep,
     /// No news: whoever sent this waits until readers see everything that was reported before.

@@ -177,6 +177,11 @@ impl Tree {
         true
     }
 
+    /// Takes over the id of the cluster.
+    pub fn set_cluster_identity(&mut self, identity: Option<Box<str>>) {
+        self.cluster.set_identity(identity);
+    }
+
     /// Sets whether the namespaces of the cluster cannot be read. All cached replies are void if that changes.
     pub fn derive_namespaces(&mut self, derives: bool) {
         if self.cluster.derive_namespaces(derives) {

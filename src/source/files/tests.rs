@@ -84,6 +84,8 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
             | Event::ObjectsEnd(..)
             | Event::ObjectsChanged(..)
             | Event::NamespacesUnread(_)
+            | Event::ClusterRestored { .. }
+            | Event::ClusterIdentity(_)
             | Event::InStep => {}
             Event::Wake | Event::Publish { .. } => {}
             Event::Listed(changes) | Event::Changed(changes, _) => {

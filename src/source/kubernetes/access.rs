@@ -82,6 +82,11 @@ impl Access {
         }
     }
 
+    /// The URL of the server; `None` if the files that say so cannot be read.
+    pub fn url(&self) -> Option<String> {
+        self.open().ok().map(|server| server.url)
+    }
+
     /// The server, for messages, as far as it is known without any file.
     pub fn name(&self) -> String {
         match self {

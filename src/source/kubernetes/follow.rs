@@ -113,6 +113,7 @@ impl Follower {
     /// Follows the objects until the mirror has ended.
     pub(super) async fn run(mut self) -> Closed {
         let mut max_pause = FIRST_PAUSE;
+        self.take_snapshot();
         loop {
             (self.in_step, self.listed) = (None, None);
             let Err(error) = self.session().await;
@@ -150,6 +151,14 @@ impl Follower {
             sleep(asked.map_or(own, |asked| own + asked.min(MAX_ASKED_PAUSE))).await;
             max_pause = (max_pause * 2).min(MAX_PAUSE);
         }
+    }
+
+    /// Goes on from where a snapshot is.
+    fn take_snapshot(&mut self) {
+        let published = self.mirror.published();
+        let cluster = published.tree.cluster();
+        self.version = cluster.version(self.kind).map(Into::into);
+        self.cluster = cluster.identity().map(str::to_owned);
     }
 
     /// Whether what is missing is the right to namespaces, which services name as well.
@@ -192,10 +201,13 @@ impl Follower {
             Err(error) if error.is_forbidden() || error.is_not_supported() => None,
             Err(error) => return Err(error),
         };
-        if let Some(cluster) = cluster
-            && self.cluster.replace(cluster.clone()).is_some_and(|before| before != cluster)
-        {
-            self.version = None;
+        if let Some(cluster) = cluster {
+            if self.cluster.as_ref() != Some(&cluster) {
+                self.feed.push(Event::ClusterIdentity(cluster.as_str().into())).await?;
+            }
+            if self.cluster.replace(cluster.clone()).is_some_and(|before| before != cluster) {
+                self.version = None;
+            }
         }
         let Some(version) = self.version.as_deref().and_then(number) else { return Ok(()) };
         let path = format!("{}limit=1", self.settings.watched.path(self.kind));

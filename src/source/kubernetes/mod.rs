@@ -23,7 +23,13 @@ use follow::Follower;
 use futures_util::future::select_all;
 use progress::Progress;
 use std::sync::Arc;
+use std::time::Duration;
 use stream::KIND_NAMES;
+use tokio::sync::watch::Receiver;
+use tokio::time::timeout;
+
+/// Longest time that is waited for the snapshot: a disk may not answer at all.
+const MAX_WAIT_FOR_SNAPSHOT: Duration = Duration::from_secs(4);
 
 /// A cluster that is followed.
 #[derive(Debug)]
@@ -40,8 +46,10 @@ impl Kubernetes {
         Self { settings, feed, mirror }
     }
 
-    /// Follows the cluster until the mirror has ended.
-    pub async fn run(self) -> Closed {
+    /// Follows the cluster until the mirror has ended; from its snapshot on, which is loaded when `loaded` becomes `true` or is
+    /// closed.
+    pub async fn run(self, mut loaded: Receiver<bool>) -> Closed {
+        let _ = timeout(MAX_WAIT_FOR_SNAPSHOT, loaded.wait_for(|is_loaded| *is_loaded)).await;
         let kinds = self.settings.watched.kinds();
         let progress = Arc::new(Progress::new(self.feed.clone(), &kinds));
         let settings = Arc::new(self.settings);

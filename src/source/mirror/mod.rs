@@ -290,6 +290,16 @@ impl Mirror {
             Event::ObjectsListed(objects) => self.list_objects(objects),
             Event::ObjectsEnd(kind, version) => self.end_objects(kind, version),
             Event::ObjectsChanged(kind, changes, version) => self.change_objects(kind, changes, version),
+            Event::ClusterRestored { cluster, visible } => {
+                let count = self.restore_cluster(*cluster);
+                self.publish();
+                drop(visible);
+                count
+            }
+            Event::ClusterIdentity(identity) => {
+                self.note_cluster_identity(identity);
+                0
+            }
             Event::NamespacesUnread(are_unread) => {
                 self.tree.derive_namespaces(are_unread);
                 0

@@ -6,7 +6,10 @@
 
 use super::{Mirror, serial_now};
 use crate::answer::{ClusterNames, Site, Zone};
+use crate::counted::counted;
 use crate::source::id::SourceId;
+use crate::source::snapshot::RestoredCluster;
+use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{Object, ObjectId, ObjectKind};
 use std::collections::HashMap;
 
@@ -73,6 +76,56 @@ impl Mirror {
         }
         self.source(SourceId::Kubernetes, |source| source.changed(None));
         count
+    }
+
+    /// Puts the objects of a snapshot into the tree, unless the cluster was listed already; returns how many they are.
+    pub(super) fn restore_cluster(&mut self, restored: RestoredCluster) -> usize {
+        let RestoredCluster { header, objects, as_of } = restored;
+        let is_new = self.tree.cluster().is_empty();
+        let source = self.sources.get_mut(&SourceId::Kubernetes).filter(|_| is_new);
+        if !source.is_some_and(|source| source.restore(as_of)) {
+            return 0;
+        }
+        let count = objects.len();
+        self.tree.derive_namespaces(header.derives_namespaces);
+        let short = self.site.as_deref().and_then(short_names);
+        for (id, object) in objects {
+            self.beat();
+            if self.tree.set_object(&id, Some(object)) && id.kind == ObjectKind::Service {
+                self.note_short_name(&id, short);
+            }
+        }
+        for (kind, version) in header.versions() {
+            self.tree.set_object_version(kind, Some(version.into()));
+        }
+        self.tree.set_cluster_identity(header.identity.map(Into::into));
+        self.tree.restore_serials(header.serial, &header.zone_serials);
+        let age = as_of.elapsed().unwrap_or_default().as_secs();
+        let services = counted(self.tree.cluster().count(ObjectKind::Service), "service");
+        log::info!("kubernetes: {services} from the snapshot, which is {age} s old");
+        count
+    }
+
+    /// Notes which cluster it is. What is served of a snapshot of another one is given up: its names are not those of this one.
+    pub(super) fn note_cluster_identity(&mut self, identity: Box<str>) {
+        let is_other = self.tree.cluster().identity().is_some_and(|before| *before != *identity);
+        let is_of_snapshot = self
+            .sources
+            .get(&SourceId::Kubernetes)
+            .is_some_and(|source| matches!(source.state.served_from(), ServedFrom::Snapshot(_)));
+        if is_other && is_of_snapshot {
+            log::warn!("kubernetes: the snapshot is not used any more: it is of another cluster");
+            for kind in ObjectKind::ALL {
+                for id in self.tree.cluster().ids(kind) {
+                    self.beat();
+                    self.tree.set_object(&id, None);
+                }
+                self.tree.set_object_version(kind, None);
+            }
+            self.renew_serials_of_cluster();
+            self.source(SourceId::Kubernetes, |source| source.state = SourceState::Waiting);
+        }
+        self.tree.set_cluster_identity(Some(identity));
     }
 
     /// Notes that the tree has all objects of the cluster.

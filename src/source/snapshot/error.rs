@@ -1,6 +1,6 @@
 //! Why a snapshot is not written or not used.
 
-use super::format::{MAX_SNAPSHOT_OCTETS, VERSION};
+use super::format::MAX_SNAPSHOT_OCTETS;
 use std::io;
 
 /// Why a snapshot is not written, or not used.
@@ -27,7 +27,7 @@ pub enum SnapshotError {
     #[error("it is not a snapshot")]
     NotSnapshot,
     /// The file is of a later version of this program.
-    #[error("it has version {0} of the format, this program reads up to {VERSION}")]
+    #[error("it has version {0} of the format, which is later than this program reads")]
     Newer(u32),
     /// The file was cut short or changed.
     #[error("its checksum is wrong: it is cut short or damaged")]
@@ -35,6 +35,14 @@ pub enum SnapshotError {
     /// The checksum is right and the contents are not, so this program did not write the file.
     #[error("it cannot be read from octet {0} on")]
     Unreadable(usize),
+    /// The snapshot is of another cluster.
+    #[error("it is of the cluster at {found}, not of that at {asked}")]
+    OtherServer {
+        /// The URL of its server.
+        found: String,
+        /// The URL of the configured server.
+        asked: String,
+    },
     /// The snapshot is of another path prefix.
     #[error("it is of keys below {found}, not below {asked}")]
     OtherRoot {

@@ -5,13 +5,16 @@
 //! time of modification is the time at which etcd was last known to hold these services. The file holds what is public
 //! in DNS, and the configuration out of the store.
 
+mod cluster;
 mod error;
 mod format;
 mod restore;
 mod save;
+mod stored_object;
 mod stored_service;
 mod writer;
 
+pub use cluster::{ClusterHeader, RestoredCluster, restore_cluster, save_cluster};
 pub use error::SnapshotError;
 pub use format::{SavedSource, SnapshotHeader, StoreIdentity};
 pub use restore::{RestoredService, RestoredSnapshot, restore};

@@ -59,11 +59,11 @@ pub fn restore(
     store: &StoreIdentity,
     mut each: impl FnMut(SourceId, Vec<RestoredService>),
 ) -> Result<RestoredSnapshot, SnapshotError> {
-    let (octets, modified) = read(path)?;
+    let (octets, modified) = read(path, MAGIC, VERSION)?;
     let body = checked(&octets)?;
     let unreadable =
         |unread: &[u8]| SnapshotError::Unreadable(octets.len() - SHA256_OUTPUT_LEN - unread.len());
-    let version = check_head(&octets)?;
+    let version = check_head(&octets, MAGIC, VERSION)?;
     let (header, mut unread) = read_header(version, body).map_err(unreadable)?;
     if header.store.root != store.root {
         return Err(SnapshotError::OtherRoot { found: header.store.root, asked: store.root.clone() });
@@ -124,8 +124,12 @@ fn read_service(version: u32, octets: &[u8]) -> Option<((SourceId, SourcedServic
     Some(((source_of(service.source)?, service), behind))
 }
 
-/// All octets of the file, and when it was modified.
-fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
+/// All octets of a file with magic and a version up to the latest, and when it was modified.
+pub(super) fn read(
+    path: &Path,
+    magic: &[u8; 8],
+    latest: u32,
+) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
     let file = open(path, OpenOptions::new().read(true)).map_err(SnapshotError::system("opening it"))?;
     let about = file.metadata().map_err(SnapshotError::system("reading it"))?;
     if !about.is_file() {
@@ -137,7 +141,7 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), SnapshotError> {
     let mut octets = Vec::with_capacity(HEAD_OCTETS);
     // The head first: a large file of another program is not read to its end.
     (&file).take(HEAD_OCTETS as u64).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
-    check_head(&octets)?;
+    check_head(&octets, magic, latest)?;
     octets.reserve_exact(usize::try_from(about.len()).unwrap_or(0).saturating_sub(HEAD_OCTETS));
     file.take(MAX_SNAPSHOT_OCTETS).read_to_end(&mut octets).map_err(SnapshotError::system("reading it"))?;
     Ok((octets, about.modified().map_err(SnapshotError::system("reading its time"))?))
@@ -156,21 +160,21 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// Checks that the first octets are those of a snapshot that this version of the program reads; returns the version of the
 /// format.
-fn check_head(octets: &[u8]) -> Result<u32, SnapshotError> {
+pub(super) fn check_head(octets: &[u8], magic: &[u8; 8], latest: u32) -> Result<u32, SnapshotError> {
     // For tests of what follows when reading it ends the process; no release has this.
     #[cfg(all(debug_assertions, not(fuzzing)))]
     if octets.starts_with(b"fault-abort") {
         std::process::abort();
     }
-    let behind = octets.strip_prefix(MAGIC).ok_or(SnapshotError::NotSnapshot)?;
+    let behind = octets.strip_prefix(magic).ok_or(SnapshotError::NotSnapshot)?;
     let (version, _) = behind.split_first_chunk().ok_or(SnapshotError::Damaged)?;
     let version = u32::from_be_bytes(*version);
     // Before the checksum is looked for: another version may have it elsewhere.
-    if version > VERSION { Err(SnapshotError::Newer(version)) } else { Ok(version) }
+    if version > latest { Err(SnapshotError::Newer(version)) } else { Ok(version) }
 }
 
 /// The octets between head and checksum, if the checksum is right.
-fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
+pub(super) fn checked(octets: &[u8]) -> Result<&[u8], SnapshotError> {
     let (all, sum) = octets.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or(SnapshotError::Damaged)?;
     if digest(&SHA256, all).as_ref() != sum {
         return Err(SnapshotError::Damaged);

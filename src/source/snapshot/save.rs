@@ -50,14 +50,7 @@ pub(super) fn write(
     tree: &Tree,
     as_of: SystemTime,
 ) -> Result<SavedSnapshot, SnapshotError> {
-    let mut out = ChecksummedFile {
-        file,
-        piece: Vec::with_capacity(WRITE_OCTETS),
-        sum: Context::new(&SHA256),
-        octets: 0,
-    };
-    out.piece.extend(MAGIC);
-    out.piece.extend(VERSION.to_be_bytes());
+    let mut out = ChecksummedFile::new(file, MAGIC, VERSION);
     let SnapshotHeader { store, serial, zone_serials, sources } = header;
     out.push(&StoredHeader { store: store.clone(), serial: *serial, revision: None, config: None })?;
     out.push(zone_serials)?;
@@ -72,16 +65,24 @@ pub(super) fn write(
 }
 
 /// A file that is written in pieces, with the checksum of what was written.
-struct ChecksummedFile<'a> {
+pub(super) struct ChecksummedFile<'a> {
     file: &'a File,
     piece: Vec<u8>,
     sum: Context,
     octets: u64,
 }
 
-impl ChecksummedFile<'_> {
+impl<'a> ChecksummedFile<'a> {
+    /// A file that begins with magic and version.
+    pub(super) fn new(file: &'a File, magic: &[u8; 8], version: u32) -> Self {
+        let mut piece = Vec::with_capacity(WRITE_OCTETS);
+        piece.extend(magic);
+        piece.extend(version.to_be_bytes());
+        Self { file, piece, sum: Context::new(&SHA256), octets: 0 }
+    }
+
     /// Appends a value.
-    fn push(&mut self, value: &impl serde::Serialize) -> Result<(), SnapshotError> {
+    pub(super) fn push(&mut self, value: &impl serde::Serialize) -> Result<(), SnapshotError> {
         let piece = std::mem::take(&mut self.piece);
         // Never fails: memory takes every octet, and postcard encodes every type that is stored here.
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -125,7 +126,7 @@ impl ChecksummedFile<'_> {
     }
 
     /// Writes what is left and the checksum; returns the size of the file.
-    fn finish(mut self) -> Result<u64, SnapshotError> {
+    pub(super) fn finish(mut self) -> Result<u64, SnapshotError> {
         self.flush()?;
         self.piece.extend(self.sum.clone().finish().as_ref());
         self.write()?;

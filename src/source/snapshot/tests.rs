@@ -1,3 +1,5 @@
+mod cluster;
+
 use super::format::{MAGIC, StoredHeader, VERSION};
 use super::stored_service::{LeaseClock, StoredService};
 use super::*;
@@ -206,7 +208,7 @@ fn a_later_version_and_foreign_contents_have_their_own_errors() {
     std::fs::write(&path, [MAGIC.as_slice(), &7u32.to_be_bytes(), b"what will be"].concat())
         .expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
-    assert_eq!(error, "it has version 7 of the format, this program reads up to 3");
+    assert_eq!(error, "it has version 7 of the format, which is later than this program reads");
     std::fs::write(&path, with_checksum(b"\xff\xff")).expect("written");
     let error = found(&path, &store()).expect_err("refused").to_string();
     assert_eq!(error, "it cannot be read from octet 12 on");

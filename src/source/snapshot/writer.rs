@@ -1,5 +1,6 @@
 //! The thread that keeps the snapshot up to date. It writes at a pace of its own, and nobody waits for its disk.
 
+use super::cluster::{ClusterHeader, save_cluster};
 use super::error::SnapshotError;
 use super::format::{SavedSource, SnapshotHeader, StoreIdentity};
 use super::restore::open;
@@ -50,8 +51,8 @@ struct Requests {
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// Save the services of this store from this mirror from now on; or nothing any more, and leave the file as it is.
-    job: Option<Option<(StoreIdentity, MirrorHandle)>>,
+    /// Save this from this mirror from now on; or nothing any more, and leave the file as it is.
+    job: Option<Option<(Content, MirrorHandle)>>,
     /// Save what is not saved yet, answer, and end.
     finish: Option<oneshot::Sender<()>>,
     /// End.
@@ -72,8 +73,17 @@ impl SnapshotWriter {
 
     /// Saves the services of a store from now on.
     pub fn start_saving(&self, store: StoreIdentity, mirror: MirrorHandle) {
+        self.begin(Content::Store(store), mirror);
+    }
+
+    /// Saves the objects of the cluster behind an API server from now on.
+    pub fn start_saving_cluster(&self, server: String, mirror: MirrorHandle) {
+        self.begin(Content::Cluster(server), mirror);
+    }
+
+    fn begin(&self, content: Content, mirror: MirrorHandle) {
         // Without a thread, which ends by a panic alone, there is no snapshot; everything else goes on.
-        self.requests.add(|pending| pending.job = Some(Some((store, mirror))));
+        self.requests.add(|pending| pending.job = Some(Some((content, mirror))));
     }
 
     /// Saves nothing from now on, and leaves the file as it is.
@@ -120,12 +130,29 @@ struct WriterThread<R> {
     requests: Arc<Requests>,
 }
 
+/// What a file holds.
+#[derive(Debug)]
+enum Content {
+    /// The services of this store.
+    Store(StoreIdentity),
+    /// The objects of the cluster behind the server with this URL.
+    Cluster(String),
+}
+
+/// What of it is on disk.
+#[derive(PartialEq)]
+enum Saved {
+    /// The version of the tree, and what there is of the sources.
+    Store(u64, BTreeMap<SourceId, SavedSource>),
+    /// The number of changes of objects.
+    Cluster(u64),
+}
+
 /// What is to be saved, and what of it is on disk.
 struct SaveJob {
-    store: StoreIdentity,
+    content: Content,
     mirror: MirrorHandle,
-    /// The version of the tree that is on disk, and what is there of the sources.
-    saved: Option<(u64, BTreeMap<SourceId, SavedSource>)>,
+    saved: Option<Saved>,
     /// When the next save may begin.
     next_save: Instant,
     /// When the file last got its time of modification.
@@ -138,8 +165,8 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
             let Pending { job, finish, is_dropped } = self.requests.take(CHANGE_POLL);
             if let Some(job) = job {
                 let now = Instant::now();
-                self.job = job.map(|(store, mirror)| SaveJob {
-                    store,
+                self.job = job.map(|(content, mirror)| SaveJob {
+                    content,
                     mirror,
                     saved: None,
                     next_save: now,
@@ -167,16 +194,11 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
         }
         // The status is read first: the mirror publishes the tree before it, so the tree is not older than the status.
         let status = job.mirror.status().borrow().clone();
-        let Some(as_of) = listed_as_of(&status) else { return };
         let published = job.mirror.published();
-        let sources = saved_sources(&status, &published.tree);
-        // A revision alone is no change: it counts the writes of others as well.
-        let without_revisions = |sources: &BTreeMap<_, _>| -> BTreeMap<SourceId, SavedSource> {
-            let without = |saved: &SavedSource| SavedSource { revision: None, ..saved.clone() };
-            sources.iter().map(|(id, saved)| (*id, without(saved))).collect()
-        };
-        let state = Some((published.tree.version(), without_revisions(&sources)));
-        if job.saved == state {
+        let Some((as_of, state)) = job.content.state(&status, &published.tree) else { return };
+        // Versions of a cluster move all the time without a change; what they are at the end shortens the next start.
+        let is_last_word = at_end && matches!(job.content, Content::Cluster(_));
+        if job.saved.as_ref() == Some(&state) && !is_last_word {
             if at_end || job.dated.elapsed() >= DATE_PERIOD {
                 job.dated = Instant::now();
                 // On an error the file looks older than it is; the next save reports what is wrong with the disk.
@@ -184,26 +206,55 @@ impl<R: Fn(&SaveResult)> WriterThread<R> {
             }
             return;
         }
-        let (serial, zone_serials) = (published.tree.serial(), published.tree.zone_serials());
-        let header = SnapshotHeader { store: job.store.clone(), serial, zone_serials, sources };
-        let save = || save(&self.path, &header, &published.tree, as_of);
+        let save = || job.content.save(&self.path, (&status, &published.tree), as_of);
         let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(SnapshotError::Fault));
         let seconds = result.as_ref().map_or(0, |saved| saved.octets / MAX_WRITE_RATE);
         job.next_save = Instant::now() + SAVE_PAUSE.max(Duration::from_secs(seconds));
         if result.is_ok() {
-            (job.saved, job.dated) = (state, Instant::now());
+            (job.saved, job.dated) = (Some(state), Instant::now());
         }
         (self.report)(&result);
+    }
+}
+
+impl Content {
+    /// When the store was last known to hold what the tree has, and what tells that from other states; `None` if it was never
+    /// read.
+    fn state(&self, status: &Status, tree: &Tree) -> Option<(SystemTime, Saved)> {
+        if let Self::Cluster(_) = self {
+            let as_of = listed_as_of(status, &[SourceId::Kubernetes])?;
+            return Some((as_of, Saved::Cluster(tree.cluster().changes())));
+        }
+        let as_of = listed_as_of(status, &SAVED)?;
+        let mut sources = saved_sources(status, tree);
+        // A revision alone is no change: it counts the writes of others as well.
+        sources.values_mut().for_each(|saved| saved.revision = None);
+        Some((as_of, Saved::Store(tree.version(), sources)))
+    }
+
+    fn save(&self, path: &Path, (status, tree): (&Status, &Tree), as_of: SystemTime) -> SaveResult {
+        let (serial, zone_serials) = (tree.serial(), tree.zone_serials());
+        match self {
+            Self::Store(store) => {
+                let sources = saved_sources(status, tree);
+                let header = SnapshotHeader { store: store.clone(), serial, zone_serials, sources };
+                save(path, &header, tree, as_of)
+            }
+            Self::Cluster(server) => {
+                let header = ClusterHeader::new(server, serial, zone_serials, tree.cluster());
+                save_cluster(path, &header, tree.cluster(), as_of)
+            }
+        }
     }
 }
 
 /// The sources of a snapshot: the APIs of etcd.
 const SAVED: [SourceId; 2] = [SourceId::EtcdV2, SourceId::Etcd];
 
-/// When the APIs of etcd that were listed were last known to hold what the tree has; `None` if none was, or if a snapshot of one
-/// may still be on its way in.
-fn listed_as_of(status: &Status) -> Option<SystemTime> {
-    let states = || SAVED.iter().filter_map(|id| status.sources.get(id));
+/// When those of some sources that were listed were last known to hold what the tree has; `None` if none was, or if a snapshot of
+/// one may still be on its way in.
+fn listed_as_of(status: &Status, of: &[SourceId]) -> Option<SystemTime> {
+    let states = || of.iter().filter_map(|id| status.sources.get(id));
     if states().any(|state| *state == SourceState::Waiting) {
         return None;
     }

@@ -37,6 +37,10 @@ pub struct Cluster {
     versions: [Option<Box<str>>; ObjectKind::ALL.len()],
     /// Whether namespaces cannot be read, so that one exists as long as a service is in it.
     derives_namespaces: bool,
+    /// The id of the cluster, if it is known.
+    identity: Option<Box<str>>,
+    /// How often an object has changed.
+    changes: u64,
 }
 
 /// What answers depend on that has changed.
@@ -70,6 +74,25 @@ impl Cluster {
     /// Sets whether namespaces cannot be read; `false` if that was known.
     pub(super) fn derive_namespaces(&mut self, derives: bool) -> bool {
         std::mem::replace(&mut self.derives_namespaces, derives) != derives
+    }
+
+    /// Whether namespaces cannot be read.
+    pub fn derives_namespaces(&self) -> bool {
+        self.derives_namespaces
+    }
+
+    /// The id of the cluster, if it is known.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    pub(super) fn set_identity(&mut self, identity: Option<Box<str>>) {
+        self.identity = identity;
+    }
+
+    /// How often an object has changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The number of objects of a kind.
@@ -177,6 +200,7 @@ impl Cluster {
             (true, false) => self.counts[id.kind as usize] -= 1,
             _ => {}
         }
+        self.changes += 1;
         let mut touched = Touched::default();
         match id.kind {
             ObjectKind::Namespace => {
