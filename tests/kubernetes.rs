@@ -305,3 +305,39 @@ fn options_add_names_and_leave_others_out() {
     in_step(&agent);
     assert_eq!(said(&agent, "db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
 }
+
+#[test]
+fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
+    let server = ApiServer::with_cases();
+    let state = tempfile::tempdir().expect("a directory");
+    let with_state = ["-state-dir", &state.path().display().to_string()];
+    let mut first = of_specification(&server, &with_state);
+    in_step(&first);
+    first.process.signal("-TERM");
+    first.process.wait();
+    server.take_requests();
+    // Nobody answers: what was known is served, and the rest is not denied.
+    server.set(Faults { refuses: true, ..Faults::default() });
+    let agent = of_specification(&server, &with_state);
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    assert_eq!(addresses(&agent, "db-0.db.shop.svc.cluster.local."), ["10.1.0.1"]);
+    assert_eq!(support::error_code(agent.address(), WEB), Some(3));
+    assert!(agent.log().contains("services from the snapshot"), "{}", agent.log());
+    // What changed meanwhile comes by the watch, from the version of the snapshot on.
+    server.delete(&service("shop", "web", "10.96.0.10"));
+    server.set(Faults::default());
+    assert_eq!(follows(&server, &agent, "later", "10.96.8.1"), 0, "no list is asked for");
+    assert_eq!(said(&agent, WEB, RecordType::A), "NXDOMAIN");
+    drop(agent);
+    // Another cluster has taken its place: nothing of the snapshot is served any more, also if it cannot be listed.
+    server.become_other("cluster-2", 500);
+    server.set(Faults { status: Some((403, "/services", None)), ..Faults::default() });
+    let agent = of_specification(&server, &with_state);
+    eventually("the snapshot is given up", || {
+        said(&agent, "dual.shop.svc.cluster.local.", RecordType::A) == "SERVFAIL"
+    });
+    assert!(agent.log().contains("it is of another cluster"), "{}", agent.log());
+    server.set(Faults::default());
+    in_step(&agent);
+    assert_eq!(addresses(&agent, "dual.shop.svc.cluster.local."), ["10.96.0.11"]);
+}

@@ -12,7 +12,7 @@ use super::settings_follower::{FollowerNotes, SettingsFollower};
 use super::settled::SettledSettings;
 use super::signals::{self, Signals};
 use super::snapshot;
-use super::sources::Sources;
+use super::sources::{SnapshotWriters, Sources};
 use super::statistics;
 use super::status::{StatusLine, StatusNotes};
 use super::tasks::Tasks;
@@ -117,10 +117,13 @@ impl Start {
         let mut sources = Sources::start(spec, read, &self.publisher, &mut self.tasks)?;
         sources.first_read().await;
         if let Some(file) = file {
-            let report =
-                snapshot::report(file.clone(), self.notes.status.clone(), Arc::clone(&self.counters));
-            let writer = SnapshotWriter::start(file, report);
-            sources.save_with(writer.map_err(AgentError::system("keeping a snapshot"))?);
+            let start = |file: PathBuf| {
+                let (notes, counters) = (self.notes.status.clone(), Arc::clone(&self.counters));
+                let report = snapshot::report(file.clone(), notes, counters);
+                SnapshotWriter::start(file, report).map_err(AgentError::system("keeping a snapshot"))
+            };
+            let cluster = start(snapshot::file_of_cluster(&file))?;
+            sources.save_with(SnapshotWriters { store: start(file)?, cluster });
         }
         Ok(sources)
     }

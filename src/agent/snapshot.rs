@@ -6,6 +6,7 @@ use crate::config::Spec;
 use crate::guard::ReadsSnapshot;
 use crate::lock::lock;
 use crate::metrics::Metrics;
+use crate::source::kubernetes::Access;
 use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
 use crate::source::{Event, Feed, SourceId};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,11 @@ use tokio::sync::oneshot;
 /// The path of the snapshot, in the configured directory, else in systemd's; `None` if there is neither.
 pub(super) fn file(spec: &Spec) -> Option<PathBuf> {
     state_dir::file(spec, "snapshot")
+}
+
+/// The path of the snapshot of a Kubernetes cluster, beside that of etcd.
+pub(super) fn file_of_cluster(file: &Path) -> PathBuf {
+    file.with_file_name("snapshot-kubernetes")
 }
 
 /// Makes the function that is called after each save: it counts the save, and logs when a problem begins, changes or ends.
@@ -41,15 +47,10 @@ pub(super) fn report(
     }
 }
 
-/// Loads the snapshot into the tree; `visible` is dropped when the snapshot is served, or cannot be.
+/// Loads the snapshot into the tree, and returns when it is served, or cannot be.
 ///
 /// If the process ends meanwhile, the next one does without the snapshot.
-pub(super) fn load(
-    file: &Path,
-    origin: &StoreIdentity,
-    feed: impl Fn(SourceId) -> Feed,
-    visible: oneshot::Sender<()>,
-) {
+pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: impl Fn(SourceId) -> Feed) {
     let reads = ReadsSnapshot::begin();
     let part = |id, part| {
         // An error means that the mirror has ended: a reload has replaced it, or the program ends.
@@ -66,11 +67,32 @@ pub(super) fn load(
                 }
             }
         }
-        Err(SnapshotError::System { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            log::info!("there is no snapshot in {}", file.display());
-        }
-        Err(error) => log::warn!("the snapshot {} is not used: {error}", file.display()),
+        Err(error) => tell_unused(file, &error),
     }
     drop(reads);
-    drop(visible);
+}
+
+/// The same for the snapshot of a Kubernetes cluster.
+pub(super) fn load_cluster(file: &Path, access: &Access, feed: &Feed) {
+    let reads = ReadsSnapshot::begin();
+    match snapshot::restore_cluster(file, access.url().as_deref()) {
+        Ok(cluster) => {
+            let (visible, is_seen) = oneshot::channel();
+            let restored = Event::ClusterRestored { cluster: Box::new(cluster), visible };
+            if feed.push_blocking(restored).is_ok() {
+                let _ = is_seen.blocking_recv();
+            }
+        }
+        Err(error) => tell_unused(file, &error),
+    }
+    drop(reads);
+}
+
+fn tell_unused(file: &Path, error: &SnapshotError) {
+    match error {
+        SnapshotError::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            log::info!("there is no snapshot in {}", file.display());
+        }
+        _ => log::warn!("the snapshot {} is not used: {error}", file.display()),
+    }
 }

@@ -38,6 +38,15 @@ const RESCAN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is looked whether the directory is read.
 const RESCAN_POLL: Duration = Duration::from_millis(10);
 
+/// The threads that write snapshots.
+#[derive(Debug)]
+pub(super) struct SnapshotWriters {
+    /// That of the services of etcd.
+    pub(super) store: SnapshotWriter,
+    /// That of the objects of a Kubernetes cluster.
+    pub(super) cluster: SnapshotWriter,
+}
+
 /// The running sources of one tree.
 #[derive(Debug)]
 pub(super) struct Sources {
@@ -50,7 +59,7 @@ pub(super) struct Sources {
     had_v2: bool,
     /// Closed when the snapshot is served or cannot be; `None` if none is loaded.
     loading: Option<oneshot::Receiver<()>>,
-    snapshot_writer: Option<SnapshotWriter>,
+    snapshot_writers: Option<SnapshotWriters>,
     expected_end: ExpectedEnd,
 }
 
@@ -86,7 +95,7 @@ impl Sources {
             followers: Vec::new(),
             had_v2: before.is_some(),
             loading: None,
-            snapshot_writer: None,
+            snapshot_writers: None,
             expected_end: ExpectedEnd::default(),
         };
         let (is_loaded, loaded) = watch::channel(false);
@@ -102,8 +111,8 @@ impl Sources {
             sources.expected_end.announce();
             return Err(SourcesError::Thread(error));
         }
-        sources.start_etcd(&feed, loaded, tasks);
-        sources.start_kubernetes(feed(SourceId::Kubernetes), tasks);
+        sources.start_etcd(&feed, loaded.clone(), tasks);
+        sources.start_kubernetes(feed(SourceId::Kubernetes), loaded, tasks);
         Ok(sources)
     }
 
@@ -130,12 +139,24 @@ impl Sources {
         is_loaded: watch::Sender<bool>,
     ) -> io::Result<mpsc::Receiver<()>> {
         let (ends, loaded) = mpsc::channel();
-        let (Some(file), Some(origin)) = (snapshot, self.settings.origin()) else { return Ok(loaded) };
+        let origin = self.settings.origin();
+        let access = self.settings.kubernetes.as_ref().map(|settings| settings.access.clone());
+        let Some(file) = snapshot.filter(|_| origin.is_some() || access.is_some()) else { return Ok(loaded) };
         let file = file.to_owned();
         let (visible, loading) = oneshot::channel();
         // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
         spawn_thread("loading", move || {
-            snapshot::load(&file, &origin, feed, visible);
+            if let Some(access) = access {
+                snapshot::load_cluster(
+                    &snapshot::file_of_cluster(&file),
+                    &access,
+                    &feed(SourceId::Kubernetes),
+                );
+            }
+            if let Some(origin) = origin {
+                snapshot::load(&file, &origin, feed);
+            }
+            drop(visible);
             is_loaded.send_replace(true);
             drop(ends);
         })?;
@@ -203,10 +224,10 @@ impl Sources {
     }
 
     /// Starts the task that follows a Kubernetes cluster, if one is a source.
-    fn start_kubernetes(&mut self, feed: Feed, tasks: &mut Tasks) {
+    fn start_kubernetes(&mut self, feed: Feed, loaded: watch::Receiver<bool>, tasks: &mut Tasks) {
         let Some(settings) = &self.settings.kubernetes else { return };
         log::info!("services from Kubernetes at {}", settings.access.name());
-        let run = Kubernetes::new(settings.clone(), feed, self.handle.clone()).run().map(drop);
+        let run = Kubernetes::new(settings.clone(), feed, self.handle.clone()).run(loaded).map(drop);
         self.followers.push(tasks.spawn_until("the mirror of Kubernetes", &self.expected_end, run));
     }
 
@@ -250,8 +271,8 @@ impl Sources {
     pub(super) fn take(&mut self, mut next: Self, publisher: &Publisher) {
         publisher.promote(&next.handle);
         std::mem::swap(self, &mut next);
-        if let Some(snapshot_writer) = next.snapshot_writer.take() {
-            self.save_with(snapshot_writer);
+        if let Some(snapshot_writers) = next.snapshot_writers.take() {
+            self.save_with(snapshot_writers);
         }
         next.stop();
     }
@@ -263,19 +284,25 @@ impl Sources {
         self.followers.iter().for_each(AbortHandle::abort);
     }
 
-    /// Has the services of etcd saved to disk from now on.
-    pub(super) fn save_with(&mut self, snapshot_writer: SnapshotWriter) {
+    /// Has the services of etcd, and the objects of Kubernetes, saved to disk from now on.
+    pub(super) fn save_with(&mut self, writers: SnapshotWriters) {
         match self.settings.origin() {
-            Some(origin) => snapshot_writer.start_saving(origin, self.handle.clone()),
-            None => snapshot_writer.stop_saving(),
+            Some(origin) => writers.store.start_saving(origin, self.handle.clone()),
+            None => writers.store.stop_saving(),
         }
-        self.snapshot_writer = Some(snapshot_writer);
+        let access = self.settings.kubernetes.as_ref().map(|settings| &settings.access);
+        match access.map(|access| access.url().unwrap_or_else(|| access.name())) {
+            Some(server) => writers.cluster.start_saving_cluster(server, self.handle.clone()),
+            None => writers.cluster.stop_saving(),
+        }
+        self.snapshot_writers = Some(writers);
     }
 
     /// Has the last changes saved to disk, and waits for that with a limit.
     pub(super) async fn save_last(&mut self) {
-        let Some(snapshot_writer) = self.snapshot_writer.take() else { return };
-        if timeout(LAST_SAVE_TIMEOUT, snapshot_writer.finish()).await.is_err() {
+        let Some(SnapshotWriters { store, cluster }) = self.snapshot_writers.take() else { return };
+        let finished = async { tokio::join!(store.finish(), cluster.finish()) };
+        if timeout(LAST_SAVE_TIMEOUT, finished).await.is_err() {
             log::warn!("the last snapshot was not written within {} s", LAST_SAVE_TIMEOUT.as_secs());
         }
     }
