@@ -1,6 +1,8 @@
 //! When the agent keeps dying: the rescue alone, and booted machines whose agent is ended again and again, with probers that
 //! must get answers.
 
+#[path = "support/kubernetes/mod.rs"]
+mod kubernetes;
 mod support;
 
 use hickory_proto::op::ResponseCode;
@@ -100,6 +102,29 @@ fn the_rescue_passes_questions_on_and_answers_names_of_the_records() {
     let seen = upstream.seen();
     assert_ne!(seen[0].1.port(), seen[1].1.port());
     assert!(rescue.guard.path().join("reason").exists());
+}
+
+#[test]
+fn the_rescue_answers_names_of_a_cluster_from_its_snapshot() {
+    let server = kubernetes::server::ApiServer::with_cases();
+    let state = tempfile::tempdir().expect("a directory");
+    let (url, state_dir) = (server.url(), state.path().display().to_string());
+    let of_cluster =
+        ["-kubernetes", "-master", &url, "-kubernetes-domain", "cluster.local", "-state-dir", &state_dir];
+    let mut agent = Setup::new().args(&of_cluster).start();
+    eventually("the agent is in step", || {
+        !agent.data("web.shop.svc.cluster.local.", RecordType::A).is_empty()
+    });
+    agent.process.signal("-TERM");
+    agent.process.wait();
+    let rescue = Rescue::start(&[], &of_cluster, &[]);
+    assert_eq!(rescue.addresses("web.shop.svc.cluster.local."), ["10.96.0.10"]);
+    assert_eq!(rescue.addresses("db.shop.svc.cluster.local.").len(), 2);
+    assert_eq!(rescue.addresses("a.skydns.local."), ["10.0.0.1"]);
+    // Without it nothing is denied.
+    std::fs::remove_file(state.path().join("snapshot-kubernetes")).expect("removed");
+    let rescue = Rescue::start(&[], &of_cluster, &[]);
+    assert_eq!(rescue.rcode("web.shop.svc.cluster.local."), ResponseCode::ServFail);
 }
 
 #[test]

@@ -46,6 +46,6 @@ pub use run::{StartSettings, run};
 pub use settled::{SettledSettings, settle};
 pub use signals::hold_signals;
 pub use signer::missing_key_text;
-pub use source_settings::{etcd_settings, in_full};
+pub use source_settings::{etcd_settings, in_full, kubernetes_settings};
 pub use statistics::{MetricsSettings, Statistics};
 pub use store_notices::{StubNotice, stub_notices, unserved_text};

@@ -82,7 +82,7 @@ impl SourceSettings {
 }
 
 /// How a cluster is followed.
-fn kubernetes_settings(spec: &KubernetesSpec) -> KubernetesSettings {
+pub fn kubernetes_settings(spec: &KubernetesSpec) -> KubernetesSettings {
     let access = match (&spec.kubeconfig, &spec.master) {
         (Some(file), url) => Access::Kubeconfig { file: systemd::credential(file), url: url.clone() },
         (None, Some(url)) => Access::Url(url.clone()),

@@ -2,6 +2,7 @@
 
 use super::query::Query;
 use super::settings::{self, OwnDomains};
+use crate::agent::kubernetes_settings;
 use crate::answer::{
     self, ANSWERED_TOP_LABELS, Dependencies, Ede, Externals, Made, Outcome, View, WORK_OF_ANSWER,
 };
@@ -13,7 +14,8 @@ use crate::heartbeat::Heartbeats;
 use crate::service::Keyspace;
 use crate::source::etcd::{EtcdSettings, TlsFiles};
 use crate::source::files::{Files, FilesSettings, LinkPolicy};
-use crate::source::snapshot::{StoreIdentity, restore};
+use crate::source::kubernetes::Access;
+use crate::source::snapshot::{StoreIdentity, restore, restore_cluster};
 use crate::source::{Event, Feed, Mirror, Publisher, SourceId, SourceState};
 use crate::systemd;
 use crate::tree::Work;
@@ -81,6 +83,9 @@ impl OwnNames {
             let of_v3 = if spec.etcd_api.has_v3() { SourceId::Etcd } else { SourceId::EtcdV2 };
             sources.extend([(SourceId::EtcdV2, false), (of_v3, is_required)]);
         }
+        if spec.kubernetes.is_on {
+            sources.insert(SourceId::Kubernetes, true);
+        }
         if records.is_some() {
             sources.insert(SourceId::Files, true);
         }
@@ -96,12 +101,22 @@ impl OwnNames {
             let heartbeat = heartbeats.monitor("files");
             start_thread("files", move || files.run(heartbeat));
         }
-        let snapshot = snapshot_of(spec).filter(|_| !guard::snapshot_was_fatal());
-        let has_snapshot = snapshot.is_some();
+        let may_read = !guard::snapshot_was_fatal();
+        let snapshot = snapshot_of(spec).filter(|_| may_read);
+        let of_cluster = snapshot_of_cluster(spec).filter(|_| may_read);
+        let has_snapshot = snapshot.is_some() || of_cluster.is_some();
         let is_snapshot_read = Arc::new(AtomicBool::new(false));
-        if let Some((file, store)) = snapshot {
+        if has_snapshot {
             let is_read = Arc::clone(&is_snapshot_read);
-            start_thread("snapshot", move || is_read.store(load(&file, &store, feed), Ordering::Relaxed));
+            start_thread("snapshot", move || {
+                if let Some((file, access)) = of_cluster {
+                    let of_cluster = load_cluster(&file, &access, &feed(SourceId::Kubernetes));
+                    is_read.store(of_cluster, Ordering::Relaxed);
+                }
+                if let Some((file, store)) = snapshot {
+                    is_read.fetch_or(load(&file, &store, feed), Ordering::Relaxed);
+                }
+            });
         }
         Some(Arc::new(Self { publisher, config, has_snapshot, is_snapshot_read }))
     }
@@ -240,7 +255,7 @@ impl OwnNames {
 /// The file of the snapshot, and the store that it has to be of; `None` without etcd.
 fn snapshot_of(spec: &Spec) -> Option<(PathBuf, StoreIdentity)> {
     let dir = spec.state_dir.clone().or_else(systemd::state_directory)?;
-    if spec.machines.is_empty() && spec.records.is_some() {
+    if !spec.uses_etcd() {
         return None;
     }
     let etcd = EtcdSettings::new(&spec.machines, TlsFiles::default(), None, false).ok()?;
@@ -279,6 +294,33 @@ fn load(file: &Path, store: &StoreIdentity, feed: impl Fn(SourceId) -> Feed) -> 
             }
         }
     }
+    drop(reads);
+    is_read
+}
+
+/// The file of the snapshot of a Kubernetes cluster, and how its server would be reached; `None` without a cluster.
+fn snapshot_of_cluster(spec: &Spec) -> Option<(PathBuf, Access)> {
+    let dir = spec.state_dir.clone().or_else(systemd::state_directory)?;
+    let access = || kubernetes_settings(&spec.kubernetes).access;
+    spec.kubernetes.is_on.then(|| (dir.join("snapshot-kubernetes"), access()))
+}
+
+/// The same as [`load`] for the snapshot of a cluster.
+fn load_cluster(file: &Path, access: &Access, feed: &Feed) -> bool {
+    let reads = ReadsSnapshot::begin();
+    let restored = restore_cluster(file, access.url().as_deref());
+    let is_read = restored.is_ok();
+    match restored {
+        Ok(cluster) => {
+            let (visible, is_visible) = oneshot::channel();
+            let restored = Event::ClusterRestored { cluster: Box::new(cluster), visible };
+            if feed.push_blocking(restored).is_ok() {
+                let _ = is_visible.blocking_recv();
+            }
+        }
+        Err(error) => log::warn!("the snapshot {} cannot be used: {error}", file.display()),
+    }
+    let _ = feed.push_blocking(not_asked());
     drop(reads);
     is_read
 }
