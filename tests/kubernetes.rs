@@ -10,6 +10,7 @@ use kubernetes::asked::{check, said};
 use kubernetes::cases::cases;
 use kubernetes::server::{ApiServer, Faults};
 use serde_json::{Value, json};
+use support::judge::{KeyRing, Unbound, ds};
 use support::{Agent, Setup, error_of, eventually};
 
 /// An agent that follows a server.
@@ -340,4 +341,90 @@ fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
     server.set(Faults::default());
     in_step(&agent);
     assert_eq!(addresses(&agent, "dual.shop.svc.cluster.local."), ["10.96.0.11"]);
+}
+
+#[test]
+fn every_zone_has_this_agent_as_its_name_server() {
+    let server = ApiServer::with_cases();
+    let zones = "cluster.local,second.example,10.96.0.0/16";
+    let agent = agent(
+        &server,
+        &[
+            "-kubernetes-domain",
+            zones,
+            "-kubernetes-multicluster",
+            "clusterset.local",
+            "-kubernetes-ttl",
+            "7",
+            "-no-rec",
+        ],
+    );
+    in_step(&agent);
+    for zone in ["cluster.local.", "second.example.", "clusterset.local.", "96.10.in-addr.arpa."] {
+        let answer = agent.ask(zone, RecordType::NS);
+        assert_eq!(answer.answers.len(), 1, "{answer}");
+        let record = &answer.answers[0];
+        assert_eq!((record.ttl, record.data.to_string()), (7, "ns.dns.cluster.local.".to_owned()), "{zone}");
+        assert_eq!(answer.additionals.len(), 1, "its address: {answer}");
+        let soa = agent.ask(zone, RecordType::SOA);
+        assert_eq!(soa.answers[0].ttl, 7, "{soa}");
+        assert!(soa.answers[0].data.to_string().starts_with("ns.dns.cluster.local. "), "{soa}");
+    }
+    assert_eq!(addresses(&agent, "ns.dns.cluster.local."), ["127.0.0.1"]);
+    assert_eq!(said(&agent, "ns.dns.cluster.local.", RecordType::AAAA), "NODATA");
+    assert_eq!(said(&agent, "dns.cluster.local.", RecordType::A), "NODATA");
+    assert_eq!(said(&agent, "other.dns.cluster.local.", RecordType::A), "NXDOMAIN");
+    assert_eq!(said(&agent, "web.skydns.local.", RecordType::NS), "NXDOMAIN");
+    // Both zones have the names of the cluster, and reverse names lead to the first one.
+    assert_eq!(addresses(&agent, "web.shop.svc.second.example."), ["10.96.0.10"]);
+    assert_eq!(agent.data("10.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.shop.svc.cluster.local."]);
+    let unknown = agent.ask("99.0.96.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(unknown.response_code, ResponseCode::NXDomain);
+    assert_eq!((unknown.authorities[0].ttl, unknown.authorities.len()), (7, 1), "{unknown}");
+}
+
+#[test]
+fn a_name_server_of_the_store_comes_before_this_agent() {
+    let server = ApiServer::with_cases();
+    let agent = Setup::new()
+        .args(&["-kubernetes", "-master", &server.url(), "-domain", "kubernetes.local", "-no-rec"])
+        .record("/skydns/local/kubernetes/dns/ns/a", r#"{"host":"10.0.0.53"}"#)
+        .start();
+    eventually("the agent is in step", || {
+        said(&agent, "nothing.kubernetes.local.", RecordType::A) == "NXDOMAIN"
+    });
+    assert_eq!(agent.data("kubernetes.local.", RecordType::NS), ["a.ns.dns.kubernetes.local."]);
+    assert_eq!(addresses(&agent, "ns.dns.kubernetes.local."), ["10.0.0.53"]);
+}
+
+#[test]
+fn signed_names_of_a_cluster_are_believed() {
+    let keys = KeyRing::new();
+    let key = keys.own_for("cluster.local", &[]);
+    for denial in ["nsec3", "compact"] {
+        let server = ApiServer::with_cases();
+        let path = keys.path().display().to_string();
+        let agent = of_specification(&server, &["-dnssec", &path, "-denial", denial]);
+        in_step(&agent);
+        let unbound =
+            Unbound::start_for(&["cluster.local"], agent.address(), &ds(&[&key]), "qname-minimisation: yes");
+        for case in cases(SPECIFICATION, "cluster.local.") {
+            if case.name.ends_with("arpa.")
+                || case.name.starts_with("outside.")
+                || case.name.starts_with("alias.")
+            {
+                continue;
+            }
+            let answer = unbound.believes(&case.name, case.rtype.parse().expect(case.rtype));
+            let is_denied = matches!(case.answer, "NODATA" | "NXDOMAIN");
+            let data = answer.answers.iter().filter(|record| record.record_type() != RecordType::RRSIG);
+            let expected = if is_denied { 0 } else { case.answer.split(" | ").count() };
+            assert!(
+                case.answer.contains(" N") || data.count() == expected,
+                "{} {}\n{answer}",
+                case.name,
+                case.rtype
+            );
+        }
+    }
 }

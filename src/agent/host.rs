@@ -10,6 +10,7 @@ pub fn host() -> HostIdentity {
     HostIdentity {
         hostname: hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned()),
         machine_id: systemd::machine_id(),
+        addresses: Vec::new(),
     }
 }
 

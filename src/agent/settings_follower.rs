@@ -19,14 +19,14 @@ use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, S
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::metrics::Metrics;
-use crate::server::{BoundSockets, ClientPolicy};
+use crate::server::{BoundSockets, ClientPolicy, own_addresses};
 use crate::service::Keyspace;
 use crate::shown::quoted;
 use crate::source::{Publisher, SourceId, SourceState, Status};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +146,10 @@ impl SettingsFollower {
         };
         bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
         bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
+        if self.base.kubernetes.is_on {
+            self.host.addresses = asked_at(&self.listening);
+            self.take(self.derive());
+        }
         self.started = Some(self.spec.clone());
     }
 
@@ -201,7 +205,9 @@ impl SettingsFollower {
 
     /// Follows a new name of the host; `true` if that changed the configuration in use.
     fn read_host(&mut self) -> bool {
-        let host = host();
+        // Only zones of a cluster have this agent as their name server.
+        let addresses = if self.base.kubernetes.is_on { asked_at(&self.listening) } else { Vec::new() };
+        let host = HostIdentity { addresses, ..host() };
         if host == self.host {
             return false;
         }
@@ -377,6 +383,27 @@ impl SettingsFollower {
 /// Whether zones have other data, for other reasons than their keys.
 fn differ_in_data(before: &Site, after: &Site) -> bool {
     before.zones.iter().zip(after.zones.iter()).any(|(before, after)| before.differs_in_data(after))
+}
+
+/// The addresses at which the agent is asked that listens on some: in the place of a wildcard those of the host that others can
+/// reach.
+fn asked_at(listening: &[SocketAddr]) -> Vec<IpAddr> {
+    let own = own_addresses().unwrap_or_default();
+    let is_reached = |ip: &&IpAddr| match ip {
+        IpAddr::V4(v4) => !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let mut asked = BTreeSet::new();
+    for address in listening {
+        match address.ip() {
+            IpAddr::V4(v4) if v4.is_unspecified() => {
+                asked.extend(own.iter().filter(is_reached).filter(|ip| ip.is_ipv4()));
+            }
+            IpAddr::V6(v6) if v6.is_unspecified() => asked.extend(own.iter().filter(is_reached)),
+            ip => drop(asked.insert(ip)),
+        }
+    }
+    asked.into_iter().collect()
 }
 
 /// Which settings have changed and count from the next start on, and which are again those in use, as lines of the log.

@@ -46,7 +46,7 @@ pub use shared_authority::SharedAuthority;
 pub use site::{Identity, Site};
 pub use type_cache::TypeCache;
 pub use view::{DnssecView, View, WORK_OF_ANSWER, ZoneKeys};
-pub use zone::{HOLD_DELETIONS, MassHold, Mode, Zone};
+pub use zone::{HOLD_DELETIONS, MassHold, Mode, OwnServer, Zone};
 pub use zones::Zones;
 
 use crate::tree::TreePath;

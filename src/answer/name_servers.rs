@@ -2,7 +2,7 @@
 
 use super::select;
 use super::view::View;
-use super::zone::{Mode, Zone};
+use super::zone::{Mode, OwnServer, Zone};
 use crate::service::Host;
 use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
@@ -32,7 +32,18 @@ pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a E
     };
     servers.extend(directly_below_dns(view, zone));
     servers.retain(|(_, entry)| matches!(entry.service.host, Host::V4(_) | Host::V6(_)));
-    servers
+    match &zone.server {
+        Some(server) if servers.is_empty() => own_server(view, server),
+        _ => servers,
+    }
+}
+
+/// This agent as the name server, whose name may be in another zone.
+fn own_server<'a>(view: &View<'a>, server: &OwnServer) -> Vec<(Name, &'a Entry)> {
+    match view.services(&TreePath::literal(&server.name), DataKinds::HOST, |_| false) {
+        TreeLookup::Services(found) => found.into_iter().map(|m| (server.name.clone(), &**m.entry)).collect(),
+        TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
+    }
 }
 
 /// Services on a name directly below `dns.<domain>`, such as `ns2.dns.<domain>`.

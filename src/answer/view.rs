@@ -3,7 +3,7 @@
 //! Each read notes what the answer depends on: that is what keeps a cached reply from being sent when it is no longer
 //! true. So nothing else in this module reads the tree.
 
-use super::cluster::{Finder, Found, Made, Maker, NamesOfCluster};
+use super::cluster::{Finder, Found, Made, Maker, NamesOfCluster, OwnName};
 use super::dependencies::Dependencies;
 use super::externals::{External, Externals, Lookup, reply_without_upstreams};
 use super::freshness::{Freshness, SiteFreshness};
@@ -214,8 +214,19 @@ impl<'a> View<'a> {
         wanted: DataKinds,
         is_too_much: &mut dyn FnMut(&'a Entry) -> bool,
     ) -> Found<TreeLookup<'a>> {
-        let Some(names) = &zone.cluster else { return Found::Missing };
         let owner = path.labels();
+        let own_server = zone.server.as_ref().filter(|_| !self.has_key_at_server(zone));
+        if let Some(found) = own_server.and_then(|server| OwnName::of(server, &owner)) {
+            let OwnName::Server(server) = found else { return Found::Empty };
+            let mut services = Vec::new();
+            for address in &server.addresses {
+                services.extend(
+                    self.made.server(*address, zone, &owner).filter(|m| DataKinds::of(m.entry).meets(wanted)),
+                );
+            }
+            return Found::Data(TreeLookup::Services(services));
+        }
+        let Some(names) = &zone.cluster else { return Found::Missing };
         let finder = Finder {
             cluster: self.tree.cluster(),
             names,
@@ -241,6 +252,11 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether keys of the tree say who the name servers of a zone are.
+    fn has_key_at_server(&self, zone: &Zone) -> bool {
+        self.exact(&TreePath::literal(zone.ns_name())).is_some()
+    }
+
     /// What the keys of the tree give a name.
     fn services_of_tree(
         &self,
@@ -252,7 +268,8 @@ impl<'a> View<'a> {
         let extent = zone.map_or_else(Extent::default, Zone::extent);
         if let Some(zone) = zone.filter(|zone| zone.mode == Mode::Exact) {
             let names = NamesOfCluster { cluster: self.tree.cluster(), zone, work: self.work };
-            let extent = Extent { others: zone.cluster.is_some().then_some(&names), ..extent };
+            let has_others = zone.cluster.is_some() || zone.server.is_some();
+            let extent = Extent { others: has_others.then_some(&names), ..extent };
             return self.exact_services(path, extent, wanted, is_too_much);
         }
         self.dependencies.add(path.slot());

@@ -5,6 +5,7 @@ use super::rrset::same_name;
 use crate::service::Key;
 use crate::tree::Extent;
 use hickory_proto::rr::Name;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long a deletion waits by default that leaves a name or a type empty: programs that delete before they put take a few
@@ -18,6 +19,15 @@ pub struct MassHold {
     pub percent: u8,
     /// How long more than that are served on; 0: not at all.
     pub time: Duration,
+}
+
+/// This agent, as the name server of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnServer {
+    /// Its name, in lower case.
+    pub name: Name,
+    /// Its addresses, at least one.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Which keys are the data of a name.
@@ -48,6 +58,8 @@ pub struct Zone {
     pub mode: Mode,
     /// Which names it has of a cluster.
     pub cluster: Option<ClusterNames>,
+    /// The name server that it has if no service is one.
+    pub server: Option<OwnServer>,
     /// Whether upstreams are asked for names that the zone does not have.
     pub falls_through: bool,
     /// The name of this host, which `local.dns.<domain>` leads to.
@@ -98,6 +110,7 @@ impl Zone {
             domain,
             mode: Mode::Subtree,
             cluster: None,
+            server: None,
             falls_through: false,
             auto_ptr: false,
             hold_deletions: HOLD_DELETIONS,
@@ -143,9 +156,14 @@ impl Zone {
         &self.dns_name
     }
 
-    /// `ns.dns.<domain>`, the primary name server (MNAME).
+    /// `ns.dns.<domain>`, at and below which services are name servers.
     pub fn ns_name(&self) -> &Name {
         &self.ns_name
+    }
+
+    /// The primary name server (MNAME of the SOA).
+    pub fn primary(&self) -> &Name {
+        self.server.as_ref().map_or(&self.ns_name, |server| &server.name)
     }
 
     /// `local.dns.<domain>`.

@@ -2,9 +2,10 @@
 
 use super::input::SettingError;
 use super::spec::Spec;
-use crate::answer::{ClusterNames, Mode, PodNames, Zone};
+use crate::answer::{ClusterNames, Mode, OwnServer, PodNames, Zone, Zones};
 use crate::tree::Scope;
 use hickory_proto::rr::Name;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// TTL of the specification's names by default, in seconds, as CoreDNS has it.
@@ -105,6 +106,21 @@ impl Spec {
             has_zonal: of.zonal,
             ttl: of.ttl.unwrap_or(default_ttl),
         });
+    }
+}
+
+impl Spec {
+    /// Makes this agent, at the addresses at which it is asked, the name server of the zones of the cluster, by its name in the first
+    /// of them.
+    pub(super) fn serve_cluster(&self, zones: &mut Zones, addresses: &[IpAddr]) {
+        let is_forward = |zone: &&Zone| zone.cluster.is_some_and(|names| names.scope == Scope::Cluster);
+        let Some(name) = zones.iter().find(is_forward).map(|zone| zone.ns_name().clone()) else { return };
+        let others = &self.kubernetes;
+        let server = OwnServer { name, addresses: addresses.to_vec() };
+        for zone in zones.iter_mut().filter(|_| !addresses.is_empty()) {
+            let is_of_cluster = zone.cluster.is_some() || others.domains.contains(zone.domain());
+            zone.server = is_of_cluster.then(|| server.clone());
+        }
     }
 }
 

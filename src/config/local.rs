@@ -3,6 +3,7 @@
 use crate::service::with_a_labels;
 use crate::shown::quoted;
 use hickory_proto::rr::Name;
+use std::net::IpAddr;
 
 /// The names of this host that a template can use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct HostIdentity {
     pub hostname: String,
     /// The text of /etc/machine-id, if it could be read (machine-id(5)).
     pub machine_id: Option<String>,
+    /// The addresses at which the agent is asked, as far as they are known.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Why a template gives no domain name.
@@ -29,7 +32,11 @@ pub enum TemplateError {
 
 /// Checks a template as far as that does not depend on the host.
 pub(super) fn check(template: &str) -> Result<(), TemplateError> {
-    let host = HostIdentity { hostname: "host".to_owned(), machine_id: Some("0".repeat(32)) };
+    let host = HostIdentity {
+        hostname: "host".to_owned(),
+        machine_id: Some("0".repeat(32)),
+        ..HostIdentity::default()
+    };
     expand(template, &host).map(|_| ())
 }
 
@@ -65,7 +72,11 @@ mod tests {
 
     #[test]
     fn templates_are_filled_in() {
-        let host = HostIdentity { hostname: "Web7.example.org".into(), machine_id: Some("0123abcd".into()) };
+        let host = HostIdentity {
+            hostname: "Web7.example.org".into(),
+            machine_id: Some("0123abcd".into()),
+            ..HostIdentity::default()
+        };
         let expand = |template: &str| expand(template, &host).map(|name| name.to_ascii());
         assert_eq!(
             expand("{hostname}.hosts.skydns.local"),
@@ -76,7 +87,7 @@ mod tests {
         assert_eq!(expand("{host}.x"), Err(TemplateError::Unknown("host".into())));
         assert_eq!(expand("{hostname.x"), Err(TemplateError::Unknown("hostname.x".into())));
         assert_eq!(expand("a..b"), Err(TemplateError::NotAName("a..b".into())));
-        let bare = HostIdentity { hostname: "a".into(), machine_id: None };
+        let bare = HostIdentity { hostname: "a".into(), ..HostIdentity::default() };
         assert_eq!(super::expand("{machine_id}.x", &bare), Err(TemplateError::NoMachineId));
     }
 }

@@ -215,7 +215,8 @@ impl Config {
         Ok(Self::with_zones(Zones::new(zone(&spec.domain)?, others), spec, host))
     }
 
-    fn with_zones(zones: Zones, spec: &Spec, host: &HostIdentity) -> Self {
+    fn with_zones(mut zones: Zones, spec: &Spec, host: &HostIdentity) -> Self {
+        spec.serve_cluster(&mut zones, &host.addresses);
         let fallthrough = zones.iter().filter(|zone| zone.falls_through);
         let fallthrough = fallthrough.map(|zone| zone.domain().clone()).collect();
         let identity = (!spec.hide_identity)

@@ -31,7 +31,7 @@ fn stored(spec: &Spec, json: &[u8]) -> Result<StoreSettings, String> {
 }
 
 fn host() -> HostIdentity {
-    HostIdentity { hostname: "host7".into(), machine_id: None }
+    HostIdentity { hostname: "host7".into(), ..HostIdentity::default() }
 }
 
 #[test]

@@ -20,7 +20,13 @@ impl AnswerBuilder<'_> {
         for (target, entry) in servers {
             let ttl = self.ttl(entry);
             let ns = RData::NS(NS(target.clone()));
-            records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
+            // One server may have several addresses.
+            let is_new = records.iter().all(|record: &Record| record.data != ns);
+            if is_new {
+                records.push(Record::from_rdata(self.owner.clone(), ttl, ns));
+            } else if self.view.wants_dnssec(self.zone) {
+                continue;
+            }
             if self.view.wants_dnssec(self.zone) {
                 // Only a whole RRset can be signed, and the name may have other addresses.
                 let addresses = self.target_addresses(&target);

@@ -98,7 +98,7 @@ impl AnswerBuilder<'_> {
     pub(super) fn soa(&self, ttl: u32) -> Record {
         let zone = self.zone;
         let soa = SOA::new(
-            zone.ns_name().clone(),
+            zone.primary().clone(),
             zone.hostmaster.clone(),
             self.view.serial(zone),
             SOA_REFRESH,

@@ -38,6 +38,33 @@ impl fmt::Debug for Made {
     }
 }
 
+impl Made {
+    /// A service for an address of this agent, as the name server of a zone.
+    pub(in crate::answer) fn server<'a>(
+        &'a self,
+        address: IpAddr,
+        zone: &Zone,
+        owner: &[&[u8]],
+    ) -> impl Iterator<Item = MatchedService<'a>> + use<'a> {
+        let ttl = zone.cluster.map_or(zone.ttl, |names| names.ttl);
+        let entry = Entry::new(Service { host: host(address), ttl, ..Service::default() });
+        let entry: &'a Arc<Entry> = self.entries.alloc(Arc::new(entry));
+        let labels: Box<[&'a [u8]]> = owner.iter().map(|label| self.label(label)).collect();
+        std::iter::once(MatchedService::made(entry, labels, MadeOf::Other))
+    }
+
+    fn label(&self, label: &[u8]) -> &[u8] {
+        self.labels.alloc_extend(label.iter().copied())
+    }
+}
+
+fn host(address: IpAddr) -> Host {
+    match address {
+        IpAddr::V4(v4) => Host::V4(v4),
+        IpAddr::V6(v6) => Host::V6(v6),
+    }
+}
+
 /// Makes services of what a name was found to be.
 pub(in crate::answer) struct Maker<'a, 'f> {
     pub(in crate::answer) made: &'a Made,
@@ -145,11 +172,12 @@ impl<'a> Maker<'a, '_> {
     }
 
     fn service(&self, address: IpAddr, port: Option<&Port>) -> Service {
-        let host = match address {
-            IpAddr::V4(v4) => Host::V4(v4),
-            IpAddr::V6(v6) => Host::V6(v6),
-        };
-        Service { host, port: port.map_or(0, |port| port.number), ttl: self.ttl(), ..Service::default() }
+        Service {
+            host: host(address),
+            port: port.map_or(0, |port| port.number),
+            ttl: self.ttl(),
+            ..Service::default()
+        }
     }
 
     fn ttl(&self) -> u32 {
@@ -158,7 +186,7 @@ impl<'a> Maker<'a, '_> {
 
     /// The labels of the name itself.
     fn owner_labels(&self) -> Vec<&'a [u8]> {
-        self.owner.iter().map(|label| &*self.made.labels.alloc_extend(label.iter().copied())).collect()
+        self.owner.iter().map(|label| self.made.label(label)).collect()
     }
 
     /// The labels of the full name of a service, root first.

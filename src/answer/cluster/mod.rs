@@ -17,7 +17,7 @@ pub(super) use find::{Finder, Found};
 pub(super) use made::Maker;
 pub(super) use pointers::{have_names, names_of_addresses};
 
-use super::zone::Zone;
+use super::zone::{OwnServer, Zone};
 use crate::tree::{Cluster, OtherNames, Scope, Work};
 
 /// Which names a zone has of a cluster.
@@ -80,10 +80,35 @@ pub(super) struct NamesOfCluster<'a> {
 
 impl OtherNames for NamesOfCluster<'_> {
     fn has(&self, labels: &[&[u8]]) -> bool {
+        if self.zone.server.as_ref().is_some_and(|server| OwnName::of(server, labels).is_some()) {
+            return true;
+        }
         let Some(names) = &self.zone.cluster else { return false };
         // Whether a name exists is noted by the look-up of that name.
         let finder = Finder { cluster: self.cluster, names, work: self.work, dependencies: None };
         let below = labels.get(self.zone.apex().labels().count()..).unwrap_or_default();
         !matches!(finder.find(below), Found::Missing)
+    }
+}
+
+/// What a name has to do with this agent as a name server.
+pub(super) enum OwnName<'z> {
+    /// It is that of the server.
+    Server(&'z OwnServer),
+    /// It is one above, below the apex.
+    Above,
+}
+
+impl<'z> OwnName<'z> {
+    /// What a name is whose labels, in lower case and root first, these are; `None` if it has nothing to do with the server.
+    pub(super) fn of(server: &'z OwnServer, labels: &[&[u8]]) -> Option<Self> {
+        let mut own = server.name.iter().rev();
+        let is_at_or_above = labels.iter().all(|label| own.next() == Some(label));
+        match own.len() {
+            0 if is_at_or_above => Some(Self::Server(server)),
+            // `ns.dns` is two labels below the apex.
+            1 if is_at_or_above => Some(Self::Above),
+            _ => None,
+        }
     }
 }
