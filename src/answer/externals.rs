@@ -102,7 +102,9 @@ pub(super) fn reply_without_upstreams(lookup: &Lookup, site: &Site) -> Option<Ex
     let Lookup { name, rtype } = lookup;
     let of_few_labels =
         || ExternalReply { authorities: vec![few_labels_soa(name, site)], ..ExternalReply::default() };
-    special_use_reply(lookup, site, false).or_else(|| has_few_labels(name, *rtype, site).then(of_few_labels))
+    let is_filtered = site.filters_aaaa && *rtype == RecordType::AAAA;
+    let is_denied = is_filtered || has_few_labels(name, *rtype, site);
+    special_use_reply(lookup, site, false).or_else(|| is_denied.then(of_few_labels))
 }
 
 /// What is said here of a name in `home.arpa` if no stub zone has it, and upstreams are not asked (RFC 8375).

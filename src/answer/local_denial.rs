@@ -57,6 +57,20 @@ pub(super) fn deny_few_labels(query: &Query, view: &View<'_>) -> Option<Answer> 
     })
 }
 
+/// The answer for the IPv6 addresses of a name of others, on a host whose clients have no use for them (`-filter-aaaa`). `None` for
+/// all other questions.
+///
+/// It is NODATA, and never NXDOMAIN: the name may have other data, and clients that ask for both families would give it up.
+pub(super) fn filter_aaaa(query: &Query, view: &View<'_>) -> Option<Answer> {
+    let is_filtered = view.site.filters_aaaa && query.query_type() == RecordType::AAAA && view.may_forward();
+    is_filtered.then(|| {
+        let mut answer = Answer::empty(ResponseCode::NoError);
+        answer.authorities.push(few_labels_soa(query.name(), view.site));
+        answer.ede = Some(Ede::new(Ede::FILTERED, "IPv6 addresses are left out (filter-aaaa)"));
+        answer
+    })
+}
+
 /// Whether a name has too few labels for upstreams to be asked for addresses.
 pub(super) fn has_few_labels(name: &Name, rtype: RecordType, site: &Site) -> bool {
     use RecordType::{A, AAAA, HTTPS, SVCB};

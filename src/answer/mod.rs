@@ -54,7 +54,7 @@ use builder::AnswerBuilder;
 use chaos::answer_chaos;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use local_denial::deny_few_labels;
+use local_denial::{deny_few_labels, filter_aaaa};
 use reverse::answer_reverse;
 use root_domain::answer_in_root;
 use special_use::answer_special_use;
@@ -93,7 +93,8 @@ pub fn answer(query: &Query, view: &View<'_>) -> Outcome {
     if matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR) {
         return Outcome::Answered(no_transfer());
     }
-    deny_few_labels(query, view).map_or(Outcome::Forward, Outcome::Answered)
+    let denied = deny_few_labels(query, view).or_else(|| filter_aaaa(query, view));
+    denied.map_or(Outcome::Forward, Outcome::Answered)
 }
 
 fn has_answered_top_label(name: &Name) -> bool {
@@ -114,6 +115,9 @@ fn answer_in_zone(query: &Query, zone: &Zone, tree_name: &Name, view: &View<'_>)
         }
         _ => match AnswerBuilder::new(query, zone, view).answer_from(&TreePath::new(tree_name)) {
             Outcome::Answered(answer) if zone.falls_through && answer.denies_name() => {
+                if let Some(filtered) = filter_aaaa(query, view) {
+                    return Outcome::Answered(filtered);
+                }
                 AnswerBuilder::new(query, zone, view).answer_from_outside().unwrap_or(Outcome::Forward)
             }
             outcome => outcome,

@@ -18,6 +18,8 @@ pub struct Site {
     pub flatten: Flatten,
     /// Minimum number of labels of a name whose addresses are looked up upstream.
     pub ndots: u8,
+    /// Whether names of others have no IPv6 addresses for clients.
+    pub filters_aaaa: bool,
     /// Whether `home.arpa` is denied here, because the upstreams are not those of the local network (RFC 8375).
     pub denies_home_arpa: bool,
     /// What class CH says about this server; questions of that class are refused if `None`.
@@ -42,6 +44,7 @@ impl Site {
             round_robin: true,
             flatten: Flatten::Auto,
             ndots: 2,
+            filters_aaaa: false,
             denies_home_arpa: false,
             identity: None,
         }

@@ -138,7 +138,7 @@ impl Spec {
             "rtimeout" read_timeout, "round-robin" round_robin, "flatten" flatten, "ns-rotate" ns_rotate,
             "ns-policy" ns_policy, "discover" discover, "stubzones" stub_zones, "verbose" verbose,
             "hostmaster" hostmaster, "ttl" ttl, "min-ttl" min_ttl, "hold-deletions" hold_deletions, "hold-mass-deletion" hold_mass_deletion, "priority" priority, "scache" scache,
-            "denial" denial, "rcache" rcache, "rcache-ttl" rcache_ttl, "ndots" ndots, "no-rec" no_rec,
+            "denial" denial, "rcache" rcache, "rcache-ttl" rcache_ttl, "ndots" ndots, "filter-aaaa" filter_aaaa, "no-rec" no_rec,
             "path-prefix" path_prefix, "records" records, "records-links" records_links, "state-dir" state_dir,
             "env-file" env_file, "conf-dir" conf_dir, "strict" strict, "log" log, "log-level" log_level, "resolv-conf" resolv_conf,
             "hide-identity" hide_identity, "trust-ad" trust_ad, "allow" allow,

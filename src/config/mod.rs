@@ -228,6 +228,7 @@ impl Config {
                 round_robin: spec.round_robin,
                 flatten: spec.flatten,
                 ndots: spec.ndots,
+                filters_aaaa: spec.filter_aaaa,
                 denies_home_arpa: spec.nameservers.is_some(),
                 identity,
             }),

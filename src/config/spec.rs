@@ -128,6 +128,8 @@ pub struct Spec {
     pub rcache_ttl: u32,
     /// Labels that a name must have to be forwarded.
     pub ndots: u8,
+    /// Deny that names of others have IPv6 addresses.
+    pub filter_aaaa: bool,
     /// Never forward.
     pub no_rec: bool,
     /// Path that all keys in the store begin with.
@@ -325,6 +327,7 @@ impl Default for Spec {
             rcache: DEFAULT_RCACHE,
             rcache_ttl: DEFAULT_RCACHE_TTL,
             ndots: DEFAULT_NDOTS,
+            filter_aaaa: false,
             no_rec: false,
             path_prefix: "skydns".to_owned(),
             records: None,

@@ -212,3 +212,25 @@ fn what_validators_need_of_names_outside_is_in_the_answer() {
 fn signs_of(records: &[Record], owner: &str, covered: RecordType) -> bool {
     records.contains(&signature(owner, covered))
 }
+
+#[test]
+fn ipv6_addresses_of_names_of_others_are_left_out_if_nobody_can_use_them() {
+    let mut site = SiteFixture::new(&[
+        ("six.skydns.test.", r#"{"host":"2001:db8::1"}"#),
+        ("out.skydns.test.", r#"{"host":"www.example.org"}"#),
+    ]);
+    site.served.filters_aaaa = true;
+    let answer = site.ask("www.example.org.", RecordType::AAAA);
+    assert_eq!((answer.rcode, answer.answers.len(), answer.authorities.len()), (ResponseCode::NoError, 0, 1));
+    assert_eq!(answer.ede.as_ref().map(|ede| ede.code), Some(Ede::FILTERED));
+    assert!(matches!(site.outcome("www.example.org.", RecordType::A, DNSClass::IN), Outcome::Forward));
+    assert_eq!(site.ask("six.skydns.test.", RecordType::AAAA).answers.len(), 1, "our own stay");
+    let led = site.ask("out.skydns.test.", RecordType::AAAA);
+    assert_eq!(
+        (led.rcode, led.answers.len()),
+        (ResponseCode::NoError, 1),
+        "the CNAME alone, and nobody is asked"
+    );
+    site.forwards = false;
+    assert!(matches!(site.outcome("www.example.org.", RecordType::AAAA, DNSClass::IN), Outcome::Forward));
+}

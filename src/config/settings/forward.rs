@@ -114,6 +114,19 @@ pub(super) const FORWARD_SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "filter-aaaa",
+        variables: &["SKYDNS_FILTER_AAAA"],
+        keys: &["filter_aaaa"],
+        takes: None,
+        summary: "deny that names of others have IPv6 addresses",
+        details: "For hosts, and clusters, without IPv6: half of all questions are for addresses that nobody can use. The answer is that the \
+                  name has none (NODATA), and no upstream is asked. Names of our own, and of stub zones, keep theirs.",
+        default: DefaultValue::Value("false"),
+        example: "true",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| input.boolean().map(|value| spec.filter_aaaa = value),
+    },
+    Setting {
         name: "rtimeout",
         variables: &["SKYDNS_RTIMEOUT"],
         keys: &["read_timeout"],
