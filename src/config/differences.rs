@@ -149,7 +149,7 @@ impl Spec {
             "kubernetes-pods" kubernetes.pods, "kubernetes-endpoint-pod-names" kubernetes.endpoint_pod_names,
             "kubernetes-ignore-empty-services" kubernetes.ignore_empty_services, "kubernetes-zonal" kubernetes.zonal,
             "kubernetes-namespaces" kubernetes.namespaces, "kubernetes-namespace-labels" kubernetes.namespace_labels,
-            "kubernetes-labels" kubernetes.labels
+            "kubernetes-labels" kubernetes.labels, "kubernetes-forward" kubernetes.forward
         );
         let secret = (self.password != after.password).then(|| "password".to_owned());
         let of_domain = |spec: &Self| -> Vec<_> {

@@ -1,11 +1,12 @@
 //! The settings of Kubernetes, and which zones have its names.
 
+use super::Route;
 use super::input::SettingError;
 use super::spec::Spec;
 use crate::answer::{ClusterNames, Mode, OwnServer, PodNames, Zone, Zones};
 use crate::tree::Scope;
 use hickory_proto::rr::Name;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// TTL of the specification's names by default, in seconds, as CoreDNS has it.
@@ -58,6 +59,8 @@ pub struct KubernetesSpec {
     pub namespace_labels: Option<String>,
     /// Which services have names, by their labels.
     pub labels: Option<String>,
+    /// The servers that have the names of the cluster, if no cluster is followed.
+    pub forward: Vec<SocketAddr>,
 }
 
 impl KubernetesSpec {
@@ -65,6 +68,16 @@ impl KubernetesSpec {
     pub(super) fn other_zones(&self) -> impl Iterator<Item = &Name> {
         let all = self.domains.iter().chain(&self.multicluster);
         all.filter(|_| self.is_on)
+    }
+
+    /// The zones whose questions go to the servers of the cluster.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        if self.is_on || self.forward.is_empty() {
+            return Vec::new();
+        }
+        let default = Name::from_labels([b"cluster".as_slice(), b"local"]).into_iter();
+        let zones: Vec<_> = if self.domains.is_empty() { default.collect() } else { self.domains.clone() };
+        zones.into_iter().map(|zone| Route { zone, servers: self.forward.clone() }).collect()
     }
 
     /// Of which services endpoints have to be watched.

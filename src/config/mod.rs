@@ -144,6 +144,8 @@ pub struct ForwardConfig {
     pub cache_size: usize,
     /// Maximum time that an answer is cached, in seconds.
     pub cache_ttl: u32,
+    /// Zones whose servers the settings name.
+    pub routes: Arc<[Route]>,
     /// Whether services below `dns/stub/<zone>` are the upstreams of that zone.
     pub stub_zones: bool,
     /// Whether an upstream's AD flag is passed on.
@@ -154,6 +156,15 @@ pub struct ForwardConfig {
     pub fallthrough: Vec<Name>,
     /// Whether the records of each RRset of an answer are shuffled.
     pub round_robin: bool,
+}
+
+/// A zone whose questions go to servers of its own, over TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The zone, absolute, in lower case.
+    pub zone: Name,
+    /// Its servers.
+    pub servers: Vec<SocketAddr>,
 }
 
 impl ForwardConfig {
@@ -242,6 +253,7 @@ impl Config {
                 timeout: spec.read_timeout,
                 cache_size: spec.rcache,
                 cache_ttl: spec.rcache_ttl,
+                routes: spec.kubernetes.routes().into(),
                 stub_zones: spec.stub_zones,
                 trust_ad: spec.trust_ad,
                 rebind_protection: spec.rebind_protection,

@@ -93,7 +93,12 @@ impl Spec {
         let has_tls = self.discover || self.machines.iter().any(|url| url.starts_with("https://"));
         let uses_tls = self.ca_cert.is_some() || self.tls_pem.is_some() || self.tls_key.is_some();
         let uses_etcd = self.uses_etcd();
-        let only_details = KubernetesSpec { is_on: false, ..self.kubernetes.clone() };
+        let (of_cluster, default_of_cluster) = (&self.kubernetes, &default.kubernetes);
+        // What forwarding to the cluster's servers takes as well.
+        let (domains, forward) = (of_cluster.domains.clone(), of_cluster.forward.clone());
+        let forwards = !forward.is_empty();
+        let of_forwarding = KubernetesSpec { domains, forward, ..default_of_cluster.clone() };
+        let details = if forwards { &of_forwarding } else { default_of_cluster };
         let has_user = self.username.is_some() || self.password.is_some();
         let falls_through = self.fallthrough != ZoneList::default()
             || self.zones.values().any(|zone| zone.fallthrough == Some(true));
@@ -114,8 +119,12 @@ impl Spec {
                  etcd is not asked",
             ),
             (
-                !self.kubernetes.is_on && only_details != default.kubernetes,
+                !of_cluster.is_on && of_cluster != details,
                 "-master, -kubeconfig and -kubernetes-… do nothing without -kubernetes (SKYDNS_KUBERNETES)",
+            ),
+            (
+                of_cluster.is_on && forwards,
+                "-kubernetes-forward (SKYDNS_KUBERNETES_FORWARD) does nothing with -kubernetes: the cluster is followed",
             ),
             (
                 self.password.is_some() && self.username.is_none(),

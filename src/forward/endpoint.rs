@@ -19,12 +19,19 @@ pub struct Endpoint {
 pub enum UpstreamTransport {
     /// Classic DNS (RFC 9499 §6): questions go over UDP, and again over TCP if the reply is truncated.
     Classic,
+    /// Over TCP alone, on connections that are kept (RFC 7766).
+    Tcp,
 }
 
 impl Endpoint {
     /// The server at an address that is asked over UDP and TCP.
     pub fn classic(address: SocketAddr) -> Self {
         Self { address, transport: UpstreamTransport::Classic }
+    }
+
+    /// The server at an address that is asked over TCP alone.
+    pub fn over_tcp(address: SocketAddr) -> Self {
+        Self { address, transport: UpstreamTransport::Tcp }
     }
 }
 

@@ -61,7 +61,12 @@ impl StubId {
 
 impl StubZone {
     /// A zone that had other servers before, or none.
-    fn new(zone: Name, servers: Vec<Endpoint>, before: Option<&Self>, hasher: &RandomState) -> Self {
+    pub(super) fn new(
+        zone: Name,
+        servers: Vec<Endpoint>,
+        before: Option<&Self>,
+        hasher: &RandomState,
+    ) -> Self {
         let asked = before.and_then(|stub| stub.upstreams.get()).into_iter().flat_map(|all| all.iter());
         let known = asked.filter(|upstream| servers.contains(&upstream.endpoint())).cloned().collect();
         let id = StubId(hasher.hash_one((&zone, &servers)));

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Time for the reply to a probe, shorter than the timeout of questions.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -186,8 +186,14 @@ impl Upstream {
         question: &UpstreamQuestion,
         signals: &ExchangeSignals<'_>,
     ) -> Result<UpstreamReply, ExchangeError> {
-        let exchange = match self.endpoint.transport {
-            UpstreamTransport::Classic => self.exchange_classic(question, signals),
+        let exchange = async {
+            match self.endpoint.transport {
+                UpstreamTransport::Classic => self.exchange_classic(question, signals).await,
+                UpstreamTransport::Tcp => {
+                    let with_edns = self.summary().edns != EdnsSupport::Unsupported;
+                    self.tcp.exchange(question, with_edns, &self.context).await
+                }
+            }
         };
         let mut exchange = std::pin::pin!(exchange);
         tokio::select! {
@@ -358,6 +364,10 @@ impl Upstream {
     /// Sends a probe; gives its reply.
     async fn probe(&self, question: &UpstreamQuestion) -> Result<UpstreamReply, ExchangeError> {
         let end = Instant::now() + PROBE_TIMEOUT;
+        if self.endpoint.transport == UpstreamTransport::Tcp {
+            let exchange = self.tcp.exchange(question, true, &self.context);
+            return timeout_at(end, exchange).await.unwrap_or(Err(ExchangeError::Timeout));
+        }
         let signals = ExchangeSignals::default();
         // As if nothing were known of EDNS: so the probe finds a server that learned it or lost it.
         let exchange = UdpExchange::begin(&self.sockets, question, EdnsSupport::Unknown, &signals).await?;

@@ -223,6 +223,24 @@ pub(super) const KUBERNETES_SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting {
+        name: "kubernetes-forward",
+        variables: &["SKYDNS_KUBERNETES_FORWARD"],
+        keys: &[],
+        takes: Some("IP[:PORT],…"),
+        summary: "ask the DNS servers of the cluster in the place of following it",
+        details: "For clusters that do not want a watch from each node: questions for names in the domains of `-kubernetes-domain` \
+                  (`cluster.local` without it) go to these servers, such as the address of the service `kube-dns`, over TCP connections \
+                  that are kept. Answers are cached; while no server answers, those that were known are given. With `-kubernetes` this \
+                  does nothing. The port is 53.",
+        default: DefaultValue::Unset("none"),
+        example: "10.96.0.10",
+        takes_effect: TakesEffect::Reload,
+        set: |spec, input, _| {
+            spec.kubernetes.forward = input.addresses(Some(53))?;
+            Ok(())
+        },
+    },
 ];
 
 fn text(input: SettingInput<'_>) -> Result<Option<String>, SettingError> {

@@ -19,7 +19,7 @@ use super::limit::{OVER_TCP, OVER_UDP, ResponseRateLimiter};
 use super::origin::{ClientId, Origin};
 use crate::answer::Ede;
 use crate::config::Config;
-use crate::forward::{Forwarder, KnownReply, StubTable};
+use crate::forward::{Forwarder, KnownReply, RouteTable, StubTable};
 use crate::heartbeat::Heartbeats;
 use crate::logging::RateLimitedLog;
 use crate::metrics::{AnsweredBy, ErrorCause, Metrics, ReplyStats};
@@ -44,6 +44,7 @@ pub struct Handler {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) forwarder: Arc<Forwarder>,
+    routes: RouteTable,
     stubs: StubTable,
     metrics: Arc<Metrics>,
     client_policy: Arc<ClientPolicy>,
@@ -115,6 +116,7 @@ impl Handler {
             published,
             config,
             forwarder,
+            routes: RouteTable::default(),
             stubs: StubTable::default(),
             metrics,
             client_policy,
@@ -234,6 +236,12 @@ impl Handler {
         let is_answered_here = is_own_ds && query.client == ClientClass::AuthoritativeOnly;
         if !config.forward.stub_zones {
             self.stubs.clear();
+        }
+        if query.class() == DNSClass::IN
+            && let Some(zone) = self.routes.find(&config.forward.routes, query.name(), &config.site)
+        {
+            let forwarding = Forwarding { stub: Some(zone), ..Forwarding::default() };
+            return self.forward(query, forwarding, inputs);
         }
         if config.forward.stub_zones
             && query.class() == DNSClass::IN

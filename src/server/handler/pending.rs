@@ -178,7 +178,10 @@ impl Handler {
     fn stub_zone(&self, name: &Name) -> Option<Arc<StubZone>> {
         let (config, published) = (self.config.load(), self.published.load());
         let inputs = AnswerInputs::new(&config, &published, ON_RUNTIME);
-        if !config.forward.stub_zones {
+        let route = self.routes.find(&config.forward.routes, name, &config.site);
+        if route.is_some() {
+            route
+        } else if !config.forward.stub_zones {
             None
         } else if config.site.falls_through(name) {
             inputs.stub_zone_for_missing(&self.stubs, name)
