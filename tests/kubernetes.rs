@@ -5,12 +5,13 @@ mod kubernetes;
 mod support;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType, rdata};
 use kubernetes::asked::{check, said};
 use kubernetes::cases::cases;
 use kubernetes::server::{ApiServer, Faults};
 use serde_json::{Value, json};
 use support::judge::{KeyRing, Unbound, ds};
+use support::upstream::{Upstream, Via, add, reply_to};
 use support::{Agent, Setup, error_of, eventually};
 
 /// An agent that follows a server.
@@ -427,4 +428,65 @@ fn signed_names_of_a_cluster_are_believed() {
             );
         }
     }
+}
+
+#[test]
+fn without_a_watch_the_servers_of_the_cluster_are_asked_and_not_missed_for_a_while() {
+    let server = ApiServer::with_cases();
+    let mut kube_dns = of_specification(&server, &[]);
+    in_step(&kube_dns);
+    let address = kube_dns.address().to_string();
+    let zones = "cluster.local,10.96.0.0/16";
+    let agent = Setup::new()
+        .args(&["-kubernetes-forward", &format!("{address},127.0.0.1:1"), "-kubernetes-domain", zones])
+        .args(&["-rcache-ttl", "1"])
+        .record("/skydns/local/skydns/own", r#"{"host":"10.0.0.1"}"#)
+        .start();
+    for case in cases(SPECIFICATION, "cluster.local.") {
+        if !case.answer.starts_with("FORWARD") && !case.name.ends_with("arpa.") {
+            let answer = said(&agent, &case.name, case.rtype.parse().expect(case.rtype));
+            assert_eq!(
+                answer.trim_end_matches(" NODATA"),
+                case.answer.trim_end_matches(" NODATA"),
+                "{}",
+                case.name
+            );
+        }
+    }
+    assert_eq!(agent.data("10.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.shop.svc.cluster.local."]);
+    assert_eq!(said(&agent, "web.skydns.local.", RecordType::A), "NXDOMAIN", "our own names are ours");
+    // It restarts: what was known is answered meanwhile, and no question fails.
+    kube_dns.process.signal("-KILL");
+    kube_dns.process.wait();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for _ in 0..5 {
+        assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    }
+    let again = Setup::new()
+        .args(&["-kubernetes", "-master", &server.url(), "-kubernetes-domain", "cluster.local", "-no-rec"])
+        .port(kube_dns.port)
+        .start();
+    in_step(&again);
+    server.put(&service("shop", "after", "10.96.6.1"));
+    eventually("its server is asked again", || {
+        addresses(&agent, "after.shop.svc.cluster.local.") == ["10.96.6.1"]
+    });
+}
+
+#[test]
+fn servers_of_a_cluster_are_asked_over_tcp_alone_and_equal_questions_once() {
+    let upstream = Upstream::start(|query, via| {
+        assert_eq!(via, Via::Tcp, "{query}");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let mut reply = reply_to(query);
+        add(&mut reply, 5, RData::A(rdata::A([10, 96, 0, 10].into())));
+        Some(reply)
+    });
+    let agent = Setup::new().args(&["-kubernetes-forward", &upstream.address.to_string()]).start();
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]));
+        }
+    });
+    assert_eq!(upstream.count(), 1, "equal questions are asked once");
 }
