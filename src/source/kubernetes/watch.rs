@@ -66,7 +66,7 @@ impl Follower {
         let path = self.settings.watched.path(self.kind);
         let path = format!("{path}watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
         let mut answer = get(server, &path, self.kind, self.doing("watching")).await?;
-        let mut lines = Lines::default();
+        let (mut lines, mut batch) = (Lines::default(), Batch::default());
         loop {
             let is_quiet_enough = self.in_step.is_none() && self.listed.is_none();
             let limit = match self.listed {
@@ -86,7 +86,7 @@ impl Follower {
                 }
                 Err(error) => return Err(error),
             };
-            self.take_piece(&piece, &mut lines, &answer, server).await?;
+            self.take_piece(&piece, (&mut lines, &mut batch), &answer, server).await?;
         }
     }
 
@@ -94,7 +94,7 @@ impl Follower {
     async fn take_piece(
         &mut self,
         piece: &[u8],
-        lines: &mut Lines,
+        (lines, batch): (&mut Lines, &mut Batch),
         answer: &Answer,
         server: &ApiServer,
     ) -> Result<(), KubernetesError> {
@@ -104,9 +104,8 @@ impl Follower {
             Ok::<_, KubernetesError>(())
         });
         let taken = taken.map_err(|error| answer.failed(&error.to_string()))?;
-        let mut batch = Batch::default();
         for (step, version) in steps {
-            batch.version = version.or(batch.version);
+            batch.version = version.or(batch.version.take());
             batch.has_news = true;
             match step {
                 None => {}
@@ -117,22 +116,25 @@ impl Follower {
                     }
                     batch.objects.push((id, object));
                     if batch.objects.len() == OBJECTS_PER_PART {
-                        self.hand_on(&mut batch).await?;
+                        self.hand_on(batch).await?;
                     }
                 }
                 Some(Step::ListEnd) => {
-                    self.hand_on(&mut batch).await?;
+                    self.hand_on(batch).await?;
                     let (listed, version) = (self.listed.take().unwrap_or(0), batch.version.take());
                     self.end_list(server, listed, version.as_deref().unwrap_or_default()).await?;
                     self.note_in_step().await?;
                 }
                 Some(Step::Error(error)) => {
-                    self.hand_on(&mut batch).await?;
+                    self.hand_on(batch).await?;
                     return Err(error);
                 }
             }
         }
-        self.hand_on(&mut batch).await?;
+        // A part of a list is worth the way to the mirror when it is large.
+        if self.listed.is_none() {
+            self.hand_on(batch).await?;
+        }
         taken
     }
 
