@@ -13,6 +13,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+/// Octets that are read at once: a record of TLS has as many.
+const READ_OCTETS: usize = 16 << 10;
+
 /// A connection to a server. It is closed when this is dropped.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Empty<Bytes>>,
@@ -34,7 +37,11 @@ impl Connection {
     }
 
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Self> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let mut builder = http1::Builder::new();
+        // After a large list each read would take half a megabyte for an event of a kilobyte.
+        let builder = builder.read_buf_exact_size(Some(READ_OCTETS));
+        let connected = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = connected.map_err(io::Error::other)?;
         // An error of the connection is one of the request as well.
         let mut task = JoinSet::new();
         task.spawn(driver.map(drop));
