@@ -12,6 +12,10 @@ use crate::source::snapshot::RestoredCluster;
 use crate::source::state::{ServedFrom, SourceState};
 use crate::tree::{Object, ObjectId, ObjectKind};
 use std::collections::HashMap;
+use std::time::Duration;
+
+/// Changes within so long after one have the time of that one.
+const SAME_TIME: Duration = Duration::from_secs(1);
 
 /// A listing of one kind: what was listed up to now, without the objects that the tree has already.
 #[derive(Debug, Default)]
@@ -74,7 +78,8 @@ impl Mirror {
         if is_news {
             self.renew_serials_of_cluster();
         }
-        self.source(SourceId::Kubernetes, |source| source.changed(None));
+        // A cluster changes all the time, and each other status wakes those who follow it.
+        self.source(SourceId::Kubernetes, |source| source.changed_lately(SAME_TIME));
         count
     }
 

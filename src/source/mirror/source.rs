@@ -8,7 +8,7 @@ use crate::source::id::SourceId;
 use crate::source::snapshot::RestoredService;
 use crate::source::state::{ServedFrom, SourceState, StoreState};
 use std::collections::HashSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Maximum number of reasons for which a source is unreachable that are logged until the source is in sync again.
 const MAX_LOGGED_REASONS: usize = 16;
@@ -98,6 +98,16 @@ impl MirroredSource {
         if let SourceState::Synced { .. } = self.state {
             self.state = SourceState::Synced { revision, changed: SystemTime::now() };
         }
+    }
+
+    /// The same for a source without revisions, unless there was a change shortly before.
+    pub(super) fn changed_lately(&mut self, same: Duration) {
+        if let SourceState::Synced { changed, .. } = &self.state
+            && changed.elapsed().is_ok_and(|since| since < same)
+        {
+            return;
+        }
+        self.changed(None);
     }
 
     /// Notes that a snapshot is served, if nothing else of the source is; returns whether it is.

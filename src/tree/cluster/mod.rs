@@ -330,14 +330,28 @@ impl Cluster {
 }
 
 /// The addresses of the endpoints of a slice that another one has not.
+///
+/// Nearly all of them stay where they are when one changes, so only the others are looked for.
 fn addresses_not_in<'s>(
     slice: Option<&'s Arc<Slice>>,
     other: Option<&'s Arc<Slice>>,
 ) -> impl Iterator<Item = IpAddr> + 's {
-    let others: HashSet<_> = other.into_iter().flat_map(|other| &other.endpoints).collect();
-    let all = slice.into_iter().flat_map(|slice| &slice.endpoints);
-    all.filter(move |endpoint| !others.contains(endpoint)).map(|endpoint| endpoint.address)
+    let others = other.map_or(&[][..], |other| &other.endpoints);
+    let all = slice.into_iter().flat_map(|slice| slice.endpoints.iter().enumerate());
+    let moved = all.filter(move |(at, endpoint)| others.get(*at) != Some(*endpoint));
+    let mut set = None;
+    let mut is_new = move |endpoint: &Endpoint| match others.len() {
+        0..=FEW => !others.contains(endpoint),
+        _ => !set.get_or_insert_with(|| others.iter().collect::<HashSet<_>>()).contains(endpoint),
+    };
+    moved
+        .map(|(_, endpoint)| endpoint)
+        .filter(move |endpoint| is_new(endpoint))
+        .map(|endpoint| endpoint.address)
 }
+
+/// So many endpoints are looked through one after the other.
+const FEW: usize = 32;
 
 fn of_scope(scope: Scope) -> &'static [u8] {
     match scope {
