@@ -10,6 +10,7 @@ use kubernetes::asked::{check, said};
 use kubernetes::cases::cases;
 use kubernetes::server::{ApiServer, Faults};
 use serde_json::{Value, json};
+use std::process::Stdio;
 use support::judge::{KeyRing, Unbound, ds};
 use support::upstream::{Upstream, Via, add, reply_to};
 use support::{Agent, Setup, error_of, eventually};
@@ -489,4 +490,30 @@ fn servers_of_a_cluster_are_asked_over_tcp_alone_and_equal_questions_once() {
         }
     });
     assert_eq!(upstream.count(), 1, "equal questions are asked once");
+}
+
+/// The exit code of `skydns check` and what it prints.
+fn checked(args: &[&str]) -> (Option<i32>, String) {
+    let (mut command, _, _files) = Setup::new().args(args).args(&["check"]).without_address().command();
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("skydns");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn check_lists_the_cluster_once_and_says_what_is_missing() {
+    let server = ApiServer::with_cases();
+    let url = server.url();
+    let args = ["-kubernetes", "-master", &url, "-domain", "kubernetes.local"];
+    let (code, text) = checked(&args);
+    assert!(text.contains("kubernetes: 7 namespaces, 27 services, 11 endpointslices"), "{text}");
+    assert!(text.contains("default/dns: its shortest name is that of the domain's own data"), "{text}");
+    assert_eq!(code, Some(0), "{text}");
+    server.set(Faults { status: Some((403, "/endpointslices", None)), ..Faults::default() });
+    let (code, text) = checked(&args);
+    assert!(text.contains("the right to list and watch endpointslices is missing (403)"), "{text}");
+    assert_eq!(code, Some(69), "{text}");
+    let (code, text) = checked(&["-kubernetes", "-kubeconfig", "/nowhere/config"]);
+    assert!(text.contains("/nowhere/config: cannot be read"), "{text}");
+    assert_ne!(code, Some(0), "{text}");
 }

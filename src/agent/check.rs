@@ -7,6 +7,7 @@ use super::tasks::spawn_thread;
 use crate::config::{Config, Spec};
 use crate::heartbeat::Heartbeats;
 use crate::source::files::Files;
+use crate::source::kubernetes::{Kubernetes, KubernetesError, ListedOnce};
 use crate::source::{Feed, Publisher, SourceId};
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
     publisher.set_site(&Config::without_host(spec).site);
     let (feed, events) = Feed::channel();
     let mirror = settings.mirror(&publisher);
+    let handle = mirror.handle();
     let heartbeat = Heartbeats::default().monitor("the mirror");
     let mirror =
         spawn_thread("mirror", move || mirror.run(events, heartbeat)).map_err(SourcesError::Thread)?;
@@ -48,6 +50,17 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
             false => notes.extend(found.problems.into_iter().map(not_needed)),
         }
         notes.extend(found.notes);
+    }
+    if let Some(kubernetes) = settings.kubernetes.as_ref().filter(|_| network) {
+        let id = SourceId::Kubernetes;
+        let source = Kubernetes::new(kubernetes.clone(), feed(id), handle.clone());
+        let ListedOnce { counts, problems: refused, not_needed } = source.list_once().await;
+        let named = |error: KubernetesError| format!("{}: {error}", id.name());
+        problems.extend(refused.into_iter().map(named));
+        notes.extend(not_needed.into_iter().map(named));
+        if !counts.is_empty() {
+            notes.push(format!("{}: {}", id.name(), counts.join(", ")));
+        }
     }
     // The mirror ends when the last feed is dropped.
     drop(feed);

@@ -6,6 +6,7 @@ use crate::answer::{Freshness, Zone};
 use crate::forward::Forwarder;
 use crate::metrics::{self, MetricNames, Metrics, PagePlace, StatisticsSink, ZoneReport};
 use crate::source::Publisher;
+use crate::tree::{Cluster, ObjectKind, Scope};
 use std::io;
 use std::sync::Arc;
 
@@ -58,11 +59,19 @@ fn zone_reports(publisher: &Publisher) -> Vec<ZoneReport> {
     let (published, site) = (publisher.published().load_full(), publisher.site());
     let report = |zone: &Zone| ZoneReport {
         name: zone.domain().to_string(),
-        names: published.tree.names_of(Some(zone.apex())),
+        names: published.tree.names_of(Some(zone.apex())) + services_in(zone, published.tree.cluster()),
         serial: published.tree.serial_of(zone.apex()),
         is_current: published.freshness.of(zone) == Freshness::Current,
     };
     site.iter().flat_map(|site| site.zones.iter()).map(report).collect()
+}
+
+/// The number of services of a cluster that have names in a zone.
+fn services_in(zone: &Zone, cluster: &Cluster) -> usize {
+    zone.cluster.map_or(0, |names| match names.scope {
+        Scope::Cluster => cluster.count(ObjectKind::Service),
+        Scope::ClusterSet => cluster.count(ObjectKind::Import),
+    })
 }
 
 /// Serves the metrics page, for ever. While it cannot be served, the status line says so.

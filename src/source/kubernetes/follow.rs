@@ -162,7 +162,7 @@ impl Follower {
     }
 
     /// Whether what is missing is the right to namespaces, which services name as well.
-    fn can_do_without(&self, error: &KubernetesError) -> bool {
+    pub(super) fn can_do_without(&self, error: &KubernetesError) -> bool {
         let is_selected = self.settings.watched.namespace_labels.is_some();
         self.kind == ObjectKind::Namespace && error.is_forbidden() && !is_selected
     }
@@ -192,6 +192,13 @@ impl Follower {
                 self.list(&server).await?;
             }
         }
+    }
+
+    /// Lists the objects once; returns how many they are.
+    pub(super) async fn list_once(&mut self) -> Result<usize, KubernetesError> {
+        let server = self.settings.access.open()?;
+        self.feed.push(Event::ObjectsBegin(self.kind)).await?;
+        self.plain_list(&server).await
     }
 
     /// Forgets the version of another cluster, or one that the cluster does not have any more: it was restored.
@@ -244,7 +251,8 @@ impl Follower {
             }
         }
         self.listed = None;
-        self.plain_list(server).await
+        self.plain_list(server).await?;
+        Ok(())
     }
 
     /// Takes a list whose objects were all handed on.
@@ -273,8 +281,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Lists all objects at once.
-    async fn plain_list(&mut self, server: &ApiServer) -> Result<(), KubernetesError> {
+    /// Lists all objects at once; returns how many they are.
+    async fn plain_list(&mut self, server: &ApiServer) -> Result<usize, KubernetesError> {
         // One out of the server's memory is cheap, and may be old; never older than what is known here.
         let version = match &self.version {
             Some(version) => format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan"),
@@ -289,7 +297,8 @@ impl Follower {
             let (head, count) = self.read_list(&mut answer).await?;
             listed += count;
             if head.next.is_empty() {
-                return self.end_list(server, listed, &head.resource_version).await;
+                self.end_list(server, listed, &head.resource_version).await?;
+                return Ok(listed);
             }
             next = head.next;
         }

@@ -65,4 +65,40 @@ impl Kubernetes {
         let (closed, ..) = select_all(kinds.iter().copied().map(follow)).await;
         closed
     }
+
+    /// Lists the objects of each kind once, for `skydns check`.
+    pub async fn list_once(self) -> ListedOnce {
+        let kinds = self.settings.watched.kinds();
+        let progress = Arc::new(Progress::new(self.feed.clone(), &kinds));
+        let settings = Arc::new(self.settings);
+        let mut listed = ListedOnce::default();
+        for kind in kinds {
+            let feeds = (self.feed.clone(), Arc::clone(&progress));
+            let mut follower = Follower::new(kind, Arc::clone(&settings), feeds, self.mirror.clone());
+            match follower.list_once().await {
+                Ok(count) => listed.counts.push(format!("{count} {}", KIND_NAMES[kind as usize])),
+                Err(error) if follower.can_do_without(&error) => listed.not_needed.push(error),
+                Err(error) => {
+                    let is_of_all = !matches!(error, KubernetesError::Refused { .. });
+                    listed.problems.push(error);
+                    // Of a server that cannot be reached the other kinds say the same.
+                    if is_of_all {
+                        break;
+                    }
+                }
+            }
+        }
+        listed
+    }
+}
+
+/// What came of listing the objects once.
+#[derive(Debug, Default)]
+pub struct ListedOnce {
+    /// How many objects of each kind there are.
+    pub counts: Vec<String>,
+    /// Why kinds cannot be listed.
+    pub problems: Vec<KubernetesError>,
+    /// The same of kinds that it goes without.
+    pub not_needed: Vec<KubernetesError>,
 }
