@@ -56,6 +56,9 @@ pub enum KubernetesError {
     /// The server has forgotten the changes since the last one that was seen.
     #[error("the server has forgotten what has changed since")]
     Expired,
+    /// Nothing comes over a watch any more: it may have stalled, or the server sends no bookmarks.
+    #[error("nothing has come over the watch for long")]
+    Silent,
     /// A listing has far fewer objects than there were.
     #[error("{server}: a listing has {listed} of {known} {}, so it is asked for once more", KIND_NAMES[*kind as usize])]
     Shrunk {

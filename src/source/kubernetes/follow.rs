@@ -129,6 +129,9 @@ impl Follower {
             };
             match &error {
                 KubernetesError::Expired => self.version = None,
+                // Servers without bookmarks are as silent as a watch that has stalled: only if the next one fails is
+                // anything wrong.
+                KubernetesError::Silent => {}
                 _ if self.can_do_without(&error) => {
                     if let Err(closed) = self.do_without().await {
                         return closed;

@@ -84,6 +84,9 @@ impl Follower {
                     self.note_in_step().await?;
                     continue;
                 }
+                Err(KubernetesError::Timeout { .. }) if self.listed.is_none() => {
+                    return Err(KubernetesError::Silent);
+                }
                 Err(error) => return Err(error),
             };
             self.take_piece(&piece, (&mut lines, &mut batch), &answer, server).await?;
