@@ -4,7 +4,7 @@ use super::access::ApiServer;
 use super::error::KubernetesError;
 use crate::source::http::{Connection, with_causes};
 use crate::tree::ObjectKind;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
@@ -54,7 +54,7 @@ pub(super) struct Answer {
     what: String,
     body: Incoming,
     /// The body comes over it.
-    _connection: Connection,
+    connection: Connection,
 }
 
 /// Asks the server for a path, for objects of a kind; `what` is done, as a gerund.
@@ -77,17 +77,12 @@ pub(super) async fn get(
         request = request.header(AUTHORIZATION, value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(server, &error.to_string()))?;
-    let sent = timeout(HEAD_TIMEOUT, connection.sender.send_request(request)).await;
+    let sent = timeout(HEAD_TIMEOUT, connection.send(request)).await;
     let response =
         sent.map_err(|_| late(HEAD_TIMEOUT))?.map_err(|error| failed(server, &of_http(&what, &error)))?;
     let (status, retry_after) = (response.status(), retry_after(&response));
-    let mut answer = Answer {
-        server: server.url.clone(),
-        kind,
-        what,
-        body: response.into_body(),
-        _connection: connection,
-    };
+    let mut answer =
+        Answer { server: server.url.clone(), kind, what, body: response.into_body(), connection };
     if status == StatusCode::OK {
         return Ok(answer);
     }
@@ -103,7 +98,7 @@ impl Answer {
     /// The next piece of the body within a time; `None` at its end.
     pub(super) async fn piece(&mut self, limit: Duration) -> Result<Option<Bytes>, KubernetesError> {
         loop {
-            match timeout(limit, self.body.frame()).await {
+            match timeout(limit, self.connection.frame(&mut self.body)).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => return Ok(Some(data)),

@@ -6,7 +6,7 @@
 use super::super::connect::EtcdSettings;
 use super::super::error::EtcdError;
 use super::answer::Answer;
-use crate::source::http::Connection;
+use crate::source::http::{BackgroundConnection, Connection};
 use data_encoding::BASE64;
 use http_body_util::Empty;
 use hyper::body::Bytes;
@@ -36,7 +36,7 @@ pub(super) struct Client {
     authority: HeaderValue,
     tls: Option<TlsConnector>,
     login: Option<HeaderValue>,
-    idle: Option<Connection>,
+    idle: Option<BackgroundConnection>,
 }
 
 impl Client {
@@ -109,7 +109,7 @@ impl Client {
             what: "connecting",
             limit: CONNECT_TIMEOUT,
         })?;
-        let mut connection = opened.map_err(|error| self.cannot_connect(&error))?;
+        let mut connection = opened.map_err(|error| self.cannot_connect(&error))?.in_background();
         let sent = connection.sender.send_request(self.request(path, login)?);
         let response = timeout(limit, sent).await.map_err(|_| late(limit))?;
         let response = response.map_err(|error| self.failed(what, &error))?;
@@ -147,7 +147,7 @@ impl Client {
 /// A request whose answer is coming in.
 pub(super) struct Exchange {
     pub(super) answer: Answer,
-    connection: Connection,
+    connection: BackgroundConnection,
 }
 
 impl Exchange {
@@ -155,7 +155,7 @@ impl Exchange {
         endpoint: &str,
         what: &'static str,
         response: hyper::Response<hyper::body::Incoming>,
-        connection: Connection,
+        connection: BackgroundConnection,
     ) -> Self {
         Self { answer: Answer::new(endpoint, what, response), connection }
     }
