@@ -228,7 +228,8 @@ impl Sources {
         let Some(settings) = &self.settings.kubernetes else { return };
         log::info!("services from Kubernetes at {}", settings.access.name());
         let run = Kubernetes::new(settings.clone(), feed, self.handle.clone()).run(loaded).map(drop);
-        self.followers.push(tasks.spawn_until("the mirror of Kubernetes", &self.expected_end, run));
+        let names = ("the mirror of Kubernetes", "kubernetes");
+        self.followers.push(tasks.spawn_apart(names, &self.expected_end, run));
     }
 
     /// Starts new sources if the settings have changed, and returns them when they have read enough to replace these with

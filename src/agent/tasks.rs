@@ -1,11 +1,14 @@
 //! The long-lived tasks and threads: each has a name and a heartbeat, and none may end without being asked to.
 
 use crate::heartbeat::Heartbeats;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Time from one check whether a thread has ended to the next.
@@ -55,6 +58,39 @@ impl Tasks {
         let (heartbeat, expected_end) = (self.heartbeats.monitor(name), expected_end.clone());
         self.set.spawn(async move {
             heartbeat.beat_beside(task).await;
+            (!expected_end.is_announced()).then_some(name)
+        })
+    }
+
+    /// As [`Self::spawn_until`], on a thread of its own with a runtime: the task may sleep as a thread does.
+    pub(super) fn spawn_apart(
+        &mut self,
+        (name, thread_name): (&'static str, &'static str),
+        expected_end: &ExpectedEnd,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
+        let (heartbeat, expected_end) = (self.heartbeats.monitor(name), expected_end.clone());
+        // The thread ends with this task, and this task with the thread.
+        let (abort, aborted) = oneshot::channel::<Infallible>();
+        let (ended, end) = oneshot::channel::<Infallible>();
+        let run = move || {
+            let _ended = ended;
+            match runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(async {
+                    tokio::select! {
+                        () = heartbeat.beat_beside(task) => {}
+                        _ = aborted => {}
+                    }
+                }),
+                Err(error) => log::error!("{name}: no runtime: {error}"),
+            }
+        };
+        self.set.spawn(async move {
+            let _abort = abort;
+            match spawn_thread(thread_name, run) {
+                Ok(_) => drop(end.await),
+                Err(error) => log::error!("{name}: no thread: {error}"),
+            }
             (!expected_end.is_announced()).then_some(name)
         })
     }
