@@ -27,13 +27,14 @@ pub(super) struct Decoded {
 
 /// A text that is borrowed where it has no escapes, also within a list.
 #[derive(Clone, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// The number of octets that a label has at most (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
 
+/// An object as its JSON has it.
 #[derive(Deserialize)]
-struct Raw<'a> {
+pub(super) struct RawObject<'a> {
     #[serde(borrow, default)]
     metadata: Metadata<'a>,
     #[serde(default, borrow)]
@@ -57,6 +58,15 @@ struct Metadata<'a> {
     resource_version: Cow<'a, str>,
     #[serde(default, borrow)]
     labels: Option<Labels<'a>>,
+    #[serde(default, borrow)]
+    annotations: Option<Annotations<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Annotations<'a> {
+    /// `true` at the bookmark that ends the objects of a list which comes as a watch.
+    #[serde(rename = "k8s.io/initial-events-end", borrow, default)]
+    ends_list: Option<Cow<'a, str>>,
 }
 
 /// The labels that say whose endpoints a slice has.
@@ -142,30 +152,42 @@ struct TargetRef<'a> {
 /// # Errors
 /// The text is no object of the kind: something else than an API server has written it.
 pub(super) fn decode(kind: ObjectKind, json: &str, watched: &Watched) -> Result<Decoded, serde_json::Error> {
-    let raw: Raw<'_> = serde_json::from_str(json)?;
-    let Metadata { name, namespace, resource_version, .. } = &raw.metadata;
-    let namespace = if kind == ObjectKind::Namespace { name } else { namespace };
-    let version = (**resource_version).into();
-    if !watched.has_namespace(namespace) {
-        return Ok(Decoded { id: None, version, object: Err(None) });
+    serde_json::from_str::<RawObject<'_>>(json).map(|raw| raw.decode(kind, watched))
+}
+
+impl RawObject<'_> {
+    /// What it is as an object of a kind.
+    pub(super) fn decode(&self, kind: ObjectKind, watched: &Watched) -> Decoded {
+        let Metadata { name, namespace, resource_version, .. } = &self.metadata;
+        let namespace = if kind == ObjectKind::Namespace { name } else { namespace };
+        let version = (**resource_version).into();
+        if !watched.has_namespace(namespace) {
+            return Decoded { id: None, version, object: Err(None) };
+        }
+        let id = ObjectId { kind, namespace: (**namespace).into(), name: (**name).into() };
+        let object = match kind {
+            _ if !is_label(namespace) => Err(Some("its namespace is no label of a name".to_owned())),
+            ObjectKind::Namespace => Ok(Object::Namespace),
+            ObjectKind::Service | ObjectKind::Import if !is_label(name) => {
+                Err(Some("it is no label of a name".to_owned()))
+            }
+            ObjectKind::Service => service(self.spec.as_ref()),
+            ObjectKind::Import => import(self.spec.as_ref()),
+            ObjectKind::Slice | ObjectKind::ImportSlice => slice(self, kind, watched),
+            ObjectKind::Pod => {
+                let addresses = self.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
+                let addresses: Arc<[_]> = addresses.filter_map(|one| one.ip.parse().ok()).collect();
+                if addresses.is_empty() { Err(None) } else { Ok(Object::Pod(addresses)) }
+            }
+        };
+        Decoded { id: Some(id), version, object }
     }
-    let id = ObjectId { kind, namespace: (**namespace).into(), name: (**name).into() };
-    let object = match kind {
-        _ if !is_label(namespace) => Err(Some("its namespace is no label of a name".to_owned())),
-        ObjectKind::Namespace => Ok(Object::Namespace),
-        ObjectKind::Service | ObjectKind::Import if !is_label(name) => {
-            Err(Some("it is no label of a name".to_owned()))
-        }
-        ObjectKind::Service => service(raw.spec.as_ref()),
-        ObjectKind::Import => import(raw.spec.as_ref()),
-        ObjectKind::Slice | ObjectKind::ImportSlice => slice(&raw, kind, watched),
-        ObjectKind::Pod => {
-            let addresses = raw.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
-            let addresses: Arc<[_]> = addresses.filter_map(|one| one.ip.parse().ok()).collect();
-            if addresses.is_empty() { Err(None) } else { Ok(Object::Pod(addresses)) }
-        }
-    };
-    Ok(Decoded { id: Some(id), version, object })
+
+    /// Whether it is the bookmark that ends the objects of a list which comes as a watch.
+    pub(super) fn ends_list(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.and_then(|annotations| annotations.ends_list.as_deref()) == Some("true")
+    }
 }
 
 /// Whether a text is one label, in lower case: what the server allows is one.
@@ -230,7 +252,7 @@ fn port(raw: &RawPort<'_>) -> Option<Port> {
     Some(Port { name: name.into(), protocol, number })
 }
 
-fn slice(raw: &Raw<'_>, kind: ObjectKind, watched: &Watched) -> Result<Object, Option<String>> {
+fn slice(raw: &RawObject<'_>, kind: ObjectKind, watched: &Watched) -> Result<Object, Option<String>> {
     let labels = raw.metadata.labels.as_ref().ok_or(None)?;
     let (service, cluster) = match kind {
         ObjectKind::ImportSlice => (labels.import.as_deref(), labels.cluster.as_deref().map(Into::into)),

@@ -13,6 +13,7 @@ mod progress;
 mod settings;
 mod stream;
 mod watch;
+mod watch_event;
 
 pub use error::KubernetesError;
 pub use settings::{Access, KubernetesSettings, Watched, WatchedEndpoints};

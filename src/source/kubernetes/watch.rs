@@ -1,11 +1,12 @@
 //! One watch: its events on their way to the mirror.
 
 use super::access::ApiServer;
-use super::client::{Answer, PIECE_TIMEOUT, Status, get};
-use super::decode::{Decoded, decode};
+use super::client::{Answer, PIECE_TIMEOUT, get};
+use super::decode::Decoded;
 use super::error::KubernetesError;
 use super::follow::Follower;
-use super::stream::{Lines, WatchEvent, ends_list};
+use super::stream::Lines;
+use super::watch_event::WatchEvent;
 use crate::source::event::Event;
 use crate::tree::{Object, ObjectId};
 use rand::Rng;
@@ -165,20 +166,23 @@ impl Follower {
         answer: &Answer,
     ) -> Result<(Option<Step>, Option<Box<str>>), KubernetesError> {
         let bad = |error: serde_json::Error| answer.failed(&format!("{}: {error}", self.doing("watching")));
-        let event: WatchEvent<'_> = serde_json::from_slice(line).map_err(bad)?;
-        let json = event.object.get();
-        if event.kind == "ERROR" {
-            let status: Status<'_> = serde_json::from_str(json).map_err(bad)?;
-            let error = match status.code {
-                410 => KubernetesError::Expired,
-                _ => answer.refused(&status, None),
-            };
-            return Ok((Some(Step::Error(error)), None));
-        }
-        let Decoded { id, version, object } = decode(self.kind, json, &self.settings.watched).map_err(bad)?;
+        // Each of its texts would be checked on its own otherwise.
+        let line = std::str::from_utf8(line).map_err(|error| bad(serde::de::Error::custom(error)))?;
+        let (happened, object) = match serde_json::from_str(line).map_err(bad)? {
+            WatchEvent::Object(happened, object) => (happened, object),
+            WatchEvent::Error(status) => {
+                let error = match status.code {
+                    410 => KubernetesError::Expired,
+                    _ => answer.refused(&status, None),
+                };
+                return Ok((Some(Step::Error(error)), None));
+            }
+        };
+        let ends_list = object.ends_list();
+        let Decoded { id, version, object } = object.decode(self.kind, &self.settings.watched);
         let version = Some(version).filter(|version| !version.is_empty());
-        let step = match (&*event.kind, id) {
-            ("BOOKMARK", _) if self.listed.is_some() && ends_list(json) => Some(Step::ListEnd),
+        let step = match (&*happened.0, id) {
+            ("BOOKMARK", _) if self.listed.is_some() && ends_list => Some(Step::ListEnd),
             ("BOOKMARK", _) | (_, None) => None,
             ("DELETED", Some(id)) => Some(Step::Object(id, None, None)),
             (_, Some(id)) => Some(match object {
