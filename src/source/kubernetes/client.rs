@@ -4,8 +4,9 @@ use super::access::ApiServer;
 use super::error::KubernetesError;
 use crate::source::http::{Connection, with_causes};
 use crate::tree::ObjectKind;
+use futures_util::FutureExt;
 use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
@@ -100,17 +101,37 @@ impl Answer {
         loop {
             match timeout(limit, self.connection.frame(&mut self.body)).await {
                 Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
-                    _ => {}
-                },
-                Ok(Some(Err(error))) => return Err(self.failed(&of_http(&self.what, &error))),
+                Ok(Some(frame)) => {
+                    if let Some(data) = self.data_of(frame)? {
+                        return Ok(Some(data));
+                    }
+                }
                 Err(_) => {
                     let (server, what) = (self.server.clone(), self.what.clone());
                     return Err(KubernetesError::Timeout { server, what, limit });
                 }
             }
         }
+    }
+
+    /// The next piece of the body, or its end, if it has come already.
+    pub(super) fn piece_at_hand(&mut self) -> Option<Result<Option<Bytes>, KubernetesError>> {
+        loop {
+            match self.connection.frame(&mut self.body).now_or_never()? {
+                None => return Some(Ok(None)),
+                Some(frame) => {
+                    if let Some(data) = self.data_of(frame).transpose() {
+                        return Some(data.map(Some));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The octets of a frame; none if it has none.
+    fn data_of(&self, frame: hyper::Result<Frame<Bytes>>) -> Result<Option<Bytes>, KubernetesError> {
+        let frame = frame.map_err(|error| self.failed(&of_http(&self.what, &error)))?;
+        Ok(frame.into_data().ok().filter(|data| !data.is_empty()))
     }
 
     /// The whole body, which is short.

@@ -9,7 +9,9 @@ use super::stream::Lines;
 use super::watch_event::WatchEvent;
 use crate::source::event::Event;
 use crate::tree::{Object, ObjectId};
+use hyper::body::Bytes;
 use rand::Rng;
+use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,6 +24,15 @@ const WATCH_SECONDS: u64 = 600;
 
 /// How long nothing more has to come of a watch that goes on from a version of before, until it is in step.
 const QUIET: Duration = Duration::from_millis(50);
+
+/// How long nothing is read after a change was handed on: what comes meanwhile is handed on, and published, together.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The same at most, as long as several changes come in each pause: doubled each time.
+const MAX_PAUSE: Duration = Duration::from_millis(16);
+
+/// Pieces that are taken before what they bring is handed on.
+const PIECES_AT_ONCE: usize = 64;
 
 /// Objects of a list that are handed on together.
 pub(super) const OBJECTS_PER_PART: usize = 500;
@@ -43,6 +54,10 @@ struct Batch {
     /// The version behind the last event.
     version: Option<Box<str>>,
     has_news: bool,
+    /// How many pieces were taken one after the other.
+    pieces: usize,
+    /// How long nothing is read after they were handed on.
+    pause: Duration,
 }
 
 impl Follower {
@@ -75,7 +90,7 @@ impl Follower {
                 None if is_quiet_enough => QUIET,
                 None => SILENCE,
             };
-            let piece = match answer.piece(limit).await {
+            let piece = match self.next_piece(&mut answer, limit, &mut batch).await? {
                 Ok(Some(piece)) => piece,
                 Ok(None) if self.listed.is_some() => {
                     return Err(answer.failed("the watch ended before all objects had come"));
@@ -94,7 +109,35 @@ impl Follower {
         }
     }
 
-    /// Hands on what a piece of a watch brings.
+    /// The next piece within a time. Where there is none yet, what the last ones brought is handed on first.
+    async fn next_piece(
+        &mut self,
+        answer: &mut Answer,
+        limit: Duration,
+        batch: &mut Batch,
+    ) -> Result<Result<Option<Bytes>, KubernetesError>, KubernetesError> {
+        let at_hand = if batch.pieces < PIECES_AT_ONCE { answer.piece_at_hand() } else { None };
+        if let Some(Ok(Some(piece))) = at_hand {
+            batch.pieces += 1;
+            return Ok(Ok(Some(piece)));
+        }
+        batch.pieces = 0;
+        // A part of a list is worth the way to the mirror when it is large.
+        if self.listed.is_none() && batch.has_news {
+            batch.pause = if batch.objects.len() > 1 { MAX_PAUSE.min(batch.pause * 2) } else { PAUSE };
+            self.hand_on(batch).await?;
+            if at_hand.is_none() {
+                // The thread is of this source alone, and what comes meanwhile does not wake it.
+                thread::sleep(batch.pause);
+            }
+        }
+        match at_hand {
+            Some(end) => Ok(end),
+            None => Ok(answer.piece(limit).await),
+        }
+    }
+
+    /// Takes what a piece of a watch brings.
     async fn take_piece(
         &mut self,
         piece: &[u8],
@@ -135,8 +178,7 @@ impl Follower {
                 }
             }
         }
-        // A part of a list is worth the way to the mirror when it is large.
-        if self.listed.is_none() {
+        if taken.is_err() && self.listed.is_none() {
             self.hand_on(batch).await?;
         }
         taken
