@@ -215,8 +215,8 @@ impl<'a> View<'a> {
         is_too_much: &mut dyn FnMut(&'a Entry) -> bool,
     ) -> Found<TreeLookup<'a>> {
         let owner = path.labels();
-        let own_server = zone.server.as_ref().filter(|_| !self.has_key_at_server(zone));
-        if let Some(found) = own_server.and_then(|server| OwnName::of(server, &owner)) {
+        let own_name = zone.server.as_ref().and_then(|server| OwnName::of(server, &owner));
+        if let Some(found) = own_name.filter(|_| !self.has_key_at_server(zone)) {
             let OwnName::Server(server) = found else { return Found::Empty };
             let mut services = Vec::new();
             for address in &server.addresses {
