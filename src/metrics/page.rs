@@ -39,6 +39,8 @@ pub fn page(
     text.single("settings_refused", "gauge", "Settings that are not used.", settings_refused);
     write_sources(status, &mut text);
     write_losses(status, &mut text);
+    let help = "Objects of a cluster that a list had otherwise than the watch before it had told.";
+    text.single("kubernetes_audit_differences_total", "counter", help, status.audit_differences);
     write_forward(forward, &mut text);
     text.finish()
 }

@@ -105,7 +105,12 @@ pub enum Event {
     ObjectsListed(Vec<(ObjectId, Option<Object>)>),
     /// The listing of objects of one kind is complete, with the version of the store that it shows: an object that was not in
     /// it is gone.
-    ObjectsEnd(ObjectKind, Option<Box<str>>),
+    ObjectsEnd {
+        kind: ObjectKind,
+        version: Option<Box<str>>,
+        /// If the watch should have told all of it: how many objects are newer than what the watch told last.
+        newer: Option<usize>,
+    },
     /// Changes of objects of one kind since the listing, and the version of the store behind them. An object without data is
     /// gone.
     ObjectsChanged(ObjectKind, Vec<(ObjectId, Option<Object>)>, Option<Box<str>>),

@@ -190,6 +190,8 @@ pub struct Status {
     pub mass_losses: [u64; LossCause::ALL.len()],
     /// How often somebody has let it go.
     pub accepted: u64,
+    /// How many objects a list of a cluster had otherwise than the watch before it had told.
+    pub audit_differences: u64,
     /// Which store each source is.
     pub stores: BTreeMap<SourceId, StoreState>,
     /// The sources that no setting asks for, or that are not used: served if they can be reached, not missed if they cannot.

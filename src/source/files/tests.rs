@@ -81,7 +81,7 @@ fn lines_of(events: &mut mpsc::Receiver<(SourceId, Event)>) -> Vec<String> {
             Event::ListEnd(_) | Event::StaleListEnd { .. } => lines.push("end".to_owned()),
             Event::ObjectsBegin(_)
             | Event::ObjectsListed(_)
-            | Event::ObjectsEnd(..)
+            | Event::ObjectsEnd { .. }
             | Event::ObjectsChanged(..)
             | Event::NamespacesUnread(_)
             | Event::ClusterRestored { .. }

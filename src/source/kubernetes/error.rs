@@ -1,6 +1,5 @@
 //! Errors between this program and a Kubernetes API server.
 
-use super::KIND_NAMES;
 use crate::shown::quoted;
 use crate::source::feed::Closed;
 use crate::tree::ObjectKind;
@@ -60,7 +59,7 @@ pub enum KubernetesError {
     #[error("nothing has come over the watch for long")]
     Silent,
     /// A listing has far fewer objects than there were.
-    #[error("{server}: a listing has {listed} of {known} {}, so it is asked for once more", KIND_NAMES[*kind as usize])]
+    #[error("{server}: a listing has {listed} of {known} {}, so it is asked for once more", kind.plural())]
     Shrunk {
         /// The URL of the server.
         server: String,
@@ -91,7 +90,7 @@ impl KubernetesError {
 /// What a refusal means, in words for operators.
 fn refused(kind: ObjectKind, code: u16, message: &str) -> String {
     let said = quoted(message);
-    let kind = KIND_NAMES[kind as usize];
+    let kind = kind.plural();
     match code {
         401 => format!(
             "the server does not know who asks (401): the token or the client certificate is wrong, or has ended: {said}"

@@ -16,7 +16,7 @@ use super::decode::{Decoded, decode};
 use super::error::KubernetesError;
 use super::progress::Progress;
 use super::settings::KubernetesSettings;
-use super::stream::{KIND_NAMES, ListHead, read_list};
+use super::stream::{ListHead, read_list};
 use super::watch::OBJECTS_PER_PART;
 use crate::source::event::{Change, Event, News};
 use crate::source::feed::{Closed, Feed};
@@ -77,6 +77,8 @@ pub(super) struct Follower {
     believes: bool,
     /// When a list is due.
     audit: Instant,
+    /// While such a list is read: what the watch told last, and how many of the objects listed are newer.
+    pub(super) audited: Option<(u64, usize)>,
     /// Objects that give no name for a reason that was told.
     refused: HashSet<ObjectId>,
     /// Whether the right to these objects is missing, and it goes without them.
@@ -104,6 +106,7 @@ impl Follower {
             streams_from: Instant::now(),
             believes: false,
             audit: next_audit(),
+            audited: None,
             refused: HashSet::new(),
             does_without: false,
             in_step: None,
@@ -115,7 +118,7 @@ impl Follower {
         let mut max_pause = FIRST_PAUSE;
         self.take_snapshot();
         loop {
-            (self.in_step, self.listed) = (None, None);
+            (self.in_step, self.listed, self.audited) = (None, None, None);
             let Err(error) = self.session().await;
             if let KubernetesError::Closed(closed) = error {
                 return closed;
@@ -192,6 +195,7 @@ impl Follower {
         loop {
             self.watch(&server).await?;
             if Instant::now() >= self.audit {
+                self.audited = self.version.as_deref().and_then(number).map(|version| (version, 0));
                 self.list(&server).await?;
             }
         }
@@ -221,7 +225,7 @@ impl Follower {
         }
         let Some(version) = self.version.as_deref().and_then(number) else { return Ok(()) };
         let path = format!("{}limit=1", self.settings.watched.path(self.kind));
-        let what = format!("asking for the version of its {}", KIND_NAMES[self.kind as usize]);
+        let what = format!("asking for the version of its {}", self.kind.plural());
         let body = get(server, &path, self.kind, what).await?.whole().await?;
         let head = serde_json::from_slice::<OnlyHead>(&body).ok().map(|list| list.metadata);
         // A watch from a version of the future brings nothing, and no error.
@@ -238,7 +242,7 @@ impl Follower {
     }
 
     pub(super) fn doing(&self, what: &str) -> String {
-        format!("{what} {}", KIND_NAMES[self.kind as usize])
+        format!("{what} {}", self.kind.plural())
     }
 
     /// Lists all objects, as a watch if the server can do that.
@@ -280,7 +284,8 @@ impl Follower {
         }
         self.audit = next_audit();
         self.version = (!version.is_empty()).then(|| version.into());
-        self.feed.push(Event::ObjectsEnd(self.kind, self.version.clone())).await?;
+        let newer = self.audited.take().map(|(_, newer)| newer);
+        self.feed.push(Event::ObjectsEnd { kind: self.kind, version: self.version.clone(), newer }).await?;
         Ok(())
     }
 
@@ -311,13 +316,15 @@ impl Follower {
     async fn read_list(&mut self, answer: &mut Answer) -> Result<(ListHead, usize), KubernetesError> {
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
         let (feed, kind, settings) = (self.feed.clone(), self.kind, Arc::clone(&self.settings));
+        let mut audited = self.audited;
         let reading = spawn_blocking(move || {
             let (mut part, mut refused, mut count) = (Vec::new(), Vec::new(), 0);
             let closed = |_: Closed| "the tree is closed".to_owned();
             let head = read_list(PieceReader::new(waiting), &mut |item| {
                 let decoded = decode(kind, item, &settings.watched).map_err(|error| error.to_string())?;
-                let Decoded { id: Some(id), object, .. } = decoded else { return Ok(()) };
+                let Decoded { id: Some(id), version, object } = decoded else { return Ok(()) };
                 count += 1;
+                count_newer(&mut audited, &version);
                 match object {
                     Ok(object) => part.push((id, Some(object))),
                     Err(reason) => refused.extend(reason.map(|reason| (id, reason))),
@@ -328,7 +335,7 @@ impl Follower {
                 feed.push_blocking(Event::ObjectsListed(std::mem::take(&mut part))).map_err(closed)
             });
             let sent = feed.push_blocking(Event::ObjectsListed(part));
-            (head, refused, count, sent)
+            ((head, refused, audited), count, sent)
         });
         let mut piece = Ok(None);
         while !pieces.is_closed() {
@@ -339,11 +346,12 @@ impl Follower {
             }
         }
         drop(pieces);
-        let (head, refused, count, sent) = reading
+        let ((head, refused, audited), count, sent) = reading
             .await
             .map_err(|_| answer.failed("a fault of this program in reading a list; please report it"))?;
         piece?;
         sent?;
+        self.audited = audited;
         let head = head.map_err(|error| answer.failed(&format!("{}: {error}", self.doing("listing"))))?;
         for (id, reason) in refused {
             self.refuse(id, reason).await?;
@@ -389,6 +397,15 @@ async fn identity(server: &ApiServer) -> Result<Option<String>, KubernetesError>
     let path = "/api/v1/namespaces/kube-system";
     let body = get(server, path, ObjectKind::Namespace, what).await?.whole().await?;
     Ok(serde_json::from_slice::<WithUid>(&body).ok().and_then(|namespace| namespace.metadata.uid))
+}
+
+/// Counts an object of a list if it is newer than what the watch told last.
+pub(super) fn count_newer(audited: &mut Option<(u64, usize)>, version: &str) {
+    if let Some((told, newer)) = audited
+        && number(version).is_some_and(|version| version > *told)
+    {
+        *newer += 1;
+    }
 }
 
 /// A version as a number, which all servers of today write; it is compared with others alone.

@@ -25,7 +25,6 @@ use futures_util::future::select_all;
 use progress::Progress;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::KIND_NAMES;
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
@@ -77,7 +76,7 @@ impl Kubernetes {
             let feeds = (self.feed.clone(), Arc::clone(&progress));
             let mut follower = Follower::new(kind, Arc::clone(&settings), feeds, self.mirror.clone());
             match follower.list_once().await {
-                Ok(count) => listed.counts.push(format!("{count} {}", KIND_NAMES[kind as usize])),
+                Ok(count) => listed.counts.push(format!("{count} {}", kind.plural())),
                 Err(error) if follower.can_do_without(&error) => listed.not_needed.push(error),
                 Err(error) => {
                     let is_of_all = !matches!(error, KubernetesError::Refused { .. });

@@ -1,7 +1,6 @@
 //! The bodies of lists and watches, taken apart as they come in.
 
 use crate::source::pieces::PieceReader;
-use crate::tree::ObjectKind;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -163,10 +162,6 @@ impl<'de> Visitor<'de> for Items<'_> {
         Ok(())
     }
 }
-
-/// The name of a kind in the plural, for messages.
-pub(super) const KIND_NAMES: [&str; ObjectKind::ALL.len()] =
-    ["namespaces", "services", "endpointslices", "pods", "serviceimports", "endpointslices"];
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use super::access::ApiServer;
 use super::client::{Answer, PIECE_TIMEOUT, get};
 use super::decode::Decoded;
 use super::error::KubernetesError;
-use super::follow::Follower;
+use super::follow::{Follower, count_newer};
 use super::stream::Lines;
 use super::watch_event::WatchEvent;
 use crate::source::event::Event;
@@ -152,6 +152,9 @@ impl Follower {
         });
         let taken = taken.map_err(|error| answer.failed(&error.to_string()))?;
         for (step, version) in steps {
+            if let (Some(Step::Object(..)), Some(version)) = (&step, &version) {
+                count_newer(&mut self.audited, version);
+            }
             batch.version = version.or(batch.version.take());
             batch.has_news = true;
             match step {

@@ -80,6 +80,8 @@ pub struct Mirror {
     mass_losses: [u64; LossCause::ALL.len()],
     /// How often an operator of the host has let go what is served on.
     accepted: u64,
+    /// How many objects a list had otherwise than the watch had told.
+    audit_differences: u64,
     /// What `freshness` was found out from.
     assessed: Assessed,
     tenants: Tenants,
@@ -111,6 +113,7 @@ impl Mirror {
             config_removals: BTreeMap::new(),
             mass_losses: Default::default(),
             accepted: 0,
+            audit_differences: 0,
             assessed: Assessed::default(),
             tenants: Tenants::default(),
             refusal_log: RefusalLog::default(),
@@ -288,7 +291,11 @@ impl Mirror {
                 0
             }
             Event::ObjectsListed(objects) => self.list_objects(objects),
-            Event::ObjectsEnd(kind, version) => self.end_objects(kind, version),
+            Event::ObjectsEnd { kind, version, newer } => {
+                let changes = self.end_objects(kind, version);
+                self.note_audit(kind, changes, newer);
+                changes
+            }
             Event::ObjectsChanged(kind, changes, version) => self.change_objects(kind, changes, version),
             Event::ClusterRestored { cluster, visible } => {
                 let count = self.restore_cluster(*cluster);
@@ -403,6 +410,7 @@ impl Mirror {
             held: self.held_names(),
             mass_losses: self.mass_losses,
             accepted: self.accepted,
+            audit_differences: self.audit_differences,
             stores: self.sources.iter().map(|(id, source)| (*id, source.identity())).collect(),
             optional: self.sources.iter().filter(|(_, s)| s.is_optional()).map(|(id, _)| *id).collect(),
         };

@@ -53,6 +53,16 @@ impl Mirror {
         self.change_objects(kind, changes, version)
     }
 
+    /// Notes how many objects a list had otherwise than the watch before it, which should have told all of them but `newer`.
+    pub(super) fn note_audit(&mut self, kind: ObjectKind, changes: usize, newer: Option<usize>) {
+        let missed = newer.map_or(0, |newer| changes.saturating_sub(newer));
+        if missed > 0 {
+            self.audit_differences += missed as u64;
+            let missed = counted(missed, "object");
+            log::warn!("kubernetes: the watch of {} had not told of {missed}; the list did", kind.plural());
+        }
+    }
+
     /// Applies changes of objects of one kind, up to a version of the store; returns how many they are.
     pub(super) fn change_objects(
         &mut self,

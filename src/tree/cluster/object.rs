@@ -27,6 +27,17 @@ impl ObjectKind {
     pub const ALL: [Self; 6] =
         [Self::Namespace, Self::Service, Self::Slice, Self::Pod, Self::Import, Self::ImportSlice];
 
+    /// Its name in the plural, as the cluster's API and messages have it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaces",
+            Self::Service => "services",
+            Self::Slice | Self::ImportSlice => "endpointslices",
+            Self::Pod => "pods",
+            Self::Import => "serviceimports",
+        }
+    }
+
     /// Which services objects of this kind are, or belong to.
     pub(super) fn scope(self) -> Scope {
         match self {

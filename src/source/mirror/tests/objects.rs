@@ -33,8 +33,12 @@ fn of_cluster() -> Mirror {
 fn list(mirror: &mut Mirror, kind: ObjectKind, objects: Vec<(ObjectId, Option<Object>)>, version: &str) {
     mirror.apply_event(SourceId::Kubernetes, Event::ObjectsBegin(kind));
     mirror.apply_event(SourceId::Kubernetes, Event::ObjectsListed(objects));
-    mirror.apply_event(SourceId::Kubernetes, Event::ObjectsEnd(kind, Some(version.into())));
+    mirror.apply_event(SourceId::Kubernetes, listed(kind, version, None));
     mirror.publish();
+}
+
+fn listed(kind: ObjectKind, version: &str, newer: Option<usize>) -> Event {
+    Event::ObjectsEnd { kind, version: Some(version.into()), newer }
 }
 
 fn services(mirror: &Mirror) -> Vec<String> {
@@ -72,6 +76,27 @@ fn a_listing_takes_the_place_of_what_was_known_of_its_kind() {
     mirror.publish();
     assert_eq!(services(&mirror), Vec::<String>::new());
     assert!(mirror.tree.cluster().namespace(b"shop").is_some_and(Namespace::is_there));
+}
+
+#[test]
+fn what_a_list_has_otherwise_than_the_watch_is_counted() {
+    let mut mirror = of_cluster();
+    let web = |address| service("shop", "web", [10, 0, 0, address]);
+    let mut audit = |objects: Vec<_>, newer: Option<usize>| {
+        mirror.apply_event(SourceId::Kubernetes, Event::ObjectsBegin(ObjectKind::Service));
+        mirror.apply_event(SourceId::Kubernetes, Event::ObjectsListed(objects));
+        mirror.apply_event(SourceId::Kubernetes, listed(ObjectKind::Service, "1", newer));
+        mirror.audit_differences
+    };
+    assert_eq!(audit(vec![web(1), service("shop", "db", [10, 0, 0, 9])], None), 0, "a first list");
+    assert_eq!(audit(vec![web(1), service("shop", "db", [10, 0, 0, 9])], Some(0)), 0, "all as before");
+    assert_eq!(
+        audit(vec![web(2), service("shop", "db", [10, 0, 0, 9])], Some(1)),
+        0,
+        "a change after the watch"
+    );
+    assert_eq!(audit(vec![web(3)], Some(0)), 2, "one changed, one gone");
+    assert_eq!(audit(vec![web(4)], None), 2, "the watch had not gone on");
 }
 
 #[test]
