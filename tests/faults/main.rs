@@ -10,12 +10,16 @@ mod support;
 
 mod attackers;
 mod attacks;
+mod cluster;
 mod forged;
 mod innocents;
 mod prober;
 mod secured;
 mod soak;
 mod times;
+
+#[path = "../support/kubernetes/mod.rs"]
+mod kubernetes;
 
 #[path = "../../benches/peers/wire.rs"]
 #[allow(

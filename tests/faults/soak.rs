@@ -4,9 +4,11 @@
 //! the variable it is half a minute.
 
 use super::{Site, TURN, Upstreams, conclude, network};
+use crate::support::Agent;
 use crate::support::etcd::Etcd;
 use crate::wire;
 use hickory_proto::op::ResponseCode;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
@@ -21,11 +23,46 @@ const PART: f64 = 0.5;
 
 /// Memory and descriptors at one time.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
+pub(super) struct Sample {
     seconds: u64,
     megabytes: f64,
     descriptors: usize,
     threads: usize,
+}
+
+impl Sample {
+    pub(super) fn of(agent: &Agent, begun: Instant) -> Self {
+        let of = format!("/proc/{}", agent.process.id());
+        let status = std::fs::read_to_string(format!("{of}/status")).expect("a status");
+        let number = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
+            line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
+        };
+        let count = |what: &str| std::fs::read_dir(format!("{of}/{what}")).expect("a directory").count();
+        Self {
+            seconds: begun.elapsed().as_secs(),
+            megabytes: number("VmRSS:") / 1024.0,
+            descriptors: count("fd"),
+            threads: count("task"),
+        }
+    }
+
+    /// Fails if what is used has grown since the first third, which fills what is filled once.
+    pub(super) fn assert_flat(samples: &[Self]) {
+        let (first, last) = (samples[samples.len() / 3], samples[samples.len() - 1]);
+        let grown = last.megabytes - first.megabytes;
+        println!("{grown:.1} MB more than {:.1} MB after {} s", first.megabytes, first.seconds);
+        assert!(grown < 0.1 * first.megabytes + 8.0, "{samples:?}");
+        assert!(last.descriptors <= first.descriptors + 16, "{samples:?}");
+        assert!(last.threads <= first.threads + 2, "{samples:?}");
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seconds, megabytes, descriptors, threads } = self;
+        write!(f, "{seconds} s: {megabytes:.1} MB, {descriptors} descriptors, {threads} threads")
+    }
 }
 
 /// What goes on beside the faults.
@@ -120,22 +157,6 @@ fn change(endpoint: &str, stop: &AtomicBool, changes: &AtomicU64) {
     });
 }
 
-fn sample(site: &Site, begun: Instant) -> Sample {
-    let of = format!("/proc/{}", site.agent.process.id());
-    let status = std::fs::read_to_string(format!("{of}/status")).expect("a status");
-    let number = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
-        line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
-    };
-    let count = |what: &str| std::fs::read_dir(format!("{of}/{what}")).expect("a directory").count();
-    Sample {
-        seconds: begun.elapsed().as_secs(),
-        megabytes: number("VmRSS:") / 1024.0,
-        descriptors: count("fd"),
-        threads: count("task"),
-    }
-}
-
 /// The next fault of a round.
 fn fault(site: &mut Site, number: usize) {
     match number % 8 {
@@ -186,9 +207,8 @@ fn memory_and_descriptors_stay_flat() {
     let (begun, mut samples) = (Instant::now(), Vec::new());
     for number in 0.. {
         fault(&mut site, number);
-        samples.push(sample(&site, begun));
-        let Sample { seconds, megabytes, descriptors, threads } = samples[samples.len() - 1];
-        println!("{seconds} s: {megabytes:.1} MB, {descriptors} descriptors, {threads} threads");
+        samples.push(Sample::of(&site.agent, begun));
+        println!("{}", samples[samples.len() - 1]);
         if begun.elapsed() > lasts {
             break;
         }
@@ -196,13 +216,6 @@ fn memory_and_descriptors_stay_flat() {
     let (answers, changes) = bustle.stop();
     site.prober.finish();
     println!("{answers} answers under load, {changes} changes of the store");
-    // The first third fills reply caches.
-    let from = samples.len() / 3;
-    let (first, last) = (samples[from], samples[samples.len() - 1]);
-    let grown = last.megabytes - first.megabytes;
-    println!("{grown:.1} MB more than {:.1} MB after {} s", first.megabytes, first.seconds);
-    assert!(grown < 0.1 * first.megabytes + 8.0, "{samples:?}");
-    assert!(last.descriptors <= first.descriptors + 16, "{samples:?}");
-    assert!(last.threads <= first.threads + 2, "{samples:?}");
+    Sample::assert_flat(&samples);
     conclude(&site.rows, &site.agent.log());
 }
