@@ -12,6 +12,7 @@ use kubernetes::cases::{Case, cases};
 use real::{ADMIN, Cluster, NOBODY};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use support::certificates::Certificates;
 use support::etcd::Etcd;
 use support::{Agent, Setup, eventually};
 
@@ -82,6 +83,15 @@ fn all_cases_are_answered_from_a_real_server() {
     assert_eq!(said(&few, "default.svc.cluster.local.", RecordType::A), "NXDOMAIN");
 }
 
+/// Sets a flag at its end.
+struct Ends<'f>(&'f AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Asks for a service all the time while something is done; returns how many answers were right, and how many were not.
 fn under_load(agent: &Agent, done: impl FnOnce()) -> (usize, usize) {
     let (ends, right, wrong) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -94,8 +104,9 @@ fn under_load(agent: &Agent, done: impl FnOnce()) -> (usize, usize) {
                 if is_right { &right } else { &wrong }.fetch_add(1, Ordering::Relaxed);
             }
         });
+        // Also where what is done fails.
+        let _end = Ends(&ends);
         done();
-        ends.store(true, Ordering::Relaxed);
     });
     (right.into_inner(), wrong.into_inner())
 }
@@ -111,6 +122,8 @@ fn restarts_of_the_server_and_a_restored_etcd_change_no_answer() {
             cluster.kill_api();
             cluster.start_api();
             follows(&cluster, &agent, &format!("after-{round}"), &format!("10.96.7.{round}"));
+            // After the second restart the agent's version is one that the store has forgotten.
+            cluster.etcd.compact();
         }
         let stopped = |cluster: &mut Cluster, what: fn(&Etcd)| {
             cluster.kill_api();
@@ -158,4 +171,56 @@ fn rights_that_are_missing_are_told_and_used_as_soon_as_they_are_given() {
     in_step(&agent);
     assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
     assert!(!agent.log().contains(NOBODY), "{}", agent.log());
+}
+
+/// Copies files of one directory into another, under the same names.
+fn copy(from: &Certificates, names: &[&str], to: &std::path::Path) {
+    for name in names {
+        std::fs::copy(from.path(name), to.join(name)).expect("a file");
+    }
+}
+
+#[test]
+fn certificates_that_are_renewed_are_used() {
+    let (old, new) = (Certificates::new(), Certificates::new());
+    let of_server = ["ca.pem", "server.pem", "server.key"];
+    let server = tempfile::tempdir().expect("a directory");
+    copy(&old, &of_server, server.path());
+    let args = [
+        ("client-ca-file", "ca.pem"),
+        ("tls-cert-file", "server.pem"),
+        ("tls-private-key-file", "server.key"),
+    ];
+    let args = args.map(|(flag, name)| format!("--{flag}={}", server.path().join(name).display()));
+    let Some(mut cluster) = Cluster::start(&args.each_ref().map(String::as_str)) else { return };
+    cluster.create_cases();
+    let own = tempfile::tempdir().expect("a directory");
+    copy(&old, &["ca.pem", "client.pem", "client.key"], own.path());
+    let config = own.path().join("kubeconfig");
+    let text = format!(
+        "{{current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], clusters: [{{name: c, cluster: \
+         {{server: '{}', certificate-authority: ca.pem}}}}], users: [{{name: u, user: {{client-certificate: client.pem, \
+         client-key: client.key}}}}]}}",
+        cluster.url()
+    );
+    std::fs::write(&config, text).expect("a file");
+    let config = config.display().to_string();
+    let args = ["-kubernetes", "-kubeconfig", &config, "-kubernetes-domain", "cluster.local", "-no-rec"];
+    let agent = Setup::new().args(&args).start();
+    in_step(&agent);
+    let told = |what: &str| eventually(what, || agent.log().contains(what));
+    let (right, wrong) = under_load(&agent, || {
+        cluster.kill_api();
+        copy(&new, &of_server, server.path());
+        cluster.start_api();
+        told("certificate-authority of the kubeconfig has to name the authority");
+        copy(&new, &["ca.pem"], own.path());
+        told("(401)");
+        copy(&new, &["client.pem", "client.key"], own.path());
+        let begun = std::time::Instant::now();
+        follows(&cluster, &agent, "renewed", "10.96.7.1");
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    });
+    assert!(right > 100 && wrong == 0, "{right} right, {wrong} wrong\n{}", agent.log());
+    assert!(agent.log().contains("the connection was lost while watching services"), "{}", agent.log());
 }

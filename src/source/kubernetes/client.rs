@@ -176,7 +176,8 @@ fn failed(server: &ApiServer, cause: &str) -> KubernetesError {
 fn of_connecting(error: &io::Error) -> String {
     let text = with_causes(error.to_string(), error.get_ref().and_then(|inner| inner.source()));
     let hint = match &*text {
-        text if text.contains("UnknownIssuer") => {
+        // An authority that was renewed may bear the name of the one before.
+        text if text.contains("UnknownIssuer") || text.contains("BadSignature") => {
             ": certificate-authority of the kubeconfig has to name the authority that signed the server's certificate"
         }
         text if text.contains("not valid for name") => {
@@ -193,8 +194,23 @@ fn of_http(what: &str, error: &hyper::Error) -> String {
     if error.is_parse() {
         return "the server there does not speak HTTP/1.1 (https:// instead of http://?)".to_owned();
     }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || ended_early(error) {
         return format!("the connection was lost while {what}");
     }
     format!("{what}: {}", with_causes(error.to_string(), error.source()))
+}
+
+/// Whether the server has ended the connection before its answer: with TLS that is an error of its own.
+fn ended_early(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| {
+            matches!(io.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+        }) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
