@@ -1,5 +1,5 @@
 //! Kubernetes' own API server on a real etcd, if it is built (`packaging/setup kube-apiserver`).
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
 use crate::kubernetes::{cases, object};
 use crate::support::etcd::Etcd;
