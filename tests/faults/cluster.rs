@@ -192,6 +192,43 @@ impl Site {
     }
 }
 
+/// A watch may be silent for so long, and a little more may pass until the next one.
+const SILENCE: Duration = Duration::from_secs(150 + 10);
+
+#[test]
+fn a_watch_that_is_silent_for_too_long_goes_on() {
+    if !is_long() {
+        println!("SKIPPED: 150 s of silence: SKYDNS_FAULTS=long runs it, and packaging/setup test-all does");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let site = Site::new();
+    site.server.set(Faults { stalls: true, ..Faults::default() });
+    site.server.take_requests();
+    let (right, begun) = (site.write(0), Instant::now());
+    let mut requests = Vec::new();
+    let is_watched = |requests: &[String]| {
+        requests.iter().any(|path| path.contains("endpointslices") && path.contains("watch=true"))
+    };
+    while !is_watched(&requests) {
+        assert!(begun.elapsed() < SILENCE, "{requests:?}");
+        std::thread::sleep(Duration::from_millis(100));
+        requests.extend(site.server.take_requests());
+    }
+    println!("watched again after {:.1} s", begun.elapsed().as_secs_f64());
+    site.server.set(Faults::default());
+    eventually("it goes on", || {
+        site.agent.data("c0.shop.svc.cluster.local.", RecordType::A) == [right.as_str()]
+    });
+    // What it is, and that the server has not gone back, is asked; nothing is listed anew.
+    let is_list =
+        |path: &&String| !["watch=true", "limit=1", "kube-system"].iter().any(|part| path.contains(part));
+    assert_eq!(requests.iter().find(is_list), None);
+    let outcome = site.prober.outcome();
+    site.prober.finish();
+    assert_eq!((outcome.wrong, outcome.failed), (0, 0), "{outcome:?}");
+}
+
 #[test]
 fn nothing_is_wrong_with_a_cluster_and_memory_stays_flat() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
