@@ -17,7 +17,7 @@ use super::addresses::AddressIndex;
 use super::children::Children;
 use super::versions::VersionSlot;
 use crate::service::Key;
-use nodes::{Pod, ServiceNode as Service, SliceNode};
+use nodes::{Named, ServiceNode as Service};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
@@ -260,7 +260,7 @@ impl Cluster {
         let scope = id.kind.scope();
         self.change_namespace(id, |namespace| {
             let slices = &mut namespace.scope_mut(scope).slices;
-            slices.change(id.name.as_bytes(), |node: &mut SliceNode| node.slice = after.cloned());
+            slices.change(id.name.as_bytes(), |slice: &mut Named<_>| slice.value = after.cloned());
         });
         // A slice may come to belong to another service.
         let owners: BTreeSet<&str> = before.into_iter().chain(after).map(|slice| &*slice.service).collect();
@@ -302,7 +302,7 @@ impl Cluster {
             self.pods.insert(*address, &own);
         }
         self.change_namespace(id, |namespace| {
-            namespace.pods.change(id.name.as_bytes(), |pod: &mut Pod| pod.addresses = after);
+            namespace.pods.change(id.name.as_bytes(), |pod: &mut Named<_>| pod.value = after);
         });
     }
 

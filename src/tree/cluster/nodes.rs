@@ -16,14 +16,14 @@ pub struct Namespace {
     pub(super) is_there: bool,
     of_cluster: ServicesOfScope,
     of_set: ServicesOfScope,
-    pub(super) pods: Children<Pod>,
+    pub(super) pods: Children<Named<Arc<[IpAddr]>>>,
 }
 
 /// The services of one scope, and their slices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServicesOfScope {
     pub(super) services: Children<ServiceNode>,
-    pub(super) slices: Children<SliceNode>,
+    pub(super) slices: Children<Named<Arc<Slice>>>,
 }
 
 impl Namespace {
@@ -75,9 +75,9 @@ impl Namespace {
                 Some(Object::Service(Arc::clone(service)))
             }
             ObjectKind::Slice | ObjectKind::ImportSlice => {
-                Some(Object::Slice(Arc::clone(of_scope.slices.find(name)?.slice.as_ref()?)))
+                Some(Object::Slice(Arc::clone(of_scope.slices.find(name)?.value.as_ref()?)))
             }
-            ObjectKind::Pod => Some(Object::Pod(Arc::clone(self.pods.find(name)?.addresses.as_ref()?))),
+            ObjectKind::Pod => Some(Object::Pod(Arc::clone(self.pods.find(name)?.value.as_ref()?))),
         }
     }
 
@@ -160,18 +160,11 @@ pub(super) fn addresses_of(service: &ClusterService) -> &[IpAddr] {
     }
 }
 
-/// A slice by its name.
+/// What is known of an object without objects of its own, by its name.
 #[derive(Clone, Debug)]
-pub(super) struct SliceNode {
+pub(super) struct Named<T> {
     label: Label,
-    pub(super) slice: Option<Arc<Slice>>,
-}
-
-/// A pod by its name.
-#[derive(Clone, Debug)]
-pub(super) struct Pod {
-    label: Label,
-    pub(super) addresses: Option<Arc<[IpAddr]>>,
+    pub(super) value: Option<T>,
 }
 
 impl Child for Namespace {
@@ -212,9 +205,9 @@ impl Child for ServiceNode {
     }
 }
 
-impl Child for SliceNode {
+impl<T: Clone> Child for Named<T> {
     fn new(label: &[u8]) -> Self {
-        Self { label: Label::new(label), slice: None }
+        Self { label: Label::new(label), value: None }
     }
 
     fn label(&self) -> &[u8] {
@@ -226,24 +219,6 @@ impl Child for SliceNode {
     }
 
     fn is_vacant(&self) -> bool {
-        self.slice.is_none()
-    }
-}
-
-impl Child for Pod {
-    fn new(label: &[u8]) -> Self {
-        Self { label: Label::new(label), addresses: None }
-    }
-
-    fn label(&self) -> &[u8] {
-        self.label.as_bytes()
-    }
-
-    fn kinds_for_parent(&self) -> ChildKinds {
-        ChildKinds::default()
-    }
-
-    fn is_vacant(&self) -> bool {
-        self.addresses.is_none()
+        self.value.is_none()
     }
 }
