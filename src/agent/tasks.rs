@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -76,7 +76,7 @@ impl Tasks {
         let run = move || {
             let _ended = ended;
             match runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(async {
+                Ok(runtime) => InBackground(Some(runtime)).block_on(async {
                     tokio::select! {
                         () = heartbeat.beat_beside(task) => {}
                         _ = aborted => {}
@@ -120,6 +120,25 @@ impl Tasks {
                 Some(Err(_)) => return "a task",
                 None => std::future::pending().await,
             }
+        }
+    }
+}
+
+/// A runtime that waits for no work that blocks when it ends, such as looking up a name.
+struct InBackground(Option<Runtime>);
+
+impl InBackground {
+    fn block_on(&self, task: impl Future<Output = ()>) {
+        if let Some(runtime) = &self.0 {
+            runtime.block_on(task);
+        }
+    }
+}
+
+impl Drop for InBackground {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
