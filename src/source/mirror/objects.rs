@@ -59,7 +59,7 @@ impl Mirror {
         if missed > 0 {
             self.audit_differences += missed as u64;
             let missed = counted(missed, "object");
-            log::warn!("kubernetes: the watch of {} had not told of {missed}; the list did", kind.plural());
+            log::info!("kubernetes: the watch of {} had not told of {missed}; the list did", kind.plural());
         }
     }
 
