@@ -46,6 +46,9 @@ const STEADY: Duration = Duration::from_secs(10);
 /// A list takes the place of what is known after so long at most, though nothing is wrong: what was missed is found then.
 const AUDIT: Duration = Duration::from_secs(3_600);
 
+/// The next try after one that failed.
+const AUDIT_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long a server that cannot send a list as a watch is not asked for it again.
 const NO_STREAM: Duration = Duration::from_secs(3_600);
 
@@ -83,6 +86,8 @@ pub(super) struct Follower {
     refused: HashSet<ObjectId>,
     /// Whether the right to these objects is missing, and it goes without them.
     does_without: bool,
+    /// The version that the store had when the present session began, or that a list has shown since.
+    present: Option<u64>,
     /// When the present session came to be in step.
     pub(super) in_step: Option<Instant>,
 }
@@ -109,6 +114,7 @@ impl Follower {
             audited: None,
             refused: HashSet::new(),
             does_without: false,
+            present: None,
             in_step: None,
         }
     }
@@ -145,6 +151,7 @@ impl Follower {
                 KubernetesError::Shrunk { .. } => {
                     log::warn!("kubernetes: {error}");
                     self.believes = true;
+                    self.audit = Instant::now();
                 }
                 _ => {
                     let failed = self.progress.failed(self.kind, error.to_string());
@@ -193,11 +200,16 @@ impl Follower {
             self.list(&server).await?;
         }
         loop {
-            self.watch(&server).await?;
+            // Not behind a watch alone: where something cuts them, none may ever end as it was asked to.
             if Instant::now() >= self.audit {
-                self.audited = self.version.as_deref().and_then(number).map(|version| (version, 0));
+                // If it fails, following goes on first.
+                self.audit = Instant::now() + AUDIT_AGAIN;
+                // After an outage there is much that no watch could tell.
+                let told = self.version.as_deref().and_then(number).filter(|_| self.in_step.is_some());
+                self.audited = told.map(|version| (version, 0));
                 self.list(&server).await?;
             }
+            self.watch(&server).await?;
         }
     }
 
@@ -228,12 +240,19 @@ impl Follower {
         let what = format!("asking for the version of its {}", self.kind.plural());
         let body = get(server, &path, self.kind, what).await?.whole().await?;
         let head = serde_json::from_slice::<OnlyHead>(&body).ok().map(|list| list.metadata);
+        self.present = head.as_ref().and_then(|head| number(&head.resource_version));
         // A watch from a version of the future brings nothing, and no error.
-        if head.is_some_and(|head| number(&head.resource_version).is_some_and(|present| present < version)) {
+        if self.present.is_some_and(|present| present < version) {
             log::warn!("kubernetes: the cluster has gone back to an earlier state: it is read anew");
             self.version = None;
         }
         Ok(())
+    }
+
+    /// Whether all is known that the store had when the session began.
+    pub(super) fn has_caught_up(&self) -> bool {
+        let known = self.version.as_deref().and_then(number);
+        self.present.zip(known).is_some_and(|(present, known)| known >= present)
     }
 
     /// The number of objects that are known now.
@@ -284,6 +303,7 @@ impl Follower {
         }
         self.audit = next_audit();
         self.version = (!version.is_empty()).then(|| version.into());
+        self.present = number(version);
         let newer = self.audited.take().map(|(_, newer)| newer);
         self.feed.push(Event::ObjectsEnd { kind: self.kind, version: self.version.clone(), newer }).await?;
         Ok(())

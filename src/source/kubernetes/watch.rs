@@ -22,7 +22,8 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// back all at once.
 const WATCH_SECONDS: u64 = 600;
 
-/// How long nothing more has to come of a watch that goes on from a version of before, until it is in step.
+/// How long nothing more has to come of a watch that goes on from a version of before, until it is in step, unless it reaches
+/// the version that the store had before: what changes of other kinds has versions as well.
 const QUIET: Duration = Duration::from_millis(50);
 
 /// How long nothing is read after a change was handed on: what comes meanwhile is handed on, and published, together.
@@ -82,6 +83,9 @@ impl Follower {
         let path = self.settings.watched.path(self.kind);
         let path = format!("{path}watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
         let mut answer = get(server, &path, self.kind, self.doing("watching")).await?;
+        if self.listed.is_none() && self.has_caught_up() {
+            self.note_in_step().await?;
+        }
         let (mut lines, mut batch) = (Lines::default(), Batch::default());
         loop {
             let is_quiet_enough = self.in_step.is_none() && self.listed.is_none();
@@ -116,7 +120,8 @@ impl Follower {
         limit: Duration,
         batch: &mut Batch,
     ) -> Result<Result<Option<Bytes>, KubernetesError>, KubernetesError> {
-        let at_hand = if batch.pieces < PIECES_AT_ONCE { answer.piece_at_hand() } else { None };
+        let is_full = batch.pieces == PIECES_AT_ONCE;
+        let at_hand = if is_full { None } else { answer.piece_at_hand() };
         if let Some(Ok(Some(piece))) = at_hand {
             batch.pieces += 1;
             return Ok(Ok(Some(piece)));
@@ -124,12 +129,19 @@ impl Follower {
         batch.pieces = 0;
         // A part of a list is worth the way to the mirror when it is large.
         if self.listed.is_none() && batch.has_news {
-            batch.pause = if batch.objects.len() > 1 { MAX_PAUSE.min(batch.pause * 2) } else { PAUSE };
+            batch.pause =
+                if batch.objects.len() > 1 { (batch.pause * 2).clamp(PAUSE, MAX_PAUSE) } else { PAUSE };
             self.hand_on(batch).await?;
-            if at_hand.is_none() {
+            if self.has_caught_up() {
+                self.note_in_step().await?;
+            }
+            if at_hand.is_none() && !is_full {
                 // The thread is of this source alone, and what comes meanwhile does not wake it.
                 thread::sleep(batch.pause);
             }
+        }
+        if is_full {
+            tokio::task::yield_now().await;
         }
         match at_hand {
             Some(end) => Ok(end),
