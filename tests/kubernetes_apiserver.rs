@@ -224,3 +224,32 @@ fn certificates_that_are_renewed_are_used() {
     assert!(right > 100 && wrong == 0, "{right} right, {wrong} wrong\n{}", agent.log());
     assert!(agent.log().contains("the connection was lost while watching services"), "{}", agent.log());
 }
+
+#[test]
+fn the_examples_are_taken_and_their_rights_suffice() {
+    let Some(cluster) = Cluster::start(&["--authorization-mode=RBAC"]) else { return };
+    cluster.create_cases();
+    let rbac = include_str!("../systemd/examples/kubernetes-rbac.yaml");
+    let daemonset = include_str!("../systemd/examples/kubernetes-daemonset.yaml");
+    let documents = |text: &'static str| text.split("\n---\n").filter(|part| part.contains("kind:"));
+    for document in documents(rbac) {
+        let (status, answer) = cluster.create_yaml(document, false);
+        assert_eq!(status, 201, "{document}\n{answer}");
+    }
+    for document in documents(daemonset) {
+        let (status, answer) = cluster.create_yaml(document, true);
+        assert_eq!(status, 201, "{document}\n{answer}");
+    }
+    let wrong = daemonset.replacen("maxUnavailable", "maxUnavialable", 1);
+    assert_eq!(cluster.create_yaml(&wrong, true).0, 400, "unknown fields are errors");
+    let path = "/api/v1/namespaces/kube-system/serviceaccounts/skydns/token";
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let (status, answer) = cluster.ask("POST", path, Some(&request));
+    assert_eq!(status, 201, "{answer}");
+    let config = cluster.kubeconfig(answer["status"]["token"].as_str().expect("a token"));
+    let args = ["-kubernetes", "-kubeconfig", &config, "-kubernetes-domain", "cluster.local", "-no-rec"];
+    let agent = Setup::new().args(&args).start();
+    in_step(&agent);
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    assert!(!agent.log().contains("403"), "{}", agent.log());
+}

@@ -87,7 +87,7 @@ impl Cluster {
 
     /// A kubeconfig of somebody who has a token.
     pub fn kubeconfig(&self, token: &str) -> String {
-        let file = self.dir.path().join(format!("kubeconfig-{}", token.trim_end_matches("-token")));
+        let file = self.dir.path().join(format!("kubeconfig-{}", &token[..token.len().min(16)]));
         let text = format!(
             "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: \
              {{server: '{}', certificate-authority: certs/apiserver.crt}}}}]\nusers: [{{name: u, user: {{token: {token}}}}}]\n",
@@ -120,6 +120,26 @@ impl Cluster {
         let text = String::from_utf8_lossy(&output.stdout);
         let (body, status) = text.rsplit_once('\n').expect("a status");
         (status.parse().expect("a status"), serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// Creates an object from its YAML, or only asks whether that is possible; returns the status and the answer. Fields that
+    /// the server does not know are errors.
+    pub fn create_yaml(&self, yaml: &str, is_dry_run: bool) -> (u16, String) {
+        let field = |name: &str| yaml.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
+        let path = match field("kind:").expect("a kind") {
+            "ServiceAccount" => "/api/v1/namespaces/kube-system/serviceaccounts".to_owned(),
+            "Secret" => "/api/v1/namespaces/kube-system/secrets".to_owned(),
+            "DaemonSet" => "/apis/apps/v1/namespaces/kube-system/daemonsets".to_owned(),
+            kind => format!("/apis/rbac.authorization.k8s.io/v1/{}s", kind.to_lowercase()),
+        };
+        let dry_run = if is_dry_run { "&dryRun=All" } else { "" };
+        let mut command = Command::new("curl");
+        command.args(["-sk", "-m", "10", "-w", "\n%{http_code}", "-H", "Content-Type: application/yaml"]);
+        command.args(["-H", &format!("Authorization: Bearer {ADMIN}"), "--data-binary", yaml]);
+        command.arg(format!("{}{path}?fieldValidation=Strict{dry_run}", self.url()));
+        let text = run(&mut command);
+        let (answer, status) = text.rsplit_once('\n').expect("a status");
+        (status.parse().expect("a status"), answer.to_owned())
     }
 
     /// Creates an object.
