@@ -326,6 +326,10 @@ fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
     assert_eq!(addresses(&agent, "db-0.db.shop.svc.cluster.local."), ["10.1.0.1"]);
     assert_eq!(support::error_code(agent.address(), WEB), Some(3));
     assert!(agent.log().contains("services from the snapshot"), "{}", agent.log());
+    for name in ["nothing.shop.svc.cluster.local.", "web.nowhere.svc.cluster.local."] {
+        assert_eq!(said(&agent, name, RecordType::A), "SERVFAIL", "{name}");
+    }
+    assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA", "the name is known");
     // What changed meanwhile comes by the watch, from the version of the snapshot on.
     server.delete(&service("shop", "web", "10.96.0.10"));
     server.set(Faults::default());

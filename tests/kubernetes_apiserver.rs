@@ -240,7 +240,7 @@ fn the_examples_are_taken_and_their_rights_suffice() {
         let (status, answer) = cluster.create_yaml(document, true);
         assert_eq!(status, 201, "{document}\n{answer}");
     }
-    let wrong = daemonset.replacen("maxUnavailable", "maxUnavialable", 1);
+    let wrong = daemonset.replacen("maxUnavailable", "unknownField", 1);
     assert_eq!(cluster.create_yaml(&wrong, true).0, 400, "unknown fields are errors");
     let path = "/api/v1/namespaces/kube-system/serviceaccounts/skydns/token";
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});

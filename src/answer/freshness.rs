@@ -13,8 +13,22 @@ pub enum Freshness {
     Current,
     /// Every source has been read, but one cannot be reached now.
     Stale,
+    /// A source has not been read yet, and its services are those of a snapshot: a name that is missing may exist by now.
+    Restored,
     /// A source was never read: what is missing may exist.
     Incomplete,
+}
+
+impl Freshness {
+    /// Whether what is there may be out of date.
+    pub fn is_stale(self) -> bool {
+        matches!(self, Self::Stale | Self::Restored)
+    }
+
+    /// Whether a name that is missing may exist all the same.
+    pub fn may_lack_names(self) -> bool {
+        matches!(self, Self::Restored | Self::Incomplete)
+    }
 }
 
 /// How far each zone can be trusted.

@@ -3,7 +3,6 @@
 //! A service here is one name in a reverse zone that belongs to others. So names without a service are forwarded; but
 //! those above a service exist (RFC 8020), whatever upstreams say of them.
 
-use super::freshness::Freshness;
 use super::local_denial::{deny, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
 use super::pointers::Pointers;
@@ -39,7 +38,7 @@ pub(super) fn answer_reverse(query: &Query, name: &Name, view: &View<'_>) -> Opt
         return Some(Outcome::Answered(no_data(name, view)));
     }
     let exists = Pointers::are_at_or_below(name, view);
-    let may_be_missing = view.freshness.outside() == Freshness::Incomplete && reverse.may_be_of_site(view);
+    let may_be_missing = view.freshness.outside().may_lack_names() && reverse.may_be_of_site(view);
     if view.work.is_spent() {
         return Some(Outcome::Answered(Answer::too_costly()));
     }
@@ -64,7 +63,7 @@ fn with_pointers(owner: &Name, pointers: &Pointers, view: &View<'_>) -> Answer {
     let answers = data.map(|data| Record::from_rdata(owner.clone(), pointers.ttl, data)).collect();
     let stale = match view.freshness.outside() {
         _ if view.dependencies.held.get() => Some(Ede::held()),
-        Freshness::Stale => Some(Ede::new(Ede::STALE, "the store cannot be reached")),
+        freshness if freshness.is_stale() => Some(Ede::new(Ede::STALE, "the store cannot be reached")),
         _ => None,
     };
     Answer { authoritative: false, answers, ede: stale, ..Answer::empty(ResponseCode::NoError) }

@@ -5,7 +5,6 @@
 //! from upstream, since the zones are those of others.
 
 use super::builder::AnswerBuilder;
-use super::freshness::Freshness;
 use super::local_denial::{deny, has_few_labels, is_of_zone_cuts, not_ready};
 use super::outcome::{Answer, Ede, Outcome};
 use super::view::View;
@@ -24,7 +23,9 @@ pub(super) fn answer_in_root(query: &Query, tree_name: &Name, view: &View<'_>) -
         return (!is_of_zone_cuts(rtype)).then(|| answer_from_tree(query, &path, view)).filter(has_data);
     }
     if !view.exists(query.name(), &path) {
-        return (view.freshness_of(view.site.zones.of(query.name())) == Freshness::Incomplete)
+        return view
+            .freshness_of(view.site.zones.of(query.name()))
+            .may_lack_names()
             .then(|| while_unknown(query, view));
     }
     if is_of_zone_cuts(rtype) {

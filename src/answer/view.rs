@@ -115,7 +115,7 @@ impl<'a> View<'a> {
     /// that reason.
     pub(super) fn leaves_to_upstreams(&self, name: &Name) -> bool {
         match self.site.zones.of(name) {
-            Some(zone) if zone.falls_through => self.freshness.of(zone) != Freshness::Incomplete,
+            Some(zone) if zone.falls_through => !self.freshness.of(zone).may_lack_names(),
             Some(zone) => zone.is_root(),
             None => true,
         }

@@ -12,7 +12,6 @@ mod service_records;
 
 use super::arrange::arrange;
 use super::externals::Lookup;
-use super::freshness::Freshness;
 use super::lacks_keys;
 use super::outcome::{Answer, Denial, Ede, Outcome};
 use super::rrset::same_name;
@@ -222,7 +221,7 @@ impl<'a> AnswerBuilder<'a> {
             }
         } else if view.dependencies.held.get() {
             answer.ede = Some(Ede::held());
-        } else if view.freshness.of(self.zone) == Freshness::Stale {
+        } else if view.freshness.of(self.zone).is_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "the store cannot be reached"));
         } else if view.externals.any_stale() {
             answer.ede = Some(Ede::new(Ede::STALE, "no upstream gives an answer"));

@@ -81,7 +81,12 @@ impl AnswerBuilder<'_> {
 
     /// The answer if the name or the type in the question does not exist: maybe with CNAMEs that lead to no data.
     pub(super) fn finish_negative(mut self, mut answer: Answer, ending: Ending) -> Answer {
-        if self.view.freshness.of(self.zone) == Freshness::Incomplete && !ending.is_outside {
+        let may_be_wrong = match self.view.freshness.of(self.zone) {
+            Freshness::Incomplete => true,
+            // Of a name that a snapshot has, other types are denied as well as they can be.
+            freshness => freshness.may_lack_names() && ending.rcode == ResponseCode::NXDomain,
+        };
+        if may_be_wrong && !ending.is_outside {
             return not_ready();
         }
         answer.rcode = ending.rcode;

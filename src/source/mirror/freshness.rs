@@ -7,21 +7,23 @@ use super::Mirror;
 use super::source::MirroredSource;
 use crate::answer::{Freshness, Site, SiteFreshness, Zone};
 use crate::source::id::SourceId;
+use crate::source::state::ServedFrom;
 use std::sync::Arc;
 
 /// What freshness follows from. It is found out again when this changes.
 #[derive(Debug, Default)]
 pub(super) struct Assessed {
     site: Option<Arc<Site>>,
-    /// Each source with whether it is served, whether it is stale, and whether it is missing.
-    sources: Vec<(SourceId, bool, bool, bool)>,
+    /// Each source with whether it is served, whether it is stale, whether it is missing, and whether it is of a snapshot.
+    sources: Vec<(SourceId, bool, bool, bool, bool)>,
 }
 
 impl Mirror {
     /// Brings the freshness up to date.
     pub(super) fn assess(&mut self) {
         let state = |(id, source): (&SourceId, &MirroredSource)| {
-            (*id, source.state.is_served(), source.is_stale(), source.is_missing())
+            let is_restored = is_restored(*id, source);
+            (*id, source.state.is_served(), source.is_stale(), source.is_missing(), is_restored)
         };
         let sources: Vec<_> = self.sources.iter().map(state).collect();
         let is_same_site = match (&self.assessed.site, &self.site) {
@@ -66,10 +68,17 @@ impl Mirror {
         let mut stale = self.sources.iter().filter(|(_, source)| source.is_stale());
         if missing.any(|(id, source)| may_have(*id, source)) {
             Freshness::Incomplete
+        } else if self.sources.iter().any(|(id, source)| is_restored(*id, source) && may_have(*id, source)) {
+            Freshness::Restored
         } else if stale.any(|(id, source)| has(*id, source)) {
             Freshness::Stale
         } else {
             Freshness::Current
         }
     }
+}
+
+/// Whether a source is a cluster whose services are those of a snapshot: they change too often for it to deny a name.
+fn is_restored(id: SourceId, source: &MirroredSource) -> bool {
+    id == SourceId::Kubernetes && matches!(source.state.served_from(), ServedFrom::Snapshot(_))
 }
