@@ -291,10 +291,10 @@ impl Cluster {
         touched: &mut Touched,
     ) {
         touched.keys.insert(key([PODS, id.namespace.as_bytes()]));
-        // The name of a pod may be longer than a label.
+        // The name of a pod may be longer than a label; in digits, as a key has no capital letters.
         let mut hash = DefaultHasher::new();
         hash.write(id.name.as_bytes());
-        let own = key([id.namespace.as_bytes(), &hash.finish().to_be_bytes()]);
+        let own = key([id.namespace.as_bytes(), format!("{:016x}", hash.finish()).as_bytes()]);
         for address in before.into_iter().flatten() {
             self.pods.remove(*address, &own);
         }

@@ -114,3 +114,18 @@ fn a_slice_can_come_to_belong_to_another_service() {
     assert!(namespace.service(Scope::Cluster, b"web").is_none(), "nothing is left of it");
     assert!(!namespace.is_there());
 }
+
+#[test]
+fn pods_of_any_name_are_found_by_their_address() {
+    let mut cluster = Cluster::default();
+    let pods: Vec<_> =
+        (1..=200).map(|n| (format!("web-7d4b9c-{n}"), address(&format!("10.0.1.{n}")))).collect();
+    for (name, address) in &pods {
+        cluster.set(&id(ObjectKind::Pod, ("shop", name)), Some(Object::Pod(Arc::new([*address]))));
+    }
+    assert_eq!(pods.iter().find(|(_, address)| !cluster.has_pod(b"shop", *address)), None);
+    for (name, _) in &pods {
+        cluster.set(&id(ObjectKind::Pod, ("shop", name)), None);
+    }
+    assert_eq!(pods.iter().find(|(_, address)| cluster.has_pod(b"shop", *address)), None);
+}
