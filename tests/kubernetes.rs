@@ -334,6 +334,7 @@ fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
     server.delete(&service("shop", "web", "10.96.0.10"));
     server.set(Faults::default());
     assert_eq!(follows(&server, &agent, "later", "10.96.8.1"), 0, "no list is asked for");
+    in_step(&agent);
     assert_eq!(said(&agent, WEB, RecordType::A), "NXDOMAIN");
     drop(agent);
     // Another cluster has taken its place: nothing of the snapshot is served any more, also if it cannot be listed.

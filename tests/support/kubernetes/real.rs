@@ -87,7 +87,9 @@ impl Cluster {
 
     /// A kubeconfig of somebody who has a token.
     pub fn kubeconfig(&self, token: &str) -> String {
-        let file = self.dir.path().join(format!("kubeconfig-{}", &token[..token.len().min(16)]));
+        // The log names the file, and may not name the token.
+        let user = token.trim_end_matches("-token");
+        let file = self.dir.path().join(format!("kubeconfig-{}", &user[..user.len().min(16)]));
         let text = format!(
             "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: \
              {{server: '{}', certificate-authority: certs/apiserver.crt}}}}]\nusers: [{{name: u, user: {{token: {token}}}}}]\n",
