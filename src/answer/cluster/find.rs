@@ -132,19 +132,14 @@ impl<'t> Finder<'t, '_> {
         }
     }
 
-    /// A service that has a name: it leads somewhere.
+    /// A service that has names.
     fn service(&self, namespace: &[u8], name: &[u8]) -> Option<ServiceOf<'t>> {
         let scope = self.names.scope;
         self.depend_on(|| Cluster::slot_of(scope, namespace, name));
         let namespace = self.existing_namespace(namespace)?;
         let _ = self.work.charge(1);
         let node = namespace.service(scope, name)?;
-        let leads = match node.service()?.target {
-            ServiceTarget::Addresses(_) => !self.names.hides_empty || node.has_endpoints(),
-            ServiceTarget::Endpoints => node.has_endpoints(),
-            ServiceTarget::Alias(_) => true,
-        };
-        leads.then_some(ServiceOf { namespace, node })
+        self.names.has(node).then_some(ServiceOf { namespace, node })
     }
 
     /// What a name at or below that of a service is.

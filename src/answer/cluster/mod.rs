@@ -18,7 +18,7 @@ pub(super) use made::Maker;
 pub(super) use pointers::{have_names, names_of_addresses};
 
 use super::zone::{OwnServer, Zone};
-use crate::tree::{Cluster, OtherNames, Scope, Work};
+use crate::tree::{Cluster, OtherNames, Scope, ServiceNode, ServiceTarget, Work};
 
 /// Which names a zone has of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +61,16 @@ impl ClusterNames {
             ttl: 5,
         }
     }
-}
 
-impl ClusterNames {
+    /// Whether a service has names: it leads somewhere.
+    fn has(&self, node: &ServiceNode) -> bool {
+        node.service().is_some_and(|service| match service.target {
+            ServiceTarget::Addresses(_) => !self.hides_empty || node.has_endpoints(),
+            ServiceTarget::Endpoints => node.has_endpoints(),
+            ServiceTarget::Alias(_) => true,
+        })
+    }
+
     /// Why a service of the cluster does not have its short name; `None` if it has it.
     pub fn gives_way(namespace: &str, service: &str) -> Option<&'static str> {
         find::gives_way(namespace.as_bytes(), service.as_bytes())

@@ -42,15 +42,15 @@ fn for_each(
     view: &View<'_>,
     each: &mut dyn FnMut(Rank, Name, u32) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let is_of_cluster = |zone: &&Zone| zone.cluster.is_some_and(|names| names.scope == Scope::Cluster);
-    let Some(zone) = view.site.zones.iter().find(is_of_cluster) else {
+    let names_in = |zone: &'_ Zone| zone.cluster.filter(|names| names.scope == Scope::Cluster);
+    let Some((zone, names)) = view.site.zones.iter().find_map(|zone| Some((zone, names_in(zone)?))) else {
         return ControlFlow::Continue(());
     };
-    let ttl = view.capped(zone.cluster.map_or(zone.ttl, |names| names.ttl), zone);
+    let ttl = view.capped(names.ttl, zone);
     view.tree.cluster().at_addresses(addresses, &mut |address, namespace, node| {
         view.work.charge(2 * Work::SERVICE)?;
         let service = ServiceOf { namespace, node };
-        if !view.tree.cluster().has(namespace) {
+        if !view.tree.cluster().has(namespace) || !names.has(node) {
             return ControlFlow::Continue(());
         }
         each_of_service(address, service, view.work, &mut |rank, label| {
@@ -72,7 +72,7 @@ fn each_of_service(
     work: &Work,
     each: &mut EachOfService<'_>,
 ) -> ControlFlow<()> {
-    if service.node.service().is_none() || service.is_alias() {
+    if service.is_alias() {
         return ControlFlow::Continue(());
     }
     if service.node.own_addresses().contains(&address) {
