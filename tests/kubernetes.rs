@@ -461,12 +461,17 @@ fn without_a_watch_the_servers_of_the_cluster_are_asked_and_not_missed_for_a_whi
     }
     assert_eq!(agent.data("10.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.shop.svc.cluster.local."]);
     assert_eq!(said(&agent, "web.skydns.local.", RecordType::A), "NXDOMAIN", "our own names are ours");
+    assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA");
+    assert_eq!(said(&agent, "other._zone.db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
     // It restarts: what was known is answered meanwhile, and no question fails.
     kube_dns.process.signal("-KILL");
     kube_dns.process.wait();
     std::thread::sleep(std::time::Duration::from_secs(2));
     for _ in 0..5 {
         assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+        // A search list goes on behind a denial, and ends at a failure.
+        assert_eq!(said(&agent, "other._zone.db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
+        assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA");
     }
     let again = Setup::new()
         .args(&["-kubernetes", "-master", &server.url(), "-kubernetes-domain", "cluster.local", "-no-rec"])

@@ -131,8 +131,12 @@ impl CachedResponse {
         self.hits.load(Ordering::Relaxed) >= POPULAR_HITS && age >= retry_after && claim(retry_after)
     }
 
-    /// Whether the reply may be served stale. A denial may not: the name may have been made since.
-    fn may_be_stale(&self) -> bool {
+    /// Whether the reply may be served stale. A denial may not, as the name may have been made since, unless the servers
+    /// are those of a cluster.
+    fn may_be_stale(&self, question: &UpstreamQuestion) -> bool {
+        if question.stub.is_some_and(|stub| stub.keeps_denials) {
+            return true;
+        }
         let leads_on = |rtype| matches!(rtype, RecordType::CNAME | RecordType::DNAME | RecordType::RRSIG);
         self.reply.rcode == ResponseCode::NoError
             && answers(&self.reply).any(|record| !leads_on(record.rtype))
@@ -166,7 +170,7 @@ impl ResponseCache {
         let age_exact = now.saturating_duration_since(response.stored);
         let is_expired = response.generation.is_some_and(|generation| generation != self.generation());
         if age_exact >= response.lifetime || is_expired {
-            let may = response.may_be_stale() && age_exact < response.lifetime + MAX_STALE;
+            let may = response.may_be_stale(question) && age_exact < response.lifetime + MAX_STALE;
             return may.then_some(Cached::Stale(StaleAnswer(response)));
         }
         response.hits.fetch_add(1, Ordering::Relaxed);
@@ -336,6 +340,11 @@ mod tests {
             assert!(matches!(cache.get(&question_of(denied), at(59)), Some(Cached::Fresh { .. })));
             assert!(cache.get(&question_of(denied), at(60)).is_none());
         }
+        let mut stub = StubId::of_test(1);
+        stub.keeps_denials = true;
+        let of_cluster = UpstreamQuestion { stub: Some(stub), ..question_of("n.example.org.") };
+        cache.insert(&of_cluster, &negative(ResponseCode::NXDomain, Some((60, 60))), 0, start);
+        assert!(matches!(cache.get(&of_cluster, at(60)), Some(Cached::Stale(_))));
         let Some(Cached::Stale(stale)) = cache.get(&question_of("a.example.org."), at(60)) else {
             panic!("stale")
         };

@@ -54,7 +54,8 @@ impl Present {
         let zone = |route: &Route| {
             let before = self.zones.iter().find(|before| before.zone == route.zone);
             let servers = route.servers.iter().map(|server| Endpoint::over_tcp(*server)).collect();
-            Arc::new(StubZone::new(route.zone.clone(), servers, before.map(|zone| &**zone), hasher))
+            let zone = StubZone::new(route.zone.clone(), servers, before.map(|zone| &**zone), hasher);
+            Arc::new(zone.keeping_denials())
         };
         let zones = routes.iter().map(zone).collect();
         *self = Self { routes: Arc::clone(routes), zones };

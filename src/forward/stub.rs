@@ -49,13 +49,17 @@ pub struct StubZone {
 
 /// Stands for a stub zone and its servers in a question to upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct StubId(u64);
+pub(super) struct StubId {
+    number: u64,
+    /// Whether denials of these servers may be served stale, as answers may.
+    pub(super) keeps_denials: bool,
+}
 
 #[cfg(test)]
 impl StubId {
     /// The one with a number.
     pub(super) fn of_test(number: u64) -> Self {
-        Self(number)
+        Self { number, keeps_denials: false }
     }
 }
 
@@ -69,8 +73,14 @@ impl StubZone {
     ) -> Self {
         let asked = before.and_then(|stub| stub.upstreams.get()).into_iter().flat_map(|all| all.iter());
         let known = asked.filter(|upstream| servers.contains(&upstream.endpoint())).cloned().collect();
-        let id = StubId(hasher.hash_one((&zone, &servers)));
+        let id = StubId { number: hasher.hash_one((&zone, &servers)), keeps_denials: false };
         Self { zone, servers, id, upstreams: OnceLock::new(), known }
+    }
+
+    /// The same, whose denials may be served stale: resolvers go through a search list by denials, and end at a failure.
+    pub(super) fn keeping_denials(mut self) -> Self {
+        self.id.keeps_denials = true;
+        self
     }
 
     pub(super) fn id(&self) -> StubId {
