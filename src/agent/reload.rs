@@ -122,7 +122,7 @@ impl Reload {
 
     /// Keeps the settings of the sources in use.
     fn keep_sources(&self, spec: &mut Spec, used: &mut GivenTexts) {
-        for setting in spec.keep_sources(&self.spec).into_iter().chain([default_records::USED]) {
+        for setting in spec.keep_sources(&self.spec).chain([default_records::USED]) {
             match self.used.get(setting) {
                 Some(text) => drop(used.insert(setting.to_owned(), text.clone())),
                 None => drop(used.remove(setting)),

@@ -80,6 +80,28 @@ impl KubernetesSpec {
         zones.into_iter().map(|zone| Route { zone, servers: self.forward.clone() }).collect()
     }
 
+    /// The flags of the settings that are others than these.
+    pub(super) fn others(&self, after: &Self) -> impl Iterator<Item = &'static str> {
+        let is_other = [
+            ("kubernetes", self.is_on != after.is_on),
+            ("master", self.master != after.master),
+            ("kubeconfig", self.kubeconfig != after.kubeconfig),
+            ("kubernetes-domain", self.domains != after.domains),
+            ("kubernetes-multicluster", self.multicluster != after.multicluster),
+            ("kubernetes-ttl", self.ttl != after.ttl),
+            ("kubernetes-endpoints", self.endpoints != after.endpoints),
+            ("kubernetes-pods", self.pods != after.pods),
+            ("kubernetes-endpoint-pod-names", self.endpoint_pod_names != after.endpoint_pod_names),
+            ("kubernetes-ignore-empty-services", self.ignore_empty_services != after.ignore_empty_services),
+            ("kubernetes-zonal", self.zonal != after.zonal),
+            ("kubernetes-namespaces", self.namespaces != after.namespaces),
+            ("kubernetes-namespace-labels", self.namespace_labels != after.namespace_labels),
+            ("kubernetes-labels", self.labels != after.labels),
+            ("kubernetes-forward", self.forward != after.forward),
+        ];
+        is_other.into_iter().filter(|(_, is_other)| *is_other).map(|(flag, _)| flag)
+    }
+
     /// Of which services endpoints have to be watched.
     pub fn watched_endpoints(&self) -> KubernetesEndpoints {
         match self.endpoints {
@@ -155,6 +177,9 @@ pub(super) fn master(text: &str) -> Result<String, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::input::SettingInput;
+    use crate::config::origin::SettingOrigin;
+    use crate::config::settings::KUBERNETES_SETTINGS;
 
     #[test]
     fn masters_are_urls() {
@@ -164,6 +189,15 @@ mod tests {
         assert_eq!(of("https://rancher.example/k8s/c/").as_deref(), Some("https://rancher.example/k8s/c"));
         for wrong in ["ftp://x", "http://", "http://me:secret@x", "a b", "", "http://x/?a=b"] {
             assert!(of(wrong).is_none(), "{wrong}");
+        }
+    }
+    #[test]
+    fn each_setting_is_one_that_sources_depend_on() {
+        for setting in KUBERNETES_SETTINGS {
+            let mut spec = Spec::default();
+            let input = SettingInput::Text(setting.example);
+            (setting.set)(&mut spec, input, &SettingOrigin::Default).expect(setting.name);
+            assert_eq!(Spec::default().other_sources(&spec), [setting.name]);
         }
     }
 }

@@ -48,15 +48,16 @@ fn find_typed(settings: &mut Arguments, dir: &Path) {
         matches!(origin, Some(SettingOrigin::Flag(_) | SettingOrigin::Variable { place: None, .. }))
     };
     let typed = FILE_SETTINGS.map(is_typed);
-    let Spec { records, ca_cert, tls_pem, tls_key, dnssec, .. } = &mut settings.spec;
-    for (path, _) in [records, ca_cert, tls_pem, tls_key].into_iter().zip(typed).filter(|(_, typed)| *typed) {
+    let Spec { records, ca_cert, tls_pem, tls_key, kubernetes, dnssec, .. } = &mut settings.spec;
+    let paths = [records, ca_cert, tls_pem, tls_key, &mut kubernetes.kubeconfig];
+    for (path, _) in paths.into_iter().zip(typed).filter(|(_, typed)| *typed) {
         if let Some(path) = path
             && let Some(found) = typed_path(path, dir, &[""])
         {
             *path = found;
         }
     }
-    for name in dnssec.iter_mut().filter(|_| typed[4]) {
+    for name in dnssec.iter_mut().filter(|_| typed[5]) {
         // The base name of key files has two files and is none.
         if let Some(Ok(found)) = typed_path(Path::new(name), dir, &["", ".key", ".private"])
             .map(|path| path.into_os_string().into_string())
@@ -64,7 +65,7 @@ fn find_typed(settings: &mut Arguments, dir: &Path) {
             *name = found;
         }
     }
-    if typed[5] {
+    if typed[6] {
         settings.spec.resolv_conf = dir.join(&settings.spec.resolv_conf);
     }
 }
@@ -82,7 +83,8 @@ impl MigrateOptions {
 }
 
 /// The settings that name files, in the order in which [`find_typed`] knows them.
-const FILE_SETTINGS: [&str; 6] = ["records", "ca-cert", "tls-pem", "tls-key", "dnssec", "resolv-conf"];
+const FILE_SETTINGS: [&str; 7] =
+    ["records", "ca-cert", "tls-pem", "tls-key", "kubeconfig", "dnssec", "resolv-conf"];
 
 /// The path of a file in a directory; `None` for a bare name that the directory does not have: it may be that of a private file.
 fn typed_path(path: &Path, dir: &Path, endings: &[&str]) -> Option<PathBuf> {

@@ -45,7 +45,7 @@ pub use refused::{Instead, RefusedSetting};
 pub use settings::{
     DefaultValue, SETTING_GROUPS, STATISTICS, Setting, SettingGroup, StatisticsVariable, TakesEffect, flags,
 };
-pub use spec::{LogTarget, Spec};
+pub use spec::{LogTarget, Spec, source_flags};
 pub use store::{StoreBefore, StoreFields, StoreSettings};
 pub use unknown::{NAMES_OF_FILES, is_variable};
 pub use variables::{Variable, Variables};

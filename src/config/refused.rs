@@ -2,7 +2,7 @@
 
 use super::origin::SettingOrigin;
 use super::settings::flags;
-use super::spec::SOURCES;
+use super::spec::source_flags;
 use crate::shown::quoted;
 use std::fmt;
 
@@ -39,9 +39,10 @@ impl RefusedSetting {
     /// Whether it decides where services come from.
     pub fn is_of_sources(&self) -> bool {
         match &self.origin {
-            SettingOrigin::Flag(flag) => SOURCES.contains(flag),
+            SettingOrigin::Flag(flag) => source_flags().any(|source| source == *flag),
             SettingOrigin::Variable { name, .. } => {
-                let of_sources = flags().filter(|setting| SOURCES.contains(&setting.name));
+                let of_sources =
+                    flags().filter(|setting| source_flags().any(|source| source == setting.name));
                 of_sources.flat_map(|setting| setting.variables).any(|variable| variable == name)
             }
             _ => false,

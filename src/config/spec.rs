@@ -3,6 +3,7 @@
 use super::allow::Allow;
 use super::kubernetes::KubernetesSpec;
 use super::origin::SettingOrigin;
+use super::settings::KUBERNETES_SETTINGS;
 use super::zones::{ZoneList, ZoneSpec};
 use super::{EtcdApi, NsPolicy};
 use crate::answer::{Flatten, HOLD_DELETIONS, MassHold};
@@ -210,8 +211,8 @@ impl Spec {
     }
 }
 
-/// The flags of the settings of the sources.
-pub(super) const SOURCES: [&str; 13] = [
+/// The flags of the settings of the sources, but for those of Kubernetes.
+const SOURCES: [&str; 12] = [
     "machines",
     "etcd-api",
     "v2-also",
@@ -224,12 +225,16 @@ pub(super) const SOURCES: [&str; 13] = [
     "tls-key",
     "username",
     "password",
-    "kubernetes",
 ];
+
+/// The flags of the settings that decide where services come from.
+pub fn source_flags() -> impl Iterator<Item = &'static str> {
+    SOURCES.into_iter().chain(KUBERNETES_SETTINGS.iter().map(|setting| setting.name))
+}
 
 impl Spec {
     /// Takes the settings of the sources from other settings; returns their flags.
-    pub fn keep_sources(&mut self, from: &Self) -> [&'static str; 13] {
+    pub fn keep_sources(&mut self, from: &Self) -> impl Iterator<Item = &'static str> {
         self.machines.clone_from(&from.machines);
         self.etcd_api = from.etcd_api;
         self.v2_also.clone_from(&from.v2_also);
@@ -244,7 +249,7 @@ impl Spec {
         self.username.clone_from(&from.username);
         self.password.clone_from(&from.password);
         self.kubernetes.clone_from(&from.kubernetes);
-        SOURCES
+        source_flags()
     }
 
     /// The flags of the settings of the sources that are others than these.
@@ -262,9 +267,9 @@ impl Spec {
             self.tls_key != after.tls_key,
             self.username != after.username,
             self.password != after.password,
-            self.kubernetes != after.kubernetes,
         ];
-        SOURCES.into_iter().zip(is_other).filter(|(_, is_other)| *is_other).map(|(flag, _)| flag).collect()
+        let others = SOURCES.into_iter().zip(is_other).filter(|(_, is_other)| *is_other);
+        others.map(|(flag, _)| flag).chain(self.kubernetes.others(&after.kubernetes)).collect()
     }
 
     /// The flags of the settings that are others than these and count from the next start on.

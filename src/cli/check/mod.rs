@@ -14,7 +14,7 @@ use crate::agent::{
     CheckedSources, StubNotice, check_sources, host, read_last_good, stub_notices, unserved_text,
 };
 use crate::config::{
-    CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file,
+    CheckOptions, Config, GivenTexts, Layers, SettingOrigin, Spec, StoreBefore, read_env_file, source_flags,
 };
 use crate::counted::counted;
 use crate::forward::ResolvConf;
@@ -87,7 +87,8 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     for refused in settled.refused.iter().filter(|refused| is_asked(&refused.origin)) {
         report.problem(ProblemKind::Setting, &refused.problem());
     }
-    report.judges(are_asked(&SOURCE_SETTINGS));
+    let sources: Vec<_> = source_flags().chain(["etcd3"]).collect();
+    report.judges(are_asked(&sources));
     layers.variables.notices().iter().for_each(|notice| report.note(notice));
     let spec = &settled.spec;
     let mut keys_origin = settled.origin(DNSSEC).to_string();
@@ -127,22 +128,6 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     keys::check(&spec, config.as_ref().ok(), &keys_origin, &last_good, &mut report);
     report.end()
 }
-
-/// Settings that decide which services are found, by their names.
-const SOURCE_SETTINGS: [&str; 12] = [
-    "machines",
-    "etcd-api",
-    "etcd3",
-    "v2-also",
-    "records",
-    "records-links",
-    "path-prefix",
-    "ca-cert",
-    "tls-pem",
-    "tls-key",
-    "username",
-    "password",
-];
 
 /// Reports every service that is not served, or not as it is in the store.
 fn refusals(publisher: &Publisher, report: &mut Report) {

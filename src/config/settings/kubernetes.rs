@@ -9,7 +9,7 @@ use crate::config::kubernetes::{KubernetesEndpoints, master};
 /// Greatest TTL, in seconds, as CoreDNS has it: what is gone is served by others for as long.
 const MAX_TTL: i64 = 3_600;
 
-pub(super) const KUBERNETES_SETTINGS: &[Setting] = &[
+pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
     Setting {
         name: "kubernetes",
         variables: &["SKYDNS_KUBERNETES"],

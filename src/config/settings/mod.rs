@@ -76,12 +76,14 @@ pub struct SettingGroup {
     pub settings: &'static [Setting],
 }
 
+pub(super) use kubernetes::KUBERNETES_SETTINGS;
+
 /// All settings, in the order of help and documents.
 pub const SETTING_GROUPS: [SettingGroup; 8] = [
     SettingGroup { title: "Listening", settings: listen::LISTEN_SETTINGS },
     SettingGroup { title: "Answers", settings: answers::ANSWER_SETTINGS },
     SettingGroup { title: "Stores of services", settings: sources::SOURCE_SETTINGS },
-    SettingGroup { title: "Kubernetes", settings: kubernetes::KUBERNETES_SETTINGS },
+    SettingGroup { title: "Kubernetes", settings: KUBERNETES_SETTINGS },
     SettingGroup { title: "Forwarding", settings: forward::FORWARD_SETTINGS },
     SettingGroup { title: "DNSSEC", settings: dnssec::DNSSEC_SETTINGS },
     SettingGroup { title: "Operation", settings: operate::OPERATION_SETTINGS },
