@@ -27,7 +27,7 @@ pub(super) struct SourceSettings {
     pub(super) etcd_api: EtcdApi,
     /// Hidden keys of the v2 API that are read as well.
     pub(super) v2_also: Vec<String>,
-    /// Whether the tree is incomplete without etcd: etcd is configured, or there is no directory of records.
+    /// Whether the tree is incomplete without etcd: etcd is configured, or nothing else has names.
     pub(super) etcd_required: bool,
     /// The content of the files for TLS: a renewed certificate in the same file is a change too.
     tls: Vec<Option<Vec<u8>>>,
@@ -43,7 +43,8 @@ impl SourceSettings {
         let records = spec.records.clone().or_else(|| spec.default_records.clone());
         // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
         let etcd = spec.uses_etcd().then(|| etcd_settings(spec)).transpose()?;
-        let etcd_required = !spec.machines.is_empty() || spec.uses_etcd() && records.is_none();
+        let has_other = records.is_some() || !spec.kubernetes.forward.is_empty();
+        let etcd_required = !spec.machines.is_empty() || spec.uses_etcd() && !has_other;
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
         let tls = tls.map(|file| file.as_ref().and_then(|file| regular_file::read(file).ok())).collect();
         let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };

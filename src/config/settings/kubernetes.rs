@@ -64,7 +64,8 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         takes: Some("NAME,…"),
         summary: "domains of the cluster, beside those of `-domain`",
         details: "They have the names of the specification; the domains of `-domain` then have no names of Kubernetes. An item may be a prefix of addresses, such as \
-                  `10.96.0.0/16`, or a reverse zone: there addresses without a name are denied, and not forwarded.",
+                  `10.96.0.0/16`, or a reverse zone: there addresses without a name are denied, and not forwarded. With \
+                  `-kubernetes-forward` the default is `cluster.local`.",
         default: DefaultValue::Unset("the domains of `-domain`"),
         example: "cluster.local",
         takes_effect: TakesEffect::Reload,
@@ -231,7 +232,8 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         summary: "ask the DNS servers of the cluster in the place of following it",
         details: "For clusters that do not want a watch from each node: questions for names in the domains of `-kubernetes-domain` \
                   (`cluster.local` without it) go to these servers, such as the address of the service `kube-dns`, over TCP connections \
-                  that are kept. Answers are cached; while no server answers, those that were known are given. With `-kubernetes` this \
+                  that are kept. Answers are cached; while no server answers, those that were known are given, denials too. etcd is \
+                  looked for, and not needed unless `-machines` is set. With `-kubernetes` this \
                   does nothing. The port is 53.",
         default: DefaultValue::Unset("none"),
         example: "10.96.0.10",
