@@ -302,7 +302,7 @@ impl SettingsFollower {
         self.keep(&config, refused.is_empty());
         let before = std::mem::replace(&mut self.spec, spec);
         let (odd, told) = (self.spec.oddities(), before.oddities());
-        for text in odd.iter().filter(|text| self.started.is_none() || !told.contains(text)) {
+        for text in odd.iter().filter(|text| self.listening.is_empty() || !told.contains(text)) {
             log::warn!("{text}");
         }
         let present = self.config.load_full();
