@@ -500,6 +500,23 @@ fn servers_of_a_cluster_are_asked_over_tcp_alone_and_equal_questions_once() {
         }
     });
     assert_eq!(upstream.count(), 1, "equal questions are asked once");
+    // Nothing else is set, and nothing else is needed.
+    assert_eq!(said(&agent, "web.skydns.local.", RecordType::A), "NXDOMAIN");
+    let told = format!("questions for names in cluster.local. go to {}", upstream.address);
+    assert!(agent.log().contains(&told), "{}", agent.log());
+}
+
+#[test]
+fn what_does_nothing_is_told_once_and_all_domains_are_named() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &["-kubernetes-forward", "127.0.0.1:1"]);
+    let log = agent.log();
+    assert_eq!(
+        log.matches("-kubernetes-forward (SKYDNS_KUBERNETES_FORWARD) does nothing").count(),
+        1,
+        "{log}"
+    );
+    assert!(log.contains("ready for queries on skydns.local. and cluster.local. for udp://"), "{log}");
 }
 
 /// The exit code of `skydns check` and what it prints.
@@ -526,4 +543,50 @@ fn check_lists_the_cluster_once_and_says_what_is_missing() {
     let (code, text) = checked(&["-kubernetes", "-kubeconfig", "/nowhere/config"]);
     assert!(text.contains("/nowhere/config: cannot be read"), "{text}");
     assert_ne!(code, Some(0), "{text}");
+}
+
+#[test]
+fn check_asks_the_servers_of_a_cluster_that_is_not_followed() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = reply_to(query);
+        if query.queries[0].name().to_string() != "cluster.local." {
+            reply.metadata.response_code = ResponseCode::NXDomain;
+        }
+        Some(reply)
+    });
+    let servers = format!("127.0.0.1:1,{}", upstream.address);
+    let forward = ["-kubernetes-forward", &servers];
+    let (code, text) = checked(&forward);
+    assert!(
+        text.contains(&format!("questions for names in cluster.local. go to {}", servers.replace(',', ", "))),
+        "{text}"
+    );
+    assert!(text.contains("note: kubernetes-forward: 127.0.0.1:1: "), "{text}");
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) =
+        checked(&[&forward[..], &["-kubernetes-domain", "cluster.local,10.96.0.0/16"]].concat());
+    let denied = format!(
+        "problem: kubernetes-forward: {}: it answers NXDOMAIN for 96.10.in-addr.arpa.",
+        upstream.address
+    );
+    assert!(text.contains(&denied), "{text}");
+    assert_eq!(code, Some(69), "{text}");
+}
+
+#[test]
+fn check_reads_a_kubeconfig_where_it_was_typed() {
+    let server = ApiServer::with_cases();
+    let (mut command, _, files) = Setup::new()
+        .args(&["-kubernetes", "-kubeconfig", "./config"])
+        .args(&["check"])
+        .without_address()
+        .command();
+    let config = format!(
+        "{{clusters: [{{name: c, cluster: {{server: '{}'}}}}], contexts: [{{name: x, context: {{cluster: c}}}}], current-context: x}}",
+        server.url()
+    );
+    std::fs::write(files.path().join("config"), config).expect("a file");
+    let output = command.current_dir(files.path()).output().expect("skydns");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("7 namespaces"), "{text}");
 }

@@ -4,11 +4,14 @@ use super::check_etcd::check_etcd;
 use super::error::SourcesError;
 use super::source_settings::SourceSettings;
 use super::tasks::spawn_thread;
-use crate::config::{Config, Spec};
+use crate::config::{Config, Route, Spec};
+use crate::forward::check_server;
 use crate::heartbeat::Heartbeats;
 use crate::source::files::Files;
 use crate::source::kubernetes::{Kubernetes, KubernetesError, ListedOnce};
 use crate::source::{Feed, Publisher, SourceId};
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What one reading of all sources found.
@@ -62,8 +65,41 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
             notes.push(format!("{}: {}", id.name(), counts.join(", ")));
         }
     }
+    if network {
+        let routes = check_routes(&Config::without_host(spec).forward.routes).await;
+        problems.extend(routes.problems);
+        notes.extend(routes.notes);
+    }
     // The mirror ends when the last feed is dropped.
     drop(feed);
     let _ = tokio::task::spawn_blocking(move || mirror.join()).await;
     Ok(CheckedSources { publisher, problems, notes })
+}
+
+/// What came of asking the servers of zones that are forwarded.
+#[derive(Debug, Default)]
+struct CheckedRoutes {
+    /// Of zones that no server answers for.
+    problems: BTreeSet<String>,
+    /// Of zones that others answer for.
+    notes: BTreeSet<String>,
+}
+
+/// Asks each server of each route once, all at the same time.
+async fn check_routes(routes: &[Route]) -> CheckedRoutes {
+    let mut checked = CheckedRoutes::default();
+    let ask = |route: &Route| {
+        let (zone, servers) = (route.zone.clone(), route.servers.clone());
+        async move {
+            let each = servers.iter().map(|server| check_server(&zone, *server));
+            join_all(each).await.into_iter().zip(servers).collect::<Vec<_>>()
+        }
+    };
+    for results in join_all(routes.iter().map(ask)).await {
+        let is_answered = results.iter().any(|(result, _)| result.is_ok());
+        let told = if is_answered { &mut checked.notes } else { &mut checked.problems };
+        let failed = results.into_iter().filter_map(|(result, server)| Some((result.err()?, server)));
+        told.extend(failed.map(|(error, server)| format!("kubernetes-forward: {server}: {error}")));
+    }
+    checked
 }

@@ -12,7 +12,7 @@ use super::refused::{RefusedBy, RefusedSettings};
 use super::settled::SettledSettings;
 use super::signer;
 use super::status::StatusNotes;
-use super::store_notices::StoreNotices;
+use super::store_notices::{StoreNotices, domains_text};
 use super::upstreams::Upstreams;
 use crate::answer::{Site, Zone};
 use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
@@ -136,16 +136,18 @@ impl SettingsFollower {
     /// Notes the addresses that the agent listens on, and logs them as SkyDNS did.
     pub(super) fn listens_on(&mut self, bound: &BoundSockets) {
         let config = self.config.load();
+        let domains = domains_text(&config.site, "and");
         let mut note = |protocol: &str, address: std::io::Result<SocketAddr>| {
             let Ok(address) = address else { return };
-            let (domain, rcache) = (config.site.zones.first().domain(), config.forward.cache_size);
-            log::info!("ready for queries on {domain} for {protocol}://{address} [rcache {rcache}]");
+            let rcache = config.forward.cache_size;
+            log::info!("ready for queries on {domains} for {protocol}://{address} [rcache {rcache}]");
             if !self.listening.contains(&address) {
                 self.listening.push(address);
             }
         };
         bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
         bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
+        config.forward.routes.iter().for_each(|route| log::info!("{route}"));
         if self.base.kubernetes.is_on {
             self.host.addresses = asked_at(&self.listening);
             self.take(self.derive());

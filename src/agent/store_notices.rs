@@ -123,7 +123,7 @@ impl StoreNotices {
         let text = unserved.as_ref().map(|keys| unserved_text(keys, &config.site, keyspace));
         match &text {
             Some(text) => log::warn!("{text}"),
-            None => log::info!("all keys are below {} now", domains_text(&config.site)),
+            None => log::info!("all keys are below {} now", domains_text(&config.site, "or")),
         }
         self.notes.set_unserved(text.as_deref());
         self.unserved = Told { value: unserved, next: Some(now + PERIOD) };
@@ -161,7 +161,7 @@ impl StoreNotices {
 
 /// A line about keys that are not served.
 pub fn unserved_text(keys: &UnservedKeys, site: &Site, keyspace: &Keyspace) -> String {
-    let (count, first, domains) = (keys.count, keyspace.path(&keys.first), domains_text(site));
+    let (count, first, domains) = (keys.count, keyspace.path(&keys.first), domains_text(site, "or"));
     let at_least = if keys.is_more { "at least " } else { "" };
     let are = if count == 1 { "key is" } else { "keys are" };
     format!(
@@ -169,8 +169,8 @@ pub fn unserved_text(keys: &UnservedKeys, site: &Site, keyspace: &Keyspace) -> S
     )
 }
 
-/// The domains of a site, for a person: all if they are few.
-fn domains_text(site: &Site) -> String {
+/// The domains of a site, for a person: all if they are few. `last` stands before the last one.
+pub(super) fn domains_text(site: &Site, last: &str) -> String {
     let named = site.zones.iter().take(MAX_NAMED_DOMAINS).map(|zone| zone.domain().to_ascii());
     let mut named: Vec<_> = named.collect();
     let count = site.zones.iter().len();
@@ -178,8 +178,8 @@ fn domains_text(site: &Site) -> String {
         named.push(format!("{} more", count - named.len()));
     }
     match named.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        Some((only, [])) => only.clone(),
+        Some((final_one, others)) => format!("{} {last} {final_one}", others.join(", ")),
         None => String::new(),
     }
 }

@@ -54,6 +54,7 @@ pub use zones::{ZoneList, ZoneSpec};
 use crate::answer::{Identity, Site, Zone, Zones};
 use crate::dnssec::{DenialKind, Signers};
 use hickory_proto::rr::Name;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +166,13 @@ pub struct Route {
     pub zone: Name,
     /// Its servers.
     pub servers: Vec<SocketAddr>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
+        write!(f, "questions for names in {} go to {}", self.zone, servers.join(", "))
+    }
 }
 
 impl ForwardConfig {

@@ -41,7 +41,7 @@ mod verdict;
 pub use endpoint::{Endpoint, UpstreamTransport};
 pub use forwarder::{ForwardReport, Forwarder, KnownReply, LookedUp, LookupFailed, UpstreamCounts};
 pub use resolv_conf::ResolvConf;
-pub use routes::RouteTable;
+pub use routes::{RouteTable, check_server};
 pub use shape::read_reply;
 pub use stub::{StubKeys, StubTable, StubZone};
 pub use upstream::UpstreamReport;

@@ -1,13 +1,23 @@
 //! Zones whose servers the settings name: questions for names in them go there, as those of stub zones do, and stay there.
 
+use super::context::UpstreamContext;
 use super::endpoint::Endpoint;
+use super::message::UpstreamQuestion;
 use super::stub::StubZone;
+use super::tcp::TcpTransport;
+use super::verdict::rcode_name;
 use crate::answer::Site;
 use crate::config::Route;
 use crate::lock::lock;
-use hickory_proto::rr::Name;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RecordType};
 use std::hash::RandomState;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Time for the answer of a server that is asked once.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The routes with what is known of their servers.
 #[derive(Debug, Default)]
@@ -42,6 +52,21 @@ impl RouteTable {
         let route = of_name.max_by_key(|route| labels(&route.zone))?;
         let is_ours = site.zones.of(&name).is_some_and(|own| labels(own.domain()) >= labels(&route.zone));
         (!is_ours).then(|| Arc::clone(route))
+    }
+}
+
+/// Asks a server once, over a connection of its own, whether it has a zone; for `skydns check`.
+///
+/// # Errors
+/// There is no answer, or it says that there is no such zone; in words.
+pub async fn check_server(zone: &Name, server: SocketAddr) -> Result<(), String> {
+    let context = UpstreamContext::new(CHECK_TIMEOUT);
+    let question = UpstreamQuestion::own(zone.clone(), RecordType::SOA);
+    let transport = TcpTransport::new(server);
+    let asked = transport.exchange(&question, false, &context).await.map_err(|error| error.to_string())?;
+    match asked.reply.rcode {
+        ResponseCode::NoError => Ok(()),
+        rcode => Err(format!("it answers {} for {zone}", rcode_name(rcode))),
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn explained(mut reply: Reply, kind: FailureKind, upstream: Endpoint)
 }
 
 /// The mnemonic of an rcode (RFC 6895 §2.3).
-fn rcode_name(rcode: ResponseCode) -> String {
+pub(super) fn rcode_name(rcode: ResponseCode) -> String {
     match rcode {
         ResponseCode::FormErr => "FORMERR".to_owned(),
         ResponseCode::ServFail => "SERVFAIL".to_owned(),

@@ -118,6 +118,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     match &config {
         Ok(config) => {
             config.site.zones.iter().for_each(|zone| report.found(&format!("domain {}", zone.domain())));
+            config.forward.routes.iter().for_each(|route| report.found(route));
             publisher.iter().for_each(|publisher| noticeable(publisher, config, &spec, &report));
         }
         Err(problem) => report.problem(ProblemKind::Setting, problem),
