@@ -174,6 +174,13 @@ pub(super) fn master(text: &str) -> Result<String, SettingError> {
     if is_known && is_plain && has_host && parsed.query().is_none() { Ok(url) } else { Err(bad()) }
 }
 
+/// Whether a text can be the name of a namespace: a label in lower case (RFC 1123 §2.1).
+pub(super) fn is_namespace(text: &str) -> bool {
+    let is_inner = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    let has_ends = !text.starts_with('-') && !text.ends_with('-');
+    (1..=63).contains(&text.len()) && text.chars().all(is_inner) && has_ends
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +198,12 @@ mod tests {
             assert!(of(wrong).is_none(), "{wrong}");
         }
     }
+    #[test]
+    fn namespaces_are_labels_in_lower_case() {
+        assert!(["shop", "kube-system", "7"].into_iter().all(is_namespace));
+        assert!(!["", "Shop", "a.b", "-a", "a-", "a_b", &"a".repeat(64)].into_iter().any(is_namespace));
+    }
+
     #[test]
     fn each_setting_is_one_that_sources_depend_on() {
         for setting in KUBERNETES_SETTINGS {

@@ -20,6 +20,7 @@ mod local;
 mod odd;
 mod origin;
 mod refused;
+mod selector;
 mod settings;
 mod spec;
 mod store;

@@ -4,7 +4,8 @@ use super::{DefaultValue, Setting, TakesEffect, non_empty, path};
 use crate::answer::PodNames;
 use crate::config::domains;
 use crate::config::input::{SettingError, SettingInput};
-use crate::config::kubernetes::{KubernetesEndpoints, master};
+use crate::config::kubernetes::{KubernetesEndpoints, is_namespace, master};
+use crate::config::selector::is_selector;
 
 /// Greatest TTL, in seconds, as CoreDNS has it: what is gone is served by others for as long.
 const MAX_TTL: i64 = 3_600;
@@ -168,8 +169,14 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         example: "shop,kube-system",
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
-            spec.kubernetes.namespaces = input.list()?.into_iter().map(str::to_owned).collect();
-            Ok(())
+            let names = input.list()?;
+            match names.iter().find(|name| !is_namespace(name)) {
+                Some(wrong) => Err(choice(wrong, "the name of a namespace, such as kube-system")),
+                None => {
+                    spec.kubernetes.namespaces = names.into_iter().map(str::to_owned).collect();
+                    Ok(())
+                }
+            }
         },
     },
     Setting {
@@ -182,7 +189,7 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         default: DefaultValue::Unset("all"),
         example: "team=shop",
         takes_effect: TakesEffect::Reload,
-        set: |spec, input, _| text(input).map(|text| spec.kubernetes.namespace_labels = text),
+        set: |spec, input, _| selector(input).map(|text| spec.kubernetes.namespace_labels = text),
     },
     Setting {
         name: "kubernetes-labels",
@@ -194,7 +201,7 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         default: DefaultValue::Unset("all"),
         example: "visibility!=internal",
         takes_effect: TakesEffect::Reload,
-        set: |spec, input, _| text(input).map(|text| spec.kubernetes.labels = text),
+        set: |spec, input, _| selector(input).map(|text| spec.kubernetes.labels = text),
     },
     Setting {
         name: "kubernetes-zonal",
@@ -245,8 +252,12 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
     },
 ];
 
-fn text(input: SettingInput<'_>) -> Result<Option<String>, SettingError> {
-    input.text().map(non_empty)
+fn selector(input: SettingInput<'_>) -> Result<Option<String>, SettingError> {
+    let text = input.text()?;
+    match text.is_empty() || is_selector(text) {
+        true => Ok(non_empty(text)),
+        false => Err(choice(text, "a label selector, such as app=shop,tier in (a, b)")),
+    }
 }
 
 fn choice(found: &str, expected: &'static str) -> SettingError {
