@@ -145,11 +145,19 @@ impl Mirror {
 
     /// Notes that the tree has all objects of the cluster.
     pub(super) fn note_in_step(&mut self, id: SourceId) {
+        let state = self.sources.get(&id).map(|source| &source.state);
+        let was_in_step = matches!(state, Some(SourceState::Synced { .. }));
         self.source(id, |source| source.synced(None));
         let zones = self.site.iter().flat_map(|site| site.zones.iter());
         // Of an empty cluster nothing has given them one.
         if zones.filter(|zone| zone.cluster.is_some()).any(|zone| self.tree.serial_of(zone.apex()) == 0) {
             self.renew_serials_of_cluster();
+        }
+        if !was_in_step {
+            // Who reads the line may ask at once.
+            self.publish();
+            let services = counted(self.tree.cluster().count(ObjectKind::Service), "service");
+            log::info!("{}: in sync, {services}", id.name());
         }
     }
 
