@@ -4,6 +4,9 @@
 /// Characters of a value that is quoted: enough to recognise it.
 const MAX_QUOTED_CHARS: usize = 80;
 
+/// Characters of what another program says: a sentence or two.
+const MAX_EXCERPT_CHARS: usize = 300;
+
 /// Characters of a line that a command prints: several values and paths, and what is said of them.
 const MAX_LINE_CHARS: usize = 4_000;
 
@@ -12,6 +15,14 @@ pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         None => text.escape_debug().to_string(),
         Some((end, _)) => format!("{}…", text[..end].escape_debug()),
+    }
+}
+
+/// What another program says, as one line, and the beginning alone of what is long.
+pub(crate) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(MAX_EXCERPT_CHARS) {
+        None => one_line(text),
+        Some((end, _)) => one_line(&text[..end]) + "…",
     }
 }
 

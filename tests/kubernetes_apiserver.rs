@@ -213,7 +213,7 @@ fn certificates_that_are_renewed_are_used() {
         cluster.kill_api();
         copy(&new, &of_server, server.path());
         cluster.start_api();
-        told("certificate-authority of the kubeconfig has to name the authority");
+        told("-kubeconfig has to name the authority");
         copy(&new, &["ca.pem"], own.path());
         told("(401)");
         copy(&new, &["client.pem", "client.key"], own.path());

@@ -88,7 +88,9 @@ pub(super) async fn get(
         return Ok(answer);
     }
     let body = answer.whole().await?;
-    let said = serde_json::from_slice::<Status<'_>>(&body).unwrap_or_default();
+    // What stands before the server says why in its own words.
+    let in_words = || Status { message: String::from_utf8_lossy(body.trim_ascii()), ..Status::default() };
+    let said = serde_json::from_slice::<Status<'_>>(&body).unwrap_or_else(|_| in_words());
     Err(match status {
         StatusCode::GONE => KubernetesError::Expired,
         _ => answer.refused(&Status { code: status.as_u16(), ..said }, retry_after),
@@ -178,7 +180,7 @@ fn of_connecting(error: &io::Error) -> String {
     let hint = match &*text {
         // An authority that was renewed may bear the name of the one before.
         text if text.contains("UnknownIssuer") || text.contains("BadSignature") => {
-            ": certificate-authority of the kubeconfig has to name the authority that signed the server's certificate"
+            ": -kubeconfig has to name the authority that signed the server's certificate (certificate-authority)"
         }
         text if text.contains("not valid for name") => {
             ": the server's certificate has other names (tls-server-name of the kubeconfig)"

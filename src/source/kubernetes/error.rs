@@ -1,6 +1,6 @@
 //! Errors between this program and a Kubernetes API server.
 
-use crate::shown::quoted;
+use crate::shown::excerpt;
 use crate::source::feed::Closed;
 use crate::tree::ObjectKind;
 use std::path::PathBuf;
@@ -89,17 +89,18 @@ impl KubernetesError {
 
 /// What a refusal means, in words for operators.
 fn refused(kind: ObjectKind, code: u16, message: &str) -> String {
-    let said = quoted(message);
+    let said = if message.is_empty() { String::new() } else { format!(": {}", excerpt(message)) };
     let kind = kind.plural();
     match code {
         401 => format!(
-            "the server does not know who asks (401): the token or the client certificate is wrong, or has ended: {said}"
+            "the server does not know who asks (401): nothing says so without -kubeconfig; else the token or the client \
+             certificate is wrong, or has ended{said}"
         ),
         403 => format!(
-            "the right to list and watch {kind} is missing (403): give it by a ClusterRole and a binding of it: {said}"
+            "the right to list and watch {kind} is missing (403): give it by a ClusterRole and a binding of it{said}"
         ),
-        404 => format!("the server has no {kind} (404): {said}"),
-        429 => format!("the server is busy (429): {said}"),
-        _ => format!("the server refuses to give {kind} ({code}): {said}"),
+        404 => format!("the server has no {kind} (404){said}"),
+        429 => format!("the server is busy (429){said}"),
+        _ => format!("the server refuses to give {kind} ({code}){said}"),
     }
 }
