@@ -231,6 +231,7 @@ fn refusals_are_told_with_what_to_do_and_end_by_themselves() {
         server.set(Faults::default());
         in_step(&agent);
         assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+        assert!(agent.log().contains("kubernetes: in sync, 27 services"), "{}", agent.log());
     }
 }
 
@@ -540,6 +541,16 @@ fn check_lists_the_cluster_once_and_says_what_is_missing() {
     let (code, text) = checked(&args);
     assert!(text.contains("the right to list and watch endpointslices is missing (403)"), "{text}");
     assert_eq!(code, Some(69), "{text}");
+    server.set(Faults { status: Some((403, "/services?watch=true", None)), ..Faults::default() });
+    let (code, text) = checked(&args);
+    assert!(text.contains("the right to list and watch services is missing (403)"), "{text}");
+    assert_eq!(code, Some(69), "{text}");
+    server.set(Faults { token: Some("other".to_owned()), ..Faults::default() });
+    let (_, text) = checked(&args);
+    assert_eq!(text.matches("the server does not know who asks (401)").count(), 1, "{text}");
+    let (code, text) = checked(&["-kubernetes-labels", "app in shop"]);
+    assert!(text.contains("\"app in shop\" is not a label selector"), "{text}");
+    assert_eq!(code, Some(64), "{text}");
     let (code, text) = checked(&["-kubernetes", "-kubeconfig", "/nowhere/config"]);
     assert!(text.contains("/nowhere/config: cannot be read"), "{text}");
     assert_ne!(code, Some(0), "{text}");

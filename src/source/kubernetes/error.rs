@@ -81,6 +81,11 @@ impl KubernetesError {
         matches!(self, Self::Refused { code: 403, .. })
     }
 
+    /// Whether it is about one kind of objects; else others would fail for the same reason.
+    pub(super) fn is_of_kind(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if !matches!(code, 401 | 429 | 502..))
+    }
+
     /// Whether the server cannot do what was asked, and never will.
     pub(super) fn is_not_supported(&self) -> bool {
         matches!(self, Self::Refused { code: 400 | 404 | 405 | 422 | 500 | 501, .. })

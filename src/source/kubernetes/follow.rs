@@ -213,11 +213,16 @@ impl Follower {
         }
     }
 
-    /// Lists the objects once; returns how many they are.
+    /// Lists the objects once, and finds out whether they can be watched; returns how many they are.
     pub(super) async fn list_once(&mut self) -> Result<usize, KubernetesError> {
         let server = self.settings.access.open()?;
         self.feed.push(Event::ObjectsBegin(self.kind)).await?;
-        self.plain_list(&server).await
+        let listed = self.plain_list(&server).await?;
+        let (path, version) = (self.settings.watched.path(self.kind), self.version.as_deref().unwrap_or("0"));
+        let path = format!("{path}watch=true&timeoutSeconds=1&resourceVersion={version}");
+        // The right to watch is another one, and given as soon as anything is answered.
+        get(&server, &path, self.kind, self.doing("watching")).await?;
+        Ok(listed)
     }
 
     /// Forgets the version of another cluster, or one that the cluster does not have any more: it was restored.

@@ -20,6 +20,8 @@ pub use settings::{Access, KubernetesSettings, Watched, WatchedEndpoints};
 
 use super::feed::{Closed, Feed};
 use super::publisher::MirrorHandle;
+use crate::counted::counted;
+use crate::tree::ObjectKind;
 use follow::Follower;
 use futures_util::future::select_all;
 use progress::Progress;
@@ -76,13 +78,12 @@ impl Kubernetes {
             let feeds = (self.feed.clone(), Arc::clone(&progress));
             let mut follower = Follower::new(kind, Arc::clone(&settings), feeds, self.mirror.clone());
             match follower.list_once().await {
-                Ok(count) => listed.counts.push(format!("{count} {}", kind.plural())),
+                Ok(count) => listed.counts.push(told(count, kind)),
                 Err(error) if follower.can_do_without(&error) => listed.not_needed.push(error),
                 Err(error) => {
-                    let is_of_all = !matches!(error, KubernetesError::Refused { .. });
+                    let is_of_kind = error.is_of_kind();
                     listed.problems.push(error);
-                    // Of a server that cannot be reached the other kinds say the same.
-                    if is_of_all {
+                    if !is_of_kind {
                         break;
                     }
                 }
@@ -90,6 +91,12 @@ impl Kubernetes {
         }
         listed
     }
+}
+
+/// How many objects of a kind there are, for a person.
+fn told(count: usize, kind: ObjectKind) -> String {
+    let objects = counted(count, kind.plural().trim_end_matches('s'));
+    if kind == ObjectKind::ImportSlice { format!("{objects} of several clusters") } else { objects }
 }
 
 /// What came of listing the objects once.
