@@ -249,6 +249,25 @@ fn without_the_right_to_namespaces_services_tell_which_exist() {
 }
 
 #[test]
+fn without_the_api_of_several_clusters_all_other_names_are_answered_and_denied() {
+    let server = ApiServer::with_cases();
+    server.set(Faults { status: Some((404, "/serviceimports", None)), ..Faults::default() });
+    let of_clusters = ["-kubernetes-multicluster", "clusterset.local"];
+    let agent = of_specification(&server, &of_clusters);
+    in_step(&agent);
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    assert_eq!(said(&agent, "web.shop.svc.clusterset.local.", RecordType::A), "NXDOMAIN");
+    assert!(agent.log().contains("the server has no serviceimports"), "{}", agent.log());
+    let url = server.url();
+    let (code, text) = checked(&[&["-kubernetes", "-master", &url], &of_clusters[..]].concat());
+    assert!(
+        text.contains("note: kubernetes: ") && text.contains("the server has no serviceimports"),
+        "{text}"
+    );
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn a_token_that_is_renewed_is_used_and_never_logged() {
     let server = ApiServer::with_cases();
     server.set(Faults { token: Some("secret-1".to_owned()), ..Faults::default() });

@@ -84,7 +84,7 @@ pub(super) struct Follower {
     pub(super) audited: Option<(u64, usize)>,
     /// Objects that give no name for a reason that was told.
     refused: HashSet<ObjectId>,
-    /// Whether the right to these objects is missing, and it goes without them.
+    /// Whether these objects cannot be had, and it goes without them.
     does_without: bool,
     /// The version that the store had when the present session began, or that a list has shown since.
     present: Option<u64>,
@@ -174,20 +174,31 @@ impl Follower {
         self.cluster = cluster.identity().map(str::to_owned);
     }
 
-    /// Whether what is missing is the right to namespaces, which services name as well.
+    /// Whether what is missing is the right to namespaces, which services name as well, or all that imports are made of.
     pub(super) fn can_do_without(&self, error: &KubernetesError) -> bool {
         let is_selected = self.settings.watched.namespace_labels.is_some();
-        self.kind == ObjectKind::Namespace && error.is_forbidden() && !is_selected
+        match self.kind {
+            ObjectKind::Namespace => error.is_forbidden() && !is_selected,
+            ObjectKind::Import => matches!(error, KubernetesError::Refused { code: 404, .. }),
+            _ => false,
+        }
     }
 
-    /// Goes on without namespaces: one exists as long as a service is in it.
+    /// Goes on without namespaces, of which one exists as long as a service is in it, or without imports.
     async fn do_without(&mut self) -> Result<(), Closed> {
-        if !std::mem::replace(&mut self.does_without, true) {
-            log::warn!(
-                "kubernetes: the right to list and watch namespaces is missing: a namespace is taken to exist while it has a \
-                 service"
-            );
-            self.feed.push(Event::NamespacesUnread(true)).await?;
+        let is_new = !std::mem::replace(&mut self.does_without, true);
+        match self.kind {
+            ObjectKind::Namespace if is_new => {
+                log::warn!(
+                    "kubernetes: the right to list and watch namespaces is missing: a namespace is taken to exist while it has \
+                     a service"
+                );
+                self.feed.push(Event::NamespacesUnread(true)).await?;
+            }
+            kind if is_new => {
+                log::warn!("kubernetes: the server has no {} (-kubernetes-multicluster)", kind.plural());
+            }
+            _ => {}
         }
         self.progress.in_step(self.kind).await
     }
@@ -303,7 +314,7 @@ impl Follower {
             });
         }
         self.believes = false;
-        if std::mem::take(&mut self.does_without) {
+        if std::mem::take(&mut self.does_without) && self.kind == ObjectKind::Namespace {
             self.feed.push(Event::NamespacesUnread(false)).await?;
         }
         self.audit = next_audit();
