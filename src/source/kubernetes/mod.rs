@@ -9,6 +9,7 @@ mod decode;
 mod error;
 mod follow;
 mod kubeconfig;
+mod list;
 mod progress;
 mod settings;
 mod stream;
