@@ -14,16 +14,30 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Assessed {
     site: Option<Arc<Site>>,
-    /// Each source with whether it is served, whether it is stale, whether it is missing, and whether it is of a snapshot.
-    sources: Vec<(SourceId, bool, bool, bool, bool)>,
+    sources: Vec<AssessedSource>,
+}
+
+/// What of a source decides.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked on its own")]
+struct AssessedSource {
+    id: SourceId,
+    is_served: bool,
+    is_stale: bool,
+    is_missing: bool,
+    /// Whether it is of a snapshot, and nothing newer is known.
+    is_restored: bool,
 }
 
 impl Mirror {
     /// Brings the freshness up to date.
     pub(super) fn assess(&mut self) {
-        let state = |(id, source): (&SourceId, &MirroredSource)| {
-            let is_restored = is_restored(*id, source);
-            (*id, source.state.is_served(), source.is_stale(), source.is_missing(), is_restored)
+        let state = |(id, source): (&SourceId, &MirroredSource)| AssessedSource {
+            id: *id,
+            is_served: source.state.is_served(),
+            is_stale: source.is_stale(),
+            is_missing: source.is_missing(),
+            is_restored: is_restored(*id, source),
         };
         let sources: Vec<_> = self.sources.iter().map(state).collect();
         let is_same_site = match (&self.assessed.site, &self.site) {
