@@ -411,6 +411,35 @@ fn every_zone_has_this_agent_as_its_name_server() {
 }
 
 #[test]
+fn the_name_server_has_each_address_that_the_agent_is_asked_at_and_a_ttl_may_be_0() {
+    let (server, port) = (ApiServer::with_cases(), support::free_port());
+    let addresses_of_agent = format!("127.0.0.1:{port},[::1]:{port}");
+    let args = ["-kubernetes", "-master", &server.url(), "-kubernetes-domain", "cluster.local", "-no-rec"];
+    let agent = Setup::new()
+        .port(port)
+        .args(&args)
+        .args(&["-addr", &addresses_of_agent, "-kubernetes-ttl", "0"])
+        .start();
+    in_step(&agent);
+    for (rtype, address) in [(RecordType::A, "127.0.0.1"), (RecordType::AAAA, "::1")] {
+        assert_eq!(agent.data("ns.dns.cluster.local.", rtype), [address]);
+    }
+    for (name, rtype) in [
+        (WEB, RecordType::A),
+        (WEB, RecordType::AAAA),
+        ("cluster.local.", RecordType::NS),
+        ("no.svc.cluster.local.", RecordType::A),
+    ] {
+        for _ in 0..2 {
+            let answer = agent.ask(name, rtype);
+            let ttls: Vec<_> =
+                answer.answers.iter().chain(&answer.authorities).map(|record| record.ttl).collect();
+            assert_eq!(ttls, [0], "{answer}");
+        }
+    }
+}
+
+#[test]
 fn a_name_server_of_the_store_comes_before_this_agent() {
     let server = ApiServer::with_cases();
     let agent = Setup::new()

@@ -87,7 +87,7 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         takes_effect: TakesEffect::Reload,
         set: |spec, input, _| {
             let is_unset = input.text().is_ok_and(str::is_empty);
-            let ttl = (!is_unset).then(|| input.integer(1, MAX_TTL)).transpose()?;
+            let ttl = (!is_unset).then(|| input.integer(0, MAX_TTL)).transpose()?;
             spec.kubernetes.ttl = ttl.and_then(|ttl| u32::try_from(ttl).ok());
             Ok(())
         },
