@@ -130,7 +130,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
         (&["-rtimeout", "2"], &[], 64, "flag -rtimeout: \"2\" is not a duration"),
         (&["-domain", "a..b"], &[], 64, "flag -domain: \"a..b\" is not a domain name"),
         (&["-master", "ftp://x"], &[], 64, "\"ftp://x\" is not the URL of an API server"),
-        (&["-kubernetes-ttl", "0"], &[], 64, "\"0\" is not between 1 and 3600"),
+        (&["-kubernetes-ttl", "3601"], &[], 64, "\"3601\" is not between 0 and 3600"),
         (&["-netlookup"], &[], 64, "does not look into /etc/hosts"),
         (&["-machines", "ftp://x"], &[], 64, "\"ftp://x\" is not the URL of an etcd endpoint"),
         (&["-local", "{machine}.x"], &[], 64, "flag -local: \"{machine}\" is neither {hostname}"),
