@@ -49,6 +49,9 @@ pub struct Question {
 const TTL: u32 = 3_600;
 const STALE_TTL: u32 = 30;
 
+/// After so long without a question those that were due are not asked: all at once, they would fill any socket's buffer.
+const STANDSTILL: Duration = Duration::from_millis(300);
+
 /// Time between two questions over TCP.
 const TCP_PAUSE: Duration = Duration::from_millis(10);
 
@@ -174,6 +177,11 @@ impl Shared {
         let (begun, mut sent) = (Instant::now(), 0u64);
         while !self.stop.load(Relaxed) {
             let due = u64::try_from(begun.elapsed().as_micros()).expect("a time") * self.rate / 1_000_000;
+            let late = Duration::from_micros((due - sent) * 1_000_000 / self.rate);
+            if late > STANDSTILL {
+                println!("the prober stood still for {} ms", late.as_millis());
+                sent = due;
+            }
             for number in sent..due {
                 let id = u16::try_from(number % 65_536).expect("an id");
                 // Each question in turn, with a stride that is a stranger to their number.
