@@ -330,6 +330,62 @@ fn options_add_names_and_leave_others_out() {
 }
 
 #[test]
+fn the_name_of_an_address_goes_and_comes_with_that_of_its_service() {
+    let server = ApiServer::with_cases();
+    let hides = ["-kubernetes-ignore-empty-services", "-kubernetes-domain", "cluster.local,10.96.0.0/16"];
+    let agent = agent(&server, &[&hides[..], &["-no-rec"]].concat());
+    in_step(&agent);
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": "shop", "name": "web-x", "labels": {"kubernetes.io/service-name": "web"}},
+        "endpoints": [{"addresses": ["10.1.8.1"], "conditions": {"ready": true}}],
+        "ports": [{"name": "http", "protocol": "TCP", "port": 80}]});
+    let pointer = "10.0.96.10.in-addr.arpa.";
+    for _ in 0..2 {
+        // Asked more than once, it is answered from the cache.
+        (0..3).for_each(|_| assert_eq!(said(&agent, pointer, RecordType::PTR), "NXDOMAIN"));
+        server.put(&slice);
+        eventually("it has a name", || said(&agent, WEB, RecordType::A) == "10.96.0.10");
+        (0..3).for_each(|_| assert_eq!(agent.data(pointer, RecordType::PTR), [WEB]));
+        server.delete(&slice);
+        eventually("it has none", || said(&agent, WEB, RecordType::A) == "NXDOMAIN");
+    }
+}
+
+#[test]
+fn a_start_with_other_settings_reads_what_they_are_about() {
+    let server = ApiServer::with_cases();
+    let state = tempfile::tempdir().expect("a directory");
+    let with_state = ["-state-dir", &state.path().display().to_string()];
+    let start = |args: &[&str]| of_specification(&server, &[&with_state, args].concat());
+    let stop = |mut agent: Agent| {
+        agent.process.signal("-TERM");
+        agent.process.wait();
+    };
+    let first = start(&[]);
+    in_step(&first);
+    stop(first);
+    let second = start(&["-kubernetes-ignore-empty-services", "-kubernetes-endpoints", "all"]);
+    in_step(&second);
+    assert_eq!(
+        addresses(&second, "kubernetes.default.svc.cluster.local."),
+        ["10.96.0.1"],
+        "its slice was not known"
+    );
+    stop(second);
+    server.take_requests();
+    let third = start(&["-kubernetes-ignore-empty-services", "-kubernetes-endpoints", "all"]);
+    in_step(&third);
+    let lists = server.take_requests().into_iter().filter(|path| path.contains("sendInitialEvents")).count();
+    assert_eq!(lists, 0, "with the same settings it goes on from the snapshot");
+    stop(third);
+    // Without the server, what is not watched any more is not served.
+    server.set(Faults { refuses: true, ..Faults::default() });
+    let fourth = start(&["-kubernetes-endpoints", "none"]);
+    assert_eq!(addresses(&fourth, WEB), ["10.96.0.10"]);
+    assert_eq!(said(&fourth, "db-0.db.shop.svc.cluster.local.", RecordType::A), "SERVFAIL");
+}
+
+#[test]
 fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
     let server = ApiServer::with_cases();
     let state = tempfile::tempdir().expect("a directory");

@@ -4,7 +4,7 @@ use super::find::{SVC, ServiceOf};
 use crate::answer::view::View;
 use crate::answer::zone::Zone;
 use crate::service::name_of;
-use crate::tree::{AddressRange, Scope, Work};
+use crate::tree::{AddressRange, Cluster, Scope, Work};
 use hickory_proto::rr::Name;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -49,6 +49,9 @@ fn for_each(
     let ttl = view.capped(names.ttl, zone);
     view.tree.cluster().at_addresses(addresses, &mut |address, namespace, node| {
         view.work.charge(2 * Work::SERVICE)?;
+        // Whether it has names at all depends on more than who has the address.
+        view.dependencies.add(Cluster::slot_of_namespace(namespace.name()));
+        view.dependencies.add(Cluster::slot_of(Scope::Cluster, namespace.name(), node.name()));
         let service = ServiceOf { namespace, node };
         if !view.tree.cluster().has(namespace) || !names.has(node) {
             return ControlFlow::Continue(());
