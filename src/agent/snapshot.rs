@@ -6,7 +6,7 @@ use crate::config::Spec;
 use crate::guard::ReadsSnapshot;
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::source::kubernetes::Access;
+use crate::source::kubernetes::KubernetesSettings;
 use crate::source::snapshot::{self, SaveResult, SnapshotError, StoreIdentity};
 use crate::source::{Event, Feed, SourceId};
 use std::path::{Path, PathBuf};
@@ -73,10 +73,13 @@ pub(super) fn load(file: &Path, origin: &StoreIdentity, feed: impl Fn(SourceId) 
 }
 
 /// The same for the snapshot of a Kubernetes cluster.
-pub(super) fn load_cluster(file: &Path, access: &Access, feed: &Feed) {
+pub(super) fn load_cluster(file: &Path, settings: &KubernetesSettings, feed: &Feed) {
     let reads = ReadsSnapshot::begin();
-    match snapshot::restore_cluster(file, access.url().as_deref()) {
-        Ok(cluster) => {
+    match snapshot::restore_cluster(file, settings.access.url().as_deref()) {
+        Ok(mut cluster) => {
+            if cluster.header.watched != settings.watched.text() {
+                cluster.keep_for_other_settings(&settings.watched.kinds());
+            }
             let (visible, is_seen) = oneshot::channel();
             let restored = Event::ClusterRestored { cluster: Box::new(cluster), visible };
             if feed.push_blocking(restored).is_ok() {

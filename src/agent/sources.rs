@@ -8,8 +8,8 @@ use super::tasks::{ExpectedEnd, Tasks, spawn_thread};
 use crate::config::{EtcdApi, Spec};
 use crate::source::etcd::{BothApis, Etcd, EtcdV2, UseOfV2};
 use crate::source::files::{Files, FilesControl};
-use crate::source::kubernetes::Kubernetes;
-use crate::source::snapshot::SnapshotWriter;
+use crate::source::kubernetes::{Kubernetes, KubernetesSettings};
+use crate::source::snapshot::{ClusterOrigin, SnapshotWriter};
 use crate::source::{Event, Feed, Mirror, MirrorHandle, Publisher, SourceId};
 use futures_util::FutureExt;
 use std::io;
@@ -140,18 +140,17 @@ impl Sources {
     ) -> io::Result<mpsc::Receiver<()>> {
         let (ends, loaded) = mpsc::channel();
         let origin = self.settings.origin();
-        let access = self.settings.kubernetes.as_ref().map(|settings| settings.access.clone());
-        let Some(file) = snapshot.filter(|_| origin.is_some() || access.is_some()) else { return Ok(loaded) };
+        let kubernetes = self.settings.kubernetes.clone();
+        let Some(file) = snapshot.filter(|_| origin.is_some() || kubernetes.is_some()) else {
+            return Ok(loaded);
+        };
         let file = file.to_owned();
         let (visible, loading) = oneshot::channel();
         // Nobody watches this thread: it ends when all is loaded, and a fault in it costs the snapshot alone.
         spawn_thread("loading", move || {
-            if let Some(access) = access {
-                snapshot::load_cluster(
-                    &snapshot::file_of_cluster(&file),
-                    &access,
-                    &feed(SourceId::Kubernetes),
-                );
+            if let Some(settings) = kubernetes {
+                let file = snapshot::file_of_cluster(&file);
+                snapshot::load_cluster(&file, &settings, &feed(SourceId::Kubernetes));
             }
             if let Some(origin) = origin {
                 snapshot::load(&file, &origin, feed);
@@ -291,9 +290,12 @@ impl Sources {
             Some(origin) => writers.store.start_saving(origin, self.handle.clone()),
             None => writers.store.stop_saving(),
         }
-        let access = self.settings.kubernetes.as_ref().map(|settings| &settings.access);
-        match access.map(|access| access.url().unwrap_or_else(|| access.name())) {
-            Some(server) => writers.cluster.start_saving_cluster(server, self.handle.clone()),
+        match &self.settings.kubernetes {
+            Some(KubernetesSettings { access, watched }) => {
+                let server = access.url().unwrap_or_else(|| access.name());
+                let origin = ClusterOrigin { server, watched: watched.text() };
+                writers.cluster.start_saving_cluster(origin, self.handle.clone());
+            }
             None => writers.cluster.stop_saving(),
         }
         self.snapshot_writers = Some(writers);

@@ -82,6 +82,13 @@ impl Watched {
         ObjectKind::ALL.into_iter().filter(is_watched).collect()
     }
 
+    /// All of it, as a text that is the same if and only if the same is watched.
+    pub fn text(&self) -> String {
+        let Self { pod_names, zones, namespaces, .. } = self;
+        let paths: Vec<_> = self.kinds().into_iter().map(|kind| self.path(kind)).collect();
+        format!("{} pod names: {pod_names} zones: {zones} of: {}", paths.join(" "), namespaces.join(","))
+    }
+
     /// Whether objects of a namespace are wanted.
     pub(super) fn has_namespace(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|own| own == namespace)
@@ -137,6 +144,16 @@ mod tests {
             all.path(ObjectKind::Service),
             "/api/v1/services?labelSelector=app%20in%20%28a%2C%20b%29%2Ctier%21%3Ddb&"
         );
+        assert_eq!(all.text(), all.clone().text());
+        for other in [
+            Watched { zones: true, ..all.clone() },
+            Watched { pod_names: true, ..all.clone() },
+            Watched { pods: false, ..all.clone() },
+            Watched { namespaces: vec!["a".to_owned()], ..all.clone() },
+            Watched { labels: None, ..all.clone() },
+        ] {
+            assert_ne!(other.text(), all.text(), "{other:?}");
+        }
         let few = Watched { endpoints: WatchedEndpoints::None, ..Watched::default() };
         assert_eq!(few.kinds(), [ObjectKind::Namespace, ObjectKind::Service]);
         assert_eq!(

@@ -16,13 +16,24 @@ use std::time::SystemTime;
 const MAGIC: &[u8; 8] = b"skydns\0K";
 
 /// The version of its format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// What the objects of a snapshot are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterOrigin {
+    /// The URL of the API server.
+    pub server: String,
+    /// What is watched of its cluster, as a text that is the same if and only if that is.
+    pub watched: String,
+}
 
 /// Which cluster a snapshot is of, and what it says ahead of its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterHeader {
     /// The URL of the API server.
     pub server: String,
+    /// What was watched of it.
+    pub watched: String,
     /// The id of the cluster, if it is known.
     pub identity: Option<String>,
     /// When something was changed last: the serial of zones that have none of their own.
@@ -37,10 +48,16 @@ pub struct ClusterHeader {
 
 impl ClusterHeader {
     /// The header for the objects of a cluster.
-    pub fn new(server: &str, serial: u32, zone_serials: Vec<ZoneSerial>, cluster: &Cluster) -> Self {
+    pub fn new(
+        origin: &ClusterOrigin,
+        serial: u32,
+        zone_serials: Vec<ZoneSerial>,
+        cluster: &Cluster,
+    ) -> Self {
         let version = |kind: ObjectKind| Some((number_of(kind), cluster.version(kind)?.into()));
         Self {
-            server: server.to_owned(),
+            server: origin.server.clone(),
+            watched: origin.watched.clone(),
             identity: cluster.identity().map(str::to_owned),
             serial,
             zone_serials,
@@ -64,6 +81,15 @@ pub struct RestoredCluster {
     pub objects: Vec<(ObjectId, Object)>,
     /// When the cluster was last known to have them; never in the future.
     pub as_of: SystemTime,
+}
+
+impl RestoredCluster {
+    /// Keeps what is of use where these kinds are watched, and otherwise than before: all has to be listed anew, since a watch
+    /// tells only what changes.
+    pub fn keep_for_other_settings(&mut self, kinds: &[ObjectKind]) {
+        self.header.versions.clear();
+        self.objects.retain(|(id, _)| kinds.contains(&id.kind));
+    }
 }
 
 /// Writes a snapshot of the objects of a cluster in the place of the one before.

@@ -14,7 +14,7 @@ mod stored_object;
 mod stored_service;
 mod writer;
 
-pub use cluster::{ClusterHeader, RestoredCluster, restore_cluster, save_cluster};
+pub use cluster::{ClusterHeader, ClusterOrigin, RestoredCluster, restore_cluster, save_cluster};
 pub use error::SnapshotError;
 pub use format::{SavedSource, SnapshotHeader, StoreIdentity};
 pub use restore::{RestoredService, RestoredSnapshot, restore};

@@ -1,6 +1,6 @@
 //! The thread that keeps the snapshot up to date. It writes at a pace of its own, and nobody waits for its disk.
 
-use super::cluster::{ClusterHeader, save_cluster};
+use super::cluster::{ClusterHeader, ClusterOrigin, save_cluster};
 use super::error::SnapshotError;
 use super::format::{SavedSource, SnapshotHeader, StoreIdentity};
 use super::restore::open;
@@ -77,8 +77,8 @@ impl SnapshotWriter {
     }
 
     /// Saves the objects of the cluster behind an API server from now on.
-    pub fn start_saving_cluster(&self, server: String, mirror: MirrorHandle) {
-        self.begin(Content::Cluster(server), mirror);
+    pub fn start_saving_cluster(&self, origin: ClusterOrigin, mirror: MirrorHandle) {
+        self.begin(Content::Cluster(origin), mirror);
     }
 
     fn begin(&self, content: Content, mirror: MirrorHandle) {
@@ -135,8 +135,8 @@ struct WriterThread<R> {
 enum Content {
     /// The services of this store.
     Store(StoreIdentity),
-    /// The objects of the cluster behind the server with this URL.
-    Cluster(String),
+    /// The objects of this cluster.
+    Cluster(ClusterOrigin),
 }
 
 /// What of it is on disk.
@@ -240,8 +240,8 @@ impl Content {
                 let header = SnapshotHeader { store: store.clone(), serial, zone_serials, sources };
                 save(path, &header, tree, as_of)
             }
-            Self::Cluster(server) => {
-                let header = ClusterHeader::new(server, serial, zone_serials, tree.cluster());
+            Self::Cluster(origin) => {
+                let header = ClusterHeader::new(origin, serial, zone_serials, tree.cluster());
                 save_cluster(path, &header, tree.cluster(), as_of)
             }
         }

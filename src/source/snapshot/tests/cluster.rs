@@ -1,7 +1,7 @@
 //! The snapshot of a Kubernetes cluster.
 
 use super::*;
-use crate::source::snapshot::{ClusterHeader, restore_cluster, save_cluster};
+use crate::source::snapshot::{ClusterHeader, ClusterOrigin, restore_cluster, save_cluster};
 use crate::tree::{
     ClusterService, Endpoint, Object, ObjectId, ObjectKind, Port, Protocol, ServiceTarget, Slice,
 };
@@ -9,6 +9,10 @@ use hickory_proto::rr::Name;
 use std::fs;
 
 const SERVER: &str = "https://192.0.2.1:6443";
+
+fn origin() -> ClusterOrigin {
+    ClusterOrigin { server: SERVER.to_owned(), watched: "services".to_owned() }
+}
 
 /// A tree with objects of all kinds.
 fn tree() -> Tree {
@@ -54,7 +58,7 @@ fn objects(tree: &Tree) -> Vec<(ObjectId, Object)> {
 fn a_cluster_is_restored_as_it_was_saved() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, tree) = (dir.path().join("snapshot-kubernetes"), tree());
-    let header = ClusterHeader::new(SERVER, tree.serial(), tree.zone_serials(), tree.cluster());
+    let header = ClusterHeader::new(&origin(), tree.serial(), tree.zone_serials(), tree.cluster());
     let as_of = SystemTime::now() - Duration::from_secs(100);
     let saved = save_cluster(&file, &header, tree.cluster(), as_of).expect("saved");
     assert_eq!(saved.services, 2);
@@ -64,13 +68,18 @@ fn a_cluster_is_restored_as_it_was_saved() {
     assert!(restored.header.versions().any(|of| of == (ObjectKind::Service, "10")));
     assert!(restored.as_of.elapsed().is_ok_and(|age| age.as_secs() >= 100));
     assert!(restore_cluster(&file, None).is_ok(), "whose server nobody can tell");
+    let mut other = restore_cluster(&file, Some(SERVER)).expect("restored");
+    other.keep_for_other_settings(&[ObjectKind::Namespace, ObjectKind::Service]);
+    assert_eq!(other.header.versions().count(), 0, "all is to be listed anew");
+    assert!(other.objects.iter().any(|(id, _)| id.kind == ObjectKind::Service));
+    assert!(!other.objects.iter().any(|(id, _)| id.kind == ObjectKind::Slice));
 }
 
 #[test]
 fn what_cannot_be_trusted_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, tree) = (dir.path().join("snapshot-kubernetes"), tree());
-    let header = ClusterHeader::new(SERVER, 1, Vec::new(), tree.cluster());
+    let header = ClusterHeader::new(&origin(), 1, Vec::new(), tree.cluster());
     save_cluster(&file, &header, tree.cluster(), SystemTime::now()).expect("saved");
     let refused = |file: &Path| restore_cluster(file, Some(SERVER)).expect_err("refused").to_string();
     let other = restore_cluster(&file, Some("https://other")).expect_err("refused").to_string();
