@@ -156,6 +156,7 @@ impl Follower {
         let cluster = published.tree.cluster();
         self.version = cluster.version(self.kind).map(Into::into);
         self.cluster = cluster.identity().map(str::to_owned);
+        self.does_without = self.kind == ObjectKind::Namespace && cluster.derives_namespaces();
     }
 
     /// Whether what is missing is the right to namespaces, which services name as well, or all that imports are made of.
@@ -171,6 +172,8 @@ impl Follower {
     /// Goes on without namespaces, of which one exists as long as a service is in it, or without imports.
     async fn do_without(&mut self) -> Result<(), Closed> {
         let is_new = !std::mem::replace(&mut self.does_without, true);
+        // When they can be had again, all are listed.
+        self.version = None;
         match self.kind {
             ObjectKind::Namespace if is_new => {
                 log::warn!(
@@ -181,6 +184,11 @@ impl Follower {
             }
             kind if is_new => {
                 log::warn!("kubernetes: the server has no {} (-kubernetes-multicluster)", kind.plural());
+            }
+            // A server that has just begun may not know its own definitions yet; a minute later it does.
+            kind @ ObjectKind::Import => {
+                self.feed.push(Event::ObjectsBegin(kind)).await?;
+                self.feed.push(Event::ObjectsEnd { kind, version: None, newer: None }).await?;
             }
             _ => {}
         }
@@ -216,8 +224,11 @@ impl Follower {
         let (path, version) = (self.settings.watched.path(self.kind), self.version.as_deref().unwrap_or("0"));
         let path = format!("{path}watch=true&timeoutSeconds=1&resourceVersion={version}");
         // The right to watch is another one, and given as soon as anything is answered.
-        get(&server, &path, self.kind, self.doing("watching")).await?;
-        Ok(listed)
+        match get(&server, &path, self.kind, self.doing("watching")).await {
+            // Another server behind the same address may not have come to that version yet.
+            Ok(_) | Err(KubernetesError::Expired | KubernetesError::Refused { code: 504, .. }) => Ok(listed),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets the version of another cluster, or one that the cluster does not have any more: it was restored.
