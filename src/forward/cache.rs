@@ -202,6 +202,10 @@ impl ResponseCache {
         let Some(ttl) =
             cacheable_for(question, reply).map(|ttl| ttl.min(self.max_ttl)).filter(|ttl| *ttl > 0)
         else {
+            if !reply.truncated && matches!(reply.rcode, ResponseCode::NoError | ResponseCode::NXDomain) {
+                // It says that what was kept for failures is not so any more, or not for sure.
+                responses.remove(question);
+            }
             return;
         };
         let response = CachedResponse {
