@@ -10,15 +10,23 @@ pub(super) fn is_selector(text: &str) -> bool {
         is_inside = (is_inside || c == '(') && c != ')';
         c == ',' && !is_inside
     });
-    requirements.all(|requirement| is_requirement(requirement.trim()))
+    requirements.all(|requirement| is_requirement(trimmed(requirement)))
 }
 
+/// The text without blanks at its ends.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(BLANKS)
+}
+
+/// What counts as a blank.
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+
 fn is_requirement(text: &str) -> bool {
-    let words = text.find(|c: char| c.is_whitespace() || "=!<>(".contains(c));
+    let words = text.find(|c: char| BLANKS.contains(&c) || "=!<>(".contains(c));
     let (key, rest) = text.split_at(words.unwrap_or(text.len()));
-    let rest = rest.trim();
+    let rest = trimmed(rest);
     if key.is_empty() {
-        return rest.strip_prefix('!').is_some_and(|key| is_key(key.trim()));
+        return rest.strip_prefix('!').is_some_and(|key| is_key(trimmed(key)));
     }
     is_key(key) && (rest.is_empty() || is_condition(rest))
 }
@@ -26,21 +34,26 @@ fn is_requirement(text: &str) -> bool {
 /// Whether a text is an operator and what it takes.
 fn is_condition(text: &str) -> bool {
     if let Some(value) = ["==", "!=", "="].iter().find_map(|operator| text.strip_prefix(operator)) {
-        return is_value(value.trim());
+        return is_value(trimmed(value));
     }
     if let Some(number) = text.strip_prefix(['<', '>']) {
-        return number.trim().parse::<i64>().is_ok();
+        let number = trimmed(number);
+        return is_value(number) && number.parse::<i64>().is_ok();
     }
     let values = ["notin", "in"].iter().find_map(|operator| text.strip_prefix(operator));
-    let values = values.and_then(|values| values.trim().strip_prefix('(')?.strip_suffix(')'));
-    values.is_some_and(|values| values.split(',').all(|value| is_value(value.trim())))
+    let values = values.and_then(|values| trimmed(values).strip_prefix('(')?.strip_suffix(')'));
+    values.is_some_and(|values| values.split(',').all(|value| is_value(trimmed(value))))
 }
 
 /// Whether a text is the key of a label: a name, with the name of a domain and a slash before it or not.
 fn is_key(text: &str) -> bool {
     let (domain, name) = text.split_once('/').map_or((None, text), |(domain, name)| (Some(domain), name));
     let is_domain = |domain: &str| {
-        let is_label = |label: &str| is_value(label) && !label.is_empty() && !label.contains('_');
+        let is_inner = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+        let is_label = |label: &str| {
+            let has_ends = !label.starts_with('-') && !label.ends_with('-');
+            !label.is_empty() && label.chars().all(is_inner) && has_ends
+        };
         domain.len() <= 253 && domain.split('.').all(is_label)
     };
     domain.is_none_or(is_domain) && !name.is_empty() && is_value(name)
@@ -98,6 +111,9 @@ mod tests {
             "n>a",
             "app=shop)",
             "inn(a)",
+            "Example.com/app",
+            "n>-5",
+            "app\u{a0}=x",
         ] {
             assert!(!is_selector(bad), "{bad}");
         }
