@@ -44,7 +44,7 @@ impl SourceSettings {
         // Unless a directory of records is configured, etcd on this host is tried, as SkyDNS does.
         let etcd = spec.uses_etcd().then(|| etcd_settings(spec)).transpose()?;
         let has_other = records.is_some() || !spec.kubernetes.forward.is_empty();
-        let etcd_required = !spec.machines.is_empty() || spec.uses_etcd() && !has_other;
+        let etcd_required = spec.uses_etcd() && (spec.names_etcd() || !has_other);
         let tls = etcd.iter().flat_map(|etcd| [&etcd.tls.ca_cert, &etcd.tls.cert, &etcd.tls.key]);
         let tls = tls.map(|file| file.as_ref().and_then(|file| regular_file::read(file).ok())).collect();
         let links = if spec.records_links { LinkPolicy::Anywhere } else { LinkPolicy::Inside };

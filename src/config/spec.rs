@@ -204,6 +204,12 @@ impl Spec {
         is_asked_for || self.records.is_none() && !self.kubernetes.is_on
     }
 
+    /// Whether a setting says where etcd is, or how it is read.
+    pub fn names_etcd(&self) -> bool {
+        let is_read_otherwise = self.etcd_api != Self::default().etcd_api;
+        !self.machines.is_empty() || self.discover || self.username.is_some() || is_read_otherwise
+    }
+
     /// Which upstream is asked first, as set or as `ns_rotate` decides.
     pub(super) fn ns_policy(&self) -> NsPolicy {
         let unset = if self.ns_rotate { NsPolicy::Rotate } else { NsPolicy::Order };
