@@ -612,6 +612,21 @@ fn servers_of_a_cluster_are_asked_over_tcp_alone_and_equal_questions_once() {
 }
 
 #[test]
+fn this_server_is_not_asked_for_the_names_of_a_cluster() {
+    let port = support::free_port();
+    let own = format!("127.0.0.1:{port}");
+    let agent = Setup::new().port(port).args(&["-kubernetes-forward", &own]).start();
+    let begun = std::time::Instant::now();
+    assert_eq!(said(&agent, WEB, RecordType::A), "SERVFAIL");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "nobody is waited for");
+    let told = format!("kubernetes-forward: {own} is this server itself; it is left out");
+    eventually("it is told", || agent.log().contains(&told));
+    let (code, text) = checked(&["-addr", &own, "-kubernetes-forward", &own]);
+    assert!(text.contains("is this server itself"), "{text}");
+    assert_eq!(code, Some(78), "{text}");
+}
+
+#[test]
 fn what_does_nothing_is_told_once_and_all_domains_are_named() {
     let server = ApiServer::with_cases();
     let agent = of_specification(&server, &["-kubernetes-forward", "127.0.0.1:1"]);
@@ -676,12 +691,12 @@ fn check_asks_the_servers_of_a_cluster_that_is_not_followed() {
         text.contains(&format!("questions for names in cluster.local. go to {}", servers.replace(',', ", "))),
         "{text}"
     );
-    assert!(text.contains("note: kubernetes-forward: 127.0.0.1:1: "), "{text}");
+    assert!(text.contains("note: kubernetes-forward: 127.0.0.1:1 for cluster.local.: "), "{text}");
     assert_eq!(code, Some(0), "{text}");
     let (code, text) =
         checked(&[&forward[..], &["-kubernetes-domain", "cluster.local,10.96.0.0/16"]].concat());
     let denied = format!(
-        "problem: kubernetes-forward: {}: it answers NXDOMAIN for 96.10.in-addr.arpa.",
+        "problem: kubernetes-forward: {} for 96.10.in-addr.arpa.: it answers NXDOMAIN",
         upstream.address
     );
     assert!(text.contains(&denied), "{text}");

@@ -89,10 +89,11 @@ struct CheckedRoutes {
 async fn check_routes(routes: &[Route]) -> CheckedRoutes {
     let mut checked = CheckedRoutes::default();
     let ask = |route: &Route| {
-        let (zone, servers) = (route.zone.clone(), route.servers.clone());
+        let Route { zone, servers } = route.clone();
         async move {
             let each = servers.iter().map(|server| check_server(&zone, *server));
-            join_all(each).await.into_iter().zip(servers).collect::<Vec<_>>()
+            let results = join_all(each).await.into_iter().zip(servers);
+            results.map(|(result, server)| (result, format!("{server} for {zone}"))).collect::<Vec<_>>()
         }
     };
     for results in join_all(routes.iter().map(ask)).await {

@@ -15,7 +15,7 @@ use super::status::StatusNotes;
 use super::store_notices::{StoreNotices, domains_text};
 use super::upstreams::Upstreams;
 use crate::answer::{Site, Zone};
-use crate::config::{Config, HostIdentity, RefusedSetting, SettingOrigin, Spec, StoreFields};
+use crate::config::{Config, HostIdentity, KubernetesSpec, RefusedSetting, SettingOrigin, Spec, StoreFields};
 use crate::dnssec::{SignatureCache, Signer};
 use crate::forward::Forwarder;
 use crate::metrics::Metrics;
@@ -147,11 +147,14 @@ impl SettingsFollower {
         };
         bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
         bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
-        config.forward.routes.iter().for_each(|route| log::info!("{route}"));
-        if self.base.kubernetes.is_on {
+        let KubernetesSpec { is_on, forward, .. } = &self.base.kubernetes;
+        if *is_on {
             self.host.addresses = asked_at(&self.listening);
+        }
+        if *is_on || !forward.is_empty() {
             self.take(self.derive());
         }
+        self.config.load().forward.routes.iter().for_each(|route| log::info!("{route}"));
         self.started = Some(self.spec.clone());
     }
 
@@ -298,6 +301,7 @@ impl SettingsFollower {
         for zone in Arc::make_mut(&mut config.site).zones.iter_mut() {
             zone.statistics = self.notes.counters.zone_number(zone.domain());
         }
+        self.upstreams.leave_out_own(&mut config.forward.routes, &self.listening);
         self.tell_refused(&store_refused, &refused);
         self.log_unknown(&unknown);
         (self.applied, self.signatures) = (applied, signatures);

@@ -1,7 +1,7 @@
 //! The upstreams of the host: those of the configuration, else those of resolv.conf, without the agent's own addresses.
 
 use super::keeper::Keeper;
-use crate::config::{Config, Spec};
+use crate::config::{Config, Route, Spec};
 use crate::forward::{Forwarder, ResolvConf};
 use crate::host_resolver;
 use crate::logging::RateLimitedLog;
@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Number of readings in a row without an upstream after which the known upstreams are given up: resolv.conf may have
 /// been read while a program was writing it.
@@ -27,6 +28,8 @@ pub(super) struct Upstreams {
     empty_readings: u8,
     /// Why upstreams of the configuration are not used: they are this server.
     own_named: Option<String>,
+    /// The same of servers of a cluster.
+    own_routed: Option<String>,
     /// Why the configured resolv.conf is not used.
     unread: Option<String>,
     /// Readings in a row in which it could not be read.
@@ -42,6 +45,22 @@ impl Upstreams {
     /// Makes the next reading count, even if it finds no upstream.
     pub(super) fn forget(&mut self) {
         self.present = None;
+    }
+
+    /// Leaves servers out of the routes that are this agent: a question would come back until nobody waits for it any more.
+    pub(super) fn leave_out_own(&mut self, routes: &mut Arc<[Route]>, listening: &[SocketAddr]) {
+        let own = own_addresses(listening).unwrap_or_else(|_| listening.iter().copied().collect());
+        let servers = || routes.iter().flat_map(|route| &route.servers);
+        let ours = servers().find(|server| own.contains(server));
+        self.own_routed =
+            ours.map(|ours| format!("kubernetes-forward: {ours} is this server itself; it is left out"));
+        if ours.is_some() {
+            let others = |route: &Route| {
+                let servers = route.servers.iter().filter(|server| !own.contains(server)).copied();
+                Route { zone: route.zone.clone(), servers: servers.collect() }
+            };
+            *routes = routes.iter().map(others).collect();
+        }
     }
 
     /// Finds the upstreams and gives them to the forwarder if they have changed. If they cannot be read, those in use
@@ -129,7 +148,7 @@ impl Upstreams {
 
     /// Why upstreams of the configuration are not used.
     pub(super) fn refused(&self) -> Vec<String> {
-        self.own_named.iter().chain(&self.unread).cloned().collect()
+        self.own_named.iter().chain(&self.own_routed).chain(&self.unread).cloned().collect()
     }
 
     /// Gives upstreams to the forwarder, if they differ from those in use and can be believed. `are_named`: by settings.

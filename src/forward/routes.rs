@@ -66,7 +66,7 @@ pub async fn check_server(zone: &Name, server: SocketAddr) -> Result<(), String>
     let asked = transport.exchange(&question, false, &context).await.map_err(|error| error.to_string())?;
     match asked.reply.rcode {
         ResponseCode::NoError => Ok(()),
-        rcode => Err(format!("it answers {} for {zone}", rcode_name(rcode))),
+        rcode => Err(format!("it answers {}", rcode_name(rcode))),
     }
 }
 

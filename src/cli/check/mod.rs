@@ -123,7 +123,7 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
         }
         Err(problem) => report.problem(ProblemKind::Setting, problem),
     }
-    report.judges(are_asked(&["nameservers", "resolv-conf"]));
+    report.judges(are_asked(&["nameservers", "resolv-conf", "kubernetes-forward"]));
     upstreams(&spec, &mut report);
     report.judges(are_asked(&["dnssec", "domain"]));
     keys::check(&spec, config.as_ref().ok(), &keys_origin, &last_good, &mut report);
@@ -200,6 +200,12 @@ fn upstreams(spec: &Spec, report: &mut Report) {
     let mut own: HashSet<_> = spec.listen.iter().copied().collect();
     if own.iter().any(|address| *address == UNIT_ADDRESSES[0]) {
         own.extend(UNIT_ADDRESSES);
+    }
+    if !spec.kubernetes.is_on {
+        for ours in spec.kubernetes.forward.iter().filter(|address| own.contains(address)) {
+            let text = format!("kubernetes-forward: {ours} is this server itself");
+            report.problem(ProblemKind::Setting, &text);
+        }
     }
     let named = spec.nameservers.as_deref().unwrap_or_default();
     for ours in named.iter().filter(|address| own.contains(address)) {
