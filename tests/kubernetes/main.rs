@@ -1,18 +1,21 @@
 //! The services of a Kubernetes cluster, with an API server of our own that has the faults of real ones.
 
-#[path = "support/kubernetes/mod.rs"]
+#[path = "../support/kubernetes/mod.rs"]
 mod kubernetes;
+#[path = "../support/mod.rs"]
 mod support;
 
+mod check;
+mod forward;
+mod restarts;
+
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, RecordType, rdata};
+use hickory_proto::rr::RecordType;
 use kubernetes::asked::{check, said};
 use kubernetes::cases::cases;
 use kubernetes::server::{ApiServer, Faults};
 use serde_json::{Value, json};
-use std::process::Stdio;
 use support::judge::{KeyRing, Unbound, ds};
-use support::upstream::{Upstream, Via, add, reply_to};
 use support::{Agent, Setup, error_of, eventually};
 
 /// An agent that follows a server.
@@ -27,7 +30,7 @@ fn in_step(agent: &Agent) {
     });
 }
 
-const SPECIFICATION: &str = include_str!("kubernetes/specification.txt");
+const SPECIFICATION: &str = include_str!("specification.txt");
 
 /// A service with an address.
 fn service(namespace: &str, name: &str, address: &str) -> Value {
@@ -259,7 +262,7 @@ fn without_the_api_of_several_clusters_all_other_names_are_answered_and_denied()
     assert_eq!(said(&agent, "web.shop.svc.clusterset.local.", RecordType::A), "NXDOMAIN");
     assert!(agent.log().contains("the server has no serviceimports"), "{}", agent.log());
     let url = server.url();
-    let (code, text) = checked(&[&["-kubernetes", "-master", &url], &of_clusters[..]].concat());
+    let (code, text) = check::checked(&[&["-kubernetes", "-master", &url], &of_clusters[..]].concat());
     assert!(
         text.contains("note: kubernetes: ") && text.contains("the server has no serviceimports"),
         "{text}"
@@ -300,7 +303,7 @@ fn names_of_skydns_stand_in_the_domain_and_write_nothing() {
     eventually("the agent is in step", || {
         said(&agent, "nothing.kubernetes.local.", RecordType::A) == "NXDOMAIN"
     });
-    check(&agent, &cases(include_str!("kubernetes/short.txt"), "kubernetes.local."));
+    check(&agent, &cases(include_str!("short.txt"), "kubernetes.local."));
     let log = agent.log();
     assert!(!log.contains("etcd"), "etcd is no source: {log}");
     for told in ["default/dns: its shortest name", "svc/web: its short name"] {
@@ -315,15 +318,15 @@ fn options_add_names_and_leave_others_out() {
     let more = ["-kubernetes-ignore-empty-services", "-kubernetes-zonal"];
     let agent = of_specification(&server, &[&of_all[..], &more].concat());
     in_step(&agent);
-    check(&agent, &cases(include_str!("kubernetes/extensions.txt"), "cluster.local."));
+    check(&agent, &cases(include_str!("extensions.txt"), "cluster.local."));
     let agent =
         of_specification(&server, &["-kubernetes-pods", "insecure", "-kubernetes-namespaces", "shop,empty"]);
     in_step(&agent);
-    check(&agent, &cases(include_str!("kubernetes/insecure-pods.txt"), "cluster.local."));
+    check(&agent, &cases(include_str!("insecure-pods.txt"), "cluster.local."));
     assert_eq!(said(&agent, "kubernetes.default.svc.cluster.local.", RecordType::A), "NXDOMAIN");
     let agent = of_specification(&server, &["-kubernetes-multicluster", "clusterset.local"]);
     in_step(&agent);
-    check(&agent, &cases(include_str!("kubernetes/clusterset.txt"), "clusterset.local."));
+    check(&agent, &cases(include_str!("clusterset.txt"), "clusterset.local."));
     let agent = of_specification(&server, &["-kubernetes-endpoints", "none"]);
     in_step(&agent);
     assert_eq!(said(&agent, "db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
@@ -349,81 +352,6 @@ fn the_name_of_an_address_goes_and_comes_with_that_of_its_service() {
         server.delete(&slice);
         eventually("it has none", || said(&agent, WEB, RecordType::A) == "NXDOMAIN");
     }
-}
-
-#[test]
-fn a_start_with_other_settings_reads_what_they_are_about() {
-    let server = ApiServer::with_cases();
-    let state = tempfile::tempdir().expect("a directory");
-    let with_state = ["-state-dir", &state.path().display().to_string()];
-    let start = |args: &[&str]| of_specification(&server, &[&with_state, args].concat());
-    let stop = |mut agent: Agent| {
-        agent.process.signal("-TERM");
-        agent.process.wait();
-    };
-    let first = start(&[]);
-    in_step(&first);
-    stop(first);
-    let second = start(&["-kubernetes-ignore-empty-services", "-kubernetes-endpoints", "all"]);
-    in_step(&second);
-    assert_eq!(
-        addresses(&second, "kubernetes.default.svc.cluster.local."),
-        ["10.96.0.1"],
-        "its slice was not known"
-    );
-    stop(second);
-    server.take_requests();
-    let third = start(&["-kubernetes-ignore-empty-services", "-kubernetes-endpoints", "all"]);
-    in_step(&third);
-    let lists = server.take_requests().into_iter().filter(|path| path.contains("sendInitialEvents")).count();
-    assert_eq!(lists, 0, "with the same settings it goes on from the snapshot");
-    stop(third);
-    // Without the server, what is not watched any more is not served.
-    server.set(Faults { refuses: true, ..Faults::default() });
-    let fourth = start(&["-kubernetes-endpoints", "none"]);
-    assert_eq!(addresses(&fourth, WEB), ["10.96.0.10"]);
-    assert_eq!(said(&fourth, "db-0.db.shop.svc.cluster.local.", RecordType::A), "SERVFAIL");
-}
-
-#[test]
-fn a_start_without_the_server_answers_from_the_snapshot_of_that_cluster() {
-    let server = ApiServer::with_cases();
-    let state = tempfile::tempdir().expect("a directory");
-    let with_state = ["-state-dir", &state.path().display().to_string()];
-    let mut first = of_specification(&server, &with_state);
-    in_step(&first);
-    first.process.signal("-TERM");
-    first.process.wait();
-    server.take_requests();
-    // Nobody answers: what was known is served, and the rest is not denied.
-    server.set(Faults { refuses: true, ..Faults::default() });
-    let agent = of_specification(&server, &with_state);
-    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
-    assert_eq!(addresses(&agent, "db-0.db.shop.svc.cluster.local."), ["10.1.0.1"]);
-    assert_eq!(support::error_code(agent.address(), WEB), Some(3));
-    assert!(agent.log().contains("services from the snapshot"), "{}", agent.log());
-    for name in ["nothing.shop.svc.cluster.local.", "web.nowhere.svc.cluster.local."] {
-        assert_eq!(said(&agent, name, RecordType::A), "SERVFAIL", "{name}");
-    }
-    assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA", "the name is known");
-    // What changed meanwhile comes by the watch, from the version of the snapshot on.
-    server.delete(&service("shop", "web", "10.96.0.10"));
-    server.set(Faults::default());
-    assert_eq!(follows(&server, &agent, "later", "10.96.8.1"), 0, "no list is asked for");
-    in_step(&agent);
-    assert_eq!(said(&agent, WEB, RecordType::A), "NXDOMAIN");
-    drop(agent);
-    // Another cluster has taken its place: nothing of the snapshot is served any more, also if it cannot be listed.
-    server.become_other("cluster-2", 500);
-    server.set(Faults { status: Some((403, "/services", None)), ..Faults::default() });
-    let agent = of_specification(&server, &with_state);
-    eventually("the snapshot is given up", || {
-        said(&agent, "dual.shop.svc.cluster.local.", RecordType::A) == "SERVFAIL"
-    });
-    assert!(agent.log().contains("it is of another cluster"), "{}", agent.log());
-    server.set(Faults::default());
-    in_step(&agent);
-    assert_eq!(addresses(&agent, "dual.shop.svc.cluster.local."), ["10.96.0.11"]);
 }
 
 #[test]
@@ -542,91 +470,6 @@ fn signed_names_of_a_cluster_are_believed() {
 }
 
 #[test]
-fn without_a_watch_the_servers_of_the_cluster_are_asked_and_not_missed_for_a_while() {
-    let server = ApiServer::with_cases();
-    let mut kube_dns = of_specification(&server, &[]);
-    in_step(&kube_dns);
-    let address = kube_dns.address().to_string();
-    let zones = "cluster.local,10.96.0.0/16";
-    let agent = Setup::new()
-        .args(&["-kubernetes-forward", &format!("{address},127.0.0.1:1"), "-kubernetes-domain", zones])
-        .args(&["-rcache-ttl", "1"])
-        .record("/skydns/local/skydns/own", r#"{"host":"10.0.0.1"}"#)
-        .start();
-    for case in cases(SPECIFICATION, "cluster.local.") {
-        if !case.answer.starts_with("FORWARD") && !case.name.ends_with("arpa.") {
-            let answer = said(&agent, &case.name, case.rtype.parse().expect(case.rtype));
-            assert_eq!(
-                answer.trim_end_matches(" NODATA"),
-                case.answer.trim_end_matches(" NODATA"),
-                "{}",
-                case.name
-            );
-        }
-    }
-    assert_eq!(agent.data("10.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.shop.svc.cluster.local."]);
-    assert_eq!(said(&agent, "web.skydns.local.", RecordType::A), "NXDOMAIN", "our own names are ours");
-    assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA");
-    assert_eq!(said(&agent, "other._zone.db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
-    // It restarts: what was known is answered meanwhile, and no question fails.
-    kube_dns.process.signal("-KILL");
-    kube_dns.process.wait();
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    for _ in 0..5 {
-        assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
-        // A search list goes on behind a denial, and ends at a failure.
-        assert_eq!(said(&agent, "other._zone.db.shop.svc.cluster.local.", RecordType::A), "NXDOMAIN");
-        assert_eq!(said(&agent, WEB, RecordType::AAAA), "NODATA");
-    }
-    let again = Setup::new()
-        .args(&["-kubernetes", "-master", &server.url(), "-kubernetes-domain", "cluster.local", "-no-rec"])
-        .port(kube_dns.port)
-        .start();
-    in_step(&again);
-    server.put(&service("shop", "after", "10.96.6.1"));
-    eventually("its server is asked again", || {
-        addresses(&agent, "after.shop.svc.cluster.local.") == ["10.96.6.1"]
-    });
-}
-
-#[test]
-fn servers_of_a_cluster_are_asked_over_tcp_alone_and_equal_questions_once() {
-    let upstream = Upstream::start(|query, via| {
-        assert_eq!(via, Via::Tcp, "{query}");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        let mut reply = reply_to(query);
-        add(&mut reply, 5, RData::A(rdata::A([10, 96, 0, 10].into())));
-        Some(reply)
-    });
-    let agent = Setup::new().args(&["-kubernetes-forward", &upstream.address.to_string()]).start();
-    std::thread::scope(|scope| {
-        for _ in 0..20 {
-            scope.spawn(|| assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]));
-        }
-    });
-    assert_eq!(upstream.count(), 1, "equal questions are asked once");
-    // Nothing else is set, and nothing else is needed.
-    assert_eq!(said(&agent, "web.skydns.local.", RecordType::A), "NXDOMAIN");
-    let told = format!("questions for names in cluster.local. go to {}", upstream.address);
-    assert!(agent.log().contains(&told), "{}", agent.log());
-}
-
-#[test]
-fn this_server_is_not_asked_for_the_names_of_a_cluster() {
-    let port = support::free_port();
-    let own = format!("127.0.0.1:{port}");
-    let agent = Setup::new().port(port).args(&["-kubernetes-forward", &own]).start();
-    let begun = std::time::Instant::now();
-    assert_eq!(said(&agent, WEB, RecordType::A), "SERVFAIL");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "nobody is waited for");
-    let told = format!("kubernetes-forward: {own} is this server itself; it is left out");
-    eventually("it is told", || agent.log().contains(&told));
-    let (code, text) = checked(&["-addr", &own, "-kubernetes-forward", &own]);
-    assert!(text.contains("is this server itself"), "{text}");
-    assert_eq!(code, Some(78), "{text}");
-}
-
-#[test]
 fn what_does_nothing_is_told_once_and_all_domains_are_named() {
     let server = ApiServer::with_cases();
     let agent = of_specification(&server, &["-kubernetes-forward", "127.0.0.1:1"]);
@@ -637,86 +480,4 @@ fn what_does_nothing_is_told_once_and_all_domains_are_named() {
         "{log}"
     );
     assert!(log.contains("ready for queries on skydns.local. and cluster.local. for udp://"), "{log}");
-}
-
-/// The exit code of `skydns check` and what it prints.
-fn checked(args: &[&str]) -> (Option<i32>, String) {
-    let (mut command, _, _files) = Setup::new().args(args).args(&["check"]).without_address().command();
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("skydns");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
-}
-
-#[test]
-fn check_lists_the_cluster_once_and_says_what_is_missing() {
-    let server = ApiServer::with_cases();
-    let url = server.url();
-    let args = ["-kubernetes", "-master", &url, "-domain", "kubernetes.local"];
-    let (code, text) = checked(&args);
-    assert!(text.contains("kubernetes: 7 namespaces, 27 services, 11 endpointslices"), "{text}");
-    assert!(text.contains("default/dns: its shortest name is that of the domain's own data"), "{text}");
-    assert_eq!(code, Some(0), "{text}");
-    server.set(Faults { status: Some((403, "/endpointslices", None)), ..Faults::default() });
-    let (code, text) = checked(&args);
-    assert!(text.contains("the right to list and watch endpointslices is missing (403)"), "{text}");
-    assert_eq!(code, Some(69), "{text}");
-    server.set(Faults { status: Some((403, "/services?watch=true", None)), ..Faults::default() });
-    let (code, text) = checked(&args);
-    assert!(text.contains("the right to list and watch services is missing (403)"), "{text}");
-    assert_eq!(code, Some(69), "{text}");
-    server.set(Faults { token: Some("other".to_owned()), ..Faults::default() });
-    let (_, text) = checked(&args);
-    assert_eq!(text.matches("the server does not know who asks (401)").count(), 1, "{text}");
-    let (code, text) = checked(&["-kubernetes-labels", "app in shop"]);
-    assert!(text.contains("\"app in shop\" is not a label selector"), "{text}");
-    assert_eq!(code, Some(64), "{text}");
-    let (code, text) = checked(&["-kubernetes", "-kubeconfig", "/nowhere/config"]);
-    assert!(text.contains("/nowhere/config: cannot be read"), "{text}");
-    assert_ne!(code, Some(0), "{text}");
-}
-
-#[test]
-fn check_asks_the_servers_of_a_cluster_that_is_not_followed() {
-    let upstream = Upstream::start(|query, _| {
-        let mut reply = reply_to(query);
-        if query.queries[0].name().to_string() != "cluster.local." {
-            reply.metadata.response_code = ResponseCode::NXDomain;
-        }
-        Some(reply)
-    });
-    let servers = format!("127.0.0.1:1,{}", upstream.address);
-    let forward = ["-kubernetes-forward", &servers];
-    let (code, text) = checked(&forward);
-    assert!(
-        text.contains(&format!("questions for names in cluster.local. go to {}", servers.replace(',', ", "))),
-        "{text}"
-    );
-    assert!(text.contains("note: kubernetes-forward: 127.0.0.1:1 for cluster.local.: "), "{text}");
-    assert_eq!(code, Some(0), "{text}");
-    let (code, text) =
-        checked(&[&forward[..], &["-kubernetes-domain", "cluster.local,10.96.0.0/16"]].concat());
-    let denied = format!(
-        "problem: kubernetes-forward: {} for 96.10.in-addr.arpa.: it answers NXDOMAIN",
-        upstream.address
-    );
-    assert!(text.contains(&denied), "{text}");
-    assert_eq!(code, Some(69), "{text}");
-}
-
-#[test]
-fn check_reads_a_kubeconfig_where_it_was_typed() {
-    let server = ApiServer::with_cases();
-    let (mut command, _, files) = Setup::new()
-        .args(&["-kubernetes", "-kubeconfig", "./config"])
-        .args(&["check"])
-        .without_address()
-        .command();
-    let config = format!(
-        "{{clusters: [{{name: c, cluster: {{server: '{}'}}}}], contexts: [{{name: x, context: {{cluster: c}}}}], current-context: x}}",
-        server.url()
-    );
-    std::fs::write(files.path().join("config"), config).expect("a file");
-    let output = command.current_dir(files.path()).output().expect("skydns");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && text.contains("7 namespaces"), "{text}");
 }
