@@ -147,10 +147,8 @@ impl SettingsFollower {
         };
         bound.tcp.iter().for_each(|socket| note("tcp", socket.local_addr()));
         bound.udp.iter().for_each(|socket| note("udp", socket.local_addr()));
+        self.host.addresses = self.addresses();
         let KubernetesSpec { is_on, forward, .. } = &self.base.kubernetes;
-        if *is_on {
-            self.host.addresses = asked_at(&self.listening);
-        }
         if *is_on || !forward.is_empty() {
             self.take(self.derive());
         }
@@ -187,7 +185,8 @@ impl SettingsFollower {
                     }
                 }
                 Some(NewSettings { spec, keys_origin, host, awaits_records, done }) = new_settings.recv() => {
-                    (self.base, self.keys_origin, self.host) = (spec, keys_origin, host);
+                    (self.base, self.keys_origin) = (spec, keys_origin);
+                    self.host = HostIdentity { addresses: self.addresses(), ..host };
                     self.awaits_records = awaits_records;
                     self.take_settings();
                     self.pass_on(&forwarder, &client_policy);
@@ -208,11 +207,14 @@ impl SettingsFollower {
         if is_new || was_read != self.was_store_read { self.take(self.derive()) } else { false }
     }
 
+    /// The addresses that the agent is asked at, if anything is said of them: only zones of a cluster have it as their name server.
+    fn addresses(&self) -> Vec<IpAddr> {
+        if self.base.kubernetes.is_on { asked_at(&self.listening) } else { Vec::new() }
+    }
+
     /// Follows a new name of the host; `true` if that changed the configuration in use.
     fn read_host(&mut self) -> bool {
-        // Only zones of a cluster have this agent as their name server.
-        let addresses = if self.base.kubernetes.is_on { asked_at(&self.listening) } else { Vec::new() };
-        let host = HostIdentity { addresses, ..host() };
+        let host = HostIdentity { addresses: self.addresses(), ..host() };
         if host == self.host {
             return false;
         }
