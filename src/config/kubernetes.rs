@@ -76,8 +76,10 @@ impl KubernetesSpec {
             return Vec::new();
         }
         let default = Name::from_labels([b"cluster".as_slice(), b"local"]).into_iter();
-        let zones: Vec<_> = if self.domains.is_empty() { default.collect() } else { self.domains.clone() };
-        zones.into_iter().map(|zone| Route { zone, servers: self.forward.clone() }).collect()
+        // Reverse zones alone take nothing away.
+        let default = default.filter(|_| self.domains.iter().all(is_reverse));
+        let zones = default.chain(self.domains.iter().cloned());
+        zones.map(|zone| Route { zone, servers: self.forward.clone() }).collect()
     }
 
     /// The flags of the settings that are others than these.
@@ -113,6 +115,14 @@ impl KubernetesSpec {
 }
 
 impl Spec {
+    /// A zone that has the names of several clusters, and not those of one that it is given as well.
+    pub(super) fn named_for_two_scopes(&self) -> Option<&Name> {
+        let KubernetesSpec { is_on, domains, multicluster, .. } = &self.kubernetes;
+        let of_domain = std::iter::once(&self.domain).chain(&self.other_domains);
+        let of_domain = of_domain.filter(|_| domains.iter().all(is_reverse));
+        of_domain.chain(domains).find(|domain| *is_on && multicluster.contains(domain))
+    }
+
     /// Gives a zone the names of the cluster that the settings give it.
     pub(super) fn name_cluster(&self, zone: &mut Zone) {
         let of = &self.kubernetes;
@@ -120,7 +130,8 @@ impl Spec {
         let names = match &of.domains[..] {
             _ if !of.is_on || zone.is_reverse() || zone.is_root() => None,
             _ if is_in(&of.multicluster) => Some((Scope::ClusterSet, false, DEFAULT_TTL)),
-            [] => Some((Scope::Cluster, true, DEFAULT_TTL_OF_DOMAIN)),
+            // Reverse zones alone take no names away from those of -domain.
+            domains if domains.iter().all(is_reverse) => Some((Scope::Cluster, true, DEFAULT_TTL_OF_DOMAIN)),
             domains if is_in(domains) => Some((Scope::Cluster, false, DEFAULT_TTL)),
             _ => None,
         };
@@ -157,6 +168,10 @@ impl Spec {
             zone.server = is_of_cluster.then(|| server.clone());
         }
     }
+}
+
+fn is_reverse(zone: &Name) -> bool {
+    Zone::new(zone).is_reverse()
 }
 
 /// The URL of an API server, with a scheme and without a slash at the end.

@@ -56,6 +56,12 @@ impl Spec {
                 self.ndots
             ));
         }
+        if let Some(twice) = self.named_for_two_scopes() {
+            odd.push(format!(
+                "-kubernetes-multicluster (SKYDNS_KUBERNETES_MULTICLUSTER) names {twice}, a domain of its own: there are the names of \
+                 several clusters alone, and none of this one"
+            ));
+        }
         odd.extend(self.settings_of_other_zones());
         odd.extend(self.of_store());
         odd.extend(self.without_partner());
