@@ -333,6 +333,59 @@ fn options_add_names_and_leave_others_out() {
 }
 
 #[test]
+fn reverse_zones_alone_take_no_names_away() {
+    let server = ApiServer::with_cases();
+    let domains = ["-domain", "kubernetes.local", "-kubernetes-domain", "10.96.0.0/16", "-no-rec"];
+    let agent = agent(&server, &domains);
+    eventually("the agent is in step", || addresses(&agent, "web.shop.kubernetes.local.") == ["10.96.0.10"]);
+    let pointer = "10.0.96.10.in-addr.arpa.";
+    assert_eq!(agent.data(pointer, RecordType::PTR), ["web.shop.svc.kubernetes.local."]);
+    assert_eq!(said(&agent, "99.0.96.10.in-addr.arpa.", RecordType::PTR), "NXDOMAIN");
+}
+
+#[test]
+fn a_domain_that_is_to_have_names_of_both_kinds_is_told() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &["-kubernetes-multicluster", "cluster.local"]);
+    let told = "names cluster.local., a domain of its own";
+    assert!(agent.log().contains(told), "{}", agent.log());
+}
+
+#[test]
+fn a_reload_changes_no_name_server() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    for round in 1..=3 {
+        agent.process.signal("-HUP");
+        eventually("it is reloaded", || agent.log().matches("reloaded").count() >= round);
+        for _ in 0..20 {
+            assert_eq!(agent.data("cluster.local.", RecordType::NS), ["ns.dns.cluster.local."]);
+        }
+    }
+    assert!(!agent.log().contains("settings changed"), "{}", agent.log());
+}
+
+#[test]
+fn a_right_that_is_missing_for_a_moment_is_not_told() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    // As a server that has just begun, and has not read its rules.
+    server.set(Faults { status: Some((403, "/", None)), ..Faults::default() });
+    server.cut();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    server.set(Faults::default());
+    follows(&server, &agent, "later", "10.96.8.1");
+    assert!(!agent.log().contains("is missing"), "{}", agent.log());
+    assert_eq!(
+        said(&agent, "empty.svc.cluster.local.", RecordType::A),
+        "NODATA",
+        "namespaces are those of the cluster"
+    );
+}
+
+#[test]
 fn the_name_of_an_address_goes_and_comes_with_that_of_its_service() {
     let server = ApiServer::with_cases();
     let hides = ["-kubernetes-ignore-empty-services", "-kubernetes-domain", "cluster.local,10.96.0.0/16"];

@@ -45,6 +45,9 @@ const AUDIT_AGAIN: Duration = Duration::from_secs(60);
 /// How long nobody is asked for what there is no right to, and which is not needed.
 const WITHOUT_RIGHT: Duration = Duration::from_secs(60);
 
+/// How long a server has to refuse what was allowed before until that is told: one that has just begun does not know its rules yet.
+const RULES_TIME: Duration = Duration::from_secs(20);
+
 /// Follows the objects of one kind.
 pub(super) struct Follower {
     pub(super) kind: ObjectKind,
@@ -72,6 +75,8 @@ pub(super) struct Follower {
     pub(super) does_without: bool,
     /// The version that the store had when the present session began, or that a list has shown since.
     pub(super) present: Option<u64>,
+    /// Since when the server refuses what it allowed before.
+    forbidden_since: Option<Instant>,
     /// When the present session came to be in step.
     pub(super) in_step: Option<Instant>,
 }
@@ -99,6 +104,7 @@ impl Follower {
             refused: HashSet::new(),
             does_without: false,
             present: None,
+            forbidden_since: None,
             in_step: None,
         }
     }
@@ -125,6 +131,7 @@ impl Follower {
                 // Servers without bookmarks are as silent as a watch that has stalled: only if the next one fails is
                 // anything wrong.
                 KubernetesError::Silent => {}
+                _ if self.may_not_know_its_rules(&error) => {}
                 _ if self.can_do_without(&error) => {
                     if let Err(closed) = self.do_without().await {
                         return closed;
@@ -157,6 +164,15 @@ impl Follower {
         self.version = cluster.version(self.kind).map(Into::into);
         self.cluster = cluster.identity().map(str::to_owned);
         self.does_without = self.kind == ObjectKind::Namespace && cluster.derives_namespaces();
+    }
+
+    /// Whether a right seems to be missing only because the server has just begun.
+    fn may_not_know_its_rules(&mut self, error: &KubernetesError) -> bool {
+        if !error.is_forbidden() || self.version.is_none() {
+            self.forbidden_since = None;
+            return false;
+        }
+        self.forbidden_since.get_or_insert_with(Instant::now).elapsed() < RULES_TIME
     }
 
     /// Whether what is missing is the right to namespaces, which services name as well, or all that imports are made of.

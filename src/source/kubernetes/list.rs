@@ -66,6 +66,7 @@ impl Follower {
         }
         self.believes = false;
         if std::mem::take(&mut self.does_without) && self.kind == ObjectKind::Namespace {
+            log::info!("kubernetes: namespaces are read again");
             self.feed.push(Event::NamespacesUnread(false)).await?;
         }
         self.audit = next_audit();
