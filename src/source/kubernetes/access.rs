@@ -82,6 +82,11 @@ impl Access {
         }
     }
 
+    /// What is wrong with the files that say how the server is reached.
+    pub fn problem(&self) -> Option<KubernetesError> {
+        self.open().err()
+    }
+
     /// The URL of the server; `None` if the files that say so cannot be read.
     pub fn url(&self) -> Option<String> {
         self.open().ok().map(|server| server.url)

@@ -185,7 +185,9 @@ fn of_connecting(error: &io::Error) -> String {
         text if text.contains("not valid for name") => {
             ": the server's certificate has other names (tls-server-name of the kubeconfig)"
         }
-        text if text.contains("InvalidContentType") => ": the server there does not speak TLS",
+        text if text.contains("InvalidContentType") || text.contains("tls handshake eof") => {
+            ": the server there does not speak TLS"
+        }
         _ => "",
     };
     format!("cannot connect: {text}{hint}")

@@ -98,8 +98,8 @@ fn refused(kind: ObjectKind, code: u16, message: &str) -> String {
     let kind = kind.plural();
     match code {
         401 => format!(
-            "the server does not know who asks (401): nothing says so without -kubeconfig; else the token or the client \
-             certificate is wrong, or has ended{said}"
+            "the server does not know who asks (401): the token or the client certificate of -kubeconfig is wrong, has ended, \
+             or is missing{said}"
         ),
         403 => format!(
             "the right to list and watch {kind} is missing (403): give it by a ClusterRole and a binding of it{said}"
