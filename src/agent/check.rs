@@ -2,7 +2,7 @@
 
 use super::check_etcd::check_etcd;
 use super::error::SourcesError;
-use super::source_settings::SourceSettings;
+use super::source_settings::{SourceSettings, access_problem};
 use super::tasks::spawn_thread;
 use crate::config::{Config, Route, Spec};
 use crate::forward::check_server;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct CheckedSources {
     /// The tree and the refused records.
     pub publisher: Arc<Publisher>,
+    /// What is wrong with files that settings name.
+    pub unusable: Vec<String>,
     /// Why required sources cannot be read.
     pub problems: Vec<String>,
     /// Why sources that no setting names cannot be read.
@@ -54,7 +56,9 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
         }
         notes.extend(found.notes);
     }
-    if let Some(kubernetes) = settings.kubernetes.as_ref().filter(|_| network) {
+    let unusable: Vec<_> = access_problem(spec).into_iter().collect();
+    let followed = settings.kubernetes.as_ref().filter(|_| network && unusable.is_empty());
+    if let Some(kubernetes) = followed {
         let id = SourceId::Kubernetes;
         let source = Kubernetes::new(kubernetes.clone(), feed(id), handle.clone());
         let ListedOnce { counts, problems: refused, not_needed } = source.list_once().await;
@@ -73,7 +77,14 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
     // The mirror ends when the last feed is dropped.
     drop(feed);
     let _ = tokio::task::spawn_blocking(move || mirror.join()).await;
-    Ok(CheckedSources { publisher, problems, notes })
+    let published = publisher.published().load_full();
+    let cluster = published.tree.cluster();
+    let is_missing = |name: &&String| !cluster.namespace(name.as_bytes()).is_some_and(|it| cluster.has(it));
+    let namespaces = followed.map_or(&[][..], |settings| &settings.watched.namespaces);
+    notes.extend(namespaces.iter().filter(is_missing).map(|name| {
+        format!("kubernetes-namespaces: the cluster has no namespace {name} (or its labels are not selected)")
+    }));
+    Ok(CheckedSources { publisher, unusable, problems, notes })
 }
 
 /// What came of asking the servers of zones that are forwarded.

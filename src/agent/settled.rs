@@ -145,6 +145,12 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
         let stays = is_readable.then_some("what it holds is read, and nothing new is kept");
         found.push(Unusable { setting: "state-dir", reason, stays });
     }
+    // It is read again for each connection, so that without -strict nothing is refused for good.
+    if spec.strict
+        && let Some(reason) = source_settings::access_problem(spec)
+    {
+        found.push(Unusable { setting: "kubeconfig", reason, stays: None });
+    }
     let of_tls = source_settings::tls_problems(spec);
     found.extend(of_tls.into_iter().filter_map(|error| unusable_tls(spec, error)));
     found

@@ -107,6 +107,12 @@ pub fn kubernetes_settings(spec: &KubernetesSpec) -> KubernetesSettings {
     KubernetesSettings { access, watched }
 }
 
+/// Why nothing says how the API server of a cluster that is followed is reached, or who asks.
+pub(super) fn access_problem(spec: &Spec) -> Option<String> {
+    let settings = spec.kubernetes.is_on.then(|| kubernetes_settings(&spec.kubernetes))?;
+    settings.access.problem().map(|error| error.to_string())
+}
+
 /// A path of the store with the prefix of all keys.
 pub fn in_full(keyspace: &Keyspace, path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{}{path}", keyspace.root()) }

@@ -37,9 +37,29 @@ fn check_lists_the_cluster_once_and_says_what_is_missing() {
     let (code, text) = checked(&["-kubernetes-labels", "app in shop"]);
     assert!(text.contains("\"app in shop\" is not a label selector"), "{text}");
     assert_eq!(code, Some(64), "{text}");
-    let (code, text) = checked(&["-kubernetes", "-kubeconfig", "/nowhere/config"]);
-    assert!(text.contains("/nowhere/config: cannot be read"), "{text}");
-    assert_ne!(code, Some(0), "{text}");
+    server.set(Faults::default());
+    let (code, text) = checked(&[&args[..], &["-kubernetes-namespaces", "shop,shopp"]].concat());
+    assert!(text.contains("note: kubernetes-namespaces: the cluster has no namespace shopp"), "{text}");
+    assert!(!text.contains("no namespace shop "), "{text}");
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_the_fault_of_a_setting() {
+    let args = ["-kubernetes", "-kubeconfig", "/nowhere/config"];
+    for offline in [&[][..], &["-offline"]] {
+        let (mut command, ..) =
+            Setup::new().args(&args).args(&["check"]).args(offline).without_address().command();
+        let output = command.output().expect("skydns");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("problem: /nowhere/config: cannot be read"), "{text}");
+        assert_eq!(output.status.code(), Some(78), "{text}");
+    }
+    let (mut command, ..) = Setup::new().args(&args).args(&["-strict"]).command();
+    let output = command.output().expect("skydns");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("flag -kubeconfig: /nowhere/config: cannot be read"), "{text}");
+    assert_eq!(output.status.code(), Some(78), "{text}");
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     let checked = runtime.block_on(check_sources(spec, !options.is_offline));
     runtime.shutdown_background();
     let (spec, publisher) = match checked {
-        Ok(CheckedSources { publisher, problems, notes }) => {
+        Ok(CheckedSources { publisher, unusable, problems, notes }) => {
+            unusable.iter().for_each(|problem| report.problem(ProblemKind::Setting, problem));
             notes.iter().for_each(|note| report.note(note));
             problems.iter().for_each(|problem| report.problem(ProblemKind::Store, problem));
             refusals(&publisher, &mut report);
