@@ -73,6 +73,8 @@ pub(super) struct Follower {
     refused: HashSet<ObjectId>,
     /// Whether these objects cannot be had, and it goes without them.
     pub(super) does_without: bool,
+    /// Whether that was told; of a snapshot it was not.
+    pub(super) has_told_without: bool,
     /// The version that the store had when the present session began, or that a list has shown since.
     pub(super) present: Option<u64>,
     /// Since when the server refuses what it allowed before.
@@ -103,6 +105,7 @@ impl Follower {
             audited: None,
             refused: HashSet::new(),
             does_without: false,
+            has_told_without: false,
             present: None,
             forbidden_since: None,
             in_step: None,
@@ -120,7 +123,7 @@ impl Follower {
                 return closed;
             }
             if self.in_step.is_some_and(|since| since.elapsed() > STEADY) {
-                max_pause = FIRST_PAUSE;
+                (max_pause, self.forbidden_since) = (FIRST_PAUSE, None);
             }
             let asked = match &error {
                 KubernetesError::Refused { retry_after, .. } => *retry_after,
@@ -187,7 +190,8 @@ impl Follower {
 
     /// Goes on without namespaces, of which one exists as long as a service is in it, or without imports.
     async fn do_without(&mut self) -> Result<(), Closed> {
-        let is_new = !std::mem::replace(&mut self.does_without, true);
+        let is_new = !std::mem::replace(&mut self.has_told_without, true);
+        self.does_without = true;
         // When they can be had again, all are listed.
         self.version = None;
         match self.kind {
@@ -202,7 +206,7 @@ impl Follower {
                 log::warn!("kubernetes: the server has no {} (-kubernetes-multicluster)", kind.plural());
             }
             // A server that has just begun may not know its own definitions yet; a minute later it does.
-            kind @ ObjectKind::Import => {
+            kind @ ObjectKind::Import if self.known() > 0 => {
                 self.feed.push(Event::ObjectsBegin(kind)).await?;
                 self.feed.push(Event::ObjectsEnd { kind, version: None, newer: None }).await?;
             }

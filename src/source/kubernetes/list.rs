@@ -65,6 +65,7 @@ impl Follower {
             });
         }
         self.believes = false;
+        self.has_told_without = false;
         if std::mem::take(&mut self.does_without) && self.kind == ObjectKind::Namespace {
             log::info!("kubernetes: namespaces are read again");
             self.feed.push(Event::NamespacesUnread(false)).await?;
@@ -148,7 +149,7 @@ impl Follower {
     }
 
     /// The number of objects that are known now.
-    fn known(&self) -> usize {
+    pub(super) fn known(&self) -> usize {
         self.mirror.published().tree.cluster().count(self.kind)
     }
 }

@@ -309,6 +309,10 @@ impl Mirror {
             }
             Event::NamespacesUnread(are_unread) => {
                 self.tree.derive_namespaces(are_unread);
+                if are_unread {
+                    // When they can be read again, also after a restart, all have to be.
+                    self.tree.set_object_version(ObjectKind::Namespace, None);
+                }
                 0
             }
             Event::InStep => {
