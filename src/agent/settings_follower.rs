@@ -180,7 +180,9 @@ impl SettingsFollower {
                     self.log_keys();
                     self.look_at_store();
                     self.look_at_records();
-                    if self.read_host() {
+                    let is_routed_otherwise =
+                        self.upstreams.has_other_addresses(&self.listening) && self.take(self.derive());
+                    if self.read_host() || is_routed_otherwise {
                         self.pass_on(&forwarder, &client_policy);
                     }
                 }

@@ -30,6 +30,8 @@ pub(super) struct Upstreams {
     own_named: Option<String>,
     /// The same of servers of a cluster.
     own_routed: Option<String>,
+    /// Which addresses were this agent's when its routes were looked at; `None` without routes.
+    own_of_routes: Option<HashSet<SocketAddr>>,
     /// Why the configured resolv.conf is not used.
     unread: Option<String>,
     /// Readings in a row in which it could not be read.
@@ -50,6 +52,7 @@ impl Upstreams {
     /// Leaves servers out of the routes that are this agent: a question would come back until nobody waits for it any more.
     pub(super) fn leave_out_own(&mut self, routes: &mut Arc<[Route]>, listening: &[SocketAddr]) {
         let own = own_addresses(listening).unwrap_or_else(|_| listening.iter().copied().collect());
+        self.own_of_routes = (!routes.is_empty()).then(|| own.clone());
         let servers = || routes.iter().flat_map(|route| &route.servers);
         let ours = servers().find(|server| own.contains(server));
         self.own_routed =
@@ -61,6 +64,12 @@ impl Upstreams {
             };
             *routes = routes.iter().map(others).collect();
         }
+    }
+
+    /// Whether the agent has come to have other addresses since its routes were looked at.
+    pub(super) fn has_other_addresses(&self, listening: &[SocketAddr]) -> bool {
+        let is_other = |seen: &HashSet<_>| own_addresses(listening).is_ok_and(|own| own != *seen);
+        self.own_of_routes.as_ref().is_some_and(is_other)
     }
 
     /// Finds the upstreams and gives them to the forwarder if they have changed. If they cannot be read, those in use
