@@ -56,12 +56,16 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
         }
         notes.extend(found.notes);
     }
-    let unusable: Vec<_> = access_problem(spec).into_iter().collect();
-    let followed = settings.kubernetes.as_ref().filter(|_| network && unusable.is_empty());
+    // In which pod the agent will be, and with what -strict is refused, is not judged here.
+    let problem = access_problem(spec).filter(|_| network || !spec.kubernetes.is_of_pod());
+    let unusable: Vec<_> = problem.iter().filter(|_| !spec.strict).cloned().collect();
+    let followed = settings.kubernetes.as_ref().filter(|_| network && problem.is_none());
+    let mut listed_namespaces = false;
     if let Some(kubernetes) = followed {
         let id = SourceId::Kubernetes;
         let source = Kubernetes::new(kubernetes.clone(), feed(id), handle.clone());
-        let ListedOnce { counts, problems: refused, not_needed } = source.list_once().await;
+        let ListedOnce { counts, has_namespaces, problems: refused, not_needed } = source.list_once().await;
+        listed_namespaces = has_namespaces;
         let named = |error: KubernetesError| format!("{}: {error}", id.name());
         problems.extend(refused.into_iter().map(named));
         notes.extend(not_needed.into_iter().map(named));
@@ -80,7 +84,8 @@ pub async fn check_sources(spec: &Spec, network: bool) -> Result<CheckedSources,
     let published = publisher.published().load_full();
     let cluster = published.tree.cluster();
     let is_missing = |name: &&String| !cluster.namespace(name.as_bytes()).is_some_and(|it| cluster.has(it));
-    let namespaces = followed.map_or(&[][..], |settings| &settings.watched.namespaces);
+    let namespaces =
+        followed.filter(|_| listed_namespaces).map_or(&[][..], |settings| &settings.watched.namespaces);
     notes.extend(namespaces.iter().filter(is_missing).map(|name| {
         format!("kubernetes-namespaces: the cluster has no namespace {name} (or its labels are not selected)")
     }));

@@ -149,7 +149,8 @@ fn unusable(spec: &Spec, host: &HostIdentity) -> Vec<Unusable> {
     if spec.strict
         && let Some(reason) = source_settings::access_problem(spec)
     {
-        found.push(Unusable { setting: "kubeconfig", reason, stays: None });
+        let setting = if spec.kubernetes.is_of_pod() { "kubernetes" } else { "kubeconfig" };
+        found.push(Unusable { setting, reason, stays: Some("it is read again for each connection") });
     }
     let of_tls = source_settings::tls_problems(spec);
     found.extend(of_tls.into_iter().filter_map(|error| unusable_tls(spec, error)));

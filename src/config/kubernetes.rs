@@ -64,6 +64,11 @@ pub struct KubernetesSpec {
 }
 
 impl KubernetesSpec {
+    /// Whether the pod that the agent is in says which cluster is followed.
+    pub fn is_of_pod(&self) -> bool {
+        self.master.is_none() && self.kubeconfig.is_none()
+    }
+
     /// The zones that there are beside those of `-domain`.
     pub(super) fn other_zones(&self) -> impl Iterator<Item = &Name> {
         let all = self.domains.iter().chain(&self.multicluster);

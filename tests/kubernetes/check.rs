@@ -8,7 +8,12 @@ use std::process::Stdio;
 
 /// The exit code of `skydns check` and what it prints.
 pub(super) fn checked(args: &[&str]) -> (Option<i32>, String) {
-    let (mut command, _, _files) = Setup::new().args(args).args(&["check"]).without_address().command();
+    printed(&[args, &["check"]].concat())
+}
+
+/// The exit code of the program, and what it prints.
+fn printed(args: &[&str]) -> (Option<i32>, String) {
+    let (mut command, _, _files) = Setup::new().args(args).without_address().command();
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("skydns");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
@@ -34,6 +39,8 @@ fn check_lists_the_cluster_once_and_says_what_is_missing() {
     server.set(Faults { token: Some("other".to_owned()), ..Faults::default() });
     let (_, text) = checked(&args);
     assert_eq!(text.matches("the server does not know who asks (401)").count(), 1, "{text}");
+    let (_, text) = checked(&[&args[..], &["-kubernetes-namespaces", "shop"]].concat());
+    assert!(!text.contains("no namespace"), "nothing was listed: {text}");
     let (code, text) = checked(&["-kubernetes-labels", "app in shop"]);
     assert!(text.contains("\"app in shop\" is not a label selector"), "{text}");
     assert_eq!(code, Some(64), "{text}");
@@ -48,18 +55,18 @@ fn check_lists_the_cluster_once_and_says_what_is_missing() {
 fn a_kubeconfig_that_cannot_be_used_is_the_fault_of_a_setting() {
     let args = ["-kubernetes", "-kubeconfig", "/nowhere/config"];
     for offline in [&[][..], &["-offline"]] {
-        let (mut command, ..) =
-            Setup::new().args(&args).args(&["check"]).args(offline).without_address().command();
-        let output = command.output().expect("skydns");
-        let text = String::from_utf8_lossy(&output.stdout);
+        let (code, text) = printed(&[&args[..], &["check"], offline].concat());
         assert!(text.contains("problem: /nowhere/config: cannot be read"), "{text}");
-        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert_eq!(code, Some(78), "{text}");
     }
-    let (mut command, ..) = Setup::new().args(&args).args(&["-strict"]).command();
-    let output = command.output().expect("skydns");
-    let text = String::from_utf8_lossy(&output.stderr);
+    // In which pod the agent will be is not known where its settings are judged.
+    let (code, text) = printed(&["-kubernetes", "check", "-offline"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = checked(&[&args[..], &["-strict"]].concat());
+    assert_eq!((code, text.matches("cannot be read").count()), (Some(78), 1), "{text}");
+    let (code, text) = printed(&[&args[..], &["-strict"]].concat());
     assert!(text.contains("flag -kubeconfig: /nowhere/config: cannot be read"), "{text}");
-    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert_eq!(code, Some(78), "{text}");
 }
 
 #[test]

@@ -100,7 +100,9 @@ fn check(layers: &Layers, options: &CheckOptions) -> ExitCode {
     runtime.shutdown_background();
     let (spec, publisher) = match checked {
         Ok(CheckedSources { publisher, unusable, problems, notes }) => {
+            report.judges(are_asked(&["kubernetes", "master", "kubeconfig"]));
             unusable.iter().for_each(|problem| report.problem(ProblemKind::Setting, problem));
+            report.judges(are_asked(&sources));
             notes.iter().for_each(|note| report.note(note));
             problems.iter().for_each(|problem| report.problem(ProblemKind::Store, problem));
             refusals(&publisher, &mut report);

@@ -79,7 +79,10 @@ impl Kubernetes {
             let feeds = (self.feed.clone(), Arc::clone(&progress));
             let mut follower = Follower::new(kind, Arc::clone(&settings), feeds, self.mirror.clone());
             match follower.list_once().await {
-                Ok(count) => listed.counts.push(told(count, kind)),
+                Ok(count) => {
+                    listed.has_namespaces |= kind == ObjectKind::Namespace;
+                    listed.counts.push(told(count, kind));
+                }
                 Err(error) if follower.can_do_without(&error) => listed.not_needed.push(error),
                 Err(error) => {
                     let is_of_kind = error.is_of_kind();
@@ -105,6 +108,8 @@ fn told(count: usize, kind: ObjectKind) -> String {
 pub struct ListedOnce {
     /// How many objects of each kind there are.
     pub counts: Vec<String>,
+    /// Whether namespaces are among them.
+    pub has_namespaces: bool,
     /// Why kinds cannot be listed.
     pub problems: Vec<KubernetesError>,
     /// The same of kinds that it goes without.
