@@ -386,6 +386,26 @@ fn a_right_that_is_missing_for_a_moment_is_not_told() {
 }
 
 #[test]
+fn a_right_that_stays_missing_is_told_after_a_while() {
+    let server = ApiServer::with_cases();
+    let agent = of_specification(&server, &[]);
+    in_step(&agent);
+    server.set(Faults { status: Some((403, "/services", None)), ..Faults::default() });
+    server.cut();
+    let begun = std::time::Instant::now();
+    let is_told = || agent.log().contains("the right to list and watch services is missing (403)");
+    while !is_told() {
+        assert!(begun.elapsed().as_secs() < 60, "{}", agent.log());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(begun.elapsed().as_secs() >= 15, "a server that has just begun is waited for");
+    assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
+    assert_eq!(support::error_code(agent.address(), WEB), Some(3));
+    server.set(Faults::default());
+    follows(&server, &agent, "later", "10.96.8.1");
+}
+
+#[test]
 fn the_name_of_an_address_goes_and_comes_with_that_of_its_service() {
     let server = ApiServer::with_cases();
     let hides = ["-kubernetes-ignore-empty-services", "-kubernetes-domain", "cluster.local,10.96.0.0/16"];
