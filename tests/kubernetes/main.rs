@@ -234,7 +234,7 @@ fn refusals_are_told_with_what_to_do_and_end_by_themselves() {
         server.set(Faults::default());
         in_step(&agent);
         assert_eq!(addresses(&agent, WEB), ["10.96.0.10"]);
-        assert!(agent.log().contains("kubernetes: in sync, 27 services"), "{}", agent.log());
+        eventually("it is told", || agent.log().contains("kubernetes: in sync, 27 services"));
     }
 }
 
