@@ -20,10 +20,7 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// What another program says, as one line, and the beginning alone of what is long.
 pub(crate) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(MAX_EXCERPT_CHARS) {
-        None => one_line(text),
-        Some((end, _)) => one_line(&text[..end]) + "…",
-    }
+    beginning(text, MAX_EXCERPT_CHARS)
 }
 
 /// A whole message as one line: what could break it, or show something else, is escaped.
@@ -36,7 +33,12 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// A whole message as one line, and only the beginning of a very long one.
 pub(crate) fn short_line(text: &str) -> String {
-    match text.char_indices().nth(MAX_LINE_CHARS) {
+    beginning(text, MAX_LINE_CHARS)
+}
+
+/// So many characters of a text at most, as one line.
+fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         None => one_line(text),
         Some((end, _)) => one_line(&text[..end]) + "…",
     }
