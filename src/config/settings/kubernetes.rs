@@ -240,7 +240,7 @@ pub(in crate::config) const KUBERNETES_SETTINGS: &[Setting] = &[
         details: "For clusters that do not want a watch from each node: questions for names in the domains of `-kubernetes-domain` \
                   (`cluster.local` without it) go to these servers, such as the address of the service `kube-dns`, over TCP connections \
                   that are kept. Answers are cached; while no server answers, those that were known are given, denials too. etcd is \
-                  looked for, and not needed unless `-machines` is set. With `-kubernetes` this \
+                  looked for, and not needed unless a setting names it. With `-kubernetes` this \
                   does nothing. The port is 53.",
         default: DefaultValue::Unset("none"),
         example: "10.96.0.10",
