@@ -2,6 +2,7 @@
 
 use super::Route;
 use super::input::SettingError;
+use super::selector::is_label;
 use super::spec::Spec;
 use crate::answer::{ClusterNames, Mode, OwnServer, PodNames, Zone, Zones};
 use crate::tree::Scope;
@@ -196,9 +197,7 @@ pub(super) fn master(text: &str) -> Result<String, SettingError> {
 
 /// Whether a text can be the name of a namespace: a label in lower case (RFC 1123 §2.1).
 pub(super) fn is_namespace(text: &str) -> bool {
-    let is_inner = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
-    let has_ends = !text.starts_with('-') && !text.ends_with('-');
-    (1..=63).contains(&text.len()) && text.chars().all(is_inner) && has_ends
+    text.len() <= 63 && is_label(text)
 }
 
 #[cfg(test)]

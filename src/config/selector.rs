@@ -48,15 +48,15 @@ fn is_condition(text: &str) -> bool {
 /// Whether a text is the key of a label: a name, with the name of a domain and a slash before it or not.
 fn is_key(text: &str) -> bool {
     let (domain, name) = text.split_once('/').map_or((None, text), |(domain, name)| (Some(domain), name));
-    let is_domain = |domain: &str| {
-        let is_inner = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
-        let is_label = |label: &str| {
-            let has_ends = !label.starts_with('-') && !label.ends_with('-');
-            !label.is_empty() && label.chars().all(is_inner) && has_ends
-        };
-        domain.len() <= 253 && domain.split('.').all(is_label)
-    };
+    let is_domain = |domain: &str| domain.len() <= 253 && domain.split('.').all(is_label);
     domain.is_none_or(is_domain) && !name.is_empty() && is_value(name)
+}
+
+/// Whether a text is a label of a domain name in lower case, but for its length.
+pub(super) fn is_label(text: &str) -> bool {
+    let is_inner = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    let has_ends = !text.starts_with('-') && !text.ends_with('-');
+    !text.is_empty() && text.chars().all(is_inner) && has_ends
 }
 
 /// Whether a text is the value of a label: at most 63 letters, digits, `-`, `_` and `.`, the first and last one a letter or digit.
