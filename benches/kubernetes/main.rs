@@ -107,7 +107,7 @@ impl Server {
     /// Answers a second, and microseconds of processor time for one.
     fn rate(&self, domain: &[&str]) -> (f64, f64) {
         let before = self.cpu();
-        let outcome = wire::load(self.address, SECONDS, 0, None, |number, packet| {
+        let outcome = wire::load(self.address, (SECONDS, 0, u64::MAX), None, |number, packet| {
             let service = HEADLESS + number as usize * 7 % (SERVICES - HEADLESS);
             let (label, namespace) = (format!("svc-{service}"), namespace(service));
             for label in [label.as_str(), &namespace].into_iter().chain(domain.iter().copied()) {

@@ -13,7 +13,7 @@ mod servers;
 mod stream;
 mod wire;
 
-use servers::{NAMES, Server, is_installed, push_name};
+use servers::{LARGE, NAMES, Server, Site, is_installed, push_name};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -29,6 +29,9 @@ struct Work {
     agent: usize,
     /// Workers, each with a core.
     workers: usize,
+    site: Site,
+    /// Whether the agent listens on the wildcard address.
+    wildcard: bool,
     peers: &'static [Peer],
 }
 
@@ -53,17 +56,28 @@ const fn work(
     agent: usize,
     peers: &'static [Peer],
 ) -> Work {
-    Work { title, kind, edns, agent, workers: 1, peers }
+    Work { title, kind, edns, agent, workers: 1, site: Site::Small, wildcard: false, peers }
 }
 
-const WORKS: [Work; 14] = [
+/// Work for a large site.
+const fn large(title: &'static str, kind: &'static str) -> Work {
+    Work { site: Site::Large, ..work(title, kind, None, 0, &[Peer::Knot]) }
+}
+
+const WORKS: [Work; 20] = [
     work("A", "a", None, 0, &[Peer::Knot]),
     Work { workers: 2, ..work("A, two workers", "a", None, 0, &[Peer::Knot]) },
     work("A with EDNS", "a", Some(false), 0, &[Peer::Knot]),
+    Work { wildcard: true, ..work("A, wildcard listener", "a", None, 0, &[]) },
     work("TXT", "txt", None, 0, &[Peer::Knot]),
+    work("types, NODATA, NXDOMAIN", "mix", Some(false), 0, &[Peer::Knot]),
     work("A, ten addresses in turn", "ten-a", None, 0, &[]),
     work("SRV, ten targets", "ten-srv", Some(false), 0, &[]),
     work("wildcard SRV, ten targets", "ten-wild", Some(false), 0, &[]),
+    work("subtree of 50 addresses", "fifty", Some(false), 0, &[]),
+    large("A, 10,000 names of 210,000", "a"),
+    large("A, 200,000 names at random", "large"),
+    large("A, each name once", "once"),
     work("NXDOMAIN", "nx", None, 0, &[Peer::Knot]),
     work("NXDOMAIN, never seen", "never", None, 0, &[Peer::Knot]),
     work("A, signed", "a", Some(true), 1, SIGNERS),
@@ -85,7 +99,7 @@ impl Peer {
 
     fn start(self, dir: &Path, work: &Work, upstream: SocketAddr) -> Server {
         match self {
-            Self::Knot => servers::knot(dir, 5412, work.agent == 1, work.workers),
+            Self::Knot => servers::knot(dir, 5412, work.agent == 1, work.workers, work.site),
             Self::PowerDns => servers::powerdns(dir, 5414),
             Self::Unbound => servers::unbound(dir, 5413, upstream),
             Self::Dnsmasq => servers::dnsmasq(5415, upstream),
@@ -99,6 +113,19 @@ fn question(kind: &str, number: u64, run: u32, packet: &mut Vec<u8>) {
     let (name, rtype) = match kind {
         "a" => (format!("s{at}.a.skydns.local"), 1),
         "txt" => (format!("s{at}.a.skydns.local"), 16),
+        "mix" => match number % 8 {
+            0 | 1 => (format!("s{at}.a.skydns.local"), 1),
+            2 => (format!("s{at}.a.skydns.local"), 16),
+            3 => (format!("s{at}.a.skydns.local"), 28),
+            4 => (format!("s{at}.a.skydns.local"), 33),
+            5 => (format!("s{at}.a.skydns.local"), 65),
+            6 => (format!("n{at}.a.skydns.local"), 1),
+            _ => (format!("n{at}.a.skydns.local"), 28),
+        },
+        "fifty" => (format!("s{}.fifty.skydns.local", at / 50), 1),
+        "large" => (format!("s{}.large.skydns.local", mixed(number ^ u64::from(run)) % LARGE), 1),
+        // The factor has no divisor in common with the number of names: each has its turn.
+        "once" => (format!("s{}.large.skydns.local", number * 7_919 % LARGE), 1),
         "ten-a" => (format!("s{}.ten.skydns.local", at / 10), 1),
         "ten-srv" => (format!("s{}.ten.skydns.local", at / 10), 33),
         "ten-wild" => (format!("*.s{}.ten.skydns.local", at / 10), 33),
@@ -109,6 +136,14 @@ fn question(kind: &str, number: u64, run: u32, packet: &mut Vec<u8>) {
     };
     push_name(packet, &name);
     packet.extend([0, rtype, 0, 1]);
+}
+
+/// A number that looks random (splitmix64).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
 }
 
 /// Runs the load as a process of its own on the second core.
@@ -147,7 +182,9 @@ fn measure(server: &Server, work: &Work, seconds: f64, rate: u64) -> (Outcome, f
         }
     };
     // Caches fill up first.
-    run(0.6);
+    if work.kind != "once" {
+        run(0.6);
+    }
     let before = server.cpu();
     let outcome = run(seconds);
     (outcome, (server.cpu() - before) as f64 / 1000.0 / outcome.answers.max(1) as f64)
@@ -208,8 +245,9 @@ fn load(args: &[String]) {
     let run = std::process::id();
     let kind = args[4].clone();
     let rate = args[2].parse().expect("a rate");
-    let outcome =
-        wire::load(server, seconds, rate, edns, |number, packet| question(&kind, number, run, packet));
+    let questions = if kind == "once" { LARGE } else { u64::MAX };
+    let limits = (seconds, rate, questions);
+    let outcome = wire::load(server, limits, edns, |number, packet| question(&kind, number, run, packet));
     let Outcome { rate, answers, lost, octets, good, latencies: [a, b, c] } = outcome;
     println!("{rate} {answers} {lost} {octets} {good} {a} {b} {c}");
 }
@@ -226,8 +264,14 @@ fn cores(workers: &str) -> &'static str {
 }
 
 fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
-    let records = dir.join("records");
-    servers::records(&records);
+    let records = [Site::Small, Site::Large].map(|site| {
+        let records = dir.join(format!("records-{site:?}"));
+        let is_asked = |work: &Work| work.site == site && only.is_none_or(|only| work.kind == only);
+        if site == Site::Small || WORKS.iter().any(is_asked) {
+            servers::records(&records, site);
+        }
+        records
+    });
     let keys = dir.join("keys");
     std::fs::create_dir_all(&keys).expect("a directory");
     let keygen = Command::new(env!("CARGO_BIN_EXE_skydns"))
@@ -252,7 +296,8 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
             let signing = ["-dnssec", &key_dir];
             let more = if work.agent == 0 { &[][..] } else { &signing };
             let cores = cores(&work.workers.to_string());
-            servers::agent(cores, 5410, &records, &[&plain[..], more].concat())
+            let records = &records[usize::from(work.site == Site::Large)];
+            servers::agent(cores, (work.wildcard, 5410), records, &[&plain[..], more].concat())
         };
         let octets = measure(&agent(), work, 0.5, 0).0.octets;
         let there = work.peers.iter().filter(|peer| is_installed(peer.program()));
@@ -264,7 +309,9 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
             let agent = agent();
             contenders[1].full.push(measure(&agent, work, seconds, 0));
             let half = (row(&contenders[1].full).rate / 2.0) as u64;
-            contenders[1].half.push(measure(&agent, work, seconds / 2.0, half));
+            if work.kind != "once" {
+                contenders[1].half.push(measure(&agent, work, seconds / 2.0, half));
+            }
             memory = agent.memory();
             drop(agent);
             let limit = echo(5411, octets, work.workers);
@@ -275,18 +322,18 @@ fn bench(dir: &Path, rounds: usize, seconds: f64, only: Option<&str>) {
                 let server = peer.start(dir, work, upstream.address);
                 of.full.push(measure(&server, work, seconds, 0));
                 // More than it can do would only fill its queue.
-                if row(&of.full).rate > 1.2 * half as f64 {
+                if work.kind != "once" && row(&of.full).rate > 1.2 * half as f64 {
                     of.half.push(measure(&server, work, seconds / 2.0, half));
                 }
             }
         }
         print(work, &contenders);
-        if work.kind == "a" && work.edns.is_none() {
+        if matches!(work.kind, "a" | "large") && work.edns.is_none() {
             println!("{:30}{memory:11.1} MB of memory", "");
         }
     }
     if only.is_none_or(|only| only == "tcp") {
-        stream::bench(dir, &records, rounds, seconds);
+        stream::bench(dir, &records[0], rounds, seconds);
     }
 }
 

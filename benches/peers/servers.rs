@@ -9,6 +9,16 @@ use std::time::{Duration, Instant};
 /// Names that are asked for again and again.
 pub(crate) const NAMES: u64 = 10_000;
 
+/// Further names of a large site.
+pub(crate) const LARGE: u64 = 200_000;
+
+/// The size of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    Small,
+    Large,
+}
+
 /// A server that runs; it ends with this.
 pub(crate) struct Server {
     process: Child,
@@ -97,8 +107,8 @@ fn address(number: u64) -> String {
     format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255)
 }
 
-/// The records of the agent: services with an address each, with ten, and with a text.
-pub(crate) fn records(dir: &Path) {
+/// The records of the agent: services with an address each, with ten and fifty, and with a text.
+pub(crate) fn records(dir: &Path, site: Site) {
     let write = |at: &str, value: String| {
         let path = dir.join("local/skydns").join(at);
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
@@ -114,11 +124,19 @@ pub(crate) fn records(dir: &Path) {
             write(&format!("ten/s{n}/{m}"), format!(r#"{{"host":"{host}","port":80}}"#));
         }
     }
+    for n in 0..NAMES {
+        let host = address(300_000 + n);
+        write(&format!("fifty/s{}/{n}", n / 50), format!(r#"{{"host":"{host}","port":80}}"#));
+    }
+    for n in 0..if site == Site::Large { LARGE } else { 0 } {
+        write(&format!("large/s{n}"), format!(r#"{{"host":"{}"}}"#, address(400_000 + n)));
+    }
 }
 
 /// The agent on a port, with further arguments.
-pub(crate) fn agent(cores: &str, port: u16, records: &Path, more: &[&str]) -> Server {
-    let (listen, records) = (format!("127.0.0.1:{port}"), records.display().to_string());
+pub(crate) fn agent(cores: &str, (wildcard, port): (bool, u16), records: &Path, more: &[&str]) -> Server {
+    let ip = if wildcard { "0.0.0.0" } else { "127.0.0.1" };
+    let (listen, records) = (format!("{ip}:{port}"), records.display().to_string());
     let workers = if cores.contains(',') { "2" } else { "1" };
     let program = env!("CARGO_BIN_EXE_skydns");
     let own = [program, "-addr", &listen, "-records", &records, "-workers", workers];
@@ -126,19 +144,23 @@ pub(crate) fn agent(cores: &str, port: u16, records: &Path, more: &[&str]) -> Se
 }
 
 /// A zone file with the same names as the agent's first ones.
-fn zone() -> String {
+fn zone(site: Site) -> String {
     let mut zone = "$ORIGIN skydns.local.\n$TTL 3600\n@ SOA ns.dns hostmaster 1 28800 7200 604800 60\n@ NS ns.dns\nns.dns A 127.0.0.1\n".to_owned();
     for n in 0..NAMES {
         zone += &format!("s{n}.a A {}\ns{n}.a TXT \"text of number {n}\"\n", address(n));
+        zone += &format!("s{n}.a SRV 10 100 80 s{n}.a\n");
+    }
+    for n in 0..if site == Site::Large { LARGE } else { 0 } {
+        zone += &format!("s{n}.large A {}\n", address(400_000 + n));
     }
     zone
 }
 
 /// Knot with such a zone, signed online if `signing`.
-pub(crate) fn knot(dir: &Path, port: u16, signing: bool, workers: usize) -> Server {
+pub(crate) fn knot(dir: &Path, port: u16, signing: bool, workers: usize, site: Site) -> Server {
     let place = dir.join(if signing { "knot-signing" } else { "knot" });
     fs::create_dir_all(place.join("db")).expect("a directory");
-    fs::write(place.join("zone"), zone()).expect("a file");
+    fs::write(place.join("zone"), zone(site)).expect("a file");
     let module = if signing { "   module: mod-onlinesign\n" } else { "" };
     let conf = format!(
         "server:\n  rundir: {0}\n  udp-workers: {workers}\n  tcp-workers: {workers}\n  background-workers: 1\n  listen: 127.0.0.1@{port}\n\
@@ -158,7 +180,7 @@ pub(crate) fn powerdns(dir: &Path, port: u16) -> Server {
     let at = place.display();
     if !place.exists() {
         fs::create_dir_all(&place).expect("a directory");
-        fs::write(place.join("zone"), zone()).expect("a file");
+        fs::write(place.join("zone"), zone(Site::Small)).expect("a file");
         let named = format!("zone \"skydns.local\" {{ type master; file \"{at}/zone\"; }};\n");
         fs::write(place.join("named.conf"), named).expect("a file");
         let conf = format!(

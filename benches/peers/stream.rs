@@ -1,6 +1,6 @@
 //! TCP: many queries on one connection, and many connections, with dnsperf as the load.
 
-use super::servers::{self, NAMES, Server, is_installed};
+use super::servers::{self, NAMES, Server, Site, is_installed};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -49,13 +49,16 @@ pub(crate) fn bench(dir: &Path, records: &Path, rounds: usize, seconds: f64) {
     for connections in [1, 20] {
         let (mut ours, mut theirs, mut lost) = (Vec::new(), Vec::new(), 0);
         for _ in 0..rounds {
-            let agent = servers::agent("0", 5410, records, &[]);
+            let agent = servers::agent("0", (false, 5410), records, &[]);
             let (rate, missing) = measure(&agent, &queries, connections, seconds);
             drop(agent);
             ours.push(rate);
             lost += missing;
             if knot_there {
-                theirs.push(measure(&servers::knot(dir, 5412, false, 1), &queries, connections, seconds).0);
+                theirs.push(
+                    measure(&servers::knot(dir, 5412, false, 1, Site::Small), &queries, connections, seconds)
+                        .0,
+                );
             }
         }
         let ours = median(ours);

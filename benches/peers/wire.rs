@@ -31,12 +31,11 @@ pub(crate) struct Outcome {
     pub(crate) latencies: [f64; 3],
 }
 
-/// Puts questions to a server for a while, with a bounded number of them under way; at most `rate` a second if that is
-/// not 0. `question` writes the question of a number behind the header.
+/// Puts questions to a server for some seconds, with a bounded number of them under way; at most `rate` a second if that is
+/// not 0, and no more than so many in all. `question` writes the question of a number behind the header.
 pub(crate) fn load(
     server: SocketAddr,
-    seconds: f64,
-    rate: u64,
+    (seconds, rate, questions): (f64, u64, u64),
     edns: Option<bool>,
     mut question: impl FnMut(u64, &mut Vec<u8>),
 ) -> Outcome {
@@ -50,9 +49,11 @@ pub(crate) fn load(
     let (mut outcome, mut octets, mut number) = (Outcome::default(), 0, 0u64);
     let mut latencies: Vec<u32> = Vec::with_capacity(1 << 20);
     let begun = Instant::now();
-    while begun.elapsed().as_secs_f64() < seconds {
+    while begun.elapsed().as_secs_f64() < seconds && (number < questions || open.iter().any(|open| *open > 0))
+    {
         for (at, socket) in sockets.iter().enumerate() {
             let due = if rate == 0 { u64::MAX } else { (begun.elapsed().as_secs_f64() * rate as f64) as u64 };
+            let due = due.min(questions);
             let count = (BATCH - open[at]).min(usize::try_from(due.saturating_sub(number)).unwrap_or(BATCH));
             let now = Instant::now();
             for packet in &mut packets[..count] {

@@ -150,7 +150,9 @@ fn main() {
     );
 
     let load = |rate: u64, seconds: f64| {
-        wire::load(agent.address(), seconds, rate, None, |number, packet| push_name(packet, number % ASKED))
+        wire::load(agent.address(), (seconds, rate, u64::MAX), None, |number, packet| {
+            push_name(packet, number % ASKED);
+        })
     };
     load(0, 1.0);
     let mut full = 0.0;

@@ -89,7 +89,7 @@ fn question(number: u64, packet: &mut Vec<u8>) {
 }
 
 fn load(server: SocketAddr, seconds: f64, rate: u64) -> wire::Outcome {
-    wire::load(server, seconds, rate, Some(false), question)
+    wire::load(server, (seconds, rate, u64::MAX), Some(false), question)
 }
 
 impl Bustle {
