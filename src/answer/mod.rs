@@ -28,6 +28,7 @@ mod select;
 mod shared_authority;
 mod side_lookups;
 mod site;
+mod soa;
 mod special_use;
 mod type_cache;
 mod view;

@@ -1,4 +1,5 @@
-//! Which of the services found count in an answer: of several equal ones the first, and those of one group.
+//! Which of the services found count in an answer: of several equal ones the first, and those of one group; and for how much
+//! each counts.
 
 use super::Dependencies;
 use crate::service::Service;
@@ -64,5 +65,22 @@ impl Hash for Announced<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Service { host, port, priority, weight, text, .. } = self.0;
         (host, port, priority, weight, text).hash(state);
+    }
+}
+
+/// The share of a weight in the sum of its priority, in whole hundredths.
+pub(super) fn share(weight: u64, sum: u128) -> u16 {
+    debug_assert!(u128::from(weight) <= sum.max(1), "a weight is a part of its sum");
+    u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_rounded_down_hundredths() {
+        assert_eq!((share(100, 300), share(120, 350), share(130, 350), share(100, 100)), (33, 34, 37, 100));
+        assert_eq!(share(u64::MAX, u128::from(u64::MAX)), 100);
     }
 }

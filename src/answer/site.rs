@@ -3,6 +3,7 @@
 use super::flatten::Flatten;
 use super::zone::Zone;
 use super::zones::Zones;
+use crate::service::Service;
 use hickory_proto::rr::Name;
 
 /// What a site serves, ready for answering.
@@ -75,6 +76,11 @@ impl Site {
     /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
     pub fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         self.zones.of(name).map_or(name, |zone| zone.resolve_local(name))
+    }
+
+    /// The SRV priority or MX preference of a service.
+    pub(super) fn priority_of(&self, service: &Service) -> u16 {
+        if service.priority == 0 { self.priority } else { service.priority }
     }
 
     /// The name of a key without some labels from the left; the whole name if a name above its zone, or no label, would be

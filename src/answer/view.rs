@@ -14,7 +14,7 @@ use super::select;
 use super::site::Site;
 use super::type_cache::{CachedTypes, NotGathered, TypeCache, TypeCacheKey};
 use super::zone::{Mode, Zone};
-use crate::service::{MAX_TTL, Service};
+use crate::service::Service;
 use crate::tree::{DataKinds, Entry, ExactName, Extent, Layer, Node, Tree, TreeLookup, TreePath, Work};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::borrow::Cow;
@@ -133,12 +133,8 @@ impl<'a> View<'a> {
 
     /// The TTL of a record of a zone that is made from an entry, in seconds.
     ///
-    /// The lesser of the service's own TTL and what is left of the lease; the zone's TTL if the service has neither.
+    /// See [`Zone::ttl_of`]; of a zone that is not current it is no longer than others may rely on.
     pub(super) fn ttl(&self, entry: &Entry, zone: &Zone) -> u32 {
-        let own = match entry.service.ttl {
-            0 => None,
-            ttl => Some(ttl.min(MAX_TTL)),
-        };
         let lease = entry.lease.as_ref().map(|lease| {
             let kind = if lease.is_held() { &self.dependencies.held } else { &self.dependencies.lease };
             kind.set(true);
@@ -146,7 +142,7 @@ impl<'a> View<'a> {
             // Each different TTL takes a signature of its own.
             if self.wants_dnssec(zone) { rounded_down(left) } else { left }
         });
-        self.capped(own.into_iter().chain(lease).min().unwrap_or(zone.ttl), zone)
+        self.capped(zone.ttl_of(&entry.service, lease), zone)
     }
 
     /// A TTL, or the longest one that the freshness of a zone allows.

@@ -2,7 +2,7 @@
 
 use super::cluster::ClusterNames;
 use super::rrset::same_name;
-use crate::service::Key;
+use crate::service::{Key, MAX_TTL, Service};
 use crate::tree::Extent;
 use hickory_proto::rr::Name;
 use std::net::IpAddr;
@@ -47,6 +47,10 @@ pub struct Zone {
     domain: Name,
     /// The apex as a key.
     apex: Key,
+    /// Number of labels of the apex.
+    apex_labels: usize,
+    /// Whether the zone has names of addresses.
+    is_reverse: bool,
     /// `local.dns.<domain>`.
     local_name: Name,
     local_key: Key,
@@ -106,6 +110,8 @@ impl Zone {
             dns_name: below(&["dns"]),
             ns_name: below(&["ns", "dns"]),
             hostmaster: below(&["hostmaster"]),
+            apex_labels: domain.iter().count(),
+            is_reverse: is_reverse(&domain),
             apex: Key::from_name(&domain),
             domain,
             mode: Mode::Subtree,
@@ -151,6 +157,11 @@ impl Zone {
         &self.apex
     }
 
+    /// Number of labels of the apex.
+    pub fn apex_labels(&self) -> usize {
+        self.apex_labels
+    }
+
     /// `dns.<domain>`, below which SkyDNS keeps its own data.
     pub fn dns_name(&self) -> &Name {
         &self.dns_name
@@ -178,8 +189,7 @@ impl Zone {
 
     /// Whether the zone has names of addresses.
     pub fn is_reverse(&self) -> bool {
-        let mut labels = self.apex.labels();
-        labels.next() == Some(b"arpa") && matches!(labels.next(), Some(b"in-addr" | b"ip6"))
+        self.is_reverse
     }
 
     /// Whether a name of this zone is one of addresses, which has PTR records, and of other data texts alone. Names of the zone's servers,
@@ -206,7 +216,7 @@ impl Zone {
     /// The part of the tree that the zone has.
     pub fn extent(&self) -> Extent<'_> {
         let also = self.local.is_some().then_some(&self.local_key);
-        Extent { cuts: &self.cuts, apex_labels: self.apex.labels().count(), also, others: None }
+        Extent { cuts: &self.cuts, apex_labels: self.apex_labels, also, others: None }
     }
 
     /// Whether another zone begins at a name of this zone or below it, so that the name exists.
@@ -222,6 +232,16 @@ impl Zone {
         }
     }
 
+    /// The TTL of a record that is made from a service, in seconds: the lesser of the service's own TTL and what is left of its
+    /// lease; the zone's TTL if the service has neither.
+    pub(super) fn ttl_of(&self, service: &Service, lease: Option<u32>) -> u32 {
+        let own = match service.ttl {
+            0 => None,
+            ttl => Some(ttl.min(MAX_TTL)),
+        };
+        own.into_iter().chain(lease).min().unwrap_or(self.ttl)
+    }
+
     /// The name to look up instead of a name: for `local.dns.<domain>` the one that it leads to, else the name itself.
     pub(super) fn resolve_local<'n>(&'n self, name: &'n Name) -> &'n Name {
         match &self.local {
@@ -229,4 +249,10 @@ impl Zone {
             _ => name,
         }
     }
+}
+
+/// Whether an apex in lower case has names of addresses at and below it.
+fn is_reverse(apex: &Name) -> bool {
+    let mut labels = apex.iter().rev();
+    labels.next() == Some(b"arpa") && matches!(labels.next(), Some(b"in-addr" | b"ip6"))
 }

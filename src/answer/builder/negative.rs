@@ -6,15 +6,10 @@ use crate::answer::freshness::Freshness;
 use crate::answer::local_denial::not_ready;
 use crate::answer::outcome::{Answer, Denial, Ede, Missing};
 use crate::answer::side_lookups::gather_types;
+use crate::answer::soa::soa;
 use crate::tree::TreePath;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{RData, Record, RecordType};
-
-/// SOA timers in seconds, as SkyDNS has them. No secondary server reads them, since zones are not transferred.
-const SOA_REFRESH: i32 = 28_800;
-const SOA_RETRY: i32 = 7_200;
-const SOA_EXPIRE: i32 = 604_800;
+use hickory_proto::rr::{Record, RecordType};
 
 /// The end of an answer that leads to no data.
 pub(super) struct Ending {
@@ -102,20 +97,10 @@ impl AnswerBuilder<'_> {
     /// The SOA record with a TTL; its serial is the time of the last change of data.
     pub(super) fn soa(&self, ttl: u32) -> Record {
         let zone = self.zone;
-        let soa = SOA::new(
-            zone.primary().clone(),
-            zone.hostmaster.clone(),
-            self.view.serial(zone),
-            SOA_REFRESH,
-            SOA_RETRY,
-            SOA_EXPIRE,
-            zone.min_ttl,
-        );
         // The zones below the domain `.` are those of others.
         let owner =
             if zone.is_root() { &self.owner } else { in_query_case(self.query.name(), zone.domain()) };
-        let owner = owner.clone();
-        Record::from_rdata(owner, self.view.capped(ttl, zone), RData::SOA(soa))
+        soa(zone, owner.clone(), self.view.serial(zone), self.view.capped(ttl, zone))
     }
 }
 

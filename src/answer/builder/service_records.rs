@@ -2,9 +2,9 @@
 
 use super::AnswerBuilder;
 use crate::answer::flatten::Family;
-use crate::answer::select::Announced;
+use crate::answer::select::{Announced, share};
 use crate::answer::zone::Mode;
-use crate::service::{Host, Service};
+use crate::service::Host;
 use crate::tree::{DataKinds, MatchedService, TreePath};
 use hickory_proto::rr::rdata::{MX, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -20,16 +20,17 @@ impl AnswerBuilder<'_> {
             let mut is_first = || m.made.is_none() || of_cluster.insert((m.name(), m.entry.service.port));
             m.has_srv() && m.entry.service.host != Host::None && is_first()
         });
+        let site = self.view.site;
         let mut sums = BTreeMap::<u16, u128>::new();
         for m in &found {
             let service = &m.entry.service;
-            *sums.entry(self.priority(service)).or_default() += u128::from(service.effective_weight());
+            *sums.entry(site.priority_of(service)).or_default() += u128::from(service.effective_weight());
         }
         let mut done = HashSet::new();
         let mut records = Vec::with_capacity(found.len());
         for m in &found {
             let service = &m.entry.service;
-            let priority = self.priority(service);
+            let priority = site.priority_of(service);
             let weight = share(service.effective_weight(), sums[&priority]);
             let target = self.target(m, &mut done);
             let rdata = RData::SRV(SRV::new(priority, weight, service.port, target));
@@ -44,7 +45,7 @@ impl AnswerBuilder<'_> {
         let mut done = HashSet::new();
         let mut records = Vec::new();
         for m in &found {
-            let preference = self.priority(&m.entry.service);
+            let preference = self.view.site.priority_of(&m.entry.service);
             let exchange = self.target(m, &mut done);
             let rdata = RData::MX(MX::new(preference, exchange));
             records.push(Record::from_rdata(self.owner.clone(), self.ttl(m.entry), rdata));
@@ -117,17 +118,6 @@ impl AnswerBuilder<'_> {
         let is_in_root = || site.zones.of(target).is_some();
         site.owns(target) || (is_in_root() && self.view.exists(target, &TreePath::literal(target)))
     }
-
-    /// SRV priority or MX preference.
-    fn priority(&self, service: &Service) -> u16 {
-        if service.priority == 0 { self.view.site.priority } else { service.priority }
-    }
-}
-
-/// The share of a weight in the sum of its priority, in whole hundredths.
-fn share(weight: u64, sum: u128) -> u16 {
-    debug_assert!(u128::from(weight) <= sum.max(1), "a weight is a part of its sum");
-    u16::try_from(100 * u128::from(weight) / sum.max(1)).unwrap_or(100)
 }
 
 /// A TXT record: one string for each 255 octets of the text (RFC 1035 §3.3.14).
@@ -153,11 +143,5 @@ mod tests {
             let RData::TXT(txt) = record.data else { panic!("a TXT record") };
             assert_eq!(txt.txt_data.iter().map(|s| s.len()).collect::<Vec<_>>(), lengths);
         }
-    }
-
-    #[test]
-    fn weights_are_rounded_down_hundredths() {
-        assert_eq!((share(100, 300), share(120, 350), share(130, 350), share(100, 100)), (33, 34, 37, 100));
-        assert_eq!(share(u64::MAX, u128::from(u64::MAX)), 100);
     }
 }
