@@ -74,8 +74,13 @@ impl Zones {
 
     /// The zone that a name is in: that with the longest apex.
     pub fn of(&self, name: &Name) -> Option<&Zone> {
+        self.of_labels(name.iter().rev())
+    }
+
+    /// The zone that the name with these labels is in, root first.
+    pub fn of_labels<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> Option<&Zone> {
         let (mut node, mut found) = (&self.root, self.root.zone);
-        for label in name.iter().rev() {
+        for label in labels {
             let Some(child) = node.child(label) else { break };
             (node, found) = (child, child.zone.or(found));
         }

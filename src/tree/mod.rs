@@ -17,6 +17,7 @@ mod cluster;
 mod data_kinds;
 mod entry;
 mod exact;
+mod few;
 mod label;
 mod layered_entries;
 mod lookup;
@@ -33,6 +34,7 @@ pub use cluster::{
 pub use data_kinds::DataKinds;
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
+pub use few::{FewService, FewServices};
 pub use layered_entries::LayeredEntry;
 pub use lookup::{Extent, MadeOf, MatchedService, OtherNames, TreeLookup, TreePath};
 pub use node::Node;

@@ -45,7 +45,7 @@ impl PathHash {
 
 impl VersionSlot {
     /// The slot of labels, root first.
-    pub(super) fn of<'l>(labels: impl Iterator<Item = &'l [u8]>) -> Self {
+    pub fn of<'l>(labels: impl Iterator<Item = &'l [u8]>) -> Self {
         labels.fold(PathHash::ROOT, PathHash::child).slot()
     }
 
