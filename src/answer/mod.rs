@@ -13,6 +13,7 @@ mod builder;
 mod chaos;
 mod cluster;
 mod dependencies;
+mod direct;
 mod externals;
 mod flatten;
 mod freshness;
@@ -37,6 +38,7 @@ mod zones;
 
 pub use cluster::{ClusterNames, Made, PodNames};
 pub use dependencies::Dependencies;
+pub use direct::{DirectAnswer, DirectData, DirectQuestion, DirectView, MAX_DIRECT_LABELS, answer_directly};
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
 pub use freshness::{Freshness, SiteFreshness};
