@@ -8,6 +8,9 @@ use super::{ClientEdns, HEADER, OWN_UDP_SIZE, Reply, Request, Transport};
 use crate::answer::{Ede, SharedAuthority, has_free_order};
 use hickory_proto::op::ResponseCode;
 
+/// Octets of an OPT record without options (RFC 6891 §6.1.2).
+pub(super) const OPT_OCTETS: usize = 11;
+
 /// Option code of an extended DNS error (RFC 8914 §2).
 const EDE_OPTION: u16 = 15;
 
@@ -237,12 +240,18 @@ fn opt(reply: &Reply, dnssec_ok: bool, max_text: usize) -> Vec<u8> {
         options.extend_from_slice(&error.code.to_be_bytes());
         options.extend_from_slice(text.as_bytes());
     }
-    let mut opt = vec![0, 0, 41];
-    opt.extend_from_slice(&OWN_UDP_SIZE.to_be_bytes());
-    opt.extend_from_slice(&[reply.rcode.high(), 0, bit(dnssec_ok, 0x80) | bit(reply.compact, 0x40), 0]);
-    opt.extend_from_slice(&u16::try_from(options.len()).unwrap_or(u16::MAX).to_be_bytes());
+    let mut opt = opt_without_options(dnssec_ok).to_vec();
+    opt[5] = reply.rcode.high();
+    opt[7] |= bit(reply.compact, 0x40);
+    opt[9..].copy_from_slice(&u16::try_from(options.len()).unwrap_or(u16::MAX).to_be_bytes());
     opt.extend_from_slice(&options);
     opt
+}
+
+/// The OPT record of a reply without options.
+pub(super) fn opt_without_options(dnssec_ok: bool) -> [u8; OPT_OCTETS] {
+    let [high, low] = OWN_UDP_SIZE.to_be_bytes();
+    [0, 0, 41, high, low, 0, 0, bit(dnssec_ok, 0x80), 0, 0, 0]
 }
 
 /// The beginning of a text, whole characters of at most `max` octets.

@@ -6,6 +6,7 @@
 mod answer_chain;
 mod cached_reply;
 mod client_edns;
+mod direct;
 mod encode;
 mod forwarded;
 mod message_reader;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use cached_reply::{CachedReply, Served, Validity};
 pub use client_edns::ClientEdns;
+pub use direct::{DirectForm, write_directly};
 pub use encode::{encode, without_question};
 pub use forwarded::{ForwardedRecord, ForwardedRecords, Section};
 pub use message_reader::ReadError;

@@ -1,6 +1,7 @@
 //! Question keys: what decides about the reply to a query, read from its octets without parsing the message.
 
 use super::HEADER;
+use super::encode::OPT_OCTETS;
 use super::request::STUB_MARKER;
 use crate::wire_name::name_len;
 
@@ -12,9 +13,6 @@ const BEFORE_NAME: usize = 9;
 
 /// Flags of the header that a query with a key may have set: RD in the first octet, AD and CD in the second.
 const ORDINARY_FLAGS: [u8; 2] = [0x01, 0x30];
-
-/// Octets of an OPT record without options (RFC 6891 §6.1.2).
-const OPT_OCTETS: usize = 11;
 
 /// The bits of EDNS in a key: there is an OPT record, it has DO set, it has CO set.
 const HAS_OPT: u8 = 1;
@@ -28,8 +26,23 @@ pub struct QuestionKey {
     pub len: usize,
     /// Offset of the end of the question.
     pub question_end: usize,
+    /// The type in the question.
+    pub rtype: u16,
+    /// The class in the question.
+    pub class: u16,
+    /// Whether there is an OPT record.
+    pub has_opt: bool,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
+    /// The most octets that the reply may have.
+    pub limit: u16,
+}
+
+impl QuestionKey {
+    /// The name in lower case, in the key.
+    pub fn name(self, key: &[u8; MAX_QUESTION_KEY]) -> &[u8] {
+        &key[BEFORE_NAME..self.len]
+    }
 }
 
 /// Writes the key of a packet's question: all that decides about the reply over UDP, but for the id and
@@ -56,7 +69,16 @@ pub fn question_key(packet: &[u8], max_reply: u16, key: &mut [u8; MAX_QUESTION_K
     lower.copy_from_slice(&question[HEADER..HEADER + name]);
     // Octets of lengths are below those of letters.
     lower.make_ascii_lowercase();
-    Some(QuestionKey { len: BEFORE_NAME + name, question_end, dnssec_ok: edns & DNSSEC_OK != 0 })
+    let [.., type_high, type_low, class_high, class_low] = *question else { return None };
+    Some(QuestionKey {
+        len: BEFORE_NAME + name,
+        question_end,
+        rtype: u16::from_be_bytes([type_high, type_low]),
+        class: u16::from_be_bytes([class_high, class_low]),
+        has_opt: edns & HAS_OPT != 0,
+        dnssec_ok: edns & DNSSEC_OK != 0,
+        limit,
+    })
 }
 
 /// The EDNS bits of a key and the limit of the reply that an OPT record gives; `None` if there are octets beside the record.
