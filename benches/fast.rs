@@ -14,8 +14,8 @@ use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{
-    CacheHint, MAX_UDP_REPLY, Reply, ReplyCache, Request, Screened, Served, Transport, Validity, encode,
-    screen,
+    CacheHint, Looked, MAX_UDP_REPLY, Reply, ReplyCache, Request, Screened, Served, Transport, Validity,
+    encode, screen,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -94,7 +94,7 @@ impl Site {
         self.buffer[..query.len()].copy_from_slice(query);
         let served = Served { tree: &self.tree, now: 1 };
         let answered = self.cache.answer(&mut self.buffer, query.len(), MAX_UDP_REPLY, served);
-        answered.map(|(len, ())| len)
+        if let Looked::Sent(len, ()) = answered { Some(len) } else { None }
     }
 
     /// Answers as a worker does.

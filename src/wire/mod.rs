@@ -31,7 +31,7 @@ pub use message_reader::ReadError;
 pub use question_key::{MAX_QUESTION_KEY, QuestionKey, question_key};
 pub use received_reply::ReceivedReply;
 pub use reply::{Reply, Transport};
-pub use reply_cache::{CacheHint, ReplyCache};
+pub use reply_cache::{CacheHint, Looked, Missed, ReplyCache};
 pub use request::{Request, STUB_MARKER, Screened, screen};
 
 /// Octets of a message's header.

@@ -57,6 +57,25 @@ pub struct ReplyCache<T> {
     key: [u8; MAX_QUESTION_KEY],
 }
 
+/// What became of a query that is looked for among the cached replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked<T> {
+    /// Its reply is in the buffer: its length, and the owner's note.
+    Sent(usize, T),
+    /// Its reply is not cached.
+    Missed(Missed),
+    /// It has no question key.
+    Odd,
+}
+
+/// A question whose reply is not cached. It is that of the cache until the next question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What was read from the packet.
+    pub question: QuestionKey,
+    hash: KeyHash,
+}
+
 /// The hash of a question key: its set and its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct KeyHash(u64);
@@ -109,61 +128,69 @@ impl<T: Copy> ReplyCache<T> {
     }
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached, may be sent while this is
-    /// served, and fits the buffer. `max_reply` is the most octets that the client is sent. Returns the reply's length and
-    /// its note.
+    /// served, and fits the buffer. `max_reply` is the most octets that the client is sent.
     ///
     /// A reply that is not valid any more is dropped.
     #[inline]
-    pub fn answer(
-        &mut self,
-        buffer: &mut [u8],
-        len: usize,
-        max_reply: u16,
-        served: Served<'_>,
-    ) -> Option<(usize, T)> {
-        let QuestionKey { len, question_end, .. } = question_key(&buffer[..len], max_reply, &mut self.key)?;
-        let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
+    pub fn answer(&mut self, buffer: &mut [u8], len: usize, max_reply: u16, served: Served<'_>) -> Looked<T> {
+        let Some(question) = question_key(&buffer[..len], max_reply, &mut self.key) else {
+            return Looked::Odd;
+        };
+        let key = &self.key[..question.len];
+        let hash = KeyHash(self.hasher.hash_one(key));
+        let missed = Looked::Missed(Missed { question, hash });
         let set = &mut self.sets[hash.set()];
-        let way = set.find(hash, &self.key[..len])?;
-        let reply = set.replies[way].as_deref_mut()?;
-        match reply.send(buffer, question_end, served, &mut self.rng) {
+        let Some(way) = set.find(hash, key) else { return missed };
+        let Some(reply) = set.replies[way].as_deref_mut() else { return missed };
+        match reply.send(buffer, question.question_end, served, &mut self.rng) {
             Ok(written) => {
                 set.hits[way] = (set.hits[way] + 1).min(MAX_HITS);
-                Some((written, reply.note))
+                Looked::Sent(written, reply.note)
             }
             Err(NotSent::NotValid) => {
                 self.octets -= reply.size();
                 set.replies[way] = None;
                 // The next reply to this question is cached at once.
                 set.remember(hash);
-                None
+                missed
             }
-            Err(NotSent::TooLong) => None,
+            Err(NotSent::TooLong) => missed,
         }
     }
 
-    /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
-    pub fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<T>) {
-        let key = question_key(query, hint.max_reply, &mut self.key);
-        let Some(QuestionKey { len, question_end, .. }) = key else { return };
-        let hash = KeyHash(self.hasher.hash_one(&self.key[..len]));
-        if !self.was_asked_before(hash) {
-            return;
-        }
+    /// The name of a question that was missed, in lower case.
+    pub fn missed_name(&self, missed: Missed) -> &[u8] {
+        missed.question.name(&self.key)
+    }
+
+    /// Whether a question that was missed was asked before a while ago, so that its reply is to be [kept](Self::keep).
+    pub fn was_asked(&self, missed: Missed) -> bool {
+        self.sets[missed.hash.set()].asked_once.contains(&missed.hash.tag())
+    }
+
+    /// Remembers that a question was asked.
+    pub fn remember(&mut self, missed: Missed) {
+        self.sets[missed.hash.set()].remember(missed.hash);
+    }
+
+    /// Caches the reply to a question that was missed, if there is room among replies that are asked for more.
+    pub fn keep(&mut self, missed: Missed, reply: &[u8], hint: CacheHint<T>) {
+        let Missed { question: QuestionKey { len, question_end, .. }, hash } = missed;
         let CacheHint { validity, shared_authority, note, .. } = hint;
         if let Some(reply) = CachedReply::new(&self.key[..len], reply, question_end, validity, note) {
             self.insert(hash, reply.sharing(shared_authority, question_end));
         }
     }
 
-    /// Whether a question was asked a while ago; remembers that it was asked.
-    fn was_asked_before(&mut self, hash: KeyHash) -> bool {
-        let set = &mut self.sets[hash.set()];
-        let before = set.asked_once.contains(&hash.tag());
-        if !before {
-            set.remember(hash);
+    /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
+    pub fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<T>) {
+        let Some(question) = question_key(query, hint.max_reply, &mut self.key) else { return };
+        let missed = Missed { question, hash: KeyHash(self.hasher.hash_one(&self.key[..question.len])) };
+        if self.was_asked(missed) {
+            self.keep(missed, reply, hint);
+        } else {
+            self.remember(missed);
         }
-        before
     }
 
     fn insert(&mut self, hash: KeyHash, reply: CachedReply<T>) {
@@ -265,7 +292,7 @@ mod tests {
     fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
         let (mut buffer, len) = buffer(number);
         let query = buffer[..len].to_vec();
-        if let Some((_, note)) = cache.answer(&mut buffer, len, 4_096, Served { tree, now: 1 }) {
+        if let Looked::Sent(_, note) = cache.answer(&mut buffer, len, 4_096, Served { tree, now: 1 }) {
             assert_eq!(note, number);
             return true;
         }
@@ -299,10 +326,8 @@ mod tests {
             ask(&mut cache, &tree, 1, 0);
         }
         let (mut query, len) = buffer(1);
-        assert!(
-            cache.answer(&mut query, len, 4_096, Served { tree: &tree, now: 10 }).is_none(),
-            "its time is over"
-        );
+        let looked = cache.answer(&mut query, len, 4_096, Served { tree: &tree, now: 10 });
+        assert!(matches!(looked, Looked::Missed(_)), "its time is over");
         assert_eq!(cache.octets(), 0);
         assert!(!ask(&mut cache, &tree, 1, 0));
         assert!(ask(&mut cache, &tree, 1, 0), "the next one is cached");
@@ -316,9 +341,10 @@ mod tests {
         }
         let (mut query, len) = buffer(1);
         let served = Served { tree: &tree, now: 1 };
-        assert!(cache.answer(&mut query[..len + 99], len, 4_096, served).is_none());
-        assert_eq!(cache.answer(&mut query, len, 4_096, served), Some((len + 100, 1)));
+        assert!(matches!(cache.answer(&mut query[..len + 99], len, 4_096, served), Looked::Missed(_)));
+        assert_eq!(cache.answer(&mut query, len, 4_096, served), Looked::Sent(len + 100, 1));
     }
+
     #[test]
     fn floods_do_not_push_out_what_is_popular() {
         let (mut cache, tree) = (ReplyCache::default(), Tree::new());
