@@ -1,17 +1,21 @@
-//! The fast path of one worker: questions that were asked before are answered from cached replies.
+//! The fast path of one worker: questions that were asked before are answered from cached replies, those for ordinary names
+//! straight from the tree.
+
+mod direct;
 
 use super::client_policy::AllowedClients;
 use super::datagrams::{BATCH, Batch, PeerAddress};
 use super::handler::Handler;
 use super::origin::Origin;
 use crate::answer::SiteFreshness;
-use crate::clock::unix_time;
+use crate::clock::{steady_time, unix_time};
 use crate::config::{Config, ForwardConfig};
 use crate::metrics::ReplyStats;
 use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, Looked, ReplyCache, Served};
 use arc_swap::ArcSwap;
+use direct::Direct;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +24,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct FastPath {
     cache: ReplyCache<ReplyStats>,
+    direct: Direct,
     /// What to count of the replies of this batch.
     sent: Vec<ReplyStats>,
     settings: Settings,
@@ -44,10 +49,12 @@ impl FastPath {
     /// A fast path whose cached replies take at most `capacity` octets.
     pub(super) fn new(handler: &Handler, capacity: usize) -> Self {
         let published = handler.published.load_full();
+        let settings = Settings::of(handler, &published);
         Self {
+            direct: Direct::new(&settings),
             cache: ReplyCache::new(capacity, rand::random()),
             sent: Vec::with_capacity(BATCH),
-            settings: Settings::of(handler, &published),
+            settings,
             published,
             allowed_clients: handler.client_policy().allowed_clients().load_full(),
             now: 0,
@@ -60,8 +67,8 @@ impl FastPath {
         *self = Self::new(handler, self.cache.capacity());
     }
 
-    /// Answers the datagrams of a batch whose replies are cached, and counts these replies; `unanswered` gets the numbers of
-    /// the others.
+    /// Answers the datagrams of a batch whose replies are cached or whose names are ordinary, and counts these replies;
+    /// `unanswered` gets the numbers of the others.
     pub(super) fn answer_batch<P: PeerAddress>(
         &mut self,
         handler: &Handler,
@@ -102,15 +109,18 @@ impl FastPath {
         // TTLs that counted down would go up again.
         let clock_was_set_back = now < self.now;
         self.now = now;
+        self.direct.steady = steady_time();
         update(&mut self.published, &handler.published);
         update(&mut self.allowed_clients, handler.client_policy().allowed_clients());
         if clock_was_set_back || !self.settings.are_current(handler, &self.published) {
             self.settings = Settings::of(handler, &self.published);
+            self.direct = Direct::new(&self.settings);
             self.cache.clear();
         }
     }
 
-    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached; returns its length.
+    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached or the name ordinary; returns
+    /// its length.
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
         // The full path logs queries, and limits clients that are not trusted.
         let class = self.allowed_clients.class_of(client);
@@ -120,13 +130,20 @@ impl FastPath {
         let served = Served { tree: &self.published.tree, now: self.now };
         #[cfg(test)]
         let query = buffer[..len].to_vec();
-        let Looked::Sent(len, note) = self.cache.answer(buffer, len, class.max_udp_reply(), served) else {
-            return None;
-        };
-        #[cfg(test)]
-        super::fault::panic_if_asked("fast", &query);
-        self.sent.push(note);
-        Some(len)
+        match self.cache.answer(buffer, len, class.max_udp_reply(), served) {
+            Looked::Sent(len, note) => {
+                #[cfg(test)]
+                super::fault::panic_if_asked("fast", &query);
+                self.sent.push(note);
+                Some(len)
+            }
+            Looked::Missed(missed) => {
+                #[cfg(all(debug_assertions, not(fuzzing)))]
+                super::fault::abort_if_asked(&buffer[..len]);
+                self.answer_directly(buffer, missed, class.max_udp_reply())
+            }
+            Looked::Odd => None,
+        }
     }
 
     /// Offers the reply that the full path gave to the cache.

@@ -282,7 +282,7 @@ mod tests {
             line.rsplit(' ').next().and_then(|count| count.parse::<u32>().ok()).expect("a count")
         };
         let (denied, failed) = (Some(ResponseCode::NXDomain), Some(ResponseCode::ServFail));
-        assert_eq!(ask("fault-now.skydns.local."), failed);
+        assert_eq!(ask("fault-now.dns.skydns.local."), failed);
         assert_eq!(ask("fault-later.example.org."), failed);
         assert_eq!(panics(), 2);
         let cached = ["fault-fast.skydns.local."; 4].map(ask);

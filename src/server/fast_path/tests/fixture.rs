@@ -102,6 +102,16 @@ impl SiteFixture {
         self
     }
 
+    /// The same site without stub zones, so that there are direct answers.
+    pub(super) fn without_stub_zones(self) -> Self {
+        self.config.rcu(|config| {
+            let mut config = Config::clone(config);
+            config.forward.stub_zones = false;
+            config
+        });
+        self
+    }
+
     pub(super) fn put(&mut self, at: &str, value: &str, lease: Option<Arc<Lease>>) {
         let service = Service::from_json(value.as_bytes()).expect(value);
         let entry = Entry { lease, ..Entry::new(service) };
