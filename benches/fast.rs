@@ -14,8 +14,8 @@ use skydns::forward::read_reply;
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{
-    CacheHint, Looked, MAX_UDP_REPLY, Reply, ReplyCache, Request, Screened, Served, Transport, Validity,
-    encode, screen,
+    CacheHint, Looked, MAX_QUESTION_KEY, MAX_UDP_REPLY, Reply, ReplyCache, Request, Screened, Served,
+    Transport, Validity, encode, screen,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -42,6 +42,7 @@ struct Site {
     queries: Vec<Vec<u8>>,
     cache: ReplyCache<()>,
     buffer: Vec<u8>,
+    key: [u8; MAX_QUESTION_KEY],
 }
 
 impl Site {
@@ -63,6 +64,7 @@ impl Site {
             queries,
             cache: ReplyCache::default(),
             buffer: vec![0; 5_000],
+            key: [0; MAX_QUESTION_KEY],
         }
     }
 
@@ -93,7 +95,7 @@ impl Site {
         let query = &self.queries[number % NAMES];
         self.buffer[..query.len()].copy_from_slice(query);
         let served = Served { tree: &self.tree, now: 1 };
-        let answered = self.cache.answer(&mut self.buffer, query.len(), MAX_UDP_REPLY, served);
+        let answered = self.cache.answer(&mut self.buffer, query.len(), MAX_UDP_REPLY, served, &mut self.key);
         if let Looked::Sent(len, ()) = answered { Some(len) } else { None }
     }
 

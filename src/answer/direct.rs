@@ -11,12 +11,9 @@ use super::site::Site;
 use super::soa::soa;
 use super::zone::{Mode, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, FewService, FewServices, Tree, VersionSlot};
+use crate::tree::{DataKinds, Entry, FewService, FewServices, LabelPath, Node, Tree, VersionSlot};
 use hickory_proto::rr::RecordType;
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-/// Maximum number of labels of an ordinary name.
-pub const MAX_DIRECT_LABELS: usize = 16;
 
 /// What a direct answer is made from, besides the question.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +31,20 @@ pub struct DirectView<'a> {
 /// A question of class IN.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectQuestion<'q> {
-    /// The labels of the name in lower case, root first, without that of the root.
-    pub labels: &'q [&'q [u8]],
+    /// The labels of the name.
+    pub labels: &'q LabelPath<'q>,
     /// The type.
     pub rtype: RecordType,
     /// Whether DNSSEC records are wanted.
     pub dnssec_ok: bool,
+}
+
+/// How a question is answered whose name may be ordinary.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectPlan<'a> {
+    view: DirectView<'a>,
+    wanted: DataKinds,
+    zone: &'a Zone,
 }
 
 /// An answer for an ordinary name.
@@ -85,36 +90,48 @@ struct Weights([(u16, u128); MAX_PRIORITIES], usize);
 /// The kinds of data that make a name something else than ordinary.
 const EXTRAORDINARY: [DataKinds; 2] = [DataKinds::NAME, DataKinds::GROUP];
 
-/// Answers a question about an ordinary name; `None` for all others.
-pub fn answer_directly<'a>(question: DirectQuestion<'_>, view: DirectView<'a>) -> Option<DirectAnswer<'a>> {
-    let wanted = wanted(question.rtype)?;
-    let zone = ordinary_zone(question, view)?;
-    let mut answer = DirectAnswer {
-        zone,
-        services: FewServices::new(),
-        ttl: u32::MAX,
-        denies_name: false,
-        has_lease: false,
-        has_leaving: false,
-        view,
-        weights: Weights::default(),
-    };
-    let Some(node) = view.tree.node(question.labels.iter().copied()) else {
-        answer.denies_name = true;
-        return answer.of_denial(question);
-    };
-    let kinds = node.visible();
-    if EXTRAORDINARY.into_iter().any(|kind| kinds.meets(kind))
-        || question.rtype == RecordType::MX && kinds.meets(DataKinds::MAIL)
-    {
-        return None;
+impl<'a> DirectPlan<'a> {
+    /// The way to answer a question, if its name may be ordinary.
+    pub fn new(question: DirectQuestion<'_>, view: DirectView<'a>) -> Option<Self> {
+        let wanted = wanted(question.rtype)?;
+        Some(Self { view, wanted, zone: ordinary_zone(question, view)? })
     }
-    let few = node.few(wanted)?;
-    answer.has_leaving = has_leaving(&few);
-    for service in few {
-        answer.add(service, question.rtype)?;
+
+    /// The zone that the name is in.
+    pub fn zone(&self) -> &'a Zone {
+        self.zone
     }
-    if answer.services.is_empty() { answer.of_denial(question) } else { Some(answer) }
+
+    /// Answers the question, whose name has this node; `None` if the name is not ordinary.
+    pub fn answer(self, question: DirectQuestion<'_>, node: Option<&'a Node>) -> Option<DirectAnswer<'a>> {
+        let Self { view, wanted, zone } = self;
+        let mut answer = DirectAnswer {
+            zone,
+            services: FewServices::new(),
+            ttl: u32::MAX,
+            denies_name: false,
+            has_lease: false,
+            has_leaving: false,
+            view,
+            weights: Weights::default(),
+        };
+        let Some(node) = node else {
+            answer.denies_name = true;
+            return answer.of_denial(question);
+        };
+        let kinds = node.visible();
+        if EXTRAORDINARY.into_iter().any(|kind| kinds.meets(kind))
+            || question.rtype == RecordType::MX && kinds.meets(DataKinds::MAIL)
+        {
+            return None;
+        }
+        let few = node.few(wanted)?;
+        answer.has_leaving = has_leaving(&few);
+        for service in few {
+            answer.add(service, question.rtype)?;
+        }
+        if answer.services.is_empty() { answer.of_denial(question) } else { Some(answer) }
+    }
 }
 
 /// The kinds of data that records of a type are made of; `None` for the types that are more than that.
@@ -143,7 +160,7 @@ fn has_leaving(few: &[FewService<'_>]) -> bool {
 /// The zone of a name, if its answers are those of services alone.
 fn ordinary_zone<'a>(question: DirectQuestion<'_>, view: DirectView<'a>) -> Option<&'a Zone> {
     let labels = question.labels;
-    let zone = view.site.zones.of_labels(labels.iter().copied())?;
+    let zone = view.site.zones.of_labels(labels.iter())?;
     let is_plain = zone.mode == Mode::Subtree
         && !zone.is_root()
         && !zone.lacks_keys
@@ -155,8 +172,8 @@ fn ordinary_zone<'a>(question: DirectQuestion<'_>, view: DirectView<'a>) -> Opti
         && view.freshness.of(zone) == Freshness::Current;
     // The apex has records of its own, and so have the names below `dns.<domain>`.
     let below_apex = labels.get(zone.apex_labels())?;
-    let has_wildcard = || labels.iter().any(|label| matches!(*label, b"*" | b"any"));
-    (is_plain && *below_apex != b"dns" && !has_wildcard()).then_some(zone)
+    let has_wildcard = || labels.iter().any(|label| matches!(label, b"*" | b"any"));
+    (is_plain && below_apex != b"dns" && !has_wildcard()).then_some(zone)
 }
 
 impl<'a> DirectAnswer<'a> {
@@ -215,7 +232,7 @@ impl<'a> DirectAnswer<'a> {
         let apex = self.zone.apex_labels();
         let of_hostmaster = self.zone.hostmaster.iter().rev().nth(apex);
         // Below a name that the SOA holds, more of that is compressed.
-        (of_hostmaster != question.labels.get(apex).copied()).then_some(self)
+        (of_hostmaster != question.labels.get(apex)).then_some(self)
     }
 
     /// Whether it has no data.
@@ -237,7 +254,7 @@ impl<'a> DirectAnswer<'a> {
 
     /// The version slot that the answer depends on: that of its name.
     pub fn slot(question: DirectQuestion<'_>) -> VersionSlot {
-        VersionSlot::of(question.labels.iter().copied())
+        VersionSlot::of(question.labels.iter())
     }
 }
 

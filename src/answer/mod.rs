@@ -38,7 +38,7 @@ mod zones;
 
 pub use cluster::{ClusterNames, Made, PodNames};
 pub use dependencies::Dependencies;
-pub use direct::{DirectAnswer, DirectData, DirectQuestion, DirectView, MAX_DIRECT_LABELS, answer_directly};
+pub use direct::{DirectAnswer, DirectData, DirectPlan, DirectQuestion, DirectView};
 pub use externals::{ExternalReply, Externals, Lookup, MAX_LOOKUPS, home_arpa_reply};
 pub use flatten::Flatten;
 pub use freshness::{Freshness, SiteFreshness};

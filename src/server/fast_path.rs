@@ -15,7 +15,7 @@ use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, Looked, ReplyCache, Served};
 use arc_swap::ArcSwap;
-use direct::Direct;
+use direct::{Buffers, Direct, MissedQueries};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub(super) struct FastPath {
     cache: ReplyCache<ReplyStats>,
     direct: Direct,
+    missed: MissedQueries,
     /// What to count of the replies of this batch.
     sent: Vec<ReplyStats>,
     settings: Settings,
@@ -52,6 +53,7 @@ impl FastPath {
         let settings = Settings::of(handler, &published);
         Self {
             direct: Direct::new(&settings),
+            missed: MissedQueries::new(),
             cache: ReplyCache::new(capacity, rand::random()),
             sent: Vec::with_capacity(BATCH),
             settings,
@@ -79,22 +81,31 @@ impl FastPath {
         let begun = Instant::now();
         self.begin(handler, unix_time());
         unanswered.clear();
+        self.missed.clear();
         for number in 0..received {
             let client = batch.origin(number);
             let (buffer, len) = batch.datagram(number);
-            match catch_unwind(AssertUnwindSafe(|| self.answer(buffer, len, &client))) {
-                Ok(Some(len)) => batch.replied(number, len),
-                Ok(None) => unanswered.push(number),
+            match catch_unwind(AssertUnwindSafe(|| self.look(number, (buffer, len), &client))) {
+                Ok(Looked::Sent(len, _)) => batch.replied(number, len),
+                Ok(Looked::Missed(_)) => {}
+                Ok(Looked::Odd) => unanswered.push(number),
                 // The reply may be half written over its query. The client will ask again.
-                Err(_) => {
-                    handler.metrics().panicked();
-                    log::error!("a fault in answering from a cached reply");
-                    self.reset(handler);
-                    self.begin(handler, unix_time());
-                }
+                Err(_) => self.recover(handler, "answering from a cached reply"),
             }
         }
+        let mut buffers = BatchBuffers { batch, unanswered };
+        if catch_unwind(AssertUnwindSafe(|| self.answer_missed(&mut buffers))).is_err() {
+            self.recover(handler, "answering from the tree");
+        }
         self.count_sent(handler, begun.elapsed());
+    }
+
+    /// Goes on after a panic.
+    fn recover(&mut self, handler: &Handler, what: &str) {
+        handler.metrics().panicked();
+        log::error!("a fault in {what}");
+        self.reset(handler);
+        self.begin(handler, unix_time());
     }
 
     /// Counts the replies that are about to be sent, none of which took longer than `took`.
@@ -119,28 +130,50 @@ impl FastPath {
         }
     }
 
-    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached or the name ordinary; returns
-    /// its length.
-    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
+    /// Turns a query, the first octets of a buffer, into its reply if that is cached. A query that is missed is one of
+    /// [those](Self::answer_missed) of the batch then.
+    fn look(
+        &mut self,
+        number: usize,
+        (buffer, len): (&mut [u8], usize),
+        client: &Origin,
+    ) -> Looked<ReplyStats> {
         // The full path logs queries, and limits clients that are not trusted.
         let class = self.allowed_clients.class_of(client);
         if self.settings.config.verbose || !class.is_trusted() || !self.is_on {
-            return None;
+            return Looked::Odd;
         }
-        let served = Served { tree: &self.published.tree, now: self.now };
+        let (served, max) = (Served { tree: &self.published.tree, now: self.now }, class.max_udp_reply());
         #[cfg(test)]
         let query = buffer[..len].to_vec();
-        match self.cache.answer(buffer, len, class.max_udp_reply(), served) {
-            Looked::Sent(len, note) => {
+        let looked = self.cache.answer(buffer, len, max, served, self.missed.next_key());
+        match looked {
+            Looked::Sent(_, note) => {
                 #[cfg(test)]
                 super::fault::panic_if_asked("fast", &query);
                 self.sent.push(note);
-                Some(len)
             }
             Looked::Missed(missed) => {
                 #[cfg(all(debug_assertions, not(fuzzing)))]
                 super::fault::abort_if_asked(&buffer[..len]);
-                self.answer_directly(buffer, missed, class.max_udp_reply())
+                self.missed.push(number, missed, max);
+            }
+            Looked::Odd => {}
+        }
+        looked
+    }
+
+    /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached or the name ordinary; returns
+    /// its length.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
+        self.missed.clear();
+        match self.look(0, (buffer, len), client) {
+            Looked::Sent(len, _) => Some(len),
+            Looked::Missed(_) => {
+                let mut one = OneBuffer { buffer, reply: None };
+                self.answer_missed(&mut one);
+                one.reply
             }
             Looked::Odd => None,
         }
@@ -152,6 +185,43 @@ impl FastPath {
         if self.is_on && hint.freshness == self.settings.freshness {
             self.cache.offer(query, reply, hint);
         }
+    }
+}
+
+/// The datagrams of a batch; those that are not answered go the full path.
+struct BatchBuffers<'b, P> {
+    batch: &'b mut Batch<P>,
+    unanswered: &'b mut Vec<usize>,
+}
+
+impl<P: PeerAddress> Buffers for BatchBuffers<'_, P> {
+    fn buffer(&mut self, number: usize) -> &mut [u8] {
+        self.batch.datagram(number).0
+    }
+
+    fn answered(&mut self, number: usize, len: Option<usize>) {
+        match len {
+            Some(len) => self.batch.replied(number, len),
+            None => self.unanswered.push(number),
+        }
+    }
+}
+
+/// A single query.
+#[cfg(any(test, fuzzing))]
+struct OneBuffer<'b> {
+    buffer: &'b mut [u8],
+    reply: Option<usize>,
+}
+
+#[cfg(any(test, fuzzing))]
+impl Buffers for OneBuffer<'_> {
+    fn buffer(&mut self, _: usize) -> &mut [u8] {
+        self.buffer
+    }
+
+    fn answered(&mut self, _: usize, len: Option<usize>) {
+        self.reply = len;
     }
 }
 

@@ -56,6 +56,16 @@ pub(super) struct Branch<N> {
     part: Arc<Children<N>>,
 }
 
+/// Where a search goes on.
+pub(super) enum Step<'t, N> {
+    /// In a part of the children.
+    Part(&'t Children<N>),
+    /// The child is found.
+    Child(&'t Arc<N>),
+    /// There is no such child.
+    None,
+}
+
 impl<N> Default for Children<N> {
     fn default() -> Self {
         Self::Leaf(Vec::new())
@@ -79,6 +89,26 @@ impl<N: Child> Children<N> {
                 }
                 Self::Fork(branches) => part = &branches[branch_of(branches, head, label)].part,
             }
+        }
+    }
+
+    /// One step of [`find`](Self::find): searches the topmost array.
+    pub(super) fn step(&self, label: &[u8]) -> Step<'_, N> {
+        let head = prefix(label);
+        match self {
+            Self::Leaf(slots) => match position(slots, head, label) {
+                Ok(index) => Step::Child(&slots[index].node),
+                Err(_) => Step::None,
+            },
+            Self::Fork(branches) => Step::Part(&branches[branch_of(branches, head, label)].part),
+        }
+    }
+
+    /// Something of each cache line of the topmost array.
+    pub(super) fn lines(&self) -> u64 {
+        match self {
+            Self::Leaf(slots) => slots.iter().step_by(4).fold(0, |sum, slot| sum ^ slot.prefix),
+            Self::Fork(branches) => branches.iter().step_by(2).fold(0, |sum, branch| sum ^ branch.prefix),
         }
     }
 

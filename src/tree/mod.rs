@@ -15,10 +15,12 @@ mod child_kinds;
 mod children;
 mod cluster;
 mod data_kinds;
+mod descents;
 mod entry;
 mod exact;
 mod few;
 mod label;
+mod label_path;
 mod layered_entries;
 mod lookup;
 mod node;
@@ -32,9 +34,11 @@ pub use cluster::{
     ServiceNode, ServiceTarget, Slice,
 };
 pub use data_kinds::DataKinds;
+pub use descents::{Descents, MAX_DESCENTS};
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
 pub use few::{FewService, FewServices};
+pub use label_path::LabelPath;
 pub use layered_entries::LayeredEntry;
 pub use lookup::{Extent, MadeOf, MatchedService, OtherNames, TreeLookup, TreePath};
 pub use node::Node;

@@ -57,6 +57,11 @@ impl Node {
         self.children.find(label)
     }
 
+    /// The names right below this name.
+    pub(super) fn children(&self) -> &Children<Self> {
+        &self.children
+    }
+
     /// Whether there is no name below this name.
     pub fn is_leaf(&self) -> bool {
         self.children.is_empty()

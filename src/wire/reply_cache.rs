@@ -53,8 +53,6 @@ pub struct ReplyCache<T> {
     capacity: usize,
     hasher: RandomState,
     rng: Rng,
-    /// The key of the present question.
-    key: [u8; MAX_QUESTION_KEY],
 }
 
 /// What became of a query that is looked for among the cached replies.
@@ -68,7 +66,7 @@ pub enum Looked<T> {
     Odd,
 }
 
-/// A question whose reply is not cached. It is that of the cache until the next question.
+/// A question whose reply is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// What was read from the packet.
@@ -123,20 +121,26 @@ impl<T: Copy> ReplyCache<T> {
             capacity,
             hasher: RandomState::default(),
             rng: Rng::new(seed),
-            key: [0; MAX_QUESTION_KEY],
         }
     }
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached, may be sent while this is
     /// served, and fits the buffer. `max_reply` is the most octets that the client is sent.
     ///
-    /// A reply that is not valid any more is dropped.
+    /// A reply that is not valid any more is dropped. `key` gets the question's key.
     #[inline]
-    pub fn answer(&mut self, buffer: &mut [u8], len: usize, max_reply: u16, served: Served<'_>) -> Looked<T> {
-        let Some(question) = question_key(&buffer[..len], max_reply, &mut self.key) else {
+    pub fn answer(
+        &mut self,
+        buffer: &mut [u8],
+        len: usize,
+        max_reply: u16,
+        served: Served<'_>,
+        key: &mut [u8; MAX_QUESTION_KEY],
+    ) -> Looked<T> {
+        let Some(question) = question_key(&buffer[..len], max_reply, key) else {
             return Looked::Odd;
         };
-        let key = &self.key[..question.len];
+        let key = &key[..question.len];
         let hash = KeyHash(self.hasher.hash_one(key));
         let missed = Looked::Missed(Missed { question, hash });
         let set = &mut self.sets[hash.set()];
@@ -158,11 +162,6 @@ impl<T: Copy> ReplyCache<T> {
         }
     }
 
-    /// The name of a question that was missed, in lower case.
-    pub fn missed_name(&self, missed: Missed) -> &[u8] {
-        missed.question.name(&self.key)
-    }
-
     /// Whether a question that was missed was asked before a while ago, so that its reply is to be [kept](Self::keep).
     pub fn was_asked(&self, missed: Missed) -> bool {
         self.sets[missed.hash.set()].asked_once.contains(&missed.hash.tag())
@@ -173,21 +172,23 @@ impl<T: Copy> ReplyCache<T> {
         self.sets[missed.hash.set()].remember(missed.hash);
     }
 
-    /// Caches the reply to a question that was missed, if there is room among replies that are asked for more.
-    pub fn keep(&mut self, missed: Missed, reply: &[u8], hint: CacheHint<T>) {
+    /// Caches the reply to a question that was missed, which has this key, if there is room among replies that are asked for
+    /// more.
+    pub fn keep(&mut self, missed: Missed, key: &[u8; MAX_QUESTION_KEY], reply: &[u8], hint: CacheHint<T>) {
         let Missed { question: QuestionKey { len, question_end, .. }, hash } = missed;
         let CacheHint { validity, shared_authority, note, .. } = hint;
-        if let Some(reply) = CachedReply::new(&self.key[..len], reply, question_end, validity, note) {
+        if let Some(reply) = CachedReply::new(&key[..len], reply, question_end, validity, note) {
             self.insert(hash, reply.sharing(shared_authority, question_end));
         }
     }
 
     /// Caches the reply to a query, if the query was asked before and there is room among replies that are asked for more.
     pub fn offer(&mut self, query: &[u8], reply: &[u8], hint: CacheHint<T>) {
-        let Some(question) = question_key(query, hint.max_reply, &mut self.key) else { return };
-        let missed = Missed { question, hash: KeyHash(self.hasher.hash_one(&self.key[..question.len])) };
+        let mut key = [0; MAX_QUESTION_KEY];
+        let Some(question) = question_key(query, hint.max_reply, &mut key) else { return };
+        let missed = Missed { question, hash: KeyHash(self.hasher.hash_one(&key[..question.len])) };
         if self.was_asked(missed) {
-            self.keep(missed, reply, hint);
+            self.keep(missed, &key, reply, hint);
         } else {
             self.remember(missed);
         }
@@ -292,7 +293,9 @@ mod tests {
     fn ask(cache: &mut ReplyCache<u32>, tree: &Tree, number: u32, octets: usize) -> bool {
         let (mut buffer, len) = buffer(number);
         let query = buffer[..len].to_vec();
-        if let Looked::Sent(_, note) = cache.answer(&mut buffer, len, 4_096, Served { tree, now: 1 }) {
+        if let Looked::Sent(_, note) =
+            cache.answer(&mut buffer, len, 4_096, Served { tree, now: 1 }, &mut [0; MAX_QUESTION_KEY])
+        {
             assert_eq!(note, number);
             return true;
         }
@@ -326,7 +329,8 @@ mod tests {
             ask(&mut cache, &tree, 1, 0);
         }
         let (mut query, len) = buffer(1);
-        let looked = cache.answer(&mut query, len, 4_096, Served { tree: &tree, now: 10 });
+        let looked =
+            cache.answer(&mut query, len, 4_096, Served { tree: &tree, now: 10 }, &mut [0; MAX_QUESTION_KEY]);
         assert!(matches!(looked, Looked::Missed(_)), "its time is over");
         assert_eq!(cache.octets(), 0);
         assert!(!ask(&mut cache, &tree, 1, 0));
@@ -340,9 +344,9 @@ mod tests {
             ask(&mut cache, &tree, 1, 100);
         }
         let (mut query, len) = buffer(1);
-        let served = Served { tree: &tree, now: 1 };
-        assert!(matches!(cache.answer(&mut query[..len + 99], len, 4_096, served), Looked::Missed(_)));
-        assert_eq!(cache.answer(&mut query, len, 4_096, served), Looked::Sent(len + 100, 1));
+        let (served, key) = (Served { tree: &tree, now: 1 }, &mut [0; MAX_QUESTION_KEY]);
+        assert!(matches!(cache.answer(&mut query[..len + 99], len, 4_096, served, key), Looked::Missed(_)));
+        assert_eq!(cache.answer(&mut query, len, 4_096, served, key), Looked::Sent(len + 100, 1));
     }
 
     #[test]

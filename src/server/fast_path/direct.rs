@@ -1,14 +1,17 @@
 //! Questions that are not cached, for names that are ordinary: answered from the tree into the packet, and kept when they are
 //! asked again.
 
+use super::super::datagrams::BATCH;
 use super::{FastPath, Settings};
-use crate::answer::{
-    DirectAnswer, DirectQuestion, DirectView, MAX_DIRECT_LABELS, Rng, SharedAuthority, answer_directly,
-};
+use crate::answer::{DirectAnswer, DirectPlan, DirectQuestion, DirectView, Rng, SharedAuthority, Zone};
 use crate::clock::steady_time;
 use crate::metrics::{AnsweredBy, ErrorCause, ReplyStats};
-use crate::wire::{CacheHint, DirectForm, MAX_UDP_REPLY, Missed, Validity, write_directly};
-use crate::wire_name::labels;
+use crate::source::Published;
+use crate::tree::{Descents, LabelPath};
+use crate::wire::{
+    CacheHint, DirectForm, MAX_QUESTION_KEY, MAX_UDP_REPLY, Missed, QuestionKey, ReplyCache, Validity,
+    write_directly,
+};
 use hickory_proto::rr::{DNSClass, RecordType};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -54,39 +57,129 @@ impl Direct {
     }
 }
 
+/// The queries of a batch whose replies are not cached.
+#[derive(Debug)]
+pub(super) struct MissedQueries {
+    queries: Vec<MissedQuery>,
+    /// The keys of their questions.
+    pub(super) keys: Box<[[u8; MAX_QUESTION_KEY]; BATCH]>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct MissedQuery {
+    /// Its number in the batch.
+    number: usize,
+    missed: Missed,
+    /// The most octets that its client is sent.
+    max_reply: u16,
+}
+
+/// Buffers with queries, over which replies are written.
+pub(super) trait Buffers {
+    /// The buffer of a query.
+    fn buffer(&mut self, number: usize) -> &mut [u8];
+
+    /// Notes that a buffer holds a reply of so many octets, or that it still holds its query.
+    fn answered(&mut self, number: usize, len: Option<usize>);
+}
+
+impl MissedQueries {
+    pub(super) fn new() -> Self {
+        Self { queries: Vec::with_capacity(BATCH), keys: Box::new([[0; MAX_QUESTION_KEY]; BATCH]) }
+    }
+
+    /// Where the key of the next question goes.
+    pub(super) fn next_key(&mut self) -> &mut [u8; MAX_QUESTION_KEY] {
+        let next = self.queries.len().min(BATCH - 1);
+        &mut self.keys[next]
+    }
+
+    /// Adds a query; its key is the last one that was written.
+    pub(super) fn push(&mut self, number: usize, missed: Missed, max_reply: u16) {
+        self.queries.push(MissedQuery { number, missed, max_reply });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queries.clear();
+    }
+}
+
 impl FastPath {
-    /// Turns the query in a buffer, whose reply is not cached, into its reply, if its name is ordinary; returns the reply's
-    /// length.
-    pub(super) fn answer_directly(
-        &mut self,
-        buffer: &mut [u8],
-        missed: Missed,
-        max_reply: u16,
-    ) -> Option<usize> {
-        let Self { cache, direct, settings, published, sent, now, .. } = self;
-        let form = missed.question;
-        if !direct.is_on || form.class != u16::from(DNSClass::IN) {
-            return None;
-        }
-        let site = &settings.config.site;
-        let name = cache.missed_name(missed);
-        let mut path: SmallVec<[&[u8]; MAX_DIRECT_LABELS]> = SmallVec::new();
-        for label in labels(name) {
-            if path.len() == MAX_DIRECT_LABELS {
-                return None;
+    /// Turns the queries that were missed into their replies, if their names are ordinary.
+    pub(super) fn answer_missed(&mut self, buffers: &mut impl Buffers) {
+        let Self { direct, missed, settings, published, .. } = self;
+        let (settings, published) = (&*settings, &*published);
+        let mut paths: SmallVec<[LabelPath<'_>; BATCH]> = SmallVec::new();
+        for (query, key) in missed.queries.iter().zip(missed.keys.iter()) {
+            match LabelPath::new(query.missed.question.name(key)) {
+                Some(path) if direct.is_on && query.missed.question.class == u16::from(DNSClass::IN) => {
+                    paths.push(path);
+                }
+                _ => paths.push(LabelPath::default()),
             }
-            path.push(label);
         }
-        path.reverse();
-        let rtype = RecordType::from(form.rtype);
-        let question = DirectQuestion { labels: &path, rtype, dnssec_ok: form.dnssec_ok };
-        let view =
-            DirectView { site, tree: &published.tree, freshness: &published.freshness, now: direct.steady };
-        let mut answer = answer_directly(question, view)?;
-        let authority = if answer.is_denial() { Some(direct.authority(&answer)?) } else { None };
-        let how = DirectForm { question: form, name, authority: authority.as_deref() };
-        let rng = site.round_robin.then_some(&mut direct.rng);
-        let len = write_directly(buffer, how, &mut answer, &mut direct.room, rng)?;
+        let view = DirectView {
+            site: &settings.config.site,
+            tree: &published.tree,
+            freshness: &published.freshness,
+            now: direct.steady,
+        };
+        let mut plans: SmallVec<[Option<DirectPlan<'_>>; BATCH]> = SmallVec::new();
+        let (mut descents, mut apex) = (Descents::new(), None);
+        for (query, path) in missed.queries.iter().zip(&paths) {
+            let plan = DirectPlan::new(question(query.missed.question, path), view);
+            plans.push(plan);
+            let zone = plan.map(|plan| plan.zone());
+            let top = zone.and_then(|zone| match apex {
+                Some((number, node)) if number == zone.number() => node,
+                _ => {
+                    let node = view.tree.node(zone.apex().labels()).map(|node| &**node);
+                    apex = Some((zone.number(), node));
+                    node
+                }
+            });
+            descents.push(top, zone.map_or(0, Zone::apex_labels), path);
+        }
+        for (at, node) in descents.run().enumerate() {
+            let query = missed.queries[at];
+            let question = question(query.missed.question, &paths[at]);
+            let answered = plans[at].and_then(|plan| plan.answer(question, node)).and_then(|answer| {
+                let work = Work { query, key: &missed.keys[at], question, answer };
+                let worker = (&mut self.cache, &mut *direct, &mut self.sent);
+                work.finish(worker, buffers.buffer(query.number), (settings, published, self.now))
+            });
+            buffers.answered(query.number, answered);
+        }
+    }
+}
+
+fn question<'q>(form: QuestionKey, labels: &'q LabelPath<'q>) -> DirectQuestion<'q> {
+    DirectQuestion { labels, rtype: RecordType::from(form.rtype), dnssec_ok: form.dnssec_ok }
+}
+
+/// A direct answer that is to be written.
+struct Work<'a> {
+    query: MissedQuery,
+    key: &'a [u8; MAX_QUESTION_KEY],
+    question: DirectQuestion<'a>,
+    answer: DirectAnswer<'a>,
+}
+
+impl Work<'_> {
+    /// Writes the reply, counts it, and keeps it if its question was asked before; returns its length.
+    fn finish(
+        mut self,
+        (cache, direct, sent): (&mut ReplyCache<ReplyStats>, &mut Direct, &mut Vec<ReplyStats>),
+        buffer: &mut [u8],
+        (settings, published, now): (&Settings, &Published, u64),
+    ) -> Option<usize> {
+        let Self { query: MissedQuery { missed, max_reply, .. }, key, question, ref mut answer } = self;
+        let (form, round_robin) = (missed.question, settings.config.site.round_robin);
+        let authority = if answer.is_denial() { Some(direct.authority(answer)?) } else { None };
+        let how = DirectForm { question: form, name: form.name(key), authority: authority.as_deref() };
+        let rng = round_robin.then_some(&mut direct.rng);
+        let len = write_directly(buffer, how, answer, &mut direct.room, rng)?;
         let note = ReplyStats {
             answered_by: AnsweredBy::Auth,
             zone: answer.zone.statistics,
@@ -96,26 +189,24 @@ impl FastPath {
             is_of_leaving: answer.has_leaving && !answer.is_denial(),
             octets: len,
         };
+        sent.push(note);
         let tree = &published.tree;
-        let validity = (tree.versions().is_some() && cache.was_asked(missed)).then(|| Validity {
+        if tree.versions().is_none() || !cache.was_asked(missed) {
+            cache.remember(missed);
+            return Some(len);
+        }
+        let validity = Validity {
             version: tree.version(),
             slots: vec![DirectAnswer::slot(question)],
             serial: answer.is_denial().then(|| tree.serial_changes()),
-            from: *now,
+            from: now,
             until: if answer.has_lease { now.saturating_add(1) } else { u64::MAX },
-            rotates: site.round_robin,
+            rotates: round_robin,
             ..Validity::default()
-        });
-        drop(path);
-        match validity {
-            Some(validity) => {
-                let freshness = settings.freshness.clone();
-                let hint = CacheHint { validity, freshness, shared_authority: authority, max_reply, note };
-                cache.keep(missed, &buffer[..len], hint);
-            }
-            None => cache.remember(missed),
-        }
-        sent.push(note);
+        };
+        let freshness = settings.freshness.clone();
+        let hint = CacheHint { validity, freshness, shared_authority: authority, max_reply, note };
+        cache.keep(missed, key, &buffer[..len], hint);
         Some(len)
     }
 }
