@@ -1,5 +1,7 @@
-//! Batches of datagrams: up to 32 are received with one system call. Their replies are sent with another, or on a wildcard
-//! socket each with its own.
+//! Batches of datagrams: up to 32 are received with one system call, and their replies sent with another; on a wildcard socket
+//! with one for each address that they leave from.
+
+mod wildcard;
 
 use super::origin::{Origin, Way, is_link_local};
 use nix::cmsg_space;
@@ -18,6 +20,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use wildcard::WildcardSender;
 
 /// Maximum number of datagrams in a batch.
 pub(super) const BATCH: usize = 32;
@@ -81,6 +84,8 @@ pub(super) struct Batch<P> {
     /// The numbers of buffers that hold replies, and the lengths of these.
     replies: Vec<(usize, usize)>,
     peers: Vec<SocketAddrAny>,
+    /// For a wildcard socket, unless replies have to be sent one by one.
+    wildcard: Option<WildcardSender<P>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +144,12 @@ impl ServerSocket {
 
 impl<P: PeerAddress> Batch<P> {
     pub(super) fn new(socket: Arc<ServerSocket>) -> Self {
+        let wildcard = socket.wildcard.then(|| WildcardSender::new(socket.is_v4()));
+        if let Some(Err(error)) = &wildcard {
+            log::warn!("replies of {} are sent one by one: {error}", socket.local);
+        }
         Self {
+            wildcard: wildcard.and_then(Result::ok),
             headers: headers(&socket),
             socket,
             buffers: vec![0; BATCH * BUFFER_STRIDE].into(),
@@ -222,11 +232,7 @@ impl<P: PeerAddress> Batch<P> {
     /// Sends all replies and returns how many could not be sent: clients treat such a reply like one that the network lost.
     pub(super) fn send(&mut self) -> usize {
         if self.socket.wildcard {
-            let sent = |(number, len): &(usize, usize)| {
-                self.reply_to(*number)
-                    .send(&self.buffers[number * BUFFER_STRIDE..number * BUFFER_STRIDE + len])
-            };
-            let failed = self.replies.iter().filter(|reply| !sent(reply)).count();
+            let failed = self.send_from_many();
             self.replies.clear();
             return failed;
         }
@@ -240,6 +246,44 @@ impl<P: PeerAddress> Batch<P> {
         let failed = send_batch(&self.socket.socket, replies, &mut self.peers);
         self.replies.clear();
         failed
+    }
+}
+
+/// Replies of a wildcard socket.
+impl<P: PeerAddress> Batch<P> {
+    /// Sends all replies, each from the address that its query was sent to, and returns how many could not be sent.
+    fn send_from_many(&mut self) -> usize {
+        let (mut left, mut failed) = (self.replies.clone(), 0);
+        while let Some((first, len)) = left.first().copied() {
+            let from = self.received[first].from;
+            let (Some(from), Some(sender)) = (from, &mut self.wildcard) else {
+                let reply = &self.buffers[first * BUFFER_STRIDE..first * BUFFER_STRIDE + len];
+                failed += usize::from(!self.reply_to(first).send(reply));
+                left.remove(0);
+                continue;
+            };
+            let is_same = |number: usize| self.received[number].from.is_some_and(|other| other.is_same(from));
+            let group = left.iter().filter(|(number, _)| is_same(*number)).map(|(number, len)| {
+                let at = number * BUFFER_STRIDE;
+                (self.received[*number].peer, &self.buffers[at..at + len])
+            });
+            failed += sender.send(&self.socket.socket, from, group);
+            left.retain(|(number, _)| !is_same(*number));
+        }
+        failed
+    }
+}
+
+impl SentTo {
+    /// Whether replies leave from the same address by the same interface.
+    fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::V4(a), Self::V4(b)) => a.ipi_spec_dst.s_addr == b.ipi_spec_dst.s_addr,
+            (Self::V6(a), Self::V6(b)) => {
+                (a.ipi6_addr.s6_addr, a.ipi6_ifindex) == (b.ipi6_addr.s6_addr, b.ipi6_ifindex)
+            }
+            _ => false,
+        }
     }
 }
 
