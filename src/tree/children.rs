@@ -153,7 +153,7 @@ impl<N: Child> Children<N> {
         let result = self.change_part(label, change);
         match self {
             _ if self.len() > MAX_ARRAY_LEN => {
-                let right = self.split();
+                let right = self.split_behind(label);
                 let left = std::mem::take(self);
                 *self = Self::Fork(vec![Branch::new(left), Branch::new(right)]);
             }
@@ -175,7 +175,7 @@ impl<N: Child> Children<N> {
                 let index = branch_of(branches, head, label);
                 let branch = &mut branches[index];
                 let result = Arc::make_mut(&mut branch.part).change_part(label, change);
-                rebalance(branches, index);
+                rebalance(branches, index, label);
                 result
             }
         }
@@ -189,11 +189,29 @@ impl<N: Child> Children<N> {
         }
     }
 
-    /// Takes the upper half of the topmost array off.
-    fn split(&mut self) -> Self {
+    /// Takes the upper half of the topmost array off; less if a label is its last, as each new one is when they come in order:
+    /// then the lower part never grows again.
+    fn split_behind(&mut self, label: &[u8]) -> Self {
+        let is_last = match self {
+            Self::Leaf(slots) => slots.last().is_some_and(|last| last.node.label() == label),
+            Self::Fork(branches) => branch_of(branches, prefix(label), label) + 1 == branches.len(),
+        };
+        self.split(if is_last { self.len() - MIN_ARRAY_LEN - 1 } else { self.len() / 2 })
+    }
+
+    /// Takes the topmost array from an index on off. What is left takes no more memory than it needs.
+    fn split(&mut self, at: usize) -> Self {
         match self {
-            Self::Leaf(slots) => Self::Leaf(slots.split_off(slots.len() / 2)),
-            Self::Fork(branches) => Self::Fork(branches.split_off(branches.len() / 2)),
+            Self::Leaf(slots) => {
+                let right = slots.split_off(at);
+                slots.shrink_to_fit();
+                Self::Leaf(right)
+            }
+            Self::Fork(branches) => {
+                let right = branches.split_off(at);
+                branches.shrink_to_fit();
+                Self::Fork(right)
+            }
         }
     }
 
@@ -271,11 +289,11 @@ fn change_slot<N: Child, R>(
     result
 }
 
-/// Brings the branch that was changed back to a legal length, and its summary up to date.
-fn rebalance<N: Child>(branches: &mut Vec<Branch<N>>, index: usize) {
+/// Brings the branch that a label was changed in back to a legal length, and its summary up to date.
+fn rebalance<N: Child>(branches: &mut Vec<Branch<N>>, index: usize, label: &[u8]) {
     let len = branches[index].part.len();
     if len > MAX_ARRAY_LEN {
-        let right = Arc::make_mut(&mut branches[index].part).split();
+        let right = Arc::make_mut(&mut branches[index].part).split_behind(label);
         branches.insert(index + 1, Branch::new(right));
     } else if len < MIN_ARRAY_LEN && branches.len() > 1 {
         merge(branches, if index == 0 { 0 } else { index - 1 });
@@ -289,7 +307,7 @@ fn merge<N: Child>(branches: &mut Vec<Branch<N>>, left: usize) {
     let right = Arc::unwrap_or_clone(branches.remove(left + 1).part);
     let part = Arc::make_mut(&mut branches[left].part);
     part.append(right);
-    let upper_half = (part.len() > MAX_ARRAY_LEN).then(|| part.split());
+    let upper_half = (part.len() > MAX_ARRAY_LEN).then(|| part.split(part.len() / 2));
     branches[left].summarize();
     if let Some(upper_half) = upper_half {
         branches.insert(left + 1, Branch::new(upper_half));
