@@ -7,7 +7,6 @@ use crate::service::Host;
 use crate::tree::{DataKinds, Entry, MatchedService, TreeLookup, TreePath, Work};
 use hickory_proto::rr::Name;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// The name servers, each with the name of its key.
 ///
@@ -26,7 +25,7 @@ pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a E
             // What a wildcard gives `ns.dns.<domain>` is no name server.
             let is_below =
                 |m: &&MatchedService<'_>| zone.mode == Mode::Subtree || zone.ns_name().zone_of(&m.name());
-            found.iter().filter(is_below).map(|m| (name(m), &**m.entry)).collect()
+            found.iter().filter(is_below).map(|m| (name(m), m.entry)).collect()
         }
         TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
     };
@@ -41,7 +40,7 @@ pub(super) fn name_servers<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a E
 /// This agent as the name server, whose name may be in another zone.
 fn own_server<'a>(view: &View<'a>, server: &OwnServer) -> Vec<(Name, &'a Entry)> {
     match view.services(&TreePath::literal(&server.name), DataKinds::HOST, |_| false) {
-        TreeLookup::Services(found) => found.into_iter().map(|m| (server.name.clone(), &**m.entry)).collect(),
+        TreeLookup::Services(found) => found.into_iter().map(|m| (server.name.clone(), m.entry)).collect(),
         TreeLookup::NoName | TreeLookup::TooMany => Vec::new(),
     }
 }
@@ -58,10 +57,10 @@ fn directly_below_dns<'a>(view: &View<'a>, zone: &Zone) -> Vec<(Name, &'a Entry)
         // `local` and `stub` mean something else, and `ns` is read apart.
         let is_other = matches!(child.label(), b"ns" | b"local" | b"stub") || child.label().starts_with(b"_");
         if let (Ok(name), false) = (dns.prepend_label(child.label()), is_other) {
-            let is_own = |entry: &&Arc<Entry>| zone.mode == Mode::Subtree || entry.service.target_strip == 0;
+            let is_own = |entry: &&Entry| zone.mode == Mode::Subtree || entry.service.target_strip == 0;
             for entry in child.entries().filter(is_own) {
                 view.work.charge(Work::SERVICE)?;
-                servers.push((name.clone(), &**entry));
+                servers.push((name.clone(), entry));
             }
         }
         ControlFlow::Continue(())

@@ -39,7 +39,7 @@ impl MirrorHandle {
         let (mut part, mut services, mut pushed) = (Vec::new(), 0, Ok(()));
         tree.entries(id.layer(), |key, entries| {
             for (index, present) in entries.iter().enumerate() {
-                let entry = (*present.entry).clone();
+                let entry = present.entry.clone();
                 part.push(RestoredService { is_further: index > 0, key: key.clone(), entry });
             }
             services += entries.len();

@@ -36,7 +36,7 @@ impl Published {
         let mut tree = Tree::new();
         for other in SourceId::ALL.into_iter().filter(|other| *other != id) {
             self.tree.entries(other.layer(), |key, entries| {
-                let entries = entries.iter().map(|present| (*present.entry).clone()).collect();
+                let entries = entries.iter().map(|present| present.entry.clone()).collect();
                 tree.set(&key, other.layer(), entries);
                 ControlFlow::Continue(())
             });

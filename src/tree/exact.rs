@@ -16,7 +16,6 @@ use super::node::Node;
 use super::work::Work;
 use crate::service::Key;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// A name of a zone in exact mode, as the tree has it.
 #[derive(Debug)]
@@ -227,7 +226,7 @@ impl<'t> Gathering<'t, '_> {
         owner == self.owner || is_in_pool()
     }
 
-    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
+    fn take(&mut self, entry: &'t Entry, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
         if !DataKinds::of(entry).meets(self.wanted) {
             return ControlFlow::Continue(());
         }

@@ -1,14 +1,13 @@
 //! The entries of one name, by layer.
 
 use super::entry::{Entry, Layer};
-use std::sync::Arc;
 
 /// An entry in its layer.
 #[derive(Clone, Debug)]
 pub struct LayeredEntry {
     layer: Layer,
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub entry: Entry,
 }
 
 impl LayeredEntry {
@@ -42,7 +41,7 @@ impl LayeredEntries {
     }
 
     /// Puts entries in the place of the layer's present ones.
-    pub(super) fn set(&mut self, layer: Layer, entries: Vec<Arc<Entry>>) {
+    pub(super) fn set(&mut self, layer: Layer, entries: Vec<Entry>) {
         let mut all = match std::mem::take(self) {
             Self::None => Vec::new(),
             Self::One(entry) => vec![entry],

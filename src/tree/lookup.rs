@@ -81,7 +81,7 @@ impl TreePath {
 #[derive(Debug)]
 pub struct MatchedService<'t> {
     /// The service and its lease.
-    pub entry: &'t Arc<Entry>,
+    pub entry: &'t Entry,
     /// Labels of the service's key, root first.
     pub(super) labels: Box<[&'t [u8]]>,
     /// Whether it is of the layer that is [leaving](crate::tree::Layer::LEAVING).
@@ -101,7 +101,7 @@ pub enum MadeOf {
 
 impl<'t> MatchedService<'t> {
     /// A service that is no entry of the tree, with the labels of the name that its host has, root first.
-    pub fn made(entry: &'t Arc<Entry>, labels: Box<[&'t [u8]]>, made: MadeOf) -> Self {
+    pub fn made(entry: &'t Entry, labels: Box<[&'t [u8]]>, made: MadeOf) -> Self {
         Self { entry, labels, is_leaving: false, made: Some(made) }
     }
 
@@ -357,7 +357,7 @@ impl<'t> Search<'t, '_> {
     }
 
     /// Adds a service to those that were found, if it has data of a wanted kind.
-    fn take(&mut self, entry: &'t Arc<Entry>, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
+    fn take(&mut self, entry: &'t Entry, walked: &[&'t [u8]], is_leaving: bool) -> ControlFlow<()> {
         if !DataKinds::of(entry).meets(self.wanted) {
             // A name may have any number of services.
             return self.work.charge(1);

@@ -106,7 +106,6 @@ impl Tree {
             self.renew(key, layer, &entries);
             return false;
         }
-        let entries = entries.into_iter().map(Arc::new).collect();
         let before = self.addresses_at(key);
         let change = Arc::make_mut(&mut self.root).set(&mut key.labels(), layer, entries);
         self.count_names(key, change);

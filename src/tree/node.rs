@@ -33,7 +33,7 @@ impl Node {
     }
 
     /// The entries that are served: those of the highest layer.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Arc<Entry>> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.served().iter().map(|layered| &layered.entry)
     }
 
@@ -48,7 +48,7 @@ impl Node {
     }
 
     /// The first of the entries that are served.
-    pub fn entry(&self) -> Option<&Arc<Entry>> {
+    pub fn entry(&self) -> Option<&Entry> {
         self.entries().next()
     }
 
@@ -122,7 +122,7 @@ impl Node {
         &mut self,
         labels: &mut impl Iterator<Item = &'l [u8]>,
         layer: Layer,
-        entries: Vec<Arc<Entry>>,
+        entries: Vec<Entry>,
     ) -> isize {
         let change = match labels.next() {
             None => {

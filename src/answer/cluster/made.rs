@@ -9,7 +9,6 @@ use crate::tree::{
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use typed_arena::Arena;
 
 /// The version of the specification that the names are of, and that of names of several clusters (KEP-1645).
@@ -21,7 +20,7 @@ const VERSION_TTL: u32 = 28_800;
 
 /// What was made for one answer; it lives as long as the services of the tree are looked at.
 pub struct Made {
-    entries: Arena<Arc<Entry>>,
+    entries: Arena<Entry>,
     labels: Arena<u8>,
 }
 
@@ -48,7 +47,7 @@ impl Made {
     ) -> impl Iterator<Item = MatchedService<'a>> + use<'a> {
         let ttl = zone.cluster.map_or(zone.ttl, |names| names.ttl);
         let entry = Entry::new(Service { host: host(address), ttl, ..Service::default() });
-        let entry: &'a Arc<Entry> = self.entries.alloc(Arc::new(entry));
+        let entry: &'a Entry = self.entries.alloc(entry);
         let labels: Box<[&'a [u8]]> = owner.iter().map(|label| self.label(label)).collect();
         std::iter::once(MatchedService::made(entry, labels, MadeOf::Other))
     }
@@ -163,7 +162,7 @@ impl<'a> Maker<'a, '_> {
             return ControlFlow::Continue(());
         }
         self.work.charge(Work::SERVICE)?;
-        let entry: &'a Arc<Entry> = self.made.entries.alloc(Arc::new(entry));
+        let entry: &'a Entry = self.made.entries.alloc(entry);
         if (self.is_too_much)(entry) {
             return ControlFlow::Break(());
         }

@@ -54,7 +54,7 @@ impl Mirror {
         let entries = if spelling == Spelling::AsName && !source.spellings.contains(&key) {
             entry.into_iter().collect()
         } else {
-            let present = self.tree.entries_at(&key, layer).first().map(|present| (*present.entry).clone());
+            let present = self.tree.entries_at(&key, layer).first().map(|present| present.entry.clone());
             source.spellings.set(&key, spelling, entry, present)
         };
         let is_put = !entries.is_empty();

@@ -64,7 +64,7 @@ impl Mirror {
         let HeldKey { id, key, spelling } = held;
         let source = self.sources.get(id)?;
         let layer = id.layer();
-        let present = self.tree.entries_at(key, layer).first().map(|present| (*present.entry).clone());
+        let present = self.tree.entries_at(key, layer).first().map(|present| present.entry.clone());
         let (left, deleted) = source.spellings.without(key, spelling, present);
         let deleted = deleted?;
         // Names outside of all zones are held as those of the first: reverse names are among them.

@@ -162,7 +162,7 @@ impl Mirror {
     fn add_unchanged(&self, layer: Layer, listing: &mut Listing) {
         for key in listing.spellings.without_own() {
             if let ([present], true) = (self.tree.entries_at(&key, layer), listing.exact.contains(&key)) {
-                let entry = (*present.entry).clone();
+                let entry = present.entry.clone();
                 listing.spellings.insert(key, Spelling::AsName, entry);
             }
         }

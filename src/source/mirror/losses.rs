@@ -9,7 +9,6 @@ use crate::source::id::SourceId;
 use crate::source::state::LossCause;
 use crate::tree::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The time within which losses are counted together.
@@ -32,7 +31,7 @@ pub(super) struct Place {
 pub(super) type LostKey = (SourceId, Key);
 
 /// The entries of a key.
-pub(super) type LostEntries = Vec<Arc<Entry>>;
+pub(super) type LostEntries = Vec<Entry>;
 
 /// The losses of all parts of the tree.
 #[derive(Debug, Default)]

@@ -12,7 +12,6 @@ use crate::service::Key;
 use crate::source::id::SourceId;
 use crate::source::served_key::ServedKey;
 use crate::source::state::{HeldNames, LossCause};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Seconds after the end of a lease, as it is known, within which its keys are gone for that reason: the store counts in
@@ -31,7 +30,7 @@ impl Mirror {
         }
         let Some((place, hold)) = self.place_of(id, key) else { return false };
         let entries: LostEntries =
-            self.tree.entries_at(key, id.layer()).iter().map(|present| Arc::clone(&present.entry)).collect();
+            self.tree.entries_at(key, id.layer()).iter().map(|present| present.entry.clone()).collect();
         let name = entries.first().and_then(|entry| self.name_with(key, entry));
         let is_replaced = self.is_replaced(&lost, name.as_ref(), now);
         let apex = place.apex.as_ref();

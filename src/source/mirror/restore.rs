@@ -54,7 +54,7 @@ impl Mirror {
         while let Some(RestoredService { is_further, key, entry }) = restored.next() {
             self.beat();
             let present = self.tree.entries_at(&key, layer).iter().filter(|_| is_further);
-            let mut entries: Vec<_> = present.map(|present| (*present.entry).clone()).collect();
+            let mut entries: Vec<_> = present.map(|present| present.entry.clone()).collect();
             entries.push(entry);
             while let Some(further) = restored.next_if(|next| next.is_further && next.key == key) {
                 entries.push(further.entry);
