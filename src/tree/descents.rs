@@ -78,7 +78,7 @@ impl Descent<'_, '_> {
         if let At::Node(node) = self.at
             && self.depth < self.path.count()
         {
-            self.at = At::Part(node.children());
+            self.at = node.children().map_or(At::Nowhere, At::Part);
         }
         self
     }

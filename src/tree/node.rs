@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub struct Node {
     label: Label,
     entries: LayeredEntries,
-    children: Children<Self>,
+    /// `None` if there are none, as at nearly all nodes.
+    children: Option<Arc<Children<Self>>>,
     /// The kinds of data of this node and of all nodes below it that no `_` label hides: what a subtree answer can find.
     visible: DataKinds,
     /// The kinds of data of this node and below it that `targetstrip` makes those of names above this node.
@@ -54,17 +55,17 @@ impl Node {
 
     /// The child with a label.
     pub fn child(&self, label: &[u8]) -> Option<&Arc<Self>> {
-        self.children.find(label)
+        self.children.as_ref()?.find(label)
     }
 
     /// The names right below this name.
-    pub(super) fn children(&self) -> &Children<Self> {
-        &self.children
+    pub(super) fn children(&self) -> Option<&Children<Self>> {
+        self.children.as_deref()
     }
 
     /// Whether there is no name below this name.
     pub fn is_leaf(&self) -> bool {
-        self.children.is_empty()
+        self.children.is_none()
     }
 
     /// The kinds of data that a subtree answer can find at this name and below it.
@@ -77,7 +78,7 @@ impl Node {
         &'t self,
         each: &mut dyn FnMut(&'t Arc<Self>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.children.for_each(each)
+        self.children.as_ref().map_or(ControlFlow::Continue(()), |children| children.for_each(each))
     }
 
     /// Calls `each` for the children in label order until it breaks, but not for all that have no data of a wanted kind: a
@@ -87,7 +88,9 @@ impl Node {
         wanted: ChildKinds,
         each: &mut dyn FnMut(&'t Arc<Self>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.children.for_each_with(wanted, each)
+        self.children
+            .as_ref()
+            .map_or(ControlFlow::Continue(()), |children| children.for_each_with(wanted, each))
     }
 
     /// Whether subtree answers pass over this name and all names below it, because its label begins with `_`.
@@ -130,7 +133,12 @@ impl Node {
                 self.entries.set(layer, entries);
                 isize::from(self.entry().is_some()) - isize::from(before)
             }
-            Some(label) => self.children.change(label, |child| child.set(labels, layer, entries)),
+            Some(label) => {
+                let children = Arc::make_mut(self.children.get_or_insert_default());
+                let change = children.change(label, |child| child.set(labels, layer, entries));
+                self.children.take_if(|children| children.is_empty());
+                change
+            }
         };
         self.refresh();
         change
@@ -143,7 +151,7 @@ impl Node {
 
     /// The kinds of data of the children that belong to the name of this node.
     pub(super) fn child_kinds(&self) -> ChildKinds {
-        self.children.kinds()
+        self.children.as_ref().map_or_else(ChildKinds::default, |children| children.kinds())
     }
 
     /// The kinds of data of the services on this name.
@@ -153,7 +161,7 @@ impl Node {
 
     /// Brings the summaries up to date after a change.
     fn refresh(&mut self) {
-        let below = self.children.kinds();
+        let below = self.child_kinds();
         self.visible = self.own_kinds() | below.visible;
         self.lift = below.lift.saturating_sub(1);
         self.lifted = if self.lift > 0 { below.lifted } else { DataKinds::NONE };
@@ -181,6 +189,6 @@ impl Child for Node {
     }
 
     fn is_vacant(&self) -> bool {
-        self.entry().is_none() && self.children.is_empty()
+        self.entry().is_none() && self.children.is_none()
     }
 }
