@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skydns::server::fuzzing::BothPaths;
+use skydns::server::harness::BothPaths;
 
 fuzz_target!(|data: &[u8]| {
     let mut paths = BothPaths::new();

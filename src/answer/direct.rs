@@ -11,8 +11,9 @@ use super::site::Site;
 use super::soa::soa;
 use super::zone::{Mode, Zone};
 use crate::service::Host;
-use crate::tree::{DataKinds, Entry, FewService, FewServices, LabelPath, Node, Tree, VersionSlot};
+use crate::tree::{DataKinds, Entry, FewService, LabelPath, Node, Tree, VersionSlot};
 use hickory_proto::rr::RecordType;
+use smallvec::SmallVec;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What a direct answer is made from, besides the question.
@@ -47,13 +48,16 @@ pub struct DirectPlan<'a> {
     zone: &'a Zone,
 }
 
+/// Maximum number of services of an answer.
+const MAX_SERVICES: usize = 16;
+
 /// An answer for an ordinary name.
 #[derive(Debug)]
 pub struct DirectAnswer<'a> {
     /// The zone that the name is in.
     pub zone: &'a Zone,
     /// The services whose data it is; none for a denial.
-    pub services: FewServices<'a>,
+    pub services: SmallVec<[FewService<'a>; MAX_SERVICES]>,
     /// The TTL of the records in the answer section, in seconds.
     pub ttl: u32,
     /// Whether the name does not exist.
@@ -102,12 +106,18 @@ impl<'a> DirectPlan<'a> {
         self.zone
     }
 
-    /// Answers the question, whose name has this node; `None` if the name is not ordinary.
-    pub fn answer(self, question: DirectQuestion<'_>, node: Option<&'a Node>) -> Option<DirectAnswer<'a>> {
+    /// Answers the question, whose name has this node, and gives what `finish` makes of the answer, which stays where it was made;
+    /// `None` if the name is not ordinary.
+    pub fn answer<R>(
+        self,
+        question: DirectQuestion<'_>,
+        node: Option<&'a Node>,
+        finish: impl FnOnce(&mut DirectAnswer<'a>) -> Option<R>,
+    ) -> Option<R> {
         let Self { view, wanted, zone } = self;
         let mut answer = DirectAnswer {
             zone,
-            services: FewServices::new(),
+            services: SmallVec::new(),
             ttl: u32::MAX,
             denies_name: false,
             has_lease: false,
@@ -115,22 +125,22 @@ impl<'a> DirectPlan<'a> {
             view,
             weights: Weights::default(),
         };
-        let Some(node) = node else {
-            answer.denies_name = true;
-            return answer.of_denial(question);
-        };
-        let kinds = node.visible();
-        if EXTRAORDINARY.into_iter().any(|kind| kinds.meets(kind))
-            || question.rtype == RecordType::MX && kinds.meets(DataKinds::MAIL)
-        {
+        match node {
+            None => answer.denies_name = true,
+            Some(node) => {
+                let kinds = node.visible();
+                if EXTRAORDINARY.into_iter().any(|kind| kinds.meets(kind))
+                    || question.rtype == RecordType::MX && kinds.meets(DataKinds::MAIL)
+                {
+                    return None;
+                }
+                node.few(wanted, |service| answer.add(service, question.rtype))?;
+            }
+        }
+        if answer.is_denial() && !answer.can_deny(question) {
             return None;
         }
-        let few = node.few(wanted)?;
-        answer.has_leaving = has_leaving(&few);
-        for service in few {
-            answer.add(service, question.rtype)?;
-        }
-        if answer.services.is_empty() { answer.of_denial(question) } else { Some(answer) }
+        finish(&mut answer)
     }
 }
 
@@ -146,15 +156,6 @@ fn wanted(rtype: RecordType) -> Option<DataKinds> {
         }
         _ => None,
     }
-}
-
-/// Whether one of the services is only in the layer that is [leaving](crate::tree::Layer::LEAVING).
-fn has_leaving(few: &[FewService<'_>]) -> bool {
-    let stays = |service: &FewService<'_>| {
-        let announced = Announced(&service.entry.service);
-        few.iter().any(|other| !other.is_leaving && Announced(&other.entry.service) == announced)
-    };
-    few.iter().any(|service| service.is_leaving && !stays(service))
 }
 
 /// The zone of a name, if its answers are those of services alone.
@@ -177,8 +178,14 @@ fn ordinary_zone<'a>(question: DirectQuestion<'_>, view: DirectView<'a>) -> Opti
 }
 
 impl<'a> DirectAnswer<'a> {
-    /// Takes a service unless an equal one was taken before; `None` if there is too much about it.
+    /// Takes a service unless an equal one was taken before; `None` if there is too much about it, such as services of two layers,
+    /// of which one is leaving.
     fn add(&mut self, service: FewService<'a>, rtype: RecordType) -> Option<()> {
+        if self.services.is_empty() {
+            self.has_leaving = service.is_leaving;
+        } else if self.has_leaving != service.is_leaving || self.services.len() == MAX_SERVICES {
+            return None;
+        }
         let announced = Announced(&service.entry.service);
         if self.services.iter().any(|other| Announced(&other.entry.service) == announced) {
             return Some(());
@@ -227,12 +234,12 @@ impl<'a> DirectAnswer<'a> {
         }
     }
 
-    /// The denial, unless its SOA could be written in another way.
-    fn of_denial(self, question: DirectQuestion<'_>) -> Option<Self> {
+    /// Whether the SOA of a denial is written in one way only.
+    fn can_deny(&self, question: DirectQuestion<'_>) -> bool {
         let apex = self.zone.apex_labels();
         let of_hostmaster = self.zone.hostmaster.iter().rev().nth(apex);
         // Below a name that the SOA holds, more of that is compressed.
-        (of_hostmaster != question.labels.get(apex)).then_some(self)
+        of_hostmaster != question.labels.get(apex)
     }
 
     /// Whether it has no data.

@@ -74,14 +74,22 @@ impl Zones {
 
     /// The zone that a name is in: that with the longest apex.
     pub fn of(&self, name: &Name) -> Option<&Zone> {
-        self.of_labels(name.iter().rev())
+        self.search(name.iter().rev(), ZoneNode::child)
     }
 
-    /// The zone that the name with these labels is in, root first.
+    /// The zone that the name with these labels is in, which are in lower case, root first.
     pub fn of_labels<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> Option<&Zone> {
+        self.search(labels, |node, label| node.children.get(label))
+    }
+
+    fn search<'z, 'l>(
+        &'z self,
+        labels: impl Iterator<Item = &'l [u8]>,
+        child: impl Fn(&'z ZoneNode, &'l [u8]) -> Option<&'z ZoneNode>,
+    ) -> Option<&'z Zone> {
         let (mut node, mut found) = (&self.root, self.root.zone);
         for label in labels {
-            let Some(child) = node.child(label) else { break };
+            let Some(child) = child(node, label) else { break };
             (node, found) = (child, child.zone.or(found));
         }
         found.map(|number| &self.zones[number])

@@ -4,7 +4,7 @@
 mod direct;
 
 use super::client_policy::AllowedClients;
-use super::datagrams::{BATCH, Batch, PeerAddress};
+use super::datagrams::BATCH;
 use super::handler::Handler;
 use super::origin::Origin;
 use crate::answer::SiteFreshness;
@@ -15,7 +15,7 @@ use crate::source::Published;
 use crate::tree::Versions;
 use crate::wire::{CacheHint, Looked, ReplyCache, Served};
 use arc_swap::ArcSwap;
-use direct::{Buffers, Direct, MissedQueries};
+use direct::{Direct, MissedQueries};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,32 +69,25 @@ impl FastPath {
         *self = Self::new(handler, self.cache.capacity());
     }
 
-    /// Answers the datagrams of a batch whose replies are cached or whose names are ordinary, and counts these replies;
-    /// `unanswered` gets the numbers of the others.
-    pub(super) fn answer_batch<P: PeerAddress>(
-        &mut self,
-        handler: &Handler,
-        batch: &mut Batch<P>,
-        received: usize,
-        unanswered: &mut Vec<usize>,
-    ) {
+    /// Answers the queries whose replies are cached or whose names are ordinary, `count` of them, and counts these replies.
+    pub(super) fn answer_batch(&mut self, handler: &Handler, queries: &mut impl Queries, count: usize) {
         let begun = Instant::now();
         self.begin(handler, unix_time());
-        unanswered.clear();
         self.missed.clear();
-        for number in 0..received {
-            let client = batch.origin(number);
-            let (buffer, len) = batch.datagram(number);
-            match catch_unwind(AssertUnwindSafe(|| self.look(number, (buffer, len), &client))) {
-                Ok(Looked::Sent(len, _)) => batch.replied(number, len),
+        for number in 0..count {
+            let client = queries.client(number);
+            match catch_unwind(AssertUnwindSafe(|| self.look(number, queries.query(number), &client))) {
+                Ok(Looked::Sent(len, _)) => queries.answered(number, Some(len)),
                 Ok(Looked::Missed(_)) => {}
-                Ok(Looked::Odd) => unanswered.push(number),
+                Ok(Looked::Odd) => queries.answered(number, None),
                 // The reply may be half written over its query. The client will ask again.
-                Err(_) => self.recover(handler, "answering from a cached reply"),
+                Err(_) => {
+                    self.missed.numbers().for_each(|number| queries.answered(number, None));
+                    self.recover(handler, "answering from a cached reply");
+                }
             }
         }
-        let mut buffers = BatchBuffers { batch, unanswered };
-        if catch_unwind(AssertUnwindSafe(|| self.answer_missed(&mut buffers))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| self.answer_missed(queries))).is_err() {
             self.recover(handler, "answering from the tree");
         }
         self.count_sent(handler, begun.elapsed());
@@ -165,18 +158,15 @@ impl FastPath {
 
     /// Turns the query in the first `len` octets of a buffer into its reply, if the reply is cached or the name ordinary; returns
     /// its length.
-    #[cfg(any(test, fuzzing))]
     pub(super) fn answer(&mut self, buffer: &mut [u8], len: usize, client: &Origin) -> Option<usize> {
         self.missed.clear();
-        match self.look(0, (buffer, len), client) {
-            Looked::Sent(len, _) => Some(len),
-            Looked::Missed(_) => {
-                let mut one = OneBuffer { buffer, reply: None };
-                self.answer_missed(&mut one);
-                one.reply
-            }
-            Looked::Odd => None,
+        let mut one = OneQuery { client: *client, query: (buffer, len), reply: None };
+        match self.look(0, one.query(0), client) {
+            Looked::Sent(len, _) => return Some(len),
+            Looked::Missed(_) => self.answer_missed(&mut one),
+            Looked::Odd => {}
         }
+        one.reply
     }
 
     /// Offers the reply that the full path gave to the cache.
@@ -188,36 +178,33 @@ impl FastPath {
     }
 }
 
-/// The datagrams of a batch; those that are not answered go the full path.
-struct BatchBuffers<'b, P> {
-    batch: &'b mut Batch<P>,
-    unanswered: &'b mut Vec<usize>,
-}
+/// The queries of a batch, each in a buffer, over which its reply is written.
+pub(super) trait Queries {
+    /// The client of a query.
+    fn client(&self, number: usize) -> Origin;
 
-impl<P: PeerAddress> Buffers for BatchBuffers<'_, P> {
-    fn buffer(&mut self, number: usize) -> &mut [u8] {
-        self.batch.datagram(number).0
-    }
+    /// The buffer of a query, and how many octets at its beginning are the query.
+    fn query(&mut self, number: usize) -> (&mut [u8], usize);
 
-    fn answered(&mut self, number: usize, len: Option<usize>) {
-        match len {
-            Some(len) => self.batch.replied(number, len),
-            None => self.unanswered.push(number),
-        }
-    }
+    /// Notes that a buffer holds a reply of so many octets; `None` if it still holds its query, which goes the full path.
+    fn answered(&mut self, number: usize, len: Option<usize>);
 }
 
 /// A single query.
-#[cfg(any(test, fuzzing))]
-struct OneBuffer<'b> {
-    buffer: &'b mut [u8],
+struct OneQuery<'b> {
+    client: Origin,
+    query: (&'b mut [u8], usize),
     reply: Option<usize>,
 }
 
-#[cfg(any(test, fuzzing))]
-impl Buffers for OneBuffer<'_> {
-    fn buffer(&mut self, _: usize) -> &mut [u8] {
-        self.buffer
+impl Queries for OneQuery<'_> {
+    fn client(&self, _: usize) -> Origin {
+        self.client
+    }
+
+    fn query(&mut self, _: usize) -> (&mut [u8], usize) {
+        let (buffer, len) = &mut self.query;
+        (buffer, *len)
     }
 
     fn answered(&mut self, _: usize, len: Option<usize>) {

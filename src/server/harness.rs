@@ -1,12 +1,12 @@
-//! The fast and the full path side by side, for the fuzzer alone.
+//! A worker without sockets: the fast and the full path side by side for the fuzzer, and the fast path alone for benches.
 
-use super::fast_path::FastPath;
+use super::fast_path::{FastPath, Queries};
 use super::handler::{Handled, Handler};
 use super::origin::{Origin, Way};
 use crate::clock::unix_time;
 use crate::config::{Config, HostIdentity, Spec};
 use crate::forward::Forwarder;
-use crate::service::{KeyTarget, Keyspace, Service};
+use crate::service::{Key, KeyTarget, Keyspace, Service};
 use crate::source::Published;
 use crate::tree::{Entry, Layer, Tree};
 use arc_swap::ArcSwap;
@@ -20,6 +20,70 @@ pub struct BothPaths {
     fast: FastPath,
 }
 
+/// The fast path of one worker.
+#[derive(Debug)]
+pub struct OneWorker {
+    handler: Handler,
+    fast: FastPath,
+}
+
+/// A buffer with a query, over which its reply is written.
+#[derive(Debug)]
+pub struct Packet {
+    /// The buffer.
+    pub octets: Vec<u8>,
+    /// How many octets of it are the query, and then the reply; 0 if the fast path has none.
+    pub len: usize,
+}
+
+/// The packets of a batch, all of one client.
+struct Packets<'p>(&'p mut [Packet], Origin);
+
+impl Queries for Packets<'_> {
+    fn client(&self, _: usize) -> Origin {
+        self.1
+    }
+
+    fn query(&mut self, number: usize) -> (&mut [u8], usize) {
+        let packet = &mut self.0[number];
+        (&mut packet.octets, packet.len)
+    }
+
+    fn answered(&mut self, number: usize, len: Option<usize>) {
+        self.0[number].len = len.unwrap_or(0);
+    }
+}
+
+impl OneWorker {
+    /// A worker of a site with SkyDNS's settings, and these services.
+    ///
+    /// # Panics
+    /// The settings of SkyDNS are not accepted.
+    pub fn new(services: impl IntoIterator<Item = (Key, Service)>) -> Self {
+        let config = Config::new(&Spec::default(), &HostIdentity::default()).expect("a configuration");
+        let mut tree = Tree::tracked();
+        for (key, service) in services {
+            tree.put(&key, Layer(1), Entry::new(service));
+        }
+        let handler = handler(config, tree);
+        Self { fast: FastPath::new(&handler, 1 << 24), handler }
+    }
+
+    /// Answers a batch of queries of this host, at most 32.
+    pub fn answer(&mut self, packets: &mut [Packet]) {
+        let client = Origin::of_datagram((Ipv4Addr::LOCALHOST, 5353).into(), Way::Loopback, true);
+        let count = packets.len();
+        self.fast.answer_batch(&self.handler, &mut Packets(packets, client), count);
+    }
+}
+
+/// A handler that forwards nowhere.
+fn handler(config: Config, tree: Tree) -> Handler {
+    let forwarder = Forwarder::new(config.forward.clone());
+    let published = Arc::new(ArcSwap::from_pointee(Published { tree, ..Published::default() }));
+    Handler::new(published, Arc::new(ArcSwap::from_pointee(config)), forwarder, Arc::default())
+}
+
 impl Default for BothPaths {
     fn default() -> Self {
         Self::new()
@@ -31,7 +95,6 @@ impl BothPaths {
     pub fn new() -> Self {
         let spec = Spec { round_robin: false, ..Spec::default() };
         let config = Config::new(&spec, &HostIdentity::default()).expect("a configuration");
-        let forwarder = Forwarder::new(config.forward.clone());
         let mut tree = Tree::tracked();
         for (key, value) in [
             ("/skydns/local/skydns/a/1", r#"{"host":"10.0.0.1","port":1}"#),
@@ -46,9 +109,7 @@ impl BothPaths {
             let service = Service::from_json(value.as_bytes()).expect("a service");
             tree.put(&key, Layer(0), Entry::new(service));
         }
-        let published = Arc::new(ArcSwap::from_pointee(Published { tree, ..Published::default() }));
-        let config = Arc::new(ArcSwap::from_pointee(config));
-        let handler = Handler::new(published, config, forwarder, Arc::default());
+        let handler = handler(config, tree);
         Self { fast: FastPath::new(&handler, 1 << 20), handler }
     }
 

@@ -12,9 +12,9 @@ mod datagrams;
 mod fast_path;
 #[cfg(any(test, all(debug_assertions, not(fuzzing))))]
 mod fault;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
 mod handler;
+#[doc(hidden)]
+pub mod harness;
 mod holders;
 mod interfaces;
 mod limit;

@@ -1,8 +1,9 @@
 //! UDP: worker threads that receive, answer, and send.
 
 use super::datagrams::{BATCH, Batch, PeerAddress, ServerSocket};
-use super::fast_path::FastPath;
+use super::fast_path::{FastPath, Queries};
 use super::handler::{Handled, Handler};
+use super::origin::Origin;
 use super::own_socket::OwnSocket;
 use super::slow_path::{PendingQueries, SlowPath};
 use crate::clock::unix_time;
@@ -186,7 +187,9 @@ impl<'a, P: PeerAddress> Worker<'a, P> {
 
     /// Answers a batch. Replies of the fast path are sent before the full path takes its time.
     fn answer(&mut self, received: usize, heartbeat: &Heartbeat) {
-        self.fast_path.answer_batch(self.handler, &mut self.batch, received, &mut self.unanswered);
+        self.unanswered.clear();
+        let mut queries = BatchQueries { batch: &mut self.batch, unanswered: &mut self.unanswered };
+        self.fast_path.answer_batch(self.handler, &mut queries, received);
         if self.unanswered.len() < received {
             self.send_replies();
         }
@@ -233,6 +236,29 @@ impl<'a, P: PeerAddress> Worker<'a, P> {
                 self.batch.reply(number, &reply);
             }
             Handled::Pending(query) => self.pending.push((query, self.batch.reply_to(number))),
+        }
+    }
+}
+
+/// The datagrams of a batch; those that are not answered go the full path.
+struct BatchQueries<'b, P> {
+    batch: &'b mut Batch<P>,
+    unanswered: &'b mut Vec<usize>,
+}
+
+impl<P: PeerAddress> Queries for BatchQueries<'_, P> {
+    fn client(&self, number: usize) -> Origin {
+        self.batch.origin(number)
+    }
+
+    fn query(&mut self, number: usize) -> (&mut [u8], usize) {
+        self.batch.datagram(number)
+    }
+
+    fn answered(&mut self, number: usize, len: Option<usize>) {
+        match len {
+            Some(len) => self.batch.replied(number, len),
+            None => self.unanswered.push(number),
         }
     }
 }

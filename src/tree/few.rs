@@ -4,11 +4,10 @@ use super::child_kinds::ChildKinds;
 use super::data_kinds::DataKinds;
 use super::entry::Entry;
 use super::node::Node;
-use smallvec::SmallVec;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Maximum number of services, and of names that are looked at.
+/// Maximum number of names that are looked at below a name.
 const MAX_FEW: usize = 16;
 
 /// A service of a name that has few.
@@ -22,63 +21,66 @@ pub struct FewService<'t> {
     pub is_leaving: bool,
 }
 
-/// The services of a name that has few.
-pub type FewServices<'t> = SmallVec<[FewService<'t>; MAX_FEW]>;
-
 impl Node {
-    /// The services that a subtree answer finds at this name with data of a wanted kind, in key order: what
+    /// Calls `take` for the services that a subtree answer finds at this name with data of a wanted kind, in key order: what
     /// [`Tree::services`](super::Tree::services) finds in a tree without zone cuts.
     ///
-    /// `None` if they are more than a few, if one is further down than right below this name, or if a key has several.
-    pub fn few<'t>(&'t self, wanted: DataKinds) -> Option<FewServices<'t>> {
-        let mut few = FewServices::new();
+    /// `None` as soon as `take` gives that, or if they are more than a few, if one is further down than right below this name, or
+    /// if a key has several.
+    pub fn few<'t>(
+        &'t self,
+        wanted: DataKinds,
+        mut take: impl FnMut(FewService<'t>) -> Option<()>,
+    ) -> Option<()> {
         if !self.visible().meets(wanted) {
-            return Some(few);
+            return Some(());
         }
-        take(self, None, wanted, &mut few)?;
+        if let Some(service) = self.only_service(None, wanted)? {
+            take(service)?;
+        }
         if self.is_leaf() {
-            return Some(few);
+            return Some(());
         }
         let mut left = MAX_FEW;
-        let each = &mut |child: &'t Arc<Self>| match look_at(child, wanted, &mut few, &mut left) {
+        let each = &mut |child: &'t Arc<Self>| match child.taken_by(wanted, &mut left, &mut take) {
             Some(()) => ControlFlow::Continue(()),
             None => ControlFlow::Break(()),
         };
-        self.for_each_child_with(ChildKinds::of_subtree(wanted), each).is_continue().then_some(few)
+        self.for_each_child_with(ChildKinds::of_subtree(wanted), each).is_continue().then_some(())
     }
-}
 
-/// Takes the service of a child.
-fn look_at<'t>(
-    child: &'t Node,
-    wanted: DataKinds,
-    few: &mut FewServices<'t>,
-    left: &mut usize,
-) -> Option<()> {
-    *left = left.checked_sub(1)?;
-    if child.is_hidden() || !child.visible().meets(wanted) {
-        return Some(());
-    }
-    if child.is_leaf() { take(child, Some(child.label()), wanted, few) } else { None }
-}
-
-/// Takes the service of a node.
-fn take<'t>(
-    node: &'t Node,
-    label: Option<&'t [u8]>,
-    wanted: DataKinds,
-    few: &mut FewServices<'t>,
-) -> Option<()> {
-    let mut entries = node.entries();
-    let Some(entry) = entries.next() else { return Some(()) };
-    if entries.next().is_some() {
-        return None;
-    }
-    if DataKinds::of(entry).meets(wanted) {
-        if few.len() == MAX_FEW {
+    /// Has the service of this child taken.
+    fn taken_by<'t>(
+        &'t self,
+        wanted: DataKinds,
+        left: &mut usize,
+        take: &mut impl FnMut(FewService<'t>) -> Option<()>,
+    ) -> Option<()> {
+        *left = left.checked_sub(1)?;
+        if self.is_hidden() || !self.visible().meets(wanted) {
+            return Some(());
+        }
+        if !self.is_leaf() {
             return None;
         }
-        few.push(FewService { entry, label, is_leaving: node.is_leaving() });
+        match self.only_service(Some(self.label()), wanted)? {
+            Some(service) => take(service),
+            None => Some(()),
+        }
     }
-    Some(())
+
+    /// The service of this node, if its data are of a wanted kind; `None` if there are several.
+    fn only_service<'t>(
+        &'t self,
+        label: Option<&'t [u8]>,
+        wanted: DataKinds,
+    ) -> Option<Option<FewService<'t>>> {
+        let mut entries = self.entries();
+        let Some(entry) = entries.next() else { return Some(None) };
+        if entries.next().is_some() {
+            return None;
+        }
+        let service = FewService { entry, label, is_leaving: self.is_leaving() };
+        Some(DataKinds::of(entry).meets(wanted).then_some(service))
+    }
 }

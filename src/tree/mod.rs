@@ -37,7 +37,7 @@ pub use data_kinds::DataKinds;
 pub use descents::{Descents, MAX_DESCENTS};
 pub use entry::{Entry, Layer, Lease};
 pub use exact::ExactName;
-pub use few::{FewService, FewServices};
+pub use few::FewService;
 pub use label_path::LabelPath;
 pub use layered_entries::LayeredEntry;
 pub use lookup::{Extent, MadeOf, MatchedService, OtherNames, TreeLookup, TreePath};

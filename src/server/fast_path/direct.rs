@@ -2,7 +2,7 @@
 //! asked again.
 
 use super::super::datagrams::BATCH;
-use super::{FastPath, Settings};
+use super::{FastPath, Queries, Settings};
 use crate::answer::{DirectAnswer, DirectPlan, DirectQuestion, DirectView, Rng, SharedAuthority, Zone};
 use crate::clock::steady_time;
 use crate::metrics::{AnsweredBy, ErrorCause, ReplyStats};
@@ -75,15 +75,6 @@ struct MissedQuery {
     max_reply: u16,
 }
 
-/// Buffers with queries, over which replies are written.
-pub(super) trait Buffers {
-    /// The buffer of a query.
-    fn buffer(&mut self, number: usize) -> &mut [u8];
-
-    /// Notes that a buffer holds a reply of so many octets, or that it still holds its query.
-    fn answered(&mut self, number: usize, len: Option<usize>);
-}
-
 impl MissedQueries {
     pub(super) fn new() -> Self {
         Self { queries: Vec::with_capacity(BATCH), keys: Box::new([[0; MAX_QUESTION_KEY]; BATCH]) }
@@ -100,6 +91,11 @@ impl MissedQueries {
         self.queries.push(MissedQuery { number, missed, max_reply });
     }
 
+    /// The numbers of the queries in the batch.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.queries.iter().map(|query| query.number)
+    }
+
     pub(super) fn clear(&mut self) {
         self.queries.clear();
     }
@@ -107,7 +103,7 @@ impl MissedQueries {
 
 impl FastPath {
     /// Turns the queries that were missed into their replies, if their names are ordinary.
-    pub(super) fn answer_missed(&mut self, buffers: &mut impl Buffers) {
+    pub(super) fn answer_missed(&mut self, queries: &mut impl Queries) {
         let Self { direct, missed, settings, published, .. } = self;
         let (settings, published) = (&*settings, &*published);
         let mut paths: SmallVec<[LabelPath<'_>; BATCH]> = SmallVec::new();
@@ -144,12 +140,15 @@ impl FastPath {
         for (at, node) in descents.run().enumerate() {
             let query = missed.queries[at];
             let question = question(query.missed.question, &paths[at]);
-            let answered = plans[at].and_then(|plan| plan.answer(question, node)).and_then(|answer| {
-                let work = Work { query, key: &missed.keys[at], question, answer };
-                let worker = (&mut self.cache, &mut *direct, &mut self.sent);
-                work.finish(worker, buffers.buffer(query.number), (settings, published, self.now))
+            let work = Work { query, key: &missed.keys[at], question };
+            let worker = (&mut self.cache, &mut *direct, &mut self.sent);
+            let buffer = queries.query(query.number).0;
+            let answered = plans[at].and_then(|plan| {
+                plan.answer(question, node, |answer| {
+                    work.finish(answer, worker, buffer, (settings, published, self.now))
+                })
             });
-            buffers.answered(query.number, answered);
+            queries.answered(query.number, answered);
         }
     }
 }
@@ -163,18 +162,18 @@ struct Work<'a> {
     query: MissedQuery,
     key: &'a [u8; MAX_QUESTION_KEY],
     question: DirectQuestion<'a>,
-    answer: DirectAnswer<'a>,
 }
 
 impl Work<'_> {
     /// Writes the reply, counts it, and keeps it if its question was asked before; returns its length.
     fn finish(
-        mut self,
+        self,
+        answer: &mut DirectAnswer<'_>,
         (cache, direct, sent): (&mut ReplyCache<ReplyStats>, &mut Direct, &mut Vec<ReplyStats>),
         buffer: &mut [u8],
         (settings, published, now): (&Settings, &Published, u64),
     ) -> Option<usize> {
-        let Self { query: MissedQuery { missed, max_reply, .. }, key, question, ref mut answer } = self;
+        let Self { query: MissedQuery { missed, max_reply, .. }, key, question } = self;
         let (form, round_robin) = (missed.question, settings.config.site.round_robin);
         let authority = if answer.is_denial() { Some(direct.authority(answer)?) } else { None };
         let how = DirectForm { question: form, name: form.name(key), authority: authority.as_deref() };
