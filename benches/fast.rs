@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench fast` prints the time of each, medians of several rounds on one thread, and that of an upstream's
 //! reply.
-//! `cargo bench --bench fast -- --instructions` counts the instructions of one fast answer under valgrind, which is about
-//! the same number on every machine, and fails if they are more than they may be.
+//! `cargo bench --bench fast -- --instructions` counts the instructions of one fast answer, and of direct answers to questions
+//! that come for the first time, under valgrind. They are about the same on every machine; it fails if they are more than they
+//! may be.
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
@@ -11,6 +12,7 @@ use skydns::answer::{
     self, Dependencies, Externals, Made, Outcome, SiteFreshness, View, WORK_OF_ANSWER, Zone, answer,
 };
 use skydns::forward::read_reply;
+use skydns::server::harness::{OneWorker, Packet};
 use skydns::service::{Key, Service};
 use skydns::tree::{Entry, Layer, Tree, Work};
 use skydns::wire::{
@@ -30,6 +32,27 @@ const ANSWERS: usize = 200_000;
 
 /// Instructions that one fast answer may take. It takes 604; the rest is for other compilers and C libraries.
 const MAX_INSTRUCTIONS: u64 = 750;
+
+/// Names of the site whose answers are direct. They are so many that no question is asked twice within a while.
+const DIRECT_NAMES: usize = 100_000;
+
+/// Queries that a worker answers together.
+const BATCH: usize = 32;
+
+/// A kind of question that is answered directly, and the instructions that one may take, in a batch.
+struct DirectKind {
+    title: &'static str,
+    /// The beginning of the first label; a number follows.
+    label: &'static str,
+    rtype: RecordType,
+    max: u64,
+}
+
+const DIRECT_KINDS: [DirectKind; 3] = [
+    DirectKind { title: "A", label: "s", rtype: RecordType::A, max: 5_000 },
+    DirectKind { title: "SRV", label: "s", rtype: RecordType::SRV, max: 6_000 },
+    DirectKind { title: "NXDOMAIN", label: "n", rtype: RecordType::A, max: 5_000 },
+];
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
@@ -125,6 +148,48 @@ impl Site {
     }
 }
 
+/// A worker whose names are all ordinary, and queries of a kind.
+struct Direct {
+    worker: OneWorker,
+    queries: Vec<Vec<u8>>,
+    packets: Vec<Packet>,
+}
+
+impl Direct {
+    fn new(kind: &DirectKind) -> Self {
+        let at = |label: &str, n: usize| name(&format!("{label}{n}.rails.east.skydns.local."));
+        let services = (0..DIRECT_NAMES).map(|n| {
+            let value = format!(r#"{{"host":"10.{}.{}.{}","port":80}}"#, n >> 16, n >> 8 & 255, n & 255);
+            (Key::from_name(&at("s", n)), Service::from_json(value.as_bytes()).expect("a service"))
+        });
+        let query = |n: usize| {
+            let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+            message.add_query(Query::query(at(kind.label, n), kind.rtype));
+            message.to_vec().expect("a query")
+        };
+        let packets = (0..BATCH).map(|_| Packet { octets: vec![0; 4_096], len: 0 }).collect();
+        Self { worker: OneWorker::new(services), queries: (0..DIRECT_NAMES).map(query).collect(), packets }
+    }
+
+    /// Answers the next queries, from a number on.
+    fn answer(&mut self, from: usize) {
+        for (at, packet) in self.packets.iter_mut().enumerate() {
+            let query = &self.queries[(from + at) % DIRECT_NAMES];
+            packet.octets[..query.len()].copy_from_slice(query);
+            packet.len = query.len();
+        }
+        self.worker.answer(&mut self.packets);
+    }
+}
+
+/// What the instructions are counted of.
+#[inline(never)]
+fn give_direct_answers(direct: &mut Direct) {
+    for from in (0..DIRECT_NAMES).step_by(BATCH) {
+        direct.answer(from);
+    }
+}
+
 /// A question for a name outside, and a reply: a CNAME, four addresses, two name servers with an address each.
 fn upstream_reply() -> (Request, Vec<u8>) {
     let [asked, target] = ["www.example.org.", "edge.example.net."].map(name);
@@ -170,12 +235,13 @@ fn give_fast_answers(site: &mut Site, cached: &[usize]) {
     }
 }
 
-/// Instructions of [`give_fast_answers`] in another process.
-fn instructions() -> u64 {
+/// Instructions of a function of this program that begins with `give_`, in another process with these arguments.
+fn instructions(function: &str, args: &[&str]) -> u64 {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*give_fast_answers*"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--toggle-collect=*{function}*"))
         .arg(std::env::current_exe().expect("this program"))
-        .arg("--answers")
+        .args(args)
         .output()
         .expect("valgrind");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -186,6 +252,12 @@ fn instructions() -> u64 {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    if let Some(kind) = DIRECT_KINDS.iter().find(|kind| has("--direct") && has(kind.title)) {
+        let mut direct = Direct::new(kind);
+        give_direct_answers(&mut direct);
+        assert!(direct.packets.iter().all(|packet| packet.len > 0), "all are answered directly");
+        return;
+    }
     let mut site = Site::new();
     // A reply is cached when its question comes a second time.
     (0..3 * NAMES).for_each(|number| drop(black_box(site.fast(number).to_string())));
@@ -195,9 +267,14 @@ fn main() {
         assert!(cached.len() > NAMES / 2, "{} of {NAMES} replies are cached", cached.len());
         give_fast_answers(&mut site, &cached);
     } else if has("--instructions") {
-        let each = instructions() / ANSWERS as u64;
+        let each = instructions("give_fast_answers", &["--answers"]) / ANSWERS as u64;
         println!("{each} instructions for one fast answer, of {MAX_INSTRUCTIONS} that it may take");
         assert!(each <= MAX_INSTRUCTIONS, "the fast path has become slower");
+        for DirectKind { title, max, .. } in DIRECT_KINDS {
+            let each = instructions("give_direct_answers", &["--direct", title]) / DIRECT_NAMES as u64;
+            println!("{each} instructions for one direct answer, {title}, of {max} that it may take");
+            assert!(each <= max, "direct answers have become slower");
+        }
     } else {
         let fast = time(|number| {
             black_box(site.fast(number));
@@ -206,6 +283,11 @@ fn main() {
             black_box(site.full(&site.queries[number % NAMES]));
         });
         println!("fast path {fast:7.0} ns\nfull path {full:7.0} ns, {:.1} times as long", full / fast);
+        for kind in &DIRECT_KINDS {
+            let mut direct = Direct::new(kind);
+            let batch = time(|number| direct.answer(number * BATCH));
+            println!("direct    {:7.0} ns, {}", batch / BATCH as f64, kind.title);
+        }
         let (query, message) = upstream_reply();
         let read = time(|_| {
             black_box(read_reply(&query.query, false, &message)).expect("a reply");
