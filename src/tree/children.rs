@@ -5,7 +5,6 @@
 
 use super::child_kinds::ChildKinds;
 use super::label::prefix;
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -92,9 +91,8 @@ impl<N: Child> Children<N> {
         }
     }
 
-    /// One step of [`find`](Self::find): searches the topmost array.
-    pub(super) fn step(&self, label: &[u8]) -> Step<'_, N> {
-        let head = prefix(label);
+    /// One step of [`find`](Self::find): searches the topmost array for a label, which begins with `head`.
+    pub(super) fn step(&self, head: u64, label: &[u8]) -> Step<'_, N> {
         match self {
             Self::Leaf(slots) => match position(slots, head, label) {
                 Ok(index) => Step::Child(&slots[index].node),
@@ -252,19 +250,22 @@ impl<N: Child> Branch<N> {
 
 /// The index of a label among sorted slots, or the index where it belongs.
 fn position<N: Child>(slots: &[ChildSlot<N>], head: u64, label: &[u8]) -> Result<usize, usize> {
-    slots.binary_search_by(|slot| match slot.prefix.cmp(&head) {
-        Ordering::Equal => slot.node.label().cmp(label),
-        different => different,
-    })
+    let mut at = slots.partition_point(|slot| slot.prefix < head);
+    let is_before = |slot: &ChildSlot<N>| slot.prefix == head && slot.node.label() < label;
+    if slots.get(at).is_some_and(is_before) {
+        at += slots[at..].partition_point(is_before);
+    }
+    let is_it = |slot: &ChildSlot<N>| slot.prefix == head && slot.node.label() == label;
+    if slots.get(at).is_some_and(is_it) { Ok(at) } else { Err(at) }
 }
 
 /// The index of the branch in which a label is or belongs.
 fn branch_of<N: Child>(branches: &[Branch<N>], head: u64, label: &[u8]) -> usize {
-    let after = branches.partition_point(|branch| match branch.prefix.cmp(&head) {
-        Ordering::Less => true,
-        Ordering::Equal => branch.part.first_label() <= label,
-        Ordering::Greater => false,
-    });
+    let mut after = branches.partition_point(|branch| branch.prefix < head);
+    let is_before = |branch: &Branch<N>| branch.prefix == head && branch.part.first_label() <= label;
+    if branches.get(after).is_some_and(is_before) {
+        after += branches[after..].partition_point(is_before);
+    }
     after.saturating_sub(1)
 }
 

@@ -19,6 +19,8 @@ struct Descent<'t, 'p> {
     path: &'p LabelPath<'p>,
     /// How many labels lead to the part or the node.
     depth: usize,
+    /// The beginning of the label that is searched.
+    head: u64,
     at: At<'t>,
 }
 
@@ -46,29 +48,29 @@ impl<'t, 'p> Descents<'t, 'p> {
     /// Adds the look-up of a path whose first labels, so many of them, lead to a node, if there is one.
     pub fn push(&mut self, from: Option<&'t Node>, depth: usize, path: &'p LabelPath<'p>) {
         let at = from.map_or(At::Nowhere, At::Node);
-        self.0.push(Descent { path, depth, at }.enter());
+        self.0.push(Descent { path, depth, head: 0, at }.enter());
     }
 
-    /// Finds the node of each path, in the order in which they were added.
-    pub fn run(self) -> impl Iterator<Item = Option<&'t Node>> {
-        let Self(mut descents) = self;
+    /// Finds the node of each path.
+    pub fn run(&mut self) {
+        let Self(descents) = self;
         while descents.iter().any(|descent| matches!(descent.at, At::Part(_))) {
             // Each of the two loops reads what the one before has had fetched.
             descents.iter().map(Descent::lines).for_each(|lines| _ = black_box(lines));
             descents.iter_mut().for_each(Descent::step);
         }
         // What an answer reads first.
-        for descent in &descents {
+        for descent in descents {
             if let At::Node(node) = descent.at {
                 black_box(node.visible());
-            }
-        }
-        for descent in &descents {
-            if let At::Node(node) = descent.at {
                 black_box(node.entry().map(|entry| (entry.service.ttl, entry.lease.is_some())));
             }
         }
-        descents.into_iter().map(|descent| if let At::Node(node) = descent.at { Some(node) } else { None })
+    }
+
+    /// The nodes that were found, in the order in which the paths were added.
+    pub fn nodes(&self) -> impl Iterator<Item = Option<&'t Node>> {
+        self.0.iter().map(|descent| if let At::Node(node) = descent.at { Some(node) } else { None })
     }
 }
 
@@ -79,6 +81,7 @@ impl Descent<'_, '_> {
             && self.depth < self.path.count()
         {
             self.at = node.children().map_or(At::Nowhere, At::Part);
+            self.head = self.path.prefix(self.depth);
         }
         self
     }
@@ -91,10 +94,10 @@ impl Descent<'_, '_> {
     /// Searches one array.
     fn step(&mut self) {
         let (At::Part(part), Some(label)) = (self.at, self.path.get(self.depth)) else { return };
-        match part.step(label) {
+        match part.step(self.head, label) {
             Step::Part(part) => self.at = At::Part(part),
             Step::Child(node) => {
-                *self = Self { path: self.path, depth: self.depth + 1, at: At::Node(node) }.enter();
+                *self = Self { depth: self.depth + 1, at: At::Node(node), ..*self }.enter();
             }
             Step::None => self.at = At::Nowhere,
         }
@@ -131,7 +134,8 @@ mod tests {
             for path in &paths {
                 descents.push(Some(&tree.root), 0, path);
             }
-            for (found, path) in descents.run().zip(&paths) {
+            descents.run();
+            for (found, path) in descents.nodes().zip(&paths) {
                 let one = tree.node(path.iter()).map(|node| std::ptr::from_ref(&**node));
                 assert_eq!(found.map(std::ptr::from_ref), one, "{path:?}");
             }

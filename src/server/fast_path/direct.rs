@@ -137,7 +137,8 @@ impl FastPath {
             });
             descents.push(top, zone.map_or(0, Zone::apex_labels), path);
         }
-        for (at, node) in descents.run().enumerate() {
+        descents.run();
+        for (at, node) in descents.nodes().enumerate() {
             let query = missed.queries[at];
             let question = question(query.missed.question, &paths[at]);
             let work = Work { query, key: &missed.keys[at], question };
