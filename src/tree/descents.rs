@@ -19,8 +19,6 @@ struct Descent<'t, 'p> {
     path: &'p LabelPath<'p>,
     /// How many labels lead to the part or the node.
     depth: usize,
-    /// The beginning of the label that is searched.
-    head: u64,
     at: At<'t>,
 }
 
@@ -48,7 +46,7 @@ impl<'t, 'p> Descents<'t, 'p> {
     /// Adds the look-up of a path whose first labels, so many of them, lead to a node, if there is one.
     pub fn push(&mut self, from: Option<&'t Node>, depth: usize, path: &'p LabelPath<'p>) {
         let at = from.map_or(At::Nowhere, At::Node);
-        self.0.push(Descent { path, depth, head: 0, at }.enter());
+        self.0.push(Descent { path, depth, at }.enter());
     }
 
     /// Finds the node of each path.
@@ -81,7 +79,6 @@ impl Descent<'_, '_> {
             && self.depth < self.path.count()
         {
             self.at = node.children().map_or(At::Nowhere, At::Part);
-            self.head = self.path.prefix(self.depth);
         }
         self
     }
@@ -94,7 +91,7 @@ impl Descent<'_, '_> {
     /// Searches one array.
     fn step(&mut self) {
         let (At::Part(part), Some(label)) = (self.at, self.path.get(self.depth)) else { return };
-        match part.step(self.head, label) {
+        match part.step(label) {
             Step::Part(part) => self.at = At::Part(part),
             Step::Child(node) => {
                 *self = Self { depth: self.depth + 1, at: At::Node(node), ..*self }.enter();

@@ -49,9 +49,7 @@ impl fmt::Debug for Label {
     }
 }
 
-/// The first eight octets of a label, as a number in the same order.
-///
-/// Stored beside the pointer to each child, the number decides nearly every comparison without a visit to the child.
+/// The first eight octets of a label or of its end, as a number in the same order.
 pub(super) fn prefix(label: &[u8]) -> u64 {
     let mut head = [0; 8];
     let len = label.len().min(8);

@@ -1,6 +1,5 @@
 //! The labels of a name in wire format, by their places in it.
 
-use super::label::prefix;
 use crate::wire_name::split_label;
 
 /// Maximum number of labels of a path.
@@ -39,21 +38,6 @@ impl<'n> LabelPath<'n> {
         Some(label)
     }
 
-    /// The [`prefix`] of the label so far below the root's.
-    #[inline]
-    pub(super) fn prefix(&self, below_root: usize) -> u64 {
-        let at = self.count.checked_sub(below_root + 1).map(|at| usize::from(self.starts[at]));
-        let octets = at.and_then(|at| self.name.get(at..)?.split_first_chunk::<9>());
-        match octets {
-            // Of eight octets those behind the label are cleared.
-            Some(([len, octets @ ..], _)) => match u32::from(*len) {
-                len @ 1..8 => u64::from_be_bytes(*octets) & (u64::MAX << (64 - 8 * len)),
-                _ => u64::from_be_bytes(*octets),
-            },
-            None => self.get(below_root).map_or(0, prefix),
-        }
-    }
-
     /// The labels, root first.
     pub fn iter(&self) -> impl Iterator<Item = &'n [u8]> + '_ {
         (0..self.count).filter_map(|below_root| self.get(below_root))
@@ -70,12 +54,6 @@ mod tests {
         let labels: Vec<_> = path.iter().collect();
         assert_eq!(labels, [&b"local"[..], b"bc", b"a"]);
         assert_eq!((path.count(), path.get(1), path.get(3)), (3, Some(&b"bc"[..]), None));
-        let long = LabelPath::new(b"\x08exactly8\x09moreThan8\x01a\x02bc\x05local\0").expect("a few labels");
-        for path in [path, long] {
-            for (at, label) in path.iter().enumerate() {
-                assert_eq!(path.prefix(at), prefix(label), "{at} of {path:?}");
-            }
-        }
         assert_eq!(LabelPath::new(b"\0").map(|path| path.count()), Some(0));
         let many = [1, b'x'].repeat(MAX_PATH_LABELS);
         assert!(LabelPath::new(&many).is_some());
