@@ -15,8 +15,11 @@ use std::sync::Arc;
 /// Replies of one set, which can take each other's place; also the number of questions asked once that a set remembers.
 const WAYS: usize = 8;
 
-/// Number of sets.
-const SETS: usize = 4_096;
+/// Minimum and maximum number of sets, powers of two.
+const SETS: (usize, usize) = (1_024, 8_192);
+
+/// Octets of the memory of all replies for each set: as many as eight of the smallest replies take.
+const OCTETS_OF_SET: usize = 2_048;
 
 /// Maximum number of sets that are weighed to make room for one reply.
 const MAX_WEIGHED_SETS: usize = 64;
@@ -96,8 +99,9 @@ impl<T> Default for Set<T> {
 }
 
 impl KeyHash {
-    fn set(self) -> usize {
-        usize::try_from(self.0 % SETS as u64).unwrap_or(0)
+    /// The set, of a number of sets that is a power of two.
+    fn set(self, sets: usize) -> usize {
+        usize::try_from(self.0 & (sets as u64 - 1)).unwrap_or(0)
     }
 
     fn tag(self) -> u32 {
@@ -114,8 +118,10 @@ impl<T: Copy> Default for ReplyCache<T> {
 impl<T: Copy> ReplyCache<T> {
     /// A cache whose replies take at most `capacity` octets; `seed` is for the order of addresses.
     pub fn new(capacity: usize, seed: u64) -> Self {
+        let (least, most) = SETS;
+        let sets = (capacity / OCTETS_OF_SET).next_power_of_two().clamp(least, most);
         Self {
-            sets: std::iter::repeat_with(Set::default).take(SETS).collect(),
+            sets: std::iter::repeat_with(Set::default).take(sets).collect(),
             hand: 0,
             octets: 0,
             capacity,
@@ -143,7 +149,8 @@ impl<T: Copy> ReplyCache<T> {
         let key = &key[..question.len];
         let hash = KeyHash(self.hasher.hash_one(key));
         let missed = Looked::Missed(Missed { question, hash });
-        let set = &mut self.sets[hash.set()];
+        let at = hash.set(self.sets.len());
+        let set = &mut self.sets[at];
         let Some(way) = set.find(hash, key) else { return missed };
         let Some(reply) = set.replies[way].as_deref_mut() else { return missed };
         match reply.send(buffer, question.question_end, served, &mut self.rng) {
@@ -164,12 +171,13 @@ impl<T: Copy> ReplyCache<T> {
 
     /// Whether a question that was missed was asked before a while ago, so that its reply is to be [kept](Self::keep).
     pub fn was_asked(&self, missed: Missed) -> bool {
-        self.sets[missed.hash.set()].asked_once.contains(&missed.hash.tag())
+        self.sets[missed.hash.set(self.sets.len())].asked_once.contains(&missed.hash.tag())
     }
 
     /// Remembers that a question was asked.
     pub fn remember(&mut self, missed: Missed) {
-        self.sets[missed.hash.set()].remember(missed.hash);
+        let at = missed.hash.set(self.sets.len());
+        self.sets[at].remember(missed.hash);
     }
 
     /// Caches the reply to a question that was missed, which has this key, if there is room among replies that are asked for
@@ -197,7 +205,8 @@ impl<T: Copy> ReplyCache<T> {
     fn insert(&mut self, hash: KeyHash, reply: CachedReply<T>) {
         let size = reply.size();
         self.make_room(size);
-        let set = &mut self.sets[hash.set()];
+        let at = hash.set(self.sets.len());
+        let set = &mut self.sets[at];
         let same = set.find(hash, reply.key());
         let free = || set.replies.iter().position(Option::is_none);
         let not_asked_for = || set.hits.iter().position(|hits| *hits == 0);
@@ -221,7 +230,7 @@ impl<T: Copy> ReplyCache<T> {
             if self.octets + size <= self.capacity {
                 break;
             }
-            self.hand = (self.hand + 1) % SETS;
+            self.hand = (self.hand + 1) % self.sets.len();
             let set = &mut self.sets[self.hand];
             for way in 0..WAYS {
                 if set.hits[way] == 0

@@ -1,6 +1,7 @@
 //! Direct answers are those of the full path, octet by octet.
 
 use super::super::super::handler::Handled;
+use super::super::FastPath;
 use super::fixture::{CLIENT, SiteFixture, packet};
 use super::{Arc, Lease, StdRng, asked, names, pick, value};
 use crate::answer::Freshness;
@@ -46,7 +47,7 @@ fn direct_answers_agree(seed: u64, denial: Option<DenialKind>, ordinary: bool) -
             let mut buffer = [&packet[..], &[0xaa; 5_000]].concat();
             site.now = crate::clock::unix_time();
             // Nothing is cached: what the fast path answers is direct.
-            site.fast.reset(&site.handler);
+            site.fast = FastPath::new(&site.handler, 1);
             site.fast.begin(&site.handler, site.now);
             let len = site.fast.answer(&mut buffer, packet.len(), &CLIENT);
             let full = site.handler.handle(&packet, &CLIENT);
