@@ -1,5 +1,6 @@
 //! A worker without sockets: the fast and the full path side by side for the fuzzer, and the fast path alone for benches.
 
+use super::datagrams::BATCH;
 use super::fast_path::{FastPath, Queries};
 use super::handler::{Handled, Handler};
 use super::origin::{Origin, Way};
@@ -69,11 +70,13 @@ impl OneWorker {
         Self { fast: FastPath::new(&handler, 1 << 24), handler }
     }
 
-    /// Answers a batch of queries of this host, at most 32.
+    /// Answers queries of this host, 32 at a time.
     pub fn answer(&mut self, packets: &mut [Packet]) {
         let client = Origin::of_datagram((Ipv4Addr::LOCALHOST, 5353).into(), Way::Loopback, true);
-        let count = packets.len();
-        self.fast.answer_batch(&self.handler, &mut Packets(packets, client), count);
+        for packets in packets.chunks_mut(BATCH) {
+            let count = packets.len();
+            self.fast.answer_batch(&self.handler, &mut Packets(packets, client), count);
+        }
     }
 }
 
